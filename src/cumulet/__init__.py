@@ -1,0 +1,1 @@
+"""Cumulet: a self-hosted cloud of real virtual machines."""

@@ -1,0 +1,261 @@
+"""The boundary to one host's machines and disks: what the cloud may ask of a hypervisor, and nothing else.
+
+Two things obey it: `libvirt` for real hosts and `memory` for tests, demos and load. Every verb can be repeated:
+it looks first and does only what is missing, because a reconcile that died half-way comes back to its own
+unfinished work. Names on the host derive from our ids under the installation's id, so that a repeat finds its
+earlier self and two installations on one host never touch each other's things.
+
+A verb that meets a host which does not answer raises `HostUnreachable`; one that the host refuses raises
+`HypervisorError` with words an owner can act on.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from cumulet.errors import Unavailable
+
+
+class HypervisorError(Exception):
+    """The host refused or failed to do what was asked."""
+
+
+class HostUnreachable(HypervisorError, Unavailable):
+    """The host does not answer now; nothing is known about what runs there."""
+
+
+class Power(enum.Enum):
+    """Whether a VM's machine runs on its host."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+
+
+class OffReason(enum.Enum):
+    """Why a machine that is off went off, as far as the host knows."""
+
+    NONE = "none"
+    """It runs, or it never ran."""
+    GUEST_SHUTDOWN = "guest shutdown"
+    """The guest powered itself off, by itself or because it was asked to."""
+    DESTROYED = "destroyed"
+    """Its plug was pulled by a client of the host."""
+    CRASHED = "crashed"
+    """Its process ended without the guest's will."""
+    UNKNOWN = "unknown"
+    """The host does not know, for instance after its own restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What a host has, before anything is reserved on it."""
+
+    name: str
+    cpus: int
+    memory_mib: int
+    disk_gib: int
+    """Size of the file system that holds disks."""
+    cpu_model: str
+    accelerator: str
+    """`kvm`, or `tcg` where KVM is missing or does not work (software emulation: a supported, slow mode)."""
+    version: str
+    """Of the hypervisor, for people: `QEMU 7.2.22, libvirt 9.0.0`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """How a VM's vCPUs are arranged; the product is their number."""
+
+    sockets: int
+    cores: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class NicSpec:
+    """One network card of a machine: the fabric knows its port by the same id."""
+
+    port_id: UUID
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSpec:
+    """One VM's machine, whole: the golden files show what becomes of each field."""
+
+    id: UUID
+    name: str
+    """The owner's id for the VM, for people who look at the host."""
+    project: str
+    vcpus: int
+    memory_mib: int
+    topology: Topology | None
+    boot_disk: UUID
+    """A disk made before by `create_disk`; the seed of the same VM is attached beside it."""
+    nics: tuple[NicSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One VM's machine as found on the host."""
+
+    id: UUID
+    power: Power
+    off_reason: OffReason
+    started: int
+    """Changes with every start of the machine (a token, not a time); 0 when it is off."""
+    spec_digest: str
+    """`spec_digest` of the DomainSpec it was defined with: differs from the wanted one when it must be redefined."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """A public or private image as disks refer to it: known by its content."""
+
+    sha256: str
+    format: str
+    """`qcow2` or `raw`."""
+    path: Path
+    """Where the image store on the machine that Cumulet runs on holds the file."""
+    size_gib: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCopy:
+    """The state of an image's copy on a host."""
+
+    ready: bool
+    fraction: float
+    """0.0 to 1.0: how much of it is there."""
+    error: str = ""
+    """Why the last attempt ended; the next `ensure_image_copy` starts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """A disk that is a copy-on-write overlay of an image, of its own size."""
+
+    id: UUID
+    size_gib: int
+    base: BaseImage
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a guest learns about itself at its first boot (NoCloud). Holds secrets: never logged."""
+
+    vm_id: UUID
+    instance_id: str
+    """A new one makes the guest run its first boot again."""
+    hostname: str
+    ssh_keys: tuple[str, ...]
+    password: str
+    """Of root, in clear, `""` for none; only its salted hash is written to the seed."""
+    start_script: str
+    """Shell commands, no shebang needed; `""` for none."""
+
+    def __repr__(self) -> str:
+        """Tell nothing that is secret."""
+        return f"Seed(vm_id={self.vm_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What the guest itself says through its agent."""
+
+    agent: bool
+    """The agent answers."""
+    first_boot_done: bool
+    start_script_status: int | None
+    """Exit status of the start script; None while it has not ended, or if there is none."""
+
+
+NO_GUEST = Guest(agent=False, first_boot_done=False, start_script_status=None)
+
+
+class Hypervisor(Protocol):
+    """One host. All verbs are idempotent, blocking, and callable from several threads."""
+
+    def facts(self) -> HostFacts:
+        """Say what the host has."""
+
+    def ping(self) -> None:
+        """Return quickly when the host answers; HostUnreachable otherwise."""
+
+    def on_change(self, notify: Callable[[UUID], None]) -> None:
+        """Call `notify(vm id)` from any thread when a machine of ours may have changed. Only a shortcut: may miss."""
+
+    # Images and disks
+    def ensure_image_copy(self, image: BaseImage) -> ImageCopy:
+        """Begin (or find) the copy of an image to the host and return at once with its progress."""
+
+    def image_copies(self) -> frozenset[str]:
+        """Digests of the complete copies on the host."""
+
+    def remove_image_copy(self, sha256: str) -> None:
+        """Remove a copy; HypervisorError while a disk is based on it."""
+
+    def create_disk(self, disk: DiskSpec) -> None:
+        """Make the disk if it is not there; its image's copy must be ready."""
+
+    def remove_disk(self, disk_id: UUID) -> None:
+        """Remove the disk and its content, if it is there."""
+
+    def disks(self) -> Mapping[UUID, int]:
+        """All our disks on the host with their sizes in GiB."""
+
+    def write_seed(self, seed: Seed) -> None:
+        """Write the VM's seed, replacing an earlier one."""
+
+    def remove_seed(self, vm_id: UUID) -> None:
+        """Remove the VM's seed, if it is there."""
+
+    def seeds(self) -> frozenset[UUID]:
+        """VMs that have a seed on the host."""
+
+    # Machines
+    def domains(self) -> Mapping[UUID, Domain]:
+        """All our machines on the host, in one call."""
+
+    def domain(self, vm_id: UUID) -> Domain | None:
+        """One of them, or None."""
+
+    def define(self, spec: DomainSpec) -> None:
+        """Define the machine, or redefine it (in force at its next start)."""
+
+    def start(self, vm_id: UUID) -> None:
+        """Start the machine unless it runs."""
+
+    def press_power_button(self, vm_id: UUID) -> None:
+        """Ask the guest to power off, by its agent when that answers and by ACPI; returns at once."""
+
+    def pull_plug(self, vm_id: UUID) -> None:
+        """End the machine now, whatever the guest does."""
+
+    def undefine(self, vm_id: UUID) -> None:
+        """Forget the machine, ending it first if it runs."""
+
+    def guest(self, vm_id: UUID) -> Guest:
+        """Ask the guest's agent how it is; `NO_GUEST` when it does not answer within a second or two."""
+
+    def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
+        """The newest bytes the guest wrote to its serial console; `b""` if there are none."""
+
+    def remove_console_log(self, vm_id: UUID) -> None:
+        """Remove the serial console's log, if it is there."""
+
+    def close(self) -> None:
+        """Let go of the host."""
+
+
+def spec_digest(spec: DomainSpec) -> str:
+    """A short digest of a machine's spec: what `Domain.spec_digest` is compared with."""
+    return hashlib.sha256(repr(spec).encode()).hexdigest()[:16]

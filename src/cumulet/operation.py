@@ -1,0 +1,132 @@
+"""One declaration per verb of the API: the typed function *is* the operation, whatever transport carries it.
+
+    @operation("POST /v1/projects/{projectId}/vm")
+    def create_vm(db: Session, caller: Caller, *, project_id: str, data: CreateVm) -> CreateVmResponse: ...
+
+Its parameters say what it needs, by name: those in the path come from the path, `data` is the body, the names that
+the edge provides (`db`, `caller`, `now`…) come from there, and all others are query parameters. REST, OpenAPI and
+`operations.txt` are derived from this list; a function needs no other word anywhere.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from cumulet.wire import Wire
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "address"})
+"""What the edge hands to an operation that asks for it by name."""
+
+
+class Access(enum.Enum):
+    """Who may call an operation at all; what he may see is decided inside."""
+
+    OPEN = "open"
+    """Anyone: the real catalogue answers without a key, and clients rely on it."""
+    KEY = "key"
+    """Whoever shows a valid API key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The user behind a request, proven by his key."""
+
+    user_id: UUID
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb of the API, as declared."""
+
+    name: str
+    method: str
+    path: str
+    access: Access
+    function: Callable[..., Any]
+    path_names: tuple[str, ...]
+    """Parameter names in the order of the path."""
+    provided: frozenset[str]
+    query: type[Wire] | None
+    """The query parameters as one struct; None if there are none."""
+    body: type[Wire] | None
+    answer: type[Wire]
+
+    @property
+    def reads_only(self) -> bool:
+        """A GET changes nothing."""
+        return self.method == "GET"
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+
+OPERATIONS: Final[dict[str, Operation]] = {}
+
+
+def operation(route: str, *, access: Access = Access.KEY) -> Callable[[Function], Function]:
+    """Declare a function as the operation at `route`, `METHOD /path/{withNames}`."""
+
+    def declare(function: Function) -> Function:
+        declared = _declared(route, access, function)
+        if any((declared.method, declared.path) == (one.method, one.path) for one in OPERATIONS.values()):
+            raise ValueError(f"{route} is declared twice")
+        OPERATIONS[declared.name] = declared
+        return function
+
+    return declare
+
+
+def _declared(route: str, access: Access, function: Callable[..., Any]) -> Operation:
+    method, path = route.split()
+    hints = typing.get_type_hints(function, include_extras=True)
+    answer = hints.pop("return")
+    path_names = tuple(snake(name) for name in re.findall(r"{(\w+)}", path))
+    body = hints.pop("data", None)
+    provided = PROVIDED & hints.keys()
+    query = {name: hint for name, hint in hints.items() if name not in provided and name not in path_names}
+    name = function.__name__.rstrip("_")
+    return Operation(
+        name=name,
+        method=method,
+        path=path,
+        access=access,
+        function=function,
+        path_names=path_names,
+        provided=frozenset(provided),
+        query=_query_struct(name, query, function) if query else None,
+        body=body,
+        answer=answer,
+    )
+
+
+def _query_struct(name: str, hints: dict[str, Any], function: Callable[..., Any]) -> type[Wire]:
+    """Collect the query parameters in a struct, which checks them as a body is checked."""
+    parameters = inspect.signature(function).parameters
+    fields = [
+        (name, hint)
+        if parameters[name].default is inspect.Parameter.empty
+        else (name, hint, parameters[name].default)
+        for name, hint in hints.items()
+    ]
+    struct: type[Wire] = msgspec.defstruct(
+        f"{name}_query", fields, bases=(Wire,), kw_only=True, rename="camel"
+    )
+    return struct
+
+
+def snake(camel: str) -> str:
+    """Turn `projectId` into `project_id`."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", camel).lower()

@@ -1,0 +1,328 @@
+"""Durable work without a workflow engine: one due row per unsettled resource, and plots that look at what is true.
+
+    wake ──▶ due ──claim──▶ leased ──settled──▶ (row gone)
+              ▲               │ NotYet(why, s) / failure / next look
+              └───────────────┘
+
+An operation writes what is wanted and `wake`s in the same transaction, so an accepted request is never lost. A plot
+(`reconcile_vm`, …) brings one resource from wherever it is to where it is wanted; it may die at any line and be run
+again, by this process or another. Claims are leases: who outlives his lease can write nothing any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from sqlalchemy import ColumnElement, Index, and_, case, delete, func, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from cumulet import journal
+from cumulet.db import Database, Row
+
+log = structlog.get_logger()
+
+LEASE: Final = timedelta(seconds=60)
+DEADLINE: Final = timedelta(minutes=10)
+"""Unsettled for longer than this is told in the journal and counted."""
+FIRST_BACKOFF: Final = 1.0
+LONGEST_BACKOFF: Final = 60.0
+IDLE_LOOK: Final = 30.0
+"""Seconds until the next look at the due rows when nothing wakes us: SQLite has one process, so nothing is missed."""
+SHARED_LOOK: Final = 1.0
+"""The same where other processes may wake: the net under a lost notification."""
+CHANNEL: Final = "cumulet_due"
+
+
+class NotYet(Exception):
+    """Nothing is wrong; look again later. `why` is shown to the owner."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        super().__init__(why)
+        self.why = why
+        self.seconds = seconds
+
+
+class LeaseLost(Exception):
+    """Another worker has taken this resource over: stop, write nothing."""
+
+
+class Due(Row):
+    """One resource that is not settled, or wants a look at a time to come."""
+
+    __tablename__ = "due"
+    __table_args__ = (Index("ix_due_due_at", "due_at"),)
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]
+    since: Mapped[datetime | None]
+    """Unsettled since then; None when it only wants a look at a time to come."""
+    lease: Mapped[UUID | None]
+    leased_until: Mapped[datetime | None]
+    wakes: Mapped[int] = mapped_column(default=1)
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Failures in a row."""
+    why: Mapped[str] = mapped_column(default="")
+    """What it waits for, in words for its owner."""
+    error: Mapped[str] = mapped_column(default="")
+    """The last failure, in words for its owner."""
+    overdue: Mapped[bool] = mapped_column(default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease on one due resource."""
+
+    kind: str
+    id: UUID
+    lease: UUID
+    wakes: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a plot: the door to the database for as long as its lease holds."""
+
+    database: Database
+    claim: Claim
+    now: datetime
+    """When the run began: the plot's clock."""
+
+    @property
+    def id(self) -> UUID:
+        """The resource."""
+        return self.claim.id
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a look at the database."""
+        with self.database.reading() as db:
+            yield db
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give one transaction that the lease guards; LeaseLost when it is not ours any more."""
+        with self.database.writing() as db:
+            if db.scalar(select(Due.id).where(_held(self.claim)).with_for_update()) is None:
+                raise LeaseLost(f"{self.claim.kind} {self.claim.id}")
+            yield db
+
+
+Plot = Callable[[Run], datetime | None]
+"""Brings one resource to where it is wanted; answers when to look again, or None when all is done."""
+
+
+def wake(db: Session, kind: str, id: UUID, *, now: datetime) -> None:
+    """Make the resource due, in the caller's transaction; a reconciler starts on it when that commits."""
+    postgres = db.get_bind().dialect.name == "postgresql"
+    row = (postgres_insert if postgres else sqlite_insert)(Due).values(
+        kind=kind, id=id, due_at=now, since=now
+    )
+    again = {"due_at": now, "since": func.coalesce(Due.since, now), "wakes": Due.wakes + 1}
+    db.execute(row.on_conflict_do_update(index_elements=["kind", "id"], set_=again))
+    if postgres:
+        db.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+    db.info["woken"] = True
+
+
+def find_due(db: Session, kind: str, id: UUID) -> Due | None:
+    """Look at a resource's due row: what it waits for and its last error; None when it is settled."""
+    return db.get(Due, (kind, id))
+
+
+class Reconciler:
+    """Runs the plots of due resources: one thread claims, `workers` threads run."""
+
+    def __init__(
+        self,
+        database: Database,
+        plots: Mapping[str, Plot],
+        *,
+        workers: int = 8,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._plots = plots
+        self._clock = clock
+        self._workers = workers
+        self._free = workers
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
+        self._thread = threading.Thread(target=self._dispatch, name="reconcile-claims", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="reconcile-listen", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+        if not self._database.is_sqlite:
+            self._listener.start()
+
+    def stop(self) -> None:
+        """Claim nothing more and wait for the runs under way; what is unfinished stays due."""
+        self._stopping.set()
+        self._database.bell.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._pool.shutdown(wait=True)
+
+    def run_due(self) -> int:
+        """Claim and run in this thread all that is due now; answers how many ran. For tests and tools."""
+        claims = self._claim(limit=1000)
+        for claim in claims:
+            self.settle(claim)
+        return len(claims)
+
+    def settle(self, claim: Claim) -> None:
+        """Run one plot and write down how it ended."""
+        run = Run(self._database, claim, self._clock())
+        try:
+            look_again = self._plots[claim.kind](run)
+        except NotYet as waiting:
+            self._put_back(claim, at=self._clock() + timedelta(seconds=waiting.seconds), why=waiting.why)
+        except LeaseLost:
+            log.warning("lease lost", kind=claim.kind, id=str(claim.id))
+        except Exception as failure:  # noqa: BLE001 - whatever a plot meets, its resource stays due and says why
+            self._failed(claim, failure)
+        else:
+            self._settled(claim, look_again)
+
+    def _dispatch(self) -> None:
+        while not self._stopping.is_set():
+            self._database.bell.clear()
+            with self._lock:
+                free = self._free
+            claims = self._claim(limit=free) if free else []
+            for claim in claims:
+                with self._lock:
+                    self._free -= 1
+                self._pool.submit(self._work, claim)
+            if not claims:
+                self._database.bell.wait(self._seconds_until_due() if free else None)
+
+    def _work(self, claim: Claim) -> None:
+        try:
+            self.settle(claim)
+        finally:
+            with self._lock:
+                self._free += 1
+            self._database.bell.set()
+
+    def _claim(self, *, limit: int) -> list[Claim]:
+        """Lease what is due, in one statement: nobody else gets the same rows."""
+        now = self._clock()
+        ready = (
+            select(Due.kind, Due.id)
+            .where(
+                Due.kind.in_(self._plots), Due.due_at <= now, or_(Due.lease.is_(None), Due.leased_until < now)
+            )
+            .order_by(Due.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        lease = uuid4()
+        taken = (
+            update(Due)
+            .where(tuple_(Due.kind, Due.id).in_(ready))
+            .values(lease=lease, leased_until=now + LEASE)
+            .returning(Due.kind, Due.id, Due.wakes, Due.attempts)
+            .execution_options(synchronize_session=False)
+        )
+        with self._database.writing() as db:
+            return [Claim(row.kind, row.id, lease, row.wakes, row.attempts) for row in db.execute(taken)]
+
+    def _seconds_until_due(self) -> float:
+        longest = IDLE_LOOK if self._database.is_sqlite else SHARED_LOOK
+        at = case((Due.leased_until > Due.due_at, Due.leased_until), else_=Due.due_at)
+        with self._database.reading() as db:
+            soonest = db.scalar(select(at).where(Due.kind.in_(self._plots)).order_by(at).limit(1))
+        if soonest is None:
+            return longest
+        wait: float = (soonest - self._clock()).total_seconds()
+        return min(max(wait, 0.0), longest)
+
+    def _settled(self, claim: Claim, look_again: datetime | None) -> None:
+        unwoken = and_(_held(claim), Due.wakes == claim.wakes)
+        with self._database.writing() as db:
+            if look_again is None and db.scalar(delete(Due).where(unwoken).returning(Due.id)):
+                return
+        self._put_back(claim, at=look_again or self._clock(), settled=True)
+
+    def _failed(self, claim: Claim, failure: Exception) -> None:
+        attempts = claim.attempts + 1
+        log.warning(
+            "reconcile failed", kind=claim.kind, id=str(claim.id), attempts=attempts, exc_info=failure
+        )
+        seconds = min(FIRST_BACKOFF * 2 ** min(attempts - 1, 10), LONGEST_BACKOFF)
+        at = self._clock() + timedelta(seconds=seconds)
+        self._put_back(claim, at=at, attempts=attempts, error=str(failure) or type(failure).__name__)
+
+    def _put_back(
+        self,
+        claim: Claim,
+        *,
+        at: datetime,
+        settled: bool = False,
+        attempts: int = 0,
+        why: str = "",
+        error: str = "",
+    ) -> None:
+        """Let go of the lease and be due again at `at`; at once when it was woken during the run."""
+        unwoken = Due.wakes == claim.wakes
+        with self._database.writing() as db:
+            row = db.scalar(
+                update(Due)
+                .where(_held(claim))
+                .values(
+                    lease=None,
+                    leased_until=None,
+                    due_at=case((unwoken, at), else_=Due.due_at),
+                    since=case((unwoken, None), else_=Due.due_at) if settled else Due.since,
+                    overdue=False if settled else Due.overdue,
+                    attempts=attempts,
+                    why=why,
+                    error=error,
+                )
+                .returning(Due)
+            )
+            if row is not None:
+                self._tell_if_overdue(db, row)
+
+    def _tell_if_overdue(self, db: Session, row: Due) -> None:
+        """Say once in the journal that something takes far too long: nothing is stuck unseen."""
+        now = self._clock()
+        if row.overdue or row.since is None or now - row.since < DEADLINE:
+            return
+        row.overdue = True
+        minutes = int(DEADLINE.total_seconds() // 60)
+        text = f"not settled for {minutes} minutes: {row.error or row.why or 'no reason known'}"
+        journal.record(db, f"{row.kind}.overdue", at=now, project_id="", subject_id=row.id, text=text)
+
+    def _listen(self) -> None:
+        """Ring the bell when another process wakes something (PostgreSQL only); the regular look is the net under it."""
+        while not self._stopping.is_set():
+            try:
+                with psycopg.connect(self._database.libpq_url, autocommit=True) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    while not self._stopping.is_set():
+                        for _ in connection.notifies(timeout=SHARED_LOOK, stop_after=1):
+                            self._database.bell.set()
+            except psycopg.OperationalError as problem:
+                log.warning("cannot listen for wakes", problem=str(problem))
+                self._stopping.wait(SHARED_LOOK)
+
+
+def _held(claim: Claim) -> ColumnElement[bool]:
+    return and_(Due.kind == claim.kind, Due.id == claim.id, Due.lease == claim.lease)

@@ -1,0 +1,80 @@
+"""What an operator can set, read once from the environment; an unknown `CUMULET_*` name stops the start.
+
+A typing error in a setting that is silently ignored costs an evening; so every name must be known here, the
+client's included, because both live in the same shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cumulet.errors import Invalid
+
+CLIENT_NAMES: Final = frozenset({"CUMULET_URL", "CUMULET_API_KEY", "CUMULET_PROJECT"})
+SERVER_NAMES: Final = frozenset(
+    {
+        "CUMULET_DATA_DIR",
+        "CUMULET_LISTEN",
+        "CUMULET_DATABASE_URL",
+        "CUMULET_HYPERVISOR",
+        "CUMULET_FABRIC",
+        "CUMULET_CATALOGUE",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The server's settings (design: "The edges")."""
+
+    data_dir: Path
+    """Database, keys, images, disks and logs. `CUMULET_DATA_DIR`, /var/lib/cumulet."""
+    host: str
+    port: int
+    """Where REST listens. `CUMULET_LISTEN`, 127.0.0.1:8480."""
+    database_url: str
+    """`CUMULET_DATABASE_URL`; SQLite in the data directory, or `postgresql+psycopg://…`."""
+    hypervisor: str
+    """`CUMULET_HYPERVISOR`: a libvirt URI (qemu:///system) or `memory:?hosts=…`."""
+    fabric: str
+    """`CUMULET_FABRIC`: OVN's northbound socket (unix:/run/ovn/ovnnb_db.sock) or `memory:`."""
+    catalogue: Path | None
+    """`CUMULET_CATALOGUE`: a TOML of what this cloud offers; None offers this very host."""
+
+    @property
+    def images_dir(self) -> Path:
+        """Where public images lie."""
+        return self.data_dir / "images"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Turn `CUMULET_*` variables into settings; Invalid names the variable that is wrong."""
+    known = SERVER_NAMES | CLIENT_NAMES
+    for name in environment:
+        if name.startswith("CUMULET_") and name not in known:
+            raise Invalid(f"unknown setting {name}; known are {', '.join(sorted(known))}")
+    data_dir = Path(environment.get("CUMULET_DATA_DIR", "/var/lib/cumulet")).absolute()
+    hypervisor = environment.get("CUMULET_HYPERVISOR", "qemu:///system")
+    default_fabric = "memory:" if hypervisor.startswith("memory:") else "unix:/run/ovn/ovnnb_db.sock"
+    host, port = read_listen(environment.get("CUMULET_LISTEN", "127.0.0.1:8480"))
+    catalogue = environment.get("CUMULET_CATALOGUE")
+    return Settings(
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        database_url=environment.get("CUMULET_DATABASE_URL", f"sqlite:///{data_dir}/cumulet.db"),
+        hypervisor=hypervisor,
+        fabric=environment.get("CUMULET_FABRIC", default_fabric),
+        catalogue=Path(catalogue).absolute() if catalogue else None,
+    )
+
+
+def read_listen(value: str) -> tuple[str, int]:
+    """Split `HOST:PORT`; port 0 lets the system choose."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
+        raise Invalid.field("CUMULET_LISTEN", value, "HOST:PORT, for example 127.0.0.1:8480")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,145 @@
+"""The words of the wire: how JSON of the contract becomes typed structs, as lenient as its real clients need.
+
+The clients were generated from protobuf, so their JSON follows proto-JSON: names in camelCase or snake_case, enum
+values by name or number, integers as text, `null` for unset, unknown members ignored. What still does not fit is
+refused with the field, the value and what would be accepted.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+from collections.abc import Hashable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from cumulet.errors import Invalid
+
+T = TypeVar("T", bound="Wire")
+SECRETS: Final = frozenset({"password", "startScript"})
+"""Members whose values never appear in an error."""
+
+
+class Wire(msgspec.Struct, kw_only=True, rename="camel"):
+    """The base of all structs that are JSON: camelCase, zero values present."""
+
+
+class ProtoEnum(enum.Enum):
+    """An enum that shows by name and is understood by number too: `ACTIVE = "ACTIVE", 12`."""
+
+    number: int
+
+    def __new__(cls, name: str, number: int) -> Self:
+        """Make the name the value, so that msgspec writes it."""
+        member = object.__new__(cls)
+        member._value_ = name
+        member.number = number
+        return member
+
+
+class Amount(Wire):
+    """`google.type.Decimal`: clients do `float(x["value"])`, so it is a plain decimal text."""
+
+    value: str
+
+    @classmethod
+    def of(cls, amount: Decimal) -> Amount:
+        """Write an exact amount without exponent or trailing zeros."""
+        text = format(amount, "f")
+        return cls(value=text.rstrip("0").rstrip(".") or "0" if "." in text else text)
+
+
+class Empty(Wire):
+    """The answer of an operation that has nothing to tell: `{}`."""
+
+
+def utc(instant: datetime) -> datetime:
+    """Read an instant without a zone as UTC: the Python client sends such."""
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def decode(kind: type[T], raw: object, *, what: str = "the body") -> T:
+    """Turn decoded JSON into a struct; Invalid tells what does not fit."""
+    if not isinstance(raw, dict):
+        raise Invalid(f"{what} must be a JSON object, not {_json_name(raw)}")
+    canonical = _canonical(_type_info(kind), raw, "")
+    try:
+        return msgspec.convert(canonical, kind, strict=False)
+    except msgspec.ValidationError as problem:
+        raise _refusal(str(problem), canonical) from None
+
+
+@functools.cache
+def _type_info(kind: Hashable) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+def _canonical(kind: inspect.Type, raw: Any, path: str) -> Any:  # noqa: ANN401 - JSON has no one type
+    """Fold proto-JSON's liberties into the one form that msgspec converts."""
+    match kind, raw:
+        case inspect.UnionType(), _ if raw is not None:
+            inner = next(option for option in kind.types if not isinstance(option, inspect.NoneType))
+            return _canonical(inner, raw, path)
+        case inspect.StructType(), dict():
+            return _canonical_members(kind, raw, path)
+        case inspect.ListType(), list():
+            return [_canonical(kind.item_type, item, f"{path}[{index}]") for index, item in enumerate(raw)]
+        case inspect.DictType(), dict():
+            return {name: value for name, value in raw.items() if value is not None}
+        case inspect.EnumType(), _ if issubclass(kind.cls, ProtoEnum):
+            return _enum_name(kind.cls, raw, path)
+        case inspect.IntType(), bool():
+            raise Invalid.field(path, raw, "an integer")
+    return raw
+
+
+def _canonical_members(kind: inspect.StructType, raw: dict[str, Any], path: str) -> dict[str, Any]:
+    found = {}
+    for field in kind.fields:
+        value = raw.get(field.encode_name, raw.get(field.name))
+        if value is not None:
+            name = f"{path}.{field.encode_name}" if path else field.encode_name
+            found[field.encode_name] = _canonical(field.type, value, name)
+    return found
+
+
+def _enum_name(kind: type[ProtoEnum], raw: object, path: str) -> str:
+    for member in kind:
+        if (
+            raw == member.value
+            or (raw == member.number and not isinstance(raw, bool))
+            or raw == str(member.number)
+        ):
+            return str(member.value)
+    raise Invalid.field(path, raw, f"one of {', '.join(str(member.value) for member in kind)}")
+
+
+def _refusal(problem: str, canonical: Any) -> Invalid:  # noqa: ANN401 - JSON has no one type
+    """Make msgspec's ``Expected `int`, got `str` - at `$.vcpus` `` name the value as well."""
+    expectation, _, where = problem.partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", expectation):
+        name = f"{path}.{missing[1]}" if path else missing[1]
+        return Invalid(f"{name} is required", *Invalid.field(name, None, "a value").details)
+    value = canonical
+    for step in re.findall(r"[^.\[\]]+", path):
+        value = (
+            value[int(step)]
+            if isinstance(value, list)
+            else value.get(step)
+            if isinstance(value, dict)
+            else value
+        )
+    accepted = expectation.removeprefix("Expected ").split(", got ")[0].replace("`", "")
+    shown = "(not shown)" if path.rpartition(".")[2] in SECRETS else value
+    return Invalid.field(path, shown, accepted)
+
+
+def _json_name(raw: object) -> str:
+    names = {list: "an array", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(raw), "null")
