@@ -121,10 +121,8 @@ def _query_struct(name: str, hints: dict[str, Any], function: Callable[..., Any]
         else (name, hint, parameters[name].default)
         for name, hint in hints.items()
     ]
-    struct: type[Wire] = msgspec.defstruct(
-        f"{name}_query", fields, bases=(Wire,), kw_only=True, rename="camel"
-    )
-    return struct
+    struct = msgspec.defstruct(f"{name}_query", fields, bases=(Wire,), kw_only=True, rename="camel")
+    return typing.cast("type[Wire]", struct)
 
 
 def snake(camel: str) -> str:

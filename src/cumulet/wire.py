@@ -25,7 +25,7 @@ SECRETS: Final = frozenset({"password", "startScript"})
 """Members whose values never appear in an error."""
 
 
-class Wire(msgspec.Struct, kw_only=True, rename="camel"):
+class Wire(msgspec.Struct, rename="camel"):
     """The base of all structs that are JSON: camelCase, zero values present."""
 
 
