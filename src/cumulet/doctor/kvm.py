@@ -1,0 +1,136 @@
+"""Does KVM work here? Found out by running a guest for a moment, not by looking for /dev/kvm.
+
+There are machines, cloud VMs with half of nested virtualisation among them, where /dev/kvm opens and guests then hang
+for ever, or have each instruction emulated by the kernel, so that a few instructions pass and a boot takes hours. So
+the guest is a few bytes of our own: it enters protected mode, counts to 67 million, which takes a processor some 30 ms,
+and leaves through QEMU's debug port. Who does not get out in time is of no use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+QEMU: Final = "qemu-system-x86_64"
+FIRMWARE_BYTES: Final = 0x10000
+FIRMWARE_BASE: Final = 0xF0000
+START: Final = 0x100
+TABLE: Final = 0x200
+RESET_VECTOR: Final = FIRMWARE_BYTES - 16
+REAL_MODE: Final = bytes.fromhex(
+    "fa"  # cli
+    "2e660f01160002"  # lgdt cs:[TABLE]
+    "0f20c0 0c01 0f22c0"  # cr0 |= 1: protected mode
+    "66ea18010f000800"  # jmp 8:FIRMWARE_BASE + START + len(REAL_MODE)
+)
+PROTECTED_MODE: Final = bytes.fromhex(
+    "b900000004"  # mov ecx, 1 << 26
+    "49 75fd"  # until ecx == 0: ecx -= 1
+    "66baf400 b02a ee"  # out 0xf4, 0x2a: leave
+    "f4"  # hlt
+)
+DESCRIPTORS: Final = bytes.fromhex(
+    "0f00 08020f00 0000"  # the table's limit and address
+    "0000000000000000"
+    "ffff0000009acf00"  # 8: code, all of memory
+)
+LEFT: Final = 0x2A << 1 | 1
+"""QEMU's exit code when the guest wrote 0x2a to its debug port."""
+PROBE_SECONDS: Final = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class KvmVerdict:
+    """Whether guests run under KVM, and if not, why."""
+
+    works: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A verdict and what it holds for."""
+
+    key: str
+    verdict: KvmVerdict
+
+
+def kvm_works(timeout: float = PROBE_SECONDS, *, remember_in: Path | None = None) -> KvmVerdict:
+    """Run a guest for a moment under KVM, for at most `timeout` seconds.
+
+    With `remember_in`, a directory, the verdict is kept there and holds for this boot, kernel and QEMU.
+    """
+    if not Path("/dev/kvm").exists():
+        return KvmVerdict(works=False, reason="there is no /dev/kvm")
+    if remember_in is None:
+        return run_guest("kvm", timeout)
+    key = describe_machine()
+    file = remember_in / "kvm.json"
+    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+        known = msgspec.json.decode(file.read_bytes(), type=Remembered)
+        if known.key == key:
+            return known.verdict
+    verdict = run_guest("kvm", timeout)
+    remember_in.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.encode(Remembered(key, verdict)))
+    return verdict
+
+
+def describe_machine() -> str:
+    """What a verdict depends on: this boot, its kernel, and the QEMU that is installed."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    version = subprocess.run((QEMU, "--version"), capture_output=True, text=True, check=False).stdout
+    return f"{boot} {os.uname().release} {version.partition(chr(10))[0]}"
+
+
+def run_guest(accelerator: str, timeout: float) -> KvmVerdict:
+    """Run the guest that leaves at once, under `kvm` or `tcg`."""
+    with tempfile.NamedTemporaryFile(suffix=".bin") as firmware, tempfile.TemporaryFile("w+") as words:
+        firmware.write(probe_firmware())
+        firmware.flush()
+        argv = (
+            QEMU, "-accel", accelerator, "-machine", "pc", "-m", "16", "-nodefaults", "-display", "none",
+            "-bios", firmware.name, "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+        )  # fmt: skip
+        code = exit_code_within(timeout, argv, words)
+        words.seek(0)
+        said = words.read().strip()
+    if code == LEFT:
+        return KvmVerdict(works=True)
+    if code is None:
+        return KvmVerdict(works=False, reason=f"/dev/kvm opens, but a guest gets nowhere (tried {timeout:g} s)")
+    return KvmVerdict(works=False, reason=said or f"QEMU ended with code {code}")
+
+
+def probe_firmware() -> bytes:
+    """A BIOS image that does nothing but count and leave."""
+    image = bytearray(FIRMWARE_BYTES)
+    for offset, content in (
+        (START, REAL_MODE + PROTECTED_MODE),
+        (TABLE, DESCRIPTORS),
+        (RESET_VECTOR, bytes.fromhex("ea000100f0")),  # jmp f000:START
+    ):
+        image[offset : offset + len(content)] = content
+    return bytes(image)
+
+
+def exit_code_within(timeout: float, argv: tuple[str, ...], words: object) -> int | None:
+    """A program's exit code, or None when it has not ended in time; it is killed, but never waited for.
+
+    A process that hangs inside KVM's ioctl may ignore even SIGKILL: who waits for it hangs too.
+    """
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        return None
