@@ -157,8 +157,8 @@ class Seed:
     """A new one makes the guest run its first boot again."""
     hostname: str
     ssh_keys: tuple[str, ...]
-    password: str
-    """Of root, in clear, `""` for none; only its salted hash is written to the seed."""
+    password_hash: str
+    """Of root, as crypt(3) writes it (`$6$…`); `""` for none. The clear text is nowhere."""
     start_script: str
     """Shell commands, no shebang needed; `""` for none."""
 
