@@ -1,0 +1,376 @@
+"""A host that exists only in this process: what tests, demos and load runs use in the place of libvirt.
+
+It obeys the same contract tests as the real one, refuses what that refuses, and costs microseconds. Beyond the
+Protocol it has levers, which do to it what the world does to a host: a machine crashes, a guest powers itself off or
+ignores its power button, the host falls silent, a call fails before or after its effect.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, TypeVar
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from cumulet.errors import Invalid
+from cumulet.hypervisor import (
+    NO_GUEST,
+    BaseImage,
+    DiskSpec,
+    Domain,
+    DomainSpec,
+    Guest,
+    HostFacts,
+    HostUnreachable,
+    HypervisorError,
+    ImageCopy,
+    OffReason,
+    Power,
+    Seed,
+    spec_digest,
+)
+
+SIZES: Final = {"hosts": 1, "vcpus": 64, "memory_gib": 256, "disk_gib": 4096, "gpus": 0}
+"""The numbers a `memory:` URI can set, and what they are when it does not."""
+
+_shared: Final[dict[str, dict[str, MemoryHypervisor]]] = {}
+_shared_lock: Final = threading.Lock()
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Machine:
+    """One defined machine and what its guest does."""
+
+    spec: DomainSpec
+    power: Power = Power.OFF
+    off_reason: OffReason = OffReason.NONE
+    started: int = 0
+    looks: int = 0
+    """How often the guest was asked since the start: it answers from the second time on."""
+
+    def found(self) -> Domain:
+        """Itself as the host tells it."""
+        return Domain(self.spec.id, self.power, self.off_reason, self.started, spec_digest(self.spec))
+
+
+@dataclass(slots=True)
+class _Fault:
+    """A failure that waits for its call."""
+
+    call: int
+    error: BaseException
+    after: bool
+
+
+@dataclass(slots=True)
+class _Contents:
+    """All that is on the host."""
+
+    machines: dict[UUID, _Machine] = field(default_factory=dict)
+    disks: dict[UUID, DiskSpec] = field(default_factory=dict)
+    seeds: dict[UUID, Seed] = field(default_factory=dict)
+    consoles: dict[UUID, bytearray] = field(default_factory=dict)
+    copies: dict[str, float] = field(default_factory=dict)
+    """How much of each image's copy is there, by digest."""
+
+
+def _verb(
+    body: Callable[Concatenate[MemoryHypervisor, P], R],
+) -> Callable[Concatenate[MemoryHypervisor, P], R]:
+    """Count the call, let it fail where a lever says so, and tell afterwards whose machine changed."""
+
+    @wraps(body)
+    def counted(self: MemoryHypervisor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._lock:
+            fault = self._count_call()
+            if fault and not fault.after:
+                raise fault.error
+            result = body(self, *args, **kwargs)
+        self._tell_changes()
+        if fault:
+            raise fault.error
+        return result
+
+    return counted
+
+
+class MemoryHypervisor:
+    """One host in memory. `notify` of `on_change` is called in the thread that caused the change."""
+
+    def __init__(self, facts: HostFacts, *, gpus: int = 0, gpu_model: str = "") -> None:
+        self.gpus = gpus
+        self.gpu_model = gpu_model
+        self.unreachable = False
+        """Lever: every verb raises HostUnreachable."""
+        self.deaf = False
+        """Lever: guests ignore their power button."""
+        self.copy_step = 1.0
+        """Lever: how much of an image's copy gets done with each look at it."""
+        self.call_count = 0
+        """Verbs called so far."""
+        self._facts = facts
+        self._contents = _Contents()
+        self._lock = threading.RLock()
+        self._starts = itertools.count(1)
+        self._fault: _Fault | None = None
+        self._listeners: list[Callable[[UUID], None]] = []
+        self._changed: list[UUID] = []
+
+    # Levers
+    def crash_on_call(self, n: int, error: BaseException, *, after: bool) -> None:
+        """Raise `error` at the n-th verb call from now (1 is the next), before or after that call's effect."""
+        with self._lock:
+            self._fault = _Fault(self.call_count + n, error, after)
+
+    def kill(self, vm_id: UUID) -> None:
+        """Let the machine's process die."""
+        self._let_go_off(vm_id, OffReason.CRASHED)
+
+    def guest_powers_off(self, vm_id: UUID) -> None:
+        """Let the guest power itself off."""
+        self._let_go_off(vm_id, OffReason.GUEST_SHUTDOWN)
+
+    # Host
+    @_verb
+    def facts(self) -> HostFacts:
+        """Say what the host has."""
+        return self._facts
+
+    @_verb
+    def ping(self) -> None:
+        """Return when the host answers."""
+
+    def on_change(self, notify: Callable[[UUID], None]) -> None:
+        """Call `notify(vm id)` when a machine changed by itself or its guest came up."""
+        self._listeners.append(notify)
+
+    # Images and disks
+    @_verb
+    def ensure_image_copy(self, image: BaseImage) -> ImageCopy:
+        """Copy a bit more of the image."""
+        fraction = min(1.0, self._contents.copies.get(image.sha256, 0.0) + self.copy_step)
+        self._contents.copies[image.sha256] = fraction
+        return ImageCopy(ready=fraction == 1.0, fraction=fraction)
+
+    @_verb
+    def image_copies(self) -> frozenset[str]:
+        """Digests of the complete copies."""
+        return frozenset(sha256 for sha256, fraction in self._contents.copies.items() if fraction == 1.0)
+
+    @_verb
+    def remove_image_copy(self, sha256: str) -> None:
+        """Remove a copy, unless a disk is based on it."""
+        based = [str(disk.id) for disk in self._contents.disks.values() if disk.base.sha256 == sha256]
+        if based:
+            raise HypervisorError(f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}")
+        self._contents.copies.pop(sha256, None)
+
+    @_verb
+    def create_disk(self, disk: DiskSpec) -> None:
+        """Make the disk if it is not there."""
+        if disk.id in self._contents.disks:
+            return
+        if self._contents.copies.get(disk.base.sha256) != 1.0:
+            raise HypervisorError(
+                f"image {disk.base.sha256[:12]}, the base of disk {disk.id}, is not on this host"
+            )
+        self._contents.disks[disk.id] = disk
+
+    @_verb
+    def remove_disk(self, disk_id: UUID) -> None:
+        """Remove the disk, if it is there."""
+        self._contents.disks.pop(disk_id, None)
+
+    @_verb
+    def disks(self) -> Mapping[UUID, int]:
+        """All disks with their sizes in GiB."""
+        return {disk.id: disk.size_gib for disk in self._contents.disks.values()}
+
+    @_verb
+    def write_seed(self, seed: Seed) -> None:
+        """Keep the VM's seed."""
+        self._contents.seeds[seed.vm_id] = seed
+
+    @_verb
+    def remove_seed(self, vm_id: UUID) -> None:
+        """Forget the VM's seed."""
+        self._contents.seeds.pop(vm_id, None)
+
+    @_verb
+    def seeds(self) -> frozenset[UUID]:
+        """VMs that have a seed."""
+        return frozenset(self._contents.seeds)
+
+    # Machines
+    @_verb
+    def domains(self) -> Mapping[UUID, Domain]:
+        """All machines."""
+        return {machine.spec.id: machine.found() for machine in self._contents.machines.values()}
+
+    @_verb
+    def domain(self, vm_id: UUID) -> Domain | None:
+        """One machine, or None."""
+        machine = self._contents.machines.get(vm_id)
+        return machine.found() if machine else None
+
+    @_verb
+    def define(self, spec: DomainSpec) -> None:
+        """Define or redefine the machine."""
+        machine = self._contents.machines.setdefault(spec.id, _Machine(spec))
+        machine.spec = spec
+
+    @_verb
+    def start(self, vm_id: UUID) -> None:
+        """Start the machine unless it runs; its disk and seed must be there."""
+        machine = self._find_machine(vm_id)
+        if machine.power is not Power.OFF:
+            return
+        if machine.spec.boot_disk not in self._contents.disks:
+            raise HypervisorError(f"VM {vm_id} cannot start: its disk {machine.spec.boot_disk} is missing")
+        if vm_id not in self._contents.seeds:
+            raise HypervisorError(f"VM {vm_id} cannot start: its seed is missing")
+        machine.power, machine.off_reason = Power.RUNNING, OffReason.NONE
+        machine.started, machine.looks = next(self._starts), 0
+        console = self._contents.consoles.setdefault(vm_id, bytearray())
+        console += f"start {machine.started} of {machine.spec.name}\n".encode()
+        self._changed.append(vm_id)
+
+    @_verb
+    def press_power_button(self, vm_id: UUID) -> None:
+        """Let the guest power off at once, unless guests are deaf."""
+        if self._find_machine(vm_id) and not self.deaf:
+            self._go_off(vm_id, OffReason.GUEST_SHUTDOWN)
+
+    @_verb
+    def pull_plug(self, vm_id: UUID) -> None:
+        """End the machine now."""
+        self._go_off(vm_id, OffReason.DESTROYED)
+
+    @_verb
+    def undefine(self, vm_id: UUID) -> None:
+        """Forget the machine, running or not."""
+        self._contents.machines.pop(vm_id, None)
+
+    @_verb
+    def guest(self, vm_id: UUID) -> Guest:
+        """Answer as a guest that takes a moment to boot and whose start script does nothing but its last `exit`."""
+        machine = self._contents.machines.get(vm_id)
+        if machine is None or machine.power is not Power.RUNNING:
+            return NO_GUEST
+        machine.looks += 1
+        seed = self._contents.seeds.get(vm_id)
+        if machine.looks == 1 or seed is None:
+            return NO_GUEST
+        status = exit_status_of(seed.start_script) if seed.start_script else None
+        return Guest(agent=True, first_boot_done=True, start_script_status=status)
+
+    @_verb
+    def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
+        """Answer the newest lines: one for each start."""
+        return bytes(self._contents.consoles.get(vm_id, b"")[-max_bytes:])
+
+    @_verb
+    def remove_console_log(self, vm_id: UUID) -> None:
+        """Forget the console."""
+        self._contents.consoles.pop(vm_id, None)
+
+    def close(self) -> None:
+        """Let go: what is on the host stays, nobody is told of changes any more."""
+        self._listeners.clear()
+
+    def _count_call(self) -> _Fault | None:
+        self.call_count += 1
+        if self.unreachable:
+            raise HostUnreachable(f"{self._facts.name} does not answer")
+        if self._fault is None or self._fault.call != self.call_count:
+            return None
+        fault, self._fault = self._fault, None
+        return fault
+
+    def _find_machine(self, vm_id: UUID) -> _Machine:
+        try:
+            return self._contents.machines[vm_id]
+        except KeyError:
+            raise HypervisorError(f"{self._facts.name} has no machine for VM {vm_id}") from None
+
+    def _go_off(self, vm_id: UUID, reason: OffReason) -> None:
+        machine = self._find_machine(vm_id)
+        if machine.power is not Power.OFF:
+            machine.power, machine.off_reason, machine.started = Power.OFF, reason, 0
+            self._changed.append(vm_id)
+
+    def _let_go_off(self, vm_id: UUID, reason: OffReason) -> None:
+        with self._lock:
+            self._go_off(vm_id, reason)
+        self._tell_changes()
+
+    def _tell_changes(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, []
+        for vm_id in changed:
+            for notify in self._listeners:
+                notify(vm_id)
+
+
+def exit_status_of(script: str) -> int:
+    """The status that a script's last line asks for with `exit N`; 0 if it asks for none."""
+    asked = re.search(r"\bexit (\d+)\s*\Z", script)
+    return int(asked[1]) if asked else 0
+
+
+def memory_hosts(uri: str) -> dict[str, MemoryHypervisor]:
+    """Make the hosts of a `memory:` URI, by name; Invalid names what is wrong in it.
+
+    `memory:?hosts=100&vcpus=64&memory_gib=512&disk_gib=4096&gpus=8&gpu_model=H100` makes a hundred new ones;
+    `memory:NAME?…` answers the same hosts, with all that is on them, to everyone in this process who asks again.
+    """
+    if not uri.startswith("memory:"):
+        raise Invalid.field("hypervisor", uri, "memory:, memory:?hosts=… or memory:NAME?hosts=…")
+    name, _, query = uri.removeprefix("memory:").partition("?")
+    if not name:
+        return _make_hosts(query)
+    with _shared_lock:
+        if uri not in _shared:
+            _shared[uri] = _make_hosts(query)
+        return _shared[uri]
+
+
+def _make_hosts(query: str) -> dict[str, MemoryHypervisor]:
+    sizes, gpu_model = _read_query(parse_qsl(query, keep_blank_values=True))
+    names = [f"memory-{number}" for number in range(1, sizes["hosts"] + 1)]
+    return {name: _make_host(name, sizes, gpu_model) for name in names}
+
+
+def _make_host(name: str, sizes: Mapping[str, int], gpu_model: str) -> MemoryHypervisor:
+    facts = HostFacts(
+        name=name,
+        cpus=sizes["vcpus"],
+        memory_mib=sizes["memory_gib"] * 1024,
+        disk_gib=sizes["disk_gib"],
+        cpu_model="memory",
+        accelerator="memory",
+        version="memory",
+    )
+    return MemoryHypervisor(facts, gpus=sizes["gpus"], gpu_model=gpu_model)
+
+
+def _read_query(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, int], str]:
+    sizes, gpu_model = dict(SIZES), ""
+    for key, value in pairs:
+        if key == "gpu_model":
+            gpu_model = value
+        elif key not in SIZES:
+            raise Invalid(f"hypervisor: memory: has no {key!r}; it has {', '.join(SIZES)} and gpu_model")
+        elif not value.isdecimal() or (int(value) == 0 and SIZES[key] > 0):
+            raise Invalid.field(f"hypervisor {key}", value, "a whole number")
+        else:
+            sizes[key] = int(value)
+    return sizes, gpu_model

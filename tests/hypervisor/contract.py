@@ -1,0 +1,271 @@
+"""What every Hypervisor must do: subclassed for each of them, with fixtures `host`, `image` and `kill`."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+
+from cumulet.hypervisor import (
+    NO_GUEST,
+    BaseImage,
+    DiskSpec,
+    Domain,
+    DomainSpec,
+    Hypervisor,
+    HypervisorError,
+    NicSpec,
+    OffReason,
+    Power,
+    Seed,
+    spec_digest,
+)
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], within: float = 60.0) -> T:
+    """Look until the answer is truthy, and return it."""
+    deadline = time.monotonic() + within
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"still {seen!r} after {within:g} s"
+        time.sleep(0.01)
+    return seen
+
+
+def a_seed(vm_id: UUID, start_script: str = "") -> Seed:
+    return Seed(
+        vm_id=vm_id,
+        instance_id=str(vm_id),
+        hostname="hello",
+        ssh_keys=(),
+        password_hash="",
+        start_script=start_script,
+    )
+
+
+def copy_image(host: Hypervisor, image: BaseImage) -> None:
+    eventually(lambda: host.ensure_image_copy(image).ready)
+
+
+def a_spec(image: BaseImage) -> DomainSpec:
+    return DomainSpec(
+        id=uuid4(),
+        name="hello",
+        project="default",
+        vcpus=1,
+        memory_mib=256,
+        topology=None,
+        boot_disk=uuid4(),
+        nics=(),
+    )
+
+
+def prepare(host: Hypervisor, image: BaseImage, spec: DomainSpec, start_script: str = "") -> None:
+    """All that a machine needs before its start."""
+    copy_image(host, image)
+    host.create_disk(DiskSpec(spec.boot_disk, image.size_gib + 1, image))
+    host.write_seed(a_seed(spec.id, start_script))
+    host.define(spec)
+
+
+def found(host: Hypervisor, vm_id: UUID) -> Domain:
+    domain = host.domain(vm_id)
+    assert domain is not None
+    return domain
+
+
+@contextmanager
+def changes_of(host: Hypervisor, vm_id: UUID) -> Iterator[threading.Event]:
+    seen = threading.Event()
+    host.on_change(lambda changed: seen.set() if changed == vm_id else None)
+    yield seen
+
+
+class HypervisorContract:
+    """Machines whose guests need not boot."""
+
+    @pytest.fixture
+    def spec(self, image: BaseImage, host: Hypervisor) -> Iterator[DomainSpec]:
+        spec = a_spec(image)
+        yield spec
+        host.undefine(spec.id)
+        host.remove_disk(spec.boot_disk)
+        host.remove_seed(spec.id)
+        host.remove_console_log(spec.id)
+
+    @pytest.fixture
+    def running(self, host: Hypervisor, image: BaseImage, spec: DomainSpec) -> DomainSpec:
+        prepare(host, image, spec)
+        host.start(spec.id)
+        return spec
+
+    def test_the_host_says_what_it_has(self, host):
+        facts = host.facts()
+        host.ping()
+        assert min(facts.cpus, facts.memory_mib, facts.disk_gib) > 0
+        assert all((facts.name, facts.cpu_model, facts.accelerator, facts.version))
+
+    def test_an_image_copy_is_found_again_and_goes_away(self, host, image):
+        copy_image(host, image)
+        assert host.ensure_image_copy(image).fraction == 1.0
+        assert image.sha256 in host.image_copies()
+        host.remove_image_copy(image.sha256)
+        host.remove_image_copy(image.sha256)
+        assert image.sha256 not in host.image_copies()
+
+    def test_an_image_copy_stays_while_a_disk_is_based_on_it(self, host, image, spec):
+        prepare(host, image, spec)
+        with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
+            host.remove_image_copy(image.sha256)
+        host.remove_disk(spec.boot_disk)
+        host.remove_image_copy(image.sha256)
+
+    def test_a_disk_has_the_size_asked_for_and_is_made_once(self, host, image, spec):
+        copy_image(host, image)
+        disk = DiskSpec(spec.boot_disk, image.size_gib + 2, image)
+        host.create_disk(disk)
+        host.create_disk(disk)
+        assert host.disks()[disk.id] == image.size_gib + 2
+        host.remove_disk(disk.id)
+        host.remove_disk(disk.id)
+        assert disk.id not in host.disks()
+
+    def test_a_disk_without_its_image_is_refused(self, host, image):
+        with pytest.raises(HypervisorError, match="image"):
+            host.create_disk(DiskSpec(uuid4(), 10, replace(image, sha256="0" * 64)))
+
+    def test_a_seed_is_listed_until_it_is_removed(self, host, spec):
+        host.write_seed(a_seed(spec.id))
+        host.write_seed(a_seed(spec.id))
+        assert spec.id in host.seeds()
+        host.remove_seed(spec.id)
+        host.remove_seed(spec.id)
+        assert spec.id not in host.seeds()
+
+    def test_a_defined_machine_is_off(self, host, image, spec):
+        assert host.domain(spec.id) is None
+        prepare(host, image, spec)
+        host.define(spec)
+        domain = found(host, spec.id)
+        assert domain == Domain(spec.id, Power.OFF, OffReason.NONE, 0, spec_digest(spec))
+        assert host.domains()[spec.id] == domain
+
+    def test_a_started_machine_runs_and_starts_only_once(self, host, running):
+        domain = found(host, running.id)
+        assert (domain.power, domain.off_reason) == (Power.RUNNING, OffReason.NONE)
+        assert domain.started != 0
+        host.start(running.id)
+        assert found(host, running.id) == domain
+
+    def test_each_start_can_be_told_from_the_one_before(self, host, running):
+        first = found(host, running.id).started
+        host.pull_plug(running.id)
+        assert found(host, running.id).started == 0
+        host.start(running.id)
+        assert found(host, running.id).started not in {0, first}
+
+    def test_a_pulled_plug_ends_the_machine(self, host, running):
+        host.pull_plug(running.id)
+        host.pull_plug(running.id)
+        domain = found(host, running.id)
+        assert (domain.power, domain.off_reason) == (Power.OFF, OffReason.DESTROYED)
+
+    def test_a_machine_that_crashed_is_told_from_one_that_was_stopped(self, host, running, kill):
+        with changes_of(host, running.id) as changed:
+            kill(running.id)
+            assert changed.wait(10)
+        domain = eventually(lambda: (found := host.domain(running.id)).power is Power.OFF and found)
+        assert domain.off_reason is OffReason.CRASHED
+        host.start(running.id)
+        assert found(host, running.id).power is Power.RUNNING
+
+    def test_a_running_machine_can_be_redefined(self, host, running):
+        larger = replace(running, memory_mib=512)
+        host.define(larger)
+        domain = found(host, running.id)
+        assert (domain.power, domain.spec_digest) == (Power.RUNNING, spec_digest(larger))
+
+    def test_a_machine_is_forgotten_even_while_it_runs(self, host, running):
+        host.undefine(running.id)
+        host.undefine(running.id)
+        assert host.domain(running.id) is None
+        assert running.id not in host.domains()
+
+    def test_a_machine_without_its_disk_does_not_start(self, host, image, spec):
+        prepare(host, image, spec)
+        host.remove_disk(spec.boot_disk)
+        with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
+            host.start(spec.id)
+
+    def test_a_machine_without_its_seed_does_not_start(self, host, image, spec):
+        prepare(host, image, spec)
+        host.remove_seed(spec.id)
+        with pytest.raises(HypervisorError, match="seed"):
+            host.start(spec.id)
+
+    def test_a_machine_that_is_not_there_cannot_be_worked(self, host):
+        nobody = uuid4()
+        for verb in (host.start, host.press_power_button, host.pull_plug):
+            with pytest.raises(HypervisorError, match=str(nobody)):
+                verb(nobody)
+
+    def test_a_machine_that_is_off_takes_a_press_of_its_power_button(self, host, image, spec):
+        prepare(host, image, spec)
+        host.press_power_button(spec.id)
+        assert found(host, spec.id).power is Power.OFF
+
+    def test_a_guest_that_is_off_says_nothing(self, host, image, spec):
+        assert host.guest(spec.id) == NO_GUEST
+        prepare(host, image, spec)
+        assert host.guest(spec.id) == NO_GUEST
+
+    def test_the_console_outlives_the_machine_until_it_is_removed(self, host, running):
+        log = eventually(lambda: host.console_log(running.id, max_bytes=1 << 20))
+        host.undefine(running.id)
+        assert host.console_log(running.id, max_bytes=1 << 20).startswith(log)
+        assert len(host.console_log(running.id, max_bytes=7)) == 7
+        host.remove_console_log(running.id)
+        host.remove_console_log(running.id)
+        assert host.console_log(running.id, max_bytes=100) == b""
+
+    def test_machines_are_worked_by_several_threads_at_once(self, host, image):
+        copy_image(host, image)
+        specs = [a_spec(image) for _ in range(4)]
+        threads = [threading.Thread(target=prepare, args=(host, image, spec)) for spec in specs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {spec.id for spec in specs} <= host.domains().keys()
+        for spec in specs:
+            host.undefine(spec.id)
+            host.remove_seed(spec.id)
+            host.remove_disk(spec.boot_disk)
+
+
+class GuestContract:
+    """Machines whose guests boot; their `image` has an agent and obeys the seed and the power button."""
+
+    @pytest.fixture
+    def booted(self, host: Hypervisor, image: BaseImage, nics: tuple[NicSpec, ...]) -> Iterator[DomainSpec]:
+        spec = replace(a_spec(image), nics=nics)
+        prepare(host, image, spec, start_script="echo hello from the script\nexit 3")
+        host.start(spec.id)
+        yield spec
+        host.undefine(spec.id)
+        host.remove_disk(spec.boot_disk)
+        host.remove_seed(spec.id)
+        host.remove_console_log(spec.id)
+
+    def test_a_guest_tells_of_its_first_boot_and_obeys_its_power_button(self, host, booted):
+        guest = eventually(lambda: (seen := host.guest(booted.id)).first_boot_done and seen)
+        assert guest.agent
+        assert guest.start_script_status == 3
+        host.press_power_button(booted.id)
+        domain = eventually(lambda: (seen := found(host, booted.id)).power is Power.OFF and seen)
+        assert domain.off_reason is OffReason.GUEST_SHUTDOWN
