@@ -1,21 +1,53 @@
 """The host's Open vSwitch bridges: the one where VMs plug in, and those that lead out.
 
 Every function makes the host right from whatever it is, and is cheap when it is right already; the server repeats
-them, so that a bridge deleted by hand comes back.
+them, so that a bridge deleted by hand comes back. What is ours carries a mark in OVS's database or our name in nft's;
+nothing else of the host is touched.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from cumulet.doctor.command import output_of, succeeds
 from cumulet.doctor.daemons import SOUTHBOUND_SOCKET
+from cumulet.errors import Invalid, Refused
 
 INTEGRATION_BRIDGE: Final = "br-int"
 CHASSIS_FILE: Final = Path("/etc/openvswitch/system-id.conf")
+GATEWAY_MARK: Final = "cumulet-gateway"
+"""On a bridge of ours: the address that the host has on it."""
+VSCTL: Final = ("ovs-vsctl", "--timeout=10")
+FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
+BRIDGE_NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,14}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge of the host."""
+
+    datapath: str
+    """`system` or `netdev`."""
+    gateway: IPv4Interface | None
+    """The address that the host is to have on it; None on a bridge that is not an external one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """As much of Open vSwitch's settings as concerns external bridges."""
+
+    bridges: dict[str, Bridge]
+    mappings: str
+    """`ovn-bridge-mappings`."""
 
 
 def choose_datapath() -> str:
@@ -45,8 +77,7 @@ def integration_command(datapath: str, chassis: str) -> tuple[str, ...]:
         "ovn-bridge-datapath-type": datapath,
     }
     return (
-        "ovs-vsctl", "--no-wait",
-        "init",
+        *VSCTL, "--no-wait", "init",
         "--", "add", "Open_vSwitch", ".", "external_ids", *(f"{key}={value}" for key, value in settings.items()),
         "--", "--may-exist", "add-br", INTEGRATION_BRIDGE,
         "--", "set", "Bridge", INTEGRATION_BRIDGE, f"datapath_type={datapath}", "fail_mode=secure",
@@ -57,3 +88,140 @@ def integration_command(datapath: str, chassis: str) -> tuple[str, ...]:
 def ensure_integration_bridge(datapath: str) -> None:
     """Mend br-int and OVS's settings for OVN."""
     output_of(*integration_command(datapath, read_chassis()))
+
+
+def ensure_external_bridge(name: str, gateway: IPv4Interface, *, datapath: str) -> None:
+    """Give the host a bridge to an external range of its own, and that range a way to the world.
+
+    The host holds `gateway` on the bridge's own port, forwards, and masquerades what leaves the range. OVN finds the
+    bridge under its own name in `ovn-bridge-mappings`. Refused when a bridge of that name is somebody else's.
+    """
+    if not BRIDGE_NAME.fullmatch(name):
+        raise Invalid.field("bridge", name, "at most 15 of a-z, 0-9, '.', '_', '-', beginning with a letter")
+    switch = read_switch()
+    refuse_foreign(switch, name)
+    mappings = with_mapping(switch.mappings, name)
+    if (switch.bridges.get(name), switch.mappings) != (Bridge(datapath, gateway), mappings):
+        put_bridge(name, Bridge(datapath, gateway), mappings)
+    give_address(name, gateway, datapath)
+    FORWARDING.write_text("1\n")
+    output_of("nft", "--file", "-", stdin=masquerade_rules(name, gateway))
+
+
+def remove_external_bridge(name: str) -> None:
+    """Take away a bridge of ours with its mapping and masquerading, as far as they are there."""
+    switch = read_switch()
+    refuse_foreign(switch, name)
+    output_of(
+        *VSCTL, "--if-exists", "del-br", name,
+        "--", "set", "Open_vSwitch", ".", mappings_setting(without_mapping(switch.mappings, name)),
+    )  # fmt: skip
+    output_of("nft", "--file", "-", stdin=f"table ip {table_name(name)}\ndelete table ip {table_name(name)}\n")
+
+
+def mend_external_bridges() -> None:
+    """Bring back the addresses and rules of our external bridges, which a reboot takes away."""
+    for name, bridge in read_switch().bridges.items():
+        if bridge.gateway is not None:
+            ensure_external_bridge(name, bridge.gateway, datapath=bridge.datapath)
+
+
+def remove_dead_ports() -> None:
+    """Remove the ports of VMs whose tap device is gone: after a reboot nobody else does, and they block new ones."""
+    for row in rows("Interface", "name", "external_ids"):
+        if "vm-id" in row["external_ids"] and not Path("/sys/class/net", row["name"]).exists():
+            output_of(*VSCTL, "--if-exists", "del-port", row["name"])
+
+
+def read_switch() -> Switch:
+    """What OVS holds now."""
+    (settings,) = rows("Open_vSwitch", "external_ids")
+    bridges = {}
+    for row in rows("Bridge", "name", "datapath_type", "external_ids"):
+        mark = row["external_ids"].get(GATEWAY_MARK)
+        bridges[row["name"]] = Bridge(row["datapath_type"], IPv4Interface(mark) if mark else None)
+    return Switch(bridges, settings["external_ids"].get("ovn-bridge-mappings", ""))
+
+
+def refuse_foreign(switch: Switch, name: str) -> None:
+    """Refused when a bridge of that name is there without our mark."""
+    if name in switch.bridges and switch.bridges[name].gateway is None:
+        raise Refused(
+            f"bridge {name!r} is there and is not Cumulet's; name another one in the catalogue", reason="HOST_BRIDGE"
+        )
+
+
+def put_bridge(name: str, bridge: Bridge, mappings: str) -> None:
+    """Make or correct a bridge of ours, and tell OVN of it."""
+    output_of(
+        *VSCTL, "--may-exist", "add-br", name,
+        "--", "set", "Bridge", name, f"datapath_type={bridge.datapath}",
+        f"external_ids:{GATEWAY_MARK}={bridge.gateway}", "other_config:disable-in-band=true",
+        "--", "set", "Open_vSwitch", ".", mappings_setting(mappings),
+    )  # fmt: skip
+
+
+def give_address(name: str, gateway: IPv4Interface, datapath: str) -> None:
+    """Let the host answer at `gateway`, and only there, on the bridge's own port."""
+    (link,) = msgspec.json.decode(output_of("ip", "-json", "address", "show", "dev", name))
+    there = {f"{address['local']}/{address['prefixlen']}" for address in link["addr_info"] if address["family"] == "inet"}
+    if there == {str(gateway)} and "UP" in link["flags"]:
+        return
+    for other in there - {str(gateway)}:
+        output_of("ip", "address", "delete", other, "dev", name)
+    output_of("ip", "address", "replace", str(gateway), "dev", name)
+    if datapath == "netdev":  # the userspace datapath hands the kernel's unfinished checksums on to the guest
+        output_of("ethtool", "--offload", name, "tx", "off")
+    output_of("ip", "link", "set", name, "up")
+
+
+def masquerade_rules(name: str, gateway: IPv4Interface) -> str:
+    """The nft script that replaces our table for a bridge in one step."""
+    table = table_name(name)
+    return f"""table ip {table}
+delete table ip {table}
+table ip {table} {{
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr {gateway.network} oifname != "{name}" masquerade
+    }}
+}}
+"""
+
+
+def table_name(bridge: str) -> str:
+    """Our nft table for a bridge."""
+    return f"cumulet_{bridge}"
+
+
+def mappings_setting(mappings: str) -> str:
+    """How ovs-vsctl writes `ovn-bridge-mappings`: NETWORK:BRIDGE,…"""
+    return f'external_ids:ovn-bridge-mappings="{mappings}"'
+
+
+def with_mapping(mappings: str, bridge: str) -> str:
+    """Add a bridge under its own name; all others stay."""
+    others = without_mapping(mappings, bridge)
+    return f"{others},{bridge}:{bridge}".lstrip(",")
+
+
+def without_mapping(mappings: str, bridge: str) -> str:
+    """Drop a bridge's own mapping; all others stay."""
+    return ",".join(entry for entry in mappings.split(",") if entry and entry != f"{bridge}:{bridge}")
+
+
+def rows(table: str, *columns: str) -> Iterator[dict[str, Any]]:
+    """Read columns of one of OVS's tables; maps become dicts."""
+    text = output_of(*VSCTL, "--no-wait", "--format=json", f"--columns={','.join(columns)}", "list", table)
+    answer = msgspec.json.decode(text)
+    for values in answer["data"]:
+        yield {heading: plain(value) for heading, value in zip(answer["headings"], values, strict=True)}
+
+
+def plain(value: object) -> object:
+    """A column's value without OVSDB's notation for maps."""
+    match value:
+        case ["map", pairs]:
+            return dict(pairs)
+    return value
+
