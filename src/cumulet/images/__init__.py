@@ -1,0 +1,6 @@
+"""Guest images: two that we build from Debian's packages, and any that an operator imports."""
+
+from cumulet.images.build import build_image, ensure_image, find_recipe
+from cumulet.images.store import Image, ImageStore
+
+__all__ = ["Image", "ImageStore", "build_image", "ensure_image", "find_recipe"]

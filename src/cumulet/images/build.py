@@ -1,0 +1,58 @@
+"""Building an image from its recipe and putting it into the store, when the store does not have it already."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from cumulet.errors import NotFound
+from cumulet.images.recipes import RECIPES, Progress, Recipe
+from cumulet.images.store import Image, ImageStore
+
+
+def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
+    """Build an image whether or not the store has it, and store it."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cumulet-image-", dir="/var/tmp") as folder:
+        disk = Path(folder) / "image.qcow2"
+        packages = recipe.build(disk, progress)
+        image = Image(
+            id=recipe.id,
+            name=recipe.name,
+            display_name=recipe.display_name,
+            description=recipe.description,
+            platform=recipe.platform,
+            size_gib=recipe.size_gib,
+            format="qcow2",
+            sha256=sha256_of(disk),
+            origin=f"recipe:{recipe.digest()}",
+            installed_packages=packages,
+        )
+        return store.add(image, disk)
+
+
+def ensure_image(store: ImageStore, id: str, progress: Progress) -> Image:
+    """Return the image, built anew only when it is missing or its recipe changed since."""
+    recipe = find_recipe(id)
+    try:
+        image = store.find(recipe.id)
+    except NotFound:
+        return build_image(store, recipe, progress)
+    return image if image.origin == f"recipe:{recipe.digest()}" else build_image(store, recipe, progress)
+
+
+def find_recipe(id: str) -> Recipe:
+    """Return the recipe of that id.
+
+    Raises NotFound: we have none; the message names those we have.
+    """
+    if id not in RECIPES:
+        raise NotFound(f"there is no recipe {id!r}; there are {', '.join(sorted(RECIPES))}")
+    return RECIPES[id]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the checksum of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

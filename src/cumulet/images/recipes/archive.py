@@ -1,0 +1,91 @@
+"""Packages from Debian's archive, on whatever distribution this machine runs.
+
+A host with Debian 12 has sources of its own for it (a near mirror, perhaps, and the only one that answers): those
+are taken. Any other host, Ubuntu among them, has none, and the public mirror is taken. Either way apt works in a
+state of its own, so that neither the host's package lists nor its other sources matter, and signatures are
+checked with Debian's keyring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cumulet.images.recipes.recipe import BuildFailed, run
+
+SUITE = "bookworm"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+PUBLIC_SOURCES = (
+    ("http://deb.debian.org/debian", SUITE),
+    ("http://deb.debian.org/debian", f"{SUITE}-updates"),
+    ("http://deb.debian.org/debian-security", f"{SUITE}-security"),
+)
+
+
+def sources_list() -> str:
+    """Say where the packages come from, in apt's one-line format."""
+    if not KEYRING.exists():
+        raise BuildFailed(f"{KEYRING} is missing; install the package debian-archive-keyring")
+    places = hosts_own_sources() or PUBLIC_SOURCES
+    return "".join(f"deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main\n" for uri, suite in places)
+
+
+def hosts_own_sources() -> tuple[tuple[str, str], ...]:
+    """Return this host's own (URI, suite) of the release that we build from; none when its apt does not have it."""
+    suites = {suite for _, suite in PUBLIC_SOURCES}
+    targets = run(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+        "Identifier: Packages", "Origin: Debian",
+    )  # fmt: skip
+    lines = (line.split() for line in targets.decode().splitlines())
+    found = [(uri, suite) for uri, suite, component in lines if suite in suites and component == "main"]
+    return tuple(dict.fromkeys(found)) if SUITE in {suite for _, suite in found} else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Debian's archive as seen from a folder that holds apt's whole state. Made by `open_archive`."""
+
+    folder: Path
+
+    def apt(self, program: str, *arguments: str) -> str:
+        """Run a program of apt in this state."""
+        options = {
+            "Dir::State": self.folder,
+            "Dir::State::status": "/dev/null",
+            "Dir::Cache": self.folder,
+            "Dir::Etc::SourceList": self.folder / "sources.list",
+            "Dir::Etc::SourceParts": "/dev/null",
+            "Dir::Etc::PreferencesParts": "/dev/null",
+            "APT::Architecture": "amd64",
+            "APT::Sandbox::User": "root",
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "3",
+        }
+        pairs = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        return run(program, "-q", *pairs, *arguments, cwd=self.folder).decode()
+
+    def dependency(self, metapackage: str, prefix: str) -> str:
+        """Name the package that a metapackage stands for today, such as the kernel behind `linux-image-…`."""
+        for line in self.apt("apt-cache", "depends", metapackage).splitlines():
+            if line.strip().startswith(f"Depends: {prefix}"):
+                return line.split()[-1]
+        raise BuildFailed(f"{metapackage} depends on nothing that is called {prefix}…")
+
+    def unpack(self, packages: tuple[str, ...], into: Path) -> None:
+        """Download packages and unpack them over each other, without their dependencies and their scripts."""
+        self.apt("apt-get", "download", *packages)
+        for package in packages:
+            (file,) = self.folder.glob(f"{package}_*.deb")
+            run("dpkg-deb", "--extract", file, into)
+            file.unlink()
+
+
+def open_archive(folder: Path) -> Archive:
+    """Begin a state of apt in an empty folder and read the package lists into it (some 10 MB)."""
+    for needed in ("lists/partial", "archives/partial"):
+        (folder / needed).mkdir(parents=True)
+    (folder / "sources.list").write_text(sources_list())
+    archive = Archive(folder)
+    archive.apt("apt-get", "update")
+    return archive

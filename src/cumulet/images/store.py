@@ -1,0 +1,197 @@
+"""The images this installation offers, kept as plain folders that an operator can look into.
+
+    ROOT/micro            → .micro.3f9c…     a link to the version that counts
+    ROOT/.micro.3f9c…/      image.json       what it is (`Image`)
+                            image.qcow2      the disk
+
+A new version is put together beside the old one and the link is then exchanged in one step, so that a crash at any
+moment leaves the old image or the new one, never half of one. Writers take turns by a lock on the folder; readers
+need none, and read `image.json` again only when it changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.images.recipes.recipe import Package
+
+ID_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One guest image; `path` is where its disk lies now."""
+
+    id: str
+    name: str
+    display_name: str
+    description: str
+    size_gib: int
+    """The size of its disk as a guest sees it, rounded up: the smallest boot disk that can hold it."""
+    format: str
+    """`qcow2` or `raw`."""
+    sha256: str
+    """Of the file, so that copies on hosts can be named by what they hold."""
+    origin: str
+    """`recipe:` and the digest of the recipe, or where it was imported from."""
+    platform: str = "linux"
+    aliases: tuple[str, ...] = ()
+    """Further ids it answers to, because clients hard-code some."""
+    installed_packages: tuple[Package, ...] = ()
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    path: Path = Path()
+
+
+class ImageStore:
+    """The folder of images. Cheap to make, safe to share between threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._read: dict[Path, tuple[int, Image]] = {}
+
+    def list(self) -> tuple[Image, ...]:
+        """Return all images by id."""
+        if not self.root.is_dir():
+            return ()
+        names = sorted(entry.name for entry in os.scandir(self.root) if not entry.name.startswith("."))
+        return tuple(image for name in names if (image := self._load(name)))
+
+    def find(self, id: str) -> Image:
+        """Return the image with this id or alias.
+
+        Raises NotFound: there is none.
+        """
+        named = self._load(id) if ID_PATTERN.fullmatch(id) else None
+        found = named or next((image for image in self.list() if id in image.aliases), None)
+        if found is None:
+            raise NotFound.named("image", id)
+        return found
+
+    def add(self, image: Image, disk: Path) -> Image:
+        """Take over the file `disk` (it is moved) as this image; an older one of that id gives way to it.
+
+        The aliases that the older one had are kept.
+
+        Raises Invalid: the id is not one; AlreadyExists: the id or an alias belongs to another image.
+        """
+        check_id("id", image.id)
+        with self._writing():
+            older = self._load(image.id)
+            kept = replace(
+                image, aliases=tuple(dict.fromkeys([*image.aliases, *(older.aliases if older else ())]))
+            )
+            self._check_free(kept)
+            self._exchange(kept, disk)
+        return self.find(image.id)
+
+    def remove(self, id: str) -> None:
+        """Remove an image; disks of VMs that were made of it are on their hosts and stay.
+
+        Raises NotFound: there is none with this id (aliases do not count here).
+        """
+        with self._writing():
+            link = self.root / id
+            if not ID_PATTERN.fullmatch(id) or not link.is_symlink():
+                raise NotFound.named("image", id)
+            link.unlink()
+            self._sweep()
+
+    def set_aliases(self, id: str, aliases: tuple[str, ...]) -> Image:
+        """Give an image exactly these further ids.
+
+        Raises NotFound: there is no such image; Invalid: an alias is not an id; AlreadyExists: an alias belongs to another image.
+        """
+        with self._writing():
+            image = replace(self.find(id), aliases=tuple(dict.fromkeys(aliases)))
+            for alias in image.aliases:
+                check_id("alias", alias)
+            self._check_free(image)
+            write_facts(image.path.parent, image)
+        return self.find(image.id)
+
+    def _load(self, name: str) -> Image | None:
+        folder = self.root / name
+        try:
+            # The version's own folder: a new version under the same link is another file.
+            facts = folder.resolve(strict=True) / "image.json"
+            changed = facts.stat().st_mtime_ns
+            known = self._read.get(facts)
+            if known is None or known[0] != changed:
+                known = (changed, msgspec.json.decode(facts.read_bytes(), type=Image))
+                self._read[facts] = known
+        except FileNotFoundError:
+            return None
+        return replace(known[1], path=folder / f"image.{known[1].format}")
+
+    def _check_free(self, image: Image) -> None:
+        taken = {
+            name: other.id
+            for other in self.list()
+            for name in (other.id, *other.aliases)
+            if other.id != image.id
+        }
+        for name in (image.id, *image.aliases):
+            if name in taken:
+                raise AlreadyExists(f"{name!r} already stands for the image {taken[name]!r}")
+
+    def _exchange(self, image: Image, disk: Path) -> None:
+        version = self.root / f".{image.id}.{uuid.uuid4().hex}"
+        version.mkdir()
+        shutil.move(disk, version / f"image.{image.format}")
+        write_facts(version, image)
+        link = version.with_suffix(".link")
+        link.symlink_to(version.name)
+        link.replace(self.root / image.id)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what no link leads to: versions that were replaced, and what a crash left behind."""
+        entries = [Path(entry.path) for entry in os.scandir(self.root) if entry.name != ".lock"]
+        counted = {
+            entry.readlink().name
+            for entry in entries
+            if not entry.name.startswith(".") and entry.is_symlink()
+        }
+        for entry in entries:
+            if not entry.name.startswith(".") or entry.name in counted:
+                continue
+            if entry.is_symlink():
+                entry.unlink()
+            else:
+                shutil.rmtree(entry)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def check_id(field_name: str, id: str) -> None:
+    """Refuse what the API could not carry as an id."""
+    if not ID_PATTERN.fullmatch(id):
+        raise Invalid.field(
+            field_name, id, "a letter, then letters, digits and hyphens in lower case, at most 63"
+        )
+
+
+def write_facts(folder: Path, image: Image) -> None:
+    """Write `image.json` in one step. The path is left out: the folder may be moved."""
+    facts = msgspec.to_builtins(image, enc_hook=str)
+    del facts["path"]
+    new = folder / "image.json.new"
+    new.write_bytes(msgspec.json.format(msgspec.json.encode(facts)))
+    new.replace(folder / "image.json")
