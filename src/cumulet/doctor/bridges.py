@@ -104,7 +104,7 @@ def ensure_external_bridge(name: str, gateway: IPv4Interface, *, datapath: str) 
     if (switch.bridges.get(name), switch.mappings) != (Bridge(datapath, gateway), mappings):
         put_bridge(name, Bridge(datapath, gateway), mappings)
     give_address(name, gateway, datapath)
-    FORWARDING.write_text("1\n")
+    allow_forwarding()
     output_of("nft", "--file", "-", stdin=masquerade_rules(name, gateway))
 
 
@@ -116,14 +116,27 @@ def remove_external_bridge(name: str) -> None:
         *VSCTL, "--if-exists", "del-br", name,
         "--", "set", "Open_vSwitch", ".", mappings_setting(without_mapping(switch.mappings, name)),
     )  # fmt: skip
-    output_of("nft", "--file", "-", stdin=f"table ip {table_name(name)}\ndelete table ip {table_name(name)}\n")
+    output_of(
+        "nft", "--file", "-", stdin=f"table ip {table_name(name)}\ndelete table ip {table_name(name)}\n"
+    )
 
 
 def mend_external_bridges() -> None:
     """Bring back the addresses and rules of our external bridges, which a reboot takes away."""
-    for name, bridge in read_switch().bridges.items():
+    for name, bridge in external_bridges().items():
         if bridge.gateway is not None:
             ensure_external_bridge(name, bridge.gateway, datapath=bridge.datapath)
+
+
+def external_bridges() -> dict[str, Bridge]:
+    """Our own external bridges."""
+    return {name: bridge for name, bridge in read_switch().bridges.items() if bridge.gateway is not None}
+
+
+def allow_forwarding() -> None:
+    """Let the host pass packets on between its VMs and the world."""
+    if FORWARDING.read_text().strip() != "1":
+        FORWARDING.write_text("1\n")
 
 
 def remove_dead_ports() -> None:
@@ -147,7 +160,8 @@ def refuse_foreign(switch: Switch, name: str) -> None:
     """Refused when a bridge of that name is there without our mark."""
     if name in switch.bridges and switch.bridges[name].gateway is None:
         raise Refused(
-            f"bridge {name!r} is there and is not Cumulet's; name another one in the catalogue", reason="HOST_BRIDGE"
+            f"bridge {name!r} is there and is not Cumulet's; name another one in the catalogue",
+            reason="HOST_BRIDGE",
         )
 
 
@@ -164,7 +178,11 @@ def put_bridge(name: str, bridge: Bridge, mappings: str) -> None:
 def give_address(name: str, gateway: IPv4Interface, datapath: str) -> None:
     """Let the host answer at `gateway`, and only there, on the bridge's own port."""
     (link,) = msgspec.json.decode(output_of("ip", "-json", "address", "show", "dev", name))
-    there = {f"{address['local']}/{address['prefixlen']}" for address in link["addr_info"] if address["family"] == "inet"}
+    there = {
+        f"{address['local']}/{address['prefixlen']}"
+        for address in link["addr_info"]
+        if address["family"] == "inet"
+    }
     if there == {str(gateway)} and "UP" in link["flags"]:
         return
     for other in there - {str(gateway)}:
@@ -195,7 +213,7 @@ def table_name(bridge: str) -> str:
 
 
 def mappings_setting(mappings: str) -> str:
-    """How ovs-vsctl writes `ovn-bridge-mappings`: NETWORK:BRIDGE,…"""
+    """How ovs-vsctl writes `ovn-bridge-mappings` (NETWORK:BRIDGE,…)."""
     return f'external_ids:ovn-bridge-mappings="{mappings}"'
 
 
@@ -221,7 +239,7 @@ def rows(table: str, *columns: str) -> Iterator[dict[str, Any]]:
 def plain(value: object) -> object:
     """A column's value without OVSDB's notation for maps."""
     match value:
-        case ["map", pairs]:
+        case ["map", list() as pairs]:
             return dict(pairs)
-    return value
-
+        case _:
+            return value

@@ -98,14 +98,20 @@ def runs_systemd() -> bool:
     return Path("/run/systemd/system").is_dir() and Path("/proc/1/comm").read_text().strip() == "systemd"
 
 
-def start_daemons(*, hide_kvm: bool, integration: tuple[str, ...], paths: Paths = PATHS) -> list[str]:
+def start_daemons(
+    *,
+    hide_kvm: bool,
+    integration: tuple[str, ...],
+    paths: Paths = PATHS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[str]:
     """Start what does not answer and wait until everything does; returns the names that were started.
 
     `hide_kvm` keeps /dev/kvm from libvirtd; `integration` is the ovs-vsctl command that prepares OVS for OVN, run
     before traffic flows. CommandFailed tells which daemon stayed silent and the end of its log.
     """
     if runs_systemd():
-        return start_units()
+        return start_units(tell)
     paths.run_dir.mkdir(parents=True, exist_ok=True)
     paths.log_dir.mkdir(parents=True, exist_ok=True)
     with locked(paths.run_dir / "start.lock", wait=True):
@@ -118,6 +124,7 @@ def start_daemons(*, hide_kvm: bool, integration: tuple[str, ...], paths: Paths 
             if daemon.name in names
         ]
         if wanted != kept:
+            tell(f"starting {', '.join(silent)} under Cumulet's supervisor")
             prepare_directories()
             write_json(paths.daemons, wanted)
             tell_supervisor(paths)
@@ -125,9 +132,11 @@ def start_daemons(*, hide_kvm: bool, integration: tuple[str, ...], paths: Paths 
     return silent
 
 
-def start_units() -> list[str]:
+def start_units(tell: Callable[[str], None]) -> list[str]:
     """Start the system's own units of what does not answer."""
     silent = find_silent()
+    if silent:
+        tell(f"starting {', '.join(silent)}")
     for unit in dict.fromkeys(UNITS[name] for name in silent):
         output_of("systemctl", "start", unit, seconds=90)
     return silent

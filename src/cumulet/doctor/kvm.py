@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
+DEVICE: Final = Path("/dev/kvm")
+REMEMBERED: Final = "kvm.json"
 QEMU: Final = "qemu-system-x86_64"
 FIRMWARE_BYTES: Final = 0x10000
 FIRMWARE_BASE: Final = 0xF0000
@@ -63,31 +66,30 @@ class Remembered:
 
 
 def kvm_works(timeout: float = PROBE_SECONDS, *, remember_in: Path | None = None) -> KvmVerdict:
-    """Run a guest for a moment under KVM, for at most `timeout` seconds.
-
-    With `remember_in`, a directory, the verdict is kept there and holds for this boot, kernel and QEMU.
-    """
-    if not Path("/dev/kvm").exists():
-        return KvmVerdict(works=False, reason="there is no /dev/kvm")
-    if remember_in is None:
-        return run_guest("kvm", timeout)
-    key = describe_machine()
-    file = remember_in / "kvm.json"
-    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
-        known = msgspec.json.decode(file.read_bytes(), type=Remembered)
-        if known.key == key:
-            return known.verdict
+    """Run a guest for a moment under KVM, for at most `timeout` seconds; `remember_in`, a directory, keeps the verdict."""
+    if not DEVICE.exists():
+        return KvmVerdict(works=False, reason=f"there is no {DEVICE}")
     verdict = run_guest("kvm", timeout)
-    remember_in.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(msgspec.json.encode(Remembered(key, verdict)))
+    if remember_in is not None:
+        remember_in.mkdir(parents=True, exist_ok=True)
+        (remember_in / REMEMBERED).write_bytes(msgspec.json.encode(Remembered(describe_machine(), verdict)))
     return verdict
+
+
+def kvm_worked(remembered_in: Path) -> KvmVerdict | None:
+    """The verdict remembered for this boot, kernel and QEMU; None when there is none, or nothing left to judge."""
+    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+        known = msgspec.json.decode((remembered_in / REMEMBERED).read_bytes(), type=Remembered)
+        if known.key == describe_machine() and DEVICE.exists():
+            return known.verdict
+    return None
 
 
 def describe_machine() -> str:
     """What a verdict depends on: this boot, its kernel, and the QEMU that is installed."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    version = subprocess.run((QEMU, "--version"), capture_output=True, text=True, check=False).stdout
-    return f"{boot} {os.uname().release} {version.partition(chr(10))[0]}"
+    qemu = shutil.which(QEMU)
+    return f"{boot} {os.uname().release} {Path(qemu).stat().st_mtime_ns if qemu else 'no QEMU'}"
 
 
 def run_guest(accelerator: str, timeout: float) -> KvmVerdict:
@@ -105,7 +107,9 @@ def run_guest(accelerator: str, timeout: float) -> KvmVerdict:
     if code == LEFT:
         return KvmVerdict(works=True)
     if code is None:
-        return KvmVerdict(works=False, reason=f"/dev/kvm opens, but a guest gets nowhere (tried {timeout:g} s)")
+        return KvmVerdict(
+            works=False, reason=f"/dev/kvm opens, but a guest gets nowhere (tried {timeout:g} s)"
+        )
     return KvmVerdict(works=False, reason=said or f"QEMU ended with code {code}")
 
 
@@ -121,7 +125,7 @@ def probe_firmware() -> bytes:
     return bytes(image)
 
 
-def exit_code_within(timeout: float, argv: tuple[str, ...], words: object) -> int | None:
+def exit_code_within(timeout: float, argv: tuple[str, ...], words: IO[str]) -> int | None:
     """A program's exit code, or None when it has not ended in time; it is killed, but never waited for.
 
     A process that hangs inside KVM's ioctl may ignore even SIGKILL: who waits for it hangs too.

@@ -5,14 +5,25 @@ Each step looks before it acts, so that on a host that is ready it costs next to
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cumulet.doctor.bridges import choose_datapath, ensure_integration_bridge, integration_command, read_chassis
+from cumulet.doctor.bridges import (
+    allow_forwarding,
+    choose_datapath,
+    ensure_integration_bridge,
+    integration_command,
+    mend_external_bridges,
+    read_chassis,
+    remove_dead_ports,
+)
+from cumulet.doctor.command import CommandFailed
 from cumulet.doctor.daemons import NORTHBOUND_SOCKET, PATHS, start_daemons
-from cumulet.doctor.kvm import KvmVerdict, kvm_works
+from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
+from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_packages
 from cumulet.doctor.supervisor import Paths
 
 CACHE: Final = Path("/var/cache/cumulet")
@@ -29,20 +40,42 @@ class PreparedHost:
     """The host's name in OVN."""
     northbound: str
     """Where OVN's northbound database answers, as OVSDB writes it."""
+    installed: tuple[str, ...]
+    """The packages that were missing."""
     started: tuple[str, ...]
-    """The daemons that had to be started."""
+    """The daemons that did not answer."""
 
 
-def prepare_host(tell: Callable[[str], None] = lambda _: None, *, paths: Paths = PATHS) -> PreparedHost:
+def prepare_host(
+    tell: Callable[[str], None] = lambda _: None, *, packages: tuple[str, ...] = (), paths: Paths = PATHS
+) -> PreparedHost:
     """Bring this machine to where VMs can run; CommandFailed says which step failed, with its command.
 
-    `tell` hears in words what takes time.
+    `tell` hears in words what takes time; `packages` are Debian packages needed besides the host's own.
     """
-    paths.run_dir.mkdir(parents=True, exist_ok=True)
-    tell("looking whether KVM works")
-    kvm = kvm_works(remember_in=CACHE)
+    if os.geteuid() != 0:
+        raise CommandFailed("preparing a host needs root: it installs packages and starts daemons")
+    installed = find_missing((*HOST_PACKAGES, *packages))
+    if installed:
+        install_packages(installed, tell)
+    kvm = kvm_worked(CACHE) or ask_kvm(tell)
     datapath, chassis = choose_datapath(), read_chassis()
-    tell("starting libvirt, Open vSwitch and OVN")
-    started = start_daemons(hide_kvm=not kvm.works, integration=integration_command(datapath, chassis), paths=paths)
+    started = start_daemons(
+        hide_kvm=not kvm.works, integration=integration_command(datapath, chassis), paths=paths, tell=tell
+    )
+    ensure_bridges(datapath)
+    return PreparedHost(kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started))
+
+
+def ask_kvm(tell: Callable[[str], None]) -> KvmVerdict:
+    """Run a guest to see whether KVM works."""
+    tell("running a guest for a moment to see whether KVM works")
+    return kvm_works(remember_in=CACHE)
+
+
+def ensure_bridges(datapath: str) -> None:
+    """Mend what OVS must hold before VMs start."""
     ensure_integration_bridge(datapath)
-    return PreparedHost(kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(started))
+    remove_dead_ports()
+    allow_forwarding()
+    mend_external_bridges()

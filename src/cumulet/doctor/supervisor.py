@@ -10,7 +10,8 @@ It is a process of its own, so that VMs and their traffic go on when `cumulet se
         └ ovnnb  ovnsb  ovn-northd  ovn-controller  left running unwatched
 
 What it keeps stands in `daemons.json`; SIGHUP makes it read that again, SIGTERM ends it and them. `status.json` says
-what runs. It knows nothing of libvirt or OVN: that is daemons.py's.
+what runs. It knows nothing of libvirt or OVN: that is daemons.py's. It is written with asyncio because each keeper
+waits for several things in turn (a death, a socket, another daemon) and must be stopped in any of them.
 """
 
 from __future__ import annotations
@@ -192,13 +193,10 @@ class Supervisor:
 
     async def announce(self, daemon: Daemon, log: IO[bytes]) -> None:
         """Let the others know that a daemon serves, after what must follow its start has been done."""
-        deadline = time.monotonic() + READY_SECONDS
-        while daemon.ready and not Path(daemon.ready).exists() and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        if daemon.ready:
+            await appearance(Path(daemon.ready))
         for argv in daemon.then:
-            follow_up = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            follow_up = await spawn(argv, log)
             await follow_up.wait()
         self.ready[daemon.name].set()
 
@@ -224,16 +222,22 @@ def wait_before_start(early_deaths: int) -> float:
 async def start(daemon: Daemon, log: IO[bytes]) -> asyncio.subprocess.Process:
     """Start a daemon that will be killed with us, however we end."""
     if daemon.ready:
-        Path(daemon.ready).unlink(missing_ok=True)
+        Path(daemon.ready).unlink(missing_ok=True)  # noqa: ASYNC240 - on a tmpfs, which does not block
+    return await spawn(("setpriv", "--pdeathsig", "KILL", *daemon.argv), log)
+
+
+async def spawn(argv: tuple[str, ...], log: IO[bytes]) -> asyncio.subprocess.Process:
+    """Start a program whose words go into a log."""
     return await asyncio.create_subprocess_exec(
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        *daemon.argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
+        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
     )
+
+
+async def appearance(path: Path) -> None:
+    """Wait until a socket is there, or until it is clear that it will not come soon."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not path.exists() and time.monotonic() < deadline:  # noqa: ASYNC110, ASYNC240 - nobody announces it
+        await asyncio.sleep(0.01)
 
 
 async def end(process: asyncio.subprocess.Process) -> None:

@@ -1,0 +1,82 @@
+"""The machine itself: KVM, whether it is a VM in turn, its init, control groups, memory and disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from cumulet.doctor.findings import Finding, broken, degraded, ok
+from cumulet.doctor.kvm import KvmVerdict
+
+GIB: Final = 1 << 30
+LITTLE_MEMORY: Final = 2 * GIB
+LITTLE_DISK: Final = 10 * GIB
+NO_DISK: Final = GIB
+
+
+def judge_kvm(verdict: KvmVerdict, *, nested: bool, device: bool) -> Finding:
+    """Whether guests run on the processor or are emulated."""
+    if verdict.works:
+        return ok("KVM", "works, nested in another hypervisor's VM" if nested else "works")
+    if not device:
+        cure = "enable VT-x or AMD-V in the firmware, then: modprobe -a kvm_intel kvm_amd"
+    elif nested:
+        cure = "only whoever runs this machine as a VM can mend it: by nested virtualisation"
+    else:
+        cure = "see why: dmesg | grep -i kvm"
+    cost = "guests are emulated (TCG), 5 to 20 times slower, with the same functions"
+    return degraded("KVM", verdict.reason, cost=cost, cure=cure)
+
+
+def is_virtual(cpuinfo: str) -> bool:
+    """Whether the processor says, in /proc/cpuinfo, that it is a hypervisor's."""
+    flags = (line for line in cpuinfo.splitlines() if line.startswith("flags"))
+    return "hypervisor" in next(flags, "").split()
+
+
+def judge_init(*, systemd: bool, tini: bool) -> Finding:
+    """Who keeps the daemons running."""
+    if systemd:
+        return ok("init", "systemd: the system's own units run the daemons")
+    if tini:
+        return ok("init", "no systemd: Cumulet's supervisor runs the daemons")
+    return broken("init", "no systemd, and no tini to run the daemons under", cure="apt-get install tini")
+
+
+def judge_control_groups(mounts: str) -> Finding:
+    """Which control groups /proc/self/mounts shows."""
+    types = {fields[2] for fields in map(str.split, mounts.splitlines())}
+    if "cgroup" in types:
+        return ok("control groups", "v1")
+    if "cgroup2" in types:
+        return ok("control groups", "v2")
+    cost = "VMs share the processors without weights or limits"
+    return degraded("control groups", "none mounted", cost=cost)
+
+
+def judge_memory(meminfo: str) -> Finding:
+    """How much memory VMs may still have, of /proc/meminfo."""
+    fields = dict(line.split(":", 1) for line in meminfo.splitlines() if ":" in line)
+    total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    if free < LITTLE_MEMORY:
+        return degraded("memory", text, cost="room for very small VMs only")
+    return ok("memory", text)
+
+
+def judge_disk(path: Path, *, free: int, total: int) -> Finding:
+    """How much room images and disks have; sizes in bytes."""
+    text = f"{free // GIB} of {total // GIB} GiB free at {path}"
+    if free < NO_DISK:
+        return broken("disk", text, cure=f"make room at {path}, or set CUMULET_DATA_DIR to a larger disk")
+    if free < LITTLE_DISK:
+        return degraded("disk", text, cost="room for a few small disks only")
+    return ok("disk", text)
+
+
+def measure_disk(path: Path) -> Finding:
+    """Look at the disk below a path that need not be there yet."""
+    place = next(place for place in (path, *path.parents) if place.exists())
+    usage = shutil.disk_usage(place)
+    return judge_disk(path, free=usage.free, total=usage.total)

@@ -1,0 +1,77 @@
+"""Looks at a host and says in words what it found; changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from cumulet.doctor.bridges import FORWARDING, choose_datapath, external_bridges
+from cumulet.doctor.checks.devices import find_gpus, has_iommu, judge_gpus
+from cumulet.doctor.checks.machine import (
+    is_virtual,
+    judge_control_groups,
+    judge_init,
+    judge_kvm,
+    judge_memory,
+    measure_disk,
+)
+from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge_forwarding, list_chains
+from cumulet.doctor.checks.programs import PROGRAMS, ask_version, judge_packages, judge_program
+from cumulet.doctor.command import CommandFailed
+from cumulet.doctor.daemons import find_silent, runs_systemd
+from cumulet.doctor.findings import Finding
+from cumulet.doctor.kvm import DEVICE, kvm_works
+from cumulet.doctor.packages import HOST_PACKAGES, find_missing
+from cumulet.doctor.prepare import CACHE
+
+PROC: Final = Path("/proc")
+
+
+def examine(data_dir: Path, *, packages: tuple[str, ...] = ()) -> list[Finding]:
+    """Look at everything a host needs; `packages` are those needed besides the host's own.
+
+    Takes some 0.3 s, and 3 s where KVM hangs: the guest is always run, whatever is remembered.
+    """
+    return [*examine_machine(data_dir), *examine_programs(packages), *examine_packets(), *examine_devices()]
+
+
+def examine_machine(data_dir: Path) -> list[Finding]:
+    """KVM, init, control groups, memory and disk."""
+    nested = is_virtual((PROC / "cpuinfo").read_text())
+    return [
+        judge_kvm(kvm_works(remember_in=CACHE), nested=nested, device=DEVICE.exists()),
+        judge_init(systemd=runs_systemd(), tini=shutil.which("tini") is not None),
+        judge_control_groups((PROC / "self/mounts").read_text()),
+        judge_memory((PROC / "meminfo").read_text()),
+        measure_disk(data_dir),
+    ]
+
+
+def examine_programs(packages: tuple[str, ...]) -> list[Finding]:
+    """Packages, and each program with its daemons."""
+    silent = find_silent()
+    programs = [judge_program(name, ask_version(program), silent) for name, (program, _) in PROGRAMS.items()]
+    return [judge_packages(find_missing((*HOST_PACKAGES, *packages))), *programs]
+
+
+def examine_packets() -> list[Finding]:
+    """Datapath, forwarding and others' firewalls."""
+    return [
+        judge_datapath(choose_datapath()),
+        judge_forwarding(FORWARDING.read_text()),
+        judge_firewalls(list_chains(), ours()),
+    ]
+
+
+def examine_devices() -> list[Finding]:
+    """GPUs and the IOMMU."""
+    return judge_gpus(find_gpus(), iommu=has_iommu())
+
+
+def ours() -> tuple[str, ...]:
+    """The external bridges that Cumulet made here; none while OVS does not answer."""
+    try:
+        return tuple(external_bridges())
+    except CommandFailed:
+        return ()
