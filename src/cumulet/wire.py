@@ -23,6 +23,8 @@ from cumulet.errors import Invalid
 T = TypeVar("T", bound="Wire")
 SECRETS: Final = frozenset({"password", "startScript"})
 """Members whose values never appear in an error."""
+INT32: Final = range(-(2**31), 2**31)
+"""All integers of the contract are 32 bits wide; its 64-bit ones travel as text."""
 
 
 class Wire(msgspec.Struct, rename="camel"):
@@ -71,7 +73,14 @@ def decode(kind: type[T], raw: object, *, what: str = "the body") -> T:
     try:
         return msgspec.convert(canonical, kind, strict=False)
     except msgspec.ValidationError as problem:
-        raise _refusal(str(problem), canonical) from None
+        raise refusal(str(problem), canonical) from None
+
+
+def plain_text(value: str, path: str) -> str:
+    """Let a text through that every database can hold: PostgreSQL stores no NUL."""
+    if "\0" in value:
+        raise _refused(path, value, "a text without NUL characters")
+    return value
 
 
 @functools.cache
@@ -79,7 +88,7 @@ def _type_info(kind: Hashable) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-def _canonical(kind: inspect.Type, raw: Any, path: str) -> Any:  # noqa: ANN401 - JSON has no one type
+def _canonical(kind: inspect.Type, raw: Any, path: str) -> Any:  # noqa: ANN401, PLR0911 - JSON has no one type
     """Fold proto-JSON's liberties into the one form that msgspec converts."""
     match kind, raw:
         case inspect.UnionType(), _ if raw is not None:
@@ -90,22 +99,42 @@ def _canonical(kind: inspect.Type, raw: Any, path: str) -> Any:  # noqa: ANN401 
         case inspect.ListType(), list():
             return [_canonical(kind.item_type, item, f"{path}[{index}]") for index, item in enumerate(raw)]
         case inspect.DictType(), dict():
-            return {name: value for name, value in raw.items() if value is not None}
+            return _canonical_map(kind, raw, path)
         case inspect.EnumType(), _ if issubclass(kind.cls, ProtoEnum):
             return _enum_name(kind.cls, raw, path)
-        case inspect.IntType(), bool():
-            raise Invalid.field(path, raw, "an integer")
+        case inspect.IntType(), _:
+            return _integer(raw, path)
+        case inspect.StrType(), _:
+            return _text(raw, path)
+        case inspect.DateTimeType(), str() if not re.search(r"(?i)(z|[+-]\d\d:?\d\d)$", raw):
+            return raw + "Z"  # the Python client sends instants without a zone and means UTC
     return raw
 
 
 def _canonical_members(kind: inspect.StructType, raw: dict[str, Any], path: str) -> dict[str, Any]:
     found = {}
     for field in kind.fields:
-        value = raw.get(field.encode_name, raw.get(field.name))
+        value = raw.get(field.encode_name)
+        if value is None:
+            value = raw.get(field.name)
         if value is not None:
             name = f"{path}.{field.encode_name}" if path else field.encode_name
             found[field.encode_name] = _canonical(field.type, value, name)
     return found
+
+
+def _canonical_map(kind: inspect.DictType, raw: dict[str, Any], path: str) -> dict[str, Any]:
+    return {
+        plain_text(key, path): _canonical(kind.value_type, value, f"{path}.{key}")
+        for key, value in raw.items()
+        if value is not None
+    }
+
+
+def _text(raw: object, path: str) -> str:
+    if not isinstance(raw, str):
+        raise _refused(path, raw, "a text")
+    return plain_text(raw, path)
 
 
 def _enum_name(kind: type[ProtoEnum], raw: object, path: str) -> str:
@@ -116,11 +145,27 @@ def _enum_name(kind: type[ProtoEnum], raw: object, path: str) -> str:
             or raw == str(member.number)
         ):
             return str(member.value)
-    raise Invalid.field(path, raw, f"one of {', '.join(str(member.value) for member in kind)}")
+    raise _refused(path, raw, f"one of {', '.join(str(member.value) for member in kind)}")
 
 
-def _refusal(problem: str, canonical: Any) -> Invalid:  # noqa: ANN401 - JSON has no one type
-    """Make msgspec's ``Expected `int`, got `str` - at `$.vcpus` `` name the value as well."""
+def _integer(raw: object, path: str) -> int:
+    whole = re.fullmatch(r"-?\d{1,10}(\.0+)?", raw) if isinstance(raw, str) else None
+    if whole or (isinstance(raw, float) and raw.is_integer()):
+        number: object = int(float(str(raw)))
+    else:
+        number = raw
+    if type(number) is not int or number not in INT32:
+        raise _refused(path, raw, f"an integer from {INT32[0]} to {INT32[-1]}")
+    return number
+
+
+def _refused(path: str, value: object, accepted: str) -> Invalid:
+    is_secret = path.rpartition(".")[2].partition("[")[0] in SECRETS
+    return Invalid.field(path, "(not shown)" if is_secret else value, accepted)
+
+
+def refusal(problem: str, canonical: Any) -> Invalid:  # noqa: ANN401 - JSON has no one type
+    """Make msgspec's ``Expected `bool`, got `str` - at `$.nics[0].assignPublicIp` `` name the value as well."""
     expectation, _, where = problem.partition(" - at `$")
     path = where.rstrip("`").lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(.+)`", expectation):
@@ -128,16 +173,9 @@ def _refusal(problem: str, canonical: Any) -> Invalid:  # noqa: ANN401 - JSON ha
         return Invalid(f"{name} is required", *Invalid.field(name, None, "a value").details)
     value = canonical
     for step in re.findall(r"[^.\[\]]+", path):
-        value = (
-            value[int(step)]
-            if isinstance(value, list)
-            else value.get(step)
-            if isinstance(value, dict)
-            else value
-        )
+        value = value[int(step)] if isinstance(value, list) else value[step]
     accepted = expectation.removeprefix("Expected ").split(", got ")[0].replace("`", "")
-    shown = "(not shown)" if path.rpartition(".")[2] in SECRETS else value
-    return Invalid.field(path, shown, accepted)
+    return _refused(path, value, accepted)
 
 
 def _json_name(raw: object) -> str:

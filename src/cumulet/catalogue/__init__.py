@@ -1,0 +1,40 @@
+"""What this cloud offers and what it costs."""
+
+from cumulet.catalogue.answers import (
+    FreeCapacity,
+    data_center_answer,
+    machine_type_answer,
+    matching_data_centers,
+)
+from cumulet.catalogue.file import read_catalogue
+from cumulet.catalogue.model import Catalogue, DataCenter, GpuModel, MachineType
+from cumulet.catalogue.price import Price, price_vm, vm_price_answer
+from cumulet.catalogue.wire import (
+    CommitmentTerm,
+    ListVmDataCentersResponse,
+    ListVmMachineTypesResponse,
+    StorageClass,
+    VmMachineType,
+    VmPrice,
+)
+
+__all__ = [
+    "Catalogue",
+    "CommitmentTerm",
+    "DataCenter",
+    "FreeCapacity",
+    "GpuModel",
+    "ListVmDataCentersResponse",
+    "ListVmMachineTypesResponse",
+    "MachineType",
+    "Price",
+    "StorageClass",
+    "VmMachineType",
+    "VmPrice",
+    "data_center_answer",
+    "machine_type_answer",
+    "matching_data_centers",
+    "price_vm",
+    "read_catalogue",
+    "vm_price_answer",
+]

@@ -1,0 +1,179 @@
+"""Reading the catalogue's file: every mistake in it stops the start, with the file, the key, the value and what fits.
+
+The operator's own prices are in there; so nothing is guessed, and a key with a typing error is not passed over.
+Numbers are read as decimals, because money must not go through binary fractions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from decimal import Decimal
+from importlib.resources import files
+from ipaddress import IPv4Network
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cumulet.catalogue.model import Catalogue, DataCenter, GpuModel, MachineType
+from cumulet.catalogue.wire import CommitmentTerm
+from cumulet.errors import Invalid
+from cumulet.wire import refusal
+
+DEFAULT_FILE: Final = "default.toml"
+"""What is offered without a file of the operator's, and the commented example for one."""
+TABLES: Final = {"data_centers": DataCenter, "machine_types": MachineType, "gpu_models": GpuModel}
+DEAREST: Final = Decimal(1_000_000)
+FINEST: Final = Decimal("1e-12")
+"""Prices within these bounds multiply and add up without ever being rounded (28 digits)."""
+SMALLEST_PREFIX: Final = 29
+"""Six addresses: a gateway, a router and some VMs."""
+PRIVATE: Final = tuple(IPv4Network(one) for one in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+
+
+def read_catalogue(path: Path | None) -> Catalogue:
+    """Read the operator's catalogue, or the one that comes along when `path` is None; Invalid tells what is wrong."""
+    source = path or files("cumulet.catalogue") / DEFAULT_FILE
+    try:
+        text = source.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise Invalid(f"the catalogue {source} cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise Invalid(f"the catalogue {source} is not UTF-8 text: {problem.reason}") from problem
+    try:
+        return parse_catalogue(text)
+    except Invalid as problem:
+        raise Invalid(f"the catalogue {source}: {problem.message}") from problem
+
+
+def parse_catalogue(text: str) -> Catalogue:
+    """Turn TOML into a catalogue that is right in itself; Invalid names key, value and what is accepted."""
+    try:
+        raw = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as problem:
+        raise Invalid(str(problem)) from problem
+    try:
+        catalogue = msgspec.convert(raw, Catalogue, dec_hook=_decode_address, str_keys=True)
+    except msgspec.ValidationError as problem:
+        raise refusal(str(problem), raw) from None
+    for mistake in _mistakes(catalogue, raw):
+        raise mistake
+    return catalogue
+
+
+def _decode_address(kind: type[Any], value: object) -> Any:  # noqa: ANN401 - msgspec's own signature
+    example = "an IPv4 range, such as 10.77.0.0/16" if kind is IPv4Network else "an IPv4 address"
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise ValueError(f"Expected {example}") from None
+
+
+def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]:
+    yield from _unknown_keys(raw)
+    for table in TABLES:
+        rows = getattr(catalogue, table)
+        yield from _duplicates(table, rows)
+        for index, row in enumerate(rows):
+            yield from _wrong_numbers(f"{table}[{index}]", row)
+    yield from _wrong_ranges(catalogue)
+    for index, machine_type in enumerate(catalogue.machine_types):
+        yield from _wrong_references(f"machine_types[{index}]", machine_type, catalogue)
+        yield from _wrong_shape(f"machine_types[{index}]", machine_type)
+    yield from _wrong_aliases(catalogue.image_aliases)
+    if not catalogue.data_centers:
+        yield Invalid.field("data_centers", [], "at least one data center")
+
+
+def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[Invalid]:
+    tables = [("", raw, Catalogue)] + [
+        (f"{table}[{index}].", row, kind)
+        for table, kind in TABLES.items()
+        for index, row in enumerate(raw.get(table, ()))
+    ]
+    for path, table, kind in tables:
+        known = [field.name for field in fields(kind)]
+        for key in table:
+            if key not in known:
+                yield Invalid(f"{path}{key}: there is no such key; known are {', '.join(known)}")
+
+
+def _duplicates(table: str, rows: tuple[Any, ...]) -> Iterator[Invalid]:
+    seen = set()
+    for index, row in enumerate(rows):
+        identity = (getattr(row, "data_center_id", ""), row.id)
+        if identity in seen:
+            yield Invalid.field(f"{table}[{index}].id", row.id, "an id that no other entry has")
+        seen.add(identity)
+
+
+def _wrong_numbers(path: str, row: Any) -> Iterator[Invalid]:  # noqa: ANN401 - a row of any table
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            yield Invalid.field(f"{path}.{field.name}", value, "a finite number")
+        if isinstance(value, Decimal) and not _is_price(value):
+            accepted = f"an amount from 0 to {DEAREST} with at most 12 decimals"
+            yield Invalid.field(f"{path}.{field.name}", str(value), accepted)
+
+
+def _is_price(value: Decimal) -> bool:
+    return value.is_finite() and 0 <= value <= DEAREST and value == value.quantize(FINEST)
+
+
+def _wrong_ranges(catalogue: Catalogue) -> Iterator[Invalid]:
+    for index, data_center in enumerate(catalogue.data_centers):
+        path = f"data_centers[{index}]"
+        for key in ("external_range", "network_range"):
+            if getattr(data_center, key).prefixlen > SMALLEST_PREFIX:
+                yield Invalid.field(
+                    f"{path}.{key}", str(getattr(data_center, key)), f"at least a /{SMALLEST_PREFIX}"
+                )
+        network_range = data_center.network_range
+        if not any(network_range.subnet_of(private) for private in PRIVATE):
+            accepted = f"a range inside {', '.join(map(str, PRIVATE))}"
+            yield Invalid.field(f"{path}.network_range", str(network_range), accepted)
+        if network_range.overlaps(data_center.external_range):
+            accepted = f"a range apart from external_range {data_center.external_range}"
+            yield Invalid.field(f"{path}.network_range", str(network_range), accepted)
+    for one, other in combinations(catalogue.data_centers, 2):
+        if one.external_range.overlaps(other.external_range):
+            accepted = f"a range apart from {one.external_range} of data center {one.id!r}"
+            yield Invalid.field(f"external_range of {other.id!r}", str(other.external_range), accepted)
+
+
+def _wrong_references(path: str, machine_type: MachineType, catalogue: Catalogue) -> Iterator[Invalid]:
+    data_centers = [one.id for one in catalogue.data_centers]
+    if machine_type.data_center_id not in data_centers:
+        yield _not_one_of(f"{path}.data_center_id", machine_type.data_center_id, data_centers)
+    gpu_models = ["", *(one.id for one in catalogue.gpu_models)]
+    if machine_type.gpu_model_id not in gpu_models:
+        yield _not_one_of(f"{path}.gpu_model_id", machine_type.gpu_model_id, gpu_models)
+
+
+def _wrong_shape(path: str, machine_type: MachineType) -> Iterator[Invalid]:
+    for name in ("vcpu", "memory_gib", "vcpu_per_memory_gib", "vcpu_per_gpu"):
+        least, most = getattr(machine_type, f"min_{name}"), getattr(machine_type, f"max_{name}")
+        if most < least:
+            yield Invalid.field(f"{path}.max_{name}", most, f"at least min_{name}, which is {least}")
+    terms = sorted(term.months for term in CommitmentTerm if term.months)
+    for months in machine_type.commitment_discount_percent:
+        if months not in terms:
+            yield _not_one_of(f"{path}.commitment_discount_percent", months, terms)
+
+
+def _wrong_aliases(aliases: Mapping[str, str]) -> Iterator[Invalid]:
+    for alias, image_id in aliases.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", alias):
+            yield Invalid.field(f"image_aliases.{alias}", alias, "an id of a-z, 0-9, '.' and '-'")
+        if image_id in aliases:
+            yield Invalid.field(f"image_aliases.{alias}", image_id, "the id of an image, not another alias")
+
+
+def _not_one_of(path: str, value: object, accepted: list[Any]) -> Invalid:
+    return Invalid.field(path, value, f"one of {', '.join(repr(one) for one in accepted)}")

@@ -1,0 +1,125 @@
+"""What this cloud offers: data centers, machine types, GPU models and their prices, as one value that never changes.
+
+An operator writes it down in one TOML (see `file`), whose tables and keys are these classes and fields. Everything
+else asks this value and never the file; a new offer is a new start of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+from cumulet.errors import NotFound
+
+Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+"""No underscore: SkyPilot cuts `<machine type>_<gpus>x…` at the first one."""
+Positive: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCenter:
+    """A place with hosts, a range of external addresses and its own prices."""
+
+    id: Id
+    supplier_name: str = ""
+    renewable_energy: bool = False
+    region_id: str = ""
+    region_name: str = ""
+    latitude: Annotated[float, Meta(ge=-90, le=90)] = 0.0
+    longitude: Annotated[float, Meta(ge=-180, le=180)] = 0.0
+    external_range: IPv4Network
+    """External addresses of VMs and routers; no two data centers share any."""
+    network_range: IPv4Network
+    """The range of every project's default network here: the same for all, since projects never meet."""
+    resolvers: tuple[IPv4Address, ...] = ()
+    """DNS servers handed to guests; none here means those of the host."""
+    disk_gib_price_hr: Decimal
+    snapshot_gib_price_hr: Decimal
+    ipv4_price_hr: Decimal
+    network_price_hr: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineType:
+    """A kind of VM that one data center sells: which shapes it may take and what they cost an hour."""
+
+    id: Id
+    data_center_id: str
+    cpu_model: str = ""
+    """As shown to customers; empty shows what the hosts report."""
+    gpu_model_id: str = ""
+    """Empty: VMs of this type have no GPUs."""
+    min_vcpu: Positive
+    max_vcpu: Positive
+    min_memory_gib: Positive
+    max_memory_gib: Positive
+    min_vcpu_per_memory_gib: Ratio
+    max_vcpu_per_memory_gib: Ratio
+    min_vcpu_per_gpu: Ratio = 0.0
+    max_vcpu_per_gpu: Ratio = 0.0
+    vcpus_per_core: Annotated[int, Meta(ge=1, le=64)] = 1
+    """How many vCPUs a host promises for each of its cores (1: nothing is promised twice)."""
+    vcpu_price_hr: Decimal
+    memory_gib_price_hr: Decimal
+    gpu_price_hr: Decimal = Decimal(0)
+    commitment_discount_percent: Mapping[int, Annotated[int, Meta(ge=0, le=100)]] = field(
+        default_factory=dict
+    )
+    """Months of commitment → percent off the prices of vCPU, memory and GPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuModel:
+    """A GPU that machine types refer to; `model_name` is what clients match on."""
+
+    id: Id
+    vendor_name: str
+    model_name: str
+    memory_gib: Positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """All that can be asked for."""
+
+    data_centers: tuple[DataCenter, ...]
+    machine_types: tuple[MachineType, ...]
+    gpu_models: tuple[GpuModel, ...] = ()
+    image_aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further ids of images: clients hard-code some."""
+
+    def find_data_center(self, id: str) -> DataCenter:
+        """Give the data center of that id; NotFound."""
+        for data_center in self.data_centers:
+            if data_center.id == id:
+                return data_center
+        raise NotFound.named("data center", id)
+
+    def find_machine_type(self, data_center_id: str, id: str) -> MachineType:
+        """Give the machine type that a data center sells under that id; NotFound for either."""
+        self.find_data_center(data_center_id)
+        for machine_type in self.machine_types_of(data_center_id):
+            if machine_type.id == id:
+                return machine_type
+        raise NotFound(f"data center {data_center_id!r} has no machine type {id!r}")
+
+    def machine_types_of(self, data_center_id: str) -> Iterator[MachineType]:
+        """Go through what one data center sells."""
+        return (one for one in self.machine_types if one.data_center_id == data_center_id)
+
+    def find_gpu_model(self, id: str) -> GpuModel:
+        """Give the GPU model of that id; NotFound."""
+        for gpu_model in self.gpu_models:
+            if gpu_model.id == id:
+                return gpu_model
+        raise NotFound.named("GPU model", id)
+
+    def image_id(self, id_or_alias: str) -> str:
+        """Turn an alias into the image's own id; any other id stays as it is."""
+        return self.image_aliases.get(id_or_alias, id_or_alias)

@@ -1,0 +1,14 @@
+"""What the catalogue can answer alone; what needs the free capacity is answered where that is known."""
+
+from __future__ import annotations
+
+from cumulet.catalogue.answers import gpu_model_answer
+from cumulet.catalogue.model import Catalogue
+from cumulet.catalogue.wire import ListVmGpuModelsResponse
+from cumulet.operation import Access, operation
+
+
+@operation("GET /v1/vms/gpu-models", access=Access.OPEN)
+def list_vm_gpu_models(catalogue: Catalogue) -> ListVmGpuModelsResponse:
+    """List the GPU models that machine types refer to."""
+    return ListVmGpuModelsResponse(gpu_models=[gpu_model_answer(one) for one in catalogue.gpu_models])
