@@ -1,0 +1,19 @@
+"""Projects, the users who belong to them, and the keys that prove it."""
+
+from cumulet.projects.access import authenticate, keys_of_project, keys_of_user, require
+from cumulet.projects.bootstrap import DEFAULT_PROJECT, KEY_FILE, bootstrap
+from cumulet.projects.model import Project, Role
+from cumulet.projects.public_key import check_public_key
+
+__all__ = [
+    "DEFAULT_PROJECT",
+    "KEY_FILE",
+    "Project",
+    "Role",
+    "authenticate",
+    "bootstrap",
+    "check_public_key",
+    "keys_of_project",
+    "keys_of_user",
+    "require",
+]

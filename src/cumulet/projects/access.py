@@ -1,0 +1,73 @@
+"""The two questions before every operation: who is calling, and may he do this in that project.
+
+A key is 256 random bits and the database keeps its SHA-256, so looking a key up is one indexed search for a digest:
+its time tells nothing about any key, and nothing needs to be slow about it as it would for a password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet.errors import Forbidden, NotFound, Unauthenticated
+from cumulet.operation import Caller
+from cumulet.projects.model import ApiKey, Membership, Project, Role, SshKey, User
+
+KEY_PREFIX: Final = "cumulet_"
+"""Lets people and secret scanners tell what a found text is."""
+
+
+def new_key() -> str:
+    """Make an API key of 256 random bits."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def digest_of(key: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def authenticate(db: Session, key: str) -> Caller:
+    """Find the user that a key acts for; Unauthenticated when nobody's."""
+    owner = select(User.id, User.email).join(ApiKey, ApiKey.user_id == User.id)
+    found = db.execute(owner.where(ApiKey.digest == digest_of(key))).one_or_none()
+    if found is None:
+        raise Unauthenticated("this API key is not valid; expected the header 'Authorization: Bearer KEY'")
+    return Caller(user_id=found.id, email=found.email)
+
+
+def require(db: Session, caller: Caller, project_id: str, role: Role) -> Project:
+    """Give the project if the caller has at least `role` in it.
+
+    NotFound when he has none (what one may not see is not there), Forbidden when his role is too low.
+    """
+    membership = select(Project, Membership.role).join(Membership, Membership.project_id == Project.id)
+    found = db.execute(
+        membership.where(Project.id == project_id, Membership.user_id == caller.user_id)
+    ).one_or_none()
+    if found is None:
+        raise NotFound.named("project", project_id)
+    project, actual = found
+    if actual.value < role.value:
+        raise Forbidden(
+            f"you are {actual.name} of project {project_id!r}; this needs the role {role.name} or a higher one"
+        )
+    return project
+
+
+def keys_of_user(db: Session, user_id: UUID) -> tuple[str, ...]:
+    """Give the public SSH keys of a user, oldest first."""
+    keys = select(SshKey.public_key).where(SshKey.user_id == user_id)
+    return tuple(db.scalars(keys.order_by(SshKey.created_at, SshKey.id)))
+
+
+def keys_of_project(db: Session, project_id: str) -> tuple[str, ...]:
+    """Give the public SSH keys of all members of a project, oldest first; each line once."""
+    keys = select(SshKey.public_key).join(Membership, Membership.user_id == SshKey.user_id)
+    keys = keys.where(Membership.project_id == project_id).order_by(SshKey.created_at, SshKey.id)
+    return tuple(dict.fromkeys(db.scalars(keys)))
