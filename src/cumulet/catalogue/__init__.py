@@ -1,5 +1,6 @@
 """What this cloud offers and what it costs."""
 
+from cumulet.catalogue import operations  # noqa: F401 - declares them
 from cumulet.catalogue.answers import (
     FreeCapacity,
     data_center_answer,

@@ -1,5 +1,6 @@
 """Projects, the users who belong to them, and the keys that prove it."""
 
+from cumulet.projects import key_operations, operations  # noqa: F401 - declares them
 from cumulet.projects.access import authenticate, keys_of_project, keys_of_user, require
 from cumulet.projects.bootstrap import DEFAULT_PROJECT, KEY_FILE, bootstrap
 from cumulet.projects.model import Project, Role

@@ -41,6 +41,14 @@ def authenticate(db: Session, key: str) -> Caller:
     return Caller(user_id=found.id, email=found.email)
 
 
+def find_user(db: Session, user_id: UUID) -> User:
+    """Give the user of that id; NotFound."""
+    user = db.get(User, user_id)
+    if user is None:
+        raise NotFound.named("user", str(user_id))
+    return user
+
+
 def require(db: Session, caller: Caller, project_id: str, role: Role) -> Project:
     """Give the project if the caller has at least `role` in it.
 

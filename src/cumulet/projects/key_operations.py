@@ -1,0 +1,163 @@
+"""The keys of a user: SSH keys for his VMs, API keys for his programs. The API's verbs."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.operation import Caller, operation
+from cumulet.projects.access import digest_of, new_key, require
+from cumulet.projects.model import ApiKey, Membership, Role, SshKey
+from cumulet.projects.paging import fetch_page, read_page
+from cumulet.projects.public_key import parse_public_key
+from cumulet.projects.wire import (
+    ApiKeyAnswer,
+    CreateSshKey,
+    GenerateApiKey,
+    ListApiKeysResponse,
+    ListProjectSshKeysResponse,
+    ListSshKeysResponse,
+    SshKeyAnswer,
+)
+from cumulet.wire import Empty
+
+API_KEY_ID: Final = re.compile(r"[a-z0-9-]{4,63}")
+
+
+@operation("GET /v1/ssh-keys")
+def list_ssh_keys(
+    db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0
+) -> ListSshKeysResponse:
+    """List the caller's SSH keys, oldest first."""
+    page = read_page(page_number, page_size)
+    mine = select(SshKey).where(SshKey.user_id == caller.user_id).order_by(SshKey.created_at, SshKey.id)
+    keys, total = fetch_page(db, mine, page)
+    return ListSshKeysResponse(
+        ssh_keys=[ssh_key_answer(key) for key in keys],
+        total_count=total,
+        page_number=page.number,
+        page_size=page.size,
+    )
+
+
+@operation("POST /v1/ssh-keys")
+def create_ssh_key(db: Session, caller: Caller, now: datetime, *, data: CreateSshKey) -> SshKeyAnswer:
+    """Add an SSH key of the caller; VMs made from now on can take it."""
+    public_key = parse_public_key(data.public_key, "publicKey")
+    key = SshKey(
+        id=uuid4(),
+        user_id=caller.user_id,
+        public_key=public_key.line,
+        type=public_key.type,
+        fingerprint=public_key.fingerprint,
+        comment=public_key.comment,
+        created_at=now,
+    )
+    db.add(key)
+    try:
+        db.flush()
+    except IntegrityError:
+        raise AlreadyExists(f"you have the SSH key {key.fingerprint} already") from None
+    _record(db, "user.added_ssh_key", f"{caller.email} added the SSH key {key.fingerprint}", caller, now)
+    return ssh_key_answer(key)
+
+
+@operation("GET /v1/ssh-keys/{id}")
+def get_ssh_key(db: Session, caller: Caller, *, id: str) -> SshKeyAnswer:
+    """Show one SSH key of the caller."""
+    return ssh_key_answer(_find_ssh_key(db, caller, id))
+
+
+@operation("DELETE /v1/ssh-keys/{id}")
+def delete_ssh_key(db: Session, caller: Caller, now: datetime, *, id: str) -> Empty:
+    """Remove an SSH key of the caller; VMs that have it keep it."""
+    key = _find_ssh_key(db, caller, id)
+    db.delete(key)
+    _record(db, "user.removed_ssh_key", f"{caller.email} removed the SSH key {key.fingerprint}", caller, now)
+    return Empty()
+
+
+@operation("GET /v1/project/{projectId}/ssh-keys")
+def list_project_ssh_keys(db: Session, caller: Caller, *, project_id: str) -> ListProjectSshKeysResponse:
+    """List the SSH keys of all members of a project: what SSH_KEY_SOURCE_PROJECT puts into a VM."""
+    require(db, caller, project_id, Role.VIEWER)
+    theirs = select(SshKey).join(Membership, Membership.user_id == SshKey.user_id)
+    theirs = theirs.where(Membership.project_id == project_id).order_by(SshKey.created_at, SshKey.id)
+    return ListProjectSshKeysResponse(ssh_keys=[ssh_key_answer(key) for key in db.scalars(theirs)])
+
+
+@operation("GET /v1/api-keys")
+def list_api_keys(
+    db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0
+) -> ListApiKeysResponse:
+    """List the caller's API keys by id; the keys themselves are not kept."""
+    page = read_page(page_number, page_size)
+    mine = select(ApiKey).where(ApiKey.user_id == caller.user_id).order_by(ApiKey.id)
+    keys, total = fetch_page(db, mine, page)
+    return ListApiKeysResponse(
+        api_keys=[ApiKeyAnswer(id=key.id, create_time=key.created_at, key="") for key in keys],
+        total_count=total,
+        page_number=page.number,
+        page_size=page.size,
+    )
+
+
+@operation("POST /v1/api-keys")
+def generate_api_key(db: Session, caller: Caller, now: datetime, *, data: GenerateApiKey) -> ApiKeyAnswer:
+    """Make an API key that acts for the caller; this answer is the only one that tells it."""
+    name = data.apikey_id or f"key-{secrets.token_hex(6)}"
+    if not API_KEY_ID.fullmatch(name):
+        raise Invalid.field("apikeyId", name, "4 to 63 of a-z, 0-9 and '-', or none to have one chosen")
+    key = new_key()
+    db.add(ApiKey(user_id=caller.user_id, id=name, digest=digest_of(key), created_at=now))
+    try:
+        db.flush()
+    except IntegrityError:
+        raise AlreadyExists(f"you have an API key {name!r} already; choose another apikeyId") from None
+    _record(db, "user.added_api_key", f"{caller.email} made the API key {name}", caller, now)
+    return ApiKeyAnswer(id=name, create_time=now, key=key)
+
+
+@operation("DELETE /v1/api-keys/{name}")
+def delete_api_key(db: Session, caller: Caller, now: datetime, *, name: str) -> Empty:
+    """Revoke an API key of the caller, at once."""
+    mine = delete(ApiKey).where(ApiKey.user_id == caller.user_id, ApiKey.id == name)
+    if db.scalar(mine.returning(ApiKey.id)) is None:
+        raise NotFound.named("API key", name)
+    _record(db, "user.removed_api_key", f"{caller.email} revoked the API key {name}", caller, now)
+    return Empty()
+
+
+def ssh_key_answer(key: SshKey) -> SshKeyAnswer:
+    """Show an SSH key as the contract does."""
+    return SshKeyAnswer(
+        id=str(key.id),
+        create_time=key.created_at,
+        public_key=key.public_key,
+        fingerprint=key.fingerprint,
+        type=key.type,
+        comment=key.comment,
+    )
+
+
+def _find_ssh_key(db: Session, caller: Caller, id: str) -> SshKey:
+    try:
+        key = db.get(SshKey, UUID(id))
+    except ValueError:
+        key = None
+    if key is None or key.user_id != caller.user_id:
+        raise NotFound.named("SSH key", id)
+    return key
+
+
+def _record(db: Session, event: str, text: str, caller: Caller, now: datetime) -> None:
+    journal.record(db, event, at=now, project_id="", subject_id=caller.user_id, text=text, actor=caller.email)

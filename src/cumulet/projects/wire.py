@@ -1,0 +1,94 @@
+"""Projects, users and keys as JSON of the contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cumulet.wire import Wire
+
+
+class ProjectAnswer(Wire):
+    """A project."""
+
+    id: str
+    billing_account_id: str
+    create_by: str
+
+
+class ListProjectsResponse(Wire):
+    """One page of projects; `pageToken` asks for the next and is empty on the last."""
+
+    projects: list[ProjectAnswer]
+    page_token: str
+    page_size: int
+
+
+class CreateProject(Wire):
+    """A new project. There is no billing: its account is kept as given, because clients require one."""
+
+    id: str
+    billing_account_id: str = ""
+
+
+class Profile(Wire):
+    """The user that the key acts for."""
+
+    email_address: str
+    first_name: str
+    last_name: str
+    picture: str
+
+
+class SshKeyAnswer(Wire):
+    """A public SSH key."""
+
+    id: str
+    create_time: datetime
+    public_key: str
+    fingerprint: str
+    type: str
+    comment: str
+
+
+class CreateSshKey(Wire):
+    """A new SSH key; all else is read from the key itself."""
+
+    public_key: str
+
+
+class ListSshKeysResponse(Wire):
+    """One page of the caller's SSH keys."""
+
+    ssh_keys: list[SshKeyAnswer]
+    total_count: int
+    page_number: int
+    page_size: int
+
+
+class ListProjectSshKeysResponse(Wire):
+    """The SSH keys of all members of a project."""
+
+    ssh_keys: list[SshKeyAnswer]
+
+
+class ApiKeyAnswer(Wire):
+    """An API key; `key` is told only once, in the answer to its making, and empty ever after."""
+
+    id: str
+    create_time: datetime
+    key: str
+
+
+class GenerateApiKey(Wire):
+    """A new API key; without an id it gets one."""
+
+    apikey_id: str = ""
+
+
+class ListApiKeysResponse(Wire):
+    """One page of the caller's API keys."""
+
+    api_keys: list[ApiKeyAnswer]
+    total_count: int
+    page_number: int
+    page_size: int
