@@ -7,6 +7,7 @@ it is made. Newer packages alone do not rebuild it: `cumulet image build` does w
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,6 +66,15 @@ class Recipe:
 def is_source(path: Path) -> bool:
     """Whether a file of a recipe's folder is part of the recipe: caches of the interpreter are not."""
     return path.is_file() and "__pycache__" not in path.parts
+
+
+def copy_rootfs(source: Path, root: Path) -> None:
+    """Copy our own files into a tree of a guest; those that start with `#!` become executable."""
+    for path in (path for path in sorted(source.rglob("*")) if path.is_file()):
+        target = root / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        target.chmod(0o755 if path.read_bytes().startswith(b"#!") else 0o644)
 
 
 def run(*command: str | Path, stdin: bytes = b"", cwd: Path | None = None) -> bytes:

@@ -28,7 +28,7 @@ from cumulet.images.recipes.disk import (
     write_at,
 )
 from cumulet.images.recipes.initrd import Cpio, modules_in_order
-from cumulet.images.recipes.recipe import GIB, Package, Progress, Recipe, run
+from cumulet.images.recipes.recipe import GIB, Package, Progress, Recipe, copy_rootfs, run
 
 FOLDER = Path(__file__).parent
 SIZE_GIB = 1
@@ -82,6 +82,7 @@ def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
 def make_root(packages: Path, root: Path) -> None:
     """Make the tree of the root file system: our own files, programs, the libraries they load, modules."""
     copy_rootfs(FOLDER / "rootfs", root)
+    (root / "etc/shadow").chmod(0o600)
     for name in EMPTY_FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
     install(packages / "bin/busybox", root / "bin/busybox")
@@ -92,14 +93,6 @@ def make_root(packages: Path, root: Path) -> None:
     install(packages / LOADER, root / LOADER)
     link_applets(root)
     install_modules(packages, root)
-
-
-def copy_rootfs(source: Path, root: Path) -> None:
-    """Copy our own files; what starts with `#!` is made executable, and the password file secret."""
-    shutil.copytree(source, root)
-    for path in (path for path in root.rglob("*") if path.is_file()):
-        path.chmod(0o755 if path.read_bytes().startswith(b"#!") else 0o644)
-    (root / "etc/shadow").chmod(0o600)
 
 
 def install(source: Path, target: Path) -> None:
