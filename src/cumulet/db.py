@@ -7,6 +7,7 @@ code on both.
 
 from __future__ import annotations
 
+import enum
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Engine, MetaData, String, create_engine, event
+from sqlalchemy import DateTime, Engine, Enum, MetaData, String, create_engine, event
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
@@ -75,7 +76,11 @@ class Row(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Timestamp, Decimal: Money}  # noqa: RUF012 - SQLAlchemy's own declaration
+    type_annotation_map = {
+        datetime: Timestamp,
+        Decimal: Money,
+        enum.Enum: Enum(enum.Enum, native_enum=False, length=40),
+    }
 
 
 class Database:

@@ -9,7 +9,7 @@ from cumulet.catalogue.answers import (
 )
 from cumulet.catalogue.file import read_catalogue
 from cumulet.catalogue.model import Catalogue, DataCenter, GpuModel, MachineType
-from cumulet.catalogue.price import Price, price_vm, vm_price_answer
+from cumulet.catalogue.price import Price, Rates, price_vm, rates_of, vm_price_answer
 from cumulet.catalogue.wire import (
     CommitmentTerm,
     ListVmDataCentersResponse,
@@ -29,6 +29,7 @@ __all__ = [
     "ListVmMachineTypesResponse",
     "MachineType",
     "Price",
+    "Rates",
     "StorageClass",
     "VmMachineType",
     "VmPrice",
@@ -36,6 +37,7 @@ __all__ = [
     "machine_type_answer",
     "matching_data_centers",
     "price_vm",
+    "rates_of",
     "read_catalogue",
     "vm_price_answer",
 ]

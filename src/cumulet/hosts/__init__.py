@@ -1,0 +1,29 @@
+"""Hosts: the machines that run VMs, what they have and what is free."""
+
+from cumulet.hosts.inventory import (
+    installation_id,
+    note_facts,
+    register_host,
+    release,
+    reserve,
+    rooms,
+)
+from cumulet.hosts.leftovers import Leftovers
+from cumulet.hosts.model import Host, HostState, Reservation
+from cumulet.hosts.place import Need, Room, place
+
+__all__ = [
+    "Host",
+    "HostState",
+    "Leftovers",
+    "Need",
+    "Reservation",
+    "Room",
+    "installation_id",
+    "note_facts",
+    "place",
+    "register_host",
+    "release",
+    "reserve",
+    "rooms",
+]

@@ -1,0 +1,97 @@
+"""Which hosts there are, what they have, and what of it is still free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cumulet.hosts.model import Host, HostState, Installation, Reservation
+from cumulet.hosts.place import Need, Room
+from cumulet.hypervisor import HostFacts
+
+HOST_MEMORY_MIB: Final = 1024
+"""Kept for the host itself: its kernel, libvirt, OVN and Cumulet."""
+HOST_DISK_GIB: Final = 4
+"""Kept for logs and image copies in the making."""
+
+
+def installation_id(db: Session) -> str:
+    """Say who we are; at the first start decide it."""
+    row = db.get(Installation, 1)
+    if row is None:
+        row = Installation(one=1, id=uuid4().hex[:8])
+        db.add(row)
+        db.flush()
+    return row.id
+
+
+def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: str, now: datetime) -> Host:
+    """Take a host into the inventory, or bring its facts up to date; known by its name."""
+    host = db.scalar(select(Host).where(Host.name == facts.name))
+    if host is None:
+        host = Host(id=uuid4(), name=facts.name)
+        db.add(host)
+    host.data_center_id, host.uri = data_center_id, uri
+    note_facts(host, facts, now=now)
+    db.flush()
+    return host
+
+
+def note_facts(host: Host, facts: HostFacts, *, now: datetime) -> None:
+    """Write down what a host that answers has."""
+    host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, facts.disk_gib
+    host.cpu_model, host.accelerator, host.version = facts.cpu_model, facts.accelerator, facts.version
+    host.state, host.problem, host.seen_at = HostState.UP, "", now
+
+
+def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: float, lock: bool = False) -> Sequence[Room]:
+    """Compute the free room of each host of a data center; `lock` keeps others from placing there meanwhile."""
+    hosts = select(Host).where(Host.data_center_id == data_center_id).order_by(Host.name)
+    found = db.scalars(hosts.with_for_update() if lock else hosts).all()
+    taken = _taken(db)
+    return [_room(host, taken.get(host.id, Need(0, 0, 0)), vcpus_per_cpu) for host in found]
+
+
+def reserve(db: Session, vm_id: UUID, host_id: UUID, need: Need) -> None:
+    """Take room on a host for a VM, in the caller's transaction."""
+    db.add(
+        Reservation(
+            vm_id=vm_id, host_id=host_id, vcpus=need.vcpus, memory_mib=need.memory_mib, disk_gib=need.disk_gib
+        )
+    )
+
+
+def release(db: Session, vm_id: UUID) -> None:
+    """Give a VM's room back, in the caller's transaction."""
+    reservation = db.get(Reservation, vm_id)
+    if reservation is not None:
+        db.delete(reservation)
+
+
+def _taken(db: Session) -> dict[UUID, Need]:
+    sums = select(
+        Reservation.host_id,
+        func.sum(Reservation.vcpus),
+        func.sum(Reservation.memory_mib),
+        func.sum(Reservation.disk_gib),
+    ).group_by(Reservation.host_id)
+    return {
+        host_id: Need(int(vcpus), int(memory), int(disk)) for host_id, vcpus, memory, disk in db.execute(sums)
+    }
+
+
+def _room(host: Host, taken: Need, vcpus_per_cpu: float) -> Room:
+    return Room(
+        host_id=host.id,
+        name=host.name,
+        up=host.state is HostState.UP,
+        memory_mib=host.memory_mib,
+        free_vcpus=max(int(host.cpus * vcpus_per_cpu) - taken.vcpus, 0),
+        free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken.memory_mib, 0),
+        free_disk_gib=max(host.disk_gib - HOST_DISK_GIB - taken.disk_gib, 0),
+    )

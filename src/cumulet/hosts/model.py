@@ -1,0 +1,63 @@
+"""Hosts and what is reserved on them. Free room is always computed from these rows: a count kept beside them drifts."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cumulet.db import Row
+
+
+class HostState(enum.Enum):
+    """Whether a host answered when it was last looked at."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Installation(Row):
+    """The one row that says who we are: our name on every host and fabric we share with others."""
+
+    __tablename__ = "installation"
+
+    one: Mapped[int] = mapped_column(primary_key=True, default=1)
+    id: Mapped[str]
+    """Eight hexadecimal digits, made at the first start."""
+
+
+class Host(Row):
+    """A machine that runs VMs, with its size as last seen."""
+
+    __tablename__ = "host"
+    __table_args__ = (UniqueConstraint("name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    data_center_id: Mapped[str]
+    uri: Mapped[str]
+    cpus: Mapped[int]
+    memory_mib: Mapped[int]
+    disk_gib: Mapped[int]
+    cpu_model: Mapped[str]
+    accelerator: Mapped[str]
+    version: Mapped[str]
+    state: Mapped[HostState]
+    problem: Mapped[str] = mapped_column(default="")
+    """Why it is down, in words; `""` when it is up."""
+    seen_at: Mapped[datetime]
+
+
+class Reservation(Row):
+    """What one VM takes of its host; comes with the VM's row and goes with it."""
+
+    __tablename__ = "reservation"
+
+    vm_id: Mapped[UUID] = mapped_column(primary_key=True)
+    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
+    vcpus: Mapped[int]
+    memory_mib: Mapped[int]
+    disk_gib: Mapped[int]

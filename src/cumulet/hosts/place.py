@@ -1,0 +1,103 @@
+"""Where a VM goes: pure, so that every choice and every refusal can be shown by a table of numbers.
+
+A host fits or it does not, and if it does not, the refusal says for each host what was short, and the nearest size
+that would fit: an owner who reads only "no valid host" can do nothing with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cumulet.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a VM asks of its host."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One host as placement sees it: what it has and what of it is free for VMs."""
+
+    host_id: UUID
+    name: str
+    up: bool
+    memory_mib: int
+    free_vcpus: int
+    free_memory_mib: int
+    free_disk_gib: int
+
+
+def place(need: Need, rooms: Sequence[Room]) -> UUID:
+    """Choose the host with the largest free share of memory; Invalid (code 3: no capacity) tells why none fits."""
+    fitting = [room for room in rooms if not shortages(need, room)]
+    if not fitting:
+        raise no_room(need, rooms)
+    return max(
+        fitting, key=lambda room: (room.free_memory_mib / room.memory_mib, room.free_vcpus, room.name)
+    ).host_id
+
+
+def shortages(need: Need, room: Room) -> list[str]:
+    """Say in words what a host lacks; empty when the VM fits."""
+    if not room.up:
+        return ["does not answer"]
+    short = []
+    if need.vcpus > room.free_vcpus:
+        short.append(f"{room.free_vcpus} vCPUs free, {need.vcpus} asked")
+    if need.memory_mib > room.free_memory_mib:
+        short.append(f"{room.free_memory_mib // 1024} GiB memory free, {need.memory_mib // 1024} asked")
+    if need.disk_gib > room.free_disk_gib:
+        short.append(f"{room.free_disk_gib} GiB disk free, {need.disk_gib} asked")
+    return short
+
+
+def nearest(need: Need, rooms: Sequence[Room]) -> Need | None:
+    """Find the size closest to what was asked that fits some host: the least of it given up, by share."""
+    sizes = [
+        Need(
+            min(need.vcpus, room.free_vcpus),
+            min(need.memory_mib, room.free_memory_mib // 1024 * 1024),
+            min(need.disk_gib, room.free_disk_gib),
+        )
+        for room in rooms
+        if room.up
+    ]
+    usable = [size for size in sizes if min(size.vcpus, size.memory_mib, size.disk_gib) > 0]
+    return max(usable, key=lambda size: _kept_share(size, need), default=None)
+
+
+def no_room(need: Need, rooms: Sequence[Room]) -> Invalid:
+    """Make the refusal: per host what was short, and the nearest size that would fit."""
+    per_host = {room.name: shortages(need, room) for room in rooms}
+    told = "; ".join(f"{name}: {', '.join(short)}" for name, short in per_host.items())
+    closest = nearest(need, rooms)
+    advice = (
+        f"the nearest size that fits is {closest.vcpus} vCPUs, {closest.memory_mib // 1024} GiB memory, "
+        f"{closest.disk_gib} GiB disk"
+        if closest
+        else "nothing fits now"
+    )
+    details = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "NO_CAPACITY",
+        "domain": "cumulet",
+        "metadata": {name: ", ".join(short) for name, short in per_host.items()},
+    }
+    return Invalid(f"no host has room for this VM ({told or 'there is no host'}); {advice}", details)
+
+
+def _kept_share(size: Need, need: Need) -> float:
+    return (
+        size.vcpus
+        / need.vcpus
+        * (size.memory_mib / need.memory_mib)
+        * (size.disk_gib / max(need.disk_gib, 1))
+    )

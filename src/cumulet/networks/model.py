@@ -1,0 +1,85 @@
+"""Networks, routers, NICs and the addresses they hold. An address is taken exactly as long as its row stands."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cumulet.db import Row
+
+
+class NetworkState(enum.Enum):
+    """Observed state of a network."""
+
+    CREATING = "CREATING"
+    ACTIVE = "ACTIVE"
+
+
+class Router(Row):
+    """A project's router in a data center: joins its networks, and them to the world."""
+
+    __tablename__ = "router"
+    __table_args__ = (UniqueConstraint("project_id", "data_center_id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
+    data_center_id: Mapped[str]
+    mac: Mapped[str]
+
+
+class Network(Row):
+    """A project's private network in a data center."""
+
+    __tablename__ = "network"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str]
+    """The owner's id for it, unique in the project."""
+    data_center_id: Mapped[str]
+    router_id: Mapped[UUID] = mapped_column(ForeignKey("router.id"))
+    range: Mapped[str]
+    gateway_mac: Mapped[str]
+    state: Mapped[NetworkState]
+    create_time: Mapped[datetime]
+
+    @property
+    def subnet(self) -> IPv4Network:
+        """The range, typed."""
+        return IPv4Network(self.range)
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The router's address: the first of the range."""
+        return self.subnet[1]
+
+
+class Nic(Row):
+    """A VM's card on a network; its id is the port's on the fabric and the interface's on the host."""
+
+    __tablename__ = "nic"
+    __table_args__ = (UniqueConstraint("network_id", "address"), UniqueConstraint("mac"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    vm_id: Mapped[UUID] = mapped_column(index=True)
+    network_id: Mapped[UUID] = mapped_column(ForeignKey("network.id"), index=True)
+    position: Mapped[int]
+    mac: Mapped[str]
+    address: Mapped[str]
+    hostname: Mapped[str]
+
+
+class ExternalAddress(Row):
+    """One address of a data center's external range, held by a NIC or a router."""
+
+    __tablename__ = "external_address"
+
+    data_center_id: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    holder_id: Mapped[UUID] = mapped_column(unique=True)

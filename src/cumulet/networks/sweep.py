@@ -1,0 +1,70 @@
+"""The look at the whole fabric: rows and packets' paths drift apart when others change things, and nobody tells us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet.fabric import NetworkSpec, PortSpec, RouterSpec
+from cumulet.networks.model import ExternalAddress, Network, Nic, Router
+from cumulet.networks.reconcile import Fabrics, ensure_way_out, network_spec, port_spec, router_spec
+from cumulet.reconcile import Run, wake
+
+SWEEP: Final = timedelta(seconds=30)
+
+
+def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
+    """Wake what differs from its row, remove what is ours and has had no owner for a while; look again later."""
+    fabric = fabrics.fabric
+    routers, networks, ports = fabric.routers(), fabric.networks(), fabric.ports()
+    with run.writing() as db:
+        externals = {row.holder_id: IPv4Address(row.address) for row in db.scalars(select(ExternalAddress))}
+        network_rows = _wake_changed_networks(db, run, fabrics, routers, networks, externals)
+        nic_rows = _wake_changed_ports(db, run, ports, externals)
+        router_ids = frozenset(db.scalars(select(Router.id)))
+    for data_center_id in {row.data_center_id for row in network_rows.values()}:
+        ensure_way_out(fabrics, fabrics.catalogue.find_data_center(data_center_id))
+    leftovers = fabrics.leftovers
+    for id in leftovers.overdue("port", ports.keys() - nic_rows, run.now):
+        fabric.remove_port(id)
+    for id in leftovers.overdue("network", networks.keys() - network_rows.keys(), run.now):
+        fabric.remove_network(id)
+    for id in leftovers.overdue("router", routers.keys() - router_ids, run.now):
+        fabric.remove_router(id)
+    return run.now + SWEEP
+
+
+def _wake_changed_networks(
+    db: Session,
+    run: Run,
+    fabrics: Fabrics,
+    routers: Mapping[UUID, RouterSpec],
+    networks: Mapping[UUID, NetworkSpec],
+    externals: Mapping[UUID, IPv4Address],
+) -> Mapping[UUID, Network]:
+    rows = {row.id: row for row in db.scalars(select(Network))}
+    router_rows = {row.id: row for row in db.scalars(select(Router))}
+    for row in rows.values():
+        data_center = fabrics.catalogue.find_data_center(row.data_center_id)
+        router = router_spec(
+            router_rows[row.router_id], externals[row.router_id], fabrics.external_spec(data_center)
+        )
+        if networks.get(row.id) != network_spec(row, data_center) or routers.get(row.router_id) != router:
+            wake(db, "network", row.id, now=run.now)
+    return rows
+
+
+def _wake_changed_ports(
+    db: Session, run: Run, ports: Mapping[UUID, PortSpec], externals: Mapping[UUID, IPv4Address]
+) -> frozenset[UUID]:
+    rows = db.scalars(select(Nic)).all()
+    for row in rows:
+        if ports.get(row.id) != port_spec(row, externals.get(row.id)):
+            wake(db, "vm", row.vm_id, now=run.now)
+    return frozenset(row.id for row in rows)

@@ -1,0 +1,8 @@
+"""Virtual machines: the slice that everything else is there for."""
+
+from cumulet.vms import offers, operations
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.reconcile import World, reconcile_vm
+from cumulet.vms.sweep import Sweeper
+
+__all__ = ["Sweeper", "Vm", "Wanted", "World", "offers", "operations", "reconcile_vm"]

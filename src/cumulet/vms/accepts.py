@@ -1,0 +1,62 @@
+"""May I? Which verb a VM accepts now, as a pure table; pages and operations read the same one.
+
+             start            stop             terminate
+PENDING ──▶ STARTING ──▶ ACTIVE ──▶ STOPPING ──▶ STOPPED        (any) ──▶ DELETING ──▶ gone
+               ▲                                    │
+               └────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+from cumulet.errors import Refused
+from cumulet.vms.wire import VmState
+
+
+class Verb(enum.Enum):
+    """What an owner can ask of a VM that exists."""
+
+    START = "start"
+    STOP = "stop"
+    REBOOT = "reboot"
+    TERMINATE = "terminate"
+
+
+NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
+    Verb.START: (VmState.STOPPED, "VM_NOT_STOPPED"),
+    Verb.STOP: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
+    Verb.REBOOT: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
+}
+"""The state each verb needs, and the contract's reason when it is not so. Terminate is accepted in every state."""
+
+SHORT_STATES: Final[Mapping[VmState, str]] = {
+    VmState.PENDING: "pend",
+    VmState.CLONING: "prol",
+    VmState.STARTING: "boot",
+    VmState.ACTIVE: "runn",
+    VmState.STOPPING: "stop",
+    VmState.STOPPED: "poff",
+    VmState.DELETING: "done",
+    VmState.DELETED: "done",
+    VmState.FAILED: "fail",
+    VmState.SUSPENDED: "stop",
+    VmState.UNKNOWN: "runn",
+}
+"""The same thing in four letters; clients break on letters that they do not know, so no others are shown."""
+
+
+def accepts(verb: Verb, state: VmState) -> bool:
+    """Say whether a VM in this state accepts the verb."""
+    return verb is Verb.TERMINATE or NEEDS[verb][0] is state
+
+
+def accept(verb: Verb, state: VmState, name: str) -> None:
+    """Return when the verb is acceptable; Refused (code 9) with the contract's reason otherwise."""
+    if accepts(verb, state):
+        return
+    needed, reason = NEEDS[verb]
+    message = f"cannot {verb.value} VM {name!r}: it is {state.value} and must be {needed.value}"
+    raise Refused(message, reason=reason, subject=name)

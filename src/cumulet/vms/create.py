@@ -1,0 +1,135 @@
+"""Making a VM's rows: the row, its room on a host, its card and addresses, its first line in the journal, all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.catalogue import Catalogue, DataCenter, MachineType, rates_of
+from cumulet.errors import AlreadyExists
+from cumulet.hosts import place, reserve, rooms
+from cumulet.images import Image, ImageStore
+from cumulet.networks import add_nic, default_network, take_external
+from cumulet.operation import Caller
+from cumulet.projects import keys_of_project, keys_of_user
+from cumulet.reconcile import wake
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.passwords import hash_password
+from cumulet.vms.plan import VmPlan, hostname_of, plan_vm
+from cumulet.vms.wire import CreateVm, SshKeySource, VmState
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """A CreateVM call with what it is judged by."""
+
+    caller: Caller
+    project_id: str
+    data: CreateVm
+    catalogue: Catalogue
+    images: ImageStore
+    now: datetime
+
+
+def create(db: Session, request: CreateRequest) -> Vm:
+    """Check the request, find it a host and write all its rows; nothing is half done when it is refused."""
+    data = request.data
+    data_center = request.catalogue.find_data_center(data.data_center_id)
+    machine_type = request.catalogue.find_machine_type(data_center.id, data.machine_type)
+    image = request.images.find(request.catalogue.image_id(data.boot_disk_image_id))
+    plan = plan_vm(data, machine_type, image, keys=source_keys(db, request), now=request.now)
+    refuse_duplicates(db, request.project_id, data.vm_id, plan.boot_disk_name)
+    free = rooms(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
+    vm = vm_row(request, plan, image, machine_type, data_center)
+    vm.host_id = place(plan.need, free)
+    db.add(vm)
+    db.flush()
+    reserve(db, vm.id, vm.host_id, plan.need)
+    connect(db, request, vm, data_center)
+    journal.record(
+        db,
+        "vm.create_asked",
+        at=request.now,
+        project_id=vm.project_id,
+        subject_id=vm.id,
+        text=f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory, {vm.boot_disk_gib} GiB disk from image {image.id}",
+        actor=request.caller.email,
+    )
+    wake(db, "vm", vm.id, now=request.now)
+    return vm
+
+
+def source_keys(db: Session, request: CreateRequest) -> tuple[str, ...]:
+    """Give the SSH keys of the source that the request names."""
+    match request.data.ssh_key_source:
+        case SshKeySource.PROJECT:
+            return keys_of_project(db, request.project_id)
+        case SshKeySource.USER:
+            return keys_of_user(db, request.caller.user_id)
+    return ()
+
+
+def refuse_duplicates(db: Session, project_id: str, name: str, boot_disk_name: str) -> None:
+    """Refuse an id that is taken in the project."""
+    if db.scalar(select(Vm.id).where(Vm.project_id == project_id, Vm.name == name)):
+        raise AlreadyExists(f"vmId: there is already a VM {name!r} in project {project_id!r}")
+    if db.scalar(select(Vm.id).where(Vm.project_id == project_id, Vm.boot_disk_name == boot_disk_name)):
+        raise AlreadyExists(
+            f"bootDisk.id: there is already a disk {boot_disk_name!r} in project {project_id!r}"
+        )
+
+
+def connect(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
+    """Give the VM a card on its project's default network, and an external address."""
+    network = default_network(db, request.project_id, data_center, now=request.now)
+    nic = add_nic(db, vm.id, network, hostname=hostname_of(vm.name))
+    take_external(db, nic.id, data_center)
+
+
+def vm_row(
+    request: CreateRequest, plan: VmPlan, image: Image, machine_type: MachineType, data_center: DataCenter
+) -> Vm:
+    """Put the plan into a row; its host is chosen after."""
+    data = request.data
+    rates = rates_of(machine_type, data.commitment_term)
+    return Vm(
+        id=uuid4(),
+        project_id=request.project_id,
+        name=data.vm_id,
+        data_center_id=data_center.id,
+        machine_type=machine_type.id,
+        create_time=request.now,
+        created_by=request.caller.email,
+        expire_time=plan.expire_time,
+        wanted=Wanted.ACTIVE,
+        state=VmState.PENDING,
+        vcpus=data.vcpus,
+        memory_gib=data.memory_gib,
+        sockets=plan.topology.sockets,
+        cores=plan.topology.cores,
+        threads=plan.topology.threads,
+        image_id=image.id,
+        image_name=image.name,
+        image_sha256=image.sha256,
+        image_format=image.format,
+        image_gib=image.size_gib,
+        boot_disk_id=uuid4(),
+        boot_disk_name=plan.boot_disk_name,
+        boot_disk_gib=plan.boot_disk_gib,
+        storage_class=plan.storage_class,
+        labels=data.metadata,
+        ssh_key_source=data.ssh_key_source,
+        ssh_keys="\n".join(plan.ssh_keys),
+        password_hash=hash_password(data.password) if data.password else "",
+        start_script=data.start_script,
+        vcpu_price=rates.vcpu,
+        memory_price=rates.memory_gib,
+        gpu_price=rates.gpu,
+        storage_price=data_center.disk_gib_price_hr,
+        ipv4_price=data_center.ipv4_price_hr,
+    )

@@ -1,0 +1,100 @@
+"""A VM's row: what its project wants, what we last saw, and the facts its first boot needs."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cumulet.catalogue import StorageClass
+from cumulet.db import Row
+from cumulet.vms.wire import SshKeySource, VmState
+
+
+class Wanted(enum.Enum):
+    """What the project asked for."""
+
+    ACTIVE = "ACTIVE"
+    STOPPED = "STOPPED"
+    DELETED = "DELETED"
+
+
+class Vm(Row):
+    """A virtual machine."""
+
+    __tablename__ = "vm"
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        UniqueConstraint("project_id", "boot_disk_name"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), index=True)
+    name: Mapped[str]
+    """The owner's `vmId`."""
+    data_center_id: Mapped[str]
+    machine_type: Mapped[str]
+    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
+    create_time: Mapped[datetime]
+    created_by: Mapped[str]
+    expire_time: Mapped[datetime | None]
+
+    wanted: Mapped[Wanted]
+    state: Mapped[VmState]
+
+    vcpus: Mapped[int]
+    memory_gib: Mapped[int]
+    sockets: Mapped[int]
+    cores: Mapped[int]
+    threads: Mapped[int]
+    """The topology asked for; all 0 for none."""
+    image_id: Mapped[str]
+    image_name: Mapped[str]
+    image_sha256: Mapped[str]
+    image_format: Mapped[str]
+    image_gib: Mapped[int]
+    boot_disk_id: Mapped[UUID]
+    boot_disk_name: Mapped[str]
+    boot_disk_gib: Mapped[int]
+    storage_class: Mapped[StorageClass]
+    labels: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+
+    ssh_key_source: Mapped[SshKeySource]
+    ssh_keys: Mapped[str]
+    """The keys installed at first boot, one a line."""
+    password_hash: Mapped[str]
+    start_script: Mapped[str]
+
+    vcpu_price: Mapped[Decimal]
+    memory_price: Mapped[Decimal]
+    gpu_price: Mapped[Decimal]
+    storage_price: Mapped[Decimal]
+    ipv4_price: Mapped[Decimal]
+
+    started: Mapped[int] = mapped_column(default=0)
+    """The hypervisor's token of the run we last saw; 0 when it was off."""
+    started_at: Mapped[datetime | None]
+    """When we saw that run begin."""
+    power_asked_at: Mapped[datetime | None]
+    """Since when the guest is asked to power off."""
+    reboots_asked: Mapped[int] = mapped_column(default=0)
+    reboots_done: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    """Ends that the guest did not ask for, since it last ran well."""
+    agent_at: Mapped[datetime | None]
+    """When the guest's agent first answered in this run."""
+    first_boot_at: Mapped[datetime | None]
+    """When the guest was first seen to have finished its first boot."""
+    start_script_status: Mapped[int | None]
+    guest_silent: Mapped[bool] = mapped_column(default=False)
+    """It said nothing for so long that we stopped asking."""
+
+    @property
+    def reboot_pending(self) -> bool:
+        """A restart was asked for and has not happened."""
+        return self.reboots_asked > self.reboots_done

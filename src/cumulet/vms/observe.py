@@ -1,0 +1,120 @@
+"""Writing down what we see: a VM's state follows its machine, and its timeline tells each change once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.hypervisor import Domain, Power
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.reconcile import NotYet, Run
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.wire import VmState
+
+RAN_WELL: Final = timedelta(minutes=10)
+"""After running this long, earlier crashes are forgiven."""
+EAGER: Final = timedelta(minutes=2)
+"""A guest that booted this recently is looked at every second, one that takes longer every five."""
+PATIENCE: Final = timedelta(minutes=15)
+"""Then we no longer expect a word from the guest."""
+SILENT: Final = "the guest says nothing about its boot: its image may have no agent"
+
+STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
+    (Power.RUNNING, Wanted.ACTIVE): VmState.ACTIVE,
+    (Power.RUNNING, Wanted.STOPPED): VmState.STOPPING,
+    (Power.PAUSED, Wanted.ACTIVE): VmState.SUSPENDED,
+    (Power.PAUSED, Wanted.STOPPED): VmState.STOPPING,
+    (Power.OFF, Wanted.ACTIVE): VmState.STARTING,
+    (Power.OFF, Wanted.STOPPED): VmState.STOPPED,
+}
+
+
+def observe(run: Run, vm: Vm, host: Host) -> datetime | None:
+    """Take over what the host and the guest say; answer when to look again."""
+    domain = host.domain(vm.id)
+    if domain is None or (domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE):
+        raise NotYet("its machine ended right after its start", 1)
+    note_start(run, vm, domain)
+    note_state(run, vm, domain)
+    looks = [vm.expire_time, watch_guest(run, vm, host)]
+    return min((look for look in looks if look is not None), default=None)
+
+
+def note_start(run: Run, vm: Vm, domain: Domain) -> None:
+    """Tell of a run of the machine that we had not seen."""
+    if domain.started in {0, vm.started}:
+        return
+    began: dict[str, Any] = {
+        "started": domain.started,
+        "started_at": run.now,
+        "power_asked_at": None,
+        "reboots_done": vm.reboots_asked,
+        "agent_at": None,
+        "guest_silent": False,
+    }
+    change(run, vm, began, ("vm.started", "QEMU runs it"))
+
+
+def note_state(run: Run, vm: Vm, domain: Domain) -> None:
+    """Write the state down when it changed."""
+    state = STATES[domain.power, vm.wanted]
+    if state is VmState.STOPPED and vm.state is not state:
+        asked = (
+            f", {(run.now - vm.power_asked_at).total_seconds():.0f} s after it was asked"
+            if vm.power_asked_at
+            else ""
+        )
+        off = {"state": state, "started": 0, "power_asked_at": None}
+        change(run, vm, off, ("vm.stopped", f"it is off ({domain.off_reason.value}{asked})"))
+    elif vm.state is not state:
+        change(run, vm, {"state": state})
+    elif vm.crashes and vm.started_at and run.now - vm.started_at >= RAN_WELL:
+        change(run, vm, {"crashes": 0})
+
+
+def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
+    """Follow a guest's boot until it has told all there is; answer when to ask again."""
+    told_all = vm.agent_at is not None and vm.first_boot_at is not None
+    if vm.state is not VmState.ACTIVE or vm.started_at is None or vm.guest_silent or told_all:
+        return None
+    guest = host.guest(vm.id)
+    age = run.now - vm.started_at
+    if guest.agent and vm.agent_at is None:
+        text = f"the guest's agent answers, {age.total_seconds():.0f} s after the start"
+        change(run, vm, {"agent_at": run.now}, ("vm.agent", text))
+    if guest.first_boot_done and vm.first_boot_at is None:
+        note_first_boot(run, vm, guest.start_script_status, age)
+    if vm.agent_at and vm.first_boot_at:
+        return None
+    if age >= PATIENCE:
+        change(run, vm, {"guest_silent": True}, ("vm.guest_silent", SILENT))
+        return None
+    return run.now + timedelta(seconds=1 if age < EAGER else 5)
+
+
+def note_first_boot(run: Run, vm: Vm, status: int | None, age: timedelta) -> None:
+    """Tell that the first boot has ended, and how the start script did."""
+    script = "" if status is None else f"; its start script ended with status {status}"
+    text = f"the first boot is done, {age.total_seconds():.0f} s after the start{script}"
+    change(run, vm, {"first_boot_at": run.now, "start_script_status": status}, ("vm.first_boot", text))
+
+
+def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str]) -> None:
+    """Write columns with the facts that tell why, in one transaction; the copy at hand follows."""
+    with run.writing() as db:
+        row = db.get_one(Vm, vm.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+        for event, text in facts:
+            tell(db, run, vm, event, text)
+    for name, value in values.items():
+        setattr(vm, name, value)
+
+
+def tell(db: Session, run: Run, vm: Vm, event: str, text: str) -> None:
+    """Add a line to the VM's timeline."""
+    journal.record(db, event, at=run.now, project_id=vm.project_id, subject_id=vm.id, text=text)

@@ -1,0 +1,83 @@
+"""What can be had right now: the catalogue joined with what is free, computed from the reservations themselves."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from cumulet.catalogue import (
+    Catalogue,
+    FreeCapacity,
+    ListVmDataCentersResponse,
+    ListVmMachineTypesResponse,
+    MachineType,
+    VmMachineType,
+    data_center_answer,
+    machine_type_answer,
+    matching_data_centers,
+)
+from cumulet.hosts import rooms
+from cumulet.networks import free_external
+from cumulet.operation import Access, operation
+
+
+@operation("GET /v1/vms/data-centers", access=Access.OPEN)
+def list_vm_data_centers(
+    db: Session,
+    *,
+    catalogue: Catalogue,
+    region_id: list[str] = [],
+    renewable_energy: bool = False,
+) -> ListVmDataCentersResponse:
+    """List the data centers that have VMs, with their prices and free external addresses."""
+    matching = matching_data_centers(catalogue, region_ids=region_id, renewable_energy=renewable_energy)
+    return ListVmDataCentersResponse(
+        data_centers=[data_center_answer(one, free_external(db, one)) for one in matching]
+    )
+
+
+@operation("GET /v1/vms/machine-types-2", access=Access.OPEN)
+def list_vm_machine_types2(
+    db: Session, *, catalogue: Catalogue, project_id: str = ""
+) -> ListVmMachineTypesResponse:
+    """List the machine types of every data center with prices, limits and what is free."""
+    del project_id  # all projects see the same offers; clients of 2026 send theirs
+    return ListVmMachineTypesResponse(
+        machine_types=[offer(db, catalogue, one) for one in catalogue.machine_types]
+    )
+
+
+@operation("GET /v1/vms/machine-types", access=Access.OPEN)
+def list_vm_machine_types(
+    db: Session, *, catalogue: Catalogue, project_id: str = ""
+) -> ListVmMachineTypesResponse:
+    """List the machine types with their prices for each commitment."""
+    return list_vm_machine_types2(db, catalogue=catalogue, project_id=project_id)
+
+
+@operation("GET /v1/vms/data-centers/{dataCenterId}/machine_types/{machineTypeId}", access=Access.OPEN)
+def get_vm_machine_type(
+    db: Session, *, catalogue: Catalogue, data_center_id: str, machine_type_id: str
+) -> VmMachineType:
+    """Show one machine type of a data center."""
+    return offer(db, catalogue, catalogue.find_machine_type(data_center_id, machine_type_id))
+
+
+def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMachineType:
+    """Join a machine type with what its data center's hosts have free."""
+    free = [
+        room
+        for room in rooms(db, machine_type.data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core)
+        if room.up
+    ]
+    memory = [room.free_memory_mib // 1024 for room in free]
+    capacity = FreeCapacity(
+        max_vcpus=max((room.free_vcpus for room in free), default=0),
+        total_vcpus=sum(room.free_vcpus for room in free),
+        max_memory_gib=max(memory, default=0),
+        total_memory_gib=sum(memory),
+        max_gpus=0,
+        total_gpus=0,
+        max_storage_gib=max((room.free_disk_gib for room in free), default=0),
+        total_storage_gib=sum(room.free_disk_gib for room in free),
+    )
+    return machine_type_answer(catalogue, machine_type, capacity)

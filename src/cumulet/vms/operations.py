@@ -1,0 +1,170 @@
+"""The verbs of VMs: who may, does it fit, write down what is wanted, wake. The work itself is `reconcile_vm`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.catalogue import Catalogue, vm_price_answer
+from cumulet.errors import NotFound
+from cumulet.images import ImageStore
+from cumulet.networks import Network, Nic
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role, require
+from cumulet.reconcile import wake
+from cumulet.vms.accepts import Verb, accept
+from cumulet.vms.answers import price_of, vm_answers
+from cumulet.vms.create import CreateRequest, create
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.wire import (
+    CountVmsResponse,
+    CreateVm,
+    CreateVmResponse,
+    GetVmResponse,
+    ListVmsResponse,
+    TimelineEntry,
+    TimelineResponse,
+    VmState,
+)
+from cumulet.wire import Empty
+
+
+@operation("POST /v1/projects/{projectId}/vm")
+def create_vm(
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    images: ImageStore,
+    now: datetime,
+    project_id: str,
+    data: CreateVm,
+) -> CreateVmResponse:
+    """Create a virtual machine and start it; with `validateOnly` only check and price it.
+
+    Answers as soon as the request is safe. The VM is PENDING, then STARTING, then ACTIVE.
+    """
+    require(db, caller, project_id, Role.EDITOR)
+    with db.begin_nested() as attempt:
+        vm = create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
+        (answer,) = vm_answers(db, catalogue, [vm])
+        if data.validate_only:
+            attempt.rollback()
+    return CreateVmResponse(id=vm.name, vm=answer)
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}")
+def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, id: str) -> GetVmResponse:
+    """Show a virtual machine with its itemised price per hour."""
+    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    (answer,) = vm_answers(db, catalogue, [vm])
+    price = vm_price_answer(price_of(vm))
+    return GetVmResponse(
+        vm=answer,
+        vcpu_price_hr=price.vcpu_price_hr,
+        total_vcpu_price_hr=price.total_vcpu_price_hr,
+        memory_gib_price_hr=price.memory_gib_price_hr,
+        total_memory_price_hr=price.total_memory_price_hr,
+        gpu_price_hr=price.gpu_price_hr,
+        total_gpu_price_hr=price.total_gpu_price_hr,
+        storage_gib_price_hr=price.storage_gib_price_hr,
+        total_storage_price_hr=price.total_storage_price_hr,
+        ipv4_price_hr=price.ipv4_address_price_hr,
+        total_price_hr=price.total_price_hr,
+    )
+
+
+@operation("GET /v1/projects/{projectId}/vms")
+def list_vms(
+    db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, network_id: str = ""
+) -> ListVmsResponse:
+    """List the project's virtual machines by id; with `networkId` only those with a card on that network."""
+    require(db, caller, project_id, Role.VIEWER)
+    wanted = select(Vm).where(Vm.project_id == project_id).order_by(Vm.name)
+    if network_id:
+        on_it = select(Nic.vm_id).join(Network, Network.id == Nic.network_id)
+        on_it = on_it.where(Network.project_id == project_id, Network.name == network_id)
+        wanted = wanted.where(Vm.id.in_(on_it))
+    return ListVmsResponse(vms=vm_answers(db, catalogue, db.scalars(wanted).all()))
+
+
+@operation("GET /v1/projects/{projectId}/count-vms")
+def count_vms(db: Session, caller: Caller, *, project_id: str) -> CountVmsResponse:
+    """Count the project's virtual machines."""
+    require(db, caller, project_id, Role.VIEWER)
+    count = db.scalar(select(func.count()).select_from(Vm).where(Vm.project_id == project_id))
+    return CountVmsResponse(count=count or 0)
+
+
+@operation("POST /v1/projects/{projectId}/vms/{id}/start")
+def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Start a virtual machine that is stopped."""
+    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    accept(Verb.START, vm.state, vm.name)
+    vm.wanted, vm.state, vm.crashes = Wanted.ACTIVE, VmState.STARTING, 0
+    asked(db, caller, vm, "vm.start_asked", "a start was asked for", now=now)
+    return Empty()
+
+
+@operation("POST /v1/projects/{projectId}/vms/{id}/stop")
+def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Stop a virtual machine: the guest is asked, and when it does not answer in its time, the plug is pulled."""
+    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    accept(Verb.STOP, vm.state, vm.name)
+    vm.wanted, vm.state = Wanted.STOPPED, VmState.STOPPING
+    asked(db, caller, vm, "vm.stop_asked", "a stop was asked for", now=now)
+    return Empty()
+
+
+@operation("POST /v1/projects/{projectId}/vms/{id}/reboot")
+def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Restart a virtual machine: the guest powers off as for a stop, and is started again."""
+    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    accept(Verb.REBOOT, vm.state, vm.name)
+    vm.reboots_asked += 1
+    asked(db, caller, vm, "vm.reboot_asked", "a restart was asked for", now=now)
+    return Empty()
+
+
+@operation("POST /v1/projects/{projectId}/vms/{id}/terminate")
+def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Delete a virtual machine with its boot disk, in whatever state it is."""
+    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    if vm.wanted is not Wanted.DELETED:
+        vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
+        asked(db, caller, vm, "vm.terminate_asked", "its end was asked for", now=now)
+    return Empty()
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}/timeline")
+def get_vm_timeline(db: Session, caller: Caller, *, project_id: str, id: str) -> TimelineResponse:
+    """Tell the virtual machine's life so far, oldest first."""
+    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    return TimelineResponse(entries=timeline(journal.facts_about(db, vm.id)))
+
+
+def timeline(facts: Sequence[journal.Fact]) -> list[TimelineEntry]:
+    """Show facts of the journal."""
+    return [TimelineEntry(time=fact.at, event=fact.event, text=fact.text, actor=fact.actor) for fact in facts]
+
+
+def find_vm(db: Session, caller: Caller, role: Role, *, project_id: str, id: str) -> Vm:
+    """Find a VM of a project that the caller has this role in; NotFound, Forbidden."""
+    require(db, caller, project_id, role)
+    wanted = select(Vm).where(Vm.project_id == project_id, Vm.name == id)
+    vm = db.scalar(wanted if role is Role.VIEWER else wanted.with_for_update())
+    if vm is None:
+        raise NotFound.named("VM", id)
+    return vm
+
+
+def asked(db: Session, caller: Caller, vm: Vm, event: str, text: str, *, now: datetime) -> None:
+    """Write down who asked for what, and have it done."""
+    journal.record(
+        db, event, at=now, project_id=vm.project_id, subject_id=vm.id, text=text, actor=caller.email
+    )
+    wake(db, "vm", vm.id, now=now)

@@ -1,0 +1,215 @@
+"""From a request to a plan: pure. Every rule of CreateVM's fields stands here, each with its refusal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cumulet.catalogue import CommitmentTerm, MachineType, StorageClass
+from cumulet.errors import Invalid, Unimplemented
+from cumulet.hosts import Need
+from cumulet.images import Image
+from cumulet.projects import check_public_key
+from cumulet.vms.wire import CpuTopology, CreateVm
+from cumulet.wire import utc
+
+VM_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,68}[a-z0-9])?")
+"""SkyPilot's ids are up to 67 long, beyond the 63 of the other clients."""
+DISK_ID: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,126}[a-z0-9])?")
+"""dstack sends `<vm id>_disk_id`."""
+MOST_DISK_GIB: Final = 65_536
+MOST_SCRIPT: Final = 64 * 1024
+MOST_LABELS: Final = 64
+LONGEST_LABEL: Final = 255
+LONGEST_LABEL_VALUE: Final = 4096
+MOST_KEYS: Final = 100
+LONGEST_TTL: Final = timedelta(days=3650)
+PASSWORD_RULE: Final = (
+    "6 to 64 characters with an upper-case letter, a lower-case letter, a digit and a symbol"  # noqa: S105
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VmPlan:
+    """What a valid request comes to."""
+
+    need: Need
+    boot_disk_name: str
+    boot_disk_gib: int
+    storage_class: StorageClass
+    topology: CpuTopology
+    expire_time: datetime | None
+    ssh_keys: tuple[str, ...]
+
+
+def plan_vm(
+    data: CreateVm, machine_type: MachineType, image: Image, *, keys: Sequence[str], now: datetime
+) -> VmPlan:
+    """Check every field and work out what the VM needs; Invalid and Unimplemented name the field."""
+    refuse_later_features(data)
+    check_id(
+        "vmId", data.vm_id, VM_ID, "1 to 70 of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
+    )
+    check_size(data, machine_type)
+    check_selectors(data, machine_type)
+    check_labels(data.metadata)
+    check_script(data.start_script)
+    check_password(data.password)
+    disk_gib = plan_boot_disk(data, image)
+    boot_disk_name = (data.boot_disk.id if data.boot_disk else "") or f"{data.vm_id}-boot"
+    check_id("bootDisk.id", boot_disk_name, DISK_ID, "1 to 128 of a-z, 0-9, '-' and '_'")
+    return VmPlan(
+        need=Need(vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib),
+        boot_disk_name=boot_disk_name,
+        boot_disk_gib=disk_gib,
+        storage_class=plan_storage_class(data),
+        topology=plan_topology(data),
+        expire_time=plan_expiry(data, now),
+        ssh_keys=plan_keys(data, keys),
+    )
+
+
+def refuse_later_features(data: CreateVm) -> None:
+    """Say what this version does not do: a member that is silently ignored is worse than one refused."""
+    asked = {
+        "nics": data.nics,
+        "storageDiskIds": data.storage_disk_ids,
+        "securityGroupIds": data.security_group_ids,
+        "commitmentTerm": data.commitment_term is not CommitmentTerm.NONE,
+        "gpus": data.gpus > 0,
+    }
+    for field, given in asked.items():
+        if given:
+            raise Unimplemented(f"{field}: not offered by this version of Cumulet; leave it out")
+
+
+def check_id(field: str, value: str, rule: re.Pattern[str], accepted: str) -> None:
+    """Refuse an id that is out of its rule."""
+    if not rule.fullmatch(value):
+        raise Invalid.field(field, value, accepted)
+
+
+def check_size(data: CreateVm, machine_type: MachineType) -> None:
+    """Refuse vCPUs and memory out of bounds, or out of the machine type's proportions."""
+    check_range("vcpus", data.vcpus, machine_type.min_vcpu, machine_type.max_vcpu)
+    check_range("memoryGib", data.memory_gib, machine_type.min_memory_gib, machine_type.max_memory_gib)
+    check_range("gpus", data.gpus, 0, 0)
+    ratio = data.vcpus / data.memory_gib
+    least, most = machine_type.min_vcpu_per_memory_gib, machine_type.max_vcpu_per_memory_gib
+    if not least <= ratio <= most:
+        accepted = f"{least:g} to {most:g} vCPUs for each GiB of memory ({data.memory_gib} GiB asked)"
+        raise Invalid.field("vcpus", data.vcpus, accepted)
+
+
+def check_range(field: str, value: int, least: float, most: float) -> None:
+    """Refuse a number out of its bounds."""
+    if not least <= value <= most:
+        raise Invalid.field(field, value, f"{least:g} to {most:g}")
+
+
+def check_selectors(data: CreateVm, machine_type: MachineType) -> None:
+    """Refuse a CPU or GPU model that the machine type does not have."""
+    for field, value, offered in (
+        ("cpuModel", data.cpu_model, machine_type.cpu_model),
+        ("gpuModel", data.gpu_model, ""),
+        ("gpuModelId", data.gpu_model_id, ""),
+    ):
+        if value and value != offered:
+            raise Invalid.field(
+                field, value, f"{offered!r}, as machine type {machine_type.id!r} has, or none"
+            )
+
+
+def check_labels(metadata: dict[str, str]) -> None:
+    """Refuse metadata that is too much to carry."""
+    if len(metadata) > MOST_LABELS:
+        raise Invalid.field("metadata", f"{len(metadata)} entries", f"at most {MOST_LABELS}")
+    for name, value in metadata.items():
+        if not 0 < len(name) <= LONGEST_LABEL:
+            raise Invalid.field("metadata", name[:LONGEST_LABEL], f"names of 1 to {LONGEST_LABEL} characters")
+        if len(value) > LONGEST_LABEL_VALUE:
+            raise Invalid.field(
+                f"metadata.{name}", f"{len(value)} characters", f"at most {LONGEST_LABEL_VALUE}"
+            )
+
+
+def check_script(script: str) -> None:
+    """Refuse a start script that does not fit a seed, or that no shell can read."""
+    size = len(script.encode())
+    if size > MOST_SCRIPT:
+        raise Invalid.field("startScript", f"{size} bytes", f"at most {MOST_SCRIPT}")
+    if "\0" in script:
+        raise Invalid.field("startScript", "(not shown)", "text without NUL characters")
+
+
+def check_password(password: str) -> None:
+    """Refuse a weak password, without repeating it."""
+    kinds = (r"[A-Z]", r"[a-z]", r"[0-9]", r"[^A-Za-z0-9\s]")
+    fits = 6 <= len(password) <= 64 and all(re.search(kind, password) for kind in kinds)  # noqa: PLR2004 - the rule
+    if password and not (fits and password.isprintable()):
+        raise Invalid.field("password", "(not shown)", PASSWORD_RULE)
+
+
+def plan_boot_disk(data: CreateVm, image: Image) -> int:
+    """Work out the boot disk's size in GiB: what was asked in either spelling, or the image's own."""
+    nested = data.boot_disk.size_gib if data.boot_disk else 0
+    if nested and data.boot_disk_size_gib and nested != data.boot_disk_size_gib:
+        raise Invalid.field(
+            "bootDiskSizeGib", data.boot_disk_size_gib, f"the same as bootDisk.sizeGib, {nested}"
+        )
+    size = nested or data.boot_disk_size_gib or image.size_gib
+    field = "bootDisk.sizeGib" if nested else "bootDiskSizeGib"
+    check_range(field, size, image.size_gib, MOST_DISK_GIB)
+    return size
+
+
+def plan_storage_class(data: CreateVm) -> StorageClass:
+    """Keep the class asked for: all are served by the host's own pool; local is what it is without a wish."""
+    asked = data.boot_disk.storage_class if data.boot_disk else StorageClass.UNKNOWN
+    return StorageClass.LOCAL if asked is StorageClass.UNKNOWN else asked
+
+
+def plan_topology(data: CreateVm) -> CpuTopology:
+    """Check that the topology asked for has just the vCPUs asked for."""
+    asked = data.topology or CpuTopology()
+    parts = (asked.sockets, asked.cores, asked.threads)
+    if parts == (0, 0, 0):
+        return CpuTopology()
+    whole = CpuTopology(sockets=asked.sockets or 1, cores=asked.cores or 1, threads=asked.threads or 1)
+    if min(parts) < 0 or whole.sockets * whole.cores * whole.threads != data.vcpus:
+        raise Invalid.field(
+            "topology", " x ".join(map(str, parts)), f"a product of {data.vcpus}, the vcpus asked for"
+        )
+    return whole
+
+
+def plan_expiry(data: CreateVm, now: datetime) -> datetime | None:
+    """Work out when the VM is to be terminated; at most one of expireTime and ttl may say so."""
+    if data.expire_time is not None and data.ttl:
+        raise Invalid.field("ttl", data.ttl, "only one of expireTime and ttl")
+    if data.expire_time is not None and utc(data.expire_time) <= now:
+        raise Invalid.field("expireTime", data.expire_time.isoformat(), "a time to come")
+    if not data.ttl:
+        return utc(data.expire_time) if data.expire_time else None
+    seconds = re.fullmatch(r"(\d{1,12}(?:\.\d{1,9})?)s", data.ttl)
+    if not seconds or not 0 < float(seconds[1]) <= LONGEST_TTL.total_seconds():
+        raise Invalid.field("ttl", data.ttl, "seconds with an 's', for example 3600s, at most ten years")
+    return now + timedelta(seconds=float(seconds[1]))
+
+
+def plan_keys(data: CreateVm, keys: Sequence[str]) -> tuple[str, ...]:
+    """Collect the keys to install: those of the source, then the custom ones; each once."""
+    if len(data.custom_ssh_keys) > MOST_KEYS:
+        raise Invalid.field("customSshKeys", f"{len(data.custom_ssh_keys)} keys", f"at most {MOST_KEYS}")
+    custom = [
+        check_public_key(key, f"customSshKeys[{index}]") for index, key in enumerate(data.custom_ssh_keys)
+    ]
+    return tuple(dict.fromkeys([*keys, *custom]))
+
+
+def hostname_of(name: str) -> str:
+    """Make a DNS label of a VM's id: at most 63 characters."""
+    return name[:63].rstrip("-")

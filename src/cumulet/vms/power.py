@@ -1,0 +1,75 @@
+"""On and off: starting what should run, asking guests to leave, and pulling the plug of those that will not.
+
+The guest's own will counts: one that powers itself off stays off, one that crashed is started again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from cumulet.hypervisor import Domain, OffReason, Power, Seed
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.reconcile import NotYet, Run
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.observe import change
+from cumulet.vms.wire import VmState
+
+STOP_GRACE: Final = timedelta(seconds=60)
+"""How long a guest may take to power off before its plug is pulled."""
+ASK_AGAIN: Final = 5.0
+"""Seconds between presses of the power button: a guest that still boots hears none."""
+FIRST_CRASH_PAUSE: Final = timedelta(seconds=2)
+LONGEST_CRASH_PAUSE: Final = timedelta(minutes=5)
+
+
+def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
+    """Have the machine on or off as wanted; NotYet while a guest is asked to power off."""
+    domain = host.domain(vm.id)
+    if domain is None:
+        raise NotYet("its machine has gone from the host: it is made again", 0)
+    before_reboot = vm.reboot_pending and domain.started == vm.started != 0
+    if domain.power is not Power.OFF and (vm.wanted is Wanted.STOPPED or before_reboot):
+        power_off(run, vm, host)
+    elif domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE and not guest_left(run, vm, domain):
+        note_crash(run, vm, domain)
+        host.write_seed(seed)
+        host.start(vm.id)
+
+
+def power_off(run: Run, vm: Vm, host: Host) -> None:
+    """Ask the guest to power off; pull the plug when it has not done so in its time."""
+    asked_at = vm.power_asked_at or run.now
+    if run.now - asked_at < STOP_GRACE:
+        if vm.power_asked_at is None:
+            change(
+                run, vm, {"power_asked_at": run.now}, ("vm.power_button", "the guest is asked to power off")
+            )
+        host.press_power_button(vm.id)
+        raise NotYet("the guest powers off", ASK_AGAIN)
+    host.pull_plug(vm.id)
+    waited = int(STOP_GRACE.total_seconds())
+    change(
+        run, vm, {}, ("vm.plug_pulled", f"the guest did not power off within {waited} s: its plug was pulled")
+    )
+    raise NotYet("its plug was pulled", 0)
+
+
+def guest_left(run: Run, vm: Vm, domain: Domain) -> bool:
+    """Whether the guest powered itself off, unasked: then that is what its owner wants from now on."""
+    if vm.started == 0 or vm.reboot_pending or domain.off_reason is not OffReason.GUEST_SHUTDOWN:
+        return False
+    off = {"wanted": Wanted.STOPPED, "state": VmState.STOPPED, "started": 0}
+    change(run, vm, off, ("vm.stopped", "the guest powered itself off"))
+    return True
+
+
+def note_crash(run: Run, vm: Vm, domain: Domain) -> None:
+    """Count an end that nobody asked for; NotYet while a machine that ends again and again has to pause."""
+    if vm.started != 0 and not vm.reboot_pending:
+        fact = ("vm.crashed", f"its machine ended unasked ({domain.off_reason.value}): it is started again")
+        change(run, vm, {"crashes": vm.crashes + 1, "started": 0, "state": VmState.STARTING}, fact)
+    pause = min(FIRST_CRASH_PAUSE * 2 ** min(vm.crashes - 2, 10), LONGEST_CRASH_PAUSE)
+    if vm.crashes > 1 and vm.started_at is not None and run.now < vm.started_at + pause:
+        left = (vm.started_at + pause - run.now).total_seconds()
+        raise NotYet(f"it ended unasked {vm.crashes} times: pausing before the next start", left)

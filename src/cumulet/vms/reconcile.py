@@ -1,0 +1,164 @@
+"""A VM's whole life as one plot: a create, a repair, a crashed host, a missed event all take this path.
+
+Every step looks first and does only what is missing, so the plot may die at any line and be run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from cumulet.hosts import release
+from cumulet.hypervisor import (
+    BaseImage,
+    DiskSpec,
+    DomainSpec,
+    HostUnreachable,
+    NicSpec,
+    Power,
+    Seed,
+    Topology,
+    spec_digest,
+)
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.images import ImageStore
+from cumulet.networks import MTU, Fabrics, ensure_ports, nics_of, release_nics, remove_ports
+from cumulet.reconcile import NotYet, Run
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.observe import change, observe, tell
+from cumulet.vms.plan import hostname_of
+from cumulet.vms.power import ensure_power
+from cumulet.vms.wire import VmState
+
+FAILED_AFTER: Final = 5
+"""Failures in a row after which a VM that never ran is shown as FAILED; it is tried on all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a VM's plot touches besides the database."""
+
+    hosts: Mapping[UUID, Host]
+    fabrics: Fabrics
+    images: ImageStore
+
+    def host(self, host_id: UUID) -> Host:
+        """Give the door to a host; HostUnreachable when this process has none to it."""
+        if host_id not in self.hosts:
+            raise HostUnreachable("its host is not among those that are configured now")
+        return self.hosts[host_id]
+
+
+def reconcile_vm(run: Run, world: World) -> datetime | None:
+    """Bring one VM to where its project wants it, from wherever it is now."""
+    vm = load(run)
+    if vm is None:
+        return None
+    host = world.host(vm.host_id)
+    if vm.wanted is Wanted.DELETED or expired(run, vm):
+        tear_down(run, vm, host, world)
+        return None
+    show_progress(run, vm)
+    ensure_ports(run, vm.id, world.fabrics)
+    ensure_disks(vm, host, world.images)
+    ensure_domain(run, vm, host)
+    ensure_power(run, vm, host, seed(vm))
+    return observe(run, vm, host)
+
+
+def load(run: Run) -> Vm | None:
+    """Read the VM; None when it is gone."""
+    with run.reading() as db:
+        return db.get(Vm, run.id)
+
+
+def expired(run: Run, vm: Vm) -> bool:
+    """Whether the VM's time is over; the first to see it writes down that it must go."""
+    if vm.expire_time is None or vm.expire_time > run.now:
+        return False
+    gone = {"wanted": Wanted.DELETED, "state": VmState.DELETING}
+    change(run, vm, gone, ("vm.expired", "its time is over: it is terminated"))
+    return True
+
+
+def show_progress(run: Run, vm: Vm) -> None:
+    """Show that work on a new VM began, or that it fails again and again."""
+    if run.claim.attempts >= FAILED_AFTER and vm.state in {VmState.PENDING, VmState.STARTING}:
+        change(run, vm, {"state": VmState.FAILED})
+    elif vm.state is VmState.PENDING:
+        change(run, vm, {"state": VmState.STARTING})
+
+
+def ensure_disks(vm: Vm, host: Host, images: ImageStore) -> None:
+    """Have the boot disk on its host; NotYet while its image is being copied there."""
+    if vm.boot_disk_id in host.disks():
+        return
+    base = base_image(vm, images)
+    copy = host.ensure_image_copy(base)
+    if not copy.ready:
+        raise NotYet(copy.error or f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
+    host.create_disk(DiskSpec(id=vm.boot_disk_id, size_gib=vm.boot_disk_gib, base=base))
+
+
+def base_image(vm: Vm, images: ImageStore) -> BaseImage:
+    """Describe the image the VM was planned with, wherever the store has it now."""
+    return BaseImage(
+        sha256=vm.image_sha256,
+        format=vm.image_format,
+        path=images.find(vm.image_id).path,
+        size_gib=vm.image_gib,
+    )
+
+
+def ensure_domain(run: Run, vm: Vm, host: Host) -> None:
+    """Have the machine defined as planned; one that runs is left as it is until it is off."""
+    with run.reading() as db:
+        cards = tuple(NicSpec(port_id=nic.id, mac=nic.mac, mtu=MTU) for nic in nics_of(db, vm.id))
+    spec = domain_spec(vm, cards)
+    domain = host.domain(vm.id)
+    if domain is None or (domain.power is Power.OFF and domain.spec_digest != spec_digest(spec)):
+        host.define(spec)
+
+
+def domain_spec(vm: Vm, cards: tuple[NicSpec, ...]) -> DomainSpec:
+    """Describe the VM's machine."""
+    return DomainSpec(
+        id=vm.id,
+        name=vm.name,
+        project=vm.project_id,
+        vcpus=vm.vcpus,
+        memory_mib=vm.memory_gib * 1024,
+        topology=Topology(vm.sockets, vm.cores, vm.threads) if vm.sockets else None,
+        boot_disk=vm.boot_disk_id,
+        nics=cards,
+    )
+
+
+def seed(vm: Vm) -> Seed:
+    """Describe what the guest learns about itself."""
+    return Seed(
+        vm_id=vm.id,
+        instance_id=str(vm.id),
+        hostname=hostname_of(vm.name),
+        ssh_keys=tuple(vm.ssh_keys.splitlines()),
+        password_hash=vm.password_hash,
+        start_script=vm.start_script,
+    )
+
+
+def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
+    """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
+    host.undefine(vm.id)
+    host.remove_disk(vm.boot_disk_id)
+    host.remove_seed(vm.id)
+    host.remove_console_log(vm.id)
+    remove_ports(run, vm.id, world.fabrics)
+    with run.writing() as db:
+        release_nics(db, vm.id)
+        release(db, vm.id)
+        row = db.get_one(Vm, vm.id)
+        tell(db, run, row, "vm.deleted", "it is gone, with its disk, its addresses and its room on the host")
+        db.delete(row)

@@ -1,0 +1,84 @@
+"""The look at a whole host: events are only a shortcut, so every half a minute its machines are compared with our rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+
+from cumulet.hosts import Host as HostRow
+from cumulet.hosts import HostState, Leftovers, note_facts
+from cumulet.hypervisor import Domain, HostUnreachable, Power
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.reconcile import Run, wake
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.reconcile import World
+
+SWEEP: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeper:
+    """Looks after hosts; keeps in mind what it saw without an owner."""
+
+    world: World
+    leftovers: Leftovers = field(default_factory=Leftovers)
+
+    def sweep_host(self, run: Run) -> datetime:
+        """Wake VMs that differ from their rows, remove what has no owner; look again later."""
+        host = self.world.host(run.id)
+        try:
+            facts = host.facts()
+            domains, disks, seeds = host.domains(), host.disks(), host.seeds()
+        except HostUnreachable as problem:
+            note_down(run, str(problem))
+            return run.now + SWEEP / 3
+        with run.writing() as db:
+            note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
+            vms = {vm.id: vm for vm in db.scalars(select(Vm).where(Vm.host_id == run.id))}
+            for vm in vms.values():
+                if differs(vm, domains.get(vm.id)):
+                    wake(db, "vm", vm.id, now=run.now)
+        self._remove_leftovers(host, run, vms, domains.keys(), disks.keys(), seeds)
+        return run.now + SWEEP
+
+    def _remove_leftovers(
+        self,
+        host: Host,
+        run: Run,
+        vms: Mapping[UUID, Vm],
+        domains: AbstractSet[UUID],
+        disks: AbstractSet[UUID],
+        seeds: AbstractSet[UUID],
+    ) -> None:
+        for id in self.leftovers.overdue("domain", domains - vms.keys(), run.now):
+            host.undefine(id)
+        for id in self.leftovers.overdue("disk", disks - {vm.boot_disk_id for vm in vms.values()}, run.now):
+            host.remove_disk(id)
+        for id in self.leftovers.overdue("seed", seeds - vms.keys(), run.now):
+            host.remove_seed(id)
+        needed = {vm.image_sha256 for vm in vms.values()} | {
+            image.sha256 for image in self.world.images.list()
+        }
+        for sha256 in host.image_copies() - needed:
+            host.remove_image_copy(sha256)
+
+
+def differs(vm: Vm, domain: Domain | None) -> bool:
+    """Whether a VM's machine is not as its row says it was last seen, or not as it is wanted."""
+    if vm.wanted is Wanted.DELETED or domain is None:
+        return True
+    runs = domain.power is not Power.OFF
+    return runs != (vm.wanted is Wanted.ACTIVE) or domain.started != vm.started
+
+
+def note_down(run: Run, problem: str) -> None:
+    """Write down that a host does not answer: nothing is placed there until it does."""
+    with run.writing() as db:
+        row = db.get_one(HostRow, run.id)
+        row.state, row.problem = HostState.DOWN, problem

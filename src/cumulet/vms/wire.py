@@ -1,0 +1,252 @@
+"""The JSON of virtual machines, member for member as the contract has it (contract/rest.md b.2), and what we add."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import field
+
+from cumulet.catalogue import CommitmentTerm, StorageClass, VmPrice
+from cumulet.wire import Amount, ProtoEnum, Wire
+
+
+class VmState(ProtoEnum):
+    """`VM.VmState`: what an owner sees. Zero is CLONING, so a state is always written out."""
+
+    CLONING = "CLONING", 0
+    CREATING_SNAPSHOT = "CREATING_SNAPSHOT", 1
+    DELETED = "DELETED", 2
+    DELETING = "DELETING", 3
+    DELETING_SNAPSHOT = "DELETING_SNAPSHOT", 4
+    FAILED = "FAILED", 5
+    HOTPLUGGING = "HOTPLUGGING", 6
+    MIGRATING = "MIGRATING", 7
+    RECREATING = "RECREATING", 8
+    REVERTING_SNAPSHOT = "REVERTING_SNAPSHOT", 9
+    RESIZING = "RESIZING", 10
+    RESIZING_DISK = "RESIZING_DISK", 11
+    ACTIVE = "ACTIVE", 12
+    STARTING = "STARTING", 13
+    STOPPED = "STOPPED", 14
+    STOPPING = "STOPPING", 15
+    SUSPENDED = "SUSPENDED", 16
+    SUSPENDING = "SUSPENDING", 17
+    UNKNOWN = "UNKNOWN", 18
+    PENDING = "PENDING", 19
+
+
+class DiskType(ProtoEnum):
+    """`Disk.DiskType`."""
+
+    UNKNOWN = "DISK_TYPE_UNKNOWN", 0
+    BOOT = "DISK_TYPE_BOOT", 1
+    STORAGE = "DISK_TYPE_STORAGE", 2
+
+
+class DiskState(ProtoEnum):
+    """`Disk.DiskState` with the names of the reference's time, which the Python client knows."""
+
+    INIT = "DISK_STATE_INIT", 0
+    READY = "DISK_STATE_READY", 1
+    USED = "DISK_STATE_USED", 2
+    DISABLED = "DISK_STATE_DISABLED", 3
+    LOCKED = "DISK_STATE_LOCKED", 4
+    ERROR = "DISK_STATE_ERROR", 5
+    CLONE = "DISK_STATE_CLONE", 6
+    DELETE = "DISK_STATE_DELETE", 7
+
+
+class SshKeySource(ProtoEnum):
+    """Whose keys a VM gets besides its custom ones."""
+
+    UNKNOWN = "SSH_KEY_SOURCE_UNKNOWN", 0
+    PROJECT = "SSH_KEY_SOURCE_PROJECT", 1
+    USER = "SSH_KEY_SOURCE_USER", 2
+    NONE = "SSH_KEY_SOURCE_NONE", 3
+
+
+class Disk(Wire, kw_only=True):
+    """A disk; as a request only `id`, `sizeGib` and `storageClass` count."""
+
+    id: str = ""
+    project_id: str = ""
+    data_center_id: str = ""
+    vm_id: str = ""
+    size_gib: int = 0
+    storage_class: StorageClass = StorageClass.UNKNOWN
+    disk_type: DiskType = DiskType.UNKNOWN
+    public_image_id: str = ""
+    private_image_id: str = ""
+    create_time: datetime | None = None
+    disk_state: DiskState = DiskState.INIT
+
+
+class NicRequest(Wire, kw_only=True):
+    """A card asked for at create."""
+
+    network_id: str = ""
+    assign_public_ip: bool = False
+    security_group_ids: list[str] = []
+
+
+class CpuTopology(Wire, kw_only=True):
+    """How vCPUs are arranged."""
+
+    sockets: int = 0
+    cores: int = 0
+    threads: int = 0
+
+
+class CreateVm(Wire, kw_only=True):
+    """The body of CreateVM."""
+
+    data_center_id: str
+    machine_type: str
+    vm_id: str
+    boot_disk_image_id: str
+    vcpus: int
+    memory_gib: int
+    gpus: int = 0
+    start_script: str = ""
+    ssh_key_source: SshKeySource = SshKeySource.UNKNOWN
+    custom_ssh_keys: list[str] = []
+    password: str = ""
+    boot_disk: Disk | None = None
+    boot_disk_size_gib: int = 0
+    cpu_model: str = ""
+    gpu_model: str = ""
+    gpu_model_id: str = ""
+    nics: list[NicRequest] = []
+    security_group_ids: list[str] = []
+    storage_disk_ids: list[str] = []
+    metadata: dict[str, str] = {}
+    topology: CpuTopology | None = None
+    validate_only: bool = False
+    expire_time: datetime | None = None
+    ttl: str = ""
+    commitment_term: CommitmentTerm = CommitmentTerm.NONE
+
+
+class Nic(Wire, kw_only=True):
+    """`VM.NIC`: a card on a private network that was asked for."""
+
+    network_id: str
+    external_ip_address: str
+    internal_ip_address: str
+    network_address: str
+    security_group_ids: list[str] = []
+
+
+class GuestReport(Wire, kw_only=True):
+    """What the guest itself says; ours, beyond the contract."""
+
+    agent_answers: bool
+    first_boot_done: bool
+    start_script_status: int | None
+
+
+class Vm(Wire, kw_only=True):
+    """`VM`. Members that no version of the contract has are named last."""
+
+    datacenter_id: str
+    machine_type: str
+    region_id: str
+    region_name: str
+    id: str
+    external_ip_address: str
+    internal_ip_address: str
+    public_ip_address: str
+    memory: int
+    cpu_model: str
+    vcpus: int
+    gpu_model: str = ""
+    gpu_model_id: str = ""
+    gpu_quantity: int = 0
+    boot_disk_size_gib: int
+    renewable_energy: bool
+    image_id: str
+    public_image_id: str
+    public_image_name: str
+    private_image_id: str = ""
+    image_name: str
+    create_by: str
+    nics: list[Nic] = []
+    rules: list[str] = []
+    security_group_ids: list[str] = []
+    short_state: str
+    boot_disk: Disk
+    storage_disks: list[Disk] = []
+    metadata: dict[str, str]
+    state: VmState
+    create_time: datetime
+    expire_time: datetime | None
+    price: VmPrice
+    commitment_term: CommitmentTerm = CommitmentTerm.NONE
+    commitment_end_time: datetime | None = None
+    ssh_key_source: SshKeySource
+    authorized_ssh_keys: str
+    security_groups: list[str] = []
+    project_id: str
+    waiting_for: str
+    """What it waits for now, in words; `""` when it is settled."""
+    problem: str
+    """The last failure, in words; `""` when there is none."""
+    accelerator: str
+    """`kvm` or `tcg`: whether its processor is real or emulated."""
+    guest: GuestReport
+
+
+class CreateVmResponse(Wire, kw_only=True):
+    """The response of CreateVM: key `vm` in lower case."""
+
+    id: str
+    vm: Vm
+
+
+class GetVmResponse(Wire, kw_only=True):
+    """The response of GetVM: key `VM` in upper case, and its ten prices flat."""
+
+    vm: Vm = field(name="VM")
+    vcpu_price_hr: Amount
+    total_vcpu_price_hr: Amount
+    memory_gib_price_hr: Amount
+    total_memory_price_hr: Amount
+    gpu_price_hr: Amount
+    total_gpu_price_hr: Amount
+    storage_gib_price_hr: Amount
+    total_storage_price_hr: Amount
+    ipv4_price_hr: Amount
+    total_price_hr: Amount
+
+
+class ListVmsResponse(Wire, kw_only=True):
+    """The response of ListVMs: key `VMs`."""
+
+    vms: list[Vm] = field(name="VMs")
+
+
+class CountVmsResponse(Wire, kw_only=True):
+    """The response of CountVMs."""
+
+    count: int
+
+
+class TimelineEntry(Wire, kw_only=True):
+    """One fact of a VM's life."""
+
+    time: datetime
+    event: str
+    text: str
+    actor: str
+
+
+class TimelineResponse(Wire, kw_only=True):
+    """A VM's life, oldest first."""
+
+    entries: list[TimelineEntry]
+
+
+class ConsoleLogResponse(Wire, kw_only=True):
+    """The newest of what the guest wrote to its serial console."""
+
+    text: str
