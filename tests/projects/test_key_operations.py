@@ -1,0 +1,121 @@
+from datetime import datetime
+from uuid import uuid4
+
+import pytest
+from sqlalchemy.orm import Session
+from tests.projects.people import add_user, ed25519_line
+
+from cumulet import journal
+from cumulet.errors import AlreadyExists, Invalid, NotFound, Unauthenticated
+from cumulet.operation import Caller
+from cumulet.projects import Role, authenticate
+from cumulet.projects.key_operations import (
+    create_ssh_key,
+    delete_api_key,
+    delete_ssh_key,
+    generate_api_key,
+    get_ssh_key,
+    list_api_keys,
+    list_project_ssh_keys,
+    list_ssh_keys,
+)
+from cumulet.projects.wire import CreateSshKey, GenerateApiKey
+
+
+def test_an_ssh_key_lives_from_its_adding_to_its_removal(db: Session, owner: Caller, now: datetime) -> None:
+    made = create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1, "ada@lab")))
+    assert (made.type, made.comment, made.create_time) == ("ssh-ed25519", "ada@lab", now)
+    assert get_ssh_key(db, owner, id=made.id) == made
+    assert list_ssh_keys(db, owner).ssh_keys == [made]
+    delete_ssh_key(db, owner, now, id=made.id)
+    assert list_ssh_keys(db, owner).total_count == 0
+    events = [fact.event for fact in journal.facts_about(db, owner.user_id)]
+    assert events == ["user.added_ssh_key", "user.removed_ssh_key"]
+
+
+def test_the_same_ssh_key_is_added_once_whatever_its_comment(
+    db: Session, owner: Caller, now: datetime
+) -> None:
+    create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1, "here")))
+    with pytest.raises(AlreadyExists, match="SHA256:"):
+        create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1, "there")))
+
+
+def test_what_is_no_ssh_key_is_refused_by_the_field_it_came_in(
+    db: Session, owner: Caller, now: datetime
+) -> None:
+    with pytest.raises(Invalid, match="publicKey: "):
+        create_ssh_key(db, owner, now, data=CreateSshKey(public_key="hello"))
+
+
+def test_ssh_keys_of_others_are_not_there(db: Session, owner: Caller, now: datetime) -> None:
+    theirs = create_ssh_key(db, add_user(db, "eve"), now, data=CreateSshKey(public_key=ed25519_line(1)))
+    assert list_ssh_keys(db, owner).ssh_keys == []
+    with pytest.raises(NotFound):
+        delete_ssh_key(db, owner, now, id=theirs.id)
+
+
+@pytest.mark.parametrize("id", ["", "no-uuid", str(uuid4())])
+def test_an_unknown_ssh_key_is_not_found(db: Session, owner: Caller, id: str) -> None:
+    with pytest.raises(NotFound, match="there is no SSH key"):
+        get_ssh_key(db, owner, id=id)
+
+
+def test_ssh_keys_come_in_pages(db: Session, owner: Caller, now: datetime) -> None:
+    for number in range(5):
+        line = ed25519_line(number)
+        create_ssh_key(db, owner, now.replace(minute=number), data=CreateSshKey(public_key=line))
+    first = list_ssh_keys(db, owner, page_size=3)
+    second = list_ssh_keys(db, owner, page_number=2, page_size=3)
+    assert [key.public_key for key in (*first.ssh_keys, *second.ssh_keys)] == [
+        ed25519_line(number) for number in range(5)
+    ]
+    assert (first.page_number, second.page_number, second.total_count, second.page_size) == (1, 2, 5, 3)
+    with pytest.raises(Invalid, match="pageNumber: -1"):
+        list_ssh_keys(db, owner, page_number=-1)
+
+
+def test_members_of_a_project_see_each_others_ssh_keys(db: Session, owner: Caller, now: datetime) -> None:
+    member = add_user(db, "ada", default=Role.VIEWER)
+    made = create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1)))
+    assert list_project_ssh_keys(db, member, project_id="default").ssh_keys == [made]
+    with pytest.raises(NotFound):
+        list_project_ssh_keys(db, add_user(db, "eve"), project_id="default")
+
+
+def test_an_api_key_works_from_its_making_to_its_revocation(
+    db: Session, owner: Caller, now: datetime
+) -> None:
+    made = generate_api_key(db, owner, now, data=GenerateApiKey(apikey_id="ci-runner"))
+    assert authenticate(db, made.key) == owner
+    delete_api_key(db, owner, now, name="ci-runner")
+    with pytest.raises(Unauthenticated):
+        authenticate(db, made.key)
+
+
+def test_an_api_key_is_told_only_once(db: Session, owner: Caller, now: datetime) -> None:
+    made = generate_api_key(db, owner, now, data=GenerateApiKey())
+    listed = list_api_keys(db, owner)
+    assert made.id in [key.id for key in listed.api_keys]
+    assert {key.key for key in listed.api_keys} == {""}
+    assert made.key not in str([vars(fact) for fact in journal.facts_about(db, owner.user_id)])
+
+
+@pytest.mark.parametrize("id", ["abc", "Abcd", "a_bcd", "a" * 64, "abcd\n"])
+def test_an_api_key_id_out_of_its_rule_is_refused(db: Session, owner: Caller, now: datetime, id: str) -> None:
+    with pytest.raises(Invalid, match="apikeyId: "):
+        generate_api_key(db, owner, now, data=GenerateApiKey(apikey_id=id))
+
+
+def test_an_api_key_id_is_used_once_by_each_user(db: Session, owner: Caller, now: datetime) -> None:
+    for caller in (owner, add_user(db, "ada")):
+        generate_api_key(db, caller, now, data=GenerateApiKey(apikey_id="mine"))
+    with pytest.raises(AlreadyExists, match="'mine'"):
+        generate_api_key(db, owner, now, data=GenerateApiKey(apikey_id="mine"))
+
+
+def test_api_keys_of_others_cannot_be_revoked(db: Session, owner: Caller, now: datetime) -> None:
+    theirs = generate_api_key(db, add_user(db, "eve"), now, data=GenerateApiKey(apikey_id="theirs"))
+    with pytest.raises(NotFound, match="there is no API key 'theirs'"):
+        delete_api_key(db, owner, now, name="theirs")
+    assert authenticate(db, theirs.key)

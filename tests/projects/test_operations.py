@@ -1,0 +1,67 @@
+from datetime import datetime
+
+import pytest
+from sqlalchemy.orm import Session
+from tests.projects.people import add_user
+
+from cumulet import journal
+from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.operation import Caller
+from cumulet.projects.operations import create_project, get_profile, get_project, list_projects
+from cumulet.projects.wire import CreateProject, ProjectAnswer
+
+
+def test_the_profile_is_of_the_keys_user(db: Session, owner: Caller) -> None:
+    profile = get_profile(db, owner)
+    assert (profile.email_address, profile.first_name) == ("owner@localhost", "Owner")
+
+
+def test_a_project_shows_who_made_it(db: Session, owner: Caller) -> None:
+    expected = ProjectAnswer(id="default", billing_account_id="default", create_by=str(owner.user_id))
+    assert get_project(db, owner, id="default") == expected
+    assert list_projects(db, owner).projects == [expected]
+
+
+def test_who_makes_a_project_owns_it_and_the_journal_tells(db: Session, owner: Caller, now: datetime) -> None:
+    made = create_project(db, owner, now, data=CreateProject(id="lab", billing_account_id="b-1"))
+    assert made == get_project(db, owner, id="lab")
+    assert made.billing_account_id == "b-1"
+    (fact,) = journal.facts_about(db, owner.user_id)
+    assert (fact.event, fact.project_id, fact.actor) == ("user.created_project", "lab", owner.email)
+
+
+def test_projects_come_in_pages_that_leave_none_out(db: Session, owner: Caller, now: datetime) -> None:
+    for name in ("d", "a", "c", "b"):
+        create_project(db, owner, now, data=CreateProject(id=name))
+    seen, token = [], ""
+    while True:
+        page = list_projects(db, owner, page_token=token, page_size=2)
+        seen.append([one.id for one in page.projects])
+        assert page.page_size == 2
+        if not (token := page.page_token):
+            break
+    assert seen == [["a", "b"], ["c", "d"], ["default"]]
+
+
+def test_projects_of_others_are_neither_listed_nor_shown(db: Session, owner: Caller, now: datetime) -> None:
+    stranger = add_user(db, "eve")
+    assert list_projects(db, stranger).projects == []
+    with pytest.raises(NotFound):
+        get_project(db, stranger, id="default")
+
+
+@pytest.mark.parametrize("id", ["", "A", "1a", "a-", "a_b", "a" * 64, "a\n", "ä"])
+def test_a_project_id_out_of_its_rule_is_refused(db: Session, owner: Caller, now: datetime, id: str) -> None:
+    with pytest.raises(Invalid, match=r"id: .* expected 1 to 63 of a-z"):
+        create_project(db, owner, now, data=CreateProject(id=id))
+
+
+def test_a_project_id_is_given_only_once(db: Session, owner: Caller, now: datetime) -> None:
+    with pytest.raises(AlreadyExists, match="'default'"):
+        create_project(db, owner, now, data=CreateProject(id="default"))
+
+
+@pytest.mark.parametrize("size", [-1, 1001])
+def test_a_page_size_out_of_range_is_refused(db: Session, owner: Caller, size: int) -> None:
+    with pytest.raises(Invalid, match=f"pageSize: {size} .* 1 to 1000"):
+        list_projects(db, owner, page_size=size)
