@@ -8,13 +8,18 @@ checked with Debian's keyring.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cumulet.images.recipes.recipe import BuildFailed, run
+from cumulet.images.recipes.recipe import BuildFailed, Package, run
 
 SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+DESCRIPTION = "${Package}\\t${Version}\\t${binary:Synopsis}\\n"
+"""What dpkg tells of a package, as `described` reads it."""
+LOADER = "lib64/ld-linux-x86-64.so.2"
+LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 PUBLIC_SOURCES = (
     ("http://deb.debian.org/debian", SUITE),
     ("http://deb.debian.org/debian", f"{SUITE}-updates"),
@@ -72,13 +77,16 @@ class Archive:
                 return line.split()[-1]
         raise BuildFailed(f"{metapackage} depends on nothing that is called {prefix}…")
 
-    def unpack(self, packages: tuple[str, ...], into: Path) -> None:
+    def unpack(self, packages: tuple[str, ...], into: Path) -> tuple[Package, ...]:
         """Download packages and unpack them over each other, without their dependencies and their scripts."""
         self.apt("apt-get", "download", *packages)
+        unpacked = ""
         for package in packages:
             (file,) = self.folder.glob(f"{package}_*.deb")
             run("dpkg-deb", "--extract", file, into)
+            unpacked += run("dpkg-deb", "--show", f"--showformat={DESCRIPTION}", file).decode()
             file.unlink()
+        return described(unpacked)
 
 
 def open_archive(folder: Path) -> Archive:
@@ -89,3 +97,27 @@ def open_archive(folder: Path) -> Archive:
     archive = Archive(folder)
     archive.apt("apt-get", "update")
     return archive
+
+
+def described(listing: str) -> tuple[Package, ...]:
+    """Read what dpkg printed in the format `DESCRIPTION`."""
+    return tuple(Package(*line.split("\t")) for line in listing.splitlines())
+
+
+def run_unpacked(tree: Path, program: str, *arguments: str | Path) -> bytes:
+    """Run a program of unpacked packages with the libraries unpacked beside it, whatever this host has."""
+    return run(tree / LOADER, "--library-path", library_path(tree), tree / program, *arguments)
+
+
+def libraries_of(tree: Path, programs: tuple[str, ...]) -> list[Path]:
+    """Ask the unpacked dynamic loader which of the unpacked libraries these programs load."""
+    found: set[Path] = set()
+    for program in programs:
+        listing = run(tree / LOADER, "--library-path", library_path(tree), "--list", tree / program).decode()
+        found |= {Path(path) for path in re.findall(r" => (\S+) \(", listing)}
+    return sorted(path for path in found if path.name != Path(LOADER).name)
+
+
+def library_path(tree: Path) -> str:
+    """Return where the libraries of unpacked packages lie, as the dynamic loader is told."""
+    return ":".join(str(tree / folder) for folder in LIBRARY_FOLDERS)

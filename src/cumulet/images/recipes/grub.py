@@ -9,10 +9,15 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from cumulet.images.recipes.archive import run_unpacked
 from cumulet.images.recipes.disk import SECTOR
-from cumulet.images.recipes.recipe import run
 
-PACKAGES = ("grub-common", "grub-pc-bin", "grub-efi-amd64-bin")
+PACKAGES = (
+    "grub-common", "grub-efi-amd64-bin", "grub-pc-bin",
+    "libc6", "libdevmapper1.02.1", "liblzma5", "libpcre2-8-0", "libselinux1", "libudev1",
+)  # fmt: skip
+"""GRUB's images and its `grub-mkimage` with the libraries that this loads."""
+
 MODULES = ("part_gpt", "ext2", "fat", "search", "search_label", "linux", "normal", "configfile", "boot")
 
 # Offsets in GRUB's images, as its own installer (util/setup.c) patches them.
@@ -29,8 +34,8 @@ def make_grub(unpacked: Path, platform: str, into: Path, *, root_label: str) -> 
     early = into.with_suffix(".cfg")
     early.write_text(f"search.fs_label {root_label} root\nconfigfile ($root)/boot/grub/grub.cfg\n")
     of_platform = ("biosdisk",) if platform == "i386-pc" else ("efi_gop",)
-    run(
-        unpacked / "usr/bin/grub-mkimage", "-d", unpacked / "usr/lib/grub" / platform, "-O", platform,
+    run_unpacked(
+        unpacked, "usr/bin/grub-mkimage", "-d", unpacked / "usr/lib/grub" / platform, "-O", platform,
         "-p", "/boot/grub", "-c", early, "-o", into, *MODULES, *of_platform,
     )  # fmt: skip
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections import deque
 from pathlib import Path
 
 from cumulet.images.recipes import grub
-from cumulet.images.recipes.archive import SUITE, open_archive, sources_list
+from cumulet.images.recipes.archive import DESCRIPTION, SUITE, described, open_archive, sources_list
 from cumulet.images.recipes.disk import (
     Partition,
     fill_ext4,
@@ -62,6 +63,10 @@ MASKED_UNITS = (
     "systemd-update-utmp.service",
 )  # fmt: skip
 
+PACKAGE_STEPS = 450
+"""Some 225 packages are unpacked and set up; exact enough for a progress bar."""
+BOOTSTRAP_SHARE = 0.85
+
 BOOT_MODULES = "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\n"
 
 
@@ -70,9 +75,10 @@ def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
     with tempfile.TemporaryDirectory(prefix="cumulet-debian-", dir="/var/tmp") as folder:
         work = Path(folder)
         root = work / "root"
+        progress("reading Debian's package lists", 0.0)
         install_debian(root, work, progress)
         customize(root)
-        progress("fetching the boot loader", 0.85)
+        progress("fetching the boot loader", BOOTSTRAP_SHARE)
         boot_loader = work / "boot-loader"
         open_archive(work / "apt").unpack(grub.PACKAGES, boot_loader)
         progress("writing the disk", 0.9)
@@ -94,7 +100,7 @@ def install_debian(root: Path, work: Path, progress: Progress) -> None:
     modules = work / "modules"
     modules.write_text(BOOT_MODULES)
     command = [
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--architectures=amd64",
+        "mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=directory", "--architectures=amd64",
         f"--include={','.join(PACKAGES)}", "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         # Before the kernel comes: its initrd holds the modules of our disks only.
@@ -103,15 +109,22 @@ def install_debian(root: Path, work: Path, progress: Progress) -> None:
         f"--essential-hook=upload {modules} /usr/share/initramfs-tools/modules.d/cumulet",
         SUITE, str(root), str(sources),
     ]  # fmt: skip
-    said: list[str] = []
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
+    bootstrap(command, progress)
+
+
+def bootstrap(command: list[str], progress: Progress) -> None:
+    """Run mmdebstrap and tell each package as it is unpacked and set up."""
+    said: deque[str] = deque(maxlen=30)
+    done = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
             said.append(line)
-            if line.startswith("I: "):
-                progress(f"installing Debian: {line[3:].strip()}", min(0.1 * len(said), 0.8))
+            done += line.startswith(("Unpacking ", "Setting up "))
+            if line.startswith(("I: ", "Unpacking ", "Setting up ")):
+                step = line.removeprefix("I: ").partition(" (")[0].strip()
+                progress(step.lower(), min(done / PACKAGE_STEPS, 1) * BOOTSTRAP_SHARE)
     if process.returncode != 0:
-        raise BuildFailed(f"mmdebstrap ended with status {process.returncode}: {''.join(said)[-2000:]}")
+        raise BuildFailed(f"mmdebstrap ended with status {process.returncode}: {''.join(said).strip()}")
 
 
 def customize(root: Path) -> None:
@@ -143,9 +156,8 @@ def write_boot_loader(raw: Path, unpacked: Path, work: Path) -> None:
 
 def installed_packages(root: Path) -> tuple[Package, ...]:
     """Return the packages that we asked for, with their versions."""
-    fields = "--showformat=${Package}\t${Version}\t${binary:Summary}\n"
-    listing = run("dpkg-query", f"--admindir={root / 'var/lib/dpkg'}", "--show", fields, *PACKAGES).decode()
-    return tuple(Package(*line.split("\t")) for line in listing.splitlines())
+    database = f"--admindir={root / 'var/lib/dpkg'}"
+    return described(run("dpkg-query", database, "--show", f"--showformat={DESCRIPTION}", *PACKAGES).decode())
 
 
 DEBIAN_12 = Recipe(

@@ -12,12 +12,11 @@ The root partition is the last one, so that the initrd can let it grow.
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from pathlib import Path
 
-from cumulet.images.recipes.archive import open_archive
+from cumulet.images.recipes.archive import LIBRARY_FOLDERS, LOADER, libraries_of, open_archive, run_unpacked
 from cumulet.images.recipes.disk import (
     Partition,
     fill_ext4,
@@ -49,9 +48,7 @@ MODULES = (
     *BOOT_MODULES, "virtio_net", "virtio_console", "virtio_rng", "isofs", "vfat", "nls_ascii", "nls_cp437",
     "button", "evdev",
 )  # fmt: skip
-BINARIES = ("/usr/sbin/dropbear", "/usr/bin/dropbearkey", "/usr/sbin/qemu-ga", "/sbin/resize2fs")
-LOADER = "lib64/ld-linux-x86-64.so.2"
-LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
+BINARIES = ("usr/sbin/dropbear", "usr/bin/dropbearkey", "usr/sbin/qemu-ga", "sbin/resize2fs")
 EMPTY_FOLDERS = ("dev", "proc", "sys", "run", "tmp", "mnt", "root", "var/log", "var/lib", "etc/dropbear")
 
 
@@ -64,7 +61,8 @@ def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
         packages = work / "packages"
         progress("fetching packages", 0.3)
         kernel = archive.dependency(KERNEL, "linux-image-")
-        archive.unpack((kernel, *PROGRAMS, *LIBRARIES, *BOOT_LOADER), packages)
+        installed = archive.unpack((kernel, *PROGRAMS), packages)
+        archive.unpack((*LIBRARIES, *BOOT_LOADER), packages)
         index_modules(packages)
         progress("putting the root file system together", 0.7)
         make_root(packages, work / "root")
@@ -76,7 +74,7 @@ def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
         progress("compressing", 0.9)
         pack_qcow2(raw, into)
         progress("done", 1.0)
-    return ()
+    return installed
 
 
 def make_root(packages: Path, root: Path) -> None:
@@ -87,8 +85,8 @@ def make_root(packages: Path, root: Path) -> None:
         (root / name).mkdir(parents=True, exist_ok=True)
     install(packages / "bin/busybox", root / "bin/busybox")
     for binary in BINARIES:
-        install(packages / binary.lstrip("/"), root / binary.lstrip("/"))
-    for library in libraries_of(packages):
+        install(packages / binary, root / binary)
+    for library in libraries_of(packages, BINARIES):
         install(library, root / LIBRARY_FOLDERS[0] / library.name)
     install(packages / LOADER, root / LOADER)
     link_applets(root)
@@ -100,17 +98,6 @@ def install(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     target.chmod(0o755)
-
-
-def libraries_of(packages: Path) -> list[Path]:
-    """Ask the unpacked dynamic loader which of the unpacked libraries our programs load."""
-    search = ":".join(str(packages / folder) for folder in LIBRARY_FOLDERS)
-    found: set[Path] = set()
-    for binary in BINARIES:
-        program = packages / binary.lstrip("/")
-        listing = run(packages / LOADER, "--library-path", search, "--list", program).decode()
-        found |= {Path(path) for path in re.findall(r" => (\S+) \(", listing)}
-    return sorted(path for path in found if path.name != Path(LOADER).name)
 
 
 def link_applets(root: Path) -> None:
@@ -176,7 +163,7 @@ def write_boot_partition(raw: Path, packages: Path, work: Path) -> None:
         "ldlinux.c32": syslinux / "modules/bios/ldlinux.c32",
     }
     make_fat(work / "boot.fat", BOOT.size, "MICROBOOT", files)
-    run(packages / "usr/bin/syslinux", "--install", work / "boot.fat")
+    run_unpacked(packages, "usr/bin/syslinux", "--install", work / "boot.fat")
     write_at(raw, BOOT.start, (work / "boot.fat").read_bytes())
     write_at(raw, 0, (syslinux / "mbr/mbr.bin").read_bytes()[:440])
 
