@@ -17,7 +17,10 @@ carries it (contract: `google.rpc.Status`). A refusal's message names the field,
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+LONGEST_SHOWN: Final = 200
+"""Characters of a refused value that its refusal repeats; callers may send a megabyte."""
 
 
 class CumuletError(Exception):
@@ -41,11 +44,16 @@ class Invalid(CumuletError):
     @classmethod
     def field(cls, name: str, value: object, accepted: str) -> Invalid:
         """Name the field (as the caller wrote it), the value given and what would be accepted."""
-        message = f"{name}: {value!r} is not accepted; expected {accepted}"
+        message = f"{name}: {_shown(value)} is not accepted; expected {accepted}"
         violation = {"field": name, "description": message}
         return cls(
             message, {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}
         )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
 class NotFound(CumuletError):

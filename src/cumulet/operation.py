@@ -80,16 +80,18 @@ def operation(route: str, *, access: Access = Access.KEY) -> Callable[[Function]
     """Declare a function as the operation at `route`, `METHOD /path/{withNames}`."""
 
     def declare(function: Function) -> Function:
-        declared = _declared(route, access, function)
-        if any((declared.method, declared.path) == (one.method, one.path) for one in OPERATIONS.values()):
+        new = declared(route, function, access=access)
+        if any((new.method, new.path) == (one.method, one.path) for one in OPERATIONS.values()):
             raise ValueError(f"{route} is declared twice")
-        OPERATIONS[declared.name] = declared
+        if OPERATIONS.setdefault(new.name, new) is not new:
+            raise ValueError(f"two operations are called {new.name}")
         return function
 
     return declare
 
 
-def _declared(route: str, access: Access, function: Callable[..., Any]) -> Operation:
+def declared(route: str, function: Callable[..., Any], *, access: Access = Access.KEY) -> Operation:
+    """Read a function's signature as the declaration of an operation at `route`, without publishing it."""
     method, path = route.split()
     hints = typing.get_type_hints(function, include_extras=True)
     answer = hints.pop("return")
@@ -98,6 +100,8 @@ def _declared(route: str, access: Access, function: Callable[..., Any]) -> Opera
     provided = PROVIDED & hints.keys()
     query = {name: hint for name, hint in hints.items() if name not in provided and name not in path_names}
     name = function.__name__.rstrip("_")
+    if access is Access.OPEN and "caller" in provided:
+        raise ValueError(f"{name} is open, so it has no caller")
     return Operation(
         name=name,
         method=method,

@@ -106,8 +106,8 @@ def _canonical(kind: inspect.Type, raw: Any, path: str) -> Any:  # noqa: ANN401,
             return _integer(raw, path)
         case inspect.StrType(), _:
             return _text(raw, path)
-        case inspect.DateTimeType(), str() if not re.search(r"(?i)(z|[+-]\d\d:?\d\d)$", raw):
-            return raw + "Z"  # the Python client sends instants without a zone and means UTC
+        case inspect.DateTimeType(), str():
+            return _instant(raw, path)
     return raw
 
 
@@ -157,6 +157,13 @@ def _integer(raw: object, path: str) -> int:
     if type(number) is not int or number not in INT32:
         raise _refused(path, raw, f"an integer from {INT32[0]} to {INT32[-1]}")
     return number
+
+
+def _instant(raw: str, path: str) -> datetime:
+    try:
+        return utc(datetime.fromisoformat(raw))
+    except (ValueError, OverflowError):
+        raise _refused(path, raw, "an instant such as 2026-01-02T03:04:05Z") from None
 
 
 def _refused(path: str, value: object, accepted: str) -> Invalid:

@@ -1,0 +1,114 @@
+"""The app put together: one route per operation, the document about them, a page to try them, and a health check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import swagger_ui_bundle
+from anyio import to_thread
+from litestar import Litestar, Request, Response, get
+from litestar.enums import HttpMethod
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.static_files import create_static_files_router
+from litestar.status_codes import HTTP_200_OK
+from litestar.types import ASGIApp
+from sqlalchemy import text
+
+from cumulet.db import Database
+from cumulet.errors import CumuletError, Unavailable
+from cumulet.operation import OPERATIONS, Operation
+from cumulet.rest import faults
+from cumulet.rest.binding import Asked
+from cumulet.rest.edge import Edge
+from cumulet.rest.endpoint import UNREACHABLE, Authenticate, Endpoint
+from cumulet.rest.openapi import openapi_document
+
+PAGE: Final = Path(__file__).parent / "page"
+
+
+def create_app(
+    database: Database,
+    *,
+    authenticate: Authenticate,
+    provided: Mapping[str, object],
+    operations: Collection[Operation] | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> ASGIApp:
+    """Give the ASGI app that serves `operations` (all that are declared, if None is given).
+
+    `provided` holds what operations may ask for by name besides `db`, `caller` and `now`.
+    """
+    served = OPERATIONS.values() if operations is None else operations
+    endpoints = [
+        Endpoint(operation, database, authenticate=authenticate, provided=provided, clock=clock)
+        for operation in served
+    ]
+    app = Litestar(
+        [
+            *(_route(endpoint) for endpoint in endpoints),
+            _health(database),
+            _document(served),
+            create_static_files_router("/docs", [PAGE, swagger_ui_bundle.swagger_ui_path], html_mode=True),
+        ],
+        exception_handlers={
+            CumuletError: faults.refusal,
+            HTTPException: faults.protocol_error,
+            Exception: faults.our_mistake,
+        },
+        request_max_body_size=faults.BODY_LIMIT,
+        openapi_config=None,
+        logging_config=None,
+    )
+    return Edge(app)
+
+
+def _route(endpoint: Endpoint) -> HTTPRouteHandler:
+    operation = endpoint.operation
+
+    async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
+        asked = Asked(
+            path_values=tuple(request.path_params.values()),
+            query=request.scope["query_string"].decode("latin-1"),
+            body=b"" if operation.reads_only else await request.body(),
+            authorization=request.headers.get("authorization", ""),
+        )
+        content = await to_thread.run_sync(endpoint.answer, asked)
+        return Response(content, media_type=faults.JSON)
+
+    path, method = litestar_path(operation.path), HttpMethod(operation.method)
+    return HTTPRouteHandler(path, http_method=method, status_code=HTTP_200_OK)(answer)
+
+
+def litestar_path(path: str) -> str:
+    """Name a path's parameters by their place: verbs of one path may call the same parameter differently."""
+    places = iter(range(path.count("{")))
+    return re.sub(r"{[^}]+}", lambda _: f"{{place{next(places)}:str}}", path)
+
+
+def _health(database: Database) -> HTTPRouteHandler:
+    @get("/healthz", sync_to_thread=True)
+    def health() -> dict[str, str]:
+        try:
+            with database.reading() as db:
+                db.execute(text("SELECT 1"))
+        except UNREACHABLE as problem:
+            raise Unavailable("the database does not answer") from problem
+        return {"status": "ok"}
+
+    return health
+
+
+def _document(operations: Collection[Operation]) -> HTTPRouteHandler:
+    document = msgspec.json.encode(openapi_document(operations))
+
+    @get("/openapi.json", sync_to_thread=False)
+    def openapi() -> Response[bytes]:
+        return Response(document, media_type=faults.JSON)
+
+    return openapi

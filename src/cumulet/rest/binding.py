@@ -1,0 +1,118 @@
+"""From what came over the wire to a function's arguments, as lenient as the contract's real clients need (a.2).
+
+The reference shows some query parameters where others expect a body, one client sends `None` for what is unset, and
+bodies come empty, as `{}` or without a Content-Type; all that is folded here, and only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+from msgspec import inspect
+
+from cumulet.errors import Invalid, Unauthenticated
+from cumulet.operation import Operation
+from cumulet.wire import Wire, decode, plain_text
+
+UNSET: Final = "None"
+"""What the Python client sends for an argument that was given as None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, as it came."""
+
+    path_values: tuple[str, ...]
+    """The path's parameters in their order, still percent-encoded."""
+    query: str
+    body: bytes
+    authorization: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """One name in the query string, in both spellings."""
+
+    name: str
+    alias: str
+    repeated: bool
+
+    def values(self, given: Mapping[str, list[str]]) -> str | list[str] | None:
+        """Pick this parameter's value out of the query; None if it is unset."""
+        values = [value for value in given.get(self.name) or given.get(self.alias, []) if value != UNSET]
+        if self.repeated:
+            return values or None
+        if len(values) > 1:
+            raise Invalid.field(self.name, values, "one value")
+        return values[0] if values else None
+
+
+class Binding:
+    """How one operation's arguments are found in a request; worked out once, used for each request."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._path_names = operation.path_names
+        self._query = operation.query
+        self._parameters = query_parameters(operation.query) if operation.query else ()
+        self._body = operation.body
+
+    def arguments(self, asked: Asked) -> dict[str, Any]:
+        """Give what the caller sent, by the names of the function's parameters; Invalid tells what does not fit."""
+        arguments: dict[str, Any] = {
+            name: plain_text(unquote(value), name)
+            for name, value in zip(self._path_names, asked.path_values, strict=True)
+        }
+        body = read_body(asked.body)
+        if self._query is not None:
+            raw = {} if self._body else body
+            arguments |= msgspec.structs.asdict(decode(self._query, raw | self._query_members(asked.query)))
+        if self._body is not None:
+            arguments["data"] = decode(self._body, body)
+        return arguments
+
+    def _query_members(self, query: str) -> dict[str, str | list[str]]:
+        given = parse_qs(query, keep_blank_values=True)
+        values = ((parameter.name, parameter.values(given)) for parameter in self._parameters)
+        return {name: value for name, value in values if value is not None}
+
+
+def query_parameters(query: type[Wire]) -> tuple[QueryParameter, ...]:
+    """List what a query struct takes."""
+    info = inspect.type_info(query)
+    assert isinstance(info, inspect.StructType)  # noqa: S101 - tells mypy what every Wire is
+    return tuple(
+        QueryParameter(name=field.encode_name, alias=field.name, repeated=_is_list(field.type))
+        for field in info.fields
+    )
+
+
+def _is_list(kind: inspect.Type) -> bool:
+    options = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return any(isinstance(option, inspect.ListType) for option in options)
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """Decode a JSON object; nothing and `null` are an empty one, whatever the Content-Type says."""
+    if not body.strip():
+        return {}
+    try:
+        raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise Invalid(f"the body is not JSON: {problem}") from None
+    except RecursionError:
+        raise Invalid("the body is not JSON of this API: it is nested too deeply") from None
+    if raw is not None and not isinstance(raw, dict):
+        raise Invalid("the body must be a JSON object, for example {}")
+    return raw or {}
+
+
+def bearer_key(authorization: str) -> str:
+    """Take the API key out of an Authorization header; the scheme's case does not matter."""
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthenticated("an API key is needed, in the header `Authorization: Bearer KEY`")
+    return key.strip()

@@ -1,0 +1,95 @@
+"""One operation behind its URL: who asks, what he asks for, one transaction, the answer as JSON.
+
+Everything that can be known before the first request is worked out when the endpoint is made. It runs in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import exc
+from sqlalchemy.orm import Session
+
+from cumulet.db import Database
+from cumulet.errors import Unavailable
+from cumulet.operation import Access, Caller, Operation
+from cumulet.rest.binding import Asked, Binding, bearer_key
+
+ATTEMPTS: Final = 3
+RACE_STATES: Final = frozenset({"40001", "40P01"})
+"""PostgreSQL: serialization failure, deadlock."""
+
+UNREACHABLE: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+"""Locked for too long, gone, or all connections taken."""
+
+Authenticate = Callable[[Session, str], Caller]
+"""Tells whose key it is, or raises Unauthenticated."""
+
+
+class Endpoint:
+    """An operation together with all that it needs."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        database: Database,
+        *,
+        authenticate: Authenticate,
+        provided: Mapping[str, object],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.operation = operation
+        self._binding = Binding(operation)
+        self._database = database
+        self._authenticate = authenticate
+        self._clock = clock
+        self._encode = msgspec.json.Encoder().encode
+        standing = operation.provided - {"db", "caller", "now"}
+        if lacking := standing - provided.keys():
+            raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
+        self._standing = {name: provided[name] for name in standing}
+
+    def answer(self, asked: Asked) -> bytes:
+        """Do what was asked and give the JSON of the answer; what it changed is committed by then."""
+        try:
+            return self._read(asked) if self.operation.reads_only else self._write(asked)
+        except UNREACHABLE as problem:
+            raise Unavailable("the database does not answer now; try again in a moment") from problem
+
+    def _read(self, asked: Asked) -> bytes:
+        with self._database.reading() as db:
+            caller = self._caller(db, asked)
+            return self._encode(self._call(db, caller, self._binding.arguments(asked)))
+
+    def _write(self, asked: Asked) -> bytes:
+        """Look who asks, and for what, before the one writer's lock is taken."""
+        with self._database.reading() as db:
+            caller = self._caller(db, asked)
+        arguments = self._binding.arguments(asked)
+        for _ in range(ATTEMPTS):
+            try:
+                with self._database.writing() as db:
+                    answer = self._call(db, caller, arguments)
+                return self._encode(answer)
+            except exc.DBAPIError as problem:
+                if not lost_a_race(problem):
+                    raise
+        raise Unavailable("others change the same thing at this moment; try again")
+
+    def _caller(self, db: Session, asked: Asked) -> Caller | None:
+        if self.operation.access is Access.OPEN:
+            return None
+        return self._authenticate(db, bearer_key(asked.authorization))
+
+    def _call(self, db: Session, caller: Caller | None, arguments: dict[str, Any]) -> object:
+        passing = {"db": db, "caller": caller, "now": self._clock()}
+        needed = {name: value for name, value in passing.items() if name in self.operation.provided}
+        return self.operation.function(**needed, **self._standing, **arguments)
+
+
+def lost_a_race(problem: exc.DBAPIError) -> bool:
+    """Tell whether another transaction came first: run again, the second look sees what it did."""
+    return isinstance(problem, exc.IntegrityError) or getattr(problem.orig, "sqlstate", None) in RACE_STATES

@@ -1,0 +1,72 @@
+"""What went wrong, as the contract's `google.rpc.Status`: `{code, message, details}` under the right HTTP status.
+
+A refusal has its own words. Anything else is our mistake: the caller learns that, and the number under which the
+log tells the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from cumulet.errors import CumuletError, Invalid, NotFound, Unauthenticated, Unavailable, Unimplemented
+from cumulet.wire import Wire
+
+log = structlog.get_logger()
+
+BODY_LIMIT: Final = 1024 * 1024
+"""Bytes; the largest thing that a caller may send is a start script of some 64 KiB."""
+JSON: Final = "application/json"
+
+
+class Status(Wire):
+    """An error: `code` is the gRPC number, `message` is for people, `details` are for programs."""
+
+    code: int
+    message: str
+    details: list[dict[str, Any]]
+
+
+def refusal(request: Request[Any, Any, Any], error: CumuletError) -> Response[bytes]:
+    """Answer with a refusal's own words."""
+    if isinstance(error, Unavailable):
+        log.warning("unavailable", path=request.scope["path"], exc_info=error)
+    headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
+    return _answer(error, status=error.http, headers=headers)
+
+
+def protocol_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer what does not even reach an operation: unknown path, wrong method, too much."""
+    method, path = request.scope["method"], request.scope["path"]
+    headers = dict(error.headers or {})
+    refused: CumuletError
+    match error.status_code:
+        case 404:
+            refused = NotFound(f"there is no {path} in this API; /docs shows what there is")
+        case 405:
+            refused = Unimplemented(
+                f"{method} is not possible on {path}; possible: {headers.get('allow', '')}"
+            )
+        case 413:
+            refused = Invalid(f"the body is too large; at most {BODY_LIMIT} bytes are accepted")
+        case _:
+            refused = Invalid(error.detail)
+    return _answer(refused, status=error.status_code, headers=headers)
+
+
+def our_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer what must not happen; all that is known goes to the log alone."""
+    log.error("request failed", method=request.scope["method"], path=request.scope["path"], exc_info=error)
+    told = CumuletError(
+        "something went wrong on our side; the operator finds it in the log by the x-request-id"
+    )
+    return _answer(told, status=told.http, headers={})
+
+
+def _answer(error: CumuletError, *, status: int, headers: dict[str, str]) -> Response[bytes]:
+    body = Status(code=error.code, message=error.message, details=error.details)
+    return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=headers)

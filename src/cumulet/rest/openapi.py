@@ -1,0 +1,112 @@
+"""The API told to programs: OpenAPI 3.1 and a list for people, both derived from the declared operations.
+
+msgspec gives the schemas of the very structs that are decoded and encoded, so the document cannot drift from the
+code; both files are committed under docs/api and a test compares them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Collection, Iterable
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+
+from cumulet.operation import Access, Operation
+from cumulet.rest.faults import JSON, Status
+from cumulet.wire import INT32, Wire
+
+Json = dict[str, Any]
+REF: Final = "#/components/schemas/{name}"
+
+
+def openapi_document(operations: Collection[Operation]) -> Json:
+    """Describe the operations."""
+    ordered = sorted(operations, key=lambda one: (one.path, one.method))
+    kinds: list[type[Wire]] = [Status, *(kind for one in ordered for kind in (one.body, one.answer) if kind)]
+    references, components = _schemas(kinds)
+    schema_of = dict(zip(kinds, references, strict=True))
+    paths: dict[str, Json] = {}
+    for one in ordered:
+        paths.setdefault(one.path, {})[one.method.lower()] = _verb(one, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Cumulet",
+            "version": version("cumulet"),
+            "description": "A self-hosted cloud of real virtual machines.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "responses": {"Error": _response("Refused, with the reason.", schema_of[Status])},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
+        },
+    }
+
+
+def operations_text(operations: Collection[Operation]) -> str:
+    """List the operations, one a line: name, method, path, who may call it."""
+    rows = sorted((one.path, one.method, one.name, one.access.value) for one in operations)
+    width = max((len(name) for _, _, name, _ in rows), default=0)
+    reach = max((len(path) for path, *_ in rows), default=0)
+    return "".join(
+        f"{name:{width}}  {method:6}  {path:{reach}}  {access}\n" for path, method, name, access in rows
+    )
+
+
+def _verb(one: Operation, schema_of: dict[type[Wire], Json]) -> Json:
+    told = inspect.getdoc(one.function) or ""
+    verb: Json = {
+        "operationId": one.name,
+        "summary": one.summary,
+        "description": told.partition("\n")[2].strip(),
+        "tags": [one.function.__module__.split(".")[1]],
+        "parameters": [*_path_parameters(one), *_query_parameters(one)],
+        "security": [] if one.access is Access.OPEN else [{"key": []}],
+        "responses": {
+            "200": _response("Done.", schema_of[one.answer]),
+            "default": {"$ref": "#/components/responses/Error"},
+        },
+    }
+    if one.body is not None:
+        verb["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of[one.body]}}}
+    return verb
+
+
+def _path_parameters(one: Operation) -> Iterable[Json]:
+    for name in re.findall(r"{([^}]+)}", one.path):
+        schema = {"type": "string", "minLength": 1}
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query_parameters(one: Operation) -> Iterable[Json]:
+    if one.query is None:
+        return
+    _, components = _schemas([one.query])
+    struct = components[one.query.__name__]
+    for name, schema in struct["properties"].items():
+        yield {"name": name, "in": "query", "required": name in struct.get("required", ()), "schema": schema}
+
+
+def _response(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {JSON: {"schema": schema}}}
+
+
+def _schemas(kinds: Collection[type[Wire]]) -> tuple[tuple[Json, ...], dict[str, Json]]:
+    references, components = msgspec.json.schema_components(kinds, ref_template=REF)
+    return references, {name: _with_width(schema) for name, schema in sorted(components.items())}
+
+
+def _with_width(schema: Any) -> Any:  # noqa: ANN401 - JSON has no one type
+    """Say of every integer that it is 32 bits wide, because wider ones are refused."""
+    if isinstance(schema, list):
+        return [_with_width(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    deeper = {name: _with_width(value) for name, value in schema.items()}
+    if schema.get("type") == "integer":
+        return {"format": "int32", "minimum": INT32[0], "maximum": INT32[-1]} | deeper
+    return deeper

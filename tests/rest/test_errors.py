@@ -1,0 +1,144 @@
+"""Refusals (contract a.4): the gRPC number, the HTTP status that carries it, words for the caller, nothing secret."""
+
+import sqlite3
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from tests.rest.toys import KEY, ToyRow
+
+
+def told(answer: httpx.Response) -> tuple[int, int]:
+    """Give status and code of a refusal whose body is right."""
+    status = answer.json()
+    assert status.keys() == {"code", "message", "details"}
+    assert answer.headers["content-type"] == "application/json"
+    return answer.status_code, status["code"]
+
+
+@pytest.fixture
+def logged():
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+
+
+def test_an_unknown_path_is_not_found(stranger):
+    answer = stranger.get("/v1/nothing/here")
+    assert told(answer) == (404, 5)
+    assert "/v1/nothing/here" in answer.json()["message"]
+
+
+def test_a_wrong_method_is_told_which_are_right(stranger):
+    answer = stranger.put("/v1/toys/bear")
+    assert told(answer) == (405, 12)
+    assert {"GET", "DELETE", "PATCH"} <= set(answer.headers["allow"].split(", "))
+
+
+def test_a_call_without_a_key_is_unauthenticated(stranger):
+    answer = stranger.get("/v1/me")
+    assert told(answer) == (401, 16)
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer", f"Basic {KEY}", KEY])
+def test_a_wrong_key_is_unauthenticated(stranger, header):
+    assert told(stranger.get("/v1/me", headers={"authorization": header})) == (401, 16)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_case_of_the_scheme_does_not_matter(stranger, scheme):
+    answer = stranger.get("/v1/me", headers={"authorization": f"{scheme} {KEY}"})
+    assert answer.json()["label"] == "ann@example.org"
+
+
+def test_an_open_operation_needs_no_key(stranger):
+    assert stranger.get("/v1/toys").status_code == 200
+
+
+def test_who_may_not_call_learns_nothing_about_his_body(stranger):
+    assert told(stranger.post("/v1/toys", content=b"broken")) == (401, 16)
+
+
+def test_a_body_beyond_the_limit_is_refused_unread(url):
+    """The body is announced and never sent: the answer comes all the same."""
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
+        request = client.build_request("POST", "/v1/toys", content=b"x" * (1024 * 1024 + 1))
+        assert told(client.send(request)) == (413, 3)
+
+
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(ann):
+    chunks = (b"x" * 65536 for _ in range(17))
+    assert told(ann.post("/v1/toys", content=chunks)) == (413, 3)
+
+
+def test_a_start_script_of_64_kib_is_accepted(ann):
+    assert ann.post("/v1/toys", json={"toyId": "script", "password": "x" * 65536}).status_code == 200
+
+
+def test_our_mistake_tells_nothing_but_is_logged(ann, logged):
+    answer = ann.post("/v1/toys/bear/break", json={})
+    assert told(answer) == (500, 13)
+    assert "hunter2" not in answer.text
+    (line,) = [line for line in logged if line["event"] == "request failed"]
+    assert "hunter2" in str(line["exc_info"])
+
+
+def test_our_mistake_changes_nothing(ann, database):
+    ann.post("/v1/toys/halfway/break", json={})
+    with database.reading() as db:
+        assert db.get(ToyRow, "halfway") is None
+
+
+def test_a_locked_database_is_unavailable(ann, database, monkeypatch):
+    @contextmanager
+    def locked():
+        raise_locked()
+        yield
+
+    def raise_locked():
+        with database.engine.connect() as connection:
+            connection.execute(text("SELECT * FROM there_is_no_such_table"))
+
+    monkeypatch.setattr(database, "writing", locked)
+    assert told(ann.post("/v1/toys", json={"toyId": "late"})) == (503, 14)
+
+
+def test_a_commit_that_fails_is_an_error(ann, database, monkeypatch):
+    def refuse_to_commit(_session):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    writing = database.writing
+
+    @contextmanager
+    def failing():
+        with writing() as db:
+            monkeypatch.setattr(db, "commit", refuse_to_commit)
+            yield db
+            raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(database, "writing", failing)
+    assert told(ann.post("/v1/toys", json={"toyId": "lost"})) == (500, 13)
+
+
+def test_who_lost_a_race_is_run_again(ann, database, monkeypatch):
+    writing, runs = database.writing, []
+
+    @contextmanager
+    def racing():
+        with writing() as db:
+            yield db
+            runs.append(db)
+            if len(runs) == 1:
+                raise IntegrityError("INSERT", {}, sqlite3.IntegrityError("UNIQUE constraint failed"))
+
+    monkeypatch.setattr(database, "writing", racing)
+    assert ann.post("/v1/toys", json={"toyId": "second"}).status_code == 200
+    assert len(runs) == 2
+
+
+def test_who_always_loses_is_asked_to_come_again(ann):
+    assert ann.post("/v1/toys", json={"toyId": "twice"}).status_code == 200
+    assert told(ann.post("/v1/toys", json={"toyId": "twice"})) == (503, 14)

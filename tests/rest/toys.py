@@ -1,0 +1,144 @@
+"""A made-up API, small enough to know by heart: what the edge does with it, it does with every operation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import field
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from cumulet.db import Row
+from cumulet.errors import Unauthenticated
+from cumulet.operation import Access, Caller, Operation, declared
+from cumulet.wire import Empty, ProtoEnum, Wire
+
+KEY = "key-of-ann"
+
+
+class ToyRow(Row):
+    __tablename__ = "toy"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+
+
+class Color(ProtoEnum):
+    RED = "RED", 1
+    BLUE = "BLUE", 2
+
+
+class Part(Wire):
+    size_gib: int = 0
+    is_spare: bool = False
+
+
+class MakeToy(Wire):
+    """What a toy is made of."""
+
+    toy_id: str
+    count: int = 1
+    color: Color = Color.RED
+    parts: list[Part] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    password: str | None = None
+    made_at: datetime | None = None
+
+
+class Toy(Wire):
+    toy_id: str
+    count: int
+    color: Color
+    parts: list[Part]
+    labels: dict[str, str]
+    made_at: datetime | None
+
+
+class Heard(Wire):
+    """What arrived at a function."""
+
+    id: str = ""
+    place: str = ""
+    count: int | None = None
+    label: str | None = None
+    tags: list[str] = field(default_factory=list)
+    is_big: bool = False
+    since: datetime | None = None
+
+
+def list_toys(
+    *,
+    count: int | None = None,
+    tags: list[str] = [],  # noqa: B006 - never changed
+    is_big: bool = False,
+    since: datetime | None = None,
+) -> Heard:
+    """List toys.
+
+    All of them.
+    """
+    return Heard(count=count, tags=tags, is_big=is_big, since=since)
+
+
+def make_toy(db: Session, *, data: MakeToy) -> Toy:
+    """Make a toy."""
+    db.add(ToyRow(id=data.toy_id, count=data.count))
+    return Toy(data.toy_id, data.count, data.color, data.parts, data.labels, data.made_at)
+
+
+def get_toy(*, id: str) -> Heard:
+    """Get a toy."""
+    return Heard(id=id)
+
+
+def delete_toy(db: Session, *, toy_id: str) -> Empty:
+    """Delete a toy; its path parameter has another name than that of `get_toy`."""
+    for row in db.scalars(select(ToyRow).where(ToyRow.id == toy_id)):
+        db.delete(row)
+    return Empty()
+
+
+def list_special_toys() -> Heard:
+    """List the special ones: a word where others have an id."""
+    return Heard(label="special")
+
+
+def change_toy(*, id: str, count: int, label: str | None = None) -> Heard:
+    """Change a toy: all in the query."""
+    return Heard(id=id, count=count, label=label)
+
+
+def get_place(*, id: str, place: str) -> Heard:
+    """Get a place of a toy."""
+    return Heard(id=id, place=place)
+
+
+def break_toy(db: Session, *, id: str) -> Empty:
+    """Break a toy after a change, with a secret in hand."""
+    db.add(ToyRow(id=id, count=1))
+    raise RuntimeError("the secret is hunter2")
+
+
+def who_am_i(caller: Caller, now: datetime) -> Heard:
+    """Tell who asks and when."""
+    return Heard(label=caller.email, since=now)
+
+
+TOYS: tuple[Operation, ...] = (
+    declared("GET /v1/toys", list_toys, access=Access.OPEN),
+    declared("POST /v1/toys", make_toy),
+    declared("GET /v1/toys/special", list_special_toys, access=Access.OPEN),
+    declared("GET /v1/toys/{id}", get_toy, access=Access.OPEN),
+    declared("DELETE /v1/toys/{toyId}", delete_toy),
+    declared("PATCH /v1/toys/{id}", change_toy),
+    declared("GET /v1/toys/{id}/places/{place}", get_place, access=Access.OPEN),
+    declared("POST /v1/toys/{id}/break", break_toy),
+    declared("GET /v1/me", who_am_i),
+)
+
+
+def authenticate(_db: Session, key: str) -> Caller:
+    if key != KEY:
+        raise Unauthenticated("this key is not known")
+    return Caller(user_id=UUID(int=1), email="ann@example.org")
