@@ -6,7 +6,6 @@ Numbers are read as decimals, because money must not go through binary fractions
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ DEFAULT_FILE: Final = "default.toml"
 """What is offered without a file of the operator's, and the commented example for one."""
 TABLES: Final = {"data_centers": DataCenter, "machine_types": MachineType, "gpu_models": GpuModel}
 DEAREST: Final = Decimal(1_000_000)
-FINEST: Final = Decimal("1e-12")
+FINEST: Final = Decimal("1e-9")
 """Prices within these bounds multiply and add up without ever being rounded (28 digits)."""
 SMALLEST_PREFIX: Final = 29
 """Six addresses: a gateway, a router and some VMs."""
@@ -60,7 +59,8 @@ def parse_catalogue(text: str) -> Catalogue:
     try:
         catalogue = msgspec.convert(raw, Catalogue, dec_hook=_decode_address, str_keys=True)
     except msgspec.ValidationError as problem:
-        raise refusal(str(problem), raw) from None
+        as_written = tomllib.loads(text)
+        raise refusal(str(problem), as_written) from None
     for mistake in _mistakes(catalogue, raw):
         raise mistake
     return catalogue
@@ -80,7 +80,7 @@ def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]
         rows = getattr(catalogue, table)
         yield from _duplicates(table, rows)
         for index, row in enumerate(rows):
-            yield from _wrong_numbers(f"{table}[{index}]", row)
+            yield from _wrong_prices(f"{table}[{index}]", row)
     yield from _wrong_ranges(catalogue)
     for index, machine_type in enumerate(catalogue.machine_types):
         yield from _wrong_references(f"machine_types[{index}]", machine_type, catalogue)
@@ -112,13 +112,11 @@ def _duplicates(table: str, rows: tuple[Any, ...]) -> Iterator[Invalid]:
         seen.add(identity)
 
 
-def _wrong_numbers(path: str, row: Any) -> Iterator[Invalid]:  # noqa: ANN401 - a row of any table
+def _wrong_prices(path: str, row: Any) -> Iterator[Invalid]:  # noqa: ANN401 - a row of any table
     for field in fields(row):
         value = getattr(row, field.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            yield Invalid.field(f"{path}.{field.name}", value, "a finite number")
         if isinstance(value, Decimal) and not _is_price(value):
-            accepted = f"an amount from 0 to {DEAREST} with at most 12 decimals"
+            accepted = f"an amount from 0 to {DEAREST} with at most 9 decimals"
             yield Invalid.field(f"{path}.{field.name}", str(value), accepted)
 
 
@@ -161,6 +159,10 @@ def _wrong_shape(path: str, machine_type: MachineType) -> Iterator[Invalid]:
         least, most = getattr(machine_type, f"min_{name}"), getattr(machine_type, f"max_{name}")
         if most < least:
             yield Invalid.field(f"{path}.max_{name}", most, f"at least min_{name}, which is {least}")
+    ratios = ["max_vcpu_per_memory_gib"] + ["max_vcpu_per_gpu"] * bool(machine_type.gpu_model_id)
+    for ratio in ratios:
+        if not getattr(machine_type, ratio):
+            yield Invalid.field(f"{path}.{ratio}", 0, "more than 0, or no VM fits")
     terms = sorted(term.months for term in CommitmentTerm if term.months)
     for months in machine_type.commitment_discount_percent:
         if months not in terms:

@@ -1,0 +1,137 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import cudo_compute
+import msgspec
+import pytest
+
+from cumulet.catalogue import (
+    Catalogue,
+    CommitmentTerm,
+    FreeCapacity,
+    GpuModel,
+    ListVmDataCentersResponse,
+    ListVmMachineTypesResponse,
+    data_center_answer,
+    machine_type_answer,
+    matching_data_centers,
+    read_catalogue,
+)
+from cumulet.catalogue.operations import list_vm_gpu_models
+from cumulet.operation import OPERATIONS, Access
+from cumulet.wire import Wire
+
+H100 = GpuModel(id="h100-sxm", vendor_name="NVIDIA", model_name="H100 SXM", memory_gib=80)
+FREE = FreeCapacity(
+    max_vcpus=500,
+    total_vcpus=900,
+    max_memory_gib=64,
+    total_memory_gib=128,
+    max_gpus=2,
+    total_gpus=5,
+    max_storage_gib=1000,
+    total_storage_gib=3000,
+)
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    offered = read_catalogue(None)
+    (local,), (standard,) = offered.data_centers, offered.machine_types
+    green = replace(local, id="green", region_id="north", renewable_energy=True)
+    return replace(
+        offered,
+        data_centers=(local, green),
+        machine_types=(standard, replace(standard, id="h100", data_center_id="green", gpu_model_id=H100.id)),
+        gpu_models=(H100,),
+    )
+
+
+def as_the_official_client_reads_it(answer: Wire, model: str) -> Any:
+    class Response:
+        data = msgspec.json.encode(answer).decode()
+
+    return cudo_compute.ApiClient().deserialize(Response, model)
+
+
+def test_the_official_client_reads_data_centers(catalogue: Catalogue) -> None:
+    answer = ListVmDataCentersResponse(
+        data_centers=[data_center_answer(one, 7) for one in catalogue.data_centers]
+    )
+    local, green = as_the_official_client_reads_it(answer, "ListVMDataCentersResponse").data_centers
+    assert (local.id, local.ipv4_free, local.ipv4_price_hr.value) == ("local", 7, "0.0038")
+    assert (green.region_id, green.renewable_energy) == ("north", True)
+    assert green.disk_pool_pricing[0].disk_gib_price_hr.value == "0.000116"
+
+
+@pytest.mark.parametrize("model", ["ListVMMachineTypes2Response", "ListVMMachineTypesResponse"])
+def test_the_official_client_reads_machine_types(catalogue: Catalogue, model: str) -> None:
+    answer = ListVmMachineTypesResponse(
+        machine_types=[machine_type_answer(catalogue, one, FREE) for one in catalogue.machine_types]
+    )
+    standard, h100 = as_the_official_client_reads_it(answer, model).machine_types
+    assert (standard.machine_type, standard.gpu_model, standard.gpu_model_id) == ("standard", "", "")
+    assert (h100.data_center_id, h100.gpu_model, h100.gpu_model_id) == ("green", "H100 SXM", "h100-sxm")
+    assert (h100.vcpu_price_hr.value, h100.min_storage_gib_price_hr.value) == ("0.0021", "0.000116")
+
+
+def test_the_official_client_reads_gpu_models(catalogue: Catalogue) -> None:
+    answer = as_the_official_client_reads_it(list_vm_gpu_models(catalogue), "ListVMGpuModelsResponse")
+    (model,) = answer.gpu_models
+    assert (model.id, model.vendor_name, model.model_name, model.memory_gib) == (
+        "h100-sxm",
+        "NVIDIA",
+        "H100 SXM",
+        80,
+    )
+
+
+def test_free_capacity_is_shown_but_no_vm_larger_than_the_type_allows(catalogue: Catalogue) -> None:
+    shown = machine_type_answer(catalogue, catalogue.machine_types[0], FREE)
+    assert (shown.max_vcpu_free, shown.total_vcpu_free) == (256, 900)
+    assert (shown.max_memory_gib_free, shown.total_memory_gib_free) == (64, 128)
+    assert (shown.max_gpu_free, shown.total_gpu_free) == (2, 5)
+    assert (shown.max_storage_gib_free, shown.total_storage_gib_free) == (1000, 3000)
+
+
+def test_each_commitment_has_its_price(catalogue: Catalogue) -> None:
+    shown = machine_type_answer(catalogue, catalogue.machine_types[0], FREE)
+    prices = {price.commitment_term: price.vcpu_price_hr.value for price in shown.prices}
+    assert next(iter(prices)) is CommitmentTerm.NONE
+    assert prices[CommitmentTerm.NONE] == shown.vcpu_price_hr.value == "0.0021"
+    assert prices[CommitmentTerm.MONTHS_12] == "0.00168"
+
+
+def test_every_number_is_finite(catalogue: Catalogue) -> None:
+    shown = machine_type_answer(catalogue, catalogue.machine_types[0], FREE)
+    numbers = [value for value in msgspec.to_builtins(shown).values() if isinstance(value, int | float)]
+    assert len(numbers) > 10
+    assert all(math.isfinite(number) for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({}, ["local", "green"]),
+        ({"region_ids": ["north"]}, ["green"]),
+        ({"region_ids": ["north", "local"]}, ["local", "green"]),
+        ({"region_ids": ["south"]}, []),
+        ({"renewable_energy": True}, ["green"]),
+        ({"region_ids": ["local"], "renewable_energy": True}, []),
+    ],
+)
+def test_data_centers_are_chosen_by_region_and_energy(
+    catalogue: Catalogue, wish: dict[str, Any], expected: list[str]
+) -> None:
+    assert [one.id for one in matching_data_centers(catalogue, **wish)] == expected
+
+
+def test_the_catalogue_is_open_to_all() -> None:
+    assert OPERATIONS["list_vm_gpu_models"].access is Access.OPEN
+
+
+@pytest.mark.parametrize("term", CommitmentTerm)
+def test_a_term_has_as_many_months_as_its_name_says(term: CommitmentTerm) -> None:
+    assert str(term.months) in str(term.value) or term is CommitmentTerm.NONE
+    assert (term.months == 0) == (term is CommitmentTerm.NONE)

@@ -1,0 +1,161 @@
+import re
+from decimal import Decimal
+from importlib.resources import files
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from cumulet.catalogue import read_catalogue
+from cumulet.catalogue.file import parse_catalogue
+from cumulet.errors import Invalid, NotFound
+
+DATA_CENTER = {
+    "id": '"lab"',
+    "external_range": '"198.51.100.0/24"',
+    "network_range": '"10.9.0.0/16"',
+    "disk_gib_price_hr": "0.0001",
+    "snapshot_gib_price_hr": "0",
+    "ipv4_price_hr": "0.005",
+    "network_price_hr": "0.01",
+}
+MACHINE_TYPE = {
+    "id": '"epyc"',
+    "data_center_id": '"lab"',
+    "min_vcpu": "1",
+    "max_vcpu": "8",
+    "min_memory_gib": "1",
+    "max_memory_gib": "32",
+    "min_vcpu_per_memory_gib": "0.25",
+    "max_vcpu_per_memory_gib": "2",
+    "vcpu_price_hr": "0.01",
+    "memory_gib_price_hr": "0.02",
+}
+
+
+def table(name: str, fields: dict[str, str], **changes: str | None) -> str:
+    chosen = {key: value for key, value in (fields | changes).items() if value is not None}
+    return f"[[{name}]]\n" + "".join(f"{key} = {value}\n" for key, value in chosen.items())
+
+
+def data_center(**changes: str | None) -> str:
+    return table("data_centers", DATA_CENTER, **changes)
+
+
+def machine_type(**changes: str | None) -> str:
+    return table("machine_types", MACHINE_TYPE, **changes)
+
+
+def test_without_a_file_there_is_one_data_center_with_one_machine_type() -> None:
+    catalogue = read_catalogue(None)
+    assert [one.id for one in catalogue.data_centers] == ["local"]
+    assert catalogue.find_machine_type("local", "standard").vcpu_price_hr == Decimal("0.0021")
+    assert catalogue.data_centers[0].external_range == IPv4Network("198.19.0.0/18")
+
+
+def test_the_examples_in_the_default_file_are_right() -> None:
+    text = files("cumulet.catalogue").joinpath("default.toml").read_text()
+    catalogue = parse_catalogue(re.sub(r"(?m)^#(?=\S)", "", text))
+    machine_type = catalogue.find_machine_type("local", "sapphire-rapids-l40s")
+    assert catalogue.find_gpu_model(machine_type.gpu_model_id).memory_gib == 48
+    assert catalogue.image_id("ubuntu-2204-nvidia-535-docker-v20240214") == "ubuntu-2204"
+
+
+def test_every_value_arrives_exactly() -> None:
+    text = data_center(resolvers='["192.0.2.53"]', latitude="-33.9") + machine_type(
+        commitment_discount_percent="{ 12 = 20 }"
+    )
+    catalogue = parse_catalogue(text)
+    (lab,), (epyc,) = catalogue.data_centers, catalogue.machine_types
+    assert (lab.resolvers, lab.latitude) == ((IPv4Address("192.0.2.53"),), -33.9)
+    assert (lab.disk_gib_price_hr, lab.network_range) == (Decimal("0.0001"), IPv4Network("10.9.0.0/16"))
+    assert epyc.commitment_discount_percent == {12: 20}
+
+
+def test_what_is_not_offered_is_not_found() -> None:
+    catalogue = parse_catalogue(data_center() + machine_type())
+    with pytest.raises(NotFound, match="there is no data center 'moon'"):
+        catalogue.find_machine_type("moon", "epyc")
+    with pytest.raises(NotFound, match="data center 'lab' has no machine type 'cray'"):
+        catalogue.find_machine_type("lab", "cray")
+    with pytest.raises(NotFound, match="there is no GPU model 'h100'"):
+        catalogue.find_gpu_model("h100")
+
+
+def test_an_id_that_is_no_alias_stays_as_it_is() -> None:
+    catalogue = parse_catalogue(
+        "machine_types = []\n" + data_center() + '[image_aliases]\n"ubuntu-2204" = "debian-12"'
+    )
+    assert (catalogue.image_id("ubuntu-2204"), catalogue.image_id("micro")) == ("debian-12", "micro")
+
+
+GPU = '[[gpu_models]]\nid = "h100"\nvendor_name = "NVIDIA"\nmodel_name = "H100"\nmemory_gib = '
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("data_centers = 3", "data_centers: 3 is not accepted; expected array"),
+        ("", "data_centers is required"),
+        ("data_centers = []\nmachine_types = []", "data_centers: [] is not accepted; expected at least one"),
+        (data_center(id=None), "data_centers[0].id is required"),
+        (data_center(id="7"), "data_centers[0].id: 7 is not accepted; expected str"),
+        (data_center(id='"Lab"'), "data_centers[0].id: 'Lab' is not accepted"),
+        (data_center(renewable_energy='"yes"'), "renewable_energy: 'yes' is not accepted; expected bool"),
+        (data_center(external_range='"198.51.100.1/24"'), "external_range: '198.51.100.1/24' is not accepted; expected an IPv4 range"),
+        (data_center(external_range='"198.51.100.0/30"'), "external_range: '198.51.100.0/30' is not accepted; expected at least a /29"),
+        (data_center(external_range="5"), "external_range: 5 is not accepted; expected an IPv4 range"),
+        (data_center(network_range='"9.9.0.0/16"'), "network_range: '9.9.0.0/16' is not accepted; expected a range inside 10.0.0.0/8"),
+        (data_center(external_range='"10.9.1.0/24"'), "network_range: '10.9.0.0/16' is not accepted; expected a range apart"),
+        (data_center(resolvers='["dns"]'), "resolvers[0]: 'dns' is not accepted; expected an IPv4 address"),
+        (data_center(latitude="91"), "latitude: 91 is not accepted; expected float <= 90"),
+        (data_center(latitude="nan"), "data_centers[0].latitude: nan is not accepted; expected float >= -90"),
+        (data_center(ipv4_price_hr="-1"), "data_centers[0].ipv4_price_hr: '-1' is not accepted; expected an amount from 0"),
+        (data_center(ipv4_price_hr="inf"), "ipv4_price_hr: 'Infinity' is not accepted"),
+        (data_center(ipv4_price_hr="nan"), "ipv4_price_hr: 'NaN' is not accepted"),
+        (data_center(ipv4_price_hr="1e9"), "ipv4_price_hr: '1E+9' is not accepted"),
+        (data_center(ipv4_price_hr="1e-10"), "ipv4_price_hr: '1E-10' is not accepted"),
+        (data_center(ipv4_price_hr='"free"'), "ipv4_price_hr: 'free' is not accepted"),
+        (data_center(ipv4_price_hr=None), "data_centers[0].ipv4_price_hr is required"),
+        (data_center(ipv4price="1"), "data_centers[0].ipv4price: there is no such key; known are id, supplier_name"),
+        ("datacenters = []\n" + data_center() + machine_type(), "datacenters: there is no such key; known are data_centers"),
+        (data_center() + data_center(), "data_centers[1].id: 'lab' is not accepted; expected an id that no other"),
+        (data_center() + data_center(id='"two"'), "external_range of 'two': '198.51.100.0/24' is not accepted; expected a range apart from 198.51.100.0/24 of data center 'lab'"),
+        (data_center() + machine_type(id='"a_b"'), "machine_types[0].id: 'a_b' is not accepted"),
+        (data_center() + machine_type() * 2, "machine_types[1].id: 'epyc' is not accepted"),
+        (data_center() + machine_type(data_center_id='"moon"'), "machine_types[0].data_center_id: 'moon' is not accepted; expected one of 'lab'"),
+        (data_center() + machine_type(gpu_model_id='"h100"'), "machine_types[0].gpu_model_id: 'h100' is not accepted; expected one of ''"),
+        (data_center() + machine_type(max_vcpu="0"), "machine_types[0].max_vcpu: 0 is not accepted; expected int >= 1"),
+        (data_center() + machine_type(min_vcpu="9"), "machine_types[0].max_vcpu: 8 is not accepted; expected at least min_vcpu, which is 9"),
+        (data_center() + machine_type(max_vcpu="1.5"), "max_vcpu: 1.5 is not accepted; expected int"),
+        (data_center() + machine_type(max_vcpu_per_memory_gib="inf"), "max_vcpu_per_memory_gib: inf is not accepted"),
+        (data_center() + machine_type(min_vcpu_per_memory_gib="0", max_vcpu_per_memory_gib="0"), "max_vcpu_per_memory_gib: 0 is not accepted; expected more than 0"),
+        (data_center() + GPU + "80\n" + machine_type(gpu_model_id='"h100"'), "max_vcpu_per_gpu: 0 is not accepted; expected more than 0"),
+        (data_center() + machine_type(vcpus_per_core="0"), "vcpus_per_core: 0 is not accepted; expected int >= 1"),
+        (data_center() + machine_type(commitment_discount_percent="{ 2 = 5 }"), "commitment_discount_percent: 2 is not accepted; expected one of 1, 3, 6"),
+        (data_center() + machine_type(commitment_discount_percent="{ 1 = 101 }"), "101"),
+        (data_center() + GPU + "0", "gpu_models[0].memory_gib: 0 is not accepted; expected int >= 1"),
+        (data_center() + (GPU + "80\n") * 2, "gpu_models[1].id: 'h100' is not accepted"),
+        (data_center() + '[image_aliases]\n"A B" = "c"', "image_aliases.A B: 'A B' is not accepted"),
+        (data_center() + '[image_aliases]\na = "b"\nb = "c"', "image_aliases.a: 'b' is not accepted"),
+        ("[[data_centers]\n", "at line 2, column 15"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_key_its_value_and_what_fits(text: str, complaint: str) -> None:
+    if "machine_types" not in text:
+        text = f"machine_types = []\n{text}"
+    with pytest.raises(Invalid) as refused:
+        parse_catalogue(text)
+    assert complaint in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"x = ", "Invalid value"), (b"\xff", "is not UTF-8 text"), (None, "No such file")],
+)
+def test_a_mistake_names_the_file(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Invalid, match=f"the catalogue {path}.*{complaint}"):
+        read_catalogue(path)
