@@ -103,7 +103,6 @@ class Database:
         """Give a session that sees one state of things and changes nothing."""
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
-            session.rollback()
 
     @contextmanager
     def writing(self) -> Iterator[Session]:

@@ -5,7 +5,7 @@ Every step looks first and does only what is missing, so the plot may die at any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -44,6 +44,8 @@ class World:
     hosts: Mapping[UUID, Host]
     fabrics: Fabrics
     images: ImageStore
+    mend: Callable[[], object] = lambda: None
+    """Brings back what a host that does not answer may lack: daemons of this machine."""
 
     def host(self, host_id: UUID) -> Host:
         """Give the door to a host; HostUnreachable when this process has none to it."""

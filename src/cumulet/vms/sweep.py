@@ -37,6 +37,7 @@ class Sweeper:
             domains, disks, seeds = host.domains(), host.disks(), host.seeds()
         except HostUnreachable as problem:
             note_down(run, str(problem))
+            self.world.mend()
             return run.now + SWEEP / 3
         with run.writing() as db:
             note_facts(db.get_one(HostRow, run.id), facts, now=run.now)

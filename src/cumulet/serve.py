@@ -1,0 +1,266 @@
+"""The composition root: settings become a running cloud. The only place that knows every part by name.
+
+settings ─▶ database, catalogue, images ─▶ hosts and fabric ─▶ reconciler and REST
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid5
+from zlib import crc32
+
+import structlog
+import uvicorn
+from litestar.types import ASGIApp
+
+from cumulet.catalogue import Catalogue, read_catalogue
+from cumulet.db import Database
+from cumulet.doctor.bridges import ensure_external_bridge
+from cumulet.doctor.prepare import PreparedHost, prepare_host
+from cumulet.fabric import ExternalSpec, Fabric
+from cumulet.fabric.memory import MemoryFabric
+from cumulet.hosts import installation_id, register_host
+from cumulet.hypervisor import Hypervisor
+from cumulet.hypervisor.memory import memory_hosts
+from cumulet.images import ImageStore
+from cumulet.migrations import migrate
+from cumulet.networks import Fabrics, reconcile_network, sweep_fabric
+from cumulet.projects import authenticate, bootstrap
+from cumulet.reconcile import Reconciler, wake
+from cumulet.rest import create_app
+from cumulet.settings import Settings
+from cumulet.vms import Sweeper, World, reconcile_vm
+
+log = structlog.get_logger()
+
+FABRIC_SWEEP: Final = uuid5(UUID(int=0), "fabric sweep")
+"""The id under which the look at the whole fabric is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """A cloud put together; `started` runs it."""
+
+    settings: Settings
+    database: Database
+    catalogue: Catalogue
+    images: ImageStore
+    world: World
+    reconciler: Reconciler
+    app: ASGIApp
+
+
+def build(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Cloud:
+    """Put a cloud together from its settings: database migrated, host prepared, nothing running yet."""
+    settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    catalogue = with_resolvers(read_catalogue(settings.catalogue))
+    database = Database(settings.database_url)
+    migrate(database)
+    bootstrap(database, settings.data_dir, clock())
+    with database.writing() as db:
+        installation = installation_id(db)
+    world = (memory_world if settings.hypervisor.startswith("memory:") else real_world)(
+        settings, catalogue, database, installation
+    )
+    return Cloud(
+        settings=settings,
+        database=database,
+        catalogue=catalogue,
+        images=world.images,
+        world=world,
+        reconciler=Reconciler(database, plots(world), clock=clock),
+        app=create_app(
+            database,
+            authenticate=authenticate,
+            provided={"catalogue": catalogue, "images": world.images},
+            clock=clock,
+        ),
+    )
+
+
+def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
+    """Name the plot of each kind of resource."""
+    return {
+        "vm": partial(reconcile_vm, world=world),
+        "network": partial(reconcile_network, fabrics=world.fabrics),
+        "host": Sweeper(world).sweep_host,
+        "fabric": partial(sweep_fabric, fabrics=world.fabrics),
+    }
+
+
+def memory_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
+    """Make a world of made-up hosts: for a look, for tests and for load."""
+    hosts = memory_hosts(settings.hypervisor)
+    return make_world(
+        settings,
+        catalogue,
+        database,
+        installation,
+        hosts=hosts,
+        fabric=MemoryFabric(),
+        open_way_out=lambda _: None,
+    )
+
+
+def real_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
+    """Make this machine a host and reach it by libvirt and OVN."""
+    from cumulet.fabric.ovn import open_fabric  # noqa: PLC0415 - needs OVS's Python, which made-up hosts do not
+    from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - likewise libvirt
+
+    prepared = prepare_host(lambda words: log.info("preparing the host", step=words))
+    host = open_host(
+        settings.hypervisor,
+        installation=installation,
+        state_dir=settings.data_dir,
+        kvm_works=prepared.kvm.works,
+        userspace_datapath=prepared.datapath == "netdev",
+    )
+    fabric = open_fabric(settings.fabric, installation=installation, chassis=prepared.chassis)
+    return make_world(
+        settings,
+        catalogue,
+        database,
+        installation,
+        hosts={"local": host},
+        fabric=fabric,
+        open_way_out=partial(open_way_out, prepared),
+        mend=prepare_host,
+    )
+
+
+def open_way_out(prepared: PreparedHost, spec: ExternalSpec) -> None:
+    """Prepare this machine's end of a data center's external range."""
+    gateway = IPv4Interface(f"{spec.gateway}/{spec.range.prefixlen}")
+    ensure_external_bridge(spec.bridge, gateway, datapath=prepared.datapath)
+
+
+def make_world(
+    settings: Settings,
+    catalogue: Catalogue,
+    database: Database,
+    installation: str,
+    *,
+    hosts: Mapping[str, Hypervisor],
+    fabric: Fabric,
+    open_way_out: Callable[[ExternalSpec], None],
+    mend: Callable[[], object] = lambda: None,
+) -> World:
+    """Register the hosts in the first data center and give the plots all that they touch."""
+    now = datetime.now(UTC)
+    with database.writing() as db:
+        rows = {
+            register_host(
+                db,
+                host.facts(),
+                data_center_id=catalogue.data_centers[0].id,
+                uri=settings.hypervisor,
+                now=now,
+            ).id: host
+            for host in hosts.values()
+        }
+    bridges = {one.id: bridge_name(installation, one.id) for one in catalogue.data_centers}
+    return World(
+        hosts=rows,
+        fabrics=Fabrics(catalogue=catalogue, fabric=fabric, open_way_out=open_way_out, bridges=bridges),
+        images=ImageStore(settings.images_dir),
+        mend=mend,
+    )
+
+
+def bridge_name(installation: str, data_center_id: str) -> str:
+    """Name a data center's external bridge: at most 15 characters, unlike any other installation's."""
+    return f"cx-{installation[:6]}-{crc32(data_center_id.encode()) & 0xFFFF:04x}"
+
+
+def with_resolvers(catalogue: Catalogue) -> Catalogue:
+    """Give data centers that name no DNS servers those of this machine."""
+    found = host_resolvers()
+    data_centers = tuple(replace(one, resolvers=one.resolvers or found) for one in catalogue.data_centers)
+    return replace(catalogue, data_centers=data_centers)
+
+
+def host_resolvers() -> tuple[IPv4Address, ...]:
+    """Read the DNS servers of this machine that guests can reach too: systemd-resolved's own, else resolv.conf's."""
+    for path in (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf")):
+        words = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        named = [
+            line[1] for line in words if len(line) > 1 and line[0] == "nameserver" and ":" not in line[1]
+        ]
+        usable = tuple(IPv4Address(one) for one in named if not IPv4Address(one).is_loopback)
+        if usable:
+            return usable
+    return ()
+
+
+@contextmanager
+def started(cloud: Cloud) -> Iterator[None]:
+    """Run the cloud's durable work for as long as the block lasts."""
+    now = datetime.now(UTC)
+    with cloud.database.writing() as db:
+        for host_id in cloud.world.hosts:
+            wake(db, "host", host_id, now=now)
+        wake(db, "fabric", FABRIC_SWEEP, now=now)
+    changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
+    pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
+    pump.start()
+    for host in cloud.world.hosts.values():
+        host.on_change(changes.put)
+    cloud.reconciler.start()
+    try:
+        yield
+    finally:
+        cloud.reconciler.stop()
+        changes.put(None)
+        pump.join()
+        for host in cloud.world.hosts.values():
+            host.close()
+        cloud.world.fabrics.fabric.close()
+        cloud.database.close()
+
+
+def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) -> None:
+    """Wake VMs whose machines a host told us of; what is missed here, the sweep finds."""
+    while (vm_id := changes.get()) is not None:
+        with database.writing() as db:
+            wake(db, "vm", vm_id, now=datetime.now(UTC))
+
+
+def configure_logging() -> None:
+    """Write one line an event; tracebacks without local variables, because those hold secrets."""
+    for_people = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Run the cloud until it is told to stop."""
+    configure_logging()
+    cloud = build(settings)
+    with started(cloud):
+        log.info("serving", url=f"http://{settings.host}:{settings.port}", data_dir=str(settings.data_dir))
+        uvicorn.run(
+            cloud.app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+        )
