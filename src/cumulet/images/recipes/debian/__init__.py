@@ -52,7 +52,7 @@ LEFT_OUT = (
     "/usr/share/lintian/*",
 )
 
-ENABLED_UNITS = ("systemd-networkd", "systemd-resolved", "cumulet-first-boot")
+ENABLED_UNITS = ("systemd-networkd", "systemd-resolved")
 MASKED_UNITS = (
     "apt-daily-upgrade.timer", "apt-daily.timer", "dev-hugepages.mount", "dev-mqueue.mount", "dpkg-db-backup.timer",
     "e2scrub_all.timer", "e2scrub_reap.service", "modprobe@configfs.service", "modprobe@drm.service",
