@@ -9,6 +9,7 @@ from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.operation import Caller
 from cumulet.projects.operations import create_project, get_profile, get_project, list_projects
 from cumulet.projects.wire import CreateProject, ProjectAnswer
+from cumulet.wire import decode
 
 
 def test_the_profile_is_of_the_keys_user(db: Session, owner: Caller) -> None:
@@ -65,3 +66,8 @@ def test_a_project_id_is_given_only_once(db: Session, owner: Caller, now: dateti
 def test_a_page_size_out_of_range_is_refused(db: Session, owner: Caller, size: int) -> None:
     with pytest.raises(Invalid, match=f"pageSize: {size} .* 1 to 1000"):
         list_projects(db, owner, page_size=size)
+
+
+def test_an_overlong_billing_account_is_refused() -> None:
+    with pytest.raises(Invalid, match="billingAccountId: .* 63"):
+        decode(CreateProject, {"id": "lab", "billingAccountId": "b" * 64})

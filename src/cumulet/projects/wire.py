@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta
 
 from cumulet.wire import Wire
 
@@ -27,7 +30,7 @@ class CreateProject(Wire):
     """A new project. There is no billing: its account is kept as given, because clients require one."""
 
     id: str
-    billing_account_id: str = ""
+    billing_account_id: Annotated[str, Meta(max_length=63)] = ""
 
 
 class Profile(Wire):
