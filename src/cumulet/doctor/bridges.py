@@ -57,8 +57,8 @@ def choose_datapath() -> str:
     return "netdev"
 
 
-def read_chassis() -> str:
-    """This host's name in OVN, kept in the file where OVS's own scripts keep it; made up on first use."""
+def propose_chassis() -> str:
+    """A name for this host in OVN, kept in the file where OVS's own scripts keep it; made up on first use."""
     with contextlib.suppress(FileNotFoundError):
         return CHASSIS_FILE.read_text().strip()
     chassis = str(uuid.uuid4())
@@ -87,7 +87,13 @@ def integration_command(datapath: str, chassis: str) -> tuple[str, ...]:
 
 def ensure_integration_bridge(datapath: str) -> None:
     """Mend br-int and OVS's settings for OVN."""
-    output_of(*integration_command(datapath, read_chassis()))
+    output_of(*integration_command(datapath, propose_chassis()))
+
+
+def read_chassis() -> str:
+    """This host's name in OVN."""
+    (settings,) = rows("Open_vSwitch", "external_ids")
+    return str(settings["external_ids"]["system-id"])
 
 
 def ensure_external_bridge(name: str, gateway: IPv4Interface, *, datapath: str) -> None:

@@ -169,10 +169,11 @@ def tell_supervisor(paths: Paths) -> None:
         return
     again = 'until "$@"; do sleep 0.3; done'
     supervisor = (sys.executable, "-m", "cumulet.doctor.supervisor", str(paths.run_dir), str(paths.log_dir))
+    # setsid --fork: nobody's child, so that it neither ends with us nor waits for us to collect it
     with (paths.log_dir / "supervisor.log").open("ab") as log:
-        subprocess.Popen(
-            ("tini", "-s", "--", "sh", "-c", again, "supervisor", *supervisor),
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
+        subprocess.run(
+            ("setsid", "--fork", "tini", "-s", "--", "sh", "-c", again, "supervisor", *supervisor),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True,
         )  # fmt: skip
 
 

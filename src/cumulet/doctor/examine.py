@@ -20,7 +20,7 @@ from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge
 from cumulet.doctor.checks.programs import PROGRAMS, ask_version, judge_packages, judge_program
 from cumulet.doctor.command import CommandFailed
 from cumulet.doctor.daemons import find_silent, runs_systemd
-from cumulet.doctor.findings import Finding
+from cumulet.doctor.findings import Finding, broken
 from cumulet.doctor.kvm import DEVICE, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing
 from cumulet.doctor.prepare import CACHE
@@ -52,7 +52,15 @@ def examine_programs(packages: tuple[str, ...]) -> list[Finding]:
     """Packages, and each program with its daemons."""
     silent = find_silent()
     programs = [judge_program(name, ask_version(program), silent) for name, (program, _) in PROGRAMS.items()]
-    return [judge_packages(find_missing((*HOST_PACKAGES, *packages))), *programs]
+    return [look_for_packages((*HOST_PACKAGES, *packages)), *programs]
+
+
+def look_for_packages(packages: tuple[str, ...]) -> Finding:
+    """Whether all packages are there."""
+    try:
+        return judge_packages(find_missing(packages))
+    except CommandFailed as elsewhere:
+        return broken("packages", elsewhere.message, cure="use Debian 12 or Ubuntu 24.04")
 
 
 def examine_packets() -> list[Finding]:

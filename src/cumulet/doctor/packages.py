@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -30,7 +31,11 @@ HOST_PACKAGES: Final = (
 
 
 def find_missing(packages: Iterable[str]) -> list[str]:
-    """Those of `packages` that are not installed."""
+    """Those of `packages` that are not installed; CommandFailed where Debian's tools are missing."""
+    if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
+        raise CommandFailed(
+            "this is neither Debian nor Ubuntu: their packages cannot be looked for or installed"
+        )
     installed = parse_installed(
         output_of("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n")
     )
@@ -67,22 +72,17 @@ def run_apt(argv: tuple[str, ...], tell: Callable[[str], None]) -> None:
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", "LC_ALL": "C"}
     patient = (argv[0], "--quiet", "--option=DPkg::Lock::Timeout=300", "--option=Dpkg::Use-Pty=0", *argv[1:])
     said: list[str] = []
-    try:
-        with subprocess.Popen(
-            patient,
-            env=os.environ | quiet,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            for line in process.stdout or ():
-                said.append(line)
-                if line.startswith("Setting up "):
-                    tell(line.removeprefix("Setting up ").rstrip(" .\n"))
-    except FileNotFoundError as missing:
-        raise CommandFailed(
-            f"this is no Debian or Ubuntu: install {' '.join(argv[4:])} by other means"
-        ) from missing
+    with subprocess.Popen(
+        patient,
+        env=os.environ | quiet,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        for line in process.stdout or ():
+            said.append(line)
+            if line.startswith("Setting up "):
+                tell(line.removeprefix("Setting up ").rstrip(" .\n"))
     if process.returncode != 0:
         raise CommandFailed(f"{shlex.join(argv)}: {''.join(said[-15:])}")

@@ -17,6 +17,7 @@ from cumulet.doctor.bridges import (
     ensure_integration_bridge,
     integration_command,
     mend_external_bridges,
+    propose_chassis,
     read_chassis,
     remove_dead_ports,
 )
@@ -59,12 +60,13 @@ def prepare_host(
     if installed:
         install_packages(installed, tell)
     kvm = kvm_worked(CACHE) or ask_kvm(tell)
-    datapath, chassis = choose_datapath(), read_chassis()
-    started = start_daemons(
-        hide_kvm=not kvm.works, integration=integration_command(datapath, chassis), paths=paths, tell=tell
-    )
+    datapath = choose_datapath()
+    integration = integration_command(datapath, propose_chassis())
+    started = start_daemons(hide_kvm=not kvm.works, integration=integration, paths=paths, tell=tell)
     ensure_bridges(datapath)
-    return PreparedHost(kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started))
+    return PreparedHost(
+        kvm, datapath, read_chassis(), f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started)
+    )
 
 
 def ask_kvm(tell: Callable[[str], None]) -> KvmVerdict:

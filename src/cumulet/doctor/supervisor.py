@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Daemon:
     then: tuple[tuple[str, ...], ...] = ()
     """Commands to run after each start, once it is ready."""
     after: str = ""
-    """The daemon that must be ready before this one starts."""
+    """The daemon that must be ready before this one starts, if it is ours at all."""
     dies_with_it: bool = False
     """Start anew whenever `after` does, instead of waiting out its own reconnection back-off."""
 
@@ -143,12 +143,16 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGHUP, reread.set)
         stopping = asyncio.create_task(stop.wait())
+        write_json(self.paths.status, self.status)
         while not stop.is_set():
             reread.clear()
             await self.keep_only(read_daemons(self.paths))
             rereading = asyncio.create_task(reread.wait())
-            await asyncio.wait({stopping, rereading}, return_when=asyncio.FIRST_COMPLETED)
+            waits = {stopping, rereading, *self.keepers.values()}
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             rereading.cancel()
+            for keeper in done.intersection(self.keepers.values()):
+                keeper.result()  # keepers end by failing alone: so do we, to be started again
         await self.keep_only([])
 
     async def keep_only(self, daemons: list[Daemon]) -> None:
@@ -156,6 +160,7 @@ class Supervisor:
         gone = [daemon for daemon in self.keepers if daemon not in daemons]
         for daemon in gone:
             self.keepers[daemon].cancel()
+            del self.ready[daemon.name]
         await asyncio.gather(*(self.keepers.pop(daemon) for daemon in gone), return_exceptions=True)
         for daemon in daemons:
             self.ready.setdefault(daemon.name, asyncio.Event())
@@ -167,7 +172,7 @@ class Supervisor:
         """Start a daemon again and again; ends only by being cancelled."""
         early_deaths = 0
         while True:
-            if daemon.after:
+            if daemon.after in self.ready:
                 await self.ready[daemon.after].wait()
             begun = time.monotonic()
             await self.live(daemon)
@@ -176,22 +181,24 @@ class Supervisor:
 
     async def live(self, daemon: Daemon) -> None:
         """One life of a daemon, from its start to its death."""
-        with (self.paths.log_dir / f"{daemon.name}.log").open("ab") as log:
+        with (self.paths.log_dir / f"{daemon.name}.log").open("ab", buffering=0) as log:
             process = await start(daemon, log)
             self.note(daemon, process.pid)
             self.processes[daemon.name] = process
+            ready = self.ready[daemon.name]
             announcing = asyncio.create_task(self.announce(daemon, log))
             try:
                 code = await process.wait()
-                log.write(f"{daemon.name}: exit code {code}\n".encode())
+                with contextlib.suppress(OSError):  # a full disk is no reason to stop keeping
+                    log.write(f"{daemon.name}: exit code {code}\n".encode())
             finally:
                 announcing.cancel()
-                self.ready[daemon.name].clear()
+                ready.clear()
                 self.kill_bound_to(daemon)
                 await end(process)
                 self.note(daemon, None)
 
-    async def announce(self, daemon: Daemon, log: IO[bytes]) -> None:
+    async def announce(self, daemon: Daemon, log: BinaryIO) -> None:
         """Let the others know that a daemon serves, after what must follow its start has been done."""
         if daemon.ready:
             await appearance(Path(daemon.ready))
@@ -219,14 +226,14 @@ def wait_before_start(early_deaths: int) -> float:
     return 0.0 if early_deaths == 0 else min(LONGEST_WAIT, 0.1 * 2**early_deaths)
 
 
-async def start(daemon: Daemon, log: IO[bytes]) -> asyncio.subprocess.Process:
+async def start(daemon: Daemon, log: BinaryIO) -> asyncio.subprocess.Process:
     """Start a daemon that will be killed with us, however we end."""
     if daemon.ready:
         Path(daemon.ready).unlink(missing_ok=True)  # noqa: ASYNC240 - on a tmpfs, which does not block
     return await spawn(("setpriv", "--pdeathsig", "KILL", *daemon.argv), log)
 
 
-async def spawn(argv: tuple[str, ...], log: IO[bytes]) -> asyncio.subprocess.Process:
+async def spawn(argv: tuple[str, ...], log: BinaryIO) -> asyncio.subprocess.Process:
     """Start a program whose words go into a log."""
     return await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log

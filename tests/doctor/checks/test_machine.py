@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from cumulet.doctor.checks.machine import (
+    GIB,
+    is_virtual,
+    judge_control_groups,
+    judge_disk,
+    judge_init,
+    judge_kvm,
+    judge_memory,
+    measure_disk,
+)
+from cumulet.doctor.findings import Level
+from cumulet.doctor.kvm import KvmVerdict
+
+HANGS = KvmVerdict(works=False, reason="/dev/kvm opens, but a guest gets nowhere")
+
+
+def test_kvm_that_works_is_told_with_its_nesting():
+    assert judge_kvm(KvmVerdict(works=True), nested=False, device=True).text == "works"
+    assert "nested" in judge_kvm(KvmVerdict(works=True), nested=True, device=True).text
+
+
+@pytest.mark.parametrize(
+    ("nested", "device", "cure"),
+    [(False, False, "firmware"), (True, True, "whoever runs this machine"), (False, True, "dmesg")],
+)
+def test_kvm_that_does_not_work_costs_speed_and_has_a_cure(nested, device, cure):
+    finding = judge_kvm(HANGS, nested=nested, device=device)
+    assert finding.level is Level.DEGRADED
+    assert "TCG" in finding.cost
+    assert cure in finding.cure
+
+
+def test_a_vm_shows_in_its_processor_s_flags():
+    assert is_virtual("processor\t: 0\nflags\t\t: fpu sse hypervisor lahf_lm\n")
+    assert not is_virtual("processor\t: 0\nflags\t\t: fpu sse\nbugs: hypervisor\n")
+    assert not is_virtual("")
+
+
+def test_daemons_need_systemd_or_tini():
+    assert judge_init(systemd=True, tini=False).level is Level.OK
+    assert judge_init(systemd=False, tini=True).level is Level.OK
+    assert judge_init(systemd=False, tini=False).cure == "apt-get install tini"
+
+
+def test_control_groups_show_in_the_mounts():
+    v2 = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"
+    assert judge_control_groups(v2).text == "v2"
+    assert judge_control_groups(v2 + "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n").text == "v1"
+    assert judge_control_groups("proc /proc proc rw 0 0\n").level is Level.DEGRADED
+
+
+def test_memory_is_what_is_available():
+    finding = judge_memory(
+        "MemTotal:  8388608 kB\nMemFree: 1 kB\nMemAvailable:  4194304 kB\nHugePages_Total: 0\n"
+    )
+    assert (finding.level, finding.text) == (Level.OK, "4.0 of 8.0 GiB free")
+    assert judge_memory("MemTotal: 2097152 kB\nMemAvailable: 1048576 kB\n").level is Level.DEGRADED
+
+
+@pytest.mark.parametrize(("free", "level"), [(50, Level.OK), (5, Level.DEGRADED), (0, Level.BROKEN)])
+def test_disk_is_judged_by_what_is_free(free, level):
+    assert judge_disk(Path("/data"), free=free * GIB, total=100 * GIB).level is level
+
+
+def test_the_disk_of_a_directory_to_come_is_measured(tmp_path):
+    assert str(tmp_path / "not" / "yet") in measure_disk(tmp_path / "not" / "yet").text

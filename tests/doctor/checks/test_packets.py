@@ -1,0 +1,49 @@
+import json
+
+from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge_forwarding
+from cumulet.doctor.findings import Level
+
+
+def chain(table: str, name: str, **more: str) -> dict[str, object]:
+    return {"chain": {"family": "ip", "table": table, "name": name, **more}}
+
+
+def chains(*entries: dict[str, object]) -> str:
+    return json.dumps({"nftables": [{"metainfo": {"version": "1.0.6"}}, *entries]})
+
+
+def test_the_userspace_datapath_has_a_cost():
+    assert judge_datapath("system").level is Level.OK
+    assert judge_datapath("netdev").cost
+
+
+def test_forwarding_is_on_or_off():
+    assert judge_forwarding("1\n").level is Level.OK
+    assert judge_forwarding("0\n").level is Level.BROKEN
+
+
+def test_a_policy_of_drop_on_forwarded_packets_is_told_with_its_cure():
+    docker = chains(
+        chain("filter", "FORWARD", type="filter", hook="forward", policy="drop"),
+        chain("filter", "DOCKER-USER"),
+    )
+    finding = judge_firewalls(docker, ("br-ex",))
+    assert finding.level is Level.DEGRADED
+    assert "ip filter FORWARD" in finding.text
+    assert (
+        finding.cure
+        == "iptables -I DOCKER-USER -i br-ex -j ACCEPT; iptables -I DOCKER-USER -o br-ex -j ACCEPT"
+    )
+
+
+def test_without_docker_the_rules_go_into_the_chain_itself():
+    closed = chains(chain("filter", "FORWARD", type="filter", hook="forward", policy="drop"))
+    assert "iptables -I FORWARD -i br-ex" in judge_firewalls(closed, ()).cure
+
+
+def test_chains_that_accept_or_see_other_packets_are_fine():
+    open_host = chains(
+        chain("filter", "FORWARD", type="filter", hook="forward", policy="accept"),
+        chain("filter", "INPUT", type="filter", hook="input", policy="drop"),
+    )
+    assert judge_firewalls(open_host, ()).level is Level.OK
