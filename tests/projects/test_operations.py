@@ -69,5 +69,5 @@ def test_a_page_size_out_of_range_is_refused(db: Session, owner: Caller, size: i
 
 
 def test_an_overlong_billing_account_is_refused() -> None:
-    with pytest.raises(Invalid, match="billingAccountId: .* 63"):
+    with pytest.raises(Invalid, match=r"billingAccountId: .* 63"):
         decode(CreateProject, {"id": "lab", "billingAccountId": "b" * 64})
