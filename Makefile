@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env lock lint
+.PHONY: env lock api lint
 
 env: $(VENV)/.ready  ## the Python environment, from pinned and hashed wheels
 
@@ -20,6 +20,9 @@ $(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 lock:  ## pin every library with its hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/uv.in -o requirements/uv.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev requirements/build.in -o requirements/dev.txt
+
+api: env  ## write docs/api anew from the declared operations
+	$(BIN)/python scripts/write-api
 
 lint: env  ## style, types and the layers of the house
 	$(BIN)/ruff check .

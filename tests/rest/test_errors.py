@@ -2,13 +2,21 @@
 
 import sqlite3
 from contextlib import contextmanager
+from datetime import datetime
 
 import httpx
 import pytest
 import structlog
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
-from tests.rest.toys import KEY, ToyRow
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError, OperationalError
+from tests.rest.toys import KEY, TOYS, ToyRow, authenticate
+
+from cumulet import db
+from cumulet.errors import Unavailable
+from cumulet.rest.binding import Asked
+from cumulet.rest.endpoint import Endpoint
+
+OPERATION = {operation.name: operation for operation in TOYS}
 
 
 def told(answer: httpx.Response) -> tuple[int, int]:
@@ -88,39 +96,34 @@ def test_our_mistake_tells_nothing_but_is_logged(ann, logged):
 
 def test_our_mistake_changes_nothing(ann, database):
     ann.post("/v1/toys/halfway/break", json={})
-    with database.reading() as db:
-        assert db.get(ToyRow, "halfway") is None
+    with database.reading() as session:
+        assert session.get(ToyRow, "halfway") is None
 
 
-def test_a_locked_database_is_unavailable(ann, database, monkeypatch):
-    @contextmanager
-    def locked():
-        raise_locked()
-        yield
+def test_a_locked_database_is_unavailable(database, monkeypatch):
+    monkeypatch.setattr(db, "SQLITE_BUSY_MS", 20)
+    impatient = db.Database(database.url)
+    make_toy = Endpoint(
+        OPERATION["make_toy"], impatient, authenticate=authenticate, provided={}, clock=datetime.now
+    )
+    asked = Asked((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}")
+    with database.writing() as session:
+        session.connection()
+        with pytest.raises(Unavailable, match="try again"):
+            make_toy.answer(asked)
+    impatient.close()
 
-    def raise_locked():
-        with database.engine.connect() as connection:
-            connection.execute(text("SELECT * FROM there_is_no_such_table"))
 
-    monkeypatch.setattr(database, "writing", locked)
-    assert told(ann.post("/v1/toys", json={"toyId": "late"})) == (503, 14)
+def test_a_commit_that_fails_is_an_error(ann, database):
+    @event.listens_for(database.engine, "commit")
+    def fail(_connection):
+        raise OperationalError("COMMIT", {}, sqlite3.OperationalError("database or disk is full"))
 
-
-def test_a_commit_that_fails_is_an_error(ann, database, monkeypatch):
-    def refuse_to_commit(_session):
-        raise sqlite3.OperationalError("disk I/O error")
-
-    writing = database.writing
-
-    @contextmanager
-    def failing():
-        with writing() as db:
-            monkeypatch.setattr(db, "commit", refuse_to_commit)
-            yield db
-            raise RuntimeError("the disk is full")
-
-    monkeypatch.setattr(database, "writing", failing)
-    assert told(ann.post("/v1/toys", json={"toyId": "lost"})) == (500, 13)
+    answer = ann.post("/v1/toys", json={"toyId": "lost"})
+    event.remove(database.engine, "commit", fail)
+    assert told(answer) == (503, 14)
+    with database.reading() as session:
+        assert session.get(ToyRow, "lost") is None
 
 
 def test_who_lost_a_race_is_run_again(ann, database, monkeypatch):
@@ -128,9 +131,9 @@ def test_who_lost_a_race_is_run_again(ann, database, monkeypatch):
 
     @contextmanager
     def racing():
-        with writing() as db:
-            yield db
-            runs.append(db)
+        with writing() as session:
+            yield session
+            runs.append(session)
             if len(runs) == 1:
                 raise IntegrityError("INSERT", {}, sqlite3.IntegrityError("UNIQUE constraint failed"))
 

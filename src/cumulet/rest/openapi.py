@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -22,15 +24,22 @@ Json = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Schemas:
+    """The schemas of all structs that operations take or give."""
+
+    references: dict[type[Wire], Json]
+    components: dict[str, Json]
+
+
 def openapi_document(operations: Collection[Operation]) -> Json:
     """Describe the operations."""
     ordered = sorted(operations, key=lambda one: (one.path, one.method))
-    kinds: list[type[Wire]] = [Status, *(kind for one in ordered for kind in (one.body, one.answer) if kind)]
-    references, components = _schemas(kinds)
-    schema_of = dict(zip(kinds, references, strict=True))
+    schemas = _schemas(ordered)
     paths: dict[str, Json] = {}
     for one in ordered:
-        paths.setdefault(one.path, {})[one.method.lower()] = _verb(one, schema_of)
+        paths.setdefault(one.path, {})[one.method.lower()] = _verb(one, schemas)
+    queries = {one.query.__name__ for one in ordered if one.query}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -40,8 +49,8 @@ def openapi_document(operations: Collection[Operation]) -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": components,
-            "responses": {"Error": _response("Refused, with the reason.", schema_of[Status])},
+            "schemas": {name: one for name, one in schemas.components.items() if name not in queries},
+            "responses": {"Error": _response("Refused, with the reason.", schemas.references[Status])},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
     }
@@ -57,22 +66,29 @@ def operations_text(operations: Collection[Operation]) -> str:
     )
 
 
-def _verb(one: Operation, schema_of: dict[type[Wire], Json]) -> Json:
+def write_documents(operations: Collection[Operation], folder: Path) -> None:
+    """Write what is committed under docs/api."""
+    document = msgspec.json.format(msgspec.json.encode(openapi_document(operations)))
+    (folder / "openapi.json").write_bytes(document + b"\n")
+    (folder / "operations.txt").write_text(operations_text(operations), encoding="utf-8")
+
+
+def _verb(one: Operation, schemas: Schemas) -> Json:
     told = inspect.getdoc(one.function) or ""
     verb: Json = {
         "operationId": one.name,
         "summary": one.summary,
         "description": told.partition("\n")[2].strip(),
         "tags": [one.function.__module__.split(".")[1]],
-        "parameters": [*_path_parameters(one), *_query_parameters(one)],
+        "parameters": [*_path_parameters(one), *_query_parameters(one, schemas)],
         "security": [] if one.access is Access.OPEN else [{"key": []}],
         "responses": {
-            "200": _response("Done.", schema_of[one.answer]),
+            "200": _response("Done.", schemas.references[one.answer]),
             "default": {"$ref": "#/components/responses/Error"},
         },
     }
     if one.body is not None:
-        verb["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of[one.body]}}}
+        verb["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas.references[one.body]}}}
     return verb
 
 
@@ -82,11 +98,10 @@ def _path_parameters(one: Operation) -> Iterable[Json]:
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _query_parameters(one: Operation) -> Iterable[Json]:
+def _query_parameters(one: Operation, schemas: Schemas) -> Iterable[Json]:
     if one.query is None:
         return
-    _, components = _schemas([one.query])
-    struct = components[one.query.__name__]
+    struct = schemas.components[one.query.__name__]
     for name, schema in struct["properties"].items():
         yield {"name": name, "in": "query", "required": name in struct.get("required", ()), "schema": schema}
 
@@ -95,9 +110,14 @@ def _response(description: str, schema: Json) -> Json:
     return {"description": description, "content": {JSON: {"schema": schema}}}
 
 
-def _schemas(kinds: Collection[type[Wire]]) -> tuple[tuple[Json, ...], dict[str, Json]]:
+def _schemas(operations: Iterable[Operation]) -> Schemas:
+    taken = [kind for one in operations for kind in (one.query, one.body, one.answer) if kind]
+    kinds: list[type[Wire]] = [Status, *taken]
     references, components = msgspec.json.schema_components(kinds, ref_template=REF)
-    return references, {name: _with_width(schema) for name, schema in sorted(components.items())}
+    return Schemas(
+        references=dict(zip(kinds, references, strict=True)),
+        components={name: _with_width(schema) for name, schema in sorted(components.items())},
+    )
 
 
 def _with_width(schema: Any) -> Any:  # noqa: ANN401 - JSON has no one type
