@@ -224,15 +224,6 @@ class HypervisorContract:
         prepare(host, image, spec)
         assert host.guest(spec.id) == NO_GUEST
 
-    def test_the_console_outlives_the_machine_until_it_is_removed(self, host, running):
-        log = eventually(lambda: host.console_log(running.id, max_bytes=1 << 20))
-        host.undefine(running.id)
-        assert host.console_log(running.id, max_bytes=1 << 20).startswith(log)
-        assert len(host.console_log(running.id, max_bytes=7)) == 7
-        host.remove_console_log(running.id)
-        host.remove_console_log(running.id)
-        assert host.console_log(running.id, max_bytes=100) == b""
-
     def test_machines_are_worked_by_several_threads_at_once(self, host, image):
         copy_image(host, image)
         specs = [a_spec(image) for _ in range(4)]
@@ -269,3 +260,12 @@ class GuestContract:
         host.press_power_button(booted.id)
         domain = eventually(lambda: (seen := found(host, booted.id)).power is Power.OFF and seen)
         assert domain.off_reason is OffReason.GUEST_SHUTDOWN
+
+    def test_the_console_outlives_the_machine_until_it_is_removed(self, host, booted):
+        log = eventually(lambda: host.console_log(booted.id, max_bytes=100))
+        host.undefine(booted.id)
+        assert log in host.console_log(booted.id, max_bytes=1 << 20)
+        assert len(host.console_log(booted.id, max_bytes=7)) == 7
+        host.remove_console_log(booted.id)
+        host.remove_console_log(booted.id)
+        assert host.console_log(booted.id, max_bytes=100) == b""

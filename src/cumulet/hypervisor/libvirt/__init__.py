@@ -1,0 +1,34 @@
+"""Real hosts: libvirt and QEMU behind the boundary. Nothing above knows of domains, volumes, pools or XML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cumulet.errors import Invalid
+from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
+from cumulet.hypervisor.libvirt.layout import HostLayout
+
+__all__ = ["LibvirtHypervisor", "open_host"]
+
+LOCAL_URIS = frozenset({"qemu:///system"})
+
+
+def open_host(
+    uri: str, *, installation: str, state_dir: Path, kvm_works: bool, userspace_datapath: bool
+) -> LibvirtHypervisor:
+    """Open this machine as a host, with disks, seeds and logs under `state_dir`; connects at the first verb.
+
+    Invalid when `uri` is another machine's; HypervisorError when QEMU's user could not get to `state_dir`.
+    """
+    if uri not in LOCAL_URIS:
+        raise Invalid.field(
+            "CUMULET_HYPERVISOR", uri, "qemu:///system, or memory: for a host that is not there"
+        )
+    layout = HostLayout(
+        installation=installation,
+        root=state_dir,
+        kvm=kvm_works,
+        userspace_datapath=userspace_datapath,
+    )
+    layout.make_directories()
+    return LibvirtHypervisor(uri, layout)

@@ -1,0 +1,213 @@
+"""A VM's machine as libvirt's domain XML: pure, and compared whole with golden files.
+
+Everything a guest gets beside its disk and NICs is decided here, once, for reasons that were measured: virtio
+throughout, because the cloud kernels have little else; the seed as a read-only disk, because they have no AHCI for a
+CD; no USB; spare PCIe root ports, because q35 takes a device while it runs only into a port that is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+from cumulet.hypervisor import DomainSpec, NicSpec, Topology, spec_digest
+from cumulet.hypervisor.libvirt.layout import HostLayout
+
+NAMESPACE: Final = "urn:cumulet:vm"
+INTEGRATION_BRIDGE: Final = "br-int"
+AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
+TCG_CACHE_MIB: Final = 128
+"""Of translated code: less costs a Debian guest time at its boot, more gains nothing."""
+SPARE_PORTS: Final = 8
+"""PCIe root ports for devices to come while the machine runs."""
+COLD_DEVICES: Final = 5
+"""On PCIe root ports beside the NICs: two disks, the serial controller of the agent, balloon and entropy."""
+OFFLOADS: Final = {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
+
+ET.register_namespace("cumulet", NAMESPACE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What we write on a domain to know it again."""
+
+    digest: str
+    """`spec_digest` of what it was defined with."""
+    started: int
+    """A new number for each start; 0 before the first."""
+
+
+def element(tag: str, /, *content: ET.Element | str, **attributes: str) -> ET.Element:
+    """Make an element with its children or text."""
+    made = ET.Element(tag, attributes)
+    for part in content:
+        if isinstance(part, str):
+            made.text = part
+        else:
+            made.append(part)
+    return made
+
+
+def render(root: ET.Element) -> str:
+    """Write an element for libvirt and for people."""
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode")
+
+
+def domain_xml(spec: DomainSpec, layout: HostLayout, *, started: int = 0) -> str:
+    """Describe the whole machine."""
+    root = element(
+        "domain",
+        element("name", layout.domain_name(spec.id)),
+        element("uuid", str(spec.id)),
+        element("title", f"{spec.project}/{spec.name}"),
+        element("metadata", mark_element(spec, layout, Mark(spec_digest(spec), started))),
+        element("memory", str(spec.memory_mib), unit="MiB"),
+        element("vcpu", str(spec.vcpus), placement="static"),
+        element("os", element("type", "hvm", arch="x86_64", machine="q35"), element("boot", dev="hd")),
+        features(layout),
+        cpu(spec, layout),
+        clock(layout),
+        element("on_poweroff", "destroy"),
+        element("on_reboot", "restart"),
+        element("on_crash", "destroy"),
+        devices(spec, layout),
+        type="kvm" if layout.kvm else "qemu",
+    )
+    return render(root)
+
+
+def mark_element(spec: DomainSpec, layout: HostLayout, mark: Mark) -> ET.Element:
+    """Describe whose machine it is; libvirt keeps it for us."""
+    return element(
+        f"{{{NAMESPACE}}}vm",
+        installation=layout.installation,
+        project=spec.project,
+        name=spec.name,
+        digest=mark.digest,
+        started=str(mark.started),
+    )
+
+
+def read_mark(metadata: str) -> Mark:
+    """Read our mark from a domain's metadata element."""
+    found = ET.fromstring(metadata)  # noqa: S314 - what we wrote ourselves, from libvirt
+    return Mark(found.get("digest", ""), int(found.get("started", "0")))
+
+
+def with_start(metadata: str, started: int) -> str:
+    """Write another start into a domain's metadata element."""
+    found = ET.fromstring(metadata)  # noqa: S314 - what we wrote ourselves, from libvirt
+    found.set("started", str(started))
+    return ET.tostring(found, encoding="unicode")
+
+
+def features(layout: HostLayout) -> ET.Element:
+    """ACPI for the power button; a bounded cache of translated code under TCG."""
+    made = element("features", element("acpi"), element("apic"), element("vmport", state="off"))
+    if not layout.kvm:
+        made.append(element("tcg", element("tb-cache", str(TCG_CACHE_MIB), unit="MiB")))
+    return made
+
+
+def cpu(spec: DomainSpec, layout: HostLayout) -> ET.Element:
+    """All that the accelerator can give, as one socket unless the owner asks for more."""
+    topology = spec.topology or Topology(sockets=1, cores=spec.vcpus, threads=1)
+    return element(
+        "cpu",
+        element(
+            "topology",
+            sockets=str(topology.sockets),
+            cores=str(topology.cores),
+            threads=str(topology.threads),
+        ),
+        mode="host-passthrough" if layout.kvm else "maximum",
+    )
+
+
+def clock(layout: HostLayout) -> ET.Element:
+    """UTC; under KVM without the HPET, which costs exits and which no guest needs there."""
+    made = element(
+        "clock",
+        element("timer", name="rtc", tickpolicy="catchup"),
+        element("timer", name="pit", tickpolicy="delay"),
+        offset="utc",
+    )
+    if layout.kvm:
+        made.append(element("timer", name="hpet", present="no"))
+    return made
+
+
+def devices(spec: DomainSpec, layout: HostLayout) -> ET.Element:
+    """Everything that is plugged in."""
+    ports = COLD_DEVICES + len(spec.nics) + SPARE_PORTS
+    return element(
+        "devices",
+        element("controller", type="usb", model="none"),
+        element("controller", type="pci", model="pcie-root"),
+        *(element("controller", type="pci", model="pcie-root-port") for _ in range(ports)),
+        boot_disk(spec.boot_disk, layout),
+        seed_disk(spec.id, layout),
+        *(nic(each, layout) for each in spec.nics),
+        serial_console(spec.id, layout),
+        element("channel", element("target", type="virtio", name=AGENT_CHANNEL), type="unix"),
+        element("graphics", element("listen", type="none"), type="vnc"),
+        element("video", element("model", type="vga")),
+        element("memballoon", model="virtio"),
+        element("rng", element("backend", "/dev/urandom", model="random"), model="virtio"),
+        element("panic", model="isa"),
+    )
+
+
+def boot_disk(disk_id: UUID, layout: HostLayout) -> ET.Element:
+    """Describe the first disk; what its guest discards is given back to the host."""
+    return element(
+        "disk",
+        element("driver", name="qemu", type="qcow2", cache="writeback", discard="unmap"),
+        element("source", file=str(layout.disk(disk_id))),
+        element("target", dev="vda", bus="virtio"),
+        element("serial", disk_id.hex[:20]),
+        type="file",
+        device="disk",
+    )
+
+
+def seed_disk(vm_id: UUID, layout: HostLayout) -> ET.Element:
+    """Describe the seed: a disk, for a CD needs drivers that cloud kernels leave out."""
+    return element(
+        "disk",
+        element("driver", name="qemu", type="raw"),
+        element("source", file=str(layout.seed(vm_id))),
+        element("target", dev="vdb", bus="virtio"),
+        element("readonly"),
+        type="file",
+        device="disk",
+    )
+
+
+def nic(spec: NicSpec, layout: HostLayout) -> ET.Element:
+    """Describe a card on OVN's bridge, which finds its logical port by the interface id."""
+    made = element(
+        "interface",
+        element("source", bridge=INTEGRATION_BRIDGE),
+        element("virtualport", element("parameters", interfaceid=str(spec.port_id)), type="openvswitch"),
+        element("mac", address=spec.mac),
+        element("model", type="virtio"),
+        element("mtu", size=str(spec.mtu)),
+        type="bridge",
+    )
+    if layout.userspace_datapath:
+        made.append(element("driver", element("host", gso="off", **OFFLOADS), element("guest", **OFFLOADS)))
+    return made
+
+
+def serial_console(vm_id: UUID, layout: HostLayout) -> ET.Element:
+    """Describe the serial console, whose log outlives the machine."""
+    return element(
+        "serial",
+        element("log", file=str(layout.console(vm_id)), append="on"),
+        element("target", port="0"),
+        type="pty",
+    )

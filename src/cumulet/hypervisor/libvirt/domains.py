@@ -1,0 +1,164 @@
+"""Machines as libvirt's persistent domains, found again by the VM's id, which is the domain's UUID.
+
+Persistent, because a transient domain whose QEMU dies while libvirtd is away vanishes without a trace. The domain's
+id is no mark of a start: a new libvirtd counts from one again; so each start gets a random number of its own, written
+on the domain before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Final
+from uuid import UUID
+
+import libvirt
+
+from cumulet.hypervisor import Domain, DomainSpec, HypervisorError, OffReason, Power, spec_digest
+from cumulet.hypervisor.libvirt.connection import has_code
+from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, Mark, domain_xml, read_mark, with_start
+from cumulet.hypervisor.libvirt.layout import HostLayout
+
+POWERS: Final = {
+    libvirt.VIR_DOMAIN_SHUTOFF: Power.OFF,
+    libvirt.VIR_DOMAIN_CRASHED: Power.OFF,
+    libvirt.VIR_DOMAIN_PAUSED: Power.PAUSED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: Power.PAUSED,
+}
+"""Everything else runs."""
+OFF_REASONS: Final = {
+    libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: OffReason.GUEST_SHUTDOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: OffReason.DESTROYED,
+    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: OffReason.CRASHED,
+    libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: OffReason.CRASHED,
+    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: OffReason.CRASHED,
+}
+UNDEFINE: Final = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+LARGEST_START: Final = 2**31 - 1
+
+
+def list_domains(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, Domain]:
+    """All our domains."""
+    found = {}
+    for domain, stats in link.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
+        if layout.is_ours(domain.name()):
+            with absent_is_fine():
+                seen = look_at(domain, stats["state.state"], stats["state.reason"])
+                found[seen.id] = seen
+    return found
+
+
+def list_ids(link: libvirt.virConnect, layout: HostLayout) -> list[UUID]:
+    """Our domains' VMs."""
+    return [UUID(bytes=domain.UUID()) for domain in link.listAllDomains() if layout.is_ours(domain.name())]
+
+
+def look_up(link: libvirt.virConnect, vm_id: UUID) -> Domain | None:
+    """One domain as it is, or None."""
+    with absent_is_fine():
+        domain = link.lookupByUUID(vm_id.bytes)
+        state, reason = domain.state()
+        return look_at(domain, state, reason)
+    return None
+
+
+def look_at(domain: libvirt.virDomain, state: int, reason: int) -> Domain:
+    """Say of a domain what the cloud wants to know."""
+    mark = read_mark(read_metadata(domain))
+    power = POWERS.get(state, Power.RUNNING)
+    return Domain(
+        id=UUID(bytes=domain.UUID()),
+        power=power,
+        off_reason=off_reason(state, reason, mark) if power is Power.OFF else OffReason.NONE,
+        started=0 if power is Power.OFF else mark.started,
+        spec_digest=mark.digest,
+    )
+
+
+def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
+    """Why a domain is off; libvirt forgets that when it restarts, and says the same of one that never ran."""
+    if state == libvirt.VIR_DOMAIN_CRASHED:
+        return OffReason.CRASHED
+    return OFF_REASONS.get(reason, OffReason.UNKNOWN if mark.started else OffReason.NONE)
+
+
+def define(link: libvirt.virConnect, spec: DomainSpec, layout: HostLayout) -> None:
+    """Define the domain, unless it is defined just so."""
+    started = 0
+    with absent_is_fine():
+        mark = read_mark(read_metadata(link.lookupByUUID(spec.id.bytes)))
+        if mark.digest == spec_digest(spec):
+            return
+        started = mark.started
+    link.defineXML(domain_xml(spec, layout, started=started))
+
+
+def start(link: libvirt.virConnect, vm_id: UUID) -> None:
+    """Start the domain unless it runs."""
+    domain = find_domain(link, vm_id)
+    if domain.isActive():
+        return
+    renewed = with_start(read_metadata(domain), secrets.randbelow(LARGEST_START) + 1)
+    domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, renewed, "cumulet", NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    )
+    try:
+        domain.create()
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):  # somebody else has just started it
+            raise
+
+
+def destroy(link: libvirt.virConnect, vm_id: UUID) -> None:
+    """End the domain's QEMU if it runs."""
+    with off_is_fine():
+        find_domain(link, vm_id).destroy()
+
+
+def undefine(link: libvirt.virConnect, vm_id: UUID) -> None:
+    """Forget the domain and all that libvirt keeps of it, if it is there."""
+    with absent_is_fine():
+        domain = link.lookupByUUID(vm_id.bytes)
+        with off_is_fine():
+            domain.destroy()
+        domain.undefineFlags(UNDEFINE)
+
+
+def find_domain(link: libvirt.virConnect, vm_id: UUID) -> libvirt.virDomain:
+    """A domain that must be there."""
+    with absent_is_fine():
+        return link.lookupByUUID(vm_id.bytes)
+    raise HypervisorError(f"the host has no machine for VM {vm_id}")
+
+
+def read_metadata(domain: libvirt.virDomain) -> str:
+    """Our element of a domain's persistent definition; that of a foreign domain is an error."""
+    return str(
+        domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    )
+
+
+@contextlib.contextmanager
+def absent_is_fine() -> Iterator[None]:
+    """Leave the block quietly when the domain is not there, or goes away meanwhile."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
+            raise
+
+
+@contextlib.contextmanager
+def off_is_fine() -> Iterator[None]:
+    """Leave the block quietly when the domain does not run."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
+            raise

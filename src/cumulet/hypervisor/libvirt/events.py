@@ -1,0 +1,106 @@
+"""Tells that a machine may have changed, so that nobody must wait for the next sweep.
+
+    libvirtd ──event──▶ callback ──▶ listeners
+    libvirtd dies ──▶ watcher: ask until it answers ──▶ tell of every machine, for missed events are never replayed
+
+Callbacks run in libvirt's event thread and must not ask libvirt anything there. What an event says is not passed on:
+who is told goes and looks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+from uuid import UUID
+
+import libvirt
+
+from cumulet.hypervisor import HypervisorError
+from cumulet.hypervisor.libvirt.layout import HostLayout
+
+RETRY_SECONDS: Final = 0.5
+TOLD: Final = frozenset(
+    {
+        libvirt.VIR_DOMAIN_EVENT_STOPPED,
+        libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
+        libvirt.VIR_DOMAIN_EVENT_CRASHED,
+        libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED,
+    }
+)
+"""What happens to a machine against, or without, our will; starts and definitions are our own doing."""
+
+
+class Changes:
+    """The listeners of one host, and the thread that watches over its connection."""
+
+    def __init__(self, layout: HostLayout, list_machines: Callable[[], Iterable[UUID]]) -> None:
+        """`list_machines` asks the host, over the connection that `register` is given, reopening it if need be."""
+        self._layout = layout
+        self._list_machines = list_machines
+        self._listeners: list[Callable[[UUID], None]] = []
+        self._registrations = 0
+        self._woken = threading.Event()
+        self._stopped = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="libvirt-watch", daemon=True)
+
+    def listen(self, notify: Callable[[UUID], None]) -> None:
+        """Call `notify` for each change from now on, from the thread that noticed it."""
+        self._listeners.append(notify)
+        if not self._watcher.is_alive():
+            self._watcher.start()
+        self._woken.set()
+
+    def register(self, link: libvirt.virConnect) -> None:
+        """Ask a newly opened connection for its events."""
+        link.registerCloseCallback(self._on_close, None)
+        lifecycle, agent = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
+        link.domainEventRegisterAny(None, lifecycle, self._on_lifecycle, None)
+        link.domainEventRegisterAny(None, agent, self._on_agent, None)
+        self._registrations += 1
+        self._woken.set()
+
+    def close(self) -> None:
+        """Stop watching; nobody is told anything any more."""
+        self._stopped.set()
+        self._woken.set()
+        self._listeners.clear()
+
+    def _on_lifecycle(
+        self, _link: libvirt.virConnect, domain: libvirt.virDomain, event: int, _detail: int, _: object
+    ) -> None:
+        if event in TOLD:
+            self._tell_of(domain)
+
+    def _on_agent(
+        self, _link: libvirt.virConnect, domain: libvirt.virDomain, state: int, _reason: int, _: object
+    ) -> None:
+        if state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED:
+            self._tell_of(domain)
+
+    def _on_close(self, _link: libvirt.virConnect, _reason: int, _: object) -> None:
+        self._woken.set()
+
+    def _tell_of(self, domain: libvirt.virDomain) -> None:
+        if self._layout.is_ours(domain.name()):
+            self._tell(UUID(bytes=domain.UUID()))
+
+    def _tell(self, vm_id: UUID) -> None:
+        for notify in list(self._listeners):
+            notify(vm_id)
+
+    def _watch(self) -> None:
+        told = self._registrations
+        while not self._stopped.is_set():
+            self._woken.wait()
+            self._woken.clear()
+            try:
+                machines = self._list_machines()
+            except HypervisorError:  # still away: that is what we wait for
+                self._stopped.wait(RETRY_SECONDS)
+                self._woken.set()
+                continue
+            if told != self._registrations:
+                told = self._registrations
+                for vm_id in machines:
+                    self._tell(vm_id)

@@ -1,0 +1,151 @@
+"""One real host, as the cloud sees it: each verb of the boundary, done on the connection that it may hold up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from cumulet.hypervisor import (
+    BaseImage,
+    DiskSpec,
+    Domain,
+    DomainSpec,
+    Guest,
+    HostFacts,
+    HypervisorError,
+    ImageCopy,
+    Seed,
+)
+from cumulet.hypervisor.libvirt import domains, facts, guest, volumes
+from cumulet.hypervisor.libvirt.connection import Connection
+from cumulet.hypervisor.libvirt.events import Changes
+from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove_log, write_whole
+from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.seed import seed_image
+
+
+class LibvirtHypervisor:
+    """One host with libvirt and QEMU.
+
+    libvirtd works on five requests of one connection at a time, so what is quick never waits behind what is slow:
+    `_reads` also brings the events, `_works` starts and stops machines, `_agents` waits for guests that may be dead.
+    """
+
+    def __init__(self, uri: str, layout: HostLayout) -> None:
+        self._layout = layout
+        self._copies = ImageCopies(layout)
+        self._changes = Changes(layout, self._list_ids)
+        self._reads = Connection(uri, prepare=self._changes.register)
+        self._works = Connection(uri)
+        self._agents = Connection(uri)
+
+    # Host
+    def facts(self) -> HostFacts:
+        """Say what the host has."""
+        return self._works.call(lambda link: facts.read_facts(link, self._layout))
+
+    def ping(self) -> None:
+        """Return when libvirtd answers."""
+        self._reads.call(lambda link: link.getLibVersion())
+
+    def on_change(self, notify: Callable[[UUID], None]) -> None:
+        """Call `notify(vm id)`, from a thread of ours, for each of libvirt's events and after each outage."""
+        self._changes.listen(notify)
+
+    # Images and disks
+    def ensure_image_copy(self, image: BaseImage) -> ImageCopy:
+        """Begin or find the copy."""
+        return self._copies.ensure(image)
+
+    def image_copies(self) -> frozenset[str]:
+        """Digests of the complete copies."""
+        return self._copies.complete()
+
+    def remove_image_copy(self, sha256: str) -> None:
+        """Remove a copy that no disk is based on."""
+        path = self._copies.find(sha256)
+        if path is None:
+            return
+        with self._copies.released(path):
+            based = self._works.call(lambda link: volumes.disks_based_on(link, str(path), self._layout))
+            if based:
+                raise HypervisorError(
+                    f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}"
+                )
+            path.unlink(missing_ok=True)
+
+    def create_disk(self, disk: DiskSpec) -> None:
+        """Make the disk if it is not there."""
+        with self._copies.held(disk.base):
+            self._works.call(lambda link: volumes.create_overlay(link, disk, self._layout))
+
+    def remove_disk(self, disk_id: UUID) -> None:
+        """Remove the disk, if it is there."""
+        self._works.call(lambda link: volumes.remove_volume(link, disk_id, self._layout))
+
+    def disks(self) -> Mapping[UUID, int]:
+        """All our disks with their sizes in GiB."""
+        return self._reads.call(lambda link: volumes.list_volumes(link, self._layout))
+
+    def write_seed(self, seed: Seed) -> None:
+        """Write the seed whole."""
+        write_whole(self._layout.seed(seed.vm_id), seed_image(seed))
+
+    def remove_seed(self, vm_id: UUID) -> None:
+        """Remove the seed, if it is there."""
+        self._layout.seed(vm_id).unlink(missing_ok=True)
+
+    def seeds(self) -> frozenset[UUID]:
+        """VMs that have a seed."""
+        return ids_in(self._layout.seeds, ".iso")
+
+    # Machines
+    def domains(self) -> Mapping[UUID, Domain]:
+        """All our machines."""
+        return self._reads.call(lambda link: domains.list_domains(link, self._layout))
+
+    def domain(self, vm_id: UUID) -> Domain | None:
+        """One machine, or None."""
+        return self._reads.call(lambda link: domains.look_up(link, vm_id))
+
+    def define(self, spec: DomainSpec) -> None:
+        """Define or redefine the machine."""
+        self._works.call(lambda link: domains.define(link, spec, self._layout))
+
+    def start(self, vm_id: UUID) -> None:
+        """Start the machine unless it runs."""
+        self._works.call(lambda link: domains.start(link, vm_id))
+
+    def press_power_button(self, vm_id: UUID) -> None:
+        """Ask the guest to power off."""
+        self._agents.call(lambda link: guest.press_power_button(link, vm_id))
+
+    def pull_plug(self, vm_id: UUID) -> None:
+        """End the machine now."""
+        self._works.call(lambda link: domains.destroy(link, vm_id))
+
+    def undefine(self, vm_id: UUID) -> None:
+        """Forget the machine, ending it first."""
+        self._works.call(lambda link: domains.undefine(link, vm_id))
+
+    def guest(self, vm_id: UUID) -> Guest:
+        """Ask the guest's agent."""
+        return self._agents.call(lambda link: guest.ask_guest(link, vm_id))
+
+    def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
+        """The newest of what the guest wrote to its serial console."""
+        return read_log(self._layout.console(vm_id), max_bytes)
+
+    def remove_console_log(self, vm_id: UUID) -> None:
+        """Remove the log, if it is there."""
+        remove_log(self._layout.console(vm_id))
+
+    def close(self) -> None:
+        """Let go of the host; machines run on."""
+        self._changes.close()
+        for connection in (self._reads, self._works, self._agents):
+            connection.close()
+
+    def _list_ids(self) -> list[UUID]:
+        return self._reads.call(lambda link: domains.list_ids(link, self._layout))

@@ -1,0 +1,90 @@
+"""Where things lie on a host and what they are called there: one place, so that a repeat finds its earlier self.
+
+    ROOT/images/SHA256.FORMAT   copies of images, under the disks that are based on them
+    ROOT/disks/UUID.qcow2       libvirt's pool cumulet-INSTALLATION
+    ROOT/seeds/UUID.iso         by VM
+    ROOT/consoles/UUID.log      by VM; virtlogd turns over to UUID.log.0 and so on
+
+QEMU runs as a user of its own, who must get through to them.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from cumulet.hypervisor import BaseImage, HypervisorError
+
+
+@dataclass(frozen=True, slots=True)
+class HostLayout:
+    """What domains of one installation have in common on one host."""
+
+    installation: str
+    root: Path
+    kvm: bool
+    """Guests run under KVM; otherwise under TCG."""
+    userspace_datapath: bool
+    """Open vSwitch moves packets without the kernel's help, where unfinished checksums would be lost."""
+
+    @property
+    def name(self) -> str:
+        """The name of the pool, and what the names of domains begin with."""
+        return f"cumulet-{self.installation}"
+
+    @property
+    def images(self) -> Path:
+        """Where copies of images lie."""
+        return self.root / "images"
+
+    @property
+    def disks(self) -> Path:
+        """Where the pool lies."""
+        return self.root / "disks"
+
+    @property
+    def seeds(self) -> Path:
+        """Where seeds lie."""
+        return self.root / "seeds"
+
+    @property
+    def consoles(self) -> Path:
+        """Where serial consoles are logged."""
+        return self.root / "consoles"
+
+    def domain_name(self, vm_id: UUID) -> str:
+        """Name a VM's domain."""
+        return f"{self.name}-{vm_id}"
+
+    def is_ours(self, domain_name: str) -> bool:
+        """Tell our domains from others on the host."""
+        return domain_name.startswith(f"{self.name}-")
+
+    def image(self, image: BaseImage) -> Path:
+        """Place an image's copy."""
+        return self.images / f"{image.sha256}.{image.format}"
+
+    def disk(self, disk_id: UUID) -> Path:
+        """Place a disk."""
+        return self.disks / f"{disk_id}.qcow2"
+
+    def seed(self, vm_id: UUID) -> Path:
+        """Place a VM's seed."""
+        return self.seeds / f"{vm_id}.iso"
+
+    def console(self, vm_id: UUID) -> Path:
+        """Place the log of a VM's serial console."""
+        return self.consoles / f"{vm_id}.log"
+
+    def make_directories(self) -> None:
+        """Make what is missing; HypervisorError when QEMU's user cannot get there."""
+        for directory in (self.images, self.disks, self.seeds, self.consoles):
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o711)
+        for directory in self.disks.parents:
+            if not directory.stat().st_mode & stat.S_IXOTH:
+                raise HypervisorError(
+                    f"QEMU's user cannot get to disks in {self.disks}: run `chmod o+x {directory}`"
+                )

@@ -1,0 +1,119 @@
+"""Disks as qcow2 overlays in a pool of libvirt's, one pool for each installation.
+
+libvirt deletes a base under its overlays without a word, so the account of which disk is based on which image is
+ours to keep: it is read from the disks themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from cumulet.hypervisor import DiskSpec
+from cumulet.hypervisor.libvirt.connection import has_code
+from cumulet.hypervisor.libvirt.domain_xml import element, render
+from cumulet.hypervisor.libvirt.layout import HostLayout
+
+GIB: Final = 1 << 30
+
+
+def pool_xml(layout: HostLayout) -> str:
+    """Describe the pool."""
+    return render(
+        element(
+            "pool",
+            element("name", layout.name),
+            element("target", element("path", str(layout.disks))),
+            type="dir",
+        )
+    )
+
+
+def overlay_xml(disk: DiskSpec, layout: HostLayout) -> str:
+    """Describe a disk that holds only what differs from its image."""
+    return render(
+        element(
+            "volume",
+            element("name", layout.disk(disk.id).name),
+            element("capacity", str(disk.size_gib), unit="GiB"),
+            element(
+                "target", element("format", type="qcow2"), element("permissions", element("mode", "0600"))
+            ),
+            element(
+                "backingStore",
+                element("path", str(layout.image(disk.base))),
+                element("format", type=disk.base.format),
+            ),
+        )
+    )
+
+
+def find_pool(link: libvirt.virConnect, layout: HostLayout) -> libvirt.virStoragePool:
+    """Our pool, made and started if it is not."""
+    try:
+        pool = link.storagePoolLookupByName(layout.name)
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_POOL):
+            raise
+        pool = link.storagePoolDefineXML(pool_xml(layout))
+        pool.setAutostart(1)
+    if not pool.isActive():
+        pool.create()
+    return pool
+
+
+def create_overlay(link: libvirt.virConnect, disk: DiskSpec, layout: HostLayout) -> None:
+    """Make the disk, unless it is there whole; what an interrupted making left behind is made anew."""
+    pool = find_pool(link, layout)
+    volume = find_volume(pool, layout.disk(disk.id).name)
+    if volume is not None:
+        if ET.fromstring(volume.XMLDesc()).find("target/format[@type='qcow2']") is not None:  # noqa: S314 - libvirt's
+            return
+        volume.delete()
+    pool.createXML(overlay_xml(disk, layout))
+
+
+def remove_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -> None:
+    """Remove the disk, if it is there."""
+    volume = find_volume(find_pool(link, layout), layout.disk(disk_id).name)
+    if volume is None:
+        return
+    try:
+        volume.delete()
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
+            raise
+
+
+def list_volumes(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, int]:
+    """Our disks with their sizes in GiB."""
+    volumes = find_pool(link, layout).listAllVolumes()
+    return {disk_id(volume): volume.info()[1] // GIB for volume in volumes}
+
+
+def disks_based_on(link: libvirt.virConnect, image: str, layout: HostLayout) -> list[UUID]:
+    """Disks whose content is partly in the image's copy at that path."""
+    return [
+        disk_id(volume)
+        for volume in find_pool(link, layout).listAllVolumes()
+        if ET.fromstring(volume.XMLDesc()).findtext("backingStore/path") == image  # noqa: S314 - libvirt's
+    ]
+
+
+def disk_id(volume: libvirt.virStorageVol) -> UUID:
+    """The disk that a volume holds."""
+    return UUID(volume.name().removesuffix(".qcow2"))
+
+
+def find_volume(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+    """A volume of that name, or None."""
+    try:
+        return pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
+            raise
+        return None
