@@ -24,7 +24,7 @@ import msgspec
 from cumulet.wire import Wire
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "address"})
+PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "hosts"})
 """What the edge hands to an operation that asks for it by name."""
 
 

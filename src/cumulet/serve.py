@@ -82,7 +82,7 @@ def build(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetim
         app=create_app(
             database,
             authenticate=authenticate,
-            provided={"catalogue": catalogue, "images": world.images},
+            provided={"catalogue": catalogue, "images": world.images, "hosts": world.hosts},
             clock=clock,
         ),
     )

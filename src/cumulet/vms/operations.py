@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
+from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue, vm_price_answer
-from cumulet.errors import NotFound
+from cumulet.errors import NotFound, Unavailable
+from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
 from cumulet.networks import Network, Nic
 from cumulet.operation import Caller, operation
@@ -21,6 +24,7 @@ from cumulet.vms.answers import price_of, vm_answers
 from cumulet.vms.create import CreateRequest, create
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.wire import (
+    ConsoleLogResponse,
     CountVmsResponse,
     CreateVm,
     CreateVmResponse,
@@ -31,6 +35,8 @@ from cumulet.vms.wire import (
     VmState,
 )
 from cumulet.wire import Empty
+
+CONSOLE_LOG_BYTES: Final = 256 * 1024
 
 
 @operation("POST /v1/projects/{projectId}/vm")
@@ -145,6 +151,18 @@ def get_vm_timeline(db: Session, caller: Caller, *, project_id: str, id: str) ->
     """Tell the virtual machine's life so far, oldest first."""
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     return TimelineResponse(entries=timeline(journal.facts_about(db, vm.id)))
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}/console-log")
+def get_vm_console_log(
+    db: Session, caller: Caller, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
+) -> ConsoleLogResponse:
+    """Show the newest of what the guest wrote to its serial console."""
+    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    if vm.host_id not in hosts:
+        raise Unavailable(f"the host of VM {id!r} cannot be reached from here now")
+    log = hosts[vm.host_id].console_log(vm.id, max_bytes=CONSOLE_LOG_BYTES)
+    return ConsoleLogResponse(text=log.decode(errors="replace"))
 
 
 def timeline(facts: Sequence[journal.Fact]) -> list[TimelineEntry]:
