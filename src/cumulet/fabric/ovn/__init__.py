@@ -1,0 +1,108 @@
+"""Packets by OVN: every verb is one transaction on its northbound database, and the hosts follow by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from cumulet.fabric import ExternalSpec, NetworkSpec, PortSpec, RouterSpec
+from cumulet.fabric.ovn import networks, ports, routers
+from cumulet.fabric.ovn.connection import Northbound
+from cumulet.fabric.ovn.externals import tell_external
+from cumulet.fabric.ovn.rows import View
+
+R = TypeVar("R")
+
+
+def open_fabric(remote: str, *, installation: str, chassis: str) -> OvnFabric:
+    """The fabric behind OVN's northbound database; connects at the first verb.
+
+    `remote` is OVSDB's way to write it (unix:/run/ovn/ovnnb_db.sock). `chassis` names the host, as its OVN knows it
+    (external-ids:system-id in Open vSwitch), that carries the traffic between routers and the world.
+    """
+    return OvnFabric(Northbound(remote), installation=installation, chassis=chassis)
+
+
+class OvnFabric:
+    """See `cumulet.fabric.Fabric`."""
+
+    def __init__(self, northbound: Northbound, *, installation: str, chassis: str) -> None:
+        self._northbound = northbound
+        self._installation = installation
+        self._chassis = chassis
+
+    def ping(self) -> None:
+        """Have the database answer."""
+        self._northbound.read(lambda _: None)
+
+    def put_external(self, spec: ExternalSpec) -> None:
+        """Make the switch of the external range, with the host's bridge."""
+        self._write(lambda view: tell_external(view, spec))
+
+    def put_router(self, spec: RouterSpec) -> None:
+        """Make a router with its leg in the external range, and correct that range's switch."""
+        self._write(lambda view: routers.tell_router(view, spec, self._chassis))
+
+    def remove_router(self, router_id: UUID) -> None:
+        """Remove a router with all its legs."""
+        self._write(lambda view: view.remove_owner(router_id))
+
+    def routers(self) -> Mapping[UUID, RouterSpec]:
+        """All routers; one that others have changed, or whose external switch they have, is `routers.UNKNOWN`."""
+        return self._read(
+            lambda view: view.agreeing(
+                "Logical_Router",
+                "router",
+                unknown=routers.UNKNOWN,
+                tell=lambda view, spec: routers.tell_router(view, spec, self._chassis),
+            )
+        )
+
+    def put_network(self, spec: NetworkSpec) -> None:
+        """Make a network with its gateway, DHCP options and outward address translation."""
+        self._write(lambda view: networks.put_network(view, spec))
+
+    def remove_network(self, network_id: UUID) -> None:
+        """Remove a network with whatever is left in it."""
+        self._write(lambda view: networks.remove_network(view, network_id))
+
+    def networks(self) -> Mapping[UUID, NetworkSpec]:
+        """All networks; one that others have changed is `networks.UNKNOWN`."""
+        return self._read(
+            lambda view: view.agreeing(
+                "Logical_Switch", "network", unknown=networks.UNKNOWN, tell=networks.tell_network
+            )
+        )
+
+    def put_port(self, spec: PortSpec) -> None:
+        """Make a port with its name and external address."""
+        self._write(lambda view: ports.put_port(view, spec))
+
+    def remove_port(self, port_id: UUID) -> None:
+        """Remove a port with its name and external address."""
+        self._write(lambda view: ports.remove_port(view, port_id))
+
+    def ports(self) -> Mapping[UUID, PortSpec]:
+        """All ports; one that others have changed is `ports.UNKNOWN`."""
+        return self._read(
+            lambda view: view.agreeing(
+                "Logical_Switch_Port", "port", unknown=ports.UNKNOWN, tell=ports.tell_port
+            )
+        )
+
+    def settled(self) -> bool:
+        """Whether every host has put in force what was written before."""
+        return self._northbound.wait_until_in_force()
+
+    def close(self) -> None:
+        """End the connection; a later verb opens it again."""
+        self._northbound.close()
+
+    def _read(self, look: Callable[[View], R]) -> R:
+        """Look at this installation's rows."""
+        return self._northbound.read(lambda contents: look(View(contents, self._installation)))
+
+    def _write(self, work: Callable[[View], None]) -> None:
+        """Change this installation's rows in one transaction."""
+        self._northbound.write(lambda contents, txn: work(View(contents, self._installation, txn)))

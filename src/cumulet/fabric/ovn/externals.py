@@ -1,0 +1,54 @@
+"""A data center's way out in OVN: a switch whose one port is the host's bridge, and where routers plug in.
+
+Its two rules let pass only what network address translation made: into a router nothing but to an address of the
+external range, out of a router nothing but from one. So no project reaches the private addresses of another, even
+with a router's MAC in its hands and whatever ranges the two use.
+"""
+
+from __future__ import annotations
+
+from cumulet.fabric import ExternalSpec
+from cumulet.fabric.ovn import names
+from cumulet.fabric.ovn.rows import Draft, Row, View
+
+
+def external_id(spec: ExternalSpec) -> str:
+    """The owner of its rows."""
+    return f"external/{spec.bridge}"
+
+
+def find_switch(view: View, spec: ExternalSpec) -> Row | None:
+    """Its switch, if it is there."""
+    return view.find("Logical_Switch", external_id(spec), "external")
+
+
+def tell_external(view: View, spec: ExternalSpec) -> None:
+    """Its rows."""
+    draft = Draft(view, external_id(spec))
+    bridge_port = names.bridge_port(view.installation, spec.bridge)
+    switch = draft.row(
+        "Logical_Switch",
+        "external",
+        name=names.external_switch(view.installation, spec.bridge),
+        other_config={"broadcast-arps-to-all-routers": "false"},
+        acls=[
+            _tell_rule(draft, "to-lport", f'outport != "{bridge_port}" && ip4.dst != {spec.range}'),
+            _tell_rule(draft, "from-lport", f'inport != "{bridge_port}" && ip4.src != {spec.range}'),
+        ],
+    )
+    draft.row(
+        "Logical_Switch_Port",
+        "bridge",
+        inside=(switch, "ports"),
+        name=bridge_port,
+        type="localnet",
+        addresses=["unknown"],
+        options={"network_name": spec.bridge},
+        enabled=[],
+    )
+    draft.finish()
+
+
+def _tell_rule(draft: Draft, direction: str, match: str) -> Row:
+    """Drop what matches."""
+    return draft.row("ACL", direction, direction=direction, priority=1000, match=match, action="drop")

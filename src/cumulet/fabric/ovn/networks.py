@@ -1,0 +1,128 @@
+"""A network in OVN: a switch, its router's leg with the gateway's address, and what DHCP tells its guests."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+from uuid import UUID
+
+from cumulet.fabric import FabricError, NetworkSpec, RouterSpec
+from cumulet.fabric.ovn import names
+from cumulet.fabric.ovn.routers import DOMAIN, correct_names, find_router
+from cumulet.fabric.ovn.rows import ID, PART, SPEC, Draft, Row, View, decode_spec
+
+LEASE_SECONDS: Final = 12 * 3600
+"""Guests keep their address this long while OVN's controller on their host is away."""
+UNKNOWN: Final = NetworkSpec(
+    id=UUID(int=0),
+    router_id=UUID(int=0),
+    range=IPv4Network("0.0.0.0/0"),
+    gateway=IPv4Address(0),
+    gateway_mac="",
+    resolvers=(),
+    mtu=0,
+)
+"""In the place of a network that somebody else has changed."""
+
+
+def find_network(view: View, network_id: UUID) -> Row | None:
+    """Its switch, if it is there."""
+    return view.find("Logical_Switch", network_id, "network")
+
+
+def router_of(view: View, network: Row) -> Row | None:
+    """The router of a network, if it is there."""
+    spec = decode_spec(network.external_ids.get(SPEC, ""), NetworkSpec)
+    return spec and find_router(view, spec.router_id)
+
+
+def put_network(view: View, spec: NetworkSpec) -> None:
+    """Make it so, and let DNS know of what is in it."""
+    tell_network(view, spec)
+    correct_names(view, find_router(view, spec.router_id))
+
+
+def remove_network(view: View, network_id: UUID) -> None:
+    """Remove it with the ports in it and their names."""
+    network = find_network(view, network_id)
+    router = network and router_of(view, network)
+    for port in network.ports if network else ():
+        if port.external_ids.get(PART) == "port":
+            view.remove_owner(port.external_ids[ID])
+    view.remove_owner(network_id)
+    if router:
+        correct_names(view, router)
+
+
+def tell_network(view: View, spec: NetworkSpec) -> None:
+    """Its rows; FabricError when its router is not there."""
+    router = find_router(view, spec.router_id)
+    if router is None:
+        raise FabricError(f"network {spec.id}: there is no router {spec.router_id}")
+    draft = Draft(view, spec.id)
+    switch = draft.row(
+        "Logical_Switch",
+        "network",
+        spec=spec,
+        name=names.network(spec.id),
+        dns_records=view.owned("DNS", spec.router_id),
+        other_config={},
+    )
+    _tell_leg(draft, router, switch, spec)
+    draft.row("DHCP_Options", "dhcp", cidr=str(spec.range), options=dhcp_options(spec))
+    draft.finish()
+
+
+def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None:
+    """The gateway, its plug in the switch, and the translation of the range to the router's external address."""
+    leg_name = names.network_leg(spec.id)
+    draft.row(
+        "Logical_Router_Port",
+        "gateway",
+        inside=(router, "ports"),
+        name=leg_name,
+        mac=spec.gateway_mac,
+        networks=[f"{spec.gateway}/{spec.range.prefixlen}"],
+        enabled=[],
+    )
+    draft.row(
+        "Logical_Switch_Port",
+        "plug",
+        inside=(switch, "ports"),
+        name=names.network_plug(spec.id),
+        type="router",
+        addresses=["router"],
+        options={"router-port": leg_name},
+        enabled=[],
+    )
+    draft.row(
+        "NAT",
+        "outward",
+        inside=(router, "nat"),
+        type="snat",
+        logical_ip=str(spec.range),
+        external_ip=_external_address(router),
+    )
+
+
+def _external_address(router: Row) -> str:
+    """The router's own external address, as its spec has it."""
+    spec = decode_spec(router.external_ids.get(SPEC, ""), RouterSpec)
+    if spec is None:
+        raise FabricError(f"router {router.name} was changed by somebody else; put it again first")
+    return str(spec.address)
+
+
+def dhcp_options(spec: NetworkSpec) -> dict[str, str]:
+    """What DHCP tells the guests, in OVN's words."""
+    options = {
+        "server_id": str(spec.gateway),
+        "server_mac": spec.gateway_mac,
+        "router": str(spec.gateway),
+        "lease_time": str(LEASE_SECONDS),
+        "mtu": str(spec.mtu),
+        "domain_name": f'"{DOMAIN}"',
+    }
+    if spec.resolvers:
+        options["dns_server"] = "{" + ", ".join(map(str, spec.resolvers)) + "}"
+    return options

@@ -1,0 +1,121 @@
+"""A project's router in OVN: its leg in the external range, the way to the world, and the names of its guests.
+
+Routers find each other's addresses in the external range by asking (dynamic_neigh_routers): OVN's other way, a flow
+for every pair of them, is quadratic in projects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+from uuid import UUID
+
+from cumulet.fabric import ExternalSpec, FabricError, PortSpec, RouterSpec
+from cumulet.fabric.ovn import names
+from cumulet.fabric.ovn.externals import find_switch, tell_external
+from cumulet.fabric.ovn.rows import ID, PART, SPEC, Draft, Row, View, decode_spec
+
+DOMAIN: Final = "internal"
+"""Guests are known as `hostname` and `hostname.internal`, a domain that the Internet leaves to private use."""
+UNKNOWN: Final = RouterSpec(
+    UUID(int=0), ExternalSpec("", IPv4Network("0.0.0.0/0"), IPv4Address(0)), IPv4Address(0), mac=""
+)
+"""In the place of a router that somebody else has changed."""
+
+
+def tell_router(view: View, spec: RouterSpec, chassis: str) -> None:
+    """Its rows and its external switch's; FabricError when that switch is not there."""
+    switch = find_switch(view, spec.external)
+    if switch is None:
+        raise FabricError(f"router {spec.id}: there is no external switch for {spec.external.bridge!r}")
+    tell_external(view, spec.external)
+    draft = Draft(view, spec.id)
+    leg_name = names.external_leg(spec.id)
+    router = draft.row(
+        "Logical_Router",
+        "router",
+        spec=spec,
+        name=names.router(spec.id),
+        enabled=[],
+        options={"dynamic_neigh_routers": "true", "always_learn_from_arp_request": "false"},
+        static_routes=[
+            draft.row(
+                "Logical_Router_Static_Route",
+                "default",
+                ip_prefix="0.0.0.0/0",
+                nexthop=str(spec.external.gateway),
+                output_port=[leg_name],
+            )
+        ],
+    )
+    _tell_external_leg(draft, router, switch, spec, chassis)
+    draft.row("DNS", "names", records=names_of(view, router))
+    draft.finish()
+
+
+def _tell_external_leg(draft: Draft, router: Row, switch: Row, spec: RouterSpec, chassis: str) -> None:
+    """The router's port in the external range, the host where it is, and its plug in the external switch."""
+    leg_name = names.external_leg(spec.id)
+    draft.row(
+        "Logical_Router_Port",
+        "external",
+        inside=(router, "ports"),
+        name=leg_name,
+        mac=spec.mac,
+        networks=[f"{spec.address}/{spec.external.range.prefixlen}"],
+        enabled=[],
+        gateway_chassis=[
+            draft.row(
+                "Gateway_Chassis",
+                "chassis",
+                name=names.gateway_chassis(spec.id, chassis),
+                chassis_name=chassis,
+                priority=1,
+            )
+        ],
+    )
+    draft.row(
+        "Logical_Switch_Port",
+        "plug",
+        inside=(switch, "ports"),
+        name=names.external_plug(spec.id),
+        type="router",
+        addresses=["router"],
+        options={"router-port": leg_name, "nat-addresses": "router"},
+        enabled=[],
+    )
+
+
+def names_of(view: View, router: Row) -> dict[str, str]:
+    """What DNS answers behind a router: the names and addresses of the ports in all its networks."""
+    addresses: dict[str, set[IPv4Address]] = {}
+    for port in _ports_behind(view, router):
+        for name in (port.hostname.lower(), f"{port.hostname.lower()}.{DOMAIN}"):
+            addresses.setdefault(name, set()).add(port.address)
+    return {name: " ".join(map(str, sorted(known))) for name, known in addresses.items()}
+
+
+def correct_names(view: View, router: Row) -> None:
+    """Let DNS know who came and went; a router that lost its names gets them back when it is put."""
+    row = view.find("DNS", router.external_ids[ID], "names")
+    records = names_of(view, router)
+    if row is not None and row.records != records:
+        row.verify("records")
+        row.records = records
+
+
+def _ports_behind(view: View, router: Row) -> Iterator[PortSpec]:
+    """The specs of the ports in all networks of a router."""
+    for leg in router.ports:
+        switch = view.find("Logical_Switch", leg.external_ids.get(ID, ""), "network")
+        for port in switch.ports if switch else ():
+            marks = port.external_ids
+            spec = decode_spec(marks.get(SPEC, ""), PortSpec) if marks.get(PART) == "port" else None
+            if spec:
+                yield spec
+
+
+def find_router(view: View, router_id: UUID) -> Row | None:
+    """Its row, if it is there."""
+    return view.find("Logical_Router", router_id, "router")

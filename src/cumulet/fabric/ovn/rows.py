@@ -1,0 +1,290 @@
+"""Rows of OVN's northbound database that are ours: found by their owner, compared, made right.
+
+What a router, network or port consists of is told once, as rows (routers.py, networks.py, ports.py). A `Draft` takes
+that telling with a pen, and the rows are made so, or without one, and the first row that is not so raises `Differs`.
+So what the `put_*` verbs write and what the listings call right cannot come apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Final, TypeAlias, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from cumulet.fabric import FabricError
+
+Row: TypeAlias = Any
+"""ovs.db.idl.Row: a column is an attribute; sets are lists, maps are dicts."""
+Tables: TypeAlias = Mapping[str, Any]
+Txn: TypeAlias = Any
+"""ovs.db.idl.Transaction."""
+Part: TypeAlias = tuple[str, str]
+"""A table's name and what the row is to its owner: ("NAT", "external")."""
+Holder: TypeAlias = tuple[Row, str]
+"""A row and its column that holds others."""
+
+INSTALLATION: Final = "cumulet-installation"
+ID: Final = "cumulet-id"
+PART: Final = "cumulet-part"
+SPEC: Final = "cumulet-spec"
+
+HOLDERS: Final[Mapping[str, tuple[str, str]]] = {
+    "Logical_Router_Port": ("Logical_Router", "ports"),
+    "Logical_Switch_Port": ("Logical_Switch", "ports"),
+    "NAT": ("Logical_Router", "nat"),
+}
+"""Rows that others hold among rows of other owners. (Where all are of one owner, the holder's column tells them.)"""
+OWNED_TABLES: Final = (
+    "ACL",
+    "DHCP_Options",
+    "DNS",
+    "Gateway_Chassis",
+    "Logical_Router",
+    "Logical_Router_Static_Route",
+    "Logical_Switch",
+    *HOLDERS,
+)
+
+S = TypeVar("S")
+
+
+class Differs(Exception):
+    """A row is missing, too many or other than told; raised by a draft without a pen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom rows belong to: a router, network or port (its id) or a way out (its bridge's name) of an installation."""
+
+    installation: str
+    id: str
+
+    def marks(self, part: str, spec: object = None) -> dict[str, str]:
+        """The external_ids of one of its rows; the row that stands for the whole carries the spec."""
+        marks = {INSTALLATION: self.installation, ID: self.id, PART: part}
+        return marks if spec is None else {**marks, SPEC: encode_spec(spec)}
+
+
+class Contents:
+    """The replica's rows, by table and by owner.
+
+    Not by python-ovs's own indexes: they break when a transaction changes an indexed column.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self._by_owner: dict[Owner, set[tuple[str, UUID]]] = {}
+
+    def note(self, row: Row) -> None:
+        """Remember whose a new or changed row is."""
+        owner = owner_of(row)
+        if owner:
+            self._by_owner.setdefault(owner, set()).add((table_of(row), row.uuid))
+
+    def forget(self, row: Row) -> None:
+        """Forget a row that is gone."""
+        owner = owner_of(row)
+        if owner in self._by_owner:
+            self._by_owner[owner].discard((table_of(row), row.uuid))
+            if not self._by_owner[owner]:
+                del self._by_owner[owner]
+
+    def owned(self, owner: Owner) -> list[Row]:
+        """An owner's rows."""
+        noted = (self.tables[table].rows.get(uuid) for table, uuid in self._by_owner.get(owner, ()))
+        return [row for row in noted if row is not None and owner_of(row) == owner]
+
+
+def owner_of(row: Row) -> Owner | None:
+    """Whose a row is; None for what no installation of ours made."""
+    marks = row.external_ids
+    return Owner(marks[INSTALLATION], marks[ID]) if INSTALLATION in marks and ID in marks else None
+
+
+def table_of(row: Row) -> str:
+    """The name of a row's table."""
+    return str(row._table.name)  # noqa: SLF001 - the only way to learn it
+
+
+def encode_spec(spec: object) -> str:
+    """A spec as JSON."""
+    return msgspec.json.encode(spec, enc_hook=str).decode()
+
+
+def decode_spec(text: str, kind: type[S]) -> S | None:
+    """A spec from its JSON; None when somebody has changed it into something else."""
+    try:
+        return msgspec.json.decode(text, type=kind, dec_hook=_read_address)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _read_address(kind: type, text: str) -> object:
+    """The types that msgspec does not know."""
+    if kind not in (IPv4Address, IPv4Network):
+        raise NotImplementedError(kind)
+    return kind(text)
+
+
+class View:
+    """One installation's rows, as a turn of the connection sees them."""
+
+    def __init__(self, contents: Contents, installation: str, txn: Txn | None = None) -> None:
+        self.contents = contents
+        self.tables = contents.tables
+        self.installation = installation
+        self.txn = txn
+
+    def owner(self, id: UUID | str) -> Owner:
+        """The owner of that id in this installation."""
+        return Owner(self.installation, str(id))
+
+    def owned(self, table: str, id: UUID | str) -> list[Row]:
+        """An owner's rows of one table."""
+        return [row for row in self.contents.owned(self.owner(id)) if table_of(row) == table]
+
+    def find(self, table: str, id: UUID | str, part: str) -> Row | None:
+        """One row by its owner's id and its part; None when it is not there."""
+        for row in self.owned(table, id):
+            if row.external_ids.get(PART) == part:
+                return row
+        return None
+
+    def all(self, table: str, part: str) -> Iterator[Row]:
+        """Our rows of a table that play one part."""
+        for row in list(self.tables[table].rows.values()):
+            marks = row.external_ids
+            if marks.get(INSTALLATION) == self.installation and marks.get(PART) == part:
+                yield row
+
+    def agreeing(
+        self, table: str, part: str, *, unknown: S, tell: Callable[[View, S], None]
+    ) -> dict[UUID, S]:
+        """The specs of all routers, networks or ports by id; `unknown` for one whose rows do not agree with its spec."""
+        found = {}
+        for row in self.all(table, part):
+            marks = row.external_ids
+            with suppress(ValueError):
+                found[UUID(marks[ID])] = self._agreeing(marks.get(SPEC, ""), unknown, tell)
+        return found
+
+    def _agreeing(self, text: str, unknown: S, tell: Callable[[View, S], None]) -> S:
+        """The spec, if that is what the rows are."""
+        spec = decode_spec(text, type(unknown))
+        if spec is None:
+            return unknown
+        try:
+            tell(self, spec)
+        except (Differs, FabricError):
+            return unknown
+        return spec
+
+    def holders(self, row: Row) -> list[Holder]:
+        """The rows that hold this one."""
+        table, column = HOLDERS[table_of(row)]
+        return [
+            (holder, column)
+            for holder in list(self.tables[table].rows.values())
+            if row in getattr(holder, column, ())
+        ]
+
+    def holds(self, holder: Holder, row: Row) -> bool:
+        """Whether that row alone holds this one."""
+        if self.txn is None:
+            return self._held.get((table_of(row), row.uuid)) == [holder[0].uuid]
+        return row in getattr(*holder, ())
+
+    @cached_property
+    def _held(self) -> dict[tuple[str, UUID], list[UUID]]:
+        """Which rows hold each row: for a look at everything, where asking one by one would be quadratic."""
+        held: dict[tuple[str, UUID], list[UUID]] = {}
+        for table, (holder_table, column) in HOLDERS.items():
+            for holder in self.tables[holder_table].rows.values():
+                for row in getattr(holder, column):
+                    held.setdefault((table, row.uuid), []).append(holder.uuid)
+        return held
+
+    def remove(self, rows: Sequence[Row]) -> None:
+        """Delete rows; those that others hold go when they are let go of."""
+        for row in rows:
+            if table_of(row) not in HOLDERS:
+                row.delete()
+        for row in rows:
+            if table_of(row) in HOLDERS:
+                self.let_go(row)
+
+    def let_go(self, row: Row) -> None:
+        """Take a row out of whatever holds it."""
+        for holder, column in self.holders(row):
+            holder.delvalue(column, row)
+
+    def remove_owner(self, id: UUID | str) -> None:
+        """Delete all rows of an owner."""
+        self.remove(self.contents.owned(self.owner(id)))
+
+
+class Draft:
+    """All rows of one owner, told one by one; what was not told by `finish` is too much."""
+
+    def __init__(self, view: View, id: UUID | str) -> None:
+        self.view = view
+        self.owner = view.owner(id)
+        self._untold: dict[Part, Row] = {}
+        self._surplus: list[Row] = []
+        for row in view.contents.owned(self.owner):
+            part = (table_of(row), row.external_ids.get(PART, ""))
+            if part in self._untold:
+                self._surplus.append(row)
+            else:
+                self._untold[part] = row
+
+    def row(
+        self, table: str, part: str, *, inside: Holder | None = None, spec: object = None, **columns: object
+    ) -> Row:
+        """Tell a row with the columns that count, and where it is held."""
+        columns["external_ids"] = self.owner.marks(part, spec)
+        row = self._untold.pop((table, part), None)
+        if row is None:
+            row = self._pen().insert(self.view.tables[table])
+            for column, value in columns.items():
+                setattr(row, column, value)
+        else:
+            self._correct(row, columns)
+        if inside and not self.view.holds(inside, row):
+            self._pen()
+            self.view.let_go(row)
+            inside[0].addvalue(inside[1], row)
+        return row
+
+    def finish(self) -> None:
+        """Everything was told: remove what is there besides."""
+        if self._untold or self._surplus:
+            self._pen()
+            self.view.remove([*self._untold.values(), *self._surplus])
+
+    def _correct(self, row: Row, columns: Mapping[str, object]) -> None:
+        """Write the columns that differ, provided that nobody else changes them at the same time."""
+        for column, wanted in columns.items():
+            if not _same(getattr(row, column), wanted):
+                self._pen()
+                row.verify(column)
+                setattr(row, column, wanted)
+
+    def _pen(self) -> Txn:
+        """The transaction to write in."""
+        if self.view.txn is None:
+            raise Differs
+        return self.view.txn
+
+
+def _same(there: object, wanted: object) -> bool:
+    """Whether a column has a value; the order in a set means nothing."""
+    if isinstance(there, list) and isinstance(wanted, list):
+        return sorted(there) == sorted(wanted)
+    return there == wanted

@@ -1,0 +1,54 @@
+"""Things to put into a fabric."""
+
+from ipaddress import IPv4Address, IPv4Network
+from uuid import uuid4
+
+from cumulet.fabric import ExternalSpec, Fabric, NetworkSpec, PortSpec, RouterSpec
+
+EXTERNAL = ExternalSpec("br-test", IPv4Network("192.0.2.0/24"), gateway=IPv4Address("192.0.2.1"))
+
+
+def a_router(host_number: int = 2) -> RouterSpec:
+    address = EXTERNAL.range[host_number]
+    return RouterSpec(uuid4(), EXTERNAL, address, mac=f"0a:00:00:00:00:{host_number:02x}")
+
+
+def a_network(router: RouterSpec, private_range: str = "10.0.0.0/24") -> NetworkSpec:
+    addresses = IPv4Network(private_range)
+    return NetworkSpec(
+        id=uuid4(),
+        router_id=router.id,
+        range=addresses,
+        gateway=addresses[1],
+        gateway_mac="0a:00:00:00:01:01",
+        resolvers=(EXTERNAL.gateway,),
+        mtu=1442,
+    )
+
+
+def a_port(network: NetworkSpec, host_number: int = 10, external_address: str = "") -> PortSpec:
+    return PortSpec(
+        id=uuid4(),
+        network_id=network.id,
+        mac=f"0a:00:00:01:00:{host_number:02x}",
+        address=network.range[host_number],
+        hostname=f"vm-{host_number}",
+        external_address=IPv4Address(external_address) if external_address else None,
+    )
+
+
+class Project:
+    """A router with one network, put into a fabric."""
+
+    def __init__(self, fabric: Fabric, router_number: int = 2, private_range: str = "10.0.0.0/24") -> None:
+        self.fabric = fabric
+        self.router = a_router(router_number)
+        self.network = a_network(self.router, private_range)
+        fabric.put_external(EXTERNAL)
+        fabric.put_router(self.router)
+        fabric.put_network(self.network)
+
+    def port(self, host_number: int = 10, external_address: str = "") -> PortSpec:
+        port = a_port(self.network, host_number, external_address)
+        self.fabric.put_port(port)
+        return port

@@ -1,0 +1,13 @@
+import pytest
+from tests.fabric.contract import FabricContract
+
+from cumulet.fabric.memory import MemoryFabric
+
+
+@pytest.fixture
+def fabric():
+    return MemoryFabric()
+
+
+class TestMemory(FabricContract):
+    pass

@@ -1,0 +1,217 @@
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+from tests.fabric.contract import FabricContract
+from tests.fabric.northbound import NorthboundServer
+from tests.fabric.specs import EXTERNAL, Project
+
+from cumulet.fabric import FabricError, FabricUnreachable
+from cumulet.fabric.ovn import connection, open_fabric
+
+
+@pytest.fixture
+def northbound(tmp_path_factory):
+    server = NorthboundServer(tmp_path_factory.mktemp("nb"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def fabric(northbound):
+    fabric = open_fabric(northbound.remote, installation="here", chassis="host-1")
+    yield fabric
+    fabric.close()
+
+
+@pytest.fixture
+def project(fabric):
+    return Project(fabric)
+
+
+@pytest.fixture
+def port(project):
+    return project.port(external_address="192.0.2.10")
+
+
+class TestOvn(FabricContract):
+    pass
+
+
+def test_putting_again_what_is_there_writes_nothing(northbound, fabric, project, port):
+    before = northbound.dump()
+    fabric.put_external(EXTERNAL)
+    fabric.put_router(project.router)
+    fabric.put_network(project.network)
+    fabric.put_port(port)
+    assert northbound.dump() == before
+
+
+def test_nothing_is_left_in_the_database_but_the_external_switch(northbound, fabric):
+    fabric.put_external(EXTERNAL)
+    before = northbound.dump()
+    project = Project(fabric)
+    port = project.port(external_address="192.0.2.10")
+    fabric.remove_port(port.id)
+    fabric.remove_network(project.network.id)
+    fabric.remove_router(project.router.id)
+    after = northbound.dump()
+    assert [len(table["rows"]) for table in after] == [len(table["rows"]) for table in before]
+
+
+def of_part(table, part):
+    return f"find {table} external_ids:cumulet-part={part}"
+
+
+TAMPERINGS = {
+    "a port's address": ("set Logical_Switch_Port {port} addresses=unknown", "ports"),
+    "a port's security": ("clear Logical_Switch_Port {port} port_security", "ports"),
+    "a port switched off": ("set Logical_Switch_Port {port} enabled=false", "ports"),
+    "a port without DHCP": ("clear Logical_Switch_Port {port} dhcpv4_options", "ports"),
+    "a port's spec": ("remove Logical_Switch_Port {port} external_ids cumulet-spec", "ports"),
+    "a port gone": ("lsp-del {port}", "ports"),
+    "a port's external address": ("set NAT {NAT/external} external_ip=192.0.2.99", "ports"),
+    "no external address": ("clear Logical_Router {Logical_Router/router} nat", "ports"),
+    "a name changed": ("set DNS {DNS/names} records:vm-10=10.0.0.99", "routers"),
+    "a name added": ("set DNS {DNS/names} records:bank=10.0.0.99", "routers"),
+    "no names": ("destroy DNS {DNS/names}", "routers"),
+    "a router's leg": ("set Logical_Router_Port external-{router} mac='\"0a:00:00:00:00:99\"'", "routers"),
+    "a router without leg": ("lrp-del external-{router}", "routers"),
+    "a router elsewhere": ("lrp-set-gateway-chassis external-{router} other 1", "routers"),
+    "a router without chassis": ("lrp-del-gateway-chassis external-{router} host-1", "routers"),
+    "a router without plug": ("lsp-del plug-{router}", "routers"),
+    "no way out": ("lr-route-del router-{router}", "routers"),
+    "a wrong way out": (
+        "set Logical_Router_Static_Route {Logical_Router_Static_Route/default} nexthop=192.0.2.77",
+        "routers",
+    ),
+    "a router gone": ("lr-del router-{router}", "routers"),
+    "no rule between projects": ("acl-del external-br-test-here", "routers"),
+    "no bridge": ("lsp-del bridge-br-test-here", "routers"),
+    "no external switch": ("ls-del external-br-test-here", "routers"),
+    "a network without gateway": ("lrp-del gateway-{network}", "networks"),
+    "a network without plug": ("lsp-del plug-{network}", "networks"),
+    "DHCP's options": ("set DHCP_Options {DHCP_Options/dhcp} options:mtu=9000", "networks"),
+    "no DHCP": ("destroy DHCP_Options {DHCP_Options/dhcp}", "networks"),
+    "no outward translation": ("lr-nat-del router-{router} snat 10.0.0.0/24", "networks"),
+    "a network without names": ("clear Logical_Switch network-{network} dns_records", "networks"),
+    "a network gone": ("ls-del network-{network}", "networks"),
+}
+
+
+@pytest.mark.parametrize(("command", "listing"), TAMPERINGS.values(), ids=TAMPERINGS.keys())
+def test_what_others_change_is_seen_and_mended(northbound, fabric, project, port, command, listing):
+    def everything():
+        return fabric.routers(), fabric.networks(), fabric.ports()
+
+    right, before = everything(), getattr(fabric, listing)()
+    uuids = {
+        f"{table}/{part}": northbound.ctl(
+            "--bare", "--columns=_uuid", "find", table, f"external_ids:cumulet-part={part}"
+        ).strip()
+        for table, part in (
+            word[1:-1].split("/") for word in command.split() if "/" in word and word[0] == "{"
+        )
+    }
+    words = command.format_map(
+        {"port": port.id, "router": project.router.id, "network": project.network.id, **uuids}
+    ).split()
+    northbound.ctl(*words)
+    assert getattr(fabric, listing)() != before
+    fabric.put_external(EXTERNAL)
+    fabric.put_router(project.router)
+    fabric.put_network(project.network)
+    fabric.put_port(port)
+    assert everything() == right
+
+
+def test_a_row_of_ours_that_somebody_copied_is_removed(northbound, fabric, project, port):
+    northbound.ctl(
+        "create", "DHCP_Options", "cidr=10.0.0.0/24",
+        "external_ids:cumulet-installation=here", "external_ids:cumulet-part=dhcp",
+        f"external_ids:cumulet-id={project.network.id}",
+    )  # fmt: skip
+    assert fabric.networks()[project.network.id] != project.network
+    fabric.put_network(project.network)
+    fabric.put_port(port)
+    assert len(northbound.rows("DHCP_Options")) == 1
+    assert fabric.networks() == {project.network.id: project.network}
+
+
+def test_two_installations_do_not_touch_each_other(northbound, fabric, port):
+    other = open_fabric(northbound.remote, installation="there", chassis="host-1")
+    before = northbound.dump()
+    assert (other.routers(), other.networks(), other.ports()) == ({}, {}, {})
+    other.remove_port(port.id)
+    other.remove_network(port.network_id)
+    assert northbound.dump() == before
+    theirs = Project(other, 3)
+    their_port = theirs.port(external_address="192.0.2.20")
+    assert fabric.ports() == {port.id: port}
+    assert other.ports() == {their_port.id: their_port}
+    other.close()
+
+
+def test_another_client_of_the_database_is_left_alone(northbound, fabric, project, port):
+    northbound.ctl("ls-add", "foreign", "--", "lsp-add", "foreign", "foreign-port")
+    foreign = northbound.ctl("show", "foreign")
+    assert fabric.networks() == {project.network.id: project.network}
+    fabric.remove_network(project.network.id)
+    assert northbound.ctl("show", "foreign") == foreign
+
+
+def test_a_killed_and_restarted_database_is_found_again(northbound, fabric, project, port):
+    northbound.kill()
+    with pytest.raises(FabricUnreachable, match=northbound.remote):
+        fabric.put_port(port)
+    with pytest.raises(FabricUnreachable):
+        fabric.ports()
+    northbound.start()
+    assert fabric.ports() == {port.id: port}
+    fabric.remove_port(port.id)
+    assert fabric.ports() == {}
+
+
+def test_a_database_that_is_not_there_is_named(tmp_path):
+    fabric = open_fabric(f"unix:{tmp_path}/nowhere", installation="here", chassis="host-1")
+    with pytest.raises(FabricUnreachable, match="nowhere"):
+        fabric.ping()
+    fabric.close()
+
+
+def test_a_database_that_hangs_is_not_waited_for_forever(monkeypatch, northbound, fabric, project):
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
+    fabric.close()
+    os.kill(northbound.process.pid, signal.SIGSTOP)
+    with pytest.raises(FabricUnreachable):
+        fabric.networks()
+    os.kill(northbound.process.pid, signal.SIGCONT)
+    fabric.ping()
+    os.kill(northbound.process.pid, signal.SIGSTOP)
+    with pytest.raises(FabricUnreachable):
+        fabric.networks()
+    os.kill(northbound.process.pid, signal.SIGCONT)
+    assert fabric.networks() == {project.network.id: project.network}
+
+
+def test_without_hosts_that_follow_nothing_is_settled(monkeypatch, fabric):
+    monkeypatch.setattr(connection, "SETTLE_SECONDS", 0.05)
+    assert not fabric.settled()
+
+
+def test_a_refusal_of_the_database_is_a_fabric_error(northbound, fabric, project, port):
+    northbound.ctl("ls-add", "foreign", "--", "lsp-add", "foreign", "11111111-1111-1111-1111-111111111111")
+    taken = replace(port, id="11111111-1111-1111-1111-111111111111")
+    with pytest.raises(FabricError, match="constraint violation"):
+        fabric.put_port(taken)
+
+
+def test_another_server_that_writes_at_the_same_time_loses_no_name(northbound, fabric, project):
+    other = open_fabric(northbound.remote, installation="here", chassis="host-1")
+    ports = [project.port(number) for number in range(10, 14)]
+    other.put_port(replace(ports[0], hostname="changed"))
+    fabric.put_port(replace(ports[1], hostname="too"))
+    assert fabric.routers() == {project.router.id: project.router}
+    assert other.routers() == {project.router.id: project.router}
+    other.close()
