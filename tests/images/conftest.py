@@ -8,6 +8,10 @@ import pytest
 from cumulet.images import Image, ImageStore, ensure_image
 
 
+def silence(step: str, fraction: float) -> None:
+    """Show no progress."""
+
+
 @pytest.fixture(scope="session")
 def built_images() -> ImageStore:
     return ImageStore(Path(os.environ.get("CUMULET_TEST_IMAGES", "/var/cache/cumulet-test/images")))
@@ -15,9 +19,4 @@ def built_images() -> ImageStore:
 
 @pytest.fixture(scope="session")
 def micro(built_images) -> Image:
-    return ensure_image(built_images, "micro", lambda step, fraction: None)
-
-
-@pytest.fixture(scope="session")
-def debian(built_images) -> Image:
-    return ensure_image(built_images, "debian-12", lambda step, fraction: None)
+    return ensure_image(built_images, "micro", silence)

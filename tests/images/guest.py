@@ -109,11 +109,25 @@ def connect(path: Path, *, seconds: float = 30) -> socket.socket:
 
 
 @contextmanager
-def booted(image: Path, seed: bytes, folder: Path, *, memory_mib: int = 256, vcpus: int = 1) -> Iterator[Guest]:
+def booted(
+    image: Path, seed: bytes, folder: Path, *, memory_mib: int = 256, vcpus: int = 1
+) -> Iterator[Guest]:
     """Boot a disk of 3 GiB that begins as the image; the same folder again boots what became of it."""
     disk = folder / "disk.qcow2"
     if not disk.exists():
-        overlay = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(disk), "3G"]
+        overlay = [
+            "qemu-img",
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-F",
+            "qcow2",
+            "-b",
+            str(image),
+            str(disk),
+            "3G",
+        ]
         subprocess.run(overlay, check=True)
     (folder / "seed.iso").write_bytes(seed)
     command = QEMU.format(folder=folder, memory_mib=memory_mib, vcpus=vcpus).split()

@@ -5,10 +5,10 @@ import subprocess
 import uuid
 
 import pytest
+from tests.images.guest import booted
 
 from cumulet.hypervisor import Seed
 from cumulet.hypervisor.libvirt.seed import seed_image
-from tests.images.guest import booted
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5j6v7qg0nRLsWJq8fYBqKQy7LrXr2nS8N1dKqkZ2aa somebody@example"
 SCRIPT = 'echo "$HOME on $(hostname)" >/root/made-by-script; exit 3'
@@ -18,7 +18,9 @@ def a_seed(instance_id: str, password: str = "") -> Seed:
     hashed = ""
     if password:
         crypt = ["openssl", "passwd", "-6", "-stdin"]
-        hashed = subprocess.run(crypt, input=password, capture_output=True, text=True, check=True).stdout.strip()
+        hashed = subprocess.run(
+            crypt, input=password, capture_output=True, text=True, check=True
+        ).stdout.strip()
     return Seed(
         vm_id=uuid.uuid4(),
         instance_id=instance_id,

@@ -27,6 +27,7 @@ import msgspec
 from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.images.recipes.recipe import Package
 
+RESERVED = frozenset({".lock", ".parts"})
 ID_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -60,6 +61,11 @@ class ImageStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._read: dict[Path, tuple[int, Image]] = {}
+
+    @property
+    def parts(self) -> Path:
+        """Where imports keep what they have so far; on the same file system, so that adding is a rename."""
+        return self.root / ".parts"
 
     def list(self) -> tuple[Image, ...]:
         """Return all images by id."""
@@ -158,7 +164,7 @@ class ImageStore:
 
     def _sweep(self) -> None:
         """Remove what no link leads to: versions that were replaced, and what a crash left behind."""
-        entries = [Path(entry.path) for entry in os.scandir(self.root) if entry.name != ".lock"]
+        entries = [Path(entry.path) for entry in os.scandir(self.root) if entry.name not in RESERVED]
         counted = {
             entry.readlink().name
             for entry in entries

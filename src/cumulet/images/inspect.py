@@ -1,0 +1,106 @@
+"""What a file from elsewhere is, told without trusting it: its format from its first bytes, the rest by qemu-img.
+
+QEMU guesses formats from content, and a guest can write content: a raw disk that was made to look like a qcow2 with
+`/etc/shadow` as its backing file is an old trick. So the format is decided here and then said to qemu-img, which runs
+under limits of memory and time because parsers of foreign files have had their faults.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cumulet.errors import Invalid
+
+GIB: Final = 1 << 30
+MIN_SIZE: Final = 1 << 20
+MAX_SIZE: Final = 64 << 40
+LIMITS: Final = ("prlimit", f"--as={GIB}", "--cpu=30")
+
+QCOW2: Final = b"QFI\xfb"
+BOOT_SIGNATURE: Final = slice(510, 512), b"\x55\xaa"
+ISO_SIGNATURE: Final = slice(32769, 32774), b"CD001"
+OTHERS: Final = {
+    b"KDMV": "a VMDK disk; convert it: qemu-img convert -O qcow2",
+    b"vhdxfile": "a VHDX disk; convert it: qemu-img convert -O qcow2",
+    b"conectix": "a VHD disk; convert it: qemu-img convert -O qcow2",
+    b"<<< ": "a VDI disk; convert it: qemu-img convert -O qcow2",
+    b"\xfd7zXZ": "compressed with xz; unpack it first",
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
+    b"BZh": "compressed with bzip2; unpack it first",
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"<": "a web page or XML",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk image that can be booted from; `size` in bytes as a guest sees it."""
+
+    format: str
+    size: int
+
+
+def inspect_disk(path: Path) -> Disk:
+    """Tell what a disk image is.
+
+    Raises Invalid: it is none, it needs other files or a key, or its size is absurd.
+    """
+    with path.open("rb") as file:
+        format = told_format(file.read(ISO_SIGNATURE[0].stop))
+    disk = Disk(format, checked_size(qemu_facts(path, format)))
+    if not MIN_SIZE <= disk.size <= MAX_SIZE:
+        raise Invalid(f"the disk claims a size of {disk.size} bytes; accepted are {MIN_SIZE} to {MAX_SIZE}")
+    return disk
+
+
+def told_format(start: bytes) -> str:
+    """Tell `qcow2` or `raw` from the first 33 KiB; Invalid names what else it is."""
+    if start.startswith(QCOW2):
+        return "qcow2"
+    for magic, what in OTHERS.items():
+        if start.lstrip().startswith(magic) or start.startswith(magic):
+            raise Invalid(f"the file is no disk image but {what}")
+    if has(start, ISO_SIGNATURE):
+        raise Invalid("the file is no disk image but an ISO 9660 disc, such as an installer")
+    if not has(start, BOOT_SIGNATURE):
+        raise Invalid("the file is no disk image: neither a qcow2 nor a raw disk that could boot")
+    return "raw"
+
+
+def has(start: bytes, signature: tuple[slice, bytes]) -> bool:
+    """Whether these bytes are at that place."""
+    place, expected = signature
+    return start[place] == expected
+
+
+def qemu_facts(path: Path, format: str) -> dict[str, Any]:
+    """Ask qemu-img, within limits, to read the image's header."""
+    command = [*LIMITS, "qemu-img", "info", "--output=json", "-f", format, str(path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().replace(str(path), "the file")
+        raise Invalid(f"qemu-img cannot read the disk image: {reason or f'status {done.returncode}'}")
+    facts: dict[str, Any] = msgspec.json.decode(done.stdout)
+    return facts
+
+
+def checked_size(facts: dict[str, Any]) -> int:
+    """Return the size that a guest sees; Invalid when the image is not complete in itself."""
+    data = facts.get("format-specific", {}).get("data", {})
+    if "backing-filename" in facts:
+        raise Invalid(
+            f"the image is only the changes to another file, {facts['backing-filename']!r}; flatten it"
+        )
+    if "data-file" in data:
+        raise Invalid(f"the image keeps its data in another file, {data['data-file']!r}; flatten it")
+    if facts.get("encrypted") or "encrypt" in data:
+        raise Invalid("the image is encrypted")
+    if data.get("corrupt"):
+        raise Invalid("the image is marked as corrupt; repair it: qemu-img check -r all")
+    return int(facts["virtual-size"])
