@@ -1,6 +1,6 @@
 import pytest
 
-from cumulet.doctor.command import CommandFailed, output_of, succeeds
+from cumulet.doctor.command import CommandFailed, output_of, require_root, succeeds
 
 
 def test_what_a_program_prints_is_returned():
@@ -25,6 +25,12 @@ def test_a_missing_program_is_named():
 def test_a_program_that_does_not_end_is_given_up():
     with pytest.raises(CommandFailed, match=r"no end after 0\.1 s: sleep 60"):
         output_of("sleep", "60", seconds=0.1)
+
+
+def test_who_is_not_root_is_told_so(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(CommandFailed, match="preparing a host needs root"):
+        require_root("preparing a host")
 
 
 def test_success_is_a_question():

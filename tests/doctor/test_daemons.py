@@ -1,47 +1,8 @@
-import socket
-
 import pytest
 
 from cumulet.doctor import daemons
-from cumulet.doctor.daemons import (
-    ANSWERS,
-    UNITS,
-    accepts_connections,
-    all_daemons,
-    last_words,
-    prepare_database,
-    start_daemons,
-)
+from cumulet.doctor.daemons import last_words, start_daemons
 from cumulet.doctor.supervisor import Paths
-
-DAEMONS = {daemon.name: daemon for daemon in all_daemons(hide_kvm=False, integration=("true",))}
-
-
-def test_every_daemon_can_be_asked_supervised_and_started_as_a_unit():
-    assert set(ANSWERS) == set(DAEMONS) == set(UNITS)
-
-
-def test_a_daemon_waits_only_for_one_that_is_listed_before_it():
-    names = list(DAEMONS)
-    for daemon in DAEMONS.values():
-        assert daemon.after in names[: names.index(daemon.name)] or not daemon.after
-
-
-def test_kvm_is_hidden_from_libvirt_alone_and_only_where_it_does_not_work():
-    hidden = {daemon.name: daemon for daemon in all_daemons(hide_kvm=True, integration=("true",))}
-    assert [name for name in DAEMONS if hidden[name] != DAEMONS[name]] == ["libvirtd"]
-    assert hidden["libvirtd"].argv[0] == "unshare"
-    assert DAEMONS["libvirtd"].argv == ("libvirtd",)
-
-
-def test_a_socket_without_a_listener_does_not_answer(tmp_path):
-    path = str(tmp_path / "socket")
-    assert not accepts_connections(path)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        assert accepts_connections(path)
-    assert not accepts_connections(path)
 
 
 @pytest.fixture
@@ -62,23 +23,6 @@ def test_a_systemd_host_starts_its_own_units_of_what_is_silent(systemd_host, tmp
         ("systemctl", "start", "ovn-central.service"),
     ]
     assert not paths.run_dir.exists()
-
-
-def test_a_database_is_made_once_and_then_only_brought_to_its_schema(tmp_path):
-    schema = tmp_path / "schema"
-    schema.write_text(
-        '{"name": "Toy", "version": "1.0.0", "tables": {"One": {"columns": {"a": {"type": "string"}}}}}'
-    )
-    database = daemons.Database(tmp_path / "made" / "toy.db", schema)
-    prepare_database(database)
-    made = database.file.read_bytes()
-    prepare_database(database)
-    assert database.file.read_bytes() == made
-    schema.write_text(
-        '{"name": "Toy", "version": "2.0.0", "tables": {"Two": {"columns": {"a": {"type": "string"}}}}}'
-    )
-    prepare_database(database)
-    assert daemons.output_of("ovsdb-tool", "db-version", str(database.file)).strip() == "2.0.0"
 
 
 def test_a_daemon_without_a_log_has_no_last_words(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -176,6 +177,14 @@ def test_what_a_daemon_says_is_in_its_log(toys):
     log = toys.directory / "talker.log"
     eventually(lambda: log.exists() and "exit code 3" in log.read_text())
     assert log.read_text().startswith("said\ncomplained\n")
+
+
+def test_daemons_may_open_as_many_files_as_ovs_wants(toys):
+    toys.keep(Daemon("limits", ("sh", "-c", "ulimit -n")))
+    log = toys.directory / "limits.log"
+    eventually(lambda: log.exists() and "exit code" in log.read_text())
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert log.read_text().split()[0] == str(min(65535, most))
 
 
 def test_early_deaths_are_waited_out_longer_and_longer():

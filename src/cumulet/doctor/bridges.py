@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from cumulet.doctor.command import output_of, succeeds
-from cumulet.doctor.daemons import SOUTHBOUND_SOCKET
+from cumulet.doctor.roster import SOUTHBOUND_SOCKET
 from cumulet.errors import Invalid, Refused
 
 INTEGRATION_BRIDGE: Final = "br-int"

@@ -6,6 +6,7 @@ that a failed step can be repeated by hand exactly as it stands in the message.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 
@@ -30,6 +31,12 @@ def output_of(*argv: str, seconds: float = SECONDS, stdin: str = "") -> str:
         words = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
         raise CommandFailed(f"{shlex.join(argv)}: {words}")
     return done.stdout
+
+
+def require_root(doing: str) -> None:
+    """CommandFailed for whom is not root; `doing` is what he wanted, as in "preparing a host"."""
+    if os.geteuid() != 0:
+        raise CommandFailed(f"{doing} needs root: run it again with sudo")
 
 
 def succeeds(*argv: str, seconds: float = SECONDS) -> bool:

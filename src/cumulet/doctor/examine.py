@@ -18,7 +18,7 @@ from cumulet.doctor.checks.machine import (
 )
 from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge_forwarding, list_chains
 from cumulet.doctor.checks.programs import PROGRAMS, ask_version, judge_packages, judge_program
-from cumulet.doctor.command import CommandFailed
+from cumulet.doctor.command import CommandFailed, require_root
 from cumulet.doctor.daemons import find_silent, runs_systemd
 from cumulet.doctor.findings import Finding, broken
 from cumulet.doctor.kvm import DEVICE, kvm_works
@@ -33,6 +33,7 @@ def examine(data_dir: Path, *, packages: tuple[str, ...] = ()) -> list[Finding]:
 
     Takes some 0.3 s, and 3 s where KVM hangs: the guest is always run, whatever is remembered.
     """
+    require_root("examining a host")
     return [*examine_machine(data_dir), *examine_programs(packages), *examine_packets(), *examine_devices()]
 
 

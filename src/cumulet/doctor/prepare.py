@@ -5,7 +5,6 @@ Each step looks before it acts, so that on a host that is ready it costs next to
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,11 @@ from cumulet.doctor.bridges import (
     read_chassis,
     remove_dead_ports,
 )
-from cumulet.doctor.command import CommandFailed
-from cumulet.doctor.daemons import NORTHBOUND_SOCKET, PATHS, start_daemons
+from cumulet.doctor.command import require_root
+from cumulet.doctor.daemons import PATHS, start_daemons
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_packages
+from cumulet.doctor.roster import NORTHBOUND_SOCKET
 from cumulet.doctor.supervisor import Paths
 
 CACHE: Final = Path("/var/cache/cumulet")
@@ -54,8 +54,7 @@ def prepare_host(
 
     `tell` hears in words what takes time; `packages` are Debian packages needed besides the host's own.
     """
-    if os.geteuid() != 0:
-        raise CommandFailed("preparing a host needs root: it installs packages and starts daemons")
+    require_root("preparing a host")
     installed = find_missing((*HOST_PACKAGES, *packages))
     if installed:
         install_packages(installed, tell)

@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ STEADY_SECONDS: Final = 10.0
 LONGEST_WAIT: Final = 15.0
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0
+OPEN_FILES: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,11 +266,18 @@ def kill(process: asyncio.subprocess.Process) -> None:
         process.kill()
 
 
+def allow_open_files() -> None:
+    """Let daemons open as many files as OVS's own start script allows: it takes some for each port."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, most), most))
+
+
 def main() -> None:
     """Supervise until told to stop; at once done when another supervisor has the run directory."""
     paths = Paths(Path(sys.argv[1]), Path(sys.argv[2]))
     with locked(paths.lock, wait=False) as ours:
         if ours:
+            allow_open_files()
             asyncio.run(Supervisor(paths).run())
 
 
