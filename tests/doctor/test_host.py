@@ -15,7 +15,8 @@ from cumulet.doctor.command import CommandFailed, output_of, succeeds
 from cumulet.doctor.daemons import PATHS, find_silent, is_supervised, stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Level
-from cumulet.doctor.prepare import prepare_host
+from cumulet.doctor.ports import ensure_ports
+from cumulet.doctor.prepare import ensure_bridges, prepare_host
 from cumulet.doctor.roster import ANSWERS
 from cumulet.doctor.supervisor import read_status
 from cumulet.errors import Refused
@@ -198,14 +199,19 @@ def test_a_port_whose_vm_is_gone_is_removed_and_a_living_one_stays(vm):
     living = output_of("ovs-vsctl", "list-ports", "br-int").split()
     dead = ("ovs-vsctl", "--no-wait", "add-port", "br-int", "vnet99", "--", "set", "Interface", "vnet99")
     output_of(*dead, "external_ids:vm-id=11111111-2222-4333-8444-555555555555")
-    bridges.remove_dead_ports()
+    ensure_ports()
     assert output_of("ovs-vsctl", "list-ports", "br-int").split() == living
 
 
-def test_the_integration_bridge_comes_back(host):
+def test_the_integration_bridge_comes_back_with_the_ports_of_running_vms(host, vm):
+    ports = output_of("ovs-vsctl", "list-ports", "br-int")
+    known_by = ("ovs-vsctl", "get", "Interface", ports.strip(), "external_ids")
+    ids = output_of(*known_by)
     output_of("ovs-vsctl", "--no-wait", "del-br", "br-int")
-    prepare_host()
+    ensure_bridges(host.datapath)
     assert output_of("ovs-vsctl", "get", "Bridge", "br-int", "fail_mode").strip() == "secure"
+    assert output_of("ovs-vsctl", "list-ports", "br-int") == ports
+    assert output_of(*known_by) == ids
 
 
 def test_a_prepared_host_has_nothing_broken(external, tmp_path):

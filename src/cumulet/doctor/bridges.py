@@ -145,13 +145,6 @@ def allow_forwarding() -> None:
         FORWARDING.write_text("1\n")
 
 
-def remove_dead_ports() -> None:
-    """Remove the ports of VMs whose tap device is gone: after a reboot nobody else does, and they block new ones."""
-    for row in rows("Interface", "name", "external_ids"):
-        if "vm-id" in row["external_ids"] and not Path("/sys/class/net", row["name"]).exists():
-            output_of(*VSCTL, "--if-exists", "del-port", row["name"])
-
-
 def read_switch() -> Switch:
     """What OVS holds now."""
     (settings,) = rows("Open_vSwitch", "external_ids")

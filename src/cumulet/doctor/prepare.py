@@ -18,12 +18,12 @@ from cumulet.doctor.bridges import (
     mend_external_bridges,
     propose_chassis,
     read_chassis,
-    remove_dead_ports,
 )
 from cumulet.doctor.command import require_root
 from cumulet.doctor.daemons import PATHS, start_daemons
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_packages
+from cumulet.doctor.ports import ensure_ports
 from cumulet.doctor.roster import NORTHBOUND_SOCKET
 from cumulet.doctor.supervisor import Paths
 
@@ -75,8 +75,8 @@ def ask_kvm(tell: Callable[[str], None]) -> KvmVerdict:
 
 
 def ensure_bridges(datapath: str) -> None:
-    """Mend what OVS must hold before VMs start."""
+    """Mend what OVS must hold for VMs: br-int, their ports, and the bridges that lead out."""
     ensure_integration_bridge(datapath)
-    remove_dead_ports()
+    ensure_ports()
     allow_forwarding()
     mend_external_bridges()
