@@ -121,7 +121,7 @@ def real_world(settings: Settings, catalogue: Catalogue, database: Database, ins
     host = open_host(
         settings.hypervisor,
         installation=installation,
-        state_dir=settings.data_dir,
+        state_dir=settings.data_dir / "host",
         kvm_works=prepared.kvm.works,
         userspace_datapath=prepared.datapath == "netdev",
     )

@@ -60,7 +60,7 @@ def tell_port(view: View, spec: PortSpec) -> None:
         addresses=[f"{spec.mac} {spec.address}"],
         port_security=[f"{spec.mac} {spec.address} {link_local_address(spec.mac)}"],
         dhcpv4_options=view.owned("DHCP_Options", spec.network_id),
-        options={"hostname": spec.hostname},
+        options={"hostname": f'"{spec.hostname}"'},
         enabled=[],
     )
     if spec.external_address:
