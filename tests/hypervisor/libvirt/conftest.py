@@ -1,19 +1,20 @@
 import hashlib
 import os
+import signal
 import subprocess
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from cumulet.doctor.daemons import PATHS
 from cumulet.doctor.prepare import prepare_host
-from cumulet.fabric import ExternalSpec, NetworkSpec, PortSpec, RouterSpec
-from cumulet.fabric.ovn import open_fabric
+from cumulet.doctor.supervisor import read_status
 from cumulet.hypervisor import BaseImage, NicSpec
 from cumulet.hypervisor.libvirt import open_host
-from cumulet.images import ImageStore, ensure_image
+from cumulet.images import ImageStore
+
+DHCP = '{server_id=10.0.0.1,server_mac="02:00:00:00:00:01",lease_time=3600,router=10.0.0.1}'
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,30 @@ def host(open_lab_host):
 
 
 @pytest.fixture
+def kill():
+    """Kills a VM's QEMU."""
+
+    def kill_qemu(vm_id: UUID) -> None:
+        os.kill(int(Path(f"/run/libvirt/qemu/cumulet-lab-{vm_id}.pid").read_text()), signal.SIGKILL)
+
+    return kill_qemu
+
+
+@pytest.fixture
+def kill_libvirtd(prepared):
+    """Kills libvirtd; its supervisor starts it again a moment later."""
+
+    def kill_it() -> None:
+        status = read_status(PATHS)
+        assert status is not None
+        pid = status.daemons["libvirtd"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+    return kill_it
+
+
+@pytest.fixture
 def image(lab_dir) -> BaseImage:
     """A disk with nothing on it: its machine runs, its guest does not."""
     path = lab_dir / "empty.qcow2"
@@ -64,34 +89,23 @@ def image(lab_dir) -> BaseImage:
 
 @pytest.fixture(scope="session")
 def micro() -> BaseImage:
-    """A small guest that boots, obeys its seed and has an agent."""
+    """A small guest that boots, obeys its seed and has an agent; built before, for a lab has no way to the world."""
     store = ImageStore(Path(os.environ.get("CUMULET_TEST_IMAGES", "/var/cache/cumulet-test/images")))
-    built = ensure_image(store, "micro", lambda _step, _fraction: None)
+    built = store.find("micro")
     return BaseImage(built.sha256, built.format, built.path, built.size_gib)
 
 
 @pytest.fixture
-def nics(prepared) -> Iterator[tuple[NicSpec, ...]]:
+def nics(prepared) -> tuple[NicSpec, ...]:
     """One card on a network that hands out addresses."""
-    fabric = open_fabric(prepared.northbound, installation="lab", chassis=prepared.chassis)
-    network = NetworkSpec(
-        id=uuid4(),
-        router_id=uuid4(),
-        range=IPv4Network("10.0.0.0/24"),
-        gateway=IPv4Address("10.0.0.1"),
-        gateway_mac="02:00:00:00:00:01",
-        resolvers=(IPv4Address("1.1.1.1"),),
-        mtu=1442,
-    )
-    external = ExternalSpec("br-ex", IPv4Network("198.51.100.0/24"), IPv4Address("198.51.100.1"))
-    router = RouterSpec(network.router_id, external, IPv4Address("198.51.100.2"), "02:00:00:00:00:02")
-    port = PortSpec(uuid4(), network.id, "02:00:00:00:00:03", IPv4Address("10.0.0.3"), "hello", None)
-    fabric.put_external(external)
-    fabric.put_router(router)
-    fabric.put_network(network)
-    fabric.put_port(port)
-    yield (NicSpec(port.id, port.mac, network.mtu),)
-    fabric.remove_port(port.id)
-    fabric.remove_network(network.id)
-    fabric.remove_router(router.id)
-    fabric.close()
+    port, mac = uuid4(), "02:00:00:00:00:03"
+    dhcp = ovn("create", "DHCP_Options", "cidr=10.0.0.0/24", f"options={DHCP}").strip()
+    ovn("ls-add", f"net-{port}")
+    ovn("lsp-add", f"net-{port}", str(port))
+    ovn("lsp-set-addresses", str(port), f"{mac} 10.0.0.3")
+    ovn("lsp-set-dhcpv4-options", str(port), dhcp)
+    return (NicSpec(port, mac, mtu=1442),)
+
+
+def ovn(*words: str) -> str:
+    return subprocess.run(("ovn-nbctl", *words), check=True, capture_output=True, text=True).stdout

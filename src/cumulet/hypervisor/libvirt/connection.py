@@ -85,16 +85,20 @@ class Connection:
 
 
 def open_link(uri: str, prepare: Callable[[libvirt.virConnect], None] | None = None) -> libvirt.virConnect:
-    """Open a connection that notices a silent host; HostUnreachable when that fails."""
+    """Open a connection and prepare it; HostUnreachable when that fails."""
     start_event_loop()
     try:
         link = libvirt.open(uri)
-        link.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_MISSES)
         if prepare is not None:
             prepare(link)
     except libvirt.libvirtError as error:
         raise HostUnreachable(f"{uri} does not answer: {error.get_error_message()}") from error
     return link
+
+
+def notice_silence(link: libvirt.virConnect) -> None:
+    """Have a connection end when the host falls silent."""
+    link.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_MISSES)
 
 
 def is_alive(link: libvirt.virConnect) -> bool:

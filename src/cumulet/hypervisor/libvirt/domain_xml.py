@@ -35,6 +35,8 @@ class Mark:
 
     digest: str
     """`spec_digest` of what it was defined with."""
+    host: str
+    """`HostLayout.traits` of where it was defined."""
     started: int
     """A new number for each start; 0 before the first."""
 
@@ -63,7 +65,7 @@ def domain_xml(spec: DomainSpec, layout: HostLayout, *, started: int = 0) -> str
         element("name", layout.domain_name(spec.id)),
         element("uuid", str(spec.id)),
         element("title", f"{spec.project}/{spec.name}"),
-        element("metadata", mark_element(spec, layout, Mark(spec_digest(spec), started))),
+        element("metadata", mark_element(spec, layout, Mark(spec_digest(spec), layout.traits, started))),
         element("memory", str(spec.memory_mib), unit="MiB"),
         element("vcpu", str(spec.vcpus), placement="static"),
         element("os", element("type", "hvm", arch="x86_64", machine="q35"), element("boot", dev="hd")),
@@ -87,6 +89,7 @@ def mark_element(spec: DomainSpec, layout: HostLayout, mark: Mark) -> ET.Element
         project=spec.project,
         name=spec.name,
         digest=mark.digest,
+        host=mark.host,
         started=str(mark.started),
     )
 
@@ -94,7 +97,7 @@ def mark_element(spec: DomainSpec, layout: HostLayout, mark: Mark) -> ET.Element
 def read_mark(metadata: str) -> Mark:
     """Read our mark from a domain's metadata element."""
     found = ET.fromstring(metadata)  # noqa: S314 - what we wrote ourselves, from libvirt
-    return Mark(found.get("digest", ""), int(found.get("started", "0")))
+    return Mark(found.get("digest", ""), found.get("host", ""), int(found.get("started", "0")))
 
 
 def with_start(metadata: str, started: int) -> str:

@@ -49,7 +49,7 @@ def list_domains(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, 
     for domain, stats in link.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
         if layout.is_ours(domain.name()):
             with absent_is_fine():
-                seen = look_at(domain, stats["state.state"], stats["state.reason"])
+                seen = look_at(domain, layout, stats["state.state"], stats["state.reason"])
                 found[seen.id] = seen
     return found
 
@@ -59,17 +59,17 @@ def list_ids(link: libvirt.virConnect, layout: HostLayout) -> list[UUID]:
     return [UUID(bytes=domain.UUID()) for domain in link.listAllDomains() if layout.is_ours(domain.name())]
 
 
-def look_up(link: libvirt.virConnect, vm_id: UUID) -> Domain | None:
+def look_up(link: libvirt.virConnect, vm_id: UUID, layout: HostLayout) -> Domain | None:
     """One domain as it is, or None."""
     with absent_is_fine():
         domain = link.lookupByUUID(vm_id.bytes)
         state, reason = domain.state()
-        return look_at(domain, state, reason)
+        return look_at(domain, layout, state, reason)
     return None
 
 
-def look_at(domain: libvirt.virDomain, state: int, reason: int) -> Domain:
-    """Say of a domain what the cloud wants to know."""
+def look_at(domain: libvirt.virDomain, layout: HostLayout, state: int, reason: int) -> Domain:
+    """Say of a domain what the cloud wants to know; one that the host outgrew shows no digest of a spec."""
     mark = read_mark(read_metadata(domain))
     power = POWERS.get(state, Power.RUNNING)
     return Domain(
@@ -77,7 +77,7 @@ def look_at(domain: libvirt.virDomain, state: int, reason: int) -> Domain:
         power=power,
         off_reason=off_reason(state, reason, mark) if power is Power.OFF else OffReason.NONE,
         started=0 if power is Power.OFF else mark.started,
-        spec_digest=mark.digest,
+        spec_digest=mark.digest if mark.host == layout.traits else "",
     )
 
 
@@ -93,7 +93,7 @@ def define(link: libvirt.virConnect, spec: DomainSpec, layout: HostLayout) -> No
     started = 0
     with absent_is_fine():
         mark = read_mark(read_metadata(link.lookupByUUID(spec.id.bytes)))
-        if mark.digest == spec_digest(spec):
+        if (mark.digest, mark.host) == (spec_digest(spec), layout.traits):
             return
         started = mark.started
     link.defineXML(domain_xml(spec, layout, started=started))

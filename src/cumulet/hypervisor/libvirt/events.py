@@ -17,6 +17,7 @@ from uuid import UUID
 import libvirt
 
 from cumulet.hypervisor import HypervisorError
+from cumulet.hypervisor.libvirt.connection import notice_silence
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 RETRY_SECONDS: Final = 0.5
@@ -53,6 +54,7 @@ class Changes:
 
     def register(self, link: libvirt.virConnect) -> None:
         """Ask a newly opened connection for its events."""
+        notice_silence(link)
         link.registerCloseCallback(self._on_close, None)
         lifecycle, agent = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
         link.domainEventRegisterAny(None, lifecycle, self._on_lifecycle, None)

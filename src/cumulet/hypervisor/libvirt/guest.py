@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final, TypeVar
 from uuid import UUID
 
 import libvirt
 import libvirt_qemu
+import msgspec
 
 from cumulet.hypervisor import NO_GUEST, Guest
 from cumulet.hypervisor.libvirt.connection import has_code
@@ -23,7 +24,10 @@ SILENCE: Final = (
     libvirt.VIR_ERR_OPERATION_TIMEOUT,
     libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,  # it has no channel for an agent
 )
-STATUS_BYTES: Final = 16
+LARGEST_STATUS: Final = 255
+READ_BYTES: Final = 16
+
+T = TypeVar("T")
 
 
 class AgentSilent(Exception):
@@ -31,74 +35,82 @@ class AgentSilent(Exception):
 
 
 class AgentRefuses(Exception):
-    """The agent answers that it cannot, for instance open a file that is not there."""
+    """The agent answers that it cannot, for instance open a file that is not there, or answers nonsense."""
+
+
+class Reply(msgspec.Struct):
+    """What comes back from a guest, which may be hostile: nothing in it is believed unread."""
+
+    value: msgspec.Raw = msgspec.field(name="return")
+
+
+class FileRead(msgspec.Struct):
+    """The answer to guest-file-read; msgspec undoes the base64."""
+
+    content: bytes = msgspec.field(name="buf-b64")
 
 
 def ask_guest(link: libvirt.virConnect, vm_id: UUID) -> Guest:
     """Ask the guest how far it is."""
-    with absent_is_fine():
+    with absent_is_fine(), suppress(AgentSilent, AgentRefuses):
         domain = link.lookupByUUID(vm_id.bytes)
-        try:
-            ask(domain, "guest-ping")
-            return Guest(agent=True, **read_progress(domain))
-        except AgentSilent:
-            return NO_GUEST
+        ask(domain, "guest-ping", dict)
+        if read_file(domain, FIRST_BOOT_DONE) is None:
+            return Guest(agent=True, first_boot_done=False, start_script_status=None)
+        status = read_status(read_file(domain, SCRIPT_STATUS) or b"")
+        return Guest(agent=True, first_boot_done=True, start_script_status=status)
     return NO_GUEST
 
 
 def press_power_button(link: libvirt.virConnect, vm_id: UUID) -> None:
-    """Ask the guest to power off in both ways there are: guests without an agent, or without ACPI, obey one of them."""
+    """Ask the guest to power off in both ways there are: some obey only their agent, some only ACPI."""
     domain = find_domain(link, vm_id)
     with off_is_fine():
-        if answers(domain):
-            domain.setAgentResponseTimeout(PATIENCE_SECONDS)
-            try:
-                domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
-            except libvirt.libvirtError as error:
-                if not has_code(error, *SILENCE, libvirt.VIR_ERR_INTERNAL_ERROR):
-                    raise
+        with suppress(AgentSilent, AgentRefuses):
+            ask(domain, "guest-ping", dict)
+            shut_down_by_agent(domain)
         domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
 
-def answers(domain: libvirt.virDomain) -> bool:
-    """Whether the agent answers."""
+def shut_down_by_agent(domain: libvirt.virDomain) -> None:
+    """Have an agent that answers shut the guest down; what it says to that does not matter, for ACPI comes next."""
+    domain.agentSetResponseTimeout(PATIENCE_SECONDS)
     try:
-        ask(domain, "guest-ping")
-    except AgentSilent:
-        return False
-    return True
+        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
+    except libvirt.libvirtError as error:
+        if not has_code(error, *SILENCE, libvirt.VIR_ERR_INTERNAL_ERROR):
+            raise
 
 
-def read_progress(domain: libvirt.virDomain) -> dict[str, Any]:
-    """How far the first boot is."""
-    if read_file(domain, FIRST_BOOT_DONE) is None:
-        return {"first_boot_done": False, "start_script_status": None}
-    status = (read_file(domain, SCRIPT_STATUS) or b"").strip()
-    return {"first_boot_done": True, "start_script_status": int(status) if status.isdigit() else None}
+def read_status(content: bytes) -> int | None:
+    """An exit status as the guest wrote it down; None when it is none."""
+    digits = content.strip()
+    status = int(digits) if digits.isdigit() else -1
+    return status if 0 <= status <= LARGEST_STATUS else None
 
 
 def read_file(domain: libvirt.virDomain, path: str) -> bytes | None:
-    """The beginning of a guest's file; None when it cannot be opened."""
+    """The beginning of a guest's file; None when the agent cannot read it."""
     try:
-        handle = ask(domain, "guest-file-open", path=path, mode="r")
+        handle = ask(domain, "guest-file-open", int, path=path, mode="r")
+        read = ask(domain, "guest-file-read", FileRead, handle=handle, count=READ_BYTES)
+        ask(domain, "guest-file-close", dict, handle=handle)
     except AgentRefuses:
         return None
-    try:
-        answer = ask(domain, "guest-file-read", handle=handle, count=STATUS_BYTES)
-        return base64.b64decode(answer["buf-b64"])
-    finally:
-        ask(domain, "guest-file-close", handle=handle)
+    return read.content
 
 
-def ask(domain: libvirt.virDomain, command: str, **arguments: object) -> Any:  # noqa: ANN401 - the agent's JSON
+def ask(domain: libvirt.virDomain, command: str, answer: type[T], **arguments: object) -> T:
     """Put one question to the agent; AgentSilent or AgentRefuses when it does not answer it."""
     question = {"execute": command, **({"arguments": arguments} if arguments else {})}
     try:
-        answer = libvirt_qemu.qemuAgentCommand(domain, json.dumps(question), PATIENCE_SECONDS, 0)
+        reply = libvirt_qemu.qemuAgentCommand(domain, json.dumps(question), PATIENCE_SECONDS, 0)
+        return msgspec.json.decode(msgspec.json.decode(reply, type=Reply).value, type=answer)
     except libvirt.libvirtError as error:
         if has_code(error, *SILENCE):
-            raise AgentSilent from error
+            raise AgentSilent(str(error)) from error
         if has_code(error, libvirt.VIR_ERR_INTERNAL_ERROR):
-            raise AgentRefuses from error
+            raise AgentRefuses(str(error)) from error
         raise
-    return json.loads(answer)["return"]
+    except msgspec.MsgspecError as error:
+        raise AgentRefuses(str(error)) from error

@@ -17,7 +17,7 @@ from cumulet.hypervisor import (
     Seed,
 )
 from cumulet.hypervisor.libvirt import domains, facts, guest, volumes
-from cumulet.hypervisor.libvirt.connection import Connection
+from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.events import Changes
 from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove_log, write_whole
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
@@ -37,8 +37,8 @@ class LibvirtHypervisor:
         self._copies = ImageCopies(layout)
         self._changes = Changes(layout, self._list_ids)
         self._reads = Connection(uri, prepare=self._changes.register)
-        self._works = Connection(uri)
-        self._agents = Connection(uri)
+        self._works = Connection(uri, prepare=notice_silence)
+        self._agents = Connection(uri, prepare=notice_silence)
 
     # Host
     def facts(self) -> HostFacts:
@@ -107,7 +107,7 @@ class LibvirtHypervisor:
 
     def domain(self, vm_id: UUID) -> Domain | None:
         """One machine, or None."""
-        return self._reads.call(lambda link: domains.look_up(link, vm_id))
+        return self._reads.call(lambda link: domains.look_up(link, vm_id, self._layout))
 
     def define(self, spec: DomainSpec) -> None:
         """Define or redefine the machine."""

@@ -35,6 +35,11 @@ class HostLayout:
         return f"cumulet-{self.installation}"
 
     @property
+    def traits(self) -> str:
+        """What a domain's definition depends on besides its spec: when it changes, domains are defined anew."""
+        return f"{'kvm' if self.kvm else 'tcg'} {'userspace' if self.userspace_datapath else 'kernel'}"
+
+    @property
     def images(self) -> Path:
         """Where copies of images lie."""
         return self.root / "images"

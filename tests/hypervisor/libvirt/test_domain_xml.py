@@ -1,0 +1,109 @@
+import dataclasses
+import os
+from collections import defaultdict
+from pathlib import Path
+from uuid import UUID
+
+import libvirt
+import pytest
+
+from cumulet.hypervisor import DomainSpec, NicSpec, Topology, spec_digest
+from cumulet.hypervisor.libvirt.domain_xml import (
+    Mark,
+    domain_xml,
+    mark_element,
+    read_mark,
+    render,
+    with_start,
+)
+from cumulet.hypervisor.libvirt.layout import HostLayout
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "domain"
+EMULATED = HostLayout("1a2b3c4d", Path("/var/lib/cumulet"), kvm=False, userspace_datapath=True)
+ACCELERATED = HostLayout("99887766", Path("/srv/cloud"), kvm=True, userspace_datapath=False)
+PLAIN = DomainSpec(
+    id=UUID("f3aa42a5-2c1b-4f2e-9d0e-5f1f0c2f7a10"),
+    name="hello",
+    project="default",
+    vcpus=2,
+    memory_mib=2048,
+    topology=None,
+    boot_disk=UUID("0a1b2c3d-4e5f-4a5b-8c7d-9e0f1a2b3c4d"),
+    nics=(NicSpec(UUID("6b1d7a52-7a54-4d0c-a1a5-0d8d9f2f3c11"), "02:00:00:12:34:56", 1442),),
+)
+LARGE = DomainSpec(
+    id=UUID("11111111-2222-4333-8444-555555555555"),
+    name="trainer",
+    project="research",
+    vcpus=16,
+    memory_mib=65536,
+    topology=Topology(sockets=2, cores=4, threads=2),
+    boot_disk=UUID("66666666-7777-4888-8999-aaaaaaaaaaaa"),
+    nics=(
+        NicSpec(UUID("bbbbbbbb-cccc-4ddd-8eee-ffffffffffff"), "02:00:00:00:00:0a", 1500),
+        NicSpec(UUID("cccccccc-dddd-4eee-8fff-000000000000"), "02:00:00:00:00:0b", 9000),
+    ),
+)
+SMALL_TOPOLOGY = dataclasses.replace(
+    PLAIN, vcpus=6, topology=Topology(sockets=1, cores=2, threads=3), nics=()
+)
+MACHINES = {
+    "emulated": (PLAIN, EMULATED),
+    "accelerated": (PLAIN, ACCELERATED),
+    "large": (LARGE, ACCELERATED),
+    "without-nics": (SMALL_TOPOLOGY, EMULATED),
+}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_is_described_as_its_golden_file_says(name):
+    xml = domain_xml(*MACHINES[name]) + "\n"
+    golden = GOLDEN / f"{name}.xml"
+    if os.environ.get("GOLDEN") == "write":
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(xml)
+    assert xml == golden.read_text()
+
+
+def varied(*values: object) -> dict[str, set[object]]:
+    """Every value of each dataclass field found in the values, all the way down."""
+    seen = defaultdict(set)
+    for value in values:
+        if dataclasses.is_dataclass(value):
+            for field in dataclasses.fields(value):
+                part = getattr(value, field.name)
+                seen[f"{type(value).__name__}.{field.name}"].add(part)
+                for name, parts in varied(part).items():
+                    seen[name] |= parts
+        elif isinstance(value, tuple):
+            for name, parts in varied(*value).items():
+                seen[name] |= parts
+    return seen
+
+
+def test_every_field_of_a_machine_is_varied_in_some_golden_file():
+    seen = varied(*MACHINES.values())
+    kinds = (DomainSpec, NicSpec, Topology, HostLayout)
+    fields = {f"{kind.__name__}.{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
+    assert seen.keys() == fields
+    assert {name for name, values in seen.items() if len(values) < 2} == set()
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_libvirt_accepts_a_machine_by_its_schema(name):
+    spec, layout = MACHINES[name]
+    xml = (
+        domain_xml(spec, layout).replace('type="kvm"', 'type="test"').replace('type="qemu"', 'type="test"', 1)
+    )
+    link = libvirt.open("test:///default")
+    domain = link.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    assert domain.UUIDString() == str(spec.id)
+    domain.undefine()
+    link.close()
+
+
+def test_a_machine_tells_what_it_was_defined_with_and_its_start():
+    mark = Mark(spec_digest(PLAIN), EMULATED.traits, started=0)
+    metadata = render(mark_element(PLAIN, EMULATED, mark))
+    assert read_mark(metadata) == mark
+    assert read_mark(with_start(metadata, 77)) == dataclasses.replace(mark, started=77)

@@ -1,0 +1,159 @@
+"""What only a real host does: its libvirtd dies, others use it too, and it changes under what was defined on it."""
+
+import subprocess
+import threading
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from tests.hypervisor.contract import a_spec, changes_of, eventually, found, prepare
+
+from cumulet.errors import Invalid
+from cumulet.hypervisor import HostUnreachable, HypervisorError, OffReason, Power, spec_digest
+from cumulet.hypervisor.libvirt import open_host
+
+lab = pytest.mark.lab
+
+
+@pytest.fixture
+def running(host, image):
+    spec = a_spec(image)
+    prepare(host, image, spec)
+    host.start(spec.id)
+    yield spec
+    eventually(lambda: answers(host))
+    host.undefine(spec.id)
+    host.remove_disk(spec.boot_disk)
+    host.remove_seed(spec.id)
+    host.remove_console_log(spec.id)
+
+
+def answers(host):
+    with suppress(HostUnreachable):
+        host.ping()
+        return True
+    return False
+
+
+@lab
+def test_machines_survive_libvirtd_and_verbs_work_again_without_help(host, running, kill_libvirtd):
+    before = found(host, running.id)
+    kill_libvirtd()
+    eventually(lambda: answers(host))
+    assert found(host, running.id) == before
+    host.pull_plug(running.id)
+    host.start(running.id)
+    assert found(host, running.id).started not in {0, before.started}
+
+
+@lab
+def test_while_libvirtd_is_away_its_host_is_unreachable(host, running, kill_libvirtd):
+    def unreachable():
+        with suppress(HostUnreachable):
+            host.domain(running.id)
+            return False
+        return True
+
+    kill_libvirtd()
+    eventually(unreachable, within=5)
+
+
+@lab
+def test_a_machine_that_died_while_libvirtd_was_away_is_told_of_afterwards(
+    host, running, kill_libvirtd, kill
+):
+    with changes_of(host, running.id) as changed:
+        eventually(lambda: answers(host))
+        changed.clear()
+        kill_libvirtd()
+        kill(running.id)
+        assert changed.wait(30)
+    assert found(host, running.id).off_reason is OffReason.CRASHED
+
+
+@lab
+def test_events_come_again_after_libvirtd_died(host, running, kill_libvirtd, kill):
+    with changes_of(host, running.id) as changed:
+        eventually(lambda: answers(host))
+        kill_libvirtd()
+        assert changed.wait(30), "nobody was told that events may have been missed"
+        changed.clear()
+        kill(running.id)
+        assert changed.wait(30)
+
+
+@lab
+def test_a_call_under_way_when_libvirtd_dies_is_made_again(host, image, kill_libvirtd):
+    specs = [a_spec(image) for _ in range(6)]
+    failures = []
+
+    def make(spec):
+        try:
+            prepare(host, image, spec)
+        except HypervisorError as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=make, args=(spec,)) for spec in specs]
+    for thread in threads:
+        thread.start()
+    kill_libvirtd()
+    for thread in threads:
+        thread.join()
+    assert all(isinstance(failure, HostUnreachable) for failure in failures), failures
+    eventually(lambda: answers(host))
+    for spec in specs:
+        prepare(host, image, spec)
+        assert host.disks()[spec.boot_disk] == image.size_gib + 1
+        host.undefine(spec.id)
+        host.remove_disk(spec.boot_disk)
+        host.remove_seed(spec.id)
+
+
+@lab
+def test_two_installations_on_one_host_do_not_see_each_others_things(open_lab_host, host, running):
+    other = open_lab_host("other")
+    assert other.domains() == {}
+    assert other.disks() == {}
+    assert other.seeds() == frozenset()
+    assert running.id in host.domains()
+
+
+@lab
+def test_domains_of_others_are_no_concern_of_ours(host, running):
+    xml = "<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+    subprocess.run(("virsh", "--quiet", "define", "/dev/stdin"), input=xml.encode(), check=True)
+    assert host.domains().keys() == {running.id}
+    subprocess.run(("virsh", "--quiet", "undefine", "theirs"), check=True)
+
+
+@lab
+def test_a_machine_that_its_host_outgrew_must_be_defined_anew(host, running):
+    assert found(host, running.id).spec_digest == spec_digest(running)
+    host._layout = replace(host._layout, userspace_datapath=not host._layout.userspace_datapath)
+    assert found(host, running.id).spec_digest != spec_digest(running)
+    host.define(running)
+    assert found(host, running.id).spec_digest == spec_digest(running)
+    assert found(host, running.id).power is Power.RUNNING
+
+
+def test_another_machines_libvirt_is_refused_for_now(tmp_path):
+    with pytest.raises(Invalid, match="qemu:///system"):
+        open_host(
+            "qemu+ssh://elsewhere/system",
+            installation="x",
+            state_dir=tmp_path,
+            kvm_works=False,
+            userspace_datapath=False,
+        )
+
+
+def test_a_directory_that_qemu_cannot_get_to_is_refused_with_the_cure(tmp_path):
+    tmp_path.chmod(0o700)
+    with pytest.raises(HypervisorError, match=f"chmod o\\+x {tmp_path}"):
+        open_host(
+            "qemu:///system",
+            installation="x",
+            state_dir=tmp_path / "state",
+            kvm_works=False,
+            userspace_datapath=False,
+        )
