@@ -33,7 +33,7 @@ ID_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One guest image; `path` is where its disk lies now."""
+    """One guest image. The file at `path` is the one with that checksum, or is gone when a new version came."""
 
     id: str
     name: str
@@ -137,9 +137,9 @@ class ImageStore:
             if known is None or known[0] != changed:
                 known = (changed, msgspec.json.decode(facts.read_bytes(), type=Image))
                 self._read[facts] = known
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return replace(known[1], path=folder / f"image.{known[1].format}")
+        return replace(known[1], path=facts.parent / f"image.{known[1].format}")
 
     def _check_free(self, image: Image) -> None:
         taken = {

@@ -51,10 +51,11 @@ class Recipe:
 
     def digest(self) -> str:
         """Hash what decides about the disk: the recipe's own folder and the modules that all recipes share."""
-        sources = [*HERE.glob("*.py"), *(path for path in self.folder.rglob("*") if is_source(path))]
+        own = ((path.relative_to(self.folder), path) for path in self.folder.rglob("*") if is_source(path))
+        shared = ((path.relative_to(HERE), path) for path in HERE.glob("*.py"))
         whole = hashlib.sha256()
-        for path in sorted(sources):
-            whole.update(f"{path.relative_to(HERE)}\0{path.stat().st_size}\0".encode())
+        for name, path in [*sorted(own), *sorted(shared)]:
+            whole.update(f"{name}\0{path.stat().st_size}\0".encode())
             whole.update(path.read_bytes())
         return whole.hexdigest()
 
