@@ -91,6 +91,8 @@ def _type_info(kind: Hashable) -> inspect.Type:
 def _canonical(kind: inspect.Type, raw: Any, path: str) -> Any:  # noqa: ANN401, PLR0911 - JSON has no one type
     """Fold proto-JSON's liberties into the one form that msgspec converts."""
     match kind, raw:
+        case inspect.Metadata(), _:
+            return _canonical(kind.type, raw, path)
         case inspect.UnionType(), _ if raw is not None:
             inner = next(option for option in kind.types if not isinstance(option, inspect.NoneType))
             return _canonical(inner, raw, path)

@@ -45,6 +45,11 @@ def test_a_wrong_method_is_told_which_are_right(stranger):
     assert {"GET", "DELETE", "PATCH"} <= set(answer.headers["allow"].split(", "))
 
 
+def test_options_tells_all_methods_of_a_path(stranger):
+    answer = stranger.options("/v1/toys/bear")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "DELETE", "PATCH", "OPTIONS"}
+
+
 def test_a_call_without_a_key_is_unauthenticated(stranger):
     answer = stranger.get("/v1/me")
     assert told(answer) == (401, 16)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -51,10 +52,15 @@ def create_app(
     ]
     app = Litestar(
         [
-            *(_route(endpoint) for endpoint in endpoints),
+            *_routes(endpoints),
             _health(database),
             _document(served),
-            create_static_files_router("/docs", [PAGE, swagger_ui_bundle.swagger_ui_path], html_mode=True),
+            create_static_files_router(
+                "/docs",
+                [PAGE, swagger_ui_bundle.swagger_ui_path],
+                html_mode=True,
+                after_request=_forbid_foreign_files,
+            ),
         ],
         exception_handlers={
             CumuletError: faults.refusal,
@@ -68,21 +74,29 @@ def create_app(
     return Edge(app)
 
 
-def _route(endpoint: Endpoint) -> HTTPRouteHandler:
-    operation = endpoint.operation
+def _routes(endpoints: Iterable[Endpoint]) -> Iterable[HTTPRouteHandler]:
+    """Make one route per path: Litestar tells the methods of a path rightly only if one route has them all."""
+    by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
+    for endpoint in endpoints:
+        by_path[litestar_path(endpoint.operation.path)][endpoint.operation.method] = endpoint
+    for path, verbs in by_path.items():
+        yield _route(path, verbs)
 
+
+def _route(path: str, verbs: Mapping[str, Endpoint]) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
+        endpoint = verbs[request.method]
         asked = Asked(
             path_values=tuple(request.path_params.values()),
             query=request.scope["query_string"].decode("latin-1"),
-            body=b"" if operation.reads_only else await request.body(),
+            body=b"" if endpoint.operation.reads_only else await request.body(),
             authorization=request.headers.get("authorization", ""),
         )
         content = await to_thread.run_sync(endpoint.answer, asked)
         return Response(content, media_type=faults.JSON)
 
-    path, method = litestar_path(operation.path), HttpMethod(operation.method)
-    return HTTPRouteHandler(path, http_method=method, status_code=HTTP_200_OK)(answer)
+    methods = [HttpMethod(method) for method in verbs]
+    return HTTPRouteHandler(path, http_method=methods, status_code=HTTP_200_OK)(answer)
 
 
 def litestar_path(path: str) -> str:
@@ -102,6 +116,14 @@ def _health(database: Database) -> HTTPRouteHandler:
         return {"status": "ok"}
 
     return health
+
+
+def _forbid_foreign_files(response: Response[Any]) -> Response[Any]:
+    """Have the browser refuse whatever the page would load from elsewhere."""
+    response.headers["content-security-policy"] = (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    )
+    return response
 
 
 def _document(operations: Collection[Operation]) -> HTTPRouteHandler:

@@ -18,7 +18,7 @@ import msgspec
 
 from cumulet.operation import Access, Operation
 from cumulet.rest.faults import JSON, Status
-from cumulet.wire import INT32, Wire
+from cumulet.wire import Wire
 
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
@@ -126,7 +126,5 @@ def _with_width(schema: Any) -> Any:  # noqa: ANN401 - JSON has no one type
         return [_with_width(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    deeper = {name: _with_width(value) for name, value in schema.items()}
-    if schema.get("type") == "integer":
-        return {"format": "int32", "minimum": INT32[0], "maximum": INT32[-1]} | deeper
-    return deeper
+    width = {"format": "int32"} if schema.get("type") == "integer" else {}
+    return {name: _with_width(value) for name, value in schema.items()} | width
