@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env lock api lint
+.PHONY: env lock api lint test
 
 env: $(VENV)/.ready  ## the Python environment, from pinned and hashed wheels
 
@@ -29,3 +29,8 @@ lint: env  ## style, types and the layers of the house
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: lint  ## everything, real guests included; those run on a private host that dies with the tests
+	$(BIN)/python scripts/test-packages
+	$(BIN)/pytest -m "not lab"
+	tests/lab/enter $(BIN)/pytest -m lab

@@ -26,7 +26,7 @@ from litestar.types import ASGIApp
 from cumulet.catalogue import Catalogue, read_catalogue
 from cumulet.db import Database
 from cumulet.doctor.bridges import ensure_external_bridge
-from cumulet.doctor.prepare import PreparedHost, prepare_host
+from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
 from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import installation_id, register_host
@@ -139,7 +139,8 @@ def real_world(settings: Settings, catalogue: Catalogue, database: Database, ins
 
 
 def open_way_out(prepared: PreparedHost, spec: ExternalSpec) -> None:
-    """Prepare this machine's end of a data center's external range."""
+    """Prepare this machine's end of a data center's external range, and what its switch must hold."""
+    ensure_bridges(prepared.datapath)
     gateway = IPv4Interface(f"{spec.gateway}/{spec.range.prefixlen}")
     ensure_external_bridge(spec.bridge, gateway, datapath=prepared.datapath)
 

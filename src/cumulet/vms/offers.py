@@ -25,7 +25,7 @@ def list_vm_data_centers(
     db: Session,
     *,
     catalogue: Catalogue,
-    region_id: list[str] = [],
+    region_id: list[str] = [],  # noqa: B006 - read from the query, never changed
     renewable_energy: bool = False,
 ) -> ListVmDataCentersResponse:
     """List the data centers that have VMs, with their prices and free external addresses."""
