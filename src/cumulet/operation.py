@@ -100,6 +100,8 @@ def declared(route: str, function: Callable[..., Any], *, access: Access = Acces
     provided = PROVIDED & hints.keys()
     query = {name: hint for name, hint in hints.items() if name not in provided and name not in path_names}
     name = function.__name__.rstrip("_")
+    if lacking := [one for one in path_names if one not in hints]:
+        raise ValueError(f"{name} has no parameter {lacking[0]}")
     if access is Access.OPEN and "caller" in provided:
         raise ValueError(f"{name} is open, so it has no caller")
     return Operation(
