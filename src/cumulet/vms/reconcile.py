@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NoReturn
 from uuid import UUID
 
 from cumulet.hosts import release
@@ -17,6 +17,7 @@ from cumulet.hypervisor import (
     DiskSpec,
     DomainSpec,
     HostUnreachable,
+    HypervisorError,
     NicSpec,
     Power,
     Seed,
@@ -65,7 +66,7 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
         return None
     show_progress(run, vm)
     ensure_ports(run, vm.id, world.fabrics)
-    ensure_disks(vm, host, world.images)
+    ensure_disks(run, vm, host, world.images)
     ensure_domain(run, vm, host)
     ensure_power(run, vm, host, seed(vm))
     return observe(run, vm, host)
@@ -94,15 +95,28 @@ def show_progress(run: Run, vm: Vm) -> None:
         change(run, vm, {"state": VmState.STARTING})
 
 
-def ensure_disks(vm: Vm, host: Host, images: ImageStore) -> None:
-    """Have the boot disk on its host; NotYet while its image is being copied there."""
+def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
+    """Have the boot disk on its host; NotYet while its image is being copied there.
+
+    A disk that a guest has written to is never made anew: an empty one in its place would hide the loss.
+    """
     if vm.boot_disk_id in host.disks():
         return
+    if vm.started_at is not None:
+        lost(run, vm)
     base = base_image(vm, images)
     copy = host.ensure_image_copy(base)
     if not copy.ready:
         raise NotYet(copy.error or f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
     host.create_disk(DiskSpec(id=vm.boot_disk_id, size_gib=vm.boot_disk_gib, base=base))
+
+
+def lost(run: Run, vm: Vm) -> NoReturn:
+    """Say that the boot disk has gone; the VM goes on if it comes back."""
+    text = f"its boot disk {vm.boot_disk_id} has gone from the host: bring it back, or terminate the VM"
+    if vm.state is not VmState.FAILED:
+        change(run, vm, {"state": VmState.FAILED}, ("vm.disk_lost", text))
+    raise HypervisorError(text)
 
 
 def base_image(vm: Vm, images: ImageStore) -> BaseImage:

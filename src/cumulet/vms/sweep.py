@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Leftovers, note_facts
@@ -18,8 +18,11 @@ from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import Run, wake
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.reconcile import World
+from cumulet.vms.wire import VmState
 
 SWEEP: Final = timedelta(seconds=30)
+KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
+"""States that are only true as long as their host answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,17 @@ class Sweeper:
 
 def differs(vm: Vm, domain: Domain | None) -> bool:
     """Whether a VM's machine is not as its row says it was last seen, or not as it is wanted."""
-    if vm.wanted is Wanted.DELETED or domain is None:
+    if vm.wanted is Wanted.DELETED or domain is None or vm.state is VmState.UNKNOWN:
         return True
     runs = domain.power is not Power.OFF
     return runs != (vm.wanted is Wanted.ACTIVE) or domain.started != vm.started
 
 
 def note_down(run: Run, problem: str) -> None:
-    """Write down that a host does not answer: nothing is placed there until it does."""
+    """Write down that a host does not answer: nothing is placed there, and from the second look on nothing is known."""
     with run.writing() as db:
         row = db.get_one(HostRow, run.id)
+        if row.state is HostState.DOWN:
+            seen = update(Vm).where(Vm.host_id == run.id, Vm.state.in_(KNOWN_BY_SIGHT))
+            db.execute(seen.values(state=VmState.UNKNOWN))
         row.state, row.problem = HostState.DOWN, problem
