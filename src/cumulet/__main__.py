@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 
-from cumulet.cli import app
-from cumulet.errors import CumuletError
+from cumulet.cli import app, run
 from cumulet.settings import read_settings
 
 
 @app.command
 def serve() -> None:
-    """Run the server in the foreground; its settings come from the environment (CUMULET_*)."""
-    from cumulet.serve import serve as run  # noqa: PLC0415 - the client's commands start without the server's parts
+    """Run the server in the foreground; its settings come from the environment, CUMULET_* (operator)."""
+    from cumulet.serve import serve as run_server  # noqa: PLC0415 - the client starts without the server's parts
 
-    run(read_settings(os.environ))
+    run_server(read_settings(os.environ))
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

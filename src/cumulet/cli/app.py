@@ -1,0 +1,69 @@
+"""All commands by name, and how a command ends: its words on stderr and its exit code.
+
+Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 no capacity, 5 not done in time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from cyclopts import App, Parameter
+
+from cumulet.cli.client import Declined
+from cumulet.errors import CumuletError
+
+EXIT_CODES: Final[Mapping[int, int]] = {3: 2, 4: 5, 5: 3}
+"""From gRPC's numbers (invalid argument, deadline exceeded, not found) to ours; all others are 1."""
+NO_CAPACITY: Final = 4
+
+app = App(
+    name="cumulet",
+    help="A cloud of virtual machines on machines you own.",
+    version=lambda: f"cumulet {importlib.metadata.version('cumulet')}",
+    default_parameter=Parameter(negative=()),
+)
+for module, name, what in (
+    ("vms", "vm", "Create virtual machines and look after them."),
+    ("data_centers", "data-center", "See where VMs can run."),
+    ("machine_types", "machine-type", "See what kinds of VMs there are, and what they cost."),
+    ("ssh_keys", "ssh-key", "Keep the SSH keys that your VMs get."),
+    ("projects", "project", "See the projects that you belong to."),
+    ("images", "image", "Keep the images of this installation (operator)."),
+    ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),
+):
+    app.command(f"cumulet.cli.{module}:app", name=name, help=what)
+app.command("cumulet.cli.raw:api", help="Call the API as it is, for what has no command of its own.")
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print what makes a shell complete these commands: `source <(cumulet completion bash)`.
+
+    :param shell: The shell that you use.
+    """
+    sys.stdout.write(app.generate_completion(shell=shell))
+
+
+def run() -> int:
+    """Run the command that the process was started with; gives its exit code."""
+    try:
+        code = app(result_action="return_int_as_exit_code_else_zero")
+        sys.stdout.flush()
+    except (CumuletError, Declined) as refused:
+        print(f"cumulet: {refused.message}", file=sys.stderr)  # noqa: T201 - a program's last words
+        return exit_code(refused.code, refused.details)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return int(code)
+
+
+def exit_code(code: int, details: Sequence[Mapping[str, Any]]) -> int:
+    """Say with which exit code a refusal ends a command."""
+    if any(detail.get("reason") == "NO_CAPACITY" for detail in details):
+        return NO_CAPACITY
+    return EXIT_CODES.get(code, 1)

@@ -1,0 +1,156 @@
+"""From the words of `cumulet vm create` to the request: what is left out is filled in from the cloud and from home."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from getpass import getpass
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import Parameter
+
+from cumulet.cli.client import Client, Json
+from cumulet.cli.follow import read_span
+from cumulet.cli.keys import find_public_keys, read_public_keys
+from cumulet.errors import Invalid, NotFound
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the VM is to be."""
+
+    image: str = "debian-12"
+    """The image to boot from."""
+    vcpus: int = 1
+    """How many vCPUs."""
+    memory: int = 1
+    """How much memory, in GiB."""
+    disk: int = 10
+    """The size of the boot disk, in GiB."""
+    ssh_key: tuple[Path, ...] | None = None
+    """Files of public keys that may enter as root; repeatable. Without: those in ~/.ssh."""
+    ssh_key_source: Literal["user", "project", "none"] = "user"
+    """Whose keys kept by the cloud may enter as well; `none` also leaves out those in ~/.ssh."""
+    start_script: str = ""
+    """Commands that the guest runs at its first boot. Others can see them in the process list: secrets go in a file."""
+    start_script_file: Path | None = None
+    """A file of such commands."""
+    password_file: Path | None = None
+    """A file with root's password for the console."""
+    password_stdin: bool = False
+    """Read root's password from stdin."""
+    metadata: tuple[str, ...] = ()
+    """A label, KEY=VALUE; repeatable."""
+    data_center: str = ""
+    """Where it runs; needed only where there are several."""
+    machine_type: str = ""
+    """What kind it is. Without: the data center's first."""
+    topology: str = ""
+    """How its vCPUs are arranged: SOCKETSxCORESxTHREADS."""
+    ttl: str = ""
+    """For how long it lives, as in 90m or 2d; then it is deleted."""
+    expire: datetime | None = None
+    """Until when it lives."""
+    validate_only: bool = False
+    """Only check and price it."""
+
+
+def create_body(client: Client, name: str, wishes: Wishes) -> Json:
+    """Write the request; Invalid and NotFound tell what is wrong with what was given here."""
+    data_center = wishes.data_center or only_data_center(client)
+    return {
+        "vmId": name,
+        "dataCenterId": data_center,
+        "machineType": wishes.machine_type or first_machine_type(client, data_center),
+        "bootDiskImageId": wishes.image,
+        "bootDiskSizeGib": wishes.disk,
+        "vcpus": wishes.vcpus,
+        "memoryGib": wishes.memory,
+        "gpus": 0,
+        "sshKeySource": f"SSH_KEY_SOURCE_{wishes.ssh_key_source.upper()}",
+        "customSshKeys": chosen_keys(wishes),
+        "startScript": start_script(wishes),
+        "password": password(wishes),
+        "metadata": dict(label(text) for text in wishes.metadata),
+        "topology": topology(wishes.topology) if wishes.topology else None,
+        "ttl": f"{read_span('--ttl', wishes.ttl):.0f}s" if wishes.ttl else "",
+        "expireTime": wishes.expire.astimezone().isoformat() if wishes.expire else None,
+        "validateOnly": wishes.validate_only,
+    }
+
+
+def only_data_center(client: Client) -> str:
+    """Name the data center when there is one only."""
+    return the_only("--data-center", [one["id"] for one in client.get("/v1/vms/data-centers")["dataCenters"]])
+
+
+def the_only(option: str, found: list[str]) -> str:
+    """Choose where there is no choice; Invalid names what there is."""
+    if len(found) != 1:
+        raise Invalid(f"{option} is needed; there are {', '.join(found) or 'none'}")
+    return found[0]
+
+
+def first_machine_type(client: Client, data_center: str) -> str:
+    """Name the data center's first machine type; NotFound when it has none."""
+    types = client.get("/v1/vms/machine-types-2")["machineTypes"]
+    for one in types:
+        if one["dataCenterId"] == data_center:
+            return str(one["machineType"])
+    raise NotFound.named("data center with machine types", data_center)
+
+
+def chosen_keys(wishes: Wishes) -> list[str]:
+    """Read the public keys that were named, or the user's own."""
+    if wishes.ssh_key is not None:
+        return read_public_keys(wishes.ssh_key)
+    return [] if wishes.ssh_key_source == "none" else read_public_keys(find_public_keys())
+
+
+def start_script(wishes: Wishes) -> str:
+    """Read the start script from where it was given."""
+    if wishes.start_script_file is None:
+        return wishes.start_script
+    if wishes.start_script:
+        raise Invalid("--start-script and --start-script-file: give only one")
+    return read_file("--start-script-file", wishes.start_script_file)
+
+
+def password(wishes: Wishes) -> str:
+    """Read the password from where it was given; never from the arguments, which all can see."""
+    if wishes.password_stdin:
+        if wishes.password_file:
+            raise Invalid("--password-stdin and --password-file: give only one")
+        return getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if wishes.password_file:
+        return read_file("--password-file", wishes.password_file).rstrip("\r\n")
+    return ""
+
+
+def read_file(option: str, path: Path) -> str:
+    """Read a file that an option names; Invalid says why it cannot be read."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is no text"
+        raise Invalid(f"{option}: cannot read {str(path)!r}: {reason}") from None
+
+
+def label(text: str) -> tuple[str, str]:
+    """Read KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise Invalid.field("--metadata", text, "KEY=VALUE")
+    return key, value
+
+
+def topology(text: str) -> Json:
+    """Read SOCKETSxCORESxTHREADS."""
+    parts = re.fullmatch(r"(\d{1,4})x(\d{1,4})x(\d{1,4})", text)
+    if not parts:
+        raise Invalid.field("--topology", text, "SOCKETSxCORESxTHREADS, for example 1x2x1")
+    return dict(zip(("sockets", "cores", "threads"), map(int, parts.groups()), strict=True))

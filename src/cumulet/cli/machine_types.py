@@ -1,0 +1,29 @@
+"""`cumulet machine-type`: what kinds of VMs there are, what they cost, and what is free of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cyclopts import App
+
+from cumulet.cli.client import connect
+from cumulet.cli.output import Columns, Format, show
+
+COLUMNS: Final[Columns] = {
+    "NAME": lambda one: one["machineType"],
+    "DATA CENTER": lambda one: one["dataCenterId"],
+    "CPU": lambda one: one["cpuModel"],
+    "GPU": lambda one: one["gpuModel"],
+    "FREE VCPUS": lambda one: str(one["totalVcpuFree"]),
+    "FREE MEMORY": lambda one: f"{one['totalMemoryGibFree']} GiB",
+    "FREE DISK": lambda one: f"{one['totalStorageGibFree']} GiB",
+    "VCPU/HOUR": lambda one: one["vcpuPriceHr"]["value"],
+    "GIB/HOUR": lambda one: one["memoryGibPriceHr"]["value"],
+}
+app = App(name="machine-type")
+
+
+@app.command(name="list", alias="ls")
+def list_(*, output: Format = "table") -> None:
+    """List the machine types of all data centers."""
+    show(connect().get("/v1/vms/machine-types-2")["machineTypes"], output, COLUMNS, name="machineType")

@@ -1,0 +1,65 @@
+"""How virtual machines look to people: in a list, alone, and through their time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from cumulet.cli.client import Json
+from cumulet.cli.follow import seconds_between
+from cumulet.cli.output import Columns, local_time, span
+
+
+def guest(vm: Json) -> str:
+    """Tell how far the guest is, as it says itself."""
+    report = vm["guest"]
+    script = report["startScriptStatus"]
+    told = (
+        (report["agentAnswers"], "its agent answers"),
+        (report["firstBootDone"], "first boot done"),
+        (script is not None, f"start script ended with {script}"),
+    )
+    return ", ".join(words for said, words in told if said)
+
+
+def age(created: str) -> str:
+    """Say how long ago an instant of the API was."""
+    return span((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds())
+
+
+COLUMNS: Final[Columns] = {
+    "NAME": lambda vm: vm["id"],
+    "STATE": lambda vm: vm["state"],
+    "IMAGE": lambda vm: vm["imageId"],
+    "VCPUS": lambda vm: str(vm["vcpus"]),
+    "MEMORY": lambda vm: f"{vm['memory']} GiB",
+    "DISK": lambda vm: f"{vm['bootDiskSizeGib']} GiB",
+    "EXTERNAL": lambda vm: vm["externalIpAddress"],
+    "INTERNAL": lambda vm: vm["internalIpAddress"],
+    "AGE": lambda vm: age(vm["createTime"]),
+    "NOW": lambda vm: vm["problem"] or vm["waitingFor"],
+}
+FACTS: Final[Columns] = {
+    "name": lambda vm: vm["id"],
+    "state": lambda vm: vm["state"],
+    "waits for": lambda vm: vm["waitingFor"],
+    "problem": lambda vm: vm["problem"],
+    "guest": guest,
+    "external address": lambda vm: vm["externalIpAddress"],
+    "internal address": lambda vm: vm["internalIpAddress"],
+    "image": lambda vm: vm["imageId"],
+    "size": lambda vm: f"{vm['vcpus']} vCPUs, {vm['memory']} GiB memory, {vm['bootDiskSizeGib']} GiB disk",
+    "runs in": lambda vm: f"{vm['datacenterId']}, {vm['machineType']}, {vm['accelerator'].upper()}",
+    "price": lambda vm: f"{vm['price']['totalPriceHr']['value']} an hour",
+    "metadata": lambda vm: " ".join(f"{key}={value}" for key, value in vm["metadata"].items()),
+    "created": lambda vm: f"{local_time(vm['createTime'])} by {vm['createBy']}",
+    "expires": lambda vm: local_time(vm["expireTime"]),
+}
+
+
+def timeline_lines(entries: Sequence[Json]) -> Iterator[tuple[str, str, str, str]]:
+    """Tell a timeline, each entry with the time since the one before."""
+    for last, entry in zip([*entries[:1], *entries], entries, strict=False):
+        took = span(seconds_between(last, entry)) if last is not entry else ""
+        yield local_time(entry["time"]), took, entry["text"], entry["actor"]
