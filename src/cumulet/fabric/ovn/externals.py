@@ -1,7 +1,8 @@
 """A data center's way out in OVN: a switch whose one port is the host's bridge, and where routers plug in.
 
-Its two rules let pass only what network address translation made: into a router nothing but to an address of the
-external range, out of a router nothing but from one. So no project reaches the private addresses of another, even
+Its rules let pass only what network address translation made: into a router nothing but to an address of the
+external range, out of a router nothing but from one (OVN cannot say "any port but the bridge": so what the bridge
+sends and gets is allowed first). So no project reaches the private addresses of another, even
 with a router's MAC in its hands and whatever ranges the two use.
 """
 
@@ -32,8 +33,10 @@ def tell_external(view: View, spec: ExternalSpec) -> None:
         name=names.external_switch(view.installation, spec.bridge),
         other_config={"broadcast-arps-to-all-routers": "false"},
         acls=[
-            _tell_rule(draft, "to-lport", f'outport != "{bridge_port}" && ip4.dst != {spec.range}'),
-            _tell_rule(draft, "from-lport", f'inport != "{bridge_port}" && ip4.src != {spec.range}'),
+            _tell_rule(draft, "to-lport", 1001, f'outport == "{bridge_port}"', "allow"),
+            _tell_rule(draft, "to-lport", 1000, f"ip4.dst != {spec.range}", "drop"),
+            _tell_rule(draft, "from-lport", 1001, f'inport == "{bridge_port}"', "allow"),
+            _tell_rule(draft, "from-lport", 1000, f"ip4.src != {spec.range}", "drop"),
         ],
     )
     draft.row(
@@ -49,6 +52,8 @@ def tell_external(view: View, spec: ExternalSpec) -> None:
     draft.finish()
 
 
-def _tell_rule(draft: Draft, direction: str, match: str) -> Row:
-    """Drop what matches."""
-    return draft.row("ACL", direction, direction=direction, priority=1000, match=match, action="drop")
+def _tell_rule(draft: Draft, direction: str, priority: int, match: str, action: str) -> Row:
+    """One rule for packets to or from the ports of the switch; the higher priority wins."""
+    return draft.row(
+        "ACL", f"{direction} {action}", direction=direction, priority=priority, match=match, action=action
+    )

@@ -1,0 +1,259 @@
+"""Stand-ins for VMs: network namespaces plugged into OVN as a VM's tap would be. Start in milliseconds, speak anything."""
+
+import ctypes
+import itertools
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from cumulet.fabric import PortSpec
+
+SECONDS = 3.0
+"""How long a packet that must come is waited for."""
+
+DHCP_DISCOVER = bytes.fromhex("63825363 350101 3706 01 03 06 0c 0f 1a ff")
+"""The cookie, the kind of message, and what is asked for: mask, router, DNS, host name, domain, MTU."""
+DHCP_END = 255
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_numbers = itertools.count(1)
+
+
+def run(*argv: object) -> str:
+    words = [str(word) for word in argv]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+class Namespace:
+    """A network namespace with one end of a veth pair, `eth0`; the other end is `outer` in the host's own."""
+
+    def __init__(self, mac: str = "") -> None:
+        number = next(_numbers)
+        self.name, self.outer = f"ns{number}", f"veth{number}"
+        run("ip", "netns", "add", self.name)
+        run("ip", "link", "add", self.outer, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        if mac:
+            self.ip("link", "set", "eth0", "address", mac)
+        self.ip("link", "set", "lo", "up")
+        self.ip("link", "set", "eth0", "up")
+        run("ip", "netns", "exec", self.name, "ethtool", "--offload", "eth0", "tx", "off")
+        run("ip", "link", "set", self.outer, "up")
+
+    def ip(self, *words: object) -> str:
+        return run("ip", "-netns", self.name, *words)
+
+    def give(self, address: object, gateway: object | None = None) -> None:
+        """Set an address with its prefix length, and the way to the rest."""
+        self.ip("address", "replace", address, "dev", "eth0")
+        if gateway:
+            self.ip("route", "replace", "default", "via", gateway)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be there with this thread; sockets made there stay there."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            assert _libc.setns(there, 0) == 0, os.strerror(ctypes.get_errno())
+            yield
+            assert _libc.setns(own, 0) == 0, os.strerror(ctypes.get_errno())
+        finally:
+            os.close(own)
+            os.close(there)
+
+    def udp(self, port: int = 0) -> socket.socket:
+        """A UDP socket there."""
+        with self.entered():
+            return bound(socket.SOCK_DGRAM, port)
+
+    def frames(self) -> socket.socket:
+        """A socket there for whole Ethernet frames, both ways."""
+        with self.entered():
+            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            raw.bind(("eth0", 3))
+        raw.settimeout(SECONDS)
+        return raw
+
+    def connect(self, address: object, port: int) -> tuple[bytes, str]:
+        """What a TCP server says, and whom it says it sees."""
+        with self.entered():
+            return ask_tcp(address, port)
+
+    def serve(self, word: bytes, port: int = 80) -> None:
+        """Answer TCP connections with a word, until the end of the process."""
+        with self.entered():
+            serve_tcp(word, port)
+
+    def remove(self) -> None:
+        run("ip", "netns", "delete", self.name)
+
+
+class Guest(Namespace):
+    """A namespace in the place of the VM that a port is for, with its address set as DHCP would."""
+
+    def __init__(self, port: PortSpec) -> None:
+        super().__init__(port.mac)
+        self.port = port
+        self.give(f"{port.address}/24", f"{port.address.exploded.rpartition('.')[0]}.1")
+        plug = f"external_ids:iface-id={port.id}"
+        run("ovs-vsctl", "add-port", "br-int", self.outer, "--", "set", "Interface", self.outer, plug)
+
+    def remove(self) -> None:
+        run("ovs-vsctl", "--if-exists", "del-port", "br-int", self.outer)
+        super().remove()
+
+
+def bound(kind: socket.SocketKind, port: int) -> socket.socket:
+    """A socket of this thread's namespace."""
+    made = socket.socket(socket.AF_INET, kind)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.settimeout(SECONDS)
+    made.bind(("", port))
+    return made
+
+
+def serve_tcp(word: bytes, port: int) -> None:
+    """Tell everyone a word and the address that he seems to have."""
+    listener = bound(socket.SOCK_STREAM, port)
+    listener.settimeout(None)
+    listener.listen()
+
+    def answer() -> None:
+        while True:
+            connection, (caller, _) = listener.accept()
+            with connection:
+                connection.sendall(word + b" " + caller.encode())
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
+def ask_tcp(address: object, port: int) -> tuple[bytes, str]:
+    """What a server of `serve_tcp` says."""
+    with socket.create_connection((str(address), port), timeout=SECONDS) as connection:
+        word, caller = connection.makefile("rb").read().split()
+    return word, caller.decode()
+
+
+def ethernet(target: str, source: str, kind: int, payload: bytes) -> bytes:
+    return mac_bytes(target) + mac_bytes(source) + struct.pack("!H", kind) + payload
+
+
+def mac_bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def arp(
+    operation: int, *, sender: tuple[str, object], target: tuple[str, object], ethernet_source: str
+) -> bytes:
+    """An ARP frame to everybody; 1 asks, 2 answers."""
+    payload = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
+    for mac, address in (sender, target):
+        payload += mac_bytes(mac) + socket.inet_aton(str(address))
+    return ethernet("ff:ff:ff:ff:ff:ff", ethernet_source, 0x0806, payload)
+
+
+def udp_frame(text: bytes, *, source: tuple[str, object], target: tuple[str, object], port: int = 9) -> bytes:
+    """A UDP datagram in IPv4 in a frame; its UDP checksum is left out, as IPv4 allows."""
+    udp = struct.pack("!HHHH", 1000, port, 8 + len(text), 0) + text
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0)
+    addresses = socket.inet_aton(str(source[1])) + socket.inet_aton(str(target[1]))
+    header = header[:10] + struct.pack("!H", internet_checksum(header + addresses)) + addresses
+    return ethernet(target[0], source[0], 0x0800, header + udp)
+
+
+def udp6_frame(text: bytes, *, source: tuple[str, str], target: tuple[str, str]) -> bytes:
+    """A UDP datagram in IPv6 in a frame."""
+    addresses = socket.inet_pton(socket.AF_INET6, source[1]) + socket.inet_pton(socket.AF_INET6, target[1])
+    udp = struct.pack("!HHHH", 1000, 9, 8 + len(text), 0) + text
+    pseudo_header = addresses + struct.pack("!II", len(udp), 17)
+    checksum = internet_checksum(pseudo_header + udp)
+    udp = udp[:6] + struct.pack("!H", checksum) + udp[8:]
+    return ethernet(
+        target[0], source[0], 0x86DD, struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + addresses + udp
+    )
+
+
+def internet_checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) // 2 * 2]))
+    total += data[-1] << 8 if len(data) % 2 else 0
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def frames_until(raw: socket.socket, marker: bytes) -> list[bytes]:
+    """The frames that arrive up to the one with the marker in it."""
+    deadline, seen = time.monotonic() + SECONDS, []
+    while time.monotonic() < deadline:
+        frame, (_, _, direction, *_) = raw.recvfrom(2048)
+        if direction != socket.PACKET_OUTGOING:
+            seen.append(frame)
+            if marker in frame:
+                return seen
+    raise AssertionError(f"{marker!r} did not come; came: {seen}")
+
+
+def texts_until(receiver: socket.socket, marker: bytes) -> list[bytes]:
+    """The datagrams that arrive before the marker."""
+    seen = []
+    while (text := receiver.recv(2048)) != marker:
+        seen.append(text)
+    return seen
+
+
+def dhcp(guest: Guest) -> tuple[str, dict[int, bytes]]:
+    """Ask for an address as a guest's first boot does: the address offered and the options with it."""
+    guest.ip("address", "flush", "dev", "eth0")
+    request = struct.pack("!BBBBIHH", 1, 1, 6, 0, 0x1234, 0, 0x8000) + bytes(16) + mac_bytes(guest.port.mac)
+    request += bytes(10 + 64 + 128) + DHCP_DISCOVER
+    with guest.entered():
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        client.bind(("", 68))
+    with client:
+        client.settimeout(SECONDS)
+        client.sendto(request, ("255.255.255.255", 67))
+        reply = client.recv(2048)
+    options, rest = {}, reply[240:].lstrip(b"\0")
+    while rest and rest[0] != DHCP_END:
+        options[rest[0]], rest = rest[2 : 2 + rest[1]], rest[2 + rest[1] :].lstrip(b"\0")
+    return socket.inet_ntoa(reply[16:20]), options
+
+
+def dns_query(name: str) -> bytes:
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+
+
+def resolve(guest: Namespace, name: str, resolver: object) -> str:
+    """Ask a resolver for a name's address, again as long as no answer comes; "refused" when nobody is there."""
+    deadline = time.monotonic() + 3 * SECONDS
+    with guest.udp() as client:
+        client.connect((str(resolver), 53))
+        client.settimeout(0.5)
+        while time.monotonic() < deadline:
+            client.send(dns_query(name))
+            with suppress(TimeoutError):
+                return answered_address(client)
+    raise AssertionError(f"no answer for {name}")
+
+
+def answered_address(client: socket.socket) -> str:
+    """The address in an answer that has one."""
+    try:
+        return socket.inet_ntoa(client.recv(512)[-4:])
+    except ConnectionRefusedError:
+        return "refused"
+
+
+def wait_for_port(port: PortSpec) -> None:
+    """Return when OVN has plugged in a port."""
+    run("ovn-nbctl", "--timeout=10", "wait-until", "Logical_Switch_Port", port.id, "up=true")

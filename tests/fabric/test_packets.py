@@ -1,0 +1,258 @@
+import os
+import socket
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+from tests.fabric import guests
+from tests.fabric.guests import Guest, Namespace, arp, ask_tcp, frames_until, resolve, texts_until, udp_frame
+from tests.fabric.specs import EXTERNAL, Project, a_network, a_port
+
+from cumulet.doctor.bridges import ensure_external_bridge
+from cumulet.doctor.prepare import prepare_host
+from cumulet.fabric.ovn import open_fabric
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def fabric():
+    assert "LAB_DIR" in os.environ, "this test changes its host: run it by tests/lab/enter"
+    host = prepare_host(print)
+    ensure_external_bridge(EXTERNAL.bridge, IPv4Interface("192.0.2.1/24"), datapath=host.datapath)
+    fabric = open_fabric(host.northbound, installation="here", chassis=host.chassis)
+    yield fabric
+    fabric.close()
+
+
+@pytest.fixture
+def plug(fabric):
+    plugged = []
+
+    def plug(*ports):
+        new = [Guest(port) for port in ports]
+        plugged.extend(new)
+        for port in ports:
+            guests.wait_for_port(port)
+        assert fabric.settled()
+        return new if len(new) > 1 else new[0]
+
+    yield plug
+    for guest in plugged:
+        guest.remove()
+    for port_id in fabric.ports():
+        fabric.remove_port(port_id)
+    for network_id in fabric.networks():
+        fabric.remove_network(network_id)
+    for router_id in fabric.routers():
+        fabric.remove_router(router_id)
+    assert fabric.settled()
+
+
+@pytest.fixture
+def project(fabric):
+    return Project(fabric, 2, "10.0.0.0/24")
+
+
+@pytest.fixture
+def stranger(fabric):
+    return Project(fabric, 3, "10.0.1.0/24")
+
+
+def test_a_guest_gets_its_address_and_all_it_must_know_by_dhcp(project, plug):
+    address, offer = guests.dhcp(plug(project.port()))
+    assert address == "10.0.0.10"
+    assert offer[1] == socket.inet_aton("255.255.255.0")
+    assert offer[3] == socket.inet_aton("10.0.0.1")
+    assert offer[6] == socket.inet_aton("192.0.2.1")
+    assert offer[12] == b"vm-10"
+    assert offer[15] == b"internal"
+    assert offer[26] == (1442).to_bytes(2, "big")
+
+
+def test_guests_of_a_project_reach_each_other(project, plug):
+    one, two = plug(project.port(10), project.port(11))
+    two.serve(b"two")
+    assert one.connect("10.0.0.11", 80) == (b"two", "10.0.0.10")
+
+
+def test_two_projects_with_the_same_range_are_kept_apart(fabric, plug):
+    callers = {}
+    for word, number in ((b"one", 2), (b"two", 3)):
+        project = Project(fabric, number, "10.0.0.0/24")
+        callers[word], server = plug(project.port(10), project.port(11))
+        server.serve(word)
+    for word, caller in callers.items():
+        assert caller.connect("10.0.0.11", 80) == (word, "10.0.0.10")
+
+
+def test_an_external_address_answers_from_the_host(project, plug):
+    guest = plug(project.port(external_address="192.0.2.10"))
+    guest.serve(b"hello")
+    assert ask_tcp("192.0.2.10", 80) == (b"hello", "192.0.2.1")
+
+
+@pytest.mark.parametrize(("external_address", "seen"), [("192.0.2.10", "192.0.2.10"), ("", "192.0.2.2")])
+def test_the_host_sees_a_guest_by_its_external_address_or_its_routers(project, plug, external_address, seen):
+    guest = plug(project.port(external_address=external_address))
+    guests.serve_tcp(b"host", 8081 if external_address else 8082)
+    assert guest.connect("192.0.2.1", 8081 if external_address else 8082) == (b"host", seen)
+
+
+def test_a_guest_reaches_the_world_through_the_host(project, plug):
+    world = Namespace()
+    guests.run("ip", "address", "replace", "198.51.100.1/24", "dev", world.outer)
+    world.give("198.51.100.2/24")
+    world.serve(b"world")
+    guest = plug(project.port())
+    assert guest.connect("198.51.100.2", 80) == (b"world", "198.51.100.1")
+    world.remove()
+
+
+def test_projects_see_each_others_external_addresses_only(project, stranger, plug):
+    guest, known, server = plug(
+        project.port(10), project.port(11, "192.0.2.11"), stranger.port(12, "192.0.2.12")
+    )
+    server.serve(b"server")
+    assert guest.connect("192.0.2.12", 80) == (b"server", "192.0.2.2")
+    assert known.connect("192.0.2.12", 80) == (b"server", "192.0.2.11")
+    assert server.connect("192.0.2.12", 80) == (b"server", "192.0.2.12")
+
+
+def test_a_project_cannot_send_to_the_private_addresses_of_another(fabric, project, stranger, plug):
+    guest, server = plug(project.port(10), stranger.port(12, "192.0.2.12"))
+    with server.udp(9) as receiver, guest.udp() as sender:
+        for way in ("the gateway", "the other router"):
+            sender.sendto(way.encode(), ("10.0.1.12", 9))
+            sender.sendto(b"marker", ("192.0.2.12", 9))
+            assert texts_until(receiver, b"marker") == []
+            guests.run(
+                "ovn-nbctl",
+                "--may-exist",
+                "lr-route-add",
+                f"router-{project.router.id}",
+                "10.0.1.0/24",
+                "192.0.2.3",
+            )
+            assert fabric.settled()
+
+
+def test_not_even_the_external_bridge_leads_to_a_private_address(project, plug):
+    guest = plug(project.port(external_address="192.0.2.10"))
+    guests.run("ip", "route", "replace", "10.0.0.0/24", "via", "192.0.2.2")
+    with guest.udp(9) as receiver, guests.bound(socket.SOCK_DGRAM, 0) as sender:
+        sender.sendto(b"intruder", ("10.0.0.10", 9))
+        sender.sendto(b"marker", ("192.0.2.10", 9))
+        assert texts_until(receiver, b"marker") == []
+    guests.run("ip", "route", "delete", "10.0.0.0/24")
+
+
+SPOOFS = {
+    "another's MAC": lambda me, other: udp_frame(
+        b"spoof", source=(other.mac, me.address), target=(other.mac, other.address)
+    ),
+    "a made-up MAC": lambda me, other: udp_frame(
+        b"spoof", source=("0a:00:00:99:99:99", me.address), target=(other.mac, other.address)
+    ),
+    "another's address": lambda me, other: udp_frame(
+        b"spoof", source=(me.mac, "10.0.0.12"), target=(other.mac, other.address)
+    ),
+    "the gateway's address": lambda me, other: udp_frame(
+        b"spoof", source=(me.mac, "10.0.0.1"), target=(other.mac, other.address)
+    ),
+    "an IPv6 address": lambda me, other: guests.udp6_frame(
+        b"spoof", source=(me.mac, "fd00::10"), target=(other.mac, "ff02::1")
+    ),
+    "another's IPv6 address": lambda me, other: guests.udp6_frame(
+        b"spoof", source=(me.mac, "fe80::800:ff:fe01:c"), target=(other.mac, "ff02::1")
+    ),
+}
+
+
+@pytest.mark.parametrize("spoof", SPOOFS.values(), ids=SPOOFS.keys())
+def test_a_guest_cannot_send_under_another_identity(project, plug, spoof):
+    me, other = plug(project.port(10), project.port(11))
+    with me.frames() as sender, other.frames() as receiver:
+        sender.send(spoof(me.port, other.port))
+        honest = udp_frame(
+            b"honest", source=(me.port.mac, me.port.address), target=(other.port.mac, other.port.address)
+        )
+        sender.send(honest)
+        assert not [frame for frame in frames_until(receiver, b"honest") if b"spoof" in frame]
+
+
+@pytest.mark.parametrize("claimed", ["10.0.0.1", "10.0.0.11", "10.0.0.12"])
+@pytest.mark.parametrize("operation", [1, 2])
+def test_a_guest_cannot_claim_another_address_by_arp(project, plug, claimed, operation):
+    me, other = plug(project.port(10), project.port(11))
+    mac = me.port.mac
+    with me.frames() as sender, other.frames() as receiver:
+        sender.send(arp(operation, sender=(mac, claimed), target=(mac, claimed), ethernet_source=mac))
+        sender.send(
+            arp(operation, sender=(other.port.mac, claimed), target=(mac, claimed), ethernet_source=mac)
+        )
+        sender.send(
+            udp_frame(b"honest", source=(mac, me.port.address), target=(other.port.mac, other.port.address))
+        )
+        false_claim = socket.inet_aton(claimed)
+        assert not [
+            frame
+            for frame in frames_until(receiver, b"honest")
+            if frame[12:14] == b"\x08\x06"
+            and frame[28:32] == false_claim
+            and frame[6:12] == guests.mac_bytes(mac)
+        ]
+
+
+def test_a_guest_may_use_the_ipv6_address_of_its_own_mac(project, plug):
+    me, other = plug(project.port(10), project.port(11))
+    own = "fe80::800:ff:fe01:a"
+    with me.frames() as sender, other.frames() as receiver:
+        sender.send(
+            guests.udp6_frame(b"honest", source=(me.port.mac, own), target=(other.port.mac, "ff02::1"))
+        )
+        frames_until(receiver, b"honest")
+
+
+def test_a_removed_ports_external_address_is_free_for_the_next(fabric, project, stranger, plug):
+    old, caller, new = plug(project.port(10, "192.0.2.10"), project.port(11), stranger.port(12))
+    old.serve(b"old")
+    new.serve(b"new")
+    assert ask_tcp("192.0.2.10", 80)[0] == b"old"
+    fabric.remove_port(old.port.id)
+    assert fabric.settled()
+    with pytest.raises(OSError, match=r"No route to host|timed out"):
+        socket.create_connection(("192.0.2.10", 80), timeout=1)
+    moved = stranger.port(12, "192.0.2.10")
+    fabric.remove_port(new.port.id)
+    guests.run("ovs-vsctl", "set", "Interface", new.outer, f"external_ids:iface-id={moved.id}")
+    guests.wait_for_port(moved)
+    assert fabric.settled()
+    assert ask_tcp("192.0.2.10", 80)[0] == b"new"
+    assert caller.connect("192.0.2.10", 80) == (b"new", "192.0.2.2")
+
+
+def test_names_of_the_projects_guests_are_answered_in_all_its_networks(fabric, project, plug):
+    second = a_network(project.router, "10.0.7.0/24")
+    fabric.put_network(second)
+    away = a_port(second, 11)
+    fabric.put_port(away)
+    guest, other = plug(project.port(10), away)
+    for name in ("vm-11", "VM-11", "vm-11.internal"):
+        assert resolve(guest, name, EXTERNAL.gateway) == "10.0.7.11"
+    assert resolve(other, "vm-10", EXTERNAL.gateway) == "10.0.0.10"
+    other.serve(b"away")
+    assert guest.connect("10.0.7.11", 80) == (b"away", "10.0.0.10")
+    fabric.remove_port(away.id)
+    assert fabric.settled()
+    assert resolve(guest, "vm-11", EXTERNAL.gateway) == "refused"
+
+
+def test_a_name_of_another_project_is_not_answered(project, stranger, plug):
+    guest, _ = plug(project.port(10), stranger.port(11))
+    assert resolve(guest, "vm-11", EXTERNAL.gateway) == "refused"
+
+
+def test_an_address_of_the_external_range_that_nobody_has_does_not_answer(fabric, project):
+    assert IPv4Address("192.0.2.77") not in {port.external_address for port in fabric.ports().values()}
+    with pytest.raises(OSError, match=r"No route to host|timed out"):
+        socket.create_connection(("192.0.2.77", 80), timeout=1)
