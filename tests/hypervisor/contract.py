@@ -201,6 +201,7 @@ class HypervisorContract:
         host.remove_disk(spec.boot_disk)
         with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
             host.start(spec.id)
+        assert found(host, spec.id).off_reason is OffReason.NONE
 
     def test_a_machine_without_its_seed_does_not_start(self, host, image, spec):
         prepare(host, image, spec)

@@ -9,7 +9,7 @@ import pytest
 from tests.hypervisor.contract import a_spec, changes_of, eventually, found, prepare
 
 from cumulet.errors import Invalid
-from cumulet.hypervisor import HostUnreachable, HypervisorError, OffReason, Power, spec_digest
+from cumulet.hypervisor import NO_GUEST, HostUnreachable, HypervisorError, OffReason, Power, spec_digest
 from cumulet.hypervisor.libvirt import open_host
 
 lab = pytest.mark.lab
@@ -133,6 +133,27 @@ def test_a_machine_that_its_host_outgrew_must_be_defined_anew(host, running):
     assert found(host, running.id).spec_digest != spec_digest(running)
     host.define(running)
     assert found(host, running.id).spec_digest == spec_digest(running)
+    assert found(host, running.id).power is Power.RUNNING
+
+
+@lab
+def test_a_machine_whose_mark_was_edited_away_is_seen_and_mended(host, running):
+    name = f"cumulet-lab-{running.id}"
+    subprocess.run(
+        ("virsh", "--quiet", "metadata", name, "urn:cumulet:vm", "--config", "--remove"), check=True
+    )
+    assert host.domains()[running.id].spec_digest == ""
+    host.pull_plug(running.id)
+    host.start(running.id)
+    host.define(running)
+    assert found(host, running.id).spec_digest == spec_digest(running)
+    assert found(host, running.id).started != 0
+
+
+@lab
+def test_a_guest_that_listens_to_nothing_does_not_hold_up_who_presses_its_button(host, running):
+    host.press_power_button(running.id)
+    assert host.guest(running.id) == NO_GUEST
     assert found(host, running.id).power is Power.RUNNING
 
 

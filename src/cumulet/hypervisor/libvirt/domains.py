@@ -32,7 +32,7 @@ OFF_REASONS: Final = {
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: OffReason.DESTROYED,
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: OffReason.CRASHED,
     libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: OffReason.CRASHED,
-    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: OffReason.CRASHED,
+    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: OffReason.NONE,  # to start
 }
 UNDEFINE: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -138,10 +138,14 @@ def find_domain(link: libvirt.virConnect, vm_id: UUID) -> libvirt.virDomain:
 
 
 def read_metadata(domain: libvirt.virDomain) -> str:
-    """Our element of a domain's persistent definition; that of a foreign domain is an error."""
-    return str(
-        domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    )
+    """Our element of a domain's persistent definition; an empty one when somebody has edited it away."""
+    kind, config = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    try:
+        return str(domain.metadata(kind, NAMESPACE, config))
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_NO_DOMAIN_METADATA):
+            raise
+        return "<vm/>"
 
 
 @contextlib.contextmanager

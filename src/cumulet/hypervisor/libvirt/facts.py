@@ -11,17 +11,17 @@ from cumulet.hypervisor import HostFacts
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.volumes import GIB, find_pool
 
-MEMORY_MIB, CPUS = 1, 2
+CPUS: Final = 2
 CAPACITY: Final = 1
+ALL_NODES: Final = -1
 
 
 def read_facts(link: libvirt.virConnect, layout: HostLayout) -> HostFacts:
     """Ask the host what it has."""
-    info = link.getInfo()
     return HostFacts(
         name=link.getHostname(),
-        cpus=info[CPUS],
-        memory_mib=info[MEMORY_MIB],
+        cpus=link.getInfo()[CPUS],
+        memory_mib=link.getMemoryStats(ALL_NODES)["total"] // 1024,
         disk_gib=find_pool(link, layout).info()[CAPACITY] // GIB,
         cpu_model=read_cpu_model(link),
         accelerator="kvm" if layout.kvm else "tcg",
