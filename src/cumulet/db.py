@@ -101,7 +101,9 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Give a session that sees one state of things and changes nothing."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        connection_options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        engine = self.engine.execution_options(**connection_options)
+        with Session(engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -120,7 +122,9 @@ class Database:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, pool_size=POOL_SIZE, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
+    engine = create_engine(
+        url, pool_size=POOL_SIZE, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_MS / 1000}
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
@@ -142,4 +146,4 @@ def _sqlite_engine(url: str) -> Engine:
 
 
 def _postgres_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=POOL_SIZE, pool_pre_ping=True)
+    return create_engine(url, pool_size=POOL_SIZE, hide_parameters=True, pool_pre_ping=True)

@@ -1,0 +1,98 @@
+"""What tests of the durable core share: databases of both kinds and a cloud of made-up hosts with a hand-driven clock."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import structlog
+from tests.databases import Postgres, running_postgres
+from tests.made_up import NOON, Cloud, make_cloud
+
+from cumulet.db import Database
+from cumulet.migrations import migrate
+from cumulet.projects import bootstrap
+
+OpenDatabase = Callable[[], Database]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_log() -> None:
+    """Drop the log's lines; a test that is about them captures them."""
+
+    def drop(*_: object) -> str:
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[drop])
+
+
+def prepare(url: str, folder: Path) -> None:
+    """Bring a database to where the first start leaves it: schema, default project, owner."""
+    database = Database(url)
+    migrate(database)
+    bootstrap(database, folder, NOON)
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sqlite")
+    prepare(f"sqlite:///{folder}/template.db", folder)
+    return folder / "template.db"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres, tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("postgres")
+    postgres.make_template("prepared", lambda url: prepare(url, folder))
+    return "prepared"
+
+
+@contextmanager
+def database_url(kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database of that kind just for this test; gives its URL."""
+    if kind == "postgresql":
+        postgres = request.getfixturevalue("postgres")
+        with postgres.database(template=request.getfixturevalue("postgres_template")) as url:
+            yield url
+    else:
+        path = request.getfixturevalue("tmp_path") / "cumulet.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def open_database(database_kind, request) -> Iterator[OpenDatabase]:
+    """Open doors to this test's database: each is what one process has."""
+    with database_url(database_kind, request) as url, ExitStack() as doors:
+
+        def open_one() -> Database:
+            database = Database(url)
+            doors.callback(database.close)
+            return database
+
+        yield open_one
+
+
+@pytest.fixture
+def database(open_database) -> Database:
+    return open_database()
+
+
+@pytest.fixture
+def cloud(database, tmp_path) -> Cloud:
+    return make_cloud(database, tmp_path)

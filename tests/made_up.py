@@ -1,0 +1,228 @@
+"""A whole cloud of made-up hosts in one process, with a clock that tests turn by hand: nothing ever waits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from cumulet.catalogue import Catalogue, read_catalogue
+from cumulet.db import Database
+from cumulet.fabric.memory import MemoryFabric
+from cumulet.hosts import register_host
+from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
+from cumulet.images import Image, ImageStore
+from cumulet.networks import Fabrics
+from cumulet.operation import Caller
+from cumulet.projects.model import User
+from cumulet.reconcile import Due, Reconciler, find_due, wake
+from cumulet.serve import FABRIC_SWEEP, plots
+from cumulet.vms import Vm, World, operations
+from cumulet.vms import wire as vm_wire
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PROJECT = "default"
+IMAGE = "micro"
+TOO_OFTEN = 2000
+"""More runs than anything needs to come to rest."""
+
+
+class Clock:
+    """Time stands still until somebody moves it."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def store_image(images: ImageStore, id: str = IMAGE, *, content: bytes = b"a disk") -> Image:
+    """Put a tiny fake into the store."""
+    disk = images.root.parent / f"{id}.new"
+    disk.write_bytes(content)
+    image = Image(
+        id=id,
+        name=id,
+        display_name=id,
+        description="",
+        size_gib=1,
+        format="qcow2",
+        sha256=content.hex().ljust(64, "0"),
+        origin="a test",
+    )
+    return images.add(image, disk)
+
+
+def vm_request(**fields: Any) -> vm_wire.CreateVm:
+    """A CreateVM body that is right, but for the fields given."""
+    right: dict[str, Any] = {
+        "data_center_id": "local",
+        "machine_type": "standard",
+        "vm_id": "hello",
+        "boot_disk_image_id": IMAGE,
+        "vcpus": 2,
+        "memory_gib": 4,
+    }
+    return vm_wire.CreateVm(**(right | fields))
+
+
+@dataclass
+class Cloud:
+    """Everything of one server but its edge."""
+
+    database: Database
+    clock: Clock
+    catalogue: Catalogue
+    images: ImageStore
+    fabric: MemoryFabric
+    world: World
+    hosts: Mapping[UUID, MemoryHypervisor]
+    reconciler: Reconciler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reconciler = self.new_reconciler()
+
+    def new_reconciler(self, database: Database | None = None) -> Reconciler:
+        """What another process, or this one after its death, would have."""
+        return Reconciler(database or self.database, plots(self.world), clock=self.clock)
+
+    @property
+    def host(self) -> MemoryHypervisor:
+        """The only host."""
+        (host,) = self.hosts.values()
+        return host
+
+    @property
+    def host_id(self) -> UUID:
+        (id,) = self.hosts
+        return id
+
+    @cached_property
+    def owner(self) -> Caller:
+        with self.database.reading() as db:
+            user = db.scalars(select(User)).one()
+        return Caller(user_id=user.id, email=user.email)
+
+    # Asking
+    def call(self, function: Callable[..., Any], caller: Caller | None = None, **arguments: Any) -> Any:
+        """Call an operation as the edge does: in one transaction, with what it asks for by name."""
+        provided = {
+            "caller": caller or self.owner,
+            "now": self.clock(),
+            "catalogue": self.catalogue,
+            "images": self.images,
+            "hosts": self.hosts,
+        }
+        needed = inspect.signature(function).parameters.keys() & provided.keys()
+        with self.database.writing() as db:
+            return function(db=db, **{name: provided[name] for name in needed}, **arguments)
+
+    def create(self, caller: Caller | None = None, **fields: Any) -> vm_wire.Vm:
+        """Ask for a VM and answer what CreateVM answers; nothing has worked on it yet."""
+        data = vm_request(**fields)
+        answer = self.call(operations.create_vm, caller, project_id=PROJECT, data=data)
+        return answer.vm
+
+    def ask(self, verb: Callable[..., Any], id: str = "hello", caller: Caller | None = None) -> Any:
+        """Call a verb on a VM: `ask(operations.stop_vm)`."""
+        return self.call(verb, caller, project_id=PROJECT, id=id)
+
+    def vm(self, id: str = "hello") -> vm_wire.Vm:
+        """What GetVM shows."""
+        return self.ask(operations.get_vm, id).vm
+
+    def events(self, id: str = "hello") -> list[str]:
+        """The words of a VM's timeline."""
+        return [entry.event for entry in self.ask(operations.get_vm_timeline, id).entries]
+
+    def row(self, id: str = "hello") -> Vm:
+        """The VM's row."""
+        with self.database.reading() as db:
+            return db.scalars(select(Vm).where(Vm.name == id)).one()
+
+    def due(self, kind: str, id: UUID) -> Due | None:
+        with self.database.reading() as db:
+            return find_due(db, kind, id)
+
+    def count(self, table: type[Any]) -> int:
+        with self.database.reading() as db:
+            return db.scalar(select(func.count()).select_from(table)) or 0
+
+    # Working
+    def run(self) -> None:
+        """Run what is due now until nothing is; no time passes."""
+        for _ in range(TOO_OFTEN):
+            if not self.reconciler.run_due():
+                return
+        raise AssertionError("it never comes to rest")
+
+    def settle(self) -> None:
+        """Let as much time pass as it takes until nothing is unsettled."""
+        for _ in range(TOO_OFTEN):
+            self.run()
+            with self.database.reading() as db:
+                at = func.coalesce(Due.leased_until, Due.due_at)
+                soonest = db.scalar(select(Due).where(Due.since.is_not(None)).order_by(at).limit(1))
+            if soonest is None:
+                return
+            self.clock.now = max(self.clock.now, soonest.due_at, *filter(None, [soonest.leased_until]))
+            self.clock.advance(0.001)
+        raise AssertionError(f"it never settles: {soonest.kind}: {soonest.error or soonest.why}")
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; whatever becomes due meanwhile runs in its time."""
+        end = self.clock.now + timedelta(seconds=seconds)
+        self.run()
+        while (soonest := self._soonest()) is not None and soonest <= end:
+            self.clock.now = max(self.clock.now, soonest)
+            self.run()
+        self.clock.now = end
+
+    def sweep(self) -> None:
+        """Look at all hosts and the whole fabric, and work off what comes of it."""
+        with self.database.writing() as db:
+            for host_id in self.hosts:
+                wake(db, "host", host_id, now=self.clock())
+            wake(db, "fabric", FABRIC_SWEEP, now=self.clock())
+        self.run()
+
+    def running(self, **fields: Any) -> vm_wire.Vm:
+        """A VM that runs and whose guest has told that it is ready."""
+        id = self.create(**fields).id
+        self.settle()
+        self.pass_time(5)
+        return self.vm(id)
+
+    def _soonest(self) -> datetime | None:
+        with self.database.reading() as db:
+            return db.scalar(select(func.min(Due.due_at)))
+
+
+def make_cloud(database: Database, folder: Path, *, hypervisor: str = "memory:") -> Cloud:
+    """Put a cloud together on a database that has a default project and its owner."""
+    clock = Clock()
+    catalogue = read_catalogue(None)
+    images = ImageStore(folder / "images")
+    store_image(images)
+    with database.writing() as db:
+        hosts = {
+            register_host(db, host.facts(), data_center_id="local", uri=hypervisor, now=NOON).id: host
+            for host in memory_hosts(hypervisor).values()
+        }
+    fabric = MemoryFabric()
+    fabrics = Fabrics(
+        catalogue=catalogue, fabric=fabric, open_way_out=lambda _: None, bridges={"local": "cx-test"}
+    )
+    world = World(hosts=hosts, fabrics=fabrics, images=images)
+    return Cloud(database, clock, catalogue, images, fabric, world, hosts)

@@ -1,0 +1,105 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import exc, insert
+from tests.made_up import NOON
+
+from cumulet import journal
+from cumulet.db import Money, Timestamp
+from cumulet.hosts import Need, reserve
+from cumulet.hosts.model import Installation
+
+TOY = UUID(int=7)
+SOMEWHERE = timezone(timedelta(hours=5, minutes=30))
+
+
+def add_fact(db, text="a toy", at=NOON):
+    journal.record(db, "toy.made", at=at, project_id="default", subject_id=TOY, text=text)
+
+
+def texts(db):
+    return [fact.text for fact in journal.facts_about(db, TOY)]
+
+
+def test_what_a_writing_block_did_is_there_when_it_ends(database):
+    with database.writing() as db:
+        add_fact(db)
+    with database.reading() as db:
+        assert texts(db) == ["a toy"]
+
+
+def test_what_a_writing_block_did_is_forgotten_when_it_raises(database):
+    with pytest.raises(KeyError), database.writing() as db:
+        add_fact(db)
+        raise KeyError
+    with database.reading() as db:
+        assert texts(db) == []
+
+
+def test_a_reading_block_sees_one_state_of_things(database):
+    with database.reading() as looking:
+        assert texts(looking) == []
+        with database.writing() as db:
+            add_fact(db)
+        assert texts(looking) == []
+
+
+def test_a_reading_block_changes_nothing(database):
+    with database.reading() as db:
+        add_fact(db)
+        db.flush()
+    with database.reading() as db:
+        assert texts(db) == []
+
+
+def test_writers_take_turns_instead_of_failing(database):
+    with database.writing() as db:
+        db.add(Installation(one=9, id="0"))
+
+    def count_up(_):
+        with database.writing() as db:
+            row = db.get_one(Installation, 9, with_for_update=True)
+            row.id = str(int(row.id) + 1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count_up, range(40)))
+    with database.reading() as db:
+        assert db.get_one(Installation, 9).id == "40"
+
+
+def test_an_instant_comes_back_in_utc(database):
+    with database.writing() as db:
+        add_fact(db, at=datetime(2026, 3, 1, 17, 30, tzinfo=SOMEWHERE))
+    with database.reading() as db:
+        (fact,) = journal.facts_about(db, TOY)
+    assert (fact.at, fact.at.tzinfo) == (NOON, UTC)
+
+
+def test_an_instant_without_a_zone_is_a_mistake_of_ours(database):
+    with pytest.raises(exc.StatementError, match="time zone"), database.writing() as db:
+        add_fact(db, at=datetime(2026, 3, 1))  # noqa: DTZ001 - the mistake
+        db.flush()
+
+
+@pytest.mark.parametrize("amount", ["0.000116", "1E-9", "1000000.10"])
+def test_an_amount_comes_back_exactly(amount):
+    stored = Money().process_bind_param(Decimal(amount), None)
+    assert Money().process_result_value(stored, None) == Decimal(amount)
+    assert "E" not in stored
+    assert Money().process_result_value(None, None) is Timestamp().process_result_value(None, None) is None
+
+
+def test_an_error_of_the_database_repeats_no_values(database):
+    with pytest.raises(exc.IntegrityError) as refused, database.writing() as db:
+        db.add(Installation(one=9, id="top-secret"))
+        db.flush()
+        db.execute(insert(Installation).values(one=9, id="top-secret"))
+    assert "top-secret" not in str(refused.value)
+
+
+def test_a_row_cannot_belong_to_what_is_not_there(database):
+    with pytest.raises(exc.IntegrityError), database.writing() as db:
+        reserve(db, uuid4(), uuid4(), Need(vcpus=1, memory_mib=1, disk_gib=1))
