@@ -5,7 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env lock api lint test
+.PHONY: up down env lock api lint test
+
+up: env  ## a running cloud with a first VM, `hello`
+	@$(BIN)/cumulet up
+
+down: env  ## stop the server; VMs keep running, or with VMS=1 are removed first
+	@$(BIN)/cumulet down $(if $(filter 1,$(VMS)),--vms)
 
 env: $(VENV)/.ready  ## the Python environment, from pinned and hashed wheels
 

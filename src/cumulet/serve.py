@@ -17,7 +17,6 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid5
-from zlib import crc32
 
 import structlog
 import uvicorn
@@ -34,7 +33,7 @@ from cumulet.hypervisor import Hypervisor
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore
 from cumulet.migrations import migrate
-from cumulet.networks import Fabrics, reconcile_network, sweep_fabric
+from cumulet.networks import Fabrics, bridge_name, reconcile_network, sweep_fabric
 from cumulet.projects import authenticate, bootstrap
 from cumulet.reconcile import Reconciler, wake
 from cumulet.rest import create_app
@@ -176,11 +175,6 @@ def make_world(
         images=ImageStore(settings.images_dir),
         mend=mend,
     )
-
-
-def bridge_name(installation: str, data_center_id: str) -> str:
-    """Name a data center's external bridge: at most 15 characters, unlike any other installation's."""
-    return f"cx-{installation[:6]}-{crc32(data_center_id.encode()) & 0xFFFF:04x}"
 
 
 def with_resolvers(catalogue: Catalogue) -> Catalogue:

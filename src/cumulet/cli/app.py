@@ -36,6 +36,8 @@ for module, name, what in (
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),
 ):
     app.command(f"cumulet.cli.{module}:app", name=name, help=what)
+app.command("cumulet.cli.up:up", help="Make this machine a cloud and boot a first VM (operator).")
+app.command("cumulet.cli.down:down", help="Stop the server that `cumulet up` started (operator).")
 app.command("cumulet.cli.raw:api", help="Call the API as it is, for what has no command of its own.")
 
 

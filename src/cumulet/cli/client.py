@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -16,10 +15,12 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its own
 import httpx  # noqa: E402 - after the line above
 
 from cumulet.errors import Invalid, Unauthenticated, Unavailable  # noqa: E402 - likewise
-from cumulet.settings import read_settings  # noqa: E402 - likewise
+from cumulet.settings import Settings, read_settings  # noqa: E402 - likewise
 
 Json = dict[str, Any]
 SECONDS: Final = 30.0
+KEY_FILE: Final = "admin.key"
+"""The owner's key, in the server's data directory."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to call one that listens on all
 
@@ -99,11 +100,17 @@ def declined(answer: httpx.Response) -> Declined | Unauthenticated:
     )
 
 
-def connect(environment: Mapping[str, str] = os.environ) -> Client:
+def connect() -> Client:
     """Open the API that the environment names: `CUMULET_URL` and `CUMULET_API_KEY`, or this machine's own server."""
-    url = environment.get("CUMULET_URL") or local_url(environment)
-    key = environment.get("CUMULET_API_KEY") or (local_key(environment) if is_local(url) else "")
+    settings = read_settings(os.environ)
+    url = os.environ.get("CUMULET_URL") or local_url(settings)
+    key = os.environ.get("CUMULET_API_KEY") or (local_key(settings) if is_local(url) else "")
     return open_client(url, key.strip())
+
+
+def connect_here(settings: Settings) -> Client:
+    """Open this machine's own server as its owner, whatever the environment names."""
+    return open_client(local_url(settings), local_key(settings).strip())
 
 
 def open_client(url: str, key: str) -> Client:
@@ -117,9 +124,8 @@ def open_client(url: str, key: str) -> Client:
     return Client(httpx.Client(base_url=url, headers=headers, timeout=SECONDS, trust_env=not is_local(url)))
 
 
-def local_url(environment: Mapping[str, str]) -> str:
+def local_url(settings: Settings) -> str:
     """Name where this machine's own server listens."""
-    settings = read_settings(environment)
     host = ANY_ADDRESS.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
@@ -129,9 +135,9 @@ def is_local(url: str) -> bool:
     return urlsplit(url).hostname in LOOPBACK
 
 
-def local_key(environment: Mapping[str, str]) -> str:
+def local_key(settings: Settings) -> str:
     """Read the owner's key of this machine's own server; nothing when it is not for us to read."""
     try:
-        return Path(read_settings(environment).data_dir, "admin.key").read_text()
+        return (settings.data_dir / KEY_FILE).read_text()
     except (FileNotFoundError, PermissionError):
         return ""

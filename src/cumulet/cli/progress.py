@@ -19,6 +19,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.timings: dict[str, float] = {}
+        self.watched = sys.stderr.isatty()
         self._live: Status | None = None
 
     def step(self, words: str, seconds: float) -> None:
@@ -48,7 +49,7 @@ class Progress:
     @contextmanager
     def live(self, words: str) -> Iterator[None]:
         """Keep a line at the bottom of the terminal for what is under way."""
-        if not sys.stderr.isatty():
+        if not self.watched or self._live is not None:
             yield
             return
         from rich.console import Console  # noqa: PLC0415 - likewise

@@ -10,7 +10,15 @@ from cumulet.networks.allocate import (
     take_external,
 )
 from cumulet.networks.model import ExternalAddress, Network, Nic
-from cumulet.networks.reconcile import MTU, Fabrics, ensure_ports, reconcile_network, remove_ports
+from cumulet.networks.reconcile import (
+    MTU,
+    Fabrics,
+    bridge_name,
+    bridge_prefix,
+    ensure_ports,
+    reconcile_network,
+    remove_ports,
+)
 from cumulet.networks.sweep import sweep_fabric
 
 __all__ = [
@@ -20,6 +28,8 @@ __all__ = [
     "Network",
     "Nic",
     "add_nic",
+    "bridge_name",
+    "bridge_prefix",
     "default_network",
     "ensure_ports",
     "external_address",

@@ -8,6 +8,7 @@ from datetime import datetime
 from ipaddress import IPv4Address
 from typing import Final
 from uuid import UUID
+from zlib import crc32
 
 from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.fabric import ExternalSpec, Fabric, NetworkSpec, PortSpec, RouterSpec
@@ -113,3 +114,13 @@ def port_spec(nic: Nic, external: IPv4Address | None) -> PortSpec:
         hostname=nic.hostname,
         external_address=external,
     )
+
+
+def bridge_name(installation: str, data_center_id: str) -> str:
+    """Name a data center's external bridge: at most 15 characters, unlike any other installation's."""
+    return f"{bridge_prefix(installation)}{crc32(data_center_id.encode()) & 0xFFFF:04x}"
+
+
+def bridge_prefix(installation: str) -> str:
+    """Say how the names of an installation's external bridges begin."""
+    return f"cx-{installation[:6]}-"

@@ -1,0 +1,64 @@
+"""`cumulet down`: stops the server, and on request takes away all that it made on this machine but data and images."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+from cumulet.cli.background import start_server, stop_server
+from cumulet.cli.client import KEY_FILE, Client, Json, connect_here
+from cumulet.cli.follow import VM, Wait, follow
+from cumulet.cli.output import write
+from cumulet.cli.progress import Progress
+from cumulet.cli.projects import all_projects
+from cumulet.db import Database
+from cumulet.doctor.bridges import external_bridges, remove_external_bridge
+from cumulet.doctor.command import output_of
+from cumulet.doctor.daemons import stop_daemons
+from cumulet.hosts import installation_id
+from cumulet.networks import bridge_prefix
+from cumulet.settings import Settings, read_settings
+
+DELETE_SECONDS: Final = 300.0
+
+
+def down(*, vms: bool = False) -> None:
+    """Stop the server; VMs keep running.
+
+    :param vms: Delete all VMs first, and stop what this machine ran for them.
+    """
+    settings, progress = read_settings(os.environ), Progress()
+    if vms and (settings.data_dir / KEY_FILE).exists():
+        start_server(settings)
+        delete_vms(connect_here(settings), progress)
+    write("the server is stopped\n" if stop_server(settings) else "no server was running\n")
+    if vms and not settings.hypervisor.startswith("memory:"):
+        clear_host(settings)
+
+
+def delete_vms(client: Client, progress: Progress) -> None:
+    """Delete the VMs of all projects and wait until nothing is left of them."""
+    found = [vm for project in all_projects(client) for vm in project_vms(client, project["id"])]
+    for vm in found:
+        client.post(f"{VM}/terminate", vm["projectId"], vm["id"])
+    deadline = time.monotonic() + DELETE_SECONDS
+    for vm in found:
+        follow(Wait(client, vm["projectId"], vm["id"], "terminate", deadline), progress)
+
+
+def project_vms(client: Client, project: str) -> list[Json]:
+    """List a project's VMs."""
+    vms: list[Json] = client.get("/v1/projects/{}/vms", project)["VMs"]
+    return vms
+
+
+def clear_host(settings: Settings) -> None:
+    """Remove our bridges, and stop the daemons that we run unless somebody else's machines need them."""
+    with Database(settings.database_url).reading() as db:
+        ours = bridge_prefix(installation_id(db))
+    for name in external_bridges():
+        if name.startswith(ours):
+            remove_external_bridge(name)
+    if not output_of("virsh", "--connect", "qemu:///system", "list", "--name").strip():
+        stop_daemons()

@@ -1,0 +1,112 @@
+"""`cumulet up`: from a bare machine to a VM that answers SSH. What is done already is left as it stands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cumulet.cli.background import start_server
+from cumulet.cli.client import KEY_FILE, Client, Declined, Json, connect_here, local_url
+from cumulet.cli.create import Wishes, create_body
+from cumulet.cli.follow import NOT_FOUND, VM, Wait, follow
+from cumulet.cli.keys import find_public_keys, made_key
+from cumulet.cli.output import aligned, span, write
+from cumulet.cli.progress import Progress
+from cumulet.doctor.prepare import prepare_host
+from cumulet.images import ImageStore, ensure_image
+from cumulet.images.recipes import HOST_PACKAGES
+from cumulet.settings import Settings, read_settings
+
+HELLO: Final = "hello"
+PROJECT: Final = "default"
+START_SCRIPT: Final = 'echo "hello from $(hostname)" | tee /root/hello\n'
+BOOT_SECONDS: Final = 900.0
+MADE_UP: Final = "memory:"
+
+
+def up() -> None:
+    """Make this machine a cloud and boot a first VM, `hello`; a second time nothing that stands is changed."""
+    settings, progress = read_settings(os.environ), Progress()
+    if not settings.hypervisor.startswith(MADE_UP):
+        with progress.part("host"):
+            prepare_host(teller(progress), packages=HOST_PACKAGES)
+    build("micro", settings, progress)
+    with progress.part("server"):
+        start_server(settings)
+    client = connect_here(settings)
+    with progress.part(HELLO):
+        vm = boot_hello(client, progress)
+    build("debian-12", settings, progress)
+    write(report(vm, settings, progress.timings))
+
+
+def build(id: str, settings: Settings, progress: Progress) -> None:
+    """Build an image if it is not there as its recipe has it now."""
+    tell = teller(progress)
+    steps: list[str] = []
+
+    def tell_step(step: str, fraction: float) -> None:
+        if progress.watched:
+            tell(f"image {id}: {step}, {fraction:.0%}")
+        elif step not in steps:
+            steps.append(step)
+            tell(f"image {id}: {step}")
+
+    with progress.part(f"image {id}"):
+        ensure_image(ImageStore(settings.images_dir), id, tell_step)
+
+
+def teller(progress: Progress) -> Callable[[str], None]:
+    """Choose how long work is told: in one changing line to who watches, else line by line."""
+    return progress.under_way if progress.watched else lambda words: progress.say(f"{'':>10}  {words}")
+
+
+def boot_hello(client: Client, progress: Progress) -> Json:
+    """Boot the VM `hello` and wait until its start script ran; one that is there already is left as it is."""
+    vm = find_hello(client)
+    if vm is None:
+        ensure_key()
+        wishes = Wishes(image="micro", start_script=START_SCRIPT)
+        vm = client.post("/v1/projects/{}/vm", PROJECT, body=create_body(client, HELLO, wishes))["vm"]
+    if vm["guest"]["firstBootDone"] or vm["state"] == "STOPPED":
+        return vm
+    return follow(Wait(client, PROJECT, HELLO, "create", time.monotonic() + BOOT_SECONDS), progress)
+
+
+def find_hello(client: Client) -> Json | None:
+    """Look whether there is a VM `hello`."""
+    try:
+        vm: Json = client.get(VM, PROJECT, HELLO)["VM"]
+    except Declined as declined:
+        if declined.code == NOT_FOUND:
+            return None
+        raise
+    return vm
+
+
+def ensure_key() -> None:
+    """Make an SSH key, for its maker's eyes only, where there is none yet."""
+    if not find_public_keys():
+        command = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "cumulet", "-f", str(made_key()))
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def report(vm: Json, settings: Settings, timings: dict[str, float]) -> str:
+    """Say where everything is, what to do next, and how long each part took."""
+    url, command = local_url(settings), Path(sys.argv[0])
+    cumulet = str(command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command)
+    return "\nCumulet is up.\n\n" + aligned(
+        [
+            ("  API", f"{url}, with a page to try it at {url}/docs"),
+            ("  key", str(settings.data_dir / KEY_FILE)),
+            ("  hello", f"{vm['externalIpAddress']}, {vm['state']}, {vm['accelerator'].upper()}"),
+            ("  enter it", f"{cumulet} vm ssh {HELLO}"),
+            ("  a Debian", f"{cumulet} vm create web --wait"),
+            ("  took", ", ".join(f"{part} {span(seconds)}" for part, seconds in timings.items())),
+        ]
+    )
