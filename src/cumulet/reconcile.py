@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy import ColumnElement, Index, and_, case, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet import journal
@@ -201,20 +202,34 @@ class Reconciler:
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
-            self._database.bell.clear()
+            try:
+                self._claim_and_run()
+            except OperationalError as problem:
+                log.warning("the database does not answer; trying again", problem=str(problem.orig))
+                self._stopping.wait(SHARED_LOOK)
+
+    def _claim_and_run(self) -> None:
+        self._database.bell.clear()
+        with self._lock:
+            free = self._free
+        claims = self._claim(limit=free) if free else []
+        for claim in claims:
             with self._lock:
-                free = self._free
-            claims = self._claim(limit=free) if free else []
-            for claim in claims:
-                with self._lock:
-                    self._free -= 1
-                self._pool.submit(self._work, claim)
-            if not claims:
-                self._database.bell.wait(self._seconds_until_due() if free else None)
+                self._free -= 1
+            self._pool.submit(self._work, claim)
+        if not claims:
+            self._database.bell.wait(self._seconds_until_due() if free else None)
 
     def _work(self, claim: Claim) -> None:
         try:
             self.settle(claim)
+        except OperationalError as problem:  # its lease runs out, and it is claimed again
+            log.warning(
+                "could not write down how a run ended",
+                kind=claim.kind,
+                id=str(claim.id),
+                problem=str(problem.orig),
+            )
         finally:
             with self._lock:
                 self._free += 1

@@ -5,6 +5,7 @@ settings ─▶ database, catalogue, images ─▶ hosts and fabric ─▶ recon
 
 from __future__ import annotations
 
+import fcntl
 import queue
 import sys
 import threading
@@ -21,11 +22,13 @@ from uuid import UUID, uuid5
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
+from sqlalchemy.exc import OperationalError
 
 from cumulet.catalogue import Catalogue, read_catalogue
 from cumulet.db import Database
 from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
+from cumulet.errors import Unavailable
 from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import installation_id, register_host
@@ -226,8 +229,29 @@ def started(cloud: Cloud) -> Iterator[None]:
 def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) -> None:
     """Wake VMs whose machines a host told us of; what is missed here, the sweep finds."""
     while (vm_id := changes.get()) is not None:
-        with database.writing() as db:
-            wake(db, "vm", vm_id, now=datetime.now(UTC))
+        try:
+            with database.writing() as db:
+                wake(db, "vm", vm_id, now=datetime.now(UTC))
+        except OperationalError as problem:
+            log.warning("a change was missed; the sweep finds it", vm=str(vm_id), problem=str(problem.orig))
+
+
+@contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Keep a second server off a database that has room for one; Unavailable says which file is locked."""
+    if not settings.database_url.startswith("sqlite"):
+        yield
+        return
+    settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (settings.data_dir / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(
+                f"another server runs on {settings.data_dir}: SQLite serves one; several need PostgreSQL "
+                "(CUMULET_DATABASE_URL)"
+            ) from None
+        yield
 
 
 def configure_logging() -> None:
@@ -248,8 +272,7 @@ def configure_logging() -> None:
 def serve(settings: Settings) -> None:
     """Run the cloud until it is told to stop."""
     configure_logging()
-    cloud = build(settings)
-    with started(cloud):
+    with only_one(settings), started(cloud := build(settings)):
         log.info("serving", url=f"http://{settings.host}:{settings.port}", data_dir=str(settings.data_dir))
         uvicorn.run(
             cloud.app,
