@@ -96,15 +96,21 @@ def show_progress(run: Run, vm: Vm) -> None:
 
 
 def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
-    """Have the boot disk on its host; NotYet while its image is being copied there.
+    """Have the boot disk on its host before the machine starts; NotYet while its image is being copied there.
 
     A disk that a guest has written to is never made anew: an empty one in its place would hide the loss.
     """
-    if vm.boot_disk_id in host.disks():
+    domain = host.domain(vm.id)
+    if domain is not None and domain.power is not Power.OFF:
         return
-    if vm.started_at is not None:
+    if vm.started_at is None:
+        make_disk(vm, host, base_image(vm, images))
+    elif vm.boot_disk_id not in host.disks():
         lost(run, vm)
-    base = base_image(vm, images)
+
+
+def make_disk(vm: Vm, host: Host, base: BaseImage) -> None:
+    """Make the boot disk of a VM that never ran, unless it is there."""
     copy = host.ensure_image_copy(base)
     if not copy.ready:
         raise NotYet(copy.error or f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
