@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import structlog
 import uvicorn
 from litestar.types import ASGIApp
 from tests.rest.toys import KEY, TOYS, authenticate
@@ -39,14 +38,6 @@ def serving(app: ASGIApp) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def quiet_log() -> Iterator[None]:
-    """Keep the server's lines out of the report; a test that is about them captures them."""
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")

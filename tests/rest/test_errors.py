@@ -1,10 +1,14 @@
 """Refusals (contract a.4): the gRPC number, the HTTP status that carries it, words for the caller, nothing secret."""
 
 import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from http.client import HTTPConnection
 
 import httpx
+import psycopg
 import pytest
 import structlog
 from sqlalchemy import event
@@ -14,7 +18,7 @@ from tests.rest.toys import KEY, TOYS, ToyRow, authenticate
 from cumulet import db
 from cumulet.errors import Unavailable
 from cumulet.rest.binding import Asked
-from cumulet.rest.endpoint import Endpoint
+from cumulet.rest.endpoint import Endpoint, lost_a_race
 
 OPERATION = {operation.name: operation for operation in TOYS}
 
@@ -25,6 +29,13 @@ def told(answer: httpx.Response) -> tuple[int, int]:
     assert status.keys() == {"code", "message", "details"}
     assert answer.headers["content-type"] == "application/json"
     return answer.status_code, status["code"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -75,11 +86,29 @@ def test_who_may_not_call_learns_nothing_about_his_body(stranger):
     assert told(stranger.post("/v1/toys", content=b"broken")) == (401, 16)
 
 
+@contextmanager
+def announcing(url: str, length: int) -> Iterator[HTTPConnection]:
+    """Send the head of a request, with the length of a body that does not come."""
+    connection = HTTPConnection(httpx.URL(url).netloc.decode())
+    connection.putrequest("POST", "/v1/toys")
+    connection.putheader("authorization", f"Bearer {KEY}")
+    connection.putheader("content-length", str(length))
+    connection.endheaders()
+    yield connection
+    connection.close()
+
+
 def test_a_body_beyond_the_limit_is_refused_unread(url):
-    """The body is announced and never sent: the answer comes all the same."""
-    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
-        request = client.build_request("POST", "/v1/toys", content=b"x" * (1024 * 1024 + 1))
-        assert told(client.send(request)) == (413, 3)
+    with announcing(url, 1024 * 1024 + 1) as connection:
+        answer = connection.getresponse()
+        assert (answer.status, b'"code":3' in answer.read()) == (413, True)
+
+
+def test_a_caller_who_hangs_up_is_nobodys_mistake(url, stranger):
+    with structlog.testing.capture_logs() as lines:
+        with announcing(url, 100):
+            stranger.get("/healthz")
+        wait_for(lambda: [line["status"] for line in lines] == [200, 499])
 
 
 def test_a_body_of_unknown_length_is_cut_off_at_the_limit(ann):
@@ -145,6 +174,12 @@ def test_who_lost_a_race_is_run_again(ann, database, monkeypatch):
     monkeypatch.setattr(database, "writing", racing)
     assert ann.post("/v1/toys", json={"toyId": "second"}).status_code == 200
     assert len(runs) == 2
+
+
+@pytest.mark.parametrize(("state", "is_race"), [("40001", True), ("40P01", True), ("53100", False)])
+def test_what_postgresql_calls_a_race_is_one(state, is_race):
+    origin = psycopg.errors.lookup(state)()
+    assert lost_a_race(OperationalError("COMMIT", {}, origin)) is is_race
 
 
 def test_who_always_loses_is_asked_to_come_again(ann):

@@ -7,6 +7,7 @@ accepted is the contract's wish (a.2), so refusing odd data is tested rule by ru
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -21,9 +22,9 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from tests.made_up import IMAGE, store_image
 from tests.rest.conftest import serving
 
-from cumulet.images import Image
 from cumulet.operation import OPERATIONS
 from cumulet.rest.openapi import openapi_document
 from cumulet.serve import build, started
@@ -43,7 +44,7 @@ VM = {
     "dataCenterId": "local",
     "machineType": "standard",
     "vmId": "hello",
-    "bootDiskImageId": "tiny",
+    "bootDiskImageId": IMAGE,
     "vcpus": 1,
     "memoryGib": 1,
     "gpus": 0,
@@ -70,35 +71,26 @@ def map_body(context, body):
     return good if good and isinstance(body, dict) and len(body) % 2 else body
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def cloud(request, tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
     """A cloud on made-up hosts with one VM; gives its URL and its owner's headers."""
     folder = tmp_path_factory.mktemp("cloud")
-    cloud = build(read_settings({"CUMULET_DATA_DIR": str(folder), "CUMULET_HYPERVISOR": "memory:?hosts=3"}))
-    disk = folder / "tiny.qcow2"
-    disk.write_bytes(b"made up")
-    cloud.images.add(
-        Image(
-            id="tiny",
-            name="tiny",
-            display_name="Tiny",
-            description="made up",
-            size_gib=1,
-            format="qcow2",
-            sha256="0" * 64,
-            origin="made up",
-        ),
-        disk,
-    )
-    key = (folder / "admin.key").read_text().strip()
-    with started(cloud), serving(cloud.app) as url:
-        headers = {"Authorization": f"Bearer {key}"}
+    environment = {"CUMULET_DATA_DIR": str(folder), "CUMULET_HYPERVISOR": "memory:?hosts=3"}
+    with ExitStack() as stack:
+        if request.param == "postgresql":
+            postgres = request.getfixturevalue("postgres")
+            environment["CUMULET_DATABASE_URL"] = stack.enter_context(postgres.database())
+        cloud = build(read_settings(environment))
+        store_image(cloud.images)
+        stack.enter_context(started(cloud))
+        url = stack.enter_context(serving(cloud.app))
+        headers = {"Authorization": f"Bearer {(folder / 'admin.key').read_text().strip()}"}
         httpx.post(f"{url}/v1/projects/default/vm", json=VM, headers=headers).raise_for_status()
         yield url, headers
 
 
 @api.parametrize()
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_every_answer_is_what_the_document_says(case, cloud):
     url, headers = cloud
     case.call_and_validate(base_url=url, headers=headers, checks=CHECKS)

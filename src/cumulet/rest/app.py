@@ -14,7 +14,7 @@ import swagger_ui_bundle
 from anyio import to_thread
 from litestar import Litestar, Request, Response, get
 from litestar.enums import HttpMethod
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.static_files import create_static_files_router
 from litestar.status_codes import HTTP_200_OK
@@ -65,6 +65,7 @@ def create_app(
         exception_handlers={
             CumuletError: faults.refusal,
             HTTPException: faults.protocol_error,
+            InternalServerException: faults.caller_left,  # Litestar's word for it
             Exception: faults.our_mistake,
         },
         request_max_body_size=faults.BODY_LIMIT,

@@ -31,6 +31,13 @@ class Status(Wire):
     details: list[dict[str, Any]]
 
 
+class Cancelled(CumuletError):
+    """The caller went away; only the log sees it."""
+
+    code = 1
+    http = 499
+
+
 def refusal(request: Request[Any, Any, Any], error: CumuletError) -> Response[bytes]:
     """Answer with a refusal's own words."""
     if isinstance(error, Unavailable):
@@ -56,6 +63,11 @@ def protocol_error(request: Request[Any, Any, Any], error: HTTPException) -> Res
         case _:
             refused = Invalid(error.detail)
     return _answer(refused, status=error.status_code, headers=headers)
+
+
+def caller_left(_request: Request[Any, Any, Any], _error: HTTPException) -> Response[bytes]:
+    """Close the books on a caller who hung up before his body was whole; he hears nothing any more."""
+    return _answer(Cancelled("the connection ended before the body did"), status=Cancelled.http, headers={})
 
 
 def our_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
