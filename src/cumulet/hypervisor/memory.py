@@ -246,7 +246,8 @@ class MemoryHypervisor:
     @_verb
     def press_power_button(self, vm_id: UUID) -> None:
         """Let the guest power off at once, unless guests are deaf."""
-        if self._find_machine(vm_id) and not self.deaf:
+        self._find_machine(vm_id)
+        if not self.deaf:
             self._go_off(vm_id, OffReason.GUEST_SHUTDOWN)
 
     @_verb

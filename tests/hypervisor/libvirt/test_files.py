@@ -1,6 +1,6 @@
 from uuid import uuid4
 
-from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove_log, write_whole
+from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove, remove_log, write_whole
 
 
 def test_a_file_is_replaced_whole_and_is_roots_alone(tmp_path):
@@ -12,11 +12,14 @@ def test_a_file_is_replaced_whole_and_is_roots_alone(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_an_interrupted_writing_left_is_no_file(tmp_path):
+def test_what_an_interrupted_writing_left_is_no_file_and_goes_with_it(tmp_path):
     whole, half = uuid4(), uuid4()
-    (tmp_path / f"{whole}.iso").touch()
-    (tmp_path / f"{half}.iso.77.part").touch()
+    for name in (f"{whole}.iso", f"{whole}.iso.part", f"{half}.iso.part"):
+        (tmp_path / name).touch()
     assert ids_in(tmp_path, ".iso") == {whole}
+    remove(tmp_path / f"{whole}.iso")
+    remove(tmp_path / f"{half}.iso")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_end_of_a_log_goes_back_to_before_it_was_turned_over(tmp_path):

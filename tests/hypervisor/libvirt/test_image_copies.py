@@ -75,6 +75,15 @@ def test_another_process_at_the_same_copy_is_left_to_it(copies, layout, image, a
         assert part.read_bytes() == b"x" * 25_000
 
 
+def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, layout, image, apart):
+    theirs, nobodys = layout.images / "aa.qcow2.part", layout.images / "bb.qcow2.part"
+    theirs.touch()
+    nobodys.touch()
+    with image_copies.locked(theirs, image_copies.fcntl.LOCK_EX):
+        image_copies.remove_abandoned(layout.images)
+    assert list(layout.images.iterdir()) == [theirs]
+
+
 def test_a_copy_that_fails_says_why_once_and_is_tried_again(copies, image, apart):
     content = image.path.read_bytes()
     image.path.unlink()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
+from cumulet.hypervisor.libvirt.image_copies import remove_abandoned
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 __all__ = ["LibvirtHypervisor", "open_host"]
@@ -31,4 +32,5 @@ def open_host(
         userspace_datapath=userspace_datapath,
     )
     layout.make_directories()
+    remove_abandoned(layout.images)
     return LibvirtHypervisor(uri, layout)

@@ -1,4 +1,4 @@
-"""Small files of the host: seeds, and the logs of serial consoles."""
+"""Files of the host: written whole or not at all, and the logs of serial consoles read from their ends."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from uuid import UUID
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that only root may read so that it is there whole or not at all; its earlier self gives way."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     part.rename(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, and what an interrupted writing left of it."""
+    path.unlink(missing_ok=True)
+    part_of(path).unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """Where a file grows until it is whole."""
+    return path.with_name(f"{path.name}.part")
 
 
 def ids_in(directory: Path, suffix: str) -> frozenset[UUID]:

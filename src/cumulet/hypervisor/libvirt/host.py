@@ -19,7 +19,7 @@ from cumulet.hypervisor import (
 from cumulet.hypervisor.libvirt import domains, facts, guest, volumes
 from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.events import Changes
-from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove_log, write_whole
+from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove, remove_log, write_whole
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.seed import seed_image
@@ -94,7 +94,7 @@ class LibvirtHypervisor:
 
     def remove_seed(self, vm_id: UUID) -> None:
         """Remove the seed, if it is there."""
-        self._layout.seed(vm_id).unlink(missing_ok=True)
+        remove(self._layout.seed(vm_id))
 
     def seeds(self) -> frozenset[UUID]:
         """VMs that have a seed."""

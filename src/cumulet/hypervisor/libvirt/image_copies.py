@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from cumulet.hypervisor import BaseImage, HypervisorError, ImageCopy
+from cumulet.hypervisor.libvirt.files import part_of
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 CHUNK_BYTES: Final = 16 << 20
@@ -80,9 +81,12 @@ class ImageCopies:
                 self._errors[image.sha256] = error
 
 
-def part_of(target: Path) -> Path:
-    """Where a copy grows until it is whole."""
-    return target.with_name(f"{target.name}.part")
+def remove_abandoned(directory: Path) -> None:
+    """Remove what copies that nobody is at any more left behind."""
+    for part in directory.glob("*.part"):
+        with part.open("rb") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink(missing_ok=True)
 
 
 def is_linked(source: Path, target: Path) -> bool:
