@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Engine, Enum, MetaData, String, create_engine, event
+from sqlalchemy import DateTime, Engine, Enum, MetaData, String, create_engine, event, exc
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
@@ -24,6 +24,8 @@ from sqlalchemy.types import TypeDecorator
 SQLITE_BUSY_MS: Final = 10_000
 POOL_SIZE: Final = 40
 """As many connections as the REST edge has threads (anyio's default)."""
+UNREACHABLE: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+"""The database is locked for too long or gone, or all connections are taken: it may be better in a moment."""
 
 
 class Timestamp(TypeDecorator[datetime]):

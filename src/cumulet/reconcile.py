@@ -25,11 +25,10 @@ import structlog
 from sqlalchemy import ColumnElement, Index, and_, case, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet import journal
-from cumulet.db import Database, Row
+from cumulet.db import UNREACHABLE, Database, Row
 
 log = structlog.get_logger()
 
@@ -204,8 +203,8 @@ class Reconciler:
         while not self._stopping.is_set():
             try:
                 self._claim_and_run()
-            except OperationalError as problem:
-                log.warning("the database does not answer; trying again", problem=str(problem.orig))
+            except UNREACHABLE as problem:
+                log.warning("the database does not answer; trying again", problem=str(problem))
                 self._stopping.wait(SHARED_LOOK)
 
     def _claim_and_run(self) -> None:
@@ -223,12 +222,12 @@ class Reconciler:
     def _work(self, claim: Claim) -> None:
         try:
             self.settle(claim)
-        except OperationalError as problem:  # its lease runs out, and it is claimed again
+        except UNREACHABLE as problem:  # its lease runs out, and it is claimed again
             log.warning(
                 "could not write down how a run ended",
                 kind=claim.kind,
                 id=str(claim.id),
-                problem=str(problem.orig),
+                problem=str(problem),
             )
         finally:
             with self._lock:
@@ -246,11 +245,13 @@ class Reconciler:
             .order_by(Due.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            # A subquery PostgreSQL may run more than once, each time with new rows; a CTE that locks only once.
+            .cte("ready")
         )
         lease = uuid4()
         taken = (
             update(Due)
-            .where(tuple_(Due.kind, Due.id).in_(ready))
+            .where(tuple_(Due.kind, Due.id).in_(select(ready)))
             .values(lease=lease, leased_until=now + LEASE)
             .returning(Due.kind, Due.id, Due.wakes, Due.attempts)
             .execution_options(synchronize_session=False)

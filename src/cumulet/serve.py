@@ -22,10 +22,9 @@ from uuid import UUID, uuid5
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
-from sqlalchemy.exc import OperationalError
 
 from cumulet.catalogue import Catalogue, read_catalogue
-from cumulet.db import Database
+from cumulet.db import UNREACHABLE, Database
 from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
 from cumulet.errors import Unavailable
@@ -232,8 +231,8 @@ def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) ->
         try:
             with database.writing() as db:
                 wake(db, "vm", vm_id, now=datetime.now(UTC))
-        except OperationalError as problem:
-            log.warning("a change was missed; the sweep finds it", vm=str(vm_id), problem=str(problem.orig))
+        except UNREACHABLE as problem:
+            log.warning("a change was missed; the sweep finds it", vm=str(vm_id), problem=str(problem))
 
 
 @contextmanager

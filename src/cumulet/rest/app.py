@@ -21,13 +21,13 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp
 from sqlalchemy import text
 
-from cumulet.db import Database
+from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
 from cumulet.rest import faults
 from cumulet.rest.binding import Asked
 from cumulet.rest.edge import Edge
-from cumulet.rest.endpoint import UNREACHABLE, Authenticate, Endpoint
+from cumulet.rest.endpoint import Authenticate, Endpoint
 from cumulet.rest.openapi import openapi_document
 
 PAGE: Final = Path(__file__).parent / "page"

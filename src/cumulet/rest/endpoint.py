@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
-from cumulet.db import Database
+from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import Unavailable
 from cumulet.operation import Access, Caller, Operation
 from cumulet.rest.binding import Asked, Binding, bearer_key
@@ -21,9 +21,6 @@ from cumulet.rest.binding import Asked, Binding, bearer_key
 ATTEMPTS: Final = 3
 RACE_STATES: Final = frozenset({"40001", "40P01"})
 """PostgreSQL: serialization failure, deadlock."""
-
-UNREACHABLE: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
-"""Locked for too long, gone, or all connections taken."""
 
 Authenticate = Callable[[Session, str], Caller]
 """Tells whose key it is, or raises Unauthenticated."""

@@ -1,0 +1,77 @@
+"""Toy resources to reconcile: what they did is in the journal, so that processes can tell each other."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import select
+
+from cumulet import journal
+from cumulet.db import Database
+from cumulet.reconcile import Reconciler, Run, wake
+
+T = TypeVar("T")
+KIND = "toy"
+
+
+class Crash(BaseException):
+    """This process dies here: nothing after this line happens."""
+
+
+def eventually(look: Callable[[], T], within: float = 30.0) -> T:
+    """Look until the answer is truthy, and return it."""
+    deadline = time.monotonic() + within
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"still {seen!r} after {within:g} s"
+        time.sleep(0.005)
+    return seen
+
+
+def wake_toys(database: Database, *ids: UUID, now: datetime) -> None:
+    with database.writing() as db:
+        for id in ids:
+            wake(db, KIND, id, now=now)
+
+
+def note(run: Run, text: str = "it ran", actor: str = "cumulet") -> None:
+    """Write down that a plot ran."""
+    with run.writing() as db:
+        journal.record(db, "toy.ran", at=run.now, project_id="", subject_id=run.id, text=text, actor=actor)
+
+
+def notes(database: Database, id: UUID) -> list[str]:
+    with database.reading() as db:
+        return [fact.text for fact in journal.facts_about(db, id)]
+
+
+def work_in_this_process(url: str, others: int) -> None:
+    """Be one of several processes that reconcile toys; go on only when the others work too, end with our input."""
+    database = Database(url)
+    me = str(os.getpid())
+
+    def plot(run: Run) -> None:
+        note(run, actor=me)
+        eventually(lambda: len(workers(database)) == others)
+
+    reconciler = Reconciler(database, {KIND: plot})
+    reconciler.start()
+    print("ready", flush=True)  # noqa: T201 - tells the test that it may begin
+    sys.stdin.read()
+    reconciler.stop()
+    database.close()
+
+
+def workers(database: Database) -> set[str]:
+    """Who has worked so far."""
+    with database.reading() as db:
+        return set(db.scalars(select(journal.Fact.actor).where(journal.Fact.event == "toy.ran")))
+
+
+if __name__ == "__main__":
+    work_in_this_process(sys.argv[1], int(sys.argv[2]))
