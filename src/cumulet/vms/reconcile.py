@@ -104,13 +104,14 @@ def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
     if domain is not None and domain.power is not Power.OFF:
         return
     if vm.started_at is None:
-        make_disk(vm, host, base_image(vm, images))
+        make_disk(vm, host, images)
     elif vm.boot_disk_id not in host.disks():
         lost(run, vm)
 
 
-def make_disk(vm: Vm, host: Host, base: BaseImage) -> None:
+def make_disk(vm: Vm, host: Host, images: ImageStore) -> None:
     """Make the boot disk of a VM that never ran, unless it is there."""
+    base = base_image(vm, host, images)
     copy = host.ensure_image_copy(base)
     if not copy.ready:
         raise NotYet(copy.error or f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
@@ -125,12 +126,17 @@ def lost(run: Run, vm: Vm) -> NoReturn:
     raise HypervisorError(text)
 
 
-def base_image(vm: Vm, images: ImageStore) -> BaseImage:
-    """Describe the image the VM was planned with, wherever the store has it now."""
+def base_image(vm: Vm, host: Host, images: ImageStore) -> BaseImage:
+    """Describe the image the VM was planned with: what the store holds under its id by now may be another."""
+    stored = images.find(vm.image_id)
+    if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.image_copies():
+        raise HypervisorError(
+            f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM anew"
+        )
     return BaseImage(
         sha256=vm.image_sha256,
         format=vm.image_format,
-        path=images.find(vm.image_id).path,
+        path=stored.path,
         size_gib=vm.image_gib,
     )
 

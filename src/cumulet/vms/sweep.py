@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +14,7 @@ from sqlalchemy import select, update
 
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Leftovers, note_facts
-from cumulet.hypervisor import Domain, HostUnreachable, Power
+from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import Run, wake
 from cumulet.vms.model import Vm, Wanted
@@ -70,7 +71,8 @@ class Sweeper:
             image.sha256 for image in self.world.images.list()
         }
         for sha256 in host.image_copies() - needed:
-            host.remove_image_copy(sha256)
+            with suppress(HypervisorError):  # a leftover disk in its grace is still based on it
+                host.remove_image_copy(sha256)
 
 
 def differs(vm: Vm, domain: Domain | None) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from msgspec import field
+from msgspec import Meta, field
 
 from cumulet.catalogue import CommitmentTerm, StorageClass, VmPrice
 from cumulet.wire import Amount, ProtoEnum, Wire
@@ -100,12 +101,12 @@ class CpuTopology(Wire, kw_only=True):
 class CreateVm(Wire, kw_only=True):
     """The body of CreateVM."""
 
-    data_center_id: str
-    machine_type: str
-    vm_id: str
-    boot_disk_image_id: str
-    vcpus: int
-    memory_gib: int
+    data_center_id: Annotated[str, Meta(examples=["local"])]
+    machine_type: Annotated[str, Meta(examples=["standard"])]
+    vm_id: Annotated[str, Meta(examples=["hello"])]
+    boot_disk_image_id: Annotated[str, Meta(examples=["micro"])]
+    vcpus: Annotated[int, Meta(examples=[1])]
+    memory_gib: Annotated[int, Meta(examples=[1])]
     gpus: int = 0
     start_script: str = ""
     ssh_key_source: SshKeySource = SshKeySource.UNKNOWN

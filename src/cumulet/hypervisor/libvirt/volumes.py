@@ -6,7 +6,8 @@ ours to keep: it is read from the disks themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 from xml.etree import ElementTree as ET
@@ -91,22 +92,23 @@ def remove_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -
 
 def list_volumes(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, int]:
     """Our disks with their sizes in GiB."""
-    volumes = find_pool(link, layout).listAllVolumes()
-    return {disk_id(volume): volume.info()[1] // GIB for volume in volumes}
+    return {id: volume.info()[1] // GIB for id, volume in our_volumes(link, layout)}
 
 
 def disks_based_on(link: libvirt.virConnect, image: str, layout: HostLayout) -> list[UUID]:
     """Disks whose content is partly in the image's copy at that path."""
     return [
-        disk_id(volume)
-        for volume in find_pool(link, layout).listAllVolumes()
+        id
+        for id, volume in our_volumes(link, layout)
         if ET.fromstring(volume.XMLDesc()).findtext("backingStore/path") == image  # noqa: S314 - libvirt's
     ]
 
 
-def disk_id(volume: libvirt.virStorageVol) -> UUID:
-    """The disk that a volume holds."""
-    return UUID(volume.name().removesuffix(".qcow2"))
+def our_volumes(link: libvirt.virConnect, layout: HostLayout) -> Iterator[tuple[UUID, libvirt.virStorageVol]]:
+    """The pool's volumes by the disk each holds; a file that somebody else put there is none of them."""
+    for volume in find_pool(link, layout).listAllVolumes():
+        with suppress(ValueError):
+            yield UUID(volume.name().removesuffix(".qcow2")), volume
 
 
 def find_volume(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
