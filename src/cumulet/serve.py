@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -271,6 +272,8 @@ def configure_logging() -> None:
 def serve(settings: Settings) -> None:
     """Run the cloud until it is told to stop."""
     configure_logging()
+    # uvicorn repeats the signal that ended it: SIGTERM too must let the rest end in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with only_one(settings), started(cloud := build(settings)):
         log.info("serving", url=f"http://{settings.host}:{settings.port}", data_dir=str(settings.data_dir))
         uvicorn.run(
