@@ -11,7 +11,7 @@ from tests.made_up import NOON, Clock
 from tests.plots import KIND, Crash, eventually, note, notes, wake_toys, workers
 
 from cumulet import reconcile
-from cumulet.reconcile import LEASE, Due, LeaseLost, NotYet, Reconciler, find_due, wake
+from cumulet.reconcile import LEASE, Due, LeaseLost, NotYet, Reconciler, find_due, forget_leases, wake
 
 TOY = UUID(int=7)
 
@@ -184,6 +184,15 @@ def test_a_dead_worker_s_row_is_taken_over_after_its_lease(make, wake_up, clock,
     clock.advance(LEASE.total_seconds() + 1)
     assert survivor.run_due() == 1
     assert notes(database, TOY) == ["it ran"]
+
+
+def test_who_has_the_database_to_himself_does_not_wait_for_a_dead_worker_s_lease(make, wake_up, database):
+    wake_up()
+    with pytest.raises(Crash):
+        make(raising(Crash)).run_due()
+    with database.writing() as db:
+        forget_leases(db)
+    assert make(note).run_due() == 1
 
 
 def outlived(make, clock, then):

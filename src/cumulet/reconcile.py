@@ -137,6 +137,11 @@ def wake(db: Session, kind: str, id: UUID, *, now: datetime) -> None:
     db.info["woken"] = True
 
 
+def forget_leases(db: Session) -> None:
+    """Make due again what a process held that was killed at it; only for one that has the database to itself."""
+    db.execute(update(Due).where(Due.lease.is_not(None)).values(lease=None, leased_until=None))
+
+
 def find_due(db: Session, kind: str, id: UUID) -> Due | None:
     """Look at a resource's due row: what it waits for and its last error; None when it is settled."""
     return db.get(Due, (kind, id))

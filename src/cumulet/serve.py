@@ -38,7 +38,7 @@ from cumulet.images import ImageStore
 from cumulet.migrations import migrate
 from cumulet.networks import Fabrics, bridge_name, reconcile_network, sweep_fabric
 from cumulet.projects import authenticate, bootstrap
-from cumulet.reconcile import Reconciler, wake
+from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
 from cumulet.settings import Settings
 from cumulet.vms import Sweeper, World, reconcile_vm
@@ -205,6 +205,8 @@ def started(cloud: Cloud) -> Iterator[None]:
     """Run the cloud's durable work for as long as the block lasts."""
     now = datetime.now(UTC)
     with cloud.database.writing() as db:
+        if cloud.database.is_sqlite:
+            forget_leases(db)
         for host_id in cloud.world.hosts:
             wake(db, "host", host_id, now=now)
         wake(db, "fabric", FABRIC_SWEEP, now=now)
