@@ -5,7 +5,7 @@ Cloud kernel, systemd, cloud-init, sshd and the QEMU guest agent from Debian's p
 
     0      1 MiB          2 MiB      64 MiB                        2 GiB
     | GPT  | 14: GRUB for | 15: ESP: | 1: ext4 `debian-root`, last |
-    |      | BIOS         | GRUB     | so that growpart works      |
+    |      | BIOS         | GRUB     | so that it can grow          |
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROOT = Partition(
 ROOT_LABEL = "debian-root"
 
 PACKAGES = (
-    "apt-utils", "bash-completion", "ca-certificates", "cloud-guest-utils", "cloud-init", "curl", "dbus",
+    "apt-utils", "bash-completion", "ca-certificates", "cloud-init", "curl", "dbus",
     "e2fsprogs", "fdisk", "gpgv", "iproute2", "iputils-ping", "kmod", "less", "libpam-systemd",
     "linux-image-cloud-amd64", "netbase", "openssh-server", "procps", "qemu-guest-agent", "sudo",
     "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev", "vim-tiny",
@@ -54,7 +54,7 @@ LEFT_OUT = (
 
 ENABLED_UNITS = ("systemd-networkd", "systemd-resolved")
 MASKED_UNITS = (
-    "apt-daily-upgrade.timer", "apt-daily.timer", "dev-hugepages.mount", "dev-mqueue.mount", "dpkg-db-backup.timer",
+    "apt-daily-upgrade.timer", "apt-daily.timer", "cloud-config.service", "dev-hugepages.mount", "dev-mqueue.mount", "dpkg-db-backup.timer",
     "e2scrub_all.timer", "e2scrub_reap.service", "modprobe@configfs.service", "modprobe@drm.service",
     "modprobe@efi_pstore.service", "modprobe@fuse.service", "proc-sys-fs-binfmt_misc.automount",
     "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
