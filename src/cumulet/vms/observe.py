@@ -104,9 +104,14 @@ def note_first_boot(run: Run, vm: Vm, status: int | None, age: timedelta) -> Non
 
 
 def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str]) -> None:
-    """Write columns with the facts that tell why, in one transaction; the copy at hand follows."""
+    """Write columns with the facts that tell why, in one transaction; the copy at hand follows.
+
+    NotYet when its owner asked for something else since the copy was read: what we saw must not overrule him.
+    """
     with run.writing() as db:
         row = db.get_one(Vm, vm.id)
+        if row.wanted is not vm.wanted:
+            raise NotYet("its owner asked for something else", 0)
         for name, value in values.items():
             setattr(row, name, value)
         for event, text in facts:

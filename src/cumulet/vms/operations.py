@@ -109,7 +109,7 @@ def count_vms(db: Session, caller: Caller, *, project_id: str) -> CountVmsRespon
 @operation("POST /v1/projects/{projectId}/vms/{id}/start")
 def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Start a virtual machine that is stopped."""
-    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.START, vm.state, vm.name)
     vm.wanted, vm.state, vm.crashes = Wanted.ACTIVE, VmState.STARTING, 0
     asked(db, caller, vm, "vm.start_asked", "a start was asked for", now=now)
@@ -119,7 +119,7 @@ def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id:
 @operation("POST /v1/projects/{projectId}/vms/{id}/stop")
 def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Stop a virtual machine: the guest is asked, and when it does not answer in its time, the plug is pulled."""
-    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.STOP, vm.state, vm.name)
     vm.wanted, vm.state = Wanted.STOPPED, VmState.STOPPING
     asked(db, caller, vm, "vm.stop_asked", "a stop was asked for", now=now)
@@ -129,7 +129,7 @@ def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: 
 @operation("POST /v1/projects/{projectId}/vms/{id}/reboot")
 def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Restart a virtual machine: the guest powers off as for a stop, and is started again."""
-    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.REBOOT, vm.state, vm.name)
     vm.reboots_asked += 1
     asked(db, caller, vm, "vm.reboot_asked", "a restart was asked for", now=now)
@@ -139,7 +139,7 @@ def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id
 @operation("POST /v1/projects/{projectId}/vms/{id}/terminate")
 def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete a virtual machine with its boot disk, in whatever state it is."""
-    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
         asked(db, caller, vm, "vm.terminate_asked", "its end was asked for", now=now)
@@ -173,16 +173,27 @@ def timeline(facts: Sequence[journal.Fact]) -> list[TimelineEntry]:
 def find_vm(db: Session, caller: Caller, role: Role, *, project_id: str, id: str) -> Vm:
     """Find a VM of a project that the caller has this role in; NotFound, Forbidden."""
     require(db, caller, project_id, role)
-    wanted = select(Vm).where(Vm.project_id == project_id, Vm.name == id)
-    vm = db.scalar(wanted if role is Role.VIEWER else wanted.with_for_update())
+    vm = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == id))
+    if vm is None:
+        raise NotFound.named("VM", id)
+    return vm
+
+
+def find_vm_to_change(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Vm:
+    """Find a VM for a verb, and have it looked at once that is done; NotFound, Forbidden.
+
+    It is woken first and read after: plots too lock the due row before the VM's, so verbs and plots take turns.
+    """
+    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    wake(db, "vm", seen.id, now=now)
+    vm = db.get(Vm, seen.id, populate_existing=True)
     if vm is None:
         raise NotFound.named("VM", id)
     return vm
 
 
 def asked(db: Session, caller: Caller, vm: Vm, event: str, text: str, *, now: datetime) -> None:
-    """Write down who asked for what, and have it done."""
+    """Write down who asked for what."""
     journal.record(
         db, event, at=now, project_id=vm.project_id, subject_id=vm.id, text=text, actor=caller.email
     )
-    wake(db, "vm", vm.id, now=now)
