@@ -257,3 +257,12 @@ def answered_address(client: socket.socket) -> str:
 def wait_for_port(port: PortSpec) -> None:
     """Return when OVN has plugged in a port."""
     run("ovn-nbctl", "--timeout=10", "wait-until", "Logical_Switch_Port", port.id, "up=true")
+
+
+def wait_for_neighbour(router_port: str, address: object) -> None:
+    """Return when a router has learned the MAC of an address."""
+    deadline = time.monotonic() + SECONDS
+    known = ("ovn-sbctl", "--bare", "--columns=mac", "find", "MAC_Binding", f"logical_port={router_port}")
+    while not run(*known, f'ip="{address}"').strip():
+        assert time.monotonic() < deadline, f"{router_port} did not learn the MAC of {address}"
+        time.sleep(0.01)

@@ -118,22 +118,26 @@ def test_projects_see_each_others_external_addresses_only(project, stranger, plu
     assert server.connect("192.0.2.12", 80) == (b"server", "192.0.2.12")
 
 
-def test_a_project_cannot_send_to_the_private_addresses_of_another(fabric, project, stranger, plug):
+def test_a_project_cannot_send_to_the_private_addresses_of_another(project, stranger, plug):
     guest, server = plug(project.port(10), stranger.port(12, "192.0.2.12"))
     with server.udp(9) as receiver, guest.udp() as sender:
-        for way in ("the gateway", "the other router"):
-            sender.sendto(way.encode(), ("10.0.1.12", 9))
-            sender.sendto(b"marker", ("192.0.2.12", 9))
-            assert texts_until(receiver, b"marker") == []
-            guests.run(
-                "ovn-nbctl",
-                "--may-exist",
-                "lr-route-add",
-                f"router-{project.router.id}",
-                "10.0.1.0/24",
-                "192.0.2.3",
-            )
-            assert fabric.settled()
+        sender.sendto(b"intruder", ("10.0.1.12", 9))
+        sender.sendto(b"marker", ("192.0.2.12", 9))
+        assert texts_until(receiver, b"marker") == []
+
+
+def test_not_even_a_route_to_the_other_projects_router_leads_there(fabric, project, stranger, plug):
+    guest, server = plug(project.port(10), stranger.port(12, "192.0.2.12"))
+    way = ("lr-route-add", f"router-{project.router.id}", "10.0.1.0/24", str(stranger.router.address))
+    guests.run("ovn-nbctl", *way)
+    assert fabric.settled()
+    with server.udp(9) as receiver, guest.udp() as sender:
+        sender.sendto(b"let the routers know each other", (str(stranger.router.address), 9))
+        guests.wait_for_neighbour(f"external-{project.router.id}", stranger.router.address)
+        assert fabric.settled()
+        sender.sendto(b"intruder", ("10.0.1.12", 9))
+        sender.sendto(b"marker", ("192.0.2.12", 9))
+        assert texts_until(receiver, b"marker") == []
 
 
 def test_not_even_the_external_bridge_leads_to_a_private_address(project, plug):
@@ -214,10 +218,12 @@ def test_a_guest_may_use_the_ipv6_address_of_its_own_mac(project, plug):
 
 
 def test_a_removed_ports_external_address_is_free_for_the_next(fabric, project, stranger, plug):
-    old, caller, new = plug(project.port(10, "192.0.2.10"), project.port(11), stranger.port(12))
+    third = Project(fabric, 4, "10.0.2.0/24")
+    old, caller, new = plug(third.port(10, "192.0.2.10"), project.port(11), stranger.port(12))
     old.serve(b"old")
     new.serve(b"new")
     assert ask_tcp("192.0.2.10", 80)[0] == b"old"
+    assert caller.connect("192.0.2.10", 80) == (b"old", "192.0.2.2")
     fabric.remove_port(old.port.id)
     assert fabric.settled()
     with pytest.raises(OSError, match=r"No route to host|timed out"):

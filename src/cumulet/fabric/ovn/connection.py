@@ -24,7 +24,8 @@ from ovsdbapp.backend.ovs_idl.transaction import Transaction
 from ovsdbapp.exceptions import TimeoutException
 
 from cumulet.fabric import FabricError, FabricUnreachable
-from cumulet.fabric.ovn.rows import OWNED_TABLES, Contents, Txn, table_of
+from cumulet.fabric.ovn.replica import Contents, table_of
+from cumulet.fabric.ovn.rows import OWNED_TABLES, Txn
 
 SCHEMA: Final = "OVN_Northbound"
 ANSWER_SECONDS: Final = 5.0

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from cumulet.fabric import ExternalSpec
 from cumulet.fabric.ovn import names
-from cumulet.fabric.ovn.rows import Draft, Row, View
+from cumulet.fabric.ovn.replica import Row
+from cumulet.fabric.ovn.rows import Draft, View
 
 
 def external_id(spec: ExternalSpec) -> str:

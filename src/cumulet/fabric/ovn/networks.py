@@ -8,8 +8,9 @@ from uuid import UUID
 
 from cumulet.fabric import FabricError, NetworkSpec, RouterSpec
 from cumulet.fabric.ovn import names
+from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, mark
 from cumulet.fabric.ovn.routers import DOMAIN, correct_names, find_router
-from cumulet.fabric.ovn.rows import ID, PART, SPEC, Draft, Row, View, decode_spec
+from cumulet.fabric.ovn.rows import Draft, View, decode_spec
 
 LEASE_SECONDS: Final = 12 * 3600
 """Guests keep their address this long while OVN's controller on their host is away."""
@@ -32,7 +33,7 @@ def find_network(view: View, network_id: UUID) -> Row | None:
 
 def router_of(view: View, network: Row) -> Row | None:
     """The router of a network, if it is there."""
-    spec = decode_spec(network.external_ids.get(SPEC, ""), NetworkSpec)
+    spec = decode_spec(mark(network, SPEC), NetworkSpec)
     return spec and find_router(view, spec.router_id)
 
 
@@ -46,9 +47,9 @@ def remove_network(view: View, network_id: UUID) -> None:
     """Remove it with the ports in it and their names."""
     network = find_network(view, network_id)
     router = network and router_of(view, network)
-    for port in network.ports if network else ():
-        if port.external_ids.get(PART) == "port":
-            view.remove_owner(port.external_ids[ID])
+    for port in list(view.held("Logical_Switch_Port", network)) if network else ():
+        if mark(port, PART) == "port":
+            view.remove_owner(mark(port, ID))
     view.remove_owner(network_id)
     if router:
         correct_names(view, router)
@@ -107,7 +108,7 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
 
 def _external_address(router: Row) -> str:
     """The router's own external address, as its spec has it."""
-    spec = decode_spec(router.external_ids.get(SPEC, ""), RouterSpec)
+    spec = decode_spec(mark(router, SPEC), RouterSpec)
     if spec is None:
         raise FabricError(f"router {router.name} was changed by somebody else; put it again first")
     return str(spec.address)

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from cumulet.fabric import FabricError, PortSpec
 from cumulet.fabric.ovn.networks import find_network, router_of
+from cumulet.fabric.ovn.replica import Row
 from cumulet.fabric.ovn.routers import correct_names
-from cumulet.fabric.ovn.rows import Draft, Row, View
+from cumulet.fabric.ovn.rows import Draft, View
 
 UNKNOWN: Final = PortSpec(
     id=UUID(int=0),

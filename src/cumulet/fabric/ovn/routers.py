@@ -1,7 +1,7 @@
 """A project's router in OVN: its leg in the external range, the way to the world, and the names of its guests.
 
-Routers find each other's addresses in the external range by asking (dynamic_neigh_routers): OVN's other way, a flow
-for every pair of them, is quadratic in projects.
+Routers find each other's addresses in the external range by asking, and learn only what they asked for: OVN's other
+ways, a flow for every pair of routers and everybody learning every announcement, are quadratic in projects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from uuid import UUID
 from cumulet.fabric import ExternalSpec, FabricError, PortSpec, RouterSpec
 from cumulet.fabric.ovn import names
 from cumulet.fabric.ovn.externals import find_switch, tell_external
-from cumulet.fabric.ovn.rows import ID, PART, SPEC, Draft, Row, View, decode_spec
+from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, map_of, mark
+from cumulet.fabric.ovn.rows import Draft, View, decode_spec
 
 DOMAIN: Final = "internal"
 """Guests are known as `hostname` and `hostname.internal`, a domain that the Internet leaves to private use."""
@@ -98,20 +99,23 @@ def names_of(view: View, router: Row) -> dict[str, str]:
 
 def correct_names(view: View, router: Row) -> None:
     """Let DNS know who came and went; a router that lost its names gets them back when it is put."""
-    row = view.find("DNS", router.external_ids[ID], "names")
-    records = names_of(view, router)
-    if row is not None and row.records != records:
-        row.verify("records")
-        row.records = records
+    row = view.find("DNS", mark(router, ID), "names")
+    if row is None:
+        return
+    there, wanted = map_of(row, "records"), names_of(view, router)
+    for name in there.keys() - wanted.keys():
+        row.delkey("records", name)
+    for name, addresses in wanted.items():
+        if there.get(name) != addresses:
+            row.setkey("records", name, addresses)
 
 
 def _ports_behind(view: View, router: Row) -> Iterator[PortSpec]:
     """The specs of the ports in all networks of a router."""
-    for leg in router.ports:
-        switch = view.find("Logical_Switch", leg.external_ids.get(ID, ""), "network")
-        for port in switch.ports if switch else ():
-            marks = port.external_ids
-            spec = decode_spec(marks.get(SPEC, ""), PortSpec) if marks.get(PART) == "port" else None
+    for leg in view.held("Logical_Router_Port", router):
+        switch = view.find("Logical_Switch", mark(leg, ID), "network")
+        for port in view.held("Logical_Switch_Port", switch) if switch else ():
+            spec = decode_spec(mark(port, SPEC), PortSpec) if mark(port, PART) == "port" else None
             if spec:
                 yield spec
 

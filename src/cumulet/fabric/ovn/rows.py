@@ -7,10 +7,9 @@ So what the `put_*` verbs write and what the listings call right cannot come apa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
@@ -18,21 +17,26 @@ from uuid import UUID
 import msgspec
 
 from cumulet.fabric import FabricError
+from cumulet.fabric.ovn.replica import (
+    ID,
+    INSTALLATION,
+    PART,
+    SPEC,
+    Contents,
+    Owner,
+    Row,
+    held_by,
+    mark,
+    table_of,
+    value_of,
+)
 
-Row: TypeAlias = Any
-"""ovs.db.idl.Row: a column is an attribute; sets are lists, maps are dicts."""
-Tables: TypeAlias = Mapping[str, Any]
 Txn: TypeAlias = Any
 """ovs.db.idl.Transaction."""
 Part: TypeAlias = tuple[str, str]
 """A table's name and what the row is to its owner: ("NAT", "external")."""
 Holder: TypeAlias = tuple[Row, str]
 """A row and its column that holds others."""
-
-INSTALLATION: Final = "cumulet-installation"
-ID: Final = "cumulet-id"
-PART: Final = "cumulet-part"
-SPEC: Final = "cumulet-spec"
 
 HOLDERS: Final[Mapping[str, tuple[str, str]]] = {
     "Logical_Router_Port": ("Logical_Router", "ports"),
@@ -58,58 +62,10 @@ class Differs(Exception):
     """A row is missing, too many or other than told; raised by a draft without a pen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whom rows belong to: a router, network or port (its id) or a way out (its bridge's name) of an installation."""
-
-    installation: str
-    id: str
-
-    def marks(self, part: str, spec: object = None) -> dict[str, str]:
-        """The external_ids of one of its rows; the row that stands for the whole carries the spec."""
-        marks = {INSTALLATION: self.installation, ID: self.id, PART: part}
-        return marks if spec is None else {**marks, SPEC: encode_spec(spec)}
-
-
-class Contents:
-    """The replica's rows, by table and by owner.
-
-    Not by python-ovs's own indexes: they break when a transaction changes an indexed column.
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-        self._by_owner: dict[Owner, set[tuple[str, UUID]]] = {}
-
-    def note(self, row: Row) -> None:
-        """Remember whose a new or changed row is."""
-        owner = owner_of(row)
-        if owner:
-            self._by_owner.setdefault(owner, set()).add((table_of(row), row.uuid))
-
-    def forget(self, row: Row) -> None:
-        """Forget a row that is gone."""
-        owner = owner_of(row)
-        if owner in self._by_owner:
-            self._by_owner[owner].discard((table_of(row), row.uuid))
-            if not self._by_owner[owner]:
-                del self._by_owner[owner]
-
-    def owned(self, owner: Owner) -> list[Row]:
-        """An owner's rows."""
-        noted = (self.tables[table].rows.get(uuid) for table, uuid in self._by_owner.get(owner, ()))
-        return [row for row in noted if row is not None and owner_of(row) == owner]
-
-
-def owner_of(row: Row) -> Owner | None:
-    """Whose a row is; None for what no installation of ours made."""
-    marks = row.external_ids
-    return Owner(marks[INSTALLATION], marks[ID]) if INSTALLATION in marks and ID in marks else None
-
-
-def table_of(row: Row) -> str:
-    """The name of a row's table."""
-    return str(row._table.name)  # noqa: SLF001 - the only way to learn it
+def marks(owner: Owner, part: str, spec: object = None) -> dict[str, str]:
+    """The external_ids of one of an owner's rows; the row that stands for the whole carries the spec."""
+    marks = {INSTALLATION: owner.installation, ID: owner.id, PART: part}
+    return marks if spec is None else {**marks, SPEC: encode_spec(spec)}
 
 
 def encode_spec(spec: object) -> str:
@@ -119,6 +75,13 @@ def encode_spec(spec: object) -> str:
 
 def decode_spec(text: str, kind: type[S]) -> S | None:
     """A spec from its JSON; None when somebody has changed it into something else."""
+    spec = _decode(text, kind)  # type: ignore[arg-type]  # a class can be hashed
+    return spec if isinstance(spec, kind) else None
+
+
+@lru_cache(maxsize=100_000)
+def _decode(text: str, kind: Hashable) -> object:
+    """Decode each text once: the specs of all ports of a project are looked at whenever one of them comes or goes."""
     try:
         return msgspec.json.decode(text, type=kind, dec_hook=_read_address)
     except msgspec.MsgspecError:
@@ -152,15 +115,14 @@ class View:
     def find(self, table: str, id: UUID | str, part: str) -> Row | None:
         """One row by its owner's id and its part; None when it is not there."""
         for row in self.owned(table, id):
-            if row.external_ids.get(PART) == part:
+            if mark(row, PART) == part:
                 return row
         return None
 
     def all(self, table: str, part: str) -> Iterator[Row]:
         """Our rows of a table that play one part."""
         for row in list(self.tables[table].rows.values()):
-            marks = row.external_ids
-            if marks.get(INSTALLATION) == self.installation and marks.get(PART) == part:
+            if mark(row, PART) == part and mark(row, INSTALLATION) == self.installation:
                 yield row
 
     def agreeing(
@@ -169,9 +131,8 @@ class View:
         """The specs of all routers, networks or ports by id; `unknown` for one whose rows do not agree with its spec."""
         found = {}
         for row in self.all(table, part):
-            marks = row.external_ids
             with suppress(ValueError):
-                found[UUID(marks[ID])] = self._agreeing(marks.get(SPEC, ""), unknown, tell)
+                found[UUID(mark(row, ID))] = self._agreeing(mark(row, SPEC), unknown, tell)
         return found
 
     def _agreeing(self, text: str, unknown: S, tell: Callable[[View, S], None]) -> S:
@@ -185,20 +146,28 @@ class View:
             return unknown
         return spec
 
+    def held(self, table: str, holder: Row) -> Iterator[Row]:
+        """The rows of a table that another row holds."""
+        rows = self.tables[table].rows
+        for uuid in held_by(holder, HOLDERS[table][1]):
+            row = rows.get(uuid)
+            if row is not None:
+                yield row
+
     def holders(self, row: Row) -> list[Holder]:
         """The rows that hold this one."""
         table, column = HOLDERS[table_of(row)]
         return [
             (holder, column)
-            for holder in list(self.tables[table].rows.values())
-            if row in getattr(holder, column, ())
+            for holder in self.tables[table].rows.values()
+            if row.uuid in held_by(holder, column)
         ]
 
     def holds(self, holder: Holder, row: Row) -> bool:
         """Whether that row alone holds this one."""
         if self.txn is None:
             return self._held.get((table_of(row), row.uuid)) == [holder[0].uuid]
-        return row in getattr(*holder, ())
+        return row.uuid in held_by(*holder)
 
     @cached_property
     def _held(self) -> dict[tuple[str, UUID], list[UUID]]:
@@ -206,8 +175,8 @@ class View:
         held: dict[tuple[str, UUID], list[UUID]] = {}
         for table, (holder_table, column) in HOLDERS.items():
             for holder in self.tables[holder_table].rows.values():
-                for row in getattr(holder, column):
-                    held.setdefault((table, row.uuid), []).append(holder.uuid)
+                for uuid in held_by(holder, column):
+                    held.setdefault((table, uuid), []).append(holder.uuid)
         return held
 
     def remove(self, rows: Sequence[Row]) -> None:
@@ -238,7 +207,7 @@ class Draft:
         self._untold: dict[Part, Row] = {}
         self._surplus: list[Row] = []
         for row in view.contents.owned(self.owner):
-            part = (table_of(row), row.external_ids.get(PART, ""))
+            part = (table_of(row), mark(row, PART))
             if part in self._untold:
                 self._surplus.append(row)
             else:
@@ -248,7 +217,7 @@ class Draft:
         self, table: str, part: str, *, inside: Holder | None = None, spec: object = None, **columns: object
     ) -> Row:
         """Tell a row with the columns that count, and where it is held."""
-        columns["external_ids"] = self.owner.marks(part, spec)
+        columns["external_ids"] = marks(self.owner, part, spec)
         row = self._untold.pop((table, part), None)
         if row is None:
             row = self._pen().insert(self.view.tables[table])
@@ -271,7 +240,7 @@ class Draft:
     def _correct(self, row: Row, columns: Mapping[str, object]) -> None:
         """Write the columns that differ, provided that nobody else changes them at the same time."""
         for column, wanted in columns.items():
-            if not _same(getattr(row, column), wanted):
+            if not _same(value_of(row, column), wanted):
                 self._pen()
                 row.verify(column)
                 setattr(row, column, wanted)
