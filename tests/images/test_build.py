@@ -1,11 +1,12 @@
+import os
 from dataclasses import replace
 
 import pytest
 
 from cumulet.errors import NotFound
-from cumulet.images import ImageStore, ensure_image, find_recipe
+from cumulet.images import ImageStore, build_image, ensure_image, find_recipe
 from cumulet.images.build import sha256_of
-from cumulet.images.recipes import RECIPES, Package, Recipe
+from cumulet.images.recipes import RECIPES, BuildFailed, Package, Recipe
 
 
 @pytest.fixture
@@ -82,3 +83,27 @@ def test_an_unknown_recipe_is_refused_with_those_there_are():
 def test_the_checksum_is_of_the_file(store, recipe):
     image = ensure(store)
     assert image.sha256 == sha256_of(image.path)
+
+
+def test_the_operators_umask_does_not_reach_the_guest(store, recipe):
+    made, _ = recipe
+    seen = []
+
+    def write_disk(into, progress):
+        into.write_bytes(b"built")
+        seen.append(into.stat().st_mode & 0o777)
+        return ()
+
+    habit = os.umask(0o077)
+    try:
+        build_image(store, replace(made, write_disk=write_disk), lambda *_: None)
+        assert seen == [0o644]
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(habit)
+
+
+def test_only_root_builds(store, recipe, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(BuildFailed, match="needs root"):
+        ensure(store)

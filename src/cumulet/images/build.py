@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cumulet.errors import NotFound
-from cumulet.images.recipes import RECIPES, Progress, Recipe
+from cumulet.images.recipes import RECIPES, BuildFailed, Progress, Recipe
 from cumulet.images.store import Image, ImageStore
 
 
 def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
-    """Build an image whether or not the store has it, and store it."""
+    """Build an image whether or not the store has it, and store it.
+
+    Raises BuildFailed: we are not root, or a step failed.
+    """
+    if os.geteuid() != 0:
+        raise BuildFailed("building an image needs root: what is in it belongs to root; use sudo")
     store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cumulet-image-", dir="/var/tmp") as folder:
+    with files_for_all(), tempfile.TemporaryDirectory(prefix="cumulet-image-", dir="/var/tmp") as folder:
         disk = Path(folder) / "image.qcow2"
         packages = recipe.build(disk, progress)
         image = Image(
@@ -30,6 +38,16 @@ def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
             installed_packages=packages,
         )
         return store.add(image, disk)
+
+
+@contextmanager
+def files_for_all() -> Iterator[None]:
+    """Make files that everybody may read, whatever the operator's own habit is: in a guest many users must."""
+    habit = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(habit)
 
 
 def ensure_image(store: ImageStore, id: str, progress: Progress) -> Image:
