@@ -68,11 +68,11 @@ def test_a_renamed_file_changes_a_recipe(recipe):
     assert made.digest() != before
 
 
-def test_an_imported_image_of_that_name_gives_way_to_the_recipe(store, recipe):
+def test_what_an_operator_imported_under_that_id_stays(store, recipe):
     built = ensure(store)
     (store.root.parent / "other").write_bytes(b"imported")
     store.add(replace(built, origin="http://example.org/image"), store.root.parent / "other")
-    assert ensure(store).path.read_bytes() == b"built"
+    assert ensure(store).path.read_bytes() == b"imported"
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are():

@@ -8,10 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from cumulet.errors import NotFound
 from cumulet.images.recipes import RECIPES, BuildFailed, Progress, Recipe
 from cumulet.images.store import Image, ImageStore
+
+BUILT: Final = "recipe:"
+"""How the origin of an image that we built begins; the recipe's digest follows."""
 
 
 def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
@@ -34,7 +38,7 @@ def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
             size_gib=recipe.size_gib,
             format="qcow2",
             sha256=sha256_of(disk),
-            origin=f"recipe:{recipe.digest()}",
+            origin=f"{BUILT}{recipe.digest()}",
             installed_packages=packages,
         )
         return store.add(image, disk)
@@ -51,13 +55,17 @@ def files_for_all() -> Iterator[None]:
 
 
 def ensure_image(store: ImageStore, id: str, progress: Progress) -> Image:
-    """Return the image, built anew only when it is missing or its recipe changed since."""
+    """Return the image, built only when it is missing or its recipe changed since.
+
+    What an operator imported under the id of a recipe is his choice and stays.
+    """
     recipe = find_recipe(id)
     try:
         image = store.find(recipe.id)
     except NotFound:
         return build_image(store, recipe, progress)
-    return image if image.origin == f"recipe:{recipe.digest()}" else build_image(store, recipe, progress)
+    outdated = image.origin.startswith(BUILT) and image.origin != f"{BUILT}{recipe.digest()}"
+    return build_image(store, recipe, progress) if outdated else image
 
 
 def find_recipe(id: str) -> Recipe:
