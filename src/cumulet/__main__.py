@@ -19,7 +19,7 @@ def serve() -> None:
 
 def main() -> None:
     """Run the command line."""
-    sys.exit(run())
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from cumulet.cli.client import Declined
+from cumulet.cli.output import OPTIONS
 from cumulet.errors import CumuletError
 
 EXIT_CODES: Final[Mapping[int, int]] = {3: 2, 4: 5, 5: 3}
@@ -24,7 +25,7 @@ app = App(
     name="cumulet",
     help="A cloud of virtual machines on machines you own.",
     version=lambda: f"cumulet {importlib.metadata.version('cumulet')}",
-    default_parameter=Parameter(negative=()),
+    default_parameter=OPTIONS,
 )
 for module, name, what in (
     ("vms", "vm", "Create virtual machines and look after them."),
@@ -50,10 +51,10 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     sys.stdout.write(app.generate_completion(shell=shell))
 
 
-def run() -> int:
-    """Run the command that the process was started with; gives its exit code."""
+def run(words: Sequence[str]) -> int:
+    """Run a command; gives its exit code."""
     try:
-        code = app(result_action="return_int_as_exit_code_else_zero")
+        code = app(words, result_action="return_int_as_exit_code_else_zero")
         sys.stdout.flush()
     except (CumuletError, Declined) as refused:
         print(f"cumulet: {refused.message}", file=sys.stderr)  # noqa: T201 - a program's last words

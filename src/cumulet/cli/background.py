@@ -27,11 +27,11 @@ from cumulet.cli.client import local_url
 from cumulet.errors import Unavailable
 from cumulet.settings import Settings
 
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
 LAST_WORDS: Final = 2000
-KEEP: Final = 'until "$@"; do [ $? -eq 2 ] && exit 2; sleep 1; done'
+KEEP: Final = 'echo $$ >"$0"; until "$@"; do [ $? -eq 2 ] && exit 2; sleep 1; done'
 
 
 def start_server(settings: Settings) -> bool:
@@ -43,8 +43,9 @@ def start_server(settings: Settings) -> bool:
         return False
     settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     with locked(settings) as lock:
-        process = launch(settings, lock) if lock else None
-    if wait_until(lambda: answers(settings) or ended(process), START_SECONDS) and answers(settings):
+        if lock:
+            launch(settings, lock)
+    if wait_until(lambda: answers(settings) or not is_there(settings), START_SECONDS) and answers(settings):
         return True
     stop_server(settings)
     log = log_file(settings)
@@ -80,23 +81,20 @@ def is_there(settings: Settings) -> bool:
         return lock is None
 
 
-def launch(settings: Settings, lock: IO[str]) -> subprocess.Popen[bytes]:
-    """Start the loop that keeps the server running, and write down its process group."""
-    argv = ("sh", "-c", KEEP, "cumulet", sys.executable, "-m", "cumulet", "serve")
+def launch(settings: Settings, lock: IO[str]) -> None:
+    """Start the loop that keeps the server running; it writes down its process group itself."""
+    keep = ("sh", "-c", KEEP, str(pid_file(settings)), sys.executable, "-m", "cumulet", "serve")
+    # setsid --fork: nobody's child, so that it neither ends with us nor waits for us to collect it
     with log_file(settings).open("ab") as log:
-        process = subprocess.Popen(
-            argv,
+        subprocess.run(
+            ("setsid", "--fork", *keep),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
-            start_new_session=True,
             pass_fds=[lock.fileno()],
+            check=True,
         )
-    lock.truncate(0)
-    lock.write(str(process.pid))
-    lock.flush()
-    return process
 
 
 @contextmanager
@@ -109,11 +107,6 @@ def locked(settings: Settings) -> Iterator[IO[str] | None]:
             yield None
         else:
             yield lock
-
-
-def ended(process: subprocess.Popen[bytes] | None) -> bool:
-    """Whether the loop gave up."""
-    return process is not None and process.poll() is not None
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

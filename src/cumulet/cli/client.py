@@ -67,7 +67,7 @@ class Client:
         raise declined(answer)
 
     def _not_reached(self, problem: httpx.HTTPError) -> NoReturn:
-        advice = "; is it running? `cumulet serve` starts it" if is_local(str(self.http.base_url)) else ""
+        advice = "; is it running? `cumulet up` starts it" if is_local(str(self.http.base_url)) else ""
         raise Unavailable(
             f"no answer from {self.http.base_url} ({problem or type(problem).__name__}){advice}"
         ) from problem
@@ -120,8 +120,17 @@ def open_client(url: str, key: str) -> Client:
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise Invalid.field("CUMULET_API_KEY", "(not shown)", "one line of letters, digits, '-' and '_'")
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    # A proxy of the environment is for the world outside, not for this machine.
-    return Client(httpx.Client(base_url=url, headers=headers, timeout=SECONDS, trust_env=not is_local(url)))
+    return Client(
+        httpx.Client(
+            base_url=url,
+            headers=headers,
+            timeout=SECONDS,
+            limits=httpx.Limits(
+                max_keepalive_connections=0
+            ),  # a command makes few calls and leaves nothing open
+            trust_env=not is_local(url),  # a proxy of the environment is for the world outside
+        )
+    )
 
 
 def local_url(settings: Settings) -> str:

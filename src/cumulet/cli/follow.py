@@ -20,7 +20,8 @@ from cumulet.errors import CumuletError, Invalid
 
 VM: Final = "/v1/projects/{}/vms/{}"
 NOT_FOUND: Final = 5
-PAUSE: Final = 0.2
+SHORTEST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 1.0
 Verb = Literal["create", "start", "stop", "reboot", "terminate"]
 READY: Final = frozenset({"vm.agent", "vm.guest_silent"})
 """A guest without an agent says nothing; the cloud gives up on it in its time."""
@@ -80,9 +81,14 @@ def follow(wait: Wait, progress: Progress) -> Json:
                 progress.say(f"{'problem':>10}  {vm['problem']}")
             problem = vm["problem"]
             progress.under_way(f"{wait.name} {vm['state']}: {vm['waitingFor'] or 'working'}")
-            time.sleep(PAUSE)
+            time.sleep(pause(time.monotonic() - begun))
     progress.say(f"{wait.name} {DONE[wait.verb]} after {span(time.monotonic() - begun)}")
     return vm
+
+
+def pause(waited: float) -> float:
+    """Say how many seconds to pause before the next look: the longer the wait, the less they matter."""
+    return min(max(SHORTEST_PAUSE, waited / 20), LONGEST_PAUSE)
 
 
 def look(wait: Wait) -> tuple[Json, list[Json]]:

@@ -18,6 +18,8 @@ Format = Annotated[
     Literal["table", "json", "yaml", "name"],
     Parameter(name=["--output", "-o"], help="What to print: a table, the API's answer, or names alone."),
 ]
+OPTIONS: Final = Parameter(negative=(), show_default=lambda value: str(value) if value else None)
+"""How options are: no `--no-…` beside a flag, and a default is shown where there is something to show."""
 Project = Annotated[str, Parameter(env_var="CUMULET_PROJECT", help="The project.")]
 CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that would speak to the terminal; a guest or a colleague may have written them."""

@@ -19,7 +19,6 @@ class Progress:
 
     def __init__(self) -> None:
         self.timings: dict[str, float] = {}
-        self.watched = sys.stderr.isatty()
         self._live: Status | None = None
 
     def step(self, words: str, seconds: float) -> None:
@@ -37,19 +36,25 @@ class Progress:
 
             self._live.update(Text(printable(words)))
 
+    def tell(self, words: str) -> None:
+        """Tell what begins now: where somebody watches in a line that changes, else in one that stays."""
+        if self._live is None:
+            self.say(f"{'':>10}  {words}")
+        else:
+            self.under_way(words)
+
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Measure a part of the work and tell when it is done."""
         begun = time.monotonic()
-        with self.live(name):
-            yield
+        yield
         self.timings[name] = time.monotonic() - begun
         self.step(name, self.timings[name])
 
     @contextmanager
     def live(self, words: str) -> Iterator[None]:
         """Keep a line at the bottom of the terminal for what is under way."""
-        if not self.watched or self._live is not None:
+        if not sys.stderr.isatty():
             yield
             return
         from rich.console import Console  # noqa: PLC0415 - likewise

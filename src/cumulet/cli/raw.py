@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from cyclopts import Parameter
 
 from cumulet.cli.client import connect
 from cumulet.cli.output import show_data
 from cumulet.errors import Invalid
 
 
-def api(method: str, path: str, body: str = "", /) -> None:
+def api(method: str, path: str, body: Annotated[str, Parameter(allow_leading_hyphen=True)] = "", /) -> None:
     """Call the API and print its answer.
 
     :param method: GET, POST, PUT, PATCH or DELETE.

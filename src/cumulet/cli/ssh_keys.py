@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from cumulet.cli.client import connect
 from cumulet.cli.keys import read_public_key_file
-from cumulet.cli.output import Columns, Format, local_time, show
+from cumulet.cli.output import OPTIONS, Columns, Format, local_time, show
 
 COLUMNS: Final[Columns] = {
     "ID": lambda key: key["id"],
@@ -19,7 +19,7 @@ COLUMNS: Final[Columns] = {
     "ADDED": lambda key: local_time(key["createTime"]),
 }
 PAGE: Final = 1000
-app = App(name="ssh-key", default_parameter=Parameter(negative=()))
+app = App(name="ssh-key", default_parameter=OPTIONS)
 
 
 @app.command

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from cumulet.cli.output import aligned, span, write
 from cumulet.cli.progress import Progress
 from cumulet.doctor.prepare import prepare_host
 from cumulet.images import ImageStore, ensure_image
+from cumulet.images.cli import shown_progress
 from cumulet.images.recipes import HOST_PACKAGES
 from cumulet.settings import Settings, read_settings
 
@@ -33,10 +33,10 @@ def up() -> None:
     """Make this machine a cloud and boot a first VM, `hello`; a second time nothing that stands is changed."""
     settings, progress = read_settings(os.environ), Progress()
     if not settings.hypervisor.startswith(MADE_UP):
-        with progress.part("host"):
-            prepare_host(teller(progress), packages=HOST_PACKAGES)
+        with progress.part("host"), progress.live("looking at the host"):
+            prepare_host(progress.tell, packages=HOST_PACKAGES)
     build("micro", settings, progress)
-    with progress.part("server"):
+    with progress.part("server"), progress.live("starting the server"):
         start_server(settings)
     client = connect_here(settings)
     with progress.part(HELLO):
@@ -46,24 +46,9 @@ def up() -> None:
 
 
 def build(id: str, settings: Settings, progress: Progress) -> None:
-    """Build an image if it is not there as its recipe has it now."""
-    tell = teller(progress)
-    steps: list[str] = []
-
-    def tell_step(step: str, fraction: float) -> None:
-        if progress.watched:
-            tell(f"image {id}: {step}, {fraction:.0%}")
-        elif step not in steps:
-            steps.append(step)
-            tell(f"image {id}: {step}")
-
-    with progress.part(f"image {id}"):
-        ensure_image(ImageStore(settings.images_dir), id, tell_step)
-
-
-def teller(progress: Progress) -> Callable[[str], None]:
-    """Choose how long work is told: in one changing line to who watches, else line by line."""
-    return progress.under_way if progress.watched else lambda words: progress.say(f"{'':>10}  {words}")
+    """Build an image unless it is there as its recipe has it now."""
+    with progress.part(f"image {id}"), shown_progress(id) as tell:
+        ensure_image(ImageStore(settings.images_dir), id, tell)
 
 
 def boot_hello(client: Client, progress: Progress) -> Json:

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from cumulet.cli.client import connect
 from cumulet.cli.create import Wishes, create_body
 from cumulet.cli.follow import VM, Verb, Wait, follow, read_span
-from cumulet.cli.output import Format, Project, aligned, printable, show, show_data, show_one, write
+from cumulet.cli.output import OPTIONS, Format, Project, aligned, printable, show, show_data, show_one, write
 from cumulet.cli.progress import Progress
 from cumulet.cli.ssh import enter
 from cumulet.cli.vm_views import COLUMNS, FACTS, timeline_lines
@@ -40,7 +40,7 @@ class Patience:
 AT_ONCE: Final = Patience()
 AS_USUAL: Final = Wishes()
 
-app = App(name="vm", default_parameter=Parameter(negative=()))
+app = App(name="vm", default_parameter=OPTIONS)
 
 
 @app.command
@@ -115,7 +115,11 @@ def ssh(
     user: str = "root",
     project: Project = "default",
 ) -> None:
-    """Enter a virtual machine by SSH, or run a command in it."""
+    """Enter a virtual machine by SSH, or run a command in it.
+
+    :param command: The command and its arguments; none for a shell.
+    :param user: Whom to be in there.
+    """
     enter(connect().get(VM, project, name)["VM"], command, user=user)
 
 

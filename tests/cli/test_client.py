@@ -1,0 +1,94 @@
+import httpx
+import pytest
+
+from cumulet.cli import client
+from cumulet.cli.client import Client, connect, declined, open_client
+from cumulet.errors import Invalid
+from cumulet.settings import read_settings
+
+KEY = "cumulet-" + "s3cret" * 6
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine on which a server made its owner's key."""
+    (tmp_path / "admin.key").write_text(f"{KEY}\n")
+    monkeypatch.setenv("CUMULET_DATA_DIR", str(tmp_path))
+
+
+def authorization(opened: Client) -> str | None:
+    return opened.http.headers.get("authorization")
+
+
+def test_without_settings_the_server_of_this_machine_is_called_with_its_owners_key(machine):
+    opened = connect()
+    assert str(opened.http.base_url) == "http://127.0.0.1:8480"
+    assert authorization(opened) == f"Bearer {KEY}"
+
+
+def test_the_key_of_this_machine_does_not_leave_it(machine, monkeypatch):
+    monkeypatch.setenv("CUMULET_URL", "https://cloud.example.org")
+    assert authorization(connect()) is None
+
+
+def test_a_key_of_ones_own_goes_where_one_says(machine, monkeypatch):
+    monkeypatch.setenv("CUMULET_URL", "https://cloud.example.org")
+    monkeypatch.setenv("CUMULET_API_KEY", "mine")
+    opened = connect()
+    assert (opened.http.base_url.host, authorization(opened)) == ("cloud.example.org", "Bearer mine")
+
+
+@pytest.mark.parametrize(
+    ("listens", "called"),
+    [
+        ("127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("0.0.0.0:9000", "http://127.0.0.1:9000"),
+        ("[::]:9000", "http://[::1]:9000"),
+    ],
+)
+def test_a_server_is_called_where_it_listens(listens, called):
+    assert client.local_url(read_settings({"CUMULET_LISTEN": listens})) == called
+
+
+def test_a_key_that_is_none_is_refused_without_being_shown():
+    with pytest.raises(Invalid, match="CUMULET_API_KEY") as refused:
+        open_client("http://127.0.0.1", "top\nsecret")
+    assert "secret" not in refused.value.message
+
+
+def test_an_address_that_is_none_is_refused():
+    with pytest.raises(Invalid, match="CUMULET_URL"):
+        open_client("localhost:8480", "")
+
+
+def test_a_proxy_does_not_come_between_this_machine_and_itself(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert not open_client("http://localhost:8480", "").http.trust_env
+    assert open_client("http://cloud.example.org", "").http.trust_env
+
+
+def test_nobody_there_is_told_with_what_helps(command, monkeypatch):
+    monkeypatch.setenv("CUMULET_URL", "http://127.0.0.1:1")
+    done = command("vm", "list")
+    assert done.code == 1
+    assert "no answer from http://127.0.0.1:1" in done.err
+    assert "`cumulet up` starts it" in done.err
+
+
+def test_a_call_without_a_key_says_where_keys_come_from(cumulet, monkeypatch):
+    monkeypatch.setattr(client, "local_key", lambda _: "")
+    assert "set CUMULET_API_KEY" in cumulet("vm", "list").err
+    assert cumulet("data-center", "list").code == 0, "the catalogue is open"
+
+
+def test_a_wrong_key_is_not_repeated(cumulet, monkeypatch):
+    monkeypatch.setenv("CUMULET_API_KEY", KEY)
+    done = cumulet("vm", "list")
+    assert done.code == 1
+    assert KEY not in done.err
+
+
+def test_something_else_that_answers_is_recognized(command, monkeypatch):
+    page = httpx.Response(502, text="<html>", request=httpx.Request("GET", "http://proxy/"))
+    with pytest.raises(client.Unavailable, match="does not answer as Cumulet's API does"):
+        declined(page)

@@ -1,0 +1,101 @@
+import pytest
+
+from cumulet.cli import create
+from cumulet.cli.create import Wishes, create_body
+
+CATALOGUE = {
+    "/v1/vms/data-centers": {"dataCenters": [{"id": "here"}]},
+    "/v1/vms/machine-types-2": {
+        "machineTypes": [
+            {"dataCenterId": "elsewhere", "machineType": "large"},
+            {"dataCenterId": "here", "machineType": "standard"},
+        ]
+    },
+}
+
+
+class Catalogue:
+    """As much of a client as choosing needs."""
+
+    def __init__(self, **answers):
+        self.answers = CATALOGUE | answers
+
+    def get(self, path):
+        return self.answers[path]
+
+
+def body(catalogue: Catalogue | None = None, **wishes):
+    return create_body(catalogue or Catalogue(), "web", Wishes(**wishes))
+
+
+def test_what_is_left_out_comes_from_the_catalogue():
+    asked = body()
+    assert (asked["vmId"], asked["dataCenterId"], asked["machineType"]) == ("web", "here", "standard")
+    assert (asked["bootDiskImageId"], asked["bootDiskSizeGib"], asked["gpus"]) == ("debian-12", 10, 0)
+
+
+def test_where_there_is_a_choice_it_is_the_callers():
+    two = {"dataCenters": [{"id": "here"}, {"id": "elsewhere"}]}
+    with pytest.raises(create.Invalid, match="--data-center is needed; there are here, elsewhere"):
+        body(Catalogue(**{"/v1/vms/data-centers": two}))
+    assert body(data_center="elsewhere")["machineType"] == "large"
+
+
+def test_the_keys_of_ones_home_may_enter(public_key, home):
+    (home / ".ssh/id_ed25519-cert.pub").write_text("ssh-ed25519-cert-v01@openssh.com AAAA\n")
+    assert body()["customSshKeys"] == [public_key.read_text().strip()]
+    assert body()["sshKeySource"] == "SSH_KEY_SOURCE_USER"
+
+
+def test_no_key_of_ones_own_is_sent_when_none_is_wanted(public_key):
+    asked = body(ssh_key_source="none")
+    assert (asked["customSshKeys"], asked["sshKeySource"]) == ([], "SSH_KEY_SOURCE_NONE")
+
+
+def test_named_keys_take_the_place_of_those_at_home(public_key, tmp_path):
+    team = tmp_path / "team.pub"
+    team.write_text("# the team\nssh-ed25519 AAAA ann\n\nssh-ed25519 BBBB bob\n")
+    assert body(ssh_key=(team,))["customSshKeys"] == ["ssh-ed25519 AAAA ann", "ssh-ed25519 BBBB bob"]
+
+
+def test_a_private_key_stays_where_it_is(public_key):
+    with pytest.raises(create.Invalid, match="is a private key and stays here") as refused:
+        body(ssh_key=(public_key.with_suffix(""),))
+    assert public_key.with_suffix("").read_text().splitlines()[1] not in refused.value.message
+
+
+def test_a_start_script_comes_from_a_file_or_from_a_word(tmp_path):
+    script = tmp_path / "setup"
+    script.write_text("apt-get update\n")
+    assert body(start_script_file=script)["startScript"] == "apt-get update\n"
+    assert body(start_script="true")["startScript"] == "true"
+    with pytest.raises(create.Invalid, match="give only one"):
+        body(start_script="true", start_script_file=script)
+
+
+def test_a_password_comes_from_a_file_or_stdin_but_never_from_a_word(cumulet, tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("Pa55word!\n")
+    assert body(password_file=secret)["password"] == "Pa55word!"
+    assert cumulet("vm", "create", "x", "--password", "Pa55word!").code == 2
+    words = ("vm", "create", "secret", "--validate-only", "--password-stdin")
+    assert cumulet(*words, stdin="Pa55word!\n").code == 0
+    refused = cumulet(*words, stdin="tooweak\n")
+    assert refused.code == 2
+    assert "tooweak" not in refused.err
+
+
+def test_a_file_that_cannot_be_read_is_named():
+    with pytest.raises(create.Invalid, match="--password-file: cannot read 'nowhere': No such file"):
+        body(password_file=create.Path("nowhere"))
+
+
+def test_labels_topology_and_time_to_live_are_read_from_words():
+    asked = body(metadata=("team=blue", "note=a=b"), topology="1x2x1", ttl="1h30m")
+    assert asked["metadata"] == {"team": "blue", "note": "a=b"}
+    assert asked["topology"] == {"sockets": 1, "cores": 2, "threads": 1}
+    assert asked["ttl"] == "5400s"
+
+
+def test_an_expiry_carries_its_zone():
+    assert create.datetime.fromisoformat(body(expire=create.datetime(2030, 1, 2, 3))["expireTime"]).tzinfo

@@ -1,0 +1,96 @@
+import os
+import signal
+import subprocess
+
+import pytest
+from tests.cli.conftest import own_settings
+from tests.doctor.conftest import eventually
+
+from cumulet.cli import background, up
+from cumulet.cli.background import answers, is_there, stop_server
+from cumulet.settings import Settings, read_settings
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch) -> Settings:
+    """A machine whose host is made up and whose images are there."""
+    settings = own_settings(tmp_path / "data")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(up, "ensure_image", lambda store, name, _: store.find(name))
+    machine = read_settings(settings)
+    yield machine
+    stop_server(machine)
+
+
+def test_up_leads_from_nothing_to_a_vm_whose_start_script_ran(machine, command):
+    done = command("up")
+    assert done.code == 0
+    assert answers(machine)
+    hello = command("vm", "get", "hello", "-o", "json").json
+    assert hello["guest"] == {"agentAnswers": True, "firstBootDone": True, "startScriptStatus": 0}
+    for word in (str(machine.data_dir / "admin.key"), hello["externalIpAddress"], "vm ssh hello", "server "):
+        assert word in done.out
+    assert (machine.data_dir / "ssh_key").stat().st_mode & 0o777 == 0o600
+    assert (machine.data_dir / "ssh_key.pub").read_text().split()[1] in hello["authorizedSshKeys"]
+
+
+def test_a_second_up_changes_nothing_that_stands(machine, command):
+    command("up")
+    pid = background.pid_file(machine).read_text()
+    hello = command("vm", "get", "hello", "-o", "json").json
+    assert command("up").code == 0
+    assert background.pid_file(machine).read_text() == pid
+    assert command("vm", "get", "hello", "-o", "json").json == hello
+
+
+def test_a_server_that_is_killed_comes_back(machine, command):
+    command("up")
+    (loop,) = processes_of(machine)
+    (server,) = children_of(loop)
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: children_of(loop) not in ([server], []) and answers(machine))
+
+
+def test_down_stops_the_server_and_is_content_when_there_is_none(machine, command):
+    command("up")
+    assert command("down").out == "the server is stopped\n"
+    assert not answers(machine)
+    assert not is_there(machine)
+    assert command("down").out == "no server was running\n"
+
+
+def test_down_with_vms_deletes_them_first(machine, command):
+    command("up")
+    command("vm", "create", "other", "--image", "micro", "--wait")
+    done = command("down", "--vms")
+    assert "hello is gone after" in done.err
+    assert "other is gone after" in done.err
+    assert not is_there(machine)
+
+
+def test_a_server_that_cannot_start_says_why_at_once(machine, monkeypatch, command):
+    monkeypatch.setenv("CUMULET_CATALOGUE", "/nowhere.toml")
+    done = command("up")
+    assert done.code == 1
+    assert "the server does not answer" in done.err
+    assert "/nowhere.toml" in done.err
+    assert not is_there(machine)
+
+
+def test_the_secrets_of_a_start_stay_out_of_its_log(machine, command):
+    command("up")
+    key = (machine.data_dir / "admin.key").read_text().strip()
+    assert key not in background.log_file(machine).read_text()
+
+
+def processes_of(machine: Settings) -> list[int]:
+    """The leader of the server's session."""
+    return [int(background.pid_file(machine).read_text())]
+
+
+def children_of(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ("ps", "--no-headers", "-o", "pid", "--ppid", str(pid)), capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in listed.stdout.split()]
