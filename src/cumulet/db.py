@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import DateTime, Engine, Enum, MetaData, String, create_engine, event, exc
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
@@ -121,6 +122,11 @@ class Database:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+
+def insert_into(db: Session, table: type[Row]) -> postgresql.Insert | sqlite.Insert:
+    """Begin an INSERT that can say what to do ON CONFLICT: both databases know it, each by a dialect of its own."""
+    return postgresql.insert(table) if db.get_bind().dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _sqlite_engine(url: str) -> Engine:

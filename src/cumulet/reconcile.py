@@ -23,12 +23,10 @@ from uuid import UUID, uuid4
 import psycopg
 import structlog
 from sqlalchemy import ColumnElement, Index, and_, case, delete, func, or_, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet import journal
-from cumulet.db import UNREACHABLE, Database, Row
+from cumulet.db import UNREACHABLE, Database, Row, insert_into
 
 log = structlog.get_logger()
 
@@ -126,13 +124,10 @@ Plot = Callable[[Run], datetime | None]
 
 def wake(db: Session, kind: str, id: UUID, *, now: datetime) -> None:
     """Make the resource due, in the caller's transaction; a reconciler starts on it when that commits."""
-    postgres = db.get_bind().dialect.name == "postgresql"
-    row = (postgres_insert if postgres else sqlite_insert)(Due).values(
-        kind=kind, id=id, due_at=now, since=now
-    )
+    row = insert_into(db, Due).values(kind=kind, id=id, due_at=now, since=now)
     again = {"due_at": now, "since": func.coalesce(Due.since, now), "wakes": Due.wakes + 1}
     db.execute(row.on_conflict_do_update(index_elements=["kind", "id"], set_=again))
-    if postgres:
+    if db.get_bind().dialect.name == "postgresql":
         db.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
     db.info["woken"] = True
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from cumulet.db import insert_into
 from cumulet.hosts.model import Host, HostState, Installation, Reservation
 from cumulet.hosts.place import Need, Room
 from cumulet.hypervisor import HostFacts
@@ -21,17 +22,14 @@ HOST_DISK_GIB: Final = 4
 
 
 def installation_id(db: Session) -> str:
-    """Say who we are; at the first start decide it."""
-    row = db.get(Installation, 1)
-    if row is None:
-        row = Installation(one=1, id=uuid4().hex[:8])
-        db.add(row)
-        db.flush()
-    return row.id
+    """Say who we are; the first start decides it, once for however many servers start together."""
+    db.execute(insert_into(db, Installation).values(one=1, id=uuid4().hex[:8]).on_conflict_do_nothing())
+    return db.get_one(Installation, 1).id
 
 
 def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: str, now: datetime) -> Host:
     """Take a host into the inventory, or bring its facts up to date; known by its name."""
+    db.get(Installation, 1, with_for_update=True)  # servers that start together take turns
     host = db.scalar(select(Host).where(Host.name == facts.name))
     if host is None:
         host = Host(id=uuid4(), name=facts.name)

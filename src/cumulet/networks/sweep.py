@@ -63,7 +63,7 @@ def _wake_changed_networks(
 def _wake_changed_ports(
     db: Session, run: Run, ports: Mapping[UUID, PortSpec], externals: Mapping[UUID, IPv4Address]
 ) -> frozenset[UUID]:
-    rows = db.scalars(select(Nic)).all()
+    rows = db.scalars(select(Nic).order_by(Nic.vm_id)).all()  # one order for all who wake many
     for row in rows:
         if ports.get(row.id) != port_spec(row, externals.get(row.id)):
             wake(db, "vm", row.vm_id, now=run.now)

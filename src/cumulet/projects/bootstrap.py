@@ -18,11 +18,9 @@ from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from cumulet.db import Database
+from cumulet.db import Database, insert_into
 from cumulet.errors import Invalid
 from cumulet.projects.access import KEY_PREFIX, digest_of, new_key
 from cumulet.projects.model import ApiKey, Membership, Project, Role, User
@@ -55,8 +53,7 @@ def bootstrap(database: Database, data_dir: Path, now: datetime) -> None:
 
 def _add_owner(db: Session) -> bool:
     """Whether this is the first start; of two servers that start at once on one database, only one's is."""
-    insert = postgres_insert if db.get_bind().dialect.name == "postgresql" else sqlite_insert
-    owner = insert(User).values(id=uuid4(), email=OWNER_EMAIL, first_name="Owner", last_name="")
+    owner = insert_into(db, User).values(id=uuid4(), email=OWNER_EMAIL, first_name="Owner", last_name="")
     return db.scalar(owner.on_conflict_do_nothing().returning(User.id)) is not None
 
 

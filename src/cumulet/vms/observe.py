@@ -15,8 +15,6 @@ from cumulet.reconcile import NotYet, Run
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.wire import VmState
 
-RAN_WELL: Final = timedelta(minutes=10)
-"""After running this long, earlier crashes are forgiven."""
 EAGER: Final = timedelta(minutes=2)
 """A guest that booted this recently is looked at every second, one that takes longer every five."""
 PATIENCE: Final = timedelta(minutes=15)
@@ -60,9 +58,9 @@ def note_start(run: Run, vm: Vm, domain: Domain) -> None:
 
 
 def note_state(run: Run, vm: Vm, domain: Domain) -> None:
-    """Write the state down when it changed."""
+    """Write the state down when it changed; one that was only out of sight has not stopped anew."""
     state = STATES[domain.power, vm.wanted]
-    if state is VmState.STOPPED and vm.state is not state:
+    if state is VmState.STOPPED and vm.state not in {state, VmState.UNKNOWN}:
         asked = (
             f", {(run.now - vm.power_asked_at).total_seconds():.0f} s after it was asked"
             if vm.power_asked_at
@@ -72,8 +70,6 @@ def note_state(run: Run, vm: Vm, domain: Domain) -> None:
         change(run, vm, off, ("vm.stopped", f"it is off ({domain.off_reason.value}{asked})"))
     elif vm.state is not state:
         change(run, vm, {"state": state})
-    elif vm.crashes and vm.started_at and run.now - vm.started_at >= RAN_WELL:
-        change(run, vm, {"crashes": 0})
 
 
 def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:

@@ -19,6 +19,8 @@ STOP_GRACE: Final = timedelta(seconds=60)
 """How long a guest may take to power off before its plug is pulled."""
 ASK_AGAIN: Final = 5.0
 """Seconds between presses of the power button: a guest that still boots hears none."""
+RAN_WELL: Final = timedelta(minutes=10)
+"""After running this long, earlier crashes are forgiven."""
 FIRST_CRASH_PAUSE: Final = timedelta(seconds=2)
 LONGEST_CRASH_PAUSE: Final = timedelta(minutes=5)
 
@@ -67,8 +69,10 @@ def guest_left(run: Run, vm: Vm, domain: Domain) -> bool:
 def note_crash(run: Run, vm: Vm, domain: Domain) -> None:
     """Count an end that nobody asked for; NotYet while a machine that ends again and again has to pause."""
     if vm.started != 0 and not vm.reboot_pending:
+        ran_well = vm.started_at is not None and run.now - vm.started_at >= RAN_WELL
         fact = ("vm.crashed", f"its machine ended unasked ({domain.off_reason.value}): it is started again")
-        change(run, vm, {"crashes": vm.crashes + 1, "started": 0, "state": VmState.STARTING}, fact)
+        crashes = 1 if ran_well else vm.crashes + 1
+        change(run, vm, {"crashes": crashes, "started": 0, "state": VmState.STARTING}, fact)
     pause = min(FIRST_CRASH_PAUSE * 2 ** min(vm.crashes - 2, 10), LONGEST_CRASH_PAUSE)
     if vm.crashes > 1 and vm.started_at is not None and run.now < vm.started_at + pause:
         left = (vm.started_at + pause - run.now).total_seconds()

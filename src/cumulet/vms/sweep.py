@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,41 +34,42 @@ class Sweeper:
 
     def sweep_host(self, run: Run) -> datetime:
         """Wake VMs that differ from their rows, remove what has no owner; look again later."""
-        host = self.world.host(run.id)
         try:
+            host = self.world.host(run.id)
             facts = host.facts()
             domains, disks, seeds = host.domains(), host.disks(), host.seeds()
         except HostUnreachable as problem:
             note_down(run, str(problem))
-            self.world.mend()
+            if run.id in self.world.hosts:
+                self.world.mend()
             return run.now + SWEEP / 3
         with run.writing() as db:
             note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
-            vms = {vm.id: vm for vm in db.scalars(select(Vm).where(Vm.host_id == run.id))}
-            for vm in vms.values():
+            for vm in db.scalars(select(Vm).where(Vm.host_id == run.id).order_by(Vm.id)):
                 if differs(vm, domains.get(vm.id)):
                     wake(db, "vm", vm.id, now=run.now)
-        self._remove_leftovers(host, run, vms, domains.keys(), disks.keys(), seeds)
+        self._remove_leftovers(host, run, domains.keys(), disks.keys(), seeds)
         return run.now + SWEEP
 
     def _remove_leftovers(
         self,
         host: Host,
         run: Run,
-        vms: Mapping[UUID, Vm],
         domains: AbstractSet[UUID],
         disks: AbstractSet[UUID],
         seeds: AbstractSet[UUID],
     ) -> None:
-        for id in self.leftovers.overdue("domain", domains - vms.keys(), run.now):
+        """Remove what no VM owns, wherever its row says it is: a host that got another name keeps all it has."""
+        with run.reading() as db:
+            owned = db.execute(select(Vm.id, Vm.boot_disk_id, Vm.image_sha256)).all()
+        vm_ids, disk_ids = {vm.id for vm in owned}, {vm.boot_disk_id for vm in owned}
+        for id in self.leftovers.overdue("domain", domains - vm_ids, run.now):
             host.undefine(id)
-        for id in self.leftovers.overdue("disk", disks - {vm.boot_disk_id for vm in vms.values()}, run.now):
+        for id in self.leftovers.overdue("disk", disks - disk_ids, run.now):
             host.remove_disk(id)
-        for id in self.leftovers.overdue("seed", seeds - vms.keys(), run.now):
+        for id in self.leftovers.overdue("seed", seeds - vm_ids, run.now):
             host.remove_seed(id)
-        needed = {vm.image_sha256 for vm in vms.values()} | {
-            image.sha256 for image in self.world.images.list()
-        }
+        needed = {vm.image_sha256 for vm in owned} | {image.sha256 for image in self.world.images.list()}
         for sha256 in host.image_copies() - needed:
             with suppress(HypervisorError):  # a leftover disk in its grace is still based on it
                 host.remove_image_copy(sha256)

@@ -1,0 +1,202 @@
+"""The look at everything: what others changed behind our back is found, what is ours and has no owner goes."""
+
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import update
+
+from cumulet.errors import Invalid
+from cumulet.hosts import Host, HostState, register_host
+from cumulet.hosts.leftovers import GRACE
+from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, Power, Seed
+from cumulet.vms import operations as verbs
+from cumulet.vms.model import Vm
+from cumulet.vms.wire import VmState
+
+AFTER_GRACE = GRACE.total_seconds() + 1
+
+
+@pytest.fixture
+def row_of_the_host(cloud):
+    def look():
+        with cloud.database.reading() as db:
+            return db.get_one(Host, cloud.host_id)
+
+    return look
+
+
+def put_leftovers(host, image):
+    """A machine with its disk and seed that no row knows of."""
+    base = BaseImage(sha256=image.sha256, format="qcow2", path=image.path, size_gib=1)
+    id, disk_id = uuid4(), uuid4()
+    host.ensure_image_copy(base)
+    host.create_disk(DiskSpec(id=disk_id, size_gib=1, base=base))
+    host.write_seed(
+        Seed(vm_id=id, instance_id="", hostname="", ssh_keys=(), password_hash="", start_script="")
+    )
+    host.define(
+        DomainSpec(
+            id=id,
+            name="left",
+            project="",
+            vcpus=1,
+            memory_mib=1,
+            topology=None,
+            boot_disk=disk_id,
+            nics=(),
+        )
+    )
+    host.start(id)
+
+
+def contents(host):
+    return len(host.domains()), len(host.disks()), len(host.seeds())
+
+
+def test_a_machine_that_vanished_is_made_again(cloud):
+    cloud.running()
+    cloud.host.undefine(cloud.row().id)
+    cloud.sweep()
+    cloud.settle()
+    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+    assert cloud.vm().state is VmState.ACTIVE
+
+
+def test_a_machine_that_somebody_stopped_behind_our_back_runs_again(cloud):
+    cloud.running()
+    cloud.host.pull_plug(cloud.row().id)
+    cloud.sweep()
+    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+
+
+def test_a_machine_that_somebody_started_behind_our_back_is_stopped_again(cloud):
+    cloud.running()
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+    cloud.host.start(cloud.row().id)
+    cloud.sweep()
+    cloud.settle()
+    assert cloud.host.domain(cloud.row().id).power is Power.OFF
+    assert cloud.vm().state is VmState.STOPPED
+
+
+def test_a_machine_as_it_should_be_is_left_alone(cloud):
+    cloud.running()
+    before = cloud.host.domain(cloud.row().id)
+    cloud.sweep()
+    assert cloud.due("vm", cloud.row().id) is None
+    assert cloud.host.domain(cloud.row().id) == before
+
+
+def test_a_host_is_looked_at_again_every_half_minute(cloud):
+    cloud.sweep()
+    cloud.running()
+    cloud.host.kill(cloud.row().id)
+    cloud.pass_time(31)
+    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+
+
+def test_what_is_ours_and_has_no_owner_goes_after_the_grace(cloud):
+    put_leftovers(cloud.host, cloud.images.find("micro"))
+    cloud.sweep()
+    cloud.clock.advance(AFTER_GRACE / 2)
+    cloud.sweep()
+    assert contents(cloud.host) == (1, 1, 1)
+    cloud.clock.advance(AFTER_GRACE / 2)
+    cloud.sweep()
+    assert contents(cloud.host) == (0, 0, 0)
+
+
+def test_what_got_an_owner_within_the_grace_stays(cloud):
+    put_leftovers(cloud.host, cloud.images.find("micro"))
+    cloud.sweep()
+    id = cloud.running().id
+    (left,) = cloud.host.domains().keys() - {cloud.row(id).id}
+    cloud.clock.advance(AFTER_GRACE)
+    with cloud.database.writing() as db:
+        db.execute(update(Vm).values(id=left))
+    cloud.sweep()
+    assert left in cloud.host.domains()
+
+
+def test_a_host_that_got_another_name_keeps_all_it_has(cloud):
+    cloud.running()
+    renamed = replace(cloud.host.facts(), name="as it is called now")
+    with cloud.database.writing() as db:
+        now_called = register_host(db, renamed, data_center_id="local", uri="memory:", now=cloud.clock())
+    cloud.world = replace(cloud.world, hosts={now_called.id: cloud.host})
+    cloud.hosts = cloud.world.hosts
+    cloud.reconciler = cloud.new_reconciler()
+    for _ in range(3):
+        cloud.clock.advance(AFTER_GRACE)
+        cloud.sweep()
+    assert contents(cloud.host) == (1, 1, 1)
+
+
+def test_a_copy_of_an_image_that_nobody_needs_goes(cloud):
+    cloud.running()
+    cloud.host.ensure_image_copy(BaseImage(sha256="0" * 64, format="raw", path=Path("/nowhere"), size_gib=1))
+    cloud.sweep()
+    assert cloud.host.image_copies() == {cloud.images.find("micro").sha256}
+
+
+def test_a_copy_under_a_disk_does_not_stop_the_look(cloud, monkeypatch):
+    cloud.running()
+    cloud.host.ensure_image_copy(BaseImage(sha256="0" * 64, format="raw", path=Path("/nowhere"), size_gib=1))
+
+    def refuse(sha256):
+        raise HypervisorError("a disk is based on it")
+
+    monkeypatch.setattr(cloud.host, "remove_image_copy", refuse)
+    cloud.sweep()
+    assert cloud.due("host", cloud.host_id).error == ""
+
+
+def test_a_host_that_does_not_answer_gets_no_vms_until_it_does(cloud, row_of_the_host):
+    cloud.host.unreachable = True
+    cloud.sweep()
+    assert (row_of_the_host().state, row_of_the_host().problem) == (
+        HostState.DOWN,
+        "memory-1 does not answer",
+    )
+    with pytest.raises(Invalid, match="memory-1: does not answer"):
+        cloud.create()
+    cloud.host.unreachable = False
+    cloud.pass_time(15)
+    assert (row_of_the_host().state, row_of_the_host().problem) == (HostState.UP, "")
+    assert cloud.running().state is VmState.ACTIVE
+
+
+def test_a_host_that_is_no_longer_configured_gets_no_vms(cloud, row_of_the_host):
+    cloud.world = replace(cloud.world, hosts={})
+    cloud.reconciler = cloud.new_reconciler()
+    cloud.sweep()
+    assert row_of_the_host().state is HostState.DOWN
+
+
+def test_nothing_is_known_of_vms_whose_host_stays_away(cloud):
+    cloud.running()
+    cloud.host.unreachable = True
+    cloud.sweep()
+    assert cloud.vm().state is VmState.ACTIVE
+    cloud.pass_time(15)
+    assert cloud.vm().state is VmState.UNKNOWN
+    cloud.host.unreachable = False
+    cloud.pass_time(60)
+    assert cloud.vm().state is VmState.ACTIVE
+
+
+def test_a_stopped_vm_does_not_stop_again_when_its_host_comes_back(cloud):
+    cloud.running()
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+    told = cloud.events()
+    cloud.host.unreachable = True
+    cloud.sweep()
+    cloud.pass_time(15)
+    cloud.host.unreachable = False
+    cloud.pass_time(60)
+    assert cloud.vm().state is VmState.STOPPED
+    assert cloud.events() == told
