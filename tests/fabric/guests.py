@@ -8,10 +8,13 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
-from cumulet.fabric import PortSpec
+from cumulet.fabric import FabricUnreachable, PortSpec
+
+T = TypeVar("T")
 
 SECONDS = 3.0
 """How long a packet that must come is waited for."""
@@ -108,6 +111,17 @@ class Guest(Namespace):
     def remove(self) -> None:
         run("ovs-vsctl", "--if-exists", "del-port", "br-int", self.outer)
         super().remove()
+
+
+def eventually(look: Callable[[], T]) -> T:
+    """What a look answers once it answers truly, while daemons come back."""
+    deadline = time.monotonic() + 20
+    while True:
+        with suppress(OSError, FabricUnreachable):
+            if seen := look():
+                return seen
+        assert time.monotonic() < deadline, "did not come back"
+        time.sleep(0.05)
 
 
 def bound(kind: socket.SocketKind, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from tests.fabric.specs import EXTERNAL, Project
 
 from cumulet.fabric import FabricError, FabricUnreachable
 from cumulet.fabric.ovn import connection, open_fabric
+from cumulet.fabric.ovn.rows import encode_spec
 
 
 @pytest.fixture
@@ -60,8 +61,17 @@ def test_nothing_is_left_in_the_database_but_the_external_switch(northbound, fab
     assert [len(table["rows"]) for table in after] == [len(table["rows"]) for table in before]
 
 
-def of_part(table, part):
-    return f"find {table} external_ids:cumulet-part={part}"
+class RowNames(dict):
+    """The ids of things by kind, and for TABLE/PART the uuid of that row of ours."""
+
+    def __init__(self, northbound, **ids):
+        super().__init__(ids)
+        self.northbound = northbound
+
+    def __missing__(self, table_and_part):
+        table, part = table_and_part.split("/")
+        query = ("--bare", "--columns=_uuid", "find", table, f"external_ids:cumulet-part={part}")
+        return self.northbound.ctl(*query).strip()
 
 
 TAMPERINGS = {
@@ -105,25 +115,23 @@ def test_what_others_change_is_seen_and_mended(northbound, fabric, project, port
     def everything():
         return fabric.routers(), fabric.networks(), fabric.ports()
 
-    right, before = everything(), getattr(fabric, listing)()
-    uuids = {
-        f"{table}/{part}": northbound.ctl(
-            "--bare", "--columns=_uuid", "find", table, f"external_ids:cumulet-part={part}"
-        ).strip()
-        for table, part in (
-            word[1:-1].split("/") for word in command.split() if "/" in word and word[0] == "{"
-        )
-    }
-    words = command.format_map(
-        {"port": port.id, "router": project.router.id, "network": project.network.id, **uuids}
-    ).split()
-    northbound.ctl(*words)
-    assert getattr(fabric, listing)() != before
+    right, listed = everything(), getattr(fabric, listing)()
+    names = RowNames(northbound, port=port.id, router=project.router.id, network=project.network.id)
+    northbound.ctl(*command.format_map(names).split())
+    assert getattr(fabric, listing)() != listed
     fabric.put_external(EXTERNAL)
     fabric.put_router(project.router)
     fabric.put_network(project.network)
     fabric.put_port(port)
     assert everything() == right
+
+
+def test_an_impossible_spec_is_seen_and_mended(northbound, fabric, project, port):
+    spec = encode_spec(replace(port, mac="nonsense")).replace('"', '\\"')
+    northbound.ctl("set", "Logical_Switch_Port", str(port.id), f'external_ids:cumulet-spec="{spec}"')
+    assert fabric.ports()[port.id] != port
+    fabric.put_port(port)
+    assert fabric.ports() == {port.id: port}
 
 
 def test_a_row_of_ours_that_somebody_copied_is_removed(northbound, fabric, project, port):

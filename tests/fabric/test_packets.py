@@ -1,4 +1,5 @@
 import os
+import signal
 import socket
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -8,7 +9,9 @@ from tests.fabric.guests import Guest, Namespace, arp, ask_tcp, frames_until, re
 from tests.fabric.specs import EXTERNAL, Project, a_network, a_port
 
 from cumulet.doctor.bridges import ensure_external_bridge
+from cumulet.doctor.daemons import PATHS
 from cumulet.doctor.prepare import prepare_host
+from cumulet.doctor.supervisor import read_status
 from cumulet.fabric.ovn import open_fabric
 
 pytestmark = pytest.mark.lab
@@ -262,3 +265,19 @@ def test_an_address_of_the_external_range_that_nobody_has_does_not_answer(fabric
     assert IPv4Address("192.0.2.77") not in {port.external_address for port in fabric.ports().values()}
     with pytest.raises(OSError, match=r"No route to host|timed out"):
         socket.create_connection(("192.0.2.77", 80), timeout=1)
+
+
+@pytest.mark.parametrize(
+    "daemon", ["ovs-vswitchd", "ovn-controller", "ovn-northd", "ovn-nb", "ovn-sb", "ovsdb-server"]
+)
+def test_packets_flow_and_changes_take_effect_after_a_daemon_was_killed(fabric, project, plug, daemon):
+    guest = plug(project.port(external_address="192.0.2.10"))
+    guest.serve(b"hello")
+    os.kill(read_status(PATHS).daemons[daemon].pid, signal.SIGKILL)
+    prepare_host()
+    assert guests.eventually(lambda: ask_tcp("192.0.2.10", 80)) == (b"hello", "192.0.2.1")
+    assert guests.eventually(fabric.settled)
+    fabric.remove_port(guest.port.id)
+    assert fabric.settled()
+    with pytest.raises(OSError, match=r"No route to host|timed out"):
+        socket.create_connection(("192.0.2.10", 80), timeout=1)

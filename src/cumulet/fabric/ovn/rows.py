@@ -129,10 +129,11 @@ class View:
         self, table: str, part: str, *, unknown: S, tell: Callable[[View, S], None]
     ) -> dict[UUID, S]:
         """The specs of all routers, networks or ports by id; `unknown` for one whose rows do not agree with its spec."""
+        specs = {row: self._agreeing(mark(row, SPEC), unknown, tell) for row in self.all(table, part)}
         found = {}
-        for row in self.all(table, part):
-            with suppress(ValueError):
-                found[UUID(mark(row, ID))] = self._agreeing(mark(row, SPEC), unknown, tell)
+        for row, spec in specs.items():
+            with suppress(ValueError):  # somebody has made the id into something else
+                found[UUID(mark(row, ID))] = spec
         return found
 
     def _agreeing(self, text: str, unknown: S, tell: Callable[[View, S], None]) -> S:
@@ -142,7 +143,7 @@ class View:
             return unknown
         try:
             tell(self, spec)
-        except (Differs, FabricError):
+        except (Differs, FabricError, ValueError):  # ValueError: somebody has made the spec impossible
             return unknown
         return spec
 
