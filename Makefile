@@ -4,6 +4,8 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The guest images that the tests boot, kept between runs.
+TEST_DATA := /var/cache/cumulet-test
 
 .PHONY: up down env lock api lint test
 
@@ -38,5 +40,6 @@ lint: env  ## style, types and the layers of the house
 
 test: lint  ## everything, real guests included; those run on a private host that dies with the tests
 	$(BIN)/python scripts/test-packages
+	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
 	$(BIN)/pytest -m "not lab"
 	tests/lab/enter $(BIN)/pytest -m lab
