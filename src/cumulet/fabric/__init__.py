@@ -91,7 +91,7 @@ class Fabric(Protocol):
         """Make or correct a router; its external switch must be there."""
 
     def remove_router(self, router_id: UUID) -> None:
-        """Remove a router, if it is there."""
+        """Remove a router, if it is there; networks that hung on it are listed as changed until they are put again."""
 
     def routers(self) -> Mapping[UUID, RouterSpec]:
         """All our routers as they are; one that was changed by others differs from what was put."""
@@ -100,7 +100,7 @@ class Fabric(Protocol):
         """Make or correct a network and its leg of the router, which must be there."""
 
     def remove_network(self, network_id: UUID) -> None:
-        """Remove a network with its leg of the router, if it is there."""
+        """Remove a network with its leg of the router and the ports left in it, if it is there."""
 
     def networks(self) -> Mapping[UUID, NetworkSpec]:
         """All our networks as they are."""
