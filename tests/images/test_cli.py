@@ -8,7 +8,9 @@ from cumulet.images.recipes import RECIPES, Recipe
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.delenv("CUMULET_TEST_IMAGES", raising=False)  # no setting of the server: unknown ones are refused
+    monkeypatch.delenv(
+        "CUMULET_TEST_IMAGES", raising=False
+    )  # no setting of the server: unknown ones are refused
     monkeypatch.setenv("CUMULET_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     return ImageStore(tmp_path / "images")
