@@ -17,6 +17,9 @@ def on_a_host_with(monkeypatch, tmp_path):
     keyring = tmp_path / "keyring.gpg"
     keyring.touch()
     monkeypatch.setattr(archive, "KEYRING", keyring)
+    described = tmp_path / "Debian.info"
+    described.write_text("Suite: {series}\nRepositoryType: deb\nBaseURI: http://public.example/debian/\n")
+    monkeypatch.setattr(archive, "ARCHIVE_INFO", described)
 
     def of(targets):
         monkeypatch.setattr(archive, "run", lambda *_: targets)
@@ -35,7 +38,11 @@ def test_a_host_of_the_same_release_lends_its_own_mirror(on_a_host_with):
 
 @pytest.mark.parametrize("targets", [b"", b"http://mirror.example/ubuntu/ noble main\n"])
 def test_any_other_host_takes_the_public_mirror(on_a_host_with, targets):
-    assert "deb http://deb.debian.org/debian bookworm main\n" in on_a_host_with(targets)
+    assert on_a_host_with(targets) == (
+        "deb http://public.example/debian bookworm main\n"
+        "deb http://public.example/debian bookworm-updates main\n"
+        "deb http://public.example/debian-security bookworm-security main\n"
+    )
 
 
 def test_a_missing_keyring_is_said_with_its_cure(monkeypatch, tmp_path):

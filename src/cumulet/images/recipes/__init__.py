@@ -17,6 +17,7 @@ HOST_PACKAGES: Final = (
     "fdisk",
     "mmdebstrap",
     "mtools",
+    "python-apt-common",
     "qemu-utils",
     "zstd",
 )

@@ -20,31 +20,38 @@ DESCRIPTION = "${Package}\\t${Version}\\t${binary:Synopsis}\\n"
 """What dpkg tells of a package, as `described` reads it."""
 LOADER = "lib64/ld-linux-x86-64.so.2"
 LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
-PUBLIC_SOURCES = (
-    ("http://deb.debian.org/debian", SUITE),
-    ("http://deb.debian.org/debian", f"{SUITE}-updates"),
-    ("http://deb.debian.org/debian-security", f"{SUITE}-security"),
-)
+ARCHIVE_INFO = Path("/usr/share/python-apt/templates/Debian.info")
+"""Where the distribution describes Debian's archive to its own tools (package python-apt-common)."""
+SUITES = (SUITE, f"{SUITE}-updates", f"{SUITE}-security")
 
 
 def sources_list() -> str:
     """Say where the packages come from, in apt's one-line format."""
     if not KEYRING.exists():
         raise BuildFailed(f"{KEYRING} is missing; install the package debian-archive-keyring")
-    places = hosts_own_sources() or PUBLIC_SOURCES
+    places = hosts_own_sources() or public_sources()
     return "".join(f"deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main\n" for uri, suite in places)
 
 
 def hosts_own_sources() -> tuple[tuple[str, str], ...]:
     """Return this host's own (URI, suite) of the release that we build from; none when its apt does not have it."""
-    suites = {suite for _, suite in PUBLIC_SOURCES}
     targets = run(
         "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
         "Identifier: Packages", "Origin: Debian",
     )  # fmt: skip
     lines = (line.split() for line in targets.decode().splitlines())
-    found = [(uri, suite) for uri, suite, component in lines if suite in suites and component == "main"]
+    found = [(uri, suite) for uri, suite, component in lines if suite in SUITES and component == "main"]
     return tuple(dict.fromkeys(found)) if SUITE in {suite for _, suite in found} else ()
+
+
+def public_sources() -> tuple[tuple[str, str], ...]:
+    """Return (URI, suite) of the public mirror that this host's distribution knows for Debian."""
+    described = ARCHIVE_INFO.read_text() if ARCHIVE_INFO.exists() else ""
+    found = re.search(r"^BaseURI: (\S+/debian)/?$", described, re.MULTILINE)
+    if found is None:
+        raise BuildFailed(f"{ARCHIVE_INFO} names no mirror of Debian; install the package python-apt-common")
+    mirror = found[1]
+    return tuple((f"{mirror}-security" if suite.endswith("-security") else mirror, suite) for suite in SUITES)
 
 
 @dataclass(frozen=True, slots=True)
