@@ -274,11 +274,19 @@ def test_a_failure_without_words_says_at_least_what_it_was(make, wake_up, due):
     assert due().error == "ZeroDivisionError"
 
 
-def test_the_first_good_run_forgets_the_failures(make, wake_up, clock, due):
+def test_a_wait_between_failures_does_not_make_up_for_them(make, wake_up, clock, due):
     wake_up()
     make(raising(ValueError("it broke"))).run_due()
     clock.advance(1)
-    make(raising(NotYet("better", 1))).run_due()
+    make(raising(NotYet("trying again", 1))).run_due()
+    assert (due().error, due().why, due().attempts) == ("", "trying again", 1)
+
+
+def test_what_settles_is_forgiven_its_failures(make, wake_up, clock, due):
+    wake_up()
+    make(raising(ValueError("it broke"))).run_due()
+    clock.advance(1)
+    make(lambda _: clock() + timedelta(hours=1)).run_due()
     assert (due().error, due().attempts) == ("", 0)
 
 

@@ -70,7 +70,7 @@ class Due(Row):
     leased_until: Mapped[datetime | None]
     wakes: Mapped[int] = mapped_column(default=1)
     attempts: Mapped[int] = mapped_column(default=0)
-    """Failures in a row."""
+    """Failures since it last settled: a wait in between does not make up for them."""
     why: Mapped[str] = mapped_column(default="")
     """What it waits for, in words for its owner."""
     error: Mapped[str] = mapped_column(default="")
@@ -191,7 +191,8 @@ class Reconciler:
         try:
             look_again = self._plots[claim.kind](run)
         except NotYet as waiting:
-            self._put_back(claim, at=self._clock() + timedelta(seconds=waiting.seconds), why=waiting.why)
+            at = self._clock() + timedelta(seconds=waiting.seconds)
+            self._put_back(claim, at=at, attempts=claim.attempts, why=waiting.why)
         except LeaseLost:
             log.warning("lease lost", kind=claim.kind, id=str(claim.id))
         except Exception as failure:  # noqa: BLE001 - whatever a plot meets, its resource stays due and says why

@@ -113,8 +113,10 @@ def make_disk(vm: Vm, host: Host, images: ImageStore) -> None:
     """Make the boot disk of a VM that never ran, unless it is there."""
     base = base_image(vm, host, images)
     copy = host.ensure_image_copy(base)
+    if copy.error:
+        raise HypervisorError(copy.error)
     if not copy.ready:
-        raise NotYet(copy.error or f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
+        raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
     host.create_disk(DiskSpec(id=vm.boot_disk_id, size_gib=vm.boot_disk_gib, base=base))
 
 
