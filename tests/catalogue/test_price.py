@@ -5,11 +5,12 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cumulet.catalogue import CommitmentTerm, price_vm, read_catalogue, vm_price_answer
+from cumulet.catalogue import CommitmentTerm, price_vm, rates_of, read_catalogue, vm_price_answer
 
 CATALOGUE = read_catalogue(None)
 LOCAL = CATALOGUE.find_data_center("local")
 STANDARD = CATALOGUE.find_machine_type("local", "standard")
+UNCOMMITTED = rates_of(STANDARD, LOCAL, CommitmentTerm.NONE)
 AMOUNTS = st.decimals(0, 1_000_000, places=9)
 QUANTITIES = st.integers(0, 1_000_000)
 
@@ -25,7 +26,7 @@ def test_the_items_add_up_to_the_last_digit(
 ) -> None:
     vcpu, memory, gpu, disk, ipv4 = prices
     vcpus, memory_gib, gpus, storage_gib = quantities
-    price = price_vm(
+    rates = rates_of(
         replace(
             STANDARD,
             vcpu_price_hr=vcpu,
@@ -34,12 +35,15 @@ def test_the_items_add_up_to_the_last_digit(
             commitment_discount_percent={12: percent},
         ),
         replace(LOCAL, disk_gib_price_hr=disk, ipv4_price_hr=ipv4),
+        CommitmentTerm.MONTHS_12,
+    )
+    price = price_vm(
+        rates,
         vcpus=vcpus,
         memory_gib=memory_gib,
         gpus=gpus,
         storage_gib=storage_gib,
         ipv4_addresses=ipv4_addresses,
-        term=CommitmentTerm.MONTHS_12,
     )
     computing = Fraction(vcpu) * vcpus + Fraction(memory) * memory_gib + Fraction(gpu) * gpus
     storing = Fraction(disk) * storage_gib + Fraction(ipv4) * ipv4_addresses
@@ -52,7 +56,7 @@ def test_the_items_add_up_to_the_last_digit(
 
 
 def test_an_example_by_hand() -> None:
-    price = price_vm(STANDARD, LOCAL, vcpus=2, memory_gib=4, gpus=0, storage_gib=10, ipv4_addresses=1)
+    price = price_vm(UNCOMMITTED, vcpus=2, memory_gib=4, gpus=0, storage_gib=10, ipv4_addresses=1)
     shown = vm_price_answer(price)
     assert shown.vcpu_price_hr.value == "0.0021"
     assert shown.total_vcpu_price_hr.value == "0.0042"
@@ -67,12 +71,10 @@ def test_an_example_by_hand() -> None:
 
 def test_a_commitment_without_a_discount_costs_the_same() -> None:
     undiscounted = replace(STANDARD, commitment_discount_percent={})
-    shape = {"vcpus": 1, "memory_gib": 1, "gpus": 0, "storage_gib": 1, "ipv4_addresses": 0}
-    committed = price_vm(undiscounted, LOCAL, term=CommitmentTerm.MONTHS_60, **shape)
-    assert committed == price_vm(undiscounted, LOCAL, **shape)
+    assert rates_of(undiscounted, LOCAL, CommitmentTerm.MONTHS_60) == UNCOMMITTED
 
 
 def test_a_vm_without_an_external_address_pays_for_none() -> None:
-    price = price_vm(STANDARD, LOCAL, vcpus=0, memory_gib=0, gpus=0, storage_gib=0, ipv4_addresses=0)
+    price = price_vm(UNCOMMITTED, vcpus=0, memory_gib=0, gpus=0, storage_gib=0, ipv4_addresses=0)
     assert vm_price_answer(price).ipv4_address_price_hr.value == "0"
     assert price.total == 0

@@ -1,7 +1,7 @@
 """Whatever the document allows, and much that it does not, sent to every operation of a cloud on made-up hosts.
 
 Nothing may end as a mistake of ours, and every answer must be what the document says. That lenient requests are
-accepted is the contract's wish (a.2), so refusing odd data is tested rule by rule elsewhere.
+accepted is the contract's wish, so refusing odd data is tested rule by rule elsewhere.
 """
 
 from __future__ import annotations

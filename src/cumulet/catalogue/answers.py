@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cumulet.catalogue.model import Catalogue, DataCenter, GpuModel, MachineType
-from cumulet.catalogue.price import rates_of
+from cumulet.catalogue.price import Rates, rates_of
 from cumulet.catalogue.wire import (
     CommitmentTerm,
     DiskPoolPrice,
@@ -78,7 +78,7 @@ def data_center_answer(data_center: DataCenter, ipv4_free: int) -> VmDataCenter:
 def machine_type_answer(catalogue: Catalogue, machine_type: MachineType, free: FreeCapacity) -> VmMachineType:
     """Show a machine type with what is free; `max…Free` also respects the largest VM that the type allows."""
     data_center = catalogue.find_data_center(machine_type.data_center_id)
-    prices = _prices(machine_type)
+    prices = _prices(machine_type, data_center)
     return VmMachineType(
         data_center_id=data_center.id,
         machine_type=machine_type.id,
@@ -125,15 +125,14 @@ def _gpu_model_name(catalogue: Catalogue, machine_type: MachineType) -> str:
     return catalogue.find_gpu_model(machine_type.gpu_model_id).model_name
 
 
-def _prices(machine_type: MachineType) -> list[MachineTypePrice]:
+def _prices(machine_type: MachineType, data_center: DataCenter) -> list[MachineTypePrice]:
     """Without commitment first, then each term that has a discount."""
     discounted = machine_type.commitment_discount_percent
     terms = [term for term in CommitmentTerm if term is CommitmentTerm.NONE or term.months in discounted]
-    return [_price_of_term(machine_type, term) for term in terms]
+    return [_price_of_term(rates_of(machine_type, data_center, term), term) for term in terms]
 
 
-def _price_of_term(machine_type: MachineType, term: CommitmentTerm) -> MachineTypePrice:
-    rates = rates_of(machine_type, term)
+def _price_of_term(rates: Rates, term: CommitmentTerm) -> MachineTypePrice:
     return MachineTypePrice(
         vcpu_price_hr=Amount.of(rates.vcpu),
         memory_gib_price_hr=Amount.of(rates.memory_gib),

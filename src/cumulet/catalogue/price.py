@@ -12,11 +12,13 @@ from cumulet.wire import Amount
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """A machine type's prices per hour and unit under one commitment."""
+    """Prices per hour and unit: what a VM keeps of the catalogue it was made by."""
 
     vcpu: Decimal
     memory_gib: Decimal
     gpu: Decimal
+    storage_gib: Decimal
+    ipv4: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,49 +29,40 @@ class Price:
     total_vcpu: Decimal
     total_memory: Decimal
     total_gpu: Decimal
-    storage_gib: Decimal
     total_storage: Decimal
-    ipv4: Decimal
+    total_ipv4: Decimal
     """For all external addresses of the VM together; 0 without one."""
 
     @property
     def total(self) -> Decimal:
         """The sum of the items."""
-        return self.total_vcpu + self.total_memory + self.total_gpu + self.total_storage + self.ipv4
+        return self.total_vcpu + self.total_memory + self.total_gpu + self.total_storage + self.total_ipv4
 
 
-def rates_of(machine_type: MachineType, term: CommitmentTerm) -> Rates:
-    """Take the commitment's discount off; a term without one costs the same as none."""
+def rates_of(machine_type: MachineType, data_center: DataCenter, term: CommitmentTerm) -> Rates:
+    """Take the commitment's discount off what computes; a term without a discount costs the same as none."""
     discount = machine_type.commitment_discount_percent.get(term.months, 0)
     share = Decimal(100 - discount) / 100
     return Rates(
         vcpu=machine_type.vcpu_price_hr * share,
         memory_gib=machine_type.memory_gib_price_hr * share,
         gpu=machine_type.gpu_price_hr * share,
+        storage_gib=data_center.disk_gib_price_hr,
+        ipv4=data_center.ipv4_price_hr,
     )
 
 
 def price_vm(
-    machine_type: MachineType,
-    data_center: DataCenter,
-    *,
-    vcpus: int,
-    memory_gib: int,
-    gpus: int,
-    storage_gib: int,
-    ipv4_addresses: int,
-    term: CommitmentTerm = CommitmentTerm.NONE,
+    rates: Rates, *, vcpus: int, memory_gib: int, gpus: int, storage_gib: int, ipv4_addresses: int
 ) -> Price:
     """Price a VM of this shape; `storage_gib` is all its disks together."""
-    rates = rates_of(machine_type, term)
     return Price(
         rates=rates,
         total_vcpu=rates.vcpu * vcpus,
         total_memory=rates.memory_gib * memory_gib,
         total_gpu=rates.gpu * gpus,
-        storage_gib=data_center.disk_gib_price_hr,
-        total_storage=data_center.disk_gib_price_hr * storage_gib,
-        ipv4=data_center.ipv4_price_hr * ipv4_addresses,
+        total_storage=rates.storage_gib * storage_gib,
+        total_ipv4=rates.ipv4 * ipv4_addresses,
     )
 
 
@@ -82,8 +75,8 @@ def vm_price_answer(price: Price) -> VmPrice:
         total_memory_price_hr=Amount.of(price.total_memory),
         gpu_price_hr=Amount.of(price.rates.gpu),
         total_gpu_price_hr=Amount.of(price.total_gpu),
-        storage_gib_price_hr=Amount.of(price.storage_gib),
+        storage_gib_price_hr=Amount.of(price.rates.storage_gib),
         total_storage_price_hr=Amount.of(price.total_storage),
-        ipv4_address_price_hr=Amount.of(price.ipv4),
+        ipv4_address_price_hr=Amount.of(price.total_ipv4),
         total_price_hr=Amount.of(price.total),
     )

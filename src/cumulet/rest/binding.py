@@ -1,4 +1,4 @@
-"""From what came over the wire to a function's arguments, as lenient as the contract's real clients need (a.2).
+"""From what came over the wire to a function's arguments, as lenient as the contract's real clients need.
 
 The reference shows some query parameters where others expect a body, one client sends `None` for what is unset, and
 bodies come empty, as `{}` or without a Content-Type; all that is folded here, and only here.

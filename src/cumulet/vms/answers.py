@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import Catalogue, Price, Rates, vm_price_answer
+from cumulet.catalogue import Catalogue, Price, Rates, price_vm, vm_price_answer
 from cumulet.hosts import Host
 from cumulet.networks import ExternalAddress, Nic
 from cumulet.reconcile import Due
@@ -36,14 +36,20 @@ def vm_answers(db: Session, catalogue: Catalogue, vms: Sequence[Vm]) -> list[wir
 
 def price_of(vm: Vm) -> Price:
     """Price a VM at the rates it was created with."""
-    return Price(
-        rates=Rates(vcpu=vm.vcpu_price, memory_gib=vm.memory_price, gpu=vm.gpu_price),
-        total_vcpu=vm.vcpu_price * vm.vcpus,
-        total_memory=vm.memory_price * vm.memory_gib,
-        total_gpu=vm.gpu_price * 0,
+    rates = Rates(
+        vcpu=vm.vcpu_price,
+        memory_gib=vm.memory_price,
+        gpu=vm.gpu_price,
         storage_gib=vm.storage_price,
-        total_storage=vm.storage_price * vm.boot_disk_gib,
         ipv4=vm.ipv4_price,
+    )
+    return price_vm(
+        rates,
+        vcpus=vm.vcpus,
+        memory_gib=vm.memory_gib,
+        gpus=0,
+        storage_gib=vm.boot_disk_gib,
+        ipv4_addresses=1,
     )
 
 

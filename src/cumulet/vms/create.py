@@ -96,7 +96,7 @@ def vm_row(
 ) -> Vm:
     """Put the plan into a row; its host is chosen after."""
     data = request.data
-    rates = rates_of(machine_type, data.commitment_term)
+    rates = rates_of(machine_type, data_center, data.commitment_term)
     return Vm(
         id=uuid4(),
         project_id=request.project_id,
@@ -130,6 +130,6 @@ def vm_row(
         vcpu_price=rates.vcpu,
         memory_price=rates.memory_gib,
         gpu_price=rates.gpu,
-        storage_price=data_center.disk_gib_price_hr,
-        ipv4_price=data_center.ipv4_price_hr,
+        storage_price=rates.storage_gib,
+        ipv4_price=rates.ipv4,
     )

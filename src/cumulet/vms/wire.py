@@ -1,4 +1,4 @@
-"""The JSON of virtual machines, member for member as the contract has it (contract/rest.md b.2), and what we add."""
+"""The JSON of virtual machines, member for member as the contract has it, and what we add."""
 
 from __future__ import annotations
 
