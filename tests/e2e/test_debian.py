@@ -1,0 +1,124 @@
+"""A whole journey with Debian: what was asked for is what the guest finds, and what it does is told."""
+
+import pytest
+from tests.e2e import world
+from tests.e2e.real_cloud import RealCloud, SshKey, Vm, eventually
+from tests.e2e.traces import Parts, traces
+
+pytestmark = pytest.mark.lab
+
+PASSWORD = "Corr3ct-horse"
+SCRIPT = """\
+test -n "$BASH_VERSION" && echo "by bash as $(id -un) in $PWD, home $HOME"
+ip route get {world} | grep -q via && echo "with the network up"
+exit 7"""
+
+
+@pytest.fixture(scope="module")
+def members_key(cloud) -> SshKey:
+    """A key that the cloud knows of a member of the project."""
+    key = SshKey.make(cloud.folder / "member")
+    cloud.ask("POST", "/v1/ssh-keys", json={"publicKey": key.public})
+    return key
+
+
+@pytest.fixture(scope="module")
+def debian(cloud: RealCloud, members_key, neighbours) -> Vm:
+    vm = cloud.create(
+        "debian",
+        image="debian-12",
+        vcpus=2,
+        memoryGib=2,
+        topology={"sockets": 2, "cores": 1, "threads": 1},
+        bootDisk={"sizeGib": 5},
+        sshKeySource="SSH_KEY_SOURCE_PROJECT",
+        password=PASSWORD,
+        startScript=SCRIPT.format(world=world.ADDRESS),
+    )
+    eventually(lambda: vm.shown()["guest"]["firstBootDone"], within=240)
+    return vm
+
+
+def test_its_start_script_ran_as_root_by_bash_once_the_network_was_up(debian):
+    log = debian.output_of("cat /var/log/cumulet-start-script.log")
+    assert log == "by bash as root in /root, home /root\nwith the network up\n"
+
+
+def test_how_its_start_script_ended_is_told(debian):
+    assert debian.shown()["guest"] == {
+        "agentAnswers": True,
+        "firstBootDone": True,
+        "startScriptStatus": 7,
+    }
+    assert debian.told("vm.first_boot").endswith("its start script ended with status 7")
+
+
+def test_it_knows_who_it_is(debian):
+    assert debian.output_of("hostname").strip() == "debian"
+    assert debian.output_of("cloud-init query instance_id").strip() == Parts.of(debian).vm
+
+
+def test_the_keys_of_its_project_and_its_own_let_in(debian, members_key):
+    for key in (debian.cloud.key, members_key):
+        assert debian.output_of("whoami", key=key) == "root\n"
+
+
+def test_its_password_lets_in_and_is_kept_salted(debian):
+    assert debian.output_of("whoami", password=PASSWORD) == "root\n"
+    assert debian.ssh("true", password=PASSWORD + "!").returncode != 0
+    stored = debian.output_of("getent shadow root").split(":")[1]
+    kind, salt, digest = stored.removeprefix("$").split("$")
+    assert kind == "6"
+    assert len(salt) >= 8
+    assert len(digest) == 86
+
+
+def test_it_has_the_processors_and_the_memory_asked_for(debian):
+    lscpu = dict(line.split(":", 1) for line in debian.output_of("lscpu").splitlines())
+    shape = [int(lscpu[name]) for name in ("CPU(s)", "Socket(s)", "Core(s) per socket", "Thread(s) per core")]
+    assert shape == [2, 2, 1, 1]
+    kibibytes = int(debian.output_of("awk '/^MemTotal/ {print $2}' /proc/meminfo"))
+    assert 1.85 < kibibytes / 2**20 < 2
+
+
+def test_its_root_disk_has_grown_to_the_size_asked_for(debian):
+    assert int(debian.output_of("lsblk --bytes --nodeps --noheadings --output SIZE /dev/vda")) == 5 << 30
+    assert int(debian.output_of("df --block-size=1 --output=size / | tail -n 1")) > 4.6 * 2**30
+
+
+def test_it_got_its_address_by_dhcp_and_finds_its_neighbour_by_name(debian, ann):
+    assert f"inet {debian.internal()}/16" in debian.output_of("ip -4 address show dev eth0")
+    assert "proto dhcp" in debian.output_of("ip route show default")
+    for name in ("ann", "ann.internal"):
+        assert debian.output_of(f"getent ahostsv4 {name}").startswith(f"{ann.internal()} ")
+        assert debian.output_of(f"head -c 4 </dev/tcp/{name}/22") == "SSH-"
+
+
+def test_it_reaches_the_world_by_name_as_the_host(debian):
+    assert debian.output_of(f"cat </dev/tcp/{world.NAME}/80") == f"world {world.HOST}"
+
+
+def test_its_serial_console_is_read_through_the_api(debian):
+    text = debian.cloud.ask("GET", f"{debian.path}/console-log")["text"]
+    assert "Debian GNU/Linux 12 debian ttyS0" in text
+    assert "the start script ended with status 7" in text
+
+
+def test_stopped_and_started_it_is_the_same_machine_with_the_same_data(debian):
+    debian.output_of("echo kept >/root/kept && sync")
+    debian.verb("stop")
+    debian.wait_for("STOPPED")
+    assert debian.told("vm.stopped").startswith("vm.stopped: it is off (guest shutdown, ")
+    assert not debian.told("vm.plug_pulled")
+    debian.verb("start")
+    debian.wait_for_ssh()
+    assert debian.output_of("cat /root/kept") == "kept\n"
+    assert debian.output_of("grep -c 'by bash' /var/log/cumulet-start-script.log") == "1\n"
+
+
+def test_terminated_it_leaves_nothing(debian):
+    parts = Parts.of(debian)
+    assert len(traces(debian.cloud, parts)) >= 8
+    debian.verb("terminate")
+    eventually(debian.gone)
+    assert traces(debian.cloud, parts) == []
