@@ -6,7 +6,7 @@ import pytest
 from tests.cli.conftest import own_settings
 from tests.doctor.conftest import eventually
 
-from cumulet.cli import background, up
+from cumulet.cli import background
 from cumulet.cli.background import answers, is_there, stop_server
 from cumulet.settings import Settings, read_settings
 
@@ -17,7 +17,6 @@ def machine(tmp_path, monkeypatch) -> Settings:
     settings = own_settings(tmp_path / "data")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(up, "ensure_image", lambda store, name, _: store.find(name))
     machine = read_settings(settings)
     yield machine
     stop_server(machine)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from cumulet.hypervisor import Domain, OffReason, Power, Seed
+from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, OffReason, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
 from cumulet.vms.model import Vm, Wanted
@@ -40,21 +40,37 @@ def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
 
 
 def power_off(run: Run, vm: Vm, host: Host) -> None:
-    """Ask the guest to power off; pull the plug when it has not done so in its time."""
-    asked_at = vm.power_asked_at or run.now
-    if run.now - asked_at < STOP_GRACE:
-        if vm.power_asked_at is None:
-            change(
-                run, vm, {"power_asked_at": run.now}, ("vm.power_button", "the guest is asked to power off")
-            )
-        host.press_power_button(vm.id)
+    """Ask the guest to power off; pull the plug when it has not done so in its time.
+
+    The fact is told before the plug is pulled: who dies in between tells it twice, but never not at all.
+    """
+    if vm.power_asked_at is None or run.now - vm.power_asked_at < STOP_GRACE:
+        ask_guest(run, vm, host)
         raise NotYet("the guest powers off", ASK_AGAIN)
-    host.pull_plug(vm.id)
     waited = int(STOP_GRACE.total_seconds())
     change(
         run, vm, {}, ("vm.plug_pulled", f"the guest did not power off within {waited} s: its plug was pulled")
     )
+    host.pull_plug(vm.id)
     raise NotYet("its plug was pulled", 0)
+
+
+def ask_guest(run: Run, vm: Vm, host: Host) -> None:
+    """Press the power button, and only then begin to count the guest's time; it also runs where the host cannot ask."""
+    try:
+        host.press_power_button(vm.id)
+    except HostUnreachable:
+        raise
+    except HypervisorError as problem:
+        begin_grace(run, vm, f"the guest cannot be asked to power off: {problem}")
+        raise
+    begin_grace(run, vm, "the guest is asked to power off")
+
+
+def begin_grace(run: Run, vm: Vm, text: str) -> None:
+    """Write down since when the guest has been asked, once."""
+    if vm.power_asked_at is None:
+        change(run, vm, {"power_asked_at": run.now}, ("vm.power_button", text))
 
 
 def guest_left(run: Run, vm: Vm, domain: Domain) -> bool:
