@@ -1,0 +1,135 @@
+"""The published Python client, unchanged, takes a real guest through its whole life."""
+
+import cudo_compute
+import pytest
+from cudo_compute.rest import ApiException
+from tests.e2e.real_cloud import URL, RealCloud, Vm, eventually
+
+pytestmark = pytest.mark.lab
+
+PROJECT = "default"
+NAME = "py-client"
+
+
+@pytest.fixture(scope="module")
+def client(cloud: RealCloud) -> cudo_compute.ApiClient:
+    configuration = cudo_compute.Configuration()
+    configuration.host = URL
+    client = cudo_compute.ApiClient(configuration)
+    client.default_headers["Authorization"] = cloud.api.headers["Authorization"]
+    return client
+
+
+@pytest.fixture(scope="module")
+def vms(client) -> cudo_compute.VirtualMachinesApi:
+    return cudo_compute.VirtualMachinesApi(client)
+
+
+def test_it_knows_who_it_is_and_where_it_may_work(client):
+    assert cudo_compute.UserApi(client).get().email_address
+    projects = cudo_compute.ProjectsApi(client)
+    assert PROJECT in [project.id for project in projects.list_projects().projects]
+    assert projects.get_project(PROJECT).id == PROJECT
+
+
+def test_it_reads_the_catalogue(client, vms):
+    assert [one.id for one in vms.list_vm_data_centers().data_centers] == ["local"]
+    (machine_type,) = vms.list_vm_machine_types2().machine_types
+    assert float(machine_type.vcpu_price_hr.value) > 0
+    assert machine_type.max_vcpu_free > 0
+    assert cudo_compute.DefaultApi(client).list_vm_machine_types().machine_types[0].prices
+    assert vms.list_vm_gpu_models().gpu_models == []
+    assert {"micro", "debian-12"} <= {image.id for image in vms.list_public_vm_images().images}
+
+
+def test_it_keeps_ssh_keys(client, cloud):
+    keys = cudo_compute.SSHKeysApi(client)
+    made = keys.create_ssh_key(cudo_compute.SshKey(public_key=cloud.key.public))
+    assert made.fingerprint.startswith("SHA256:")
+    assert made.id in [key.id for key in keys.list_ssh_keys().ssh_keys]
+    assert keys.get_ssh_key(made.id).public_key == cloud.key.public
+    keys.delete_ssh_key(made.id)
+    assert made.id not in [key.id for key in keys.list_ssh_keys().ssh_keys]
+
+
+def create_body(cloud: RealCloud) -> cudo_compute.CreateVMBody:
+    return cudo_compute.CreateVMBody(
+        vm_id=NAME,
+        data_center_id="local",
+        machine_type="standard",
+        boot_disk_image_id="micro",
+        boot_disk=cudo_compute.Disk(id=f"{NAME}-disk", size_gib=3, storage_class="STORAGE_CLASS_NETWORK"),
+        vcpus=1,
+        memory_gib=1,
+        gpus=0,
+        ssh_key_source="SSH_KEY_SOURCE_NONE",
+        custom_ssh_keys=[cloud.key.public],
+        start_script="hostname > /root/name",
+        metadata={"made-by": "the client"},
+        ttl="7200s",
+    )
+
+
+def test_it_takes_a_vm_through_its_life(cloud, vms):
+    before = vms.count_vms(PROJECT).count
+    assert vms.create_vm(PROJECT, create_body(cloud)).id == NAME
+    eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "ACTIVE")
+    assert vms.count_vms(PROJECT).count == before + 1
+
+    shown = vms.get_vm(PROJECT, NAME)
+    assert (shown.vm.short_state, shown.vm.boot_disk.size_gib, shown.vm.metadata) == (
+        "runn",
+        3,
+        {"made-by": "the client"},
+    )
+    items = ("total_vcpu", "total_memory", "total_gpu", "total_storage")
+    sum_of_items = sum(float(getattr(shown, f"{item}_price_hr").value) for item in items)
+    total = float(shown.total_price_hr.value)
+    assert total == pytest.approx(sum_of_items + float(shown.ipv4_price_hr.value))
+    assert NAME in [vm.id for vm in vms.list_vms(PROJECT).vms]
+
+    eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n", within=120)
+    vms.reboot_vm(PROJECT, NAME)
+    eventually(lambda: "restart was asked" in story(cloud) and story(cloud).count("QEMU runs it") == 2)
+    eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n", within=120)
+    vms.stop_vm(PROJECT, NAME)
+    eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "STOPPED", within=90)
+    vms.start_vm(PROJECT, NAME)
+    eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "ACTIVE")
+    vms.terminate_vm(PROJECT, NAME)
+    eventually(lambda: is_gone(vms))
+
+
+def test_its_exceptions_show_what_was_refused(cloud, vms):
+    with pytest.raises(ApiException) as refused:
+        vms.create_vm(PROJECT, create_body(cloud).__class__(**{**body(cloud), "vcpus": 10_000}))
+    assert refused.value.status == 400
+    assert b'"code":3' in as_bytes(refused.value.body)
+    with pytest.raises(ApiException) as missing:
+        vms.get_vm(PROJECT, "nobody")
+    assert missing.value.status == 404
+
+
+def body(cloud: RealCloud) -> dict[str, object]:
+    whole = create_body(cloud)
+    return {name: getattr(whole, name) for name in whole.swagger_types if getattr(whole, name) is not None}
+
+
+def as_bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def is_gone(vms: cudo_compute.VirtualMachinesApi) -> bool:
+    try:
+        vms.get_vm(PROJECT, NAME)
+    except ApiException as answer:
+        return bool(answer.status == 404)
+    return False
+
+
+def cloud_ssh(cloud: RealCloud, command: str) -> str:
+    return Vm(cloud, NAME, PROJECT).ssh(command).stdout.decode()
+
+
+def story(cloud: RealCloud) -> str:
+    return "\n".join(Vm(cloud, NAME, PROJECT).timeline())
