@@ -104,10 +104,10 @@ class RealCloud:
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
-    def column(self, query: str) -> list[str]:
+    def column(self, query: str, *values: str) -> list[str]:
         """The first column of what the database answers."""
         with closing(sqlite3.connect(f"file:{self.data_dir}/cumulet.db?mode=ro", uri=True)) as db:
-            return [row[0] for row in db.execute(query)]
+            return [row[0] for row in db.execute(query, values)]
 
     def ask_pass(self, password: str) -> dict[str, str]:
         """The environment in which ssh gets the password from a program instead of a person."""

@@ -131,10 +131,8 @@ def test_an_external_address_falls_silent_with_its_vm(cloud):
 
 def router_of(vm: Vm) -> str:
     """The external address of the router of the VM's project."""
-    (address,) = vm.cloud.column(
-        "select address from external_address join router on router.id = holder_id "
-        f"where project_id = '{vm.project}'"
-    )
+    query = "select address from external_address join router on router.id = holder_id where project_id = ?"
+    (address,) = vm.cloud.column(query, vm.project)
     return address
 
 

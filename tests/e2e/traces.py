@@ -8,13 +8,13 @@ from uuid import UUID
 
 from tests.e2e.real_cloud import RealCloud, Vm
 
-ROWS = {
-    "vm": "id",
-    "nic": "id",
-    "external_address": "holder_id",
-    "reservation": "vm_id",
-    "due": "id",
-}
+ROWS = (
+    "select 'VM' from vm where id = ?",
+    "select 'reservation' from reservation where vm_id = ?",
+    "select 'card ' || address from nic where id = ?",
+    "select 'external address ' || address from external_address where holder_id = ?",
+    "select 'due ' || why || error from due where id = ?",
+)
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Parts:
 
     @classmethod
     def of(cls, vm: Vm) -> Parts:
-        (id,) = vm.cloud.column(f"select id from vm where name = '{vm.name}' and project_id = '{vm.project}'")
-        (disk,) = vm.cloud.column(f"select boot_disk_id from vm where id = '{id}'")
-        (nic,) = vm.cloud.column(f"select id from nic where vm_id = '{id}'")
+        (id,) = vm.cloud.column("select id from vm where name = ? and project_id = ?", vm.name, vm.project)
+        (disk,) = vm.cloud.column("select boot_disk_id from vm where id = ?", id)
+        (nic,) = vm.cloud.column("select id from nic where vm_id = ?", id)
         return cls(*(str(UUID(part)) for part in (id, disk, nic)))
 
 
@@ -61,12 +61,8 @@ def in_ovn(parts: Parts) -> list[str]:
 
 
 def in_the_database(cloud: RealCloud, parts: Parts) -> list[str]:
-    ids = ", ".join(f"'{UUID(part).hex}'" for part in (parts.vm, parts.disk, parts.nic))
-    return [
-        f"row of {table}"
-        for table, column in ROWS.items()
-        for _ in cloud.column(f"select 1 from {table} where {column} in ({ids})")
-    ]
+    ids = [UUID(part).hex for part in (parts.vm, parts.disk, parts.nic)]
+    return [f"row: {row}" for query in ROWS for id in ids for row in cloud.column(query, id)]
 
 
 def output_of(*command: str) -> str:

@@ -1,0 +1,125 @@
+"""Whatever dies at whatever moment: what was asked for comes to be without a hand, and what was given up is gone."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.traces import Parts, traces
+
+pytestmark = pytest.mark.lab
+
+MOMENTS = [0.0, 0.05, 0.15, 0.3, 0.5, 0.8]
+"""Seconds after a request at which the server is killed; a machine starts some 0.3 s after it was asked for."""
+
+
+def pids_of(*words: str) -> list[int]:
+    """Processes of this private host whose command lines hold all the words."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except FileNotFoundError:
+            continue
+        if all(word in line for word in words):
+            found.append(int(entry.name))
+    return found
+
+
+def kill(*words: str) -> None:
+    pids = pids_of(*words)
+    assert pids, words
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def ovn(*command: str) -> str:
+    return subprocess.run(("ovn-nbctl", *command), check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def vm(cloud: RealCloud) -> Vm:
+    return cloud.create("lasting").wait_for_ssh()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_server_killed_while_it_creates_and_deletes_finishes_both_when_it_is_back(cloud, moment):
+    moment += random.uniform(0, 0.05)  # noqa: S311 - a moment, not a secret
+    name = f"brief-{int(moment * 1000)}"
+    brief = cloud.create(name)
+    time.sleep(moment)
+    cloud.kill()
+    cloud.start()
+    brief.wait_for("ACTIVE")
+    parts = Parts.of(brief)
+    brief.verb("terminate")
+    time.sleep(moment / 3)
+    cloud.kill()
+    cloud.start()
+    eventually(brief.gone)
+    eventually(lambda: traces(cloud, parts) == [], within=10)
+
+
+def test_a_guest_whose_qemu_was_killed_runs_again(vm):
+    kill("qemu-system", Parts.of(vm).vm)
+    eventually(lambda: vm.told("vm.crashed"))
+    vm.wait_for_ssh()
+
+
+def test_a_killed_libvirtd_costs_no_guest_and_no_request(cloud, vm):
+    before = pids_of("qemu-system", Parts.of(vm).vm)
+    kill("/usr/sbin/libvirtd")
+    cloud.create("meanwhile").wait_for("ACTIVE")
+    assert pids_of("qemu-system", Parts.of(vm).vm) == before
+    assert vm.answers()
+    Vm(cloud, "meanwhile", "default").verb("terminate")
+
+
+def test_a_guest_killed_while_nobody_looked_runs_again(cloud, vm):
+    id = Parts.of(vm).vm
+    cloud.kill()
+    kill("qemu-system", id)
+    kill("/usr/sbin/libvirtd")
+    cloud.start()
+    eventually(lambda: pids_of("qemu-system", id))
+    vm.wait_for_ssh()
+
+
+def test_a_logical_port_removed_by_hand_comes_back(cloud, vm):
+    ovn("lsp-del", Parts.of(vm).nic)
+    cloud.stop()
+    cloud.start()
+    eventually(lambda: Parts.of(vm).nic in ovn("--bare", "--columns=name", "list", "Logical_Switch_Port"))
+    eventually(vm.answers)
+
+
+def test_a_machine_undefined_by_hand_comes_back_with_its_disk(cloud, vm):
+    assert vm.output_of("echo kept > /root/kept && sync && cat /root/kept") == "kept\n"
+    domain = Parts.of(vm).vm
+    subprocess.run(("virsh", "destroy", domain), check=True, capture_output=True)
+    subprocess.run(("virsh", "undefine", domain), check=True, capture_output=True)
+    cloud.stop()
+    cloud.start()
+    vm.wait_for_ssh()
+    assert vm.output_of("cat /root/kept") == "kept\n"
+
+
+def test_an_external_bridge_deleted_by_hand_comes_back(cloud, vm):
+    bridges = subprocess.run(
+        ("ovs-vsctl", "list-br"), check=True, capture_output=True, text=True
+    ).stdout.split()
+    (external,) = [bridge for bridge in bridges if bridge.startswith("cx-")]
+    subprocess.run(("ovs-vsctl", "del-br", external), check=True)
+    cloud.stop()
+    cloud.start()
+    eventually(vm.answers)
+
+
+def test_a_second_server_on_the_same_database_is_turned_away(cloud):
+    second = cloud.launch(CUMULET_LISTEN="127.0.0.1:8490")
+    assert second.wait(timeout=60) == 1
+    assert "another server runs on" in cloud.log.read_text()
