@@ -66,6 +66,10 @@ def test_the_tour_works_on_real_guests(home):
     settings = {"CUMULET_DATA_DIR": str(data_dir), "CUMULET_LISTEN": f"127.0.0.1:{free_port()}"}
     printed = run_tour(commands(), plain_environment(settings | {"HOME": str(home)}))
     assert "\nit works\n" in printed
+    links = subprocess.run(("ip", "-brief", "link"), capture_output=True, text=True, check=True).stdout
+    tables = subprocess.run(("nft", "list", "tables"), capture_output=True, text=True, check=True).stdout
+    assert "cx-" not in links
+    assert "cumulet" not in tables
 
 
 def test_the_readme_leads_only_to_what_is_there():

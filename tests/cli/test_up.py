@@ -30,6 +30,8 @@ def test_up_leads_from_nothing_to_a_vm_whose_start_script_ran(machine, command):
     assert hello["guest"] == {"agentAnswers": True, "firstBootDone": True, "startScriptStatus": 0}
     for word in (str(machine.data_dir / "admin.key"), hello["externalIpAddress"], "vm ssh hello", "server "):
         assert word in done.out
+    key = (machine.data_dir / "admin.key").read_text().strip()
+    assert key not in done.out + done.err + background.log_file(machine).read_text()
     assert (machine.data_dir / "ssh_key").stat().st_mode & 0o777 == 0o600
     assert (machine.data_dir / "ssh_key.pub").read_text().split()[1] in hello["authorizedSshKeys"]
 
@@ -45,7 +47,7 @@ def test_a_second_up_changes_nothing_that_stands(machine, command):
 
 def test_a_server_that_is_killed_comes_back(machine, command):
     command("up")
-    (loop,) = processes_of(machine)
+    loop = int(background.pid_file(machine).read_text())
     (server,) = children_of(loop)
     os.kill(server, signal.SIGKILL)
     eventually(lambda: children_of(loop) not in ([server], []) and answers(machine))
@@ -75,17 +77,6 @@ def test_a_server_that_cannot_start_says_why_at_once(machine, monkeypatch, comma
     assert "the server does not answer" in done.err
     assert "/nowhere.toml" in done.err
     assert not is_there(machine)
-
-
-def test_the_secrets_of_a_start_stay_out_of_its_log(machine, command):
-    command("up")
-    key = (machine.data_dir / "admin.key").read_text().strip()
-    assert key not in background.log_file(machine).read_text()
-
-
-def processes_of(machine: Settings) -> list[int]:
-    """The leader of the server's session."""
-    return [int(background.pid_file(machine).read_text())]
 
 
 def children_of(pid: int) -> list[int]:

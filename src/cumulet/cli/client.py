@@ -86,13 +86,15 @@ def decoded(answer: httpx.Response) -> Json:
         raise Unavailable(f"{answer.url} does not answer as Cumulet's API does; check CUMULET_URL") from None
 
 
-def declined(answer: httpx.Response) -> Declined | Unauthenticated:
+def declined(answer: httpx.Response) -> Declined | Unauthenticated | Unavailable:
     """Turn an answer that is no success into words."""
     if answer.status_code == httpx.codes.UNAUTHORIZED and "authorization" not in answer.request.headers:
         return Unauthenticated(
             "no API key: set CUMULET_API_KEY, or be a user who can read admin.key in the server's data directory"
         )
     status = decoded(answer)
+    if status.get("code") == Unavailable.code:
+        return Unavailable(str(status.get("message")))
     return Declined(
         str(status.get("message", answer.reason_phrase)),
         code=int(status.get("code", 13)),

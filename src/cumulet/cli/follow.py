@@ -16,7 +16,7 @@ from typing import Final, Literal
 from cumulet.cli.client import Client, Declined, Json
 from cumulet.cli.output import span
 from cumulet.cli.progress import Progress
-from cumulet.errors import CumuletError, Invalid
+from cumulet.errors import CumuletError, Invalid, Unavailable
 
 VM: Final = "/v1/projects/{}/vms/{}"
 NOT_FOUND: Final = 5
@@ -38,6 +38,13 @@ DONE: Final[Mapping[Verb, str]] = {
     "reboot": "runs again",
     "stop": "is off",
     "terminate": "is gone",
+}
+LATE: Final[Mapping[Verb, str]] = {
+    "create": "is not ready",
+    "start": "does not run",
+    "reboot": "does not run again",
+    "stop": "is not off",
+    "terminate": "is not gone",
 }
 
 
@@ -62,25 +69,46 @@ class Wait:
     deadline: float
 
 
+@dataclass(slots=True)
+class Told:
+    """What of a VM's story the waiting person has been told, so that each step is told once."""
+
+    progress: Progress
+    steps: int = 0
+    problem: str = ""
+
+    def tell(self, vm: Json, steps: Sequence[Json]) -> None:
+        """Tell what is new."""
+        for before, step in zip(steps[self.steps :], steps[self.steps + 1 :], strict=False):
+            self.progress.step(step["text"], seconds_between(before, step))
+        self.steps = max(len(steps) - 1, 0)
+        problem = vm.get("problem", "")
+        if problem not in {"", self.problem}:
+            self.progress.say(f"{'problem':>10}  {problem}")
+        self.problem = problem
+
+
 def follow(wait: Wait, progress: Progress) -> Json:
     """Tell each step of a VM until what was asked of it is done; gives the VM as it then is, `{}` when it is gone.
 
-    Failed when it cannot be done any more, TimedOut when it takes too long.
+    Failed when it cannot be done any more, TimedOut when it takes too long. A server that starts anew meanwhile is
+    waited for.
     """
-    told, problem, begun = 0, "", time.monotonic()
+    told, begun = Told(progress), time.monotonic()
     with progress.live(wait.name):
         while True:
-            vm, steps = look(wait)
-            for before, step in zip(steps[told:], steps[told + 1 :], strict=False):
-                progress.step(step["text"], seconds_between(before, step))
-            told = max(len(steps) - 1, 0)
-            if done(wait, vm, steps):
-                break
-            check(wait, vm, steps)
-            if vm["problem"] not in {"", problem}:
-                progress.say(f"{'problem':>10}  {vm['problem']}")
-            problem = vm["problem"]
-            progress.under_way(f"{wait.name} {vm['state']}: {vm['waitingFor'] or 'working'}")
+            try:
+                vm, steps = look(wait)
+            except Unavailable as outage:
+                now = outage.message
+            else:
+                told.tell(vm, steps)
+                if done(wait, vm, steps):
+                    break
+                now = vm["problem"] or vm["waitingFor"] or f"it is {vm['state']}"
+            if time.monotonic() > wait.deadline:
+                raise TimedOut(f"VM {wait.name!r} {LATE[wait.verb]} in time: {now}")
+            progress.under_way(f"{wait.name}: {now}")
             time.sleep(pause(time.monotonic() - begun))
     progress.say(f"{wait.name} {DONE[wait.verb]} after {span(time.monotonic() - begun)}")
     return vm
@@ -106,32 +134,28 @@ def look(wait: Wait) -> tuple[Json, list[Json]]:
 
 
 def done(wait: Wait, vm: Json, steps: Sequence[Json]) -> bool:
-    """Whether what was asked is done; Failed when it has become impossible."""
-    if not vm:
-        if wait.verb != "terminate":
-            raise Failed(f"VM {wait.name!r} was deleted meanwhile")
+    """Whether what was asked is done; Failed when it never will be."""
+    if wait.verb == "terminate":
+        return not vm
+    if not vm or vm["state"] == "DELETING":
+        raise Failed(f"VM {wait.name!r} was deleted meanwhile")
+    if wait.verb == "create":
+        check_start_script(vm)
+    if any(step["event"] in ENDS[wait.verb] for step in steps):
         return True
-    if wait.verb == "create" and (vm["guest"]["startScriptStatus"] or 0) != 0:
-        status = vm["guest"]["startScriptStatus"]
-        raise Failed(
-            f"the start script of VM {wait.name!r} ended with status {status}; "
-            f"`cumulet vm log {wait.name}` shows what the guest printed"
-        )
-    return any(step["event"] in ENDS[wait.verb] for step in steps)
-
-
-def check(wait: Wait, vm: Json, steps: Sequence[Json]) -> None:
-    """Failed when the VM took another way, TimedOut when it is too late."""
     if vm["state"] == "FAILED":
         raise Failed(f"VM {wait.name!r} failed: {vm['problem']}")
-    if vm["state"] == "DELETING" and wait.verb != "terminate":
-        raise Failed(f"VM {wait.name!r} is being deleted")
-    if wait.verb != "stop" and vm["state"] == "STOPPED" and steps[-1]["event"] == "vm.stopped":
+    if steps[-1]["event"] == "vm.stopped":
         raise Failed(f"VM {wait.name!r} is off: {steps[-1]['text']}")
-    if time.monotonic() > wait.deadline:
-        waiting = vm["problem"] or vm["waitingFor"] or f"it is {vm['state']}"
-        raise TimedOut(
-            f"VM {wait.name!r} is not there yet ({waiting}); `cumulet vm timeline {wait.name}` tells more"
+    return False
+
+
+def check_start_script(vm: Json) -> None:
+    """Failed when the start script did."""
+    if status := vm["guest"]["startScriptStatus"]:
+        raise Failed(
+            f"the start script of VM {vm['id']!r} ended with status {status}; "
+            f"`cumulet vm log {vm['id']}` shows what the guest printed"
         )
 
 
