@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # The guest images that the tests boot, kept between runs.
 TEST_DATA := /var/cache/cumulet-test
 
-.PHONY: up down env lock api lint test
+.PHONY: up down env lock api lint test bench
 
 up: env  ## a running cloud with a first VM, `hello`
 	@$(BIN)/cumulet up
@@ -43,3 +43,8 @@ test: lint  ## everything, real guests included; those run on a private host tha
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
 	$(BIN)/pytest -m "not lab"
 	tests/lab/enter $(BIN)/pytest -m lab
+
+bench: env  ## the figures of docs/promises.md, all or ONLY=one
+	$(BIN)/python scripts/test-packages
+	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
+	tests/lab/enter $(BIN)/python -m bench $(ONLY)

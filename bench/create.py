@@ -1,132 +1,149 @@
-"""What the hypervisor layer adds to QEMU's own start: our verbs beside `qemu-img create` and `virsh create`.
+"""From an accepted CreateVM to a running QEMU, beside the commands that an operator would type for the same machine.
 
-Run it on a private host, after the image was built: tests/lab/enter .venv/bin/python bench/create.py [RUNS]
-Both ways start the same machine from the same image, in turns; the figures are medians of milliseconds.
+Both start the machine that our driver describes (`virsh dumpxml` of a VM of ours, under another name, UUID, MAC, disk
+and console log, with a port of its own on OVN's bridge), from the same image on the same host, in turns; both end when
+libvirt tells that QEMU runs. The clock of the one starts when the API has accepted the VM, so that it holds the
+database, the logical port in OVN, the overlay, the seed and the definition; the clock of the other with `qemu-img
+create`, whose seed is there already, and goes on to `virsh create`.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Final
 from uuid import uuid4
+from xml.etree import ElementTree as ET
 
-from cumulet.doctor.prepare import PreparedHost, prepare_host
-from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, NicSpec, Seed
-from cumulet.hypervisor.libvirt.domain_xml import domain_xml
-from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
-from cumulet.hypervisor.libvirt.layout import HostLayout
-from cumulet.images import ImageStore
+import msgspec
+from bench.figure import Figure, at_most, say
+from bench.server import Server
+from bench.stage import Stage
+from bench.starts import Starts, told_starts
 
-PROMISED_RATIO = 1.5
-
-took: dict[str, list[float]] = defaultdict(list)
-
-
-@contextmanager
-def clock(name: str) -> Iterator[None]:
-    """Note how long the block took."""
-    began = time.perf_counter()
-    yield
-    took[name].append(time.perf_counter() - began)
+RUNS: Final = 12
+DISK_GIB: Final = 6
+PROMISED_RATIO: Final = 1.5
 
 
-def a_machine() -> DomainSpec:
-    """A new machine with one NIC."""
-    mac = "02:" + ":".join(f"{byte:02x}" for byte in os.urandom(5))
-    return DomainSpec(
-        id=uuid4(),
-        name="bench",
-        project="bench",
-        vcpus=1,
-        memory_mib=512,
-        topology=None,
-        boot_disk=uuid4(),
-        nics=(NicSpec(uuid4(), mac, mtu=1442),),
-    )
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """The same machine, started by commands."""
+
+    folder: Path
+    template: str
+    """`virsh dumpxml` of a VM of ours."""
+    base: str
+    """Its image on the host."""
+
+    def start(self, starts: Starts) -> float:
+        """Give the seconds from the first command to a running QEMU; the machine is removed again."""
+        name = f"by-hand-{uuid4()}"
+        disk, xml = self.folder / f"{name}.qcow2", self.folder / f"{name}.xml"
+        xml.write_text(renamed(self.template, name, self.folder))
+        began = time.perf_counter()
+        run(
+            "qemu-img",
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-F",
+            "qcow2",
+            "-b",
+            self.base,
+            str(disk),
+            f"{DISK_GIB}G",
+        )
+        run("virsh", "-q", "create", str(xml))
+        took = starts.next() - began
+        run("virsh", "-q", "destroy", name)
+        disk.unlink()
+        return took
 
 
-def a_seed(spec: DomainSpec) -> Seed:
-    """A seed as small as they come."""
-    return Seed(spec.id, str(spec.id), "bench", ssh_keys=(), password_hash="", start_script="true")
+@dataclass(slots=True)
+class Ours:
+    """VMs of the API."""
+
+    server: Server
+    requests: list[float] = field(default_factory=list)
+    """How long each CreateVM took to answer."""
+
+    def start(self, starts: Starts) -> float:
+        """Give the seconds from an accepted CreateVM to a running QEMU; the VM is removed again."""
+        began = time.perf_counter()
+        self.server.create("racer", bootDisk={"sizeGib": DISK_GIB})
+        accepted = time.perf_counter()
+        started = starts.next()
+        self.requests.append(accepted - began)
+        self.server.terminate("racer")
+        return started - accepted
 
 
-def start_ours(host: LibvirtHypervisor, image: BaseImage) -> None:
-    """Start a machine by our verbs, and remove it."""
-    spec = a_machine()
-    with clock("ours"):
-        with clock("  create_disk"):
-            host.create_disk(DiskSpec(spec.boot_disk, image.size_gib + 1, image))
-        with clock("  write_seed"):
-            host.write_seed(a_seed(spec))
-        with clock("  define"):
-            host.define(spec)
-        with clock("  start"):
-            host.start(spec.id)
-    host.undefine(spec.id)
-    host.remove_disk(spec.boot_disk)
-    host.remove_seed(spec.id)
-    host.remove_console_log(spec.id)
+def measure(stage: Stage) -> list[Figure]:
+    """Race them, some laps, after one lap that warms up both."""
+    server = stage.real_server
+    with told_starts() as starts:
+        server.create("model", bootDisk={"sizeGib": DISK_GIB})
+        starts.next()
+        ours, by_hand = Ours(server), same_by_hand(stage.folder / "by-hand")
+        server.terminate("model")
+        laps = [lap(number, ours.start, by_hand.start, starts) for number in range(RUNS + 1)][1:]
+    mine, theirs = (median(times) for times in zip(*laps, strict=True))
+    detail = f"{mine * 1000:.0f} ms, by hand {theirs * 1000:.0f} ms, medians of {RUNS}"
+    request = f"{median(ours.requests[1:]) * 1000:.0f} ms"
+    return [
+        at_most("create: accept → QEMU runs", mine / theirs, PROMISED_RATIO, unit="× by hand", detail=detail),
+        Figure("create: the request itself", request),
+    ]
 
 
-def start_by_hand(host: LibvirtHypervisor, layout: HostLayout, image: BaseImage) -> None:
-    """Start a machine of the same kind with the commands one would type, and remove it."""
-    spec = a_machine()
-    host.write_seed(a_seed(spec))
-    xml = layout.root / "by-hand.xml"
-    xml.write_text(domain_xml(spec, layout))
-    disk = layout.disk(spec.boot_disk)
-    base = ("-b", str(layout.image(image)), "-F", image.format)
-    with clock("by hand"):
-        run("qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk), f"{image.size_gib + 1}G")
-        run("virsh", "--quiet", "create", str(xml))
-    run("virsh", "--quiet", "destroy", str(spec.id))
-    disk.unlink()
-    host.remove_seed(spec.id)
-    host.remove_console_log(spec.id)
+def lap(
+    number: int, ours: Callable[[Starts], float], by_hand: Callable[[Starts], float], starts: Starts
+) -> tuple[float, float]:
+    """Run both once."""
+    times = ours(starts), by_hand(starts)
+    say(f"create: lap {number}: {times[0] * 1000:.0f} ms, by hand {times[1] * 1000:.0f} ms")
+    return times
 
 
-def run(*argv: str) -> None:
-    """Run a command that must succeed."""
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+def same_by_hand(folder: Path) -> ByHand:
+    """Prepare to do by hand what was done for the only machine that runs."""
+    folder.mkdir(mode=0o755)
+    template = run("virsh", "dumpxml", "--inactive", run("virsh", "list", "--name").strip())
+    disk, seed = (source.attrib["file"] for source in ET.fromstring(template).iterfind("devices/disk/source"))  # noqa: S314 - libvirt's
+    (folder / "seed.iso").write_bytes(Path(seed).read_bytes())
+    told = msgspec.json.decode(run("qemu-img", "info", "--force-share", "--output=json", disk))
+    return ByHand(folder, template, base=told["backing-filename"])
 
 
-def layout_of(prepared: PreparedHost) -> HostLayout:
-    """A place for this run, in the private host's own directory."""
-    root = Path(os.environ["LAB_DIR"]) / "bench"
-    userspace = prepared.datapath == "netdev"
-    layout = HostLayout("bench", root, kvm=prepared.kvm.works, userspace_datapath=userspace)
-    layout.make_directories()
-    return layout
+def renamed(template: str, name: str, folder: Path) -> str:
+    """Make another machine of a description: same devices, with files and names of its own."""
+    root = ET.fromstring(template)  # noqa: S314 - libvirt's
+    found(root, "name").text = name
+    found(root, "uuid").text = str(uuid4())
+    disk, seed = root.iterfind("devices/disk/source")
+    disk.set("file", str(folder / f"{name}.qcow2"))
+    seed.set("file", str(folder / "seed.iso"))
+    found(root, "devices/serial/log").set("file", str(folder / f"{name}.log"))
+    found(root, "devices/interface/mac").set("address", "02:00:00:00:00:01")
+    found(root, "devices/interface/virtualport/parameters").set("interfaceid", str(uuid4()))
+    return ET.tostring(root, encoding="unicode")
 
 
-def main() -> None:
-    """Print the figures."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    layout = layout_of(prepare_host())
-    host = LibvirtHypervisor("qemu:///system", layout)
-    store = ImageStore(Path(os.environ.get("CUMULET_TEST_IMAGES", "/var/cache/cumulet-test/images")))
-    found = store.find("micro")
-    image = BaseImage(found.sha256, found.format, found.path, found.size_gib)
-    while not host.ensure_image_copy(image).ready:
-        time.sleep(0.1)
-    for _ in range(runs + 1):
-        start_ours(host, image)
-        start_by_hand(host, layout, image)
-    host.close()
-    medians = {name: median(times[1:]) * 1000 for name, times in took.items()}  # the first run warms up
-    for name in ("ours", "  create_disk", "  write_seed", "  define", "  start", "by hand"):
-        print(f"{name:<14} {medians[name]:7.1f} ms")
-    print(
-        f"{'ratio':<14} {medians['ours'] / medians['by hand']:7.2f}     (promised: at most {PROMISED_RATIO})"
-    )
+def found(root: ET.Element, path: str) -> ET.Element:
+    """Give the element that must be there."""
+    element = root.find(path)
+    if element is None:
+        raise LookupError(f"the machine's description has no {path}")
+    return element
 
 
-if __name__ == "__main__":
-    main()
+def run(*command: str) -> str:
+    """Run a command that must succeed; gives what it prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

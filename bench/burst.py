@@ -1,0 +1,29 @@
+"""A burst of creates on twenty made-up hosts: how many VMs a second run that nobody had asked for a moment before."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from bench.figure import Figure, at_least, say
+from bench.server import wait_until
+from bench.stage import Stage
+
+VMS: Final = 200
+CALLERS: Final = 4
+PROMISED_PER_SECOND: Final = 20
+
+
+def measure(stage: Stage) -> list[Figure]:
+    """Create them all at once, by a few callers, and wait until each one runs."""
+    server = stage.made_up_server("burst")
+    say(f"burst: {VMS} VMs")
+    began = time.perf_counter()
+    with ThreadPoolExecutor(CALLERS) as callers:
+        list(callers.map(server.create, (f"vm-{number}" for number in range(VMS))))
+    accepted = time.perf_counter() - began
+    wait_until(lambda: server.count_in("ACTIVE") == VMS, "all VMs run", pause=0.1)
+    rate = VMS / (time.perf_counter() - began)
+    detail = f"{VMS} in {VMS / rate:.1f} s, accepted after {accepted:.1f} s"
+    return [at_least("burst: creates that run", rate, PROMISED_PER_SECOND, unit="VMs/s", detail=detail)]

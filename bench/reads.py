@@ -1,0 +1,76 @@
+"""GetVM and ListVMs of a thousand VMs, beside a bare Litestar route whose answer is as large.
+
+Each server is one uvicorn process, and the same client asks both with as many connections for as long, in turns.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from statistics import median
+from typing import Final
+
+import msgspec
+from bench.figure import Figure, at_least, say
+from bench.load import Load
+from bench.server import answers, next_port, wait_until
+from bench.stage import Stage
+
+SECONDS: Final = 2.5
+TURNS: Final = 3
+PATHS: Final = {"GetVM": "/v1/projects/default/vms/vm-0500", "ListVMs": "/v1/projects/default/vms"}
+PROMISED: Final[Mapping[str, float]] = {"GetVM": 0.2, "ListVMs": 0.05}
+"""Requests per second as a part of the bare route's."""
+
+
+def measure(stage: Stage) -> list[Figure]:
+    """Ask for one VM and for all."""
+    server = stage.crowded_server
+    figures = []
+    for name, path in PATHS.items():
+        say(f"reads: {name}")
+        size = ask(server.url, path, server.key).body_bytes
+        with bare_route(size) as bare_url:
+            turns = [(ask(server.url, path, server.key), ask(bare_url, "/", "-")) for _ in range(TURNS)]
+        ours, bare = zip(*turns, strict=True)
+        figures += compared(name, middle(ours), middle(bare))
+    return figures
+
+
+def compared(name: str, ours: Load, bare: Load) -> list[Figure]:
+    """Set ours beside the bare route's."""
+    rates = f"{ours.per_second:.0f}/s, bare {bare.per_second:.0f}/s, {ours.body_bytes} bytes"
+    rate = ours.per_second / bare.per_second
+    return [
+        at_least(f"{name}: requests per second", rate, PROMISED[name], unit="× bare", detail=rates),
+        Figure(f"{name}: p99", f"{ours.p99_ms:.1f} ms (bare {bare.p99_ms:.1f} ms)"),
+    ]
+
+
+def middle(loads: Sequence[Load]) -> Load:
+    """Give the median of each number."""
+    return Load(*(median(getattr(one, name) for one in loads) for name in Load.__struct_fields__))
+
+
+def ask(url: str, path: str, key: str) -> Load:
+    """Have the client's process ask for some seconds."""
+    command = (sys.executable, "-m", "bench.load", url, path, str(SECONDS))
+    told = subprocess.run(command, env={**os.environ, "KEY": key}, check=True, capture_output=True).stdout
+    return msgspec.json.decode(told, type=Load)
+
+
+@contextmanager
+def bare_route(size: int) -> Iterator[str]:
+    """Run the bare route; gives its URL."""
+    port = next_port()
+    process = subprocess.Popen((sys.executable, "-m", "bench.bare", str(port), str(size)))
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: answers(url), f"{url} answers")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
