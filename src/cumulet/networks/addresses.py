@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network
+from socket import inet_aton
 from typing import Final
 from uuid import UUID
 
@@ -11,20 +12,19 @@ RESERVED_FIRST: Final = 2
 """The network's own address and the first one, which is the gateway's."""
 
 
-def pick_address(range_: IPv4Network, taken: AbstractSet[IPv4Address]) -> IPv4Address | None:
+def pick_address(range_: IPv4Network, taken: Collection[str]) -> IPv4Address | None:
     """Choose a free address: the one after the highest taken, then the lowest gap; None when the range is full.
 
     Going up first leaves an address alone for a while after it was given back, so that nobody's forgotten
-    connection meets a stranger.
+    connection meets a stranger. Numbers, because thousands may be taken and each VM waits for this.
     """
-    first, last = range_[RESERVED_FIRST], range_[-2]
-    highest = max(
-        (address for address in taken if first <= address <= last), default=range_[RESERVED_FIRST - 1]
-    )
+    first, last = int(range_[RESERVED_FIRST]), int(range_[-2])
+    numbers = {int.from_bytes(inet_aton(address)) for address in taken}
+    highest = max((number for number in numbers if first <= number <= last), default=first - 1)
     if highest < last:
-        return highest + 1
-    candidates = (range_[offset] for offset in range(RESERVED_FIRST, range_.num_addresses - 1))
-    return next((address for address in candidates if address not in taken), None)
+        return IPv4Address(highest + 1)
+    gap = next((number for number in range(first, last + 1) if number not in numbers), None)
+    return None if gap is None else IPv4Address(gap)
 
 
 def capacity(range_: IPv4Network) -> int:

@@ -47,7 +47,7 @@ def default_network(db: Session, project_id: str, data_center: DataCenter, *, no
 
 def add_nic(db: Session, vm_id: UUID, network: Network, *, hostname: str, position: int = 0) -> Nic:
     """Give a VM a card on a network with an address of its own; Refused when the network is full."""
-    taken = {IPv4Address(one) for one in db.scalars(select(Nic.address).where(Nic.network_id == network.id))}
+    taken = db.scalars(select(Nic.address).where(Nic.network_id == network.id)).all()
     address = pick_address(network.subnet, taken)
     if address is None:
         raise Refused(
@@ -72,7 +72,8 @@ def add_nic(db: Session, vm_id: UUID, network: Network, *, hostname: str, positi
 
 def take_external(db: Session, holder_id: UUID, data_center: DataCenter) -> IPv4Address:
     """Take an address of the data center's external range; Exhausted when none is free."""
-    address = pick_address(data_center.external_range, _externals_taken(db, data_center.id))
+    taken = select(ExternalAddress.address).where(ExternalAddress.data_center_id == data_center.id)
+    address = pick_address(data_center.external_range, db.scalars(taken).all())
     if address is None:
         raise Exhausted(
             f"data center {data_center.id!r} has no external address left in {data_center.external_range}"
@@ -120,8 +121,3 @@ def _router(db: Session, project_id: str, data_center: DataCenter) -> Router:
         db.flush()
         take_external(db, id, data_center)
     return router
-
-
-def _externals_taken(db: Session, data_center_id: str) -> set[IPv4Address]:
-    taken = select(ExternalAddress.address).where(ExternalAddress.data_center_id == data_center_id)
-    return {IPv4Address(one) for one in db.scalars(taken)}
