@@ -6,6 +6,7 @@ settings ─▶ database, catalogue, images ─▶ hosts and fabric ─▶ recon
 from __future__ import annotations
 
 import fcntl
+import gc
 import queue
 import signal
 import sys
@@ -277,6 +278,7 @@ def serve(settings: Settings) -> None:
     # uvicorn repeats the signal that ended it: SIGTERM too must let the rest end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with only_one(settings), started(cloud := build(settings)):
+        gc.freeze()  # a collection while a long list is answered need not walk through all that stays anyway
         log.info("serving", url=f"http://{settings.host}:{settings.port}", data_dir=str(settings.data_dir))
         uvicorn.run(
             cloud.app,

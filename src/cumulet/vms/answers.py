@@ -1,12 +1,12 @@
-"""From rows to JSON: everything a list of VMs shows is gathered with one query a table, never one a VM."""
+"""From rows to JSON: whatever VMs' answers show besides their own rows is gathered with one query, never one a VM."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, Price, Rates, price_vm, vm_price_answer
@@ -19,19 +19,35 @@ from cumulet.vms.model import Vm
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What VMs' answers need besides their own rows, by VM or host."""
+class Surroundings:
+    """What a VM's answer needs besides its own row."""
 
-    addresses: Mapping[UUID, str]
-    externals: Mapping[UUID, str]
-    dues: Mapping[UUID, Due]
-    hosts: Mapping[UUID, Host]
+    address: str
+    external: str
+    waiting_for: str
+    problem: str
+    cpu_model: str
+    accelerator: str
+
+
+COLUMNS: Final = (Nic.address, ExternalAddress.address, Due.why, Due.error, Host.cpu_model, Host.accelerator)
+"""In the order of `Surroundings`."""
+SURROUNDINGS: Final = (
+    select(Vm.id, *(func.coalesce(column, "") for column in COLUMNS))
+    .join(Host, Host.id == Vm.host_id)
+    .outerjoin(Nic, and_(Nic.vm_id == Vm.id, Nic.position == 0))
+    .outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id)
+    .outerjoin(Due, and_(Due.kind == "vm", Due.id == Vm.id))
+)
 
 
 def vm_answers(db: Session, catalogue: Catalogue, vms: Sequence[Vm]) -> list[wire.Vm]:
-    """Show VMs, in the order given."""
-    context = _context(db, [vm.id for vm in vms])
-    return [_vm_answer(vm, context, catalogue) for vm in vms]
+    """Show VMs of one project, in the order given."""
+    if not vms:
+        return []
+    these = Vm.id == vms[0].id if len(vms) == 1 else Vm.project_id == vms[0].project_id
+    around = {vm_id: Surroundings(*values) for vm_id, *values in db.execute(SURROUNDINGS.where(these))}
+    return [_vm_answer(vm, around[vm.id], catalogue) for vm in vms]
 
 
 def price_of(vm: Vm) -> Price:
@@ -53,39 +69,19 @@ def price_of(vm: Vm) -> Price:
     )
 
 
-def _context(db: Session, vm_ids: Sequence[UUID]) -> Context:
-    one_vm = vm_ids[0] if len(vm_ids) == 1 else None
-    nics = select(Nic.vm_id, Nic.address, ExternalAddress.address).outerjoin(
-        ExternalAddress, ExternalAddress.holder_id == Nic.id
-    )
-    dues = select(Due).where(Due.kind == "vm")
-    if one_vm is not None:
-        nics, dues = nics.where(Nic.vm_id == one_vm), dues.where(Due.id == one_vm)
-    rows = db.execute(nics.where(Nic.position == 0)).all()
-    return Context(
-        addresses={vm_id: address for vm_id, address, _ in rows},
-        externals={vm_id: external for vm_id, _, external in rows if external},
-        dues={due.id: due for due in db.scalars(dues)},
-        hosts={host.id: host for host in db.scalars(select(Host))},
-    )
-
-
-def _vm_answer(vm: Vm, context: Context, catalogue: Catalogue) -> wire.Vm:
+def _vm_answer(vm: Vm, around: Surroundings, catalogue: Catalogue) -> wire.Vm:
     data_center = catalogue.find_data_center(vm.data_center_id)
-    external = context.externals.get(vm.id, "")
-    due = context.dues.get(vm.id)
-    host = context.hosts[vm.host_id]
     return wire.Vm(
         datacenter_id=vm.data_center_id,
         machine_type=vm.machine_type,
         region_id=data_center.region_id,
         region_name=data_center.region_name,
         id=vm.name,
-        external_ip_address=external,
-        internal_ip_address=context.addresses.get(vm.id, ""),
-        public_ip_address=external,
+        external_ip_address=around.external,
+        internal_ip_address=around.address,
+        public_ip_address=around.external,
         memory=vm.memory_gib,
-        cpu_model=host.cpu_model,
+        cpu_model=around.cpu_model,
         vcpus=vm.vcpus,
         boot_disk_size_gib=vm.boot_disk_gib,
         renewable_energy=data_center.renewable_energy,
@@ -104,9 +100,9 @@ def _vm_answer(vm: Vm, context: Context, catalogue: Catalogue) -> wire.Vm:
         ssh_key_source=vm.ssh_key_source,
         authorized_ssh_keys=vm.ssh_keys,
         project_id=vm.project_id,
-        waiting_for=due.why if due else "",
-        problem=due.error if due else "",
-        accelerator=host.accelerator,
+        waiting_for=around.waiting_for,
+        problem=around.problem,
+        accelerator=around.accelerator,
         guest=wire.GuestReport(
             agent_answers=vm.agent_at is not None,
             first_boot_done=vm.first_boot_at is not None,
