@@ -1,0 +1,92 @@
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import select
+from tests.made_up import NOON
+
+from cumulet.hosts import Host, HostState, Need, installation_id, register_host, release, reserve, rooms
+from cumulet.hosts.inventory import HOST_DISK_GIB, HOST_MEMORY_MIB
+from cumulet.hypervisor.memory import memory_hosts
+
+
+@pytest.fixture
+def facts():
+    return memory_hosts("memory:?vcpus=8&memory_gib=16&disk_gib=100")["memory-1"].facts()
+
+
+def register(db, facts):
+    return register_host(db, facts, data_center_id="local", uri="memory:", now=NOON)
+
+
+def room_of(database, vcpus_per_cpu=1):
+    with database.reading() as db:
+        (room,) = rooms(db, "local", vcpus_per_cpu=vcpus_per_cpu)
+    return room.free_vcpus, room.free_memory_mib, room.free_disk_gib
+
+
+WHOLE = (8, 16 * 1024 - HOST_MEMORY_MIB, 100 - HOST_DISK_GIB)
+
+
+def test_a_host_is_known_by_its_name_and_its_facts_follow(database, facts):
+    for cpus in (8, 12):
+        with database.writing() as db:
+            register(db, replace(facts, cpus=cpus))
+    with database.reading() as db:
+        (host,) = db.scalars(select(Host)).all()
+    assert (host.cpus, host.state, host.seen_at) == (12, HostState.UP, NOON)
+
+
+def test_servers_that_start_together_agree_who_they_are_and_which_hosts_there_are(open_database, facts):
+    def start(database):
+        with database.writing() as db:
+            return installation_id(db), register(db, facts).id
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(start, [open_database() for _ in range(4)]))) == 1
+
+
+def test_a_host_keeps_something_for_itself(database, facts):
+    with database.writing() as db:
+        register(db, facts)
+    assert room_of(database) == WHOLE
+
+
+def test_vcpus_are_promised_more_than_once_where_the_machine_type_says_so(database, facts):
+    with database.writing() as db:
+        register(db, facts)
+    assert room_of(database, vcpus_per_cpu=4)[0] == 32
+
+
+def test_what_is_reserved_is_not_free_until_it_is_released(database, facts):
+    vm_id = uuid4()
+    with database.writing() as db:
+        reserve(db, vm_id, register(db, facts).id, Need(vcpus=2, memory_mib=1024, disk_gib=10))
+    assert room_of(database) == (WHOLE[0] - 2, WHOLE[1] - 1024, WHOLE[2] - 10)
+    for _ in range(2):
+        with database.writing() as db:
+            release(db, vm_id)
+    assert room_of(database) == WHOLE
+
+
+def test_hosts_of_other_data_centers_do_not_count(database, facts):
+    with database.writing() as db:
+        register(db, facts)
+    with database.reading() as db:
+        assert not rooms(db, "elsewhere", vcpus_per_cpu=1)
+
+
+def test_creates_at_once_never_promise_the_same_room_twice(cloud):
+    """One host with room for seven: of ten at once, three are refused."""
+
+    def create(number):
+        try:
+            cloud.create(vm_id=f"vm-{number}", memory_gib=36, vcpus=4)
+        except Exception as refused:  # noqa: BLE001 - told apart below
+            return type(refused).__name__
+        return "created"
+
+    with ThreadPoolExecutor(4) as pool:
+        ends = sorted(pool.map(create, range(10)))
+    assert ends == ["Invalid"] * 3 + ["created"] * 7

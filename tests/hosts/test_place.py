@@ -1,0 +1,107 @@
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cumulet.errors import Invalid
+from cumulet.hosts.place import Need, Room, nearest, place, shortages
+
+sizes = st.integers(0, 64)
+needs = st.builds(
+    Need,
+    vcpus=st.integers(1, 64),
+    memory_mib=st.integers(1, 64).map(lambda gib: gib * 1024),
+    disk_gib=st.integers(1, 64),
+)
+
+
+@st.composite
+def rooms(draw):
+    count = draw(st.integers(0, 5))
+    return [
+        Room(
+            host_id=UUID(int=number),
+            name=f"host-{number}",
+            up=draw(st.booleans()),
+            memory_mib=64 * 1024,
+            free_vcpus=draw(sizes),
+            free_memory_mib=draw(st.integers(0, 64 * 1024)),
+            free_disk_gib=draw(sizes),
+        )
+        for number in range(count)
+    ]
+
+
+def room(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64):
+    return Room(
+        host_id=UUID(int=sum(name.encode())),
+        name=name,
+        up=up,
+        memory_mib=of_gib * 1024,
+        free_vcpus=vcpus,
+        free_memory_mib=memory_gib * 1024,
+        free_disk_gib=disk_gib,
+    )
+
+
+def need(vcpus=1, memory_gib=1, disk_gib=1):
+    return Need(vcpus=vcpus, memory_mib=memory_gib * 1024, disk_gib=disk_gib)
+
+
+@given(needs, rooms())
+def test_a_vm_goes_where_it_fits_or_nowhere(need, rooms):
+    fitting = {room.host_id for room in rooms if not shortages(need, room)}
+    try:
+        assert place(need, rooms) in fitting
+    except Invalid:
+        assert not fitting
+
+
+@given(needs, rooms())
+def test_the_nearest_size_really_fits_and_is_never_more_than_asked(need, rooms):
+    closest = nearest(need, rooms)
+    if closest is None:
+        return
+    assert any(not shortages(closest, room) for room in rooms)
+    assert closest.vcpus <= need.vcpus
+    assert closest.memory_mib <= need.memory_mib
+    assert closest.disk_gib <= need.disk_gib
+
+
+@given(needs, rooms())
+def test_what_fits_is_its_own_nearest_size(need, rooms):
+    if any(not shortages(need, room) for room in rooms):
+        assert nearest(need, rooms) == need
+
+
+def test_it_goes_to_the_host_with_the_largest_free_share_of_memory():
+    half, third = room("half", memory_gib=8, of_gib=16), room("third", memory_gib=16, of_gib=48)
+    assert place(need(), [third, half]) == half.host_id
+
+
+def test_the_refusal_tells_of_each_host_what_was_short_and_what_would_fit():
+    full = [room("a", vcpus=2), room("b", memory_gib=3), room("c", disk_gib=0), room("d", up=False)]
+    with pytest.raises(Invalid) as refused:
+        place(need(vcpus=4, memory_gib=4, disk_gib=4), full)
+    assert refused.value.message == (
+        "no host has room for this VM (a: 2 vCPUs free, 4 asked; b: 3 GiB memory free, 4 asked; "
+        "c: 0 GiB disk free, 4 asked; d: does not answer); "
+        "the nearest size that fits is 4 vCPUs, 3 GiB memory, 4 GiB disk"
+    )
+    (details,) = refused.value.details
+    assert details["reason"] == "NO_CAPACITY"
+    assert details["metadata"] == {
+        "a": "2 vCPUs free, 4 asked",
+        "b": "3 GiB memory free, 4 asked",
+        "c": "0 GiB disk free, 4 asked",
+        "d": "does not answer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"), [([], "there is no host"), ([room(vcpus=0)], "nothing fits now")], ids=["none", "full"]
+)
+def test_a_refusal_says_so_when_nothing_fits_at_all(hosts, words):
+    with pytest.raises(Invalid, match=words):
+        place(need(), hosts)
