@@ -4,11 +4,11 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import exc, insert
+from sqlalchemy import exc, insert, text
 from tests.made_up import NOON
 
 from cumulet import journal
-from cumulet.db import Money, Timestamp
+from cumulet.db import Database, Money, Timestamp
 from cumulet.hosts import Need, reserve
 from cumulet.hosts.model import Installation
 
@@ -103,3 +103,21 @@ def test_an_error_of_the_database_repeats_no_values(database):
 def test_a_row_cannot_belong_to_what_is_not_there(database):
     with pytest.raises(exc.IntegrityError), database.writing() as db:
         reserve(db, uuid4(), uuid4(), Need(vcpus=1, memory_mib=1, disk_gib=1))
+
+
+def test_only_the_servers_user_reads_the_file_and_what_sqlite_puts_beside_it(tmp_path):
+    path = tmp_path / "cumulet.db"
+    for _ in range(2):
+        path.touch(mode=0o644)
+        path.chmod(0o644)
+        database = Database(f"sqlite:///{path}")
+        with database.writing() as db:
+            db.execute(text("CREATE TABLE IF NOT EXISTS secret (word)"))
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(("cumulet.db", "cumulet.db-wal", "cumulet.db-shm"), 0o600)
+        database.close()
+
+
+def test_a_new_file_is_its_users_alone_from_the_first_moment(tmp_path):
+    Database(f"sqlite:///{tmp_path}/cumulet.db").close()
+    assert (tmp_path / "cumulet.db").stat().st_mode & 0o777 == 0o600

@@ -11,9 +11,10 @@ import enum
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import DateTime, Engine, Enum, MetaData, String, create_engine, event, exc
@@ -133,6 +134,8 @@ def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
         url, pool_size=POOL_SIZE, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_MS / 1000}
     )
+    if engine.url.database:
+        _keep_from_others(Path(engine.url.database))
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
@@ -151,6 +154,17 @@ def _sqlite_engine(url: str) -> Engine:
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _keep_from_others(path: Path) -> None:
+    """Let only the server's user read the file: start scripts and password hashes are in it.
+
+    The files that SQLite puts beside it get the same mode.
+    """
+    path.touch(mode=0o600)
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with suppress(FileNotFoundError):
+            file.chmod(0o600)  # one that another user's habit, or a restored backup, left open
 
 
 def _postgres_engine(url: str) -> Engine:
