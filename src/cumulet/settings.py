@@ -51,25 +51,35 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Turn `CUMULET_*` variables into settings; Invalid names the variable that is wrong."""
+    """Turn `CUMULET_*` variables into settings, an empty one being none; Invalid names the one that is wrong."""
     known = SERVER_NAMES | CLIENT_NAMES
     for name in environment:
         if name.startswith("CUMULET_") and name not in known:
             raise Invalid(f"unknown setting {name}; known are {', '.join(sorted(known))}")
-    data_dir = Path(environment.get("CUMULET_DATA_DIR", "/var/lib/cumulet")).absolute()
-    hypervisor = environment.get("CUMULET_HYPERVISOR", "qemu:///system")
+    given = {name: value for name, value in environment.items() if value}
+    data_dir = Path(given.get("CUMULET_DATA_DIR", "/var/lib/cumulet")).absolute()
+    hypervisor = given.get("CUMULET_HYPERVISOR", "qemu:///system")
     default_fabric = "memory:" if hypervisor.startswith("memory:") else "unix:/run/ovn/ovnnb_db.sock"
-    host, port = read_listen(environment.get("CUMULET_LISTEN", "127.0.0.1:8480"))
-    catalogue = environment.get("CUMULET_CATALOGUE")
+    host, port = read_listen(given.get("CUMULET_LISTEN", "127.0.0.1:8480"))
+    catalogue = given.get("CUMULET_CATALOGUE")
+    database_url = given.get("CUMULET_DATABASE_URL", f"sqlite:///{data_dir}/cumulet.db")
     return Settings(
         data_dir=data_dir,
         host=host,
         port=port,
-        database_url=environment.get("CUMULET_DATABASE_URL", f"sqlite:///{data_dir}/cumulet.db"),
+        database_url=read_database_url(database_url),
         hypervisor=hypervisor,
-        fabric=environment.get("CUMULET_FABRIC", default_fabric),
+        fabric=given.get("CUMULET_FABRIC", default_fabric),
         catalogue=Path(catalogue).absolute() if catalogue else None,
     )
+
+
+def read_database_url(value: str) -> str:
+    """Let a database through that we speak to; the refusal does not repeat what may hold a password."""
+    if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        accepted = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+        raise Invalid.field("CUMULET_DATABASE_URL", "(not shown)", accepted)
+    return value
 
 
 def read_listen(value: str) -> tuple[str, int]:

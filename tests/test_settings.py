@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from cumulet.errors import Invalid
+from cumulet.settings import CLIENT_NAMES, SERVER_NAMES, read_listen, read_settings
+
+
+def test_without_a_word_everything_has_a_sensible_value():
+    settings = read_settings({})
+    assert settings.data_dir == Path("/var/lib/cumulet")
+    assert (settings.host, settings.port) == ("127.0.0.1", 8480)
+    assert settings.database_url == "sqlite:////var/lib/cumulet/cumulet.db"
+    assert (settings.hypervisor, settings.fabric) == ("qemu:///system", "unix:/run/ovn/ovnnb_db.sock")
+    assert settings.catalogue is None
+    assert settings.images_dir == Path("/var/lib/cumulet/images")
+
+
+def test_what_is_set_counts():
+    settings = read_settings(
+        {
+            "CUMULET_DATA_DIR": "/srv/cloud",
+            "CUMULET_LISTEN": "[::]:80",
+            "CUMULET_DATABASE_URL": "postgresql+psycopg://db/cumulet",
+            "CUMULET_HYPERVISOR": "qemu:///other",
+            "CUMULET_FABRIC": "tcp:10.0.0.1:6641",
+            "CUMULET_CATALOGUE": "/etc/cumulet.toml",
+        }
+    )
+    assert settings.data_dir == Path("/srv/cloud")
+    assert (settings.host, settings.port) == ("::", 80)
+    assert settings.database_url == "postgresql+psycopg://db/cumulet"
+    assert (settings.hypervisor, settings.fabric) == ("qemu:///other", "tcp:10.0.0.1:6641")
+    assert settings.catalogue == Path("/etc/cumulet.toml")
+
+
+def test_made_up_hosts_come_with_a_made_up_fabric():
+    assert read_settings({"CUMULET_HYPERVISOR": "memory:?hosts=3"}).fabric == "memory:"
+
+
+def test_an_unknown_name_stops_the_start_and_the_known_ones_are_told():
+    with pytest.raises(Invalid, match="unknown setting CUMULET_DATADIR.*CUMULET_DATA_DIR"):
+        read_settings({"CUMULET_DATADIR": "/srv"})
+
+
+def test_the_client_s_names_and_everybody_else_s_are_no_mistake():
+    read_settings({name: "x" for name in CLIENT_NAMES} | {"HOME": "/root"})
+
+
+@pytest.mark.parametrize("name", sorted(SERVER_NAMES))
+def test_an_empty_value_is_none(name):
+    assert read_settings({name: ""}) == read_settings({})
+
+
+@pytest.mark.parametrize("value", ["8480", ":8480", "localhost", "localhost:http", "localhost:65536"])
+def test_a_place_to_listen_needs_a_host_and_a_port(value):
+    with pytest.raises(Invalid, match="CUMULET_LISTEN: .*expected HOST:PORT"):
+        read_listen(value)
+
+
+@pytest.mark.parametrize("url", ["mysql://me:secret@db/cumulet", "/var/lib/cumulet.db", "postgresql://db/x"])
+def test_a_database_of_another_kind_is_refused_without_repeating_its_password(url):
+    with pytest.raises(Invalid, match="CUMULET_DATABASE_URL") as refused:
+        read_settings({"CUMULET_DATABASE_URL": url})
+    assert "secret" not in refused.value.message
+    assert "postgresql+psycopg://" in refused.value.message
