@@ -1,13 +1,11 @@
 """Whatever dies at whatever moment: what was asked for comes to be without a hand, and what was given up is gone."""
 
-import os
 import random
-import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
+from tests.e2e.processes import QEMU, kill, pids_of
 from tests.e2e.real_cloud import RealCloud, Vm, eventually
 from tests.e2e.traces import Parts, traces
 
@@ -15,29 +13,6 @@ pytestmark = pytest.mark.lab
 
 MOMENTS = [0.0, 0.05, 0.15, 0.3, 0.5, 0.8]
 """Seconds after a request at which the server is killed; a machine starts some 0.3 s after it was asked for."""
-
-QEMU = "qemu-system-x86"
-"""As the kernel cuts its name."""
-
-
-def pids_of(program: str, word: str = "") -> list[int]:
-    """Processes of this private host that run a program, with a word in their command lines."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            name, line = (entry / "comm").read_text().strip(), (entry / "cmdline").read_bytes().decode()
-        except FileNotFoundError:
-            continue
-        if name == program and word in line:
-            found.append(int(entry.name))
-    return found
-
-
-def kill(program: str, word: str = "") -> None:
-    pids = pids_of(program, word)
-    assert pids, program
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
 
 
 def ovn(*command: str) -> str:
@@ -65,6 +40,44 @@ def test_a_server_killed_while_it_creates_and_deletes_finishes_both_when_it_is_b
     cloud.start()
     eventually(brief.gone)
     eventually(lambda: traces(cloud, parts) == [], within=10)
+
+
+@pytest.mark.parametrize("moment", MOMENTS[::2])
+def test_a_server_killed_over_a_vm_that_is_given_up_while_it_is_made_leaves_nothing(cloud, moment):
+    given_up = cloud.create(f"given-up-{int(moment * 1000)}")
+    parts = Parts.of(given_up)
+    time.sleep(moment + random.uniform(0, 0.05))  # noqa: S311 - a moment, not a secret
+    given_up.verb("terminate")
+    cloud.kill()
+    cloud.start()
+    eventually(given_up.gone)
+    assert traces(cloud, parts) == []
+
+
+@pytest.mark.parametrize("moment", [0.02, 0.5, 2.0])
+def test_a_server_killed_while_it_stops_and_starts_a_guest_finishes_both_when_it_is_back(cloud, vm, moment):
+    vm.verb("stop")
+    time.sleep(moment)
+    cloud.kill()
+    cloud.start()
+    vm.wait_for("STOPPED")
+    assert "guest shutdown" in vm.told("vm.stopped")
+    vm.verb("start")
+    time.sleep(moment / 4)
+    cloud.kill()
+    cloud.start()
+    vm.wait_for_ssh()
+
+
+@pytest.mark.parametrize("daemon", ["ovn-controller", "ovs-vswitchd", "ovsdb-server"])
+def test_a_killed_daemon_of_the_network_costs_no_guest_and_no_request(cloud, vm, daemon):
+    before = pids_of(QEMU, Parts.of(vm).vm)
+    kill(daemon)
+    meanwhile = cloud.create(f"meanwhile-{daemon}").wait_for_ssh()
+    eventually(vm.answers)
+    assert pids_of(QEMU, Parts.of(vm).vm) == before
+    meanwhile.verb("terminate")
+    eventually(meanwhile.gone)
 
 
 def test_a_guest_whose_qemu_was_killed_runs_again(vm):
