@@ -1,5 +1,7 @@
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -188,18 +190,23 @@ def test_a_database_that_is_not_there_is_named(tmp_path):
     fabric.close()
 
 
+@contextmanager
+def hanging(northbound: NorthboundServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The database stands still for as long as the block lasts, and answers are not waited for long."""
+    os.kill(northbound.process.pid, signal.SIGSTOP)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(connection, "ANSWER_SECONDS", 0.2)
+        yield
+    os.kill(northbound.process.pid, signal.SIGCONT)
+
+
 def test_a_database_that_hangs_is_not_waited_for_forever(monkeypatch, northbound, fabric, project):
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
     fabric.close()
-    os.kill(northbound.process.pid, signal.SIGSTOP)
-    with pytest.raises(FabricUnreachable):
+    with hanging(northbound, monkeypatch), pytest.raises(FabricUnreachable):
         fabric.networks()
-    os.kill(northbound.process.pid, signal.SIGCONT)
     fabric.ping()
-    os.kill(northbound.process.pid, signal.SIGSTOP)
-    with pytest.raises(FabricUnreachable):
+    with hanging(northbound, monkeypatch), pytest.raises(FabricUnreachable):
         fabric.networks()
-    os.kill(northbound.process.pid, signal.SIGCONT)
     assert fabric.networks() == {project.network.id: project.network}
 
 
