@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from uuid import UUID
 
+from tests.e2e.processes import QEMU, pids_of
 from tests.e2e.real_cloud import RealCloud, Vm
 
 ROWS = (
@@ -40,11 +41,10 @@ def traces(cloud: RealCloud, parts: Parts) -> list[str]:
 
 def on_the_host(cloud: RealCloud, parts: Parts) -> list[str]:
     domains = output_of("virsh", "--quiet", "list", "--all", "--uuid").split()
-    processes = output_of("ps", "-eo", "args").splitlines()
     files = [path for path in (cloud.data_dir / "host").rglob("*") if path.stem in {parts.vm, parts.disk}]
     return [
         *(f"domain {id}" for id in domains if id == parts.vm),
-        *(f"process {words[:60]}" for words in processes if "qemu-system" in words and parts.vm in words),
+        *(f"process {pid}" for pid in pids_of(QEMU, parts.vm)),
         *(f"file {path}" for path in files),
     ]
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cumulet.errors import Invalid
-from cumulet.hosts.place import Need, Room, nearest, place, shortages
+from cumulet.hosts.place import Need, Room, Sizes, nearest, shortages
+from cumulet.hosts.place import place as place_as_sold
 
 sizes = st.integers(0, 64)
 needs = st.builds(
@@ -14,6 +15,13 @@ needs = st.builds(
     memory_mib=st.integers(1, 64).map(lambda gib: gib * 1024),
     disk_gib=st.integers(1, 64),
 )
+
+
+ANY = Sizes(least=Need(vcpus=1, memory_mib=1024, disk_gib=1), least_vcpus_per_gib=0, most_vcpus_per_gib=1000)
+
+
+def place(need, rooms):
+    return place_as_sold(need, rooms, sizes=ANY)
 
 
 @st.composite
@@ -58,21 +66,45 @@ def test_a_vm_goes_where_it_fits_or_nowhere(need, rooms):
         assert not fitting
 
 
-@given(needs, rooms())
-def test_the_nearest_size_really_fits_and_is_never_more_than_asked(need, rooms):
-    closest = nearest(need, rooms)
+@st.composite
+def sold(draw):
+    """Sizes that are sold, of which a need is one."""
+    need = draw(needs)
+    ratio = need.vcpus / (need.memory_mib // 1024)
+    least = Need(
+        vcpus=draw(st.integers(1, need.vcpus)),
+        memory_mib=draw(st.integers(1, need.memory_mib // 1024)) * 1024,
+        disk_gib=draw(st.integers(1, need.disk_gib)),
+    )
+    return need, Sizes(
+        least=least,
+        least_vcpus_per_gib=draw(st.floats(0, ratio)),
+        most_vcpus_per_gib=draw(st.floats(ratio, 1000)),
+    )
+
+
+@given(sold(), rooms())
+def test_the_nearest_size_fits_is_sold_and_is_never_more_than_asked(sold, rooms):
+    need, sizes = sold
+    closest = nearest(need, rooms, sizes=sizes)
     if closest is None:
         return
     assert any(not shortages(closest, room) for room in rooms)
     assert closest.vcpus <= need.vcpus
     assert closest.memory_mib <= need.memory_mib
     assert closest.disk_gib <= need.disk_gib
+    assert closest.vcpus >= sizes.least.vcpus
+    assert closest.memory_mib >= sizes.least.memory_mib
+    assert closest.disk_gib >= sizes.least.disk_gib
+    ratio = closest.vcpus / (closest.memory_mib // 1024)
+    assert sizes.least_vcpus_per_gib <= ratio <= sizes.most_vcpus_per_gib
 
 
-@given(needs, rooms())
-def test_what_fits_is_its_own_nearest_size(need, rooms):
+@given(sold(), rooms())
+def test_what_fits_is_its_own_nearest_size(sold, rooms):
+    need, sizes = sold
     if any(not shortages(need, room) for room in rooms):
-        assert nearest(need, rooms) == need
+        assert nearest(need, rooms, sizes=sizes) == need
 
 
 def test_it_goes_to_the_host_with_the_largest_free_share_of_memory():
@@ -100,7 +132,9 @@ def test_the_refusal_tells_of_each_host_what_was_short_and_what_would_fit():
 
 
 @pytest.mark.parametrize(
-    ("hosts", "words"), [([], "there is no host"), ([room(vcpus=0)], "nothing fits now")], ids=["none", "full"]
+    ("hosts", "words"),
+    [([], "there is no host"), ([room(vcpus=0)], "nothing fits now")],
+    ids=["none", "full"],
 )
 def test_a_refusal_says_so_when_nothing_fits_at_all(hosts, words):
     with pytest.raises(Invalid, match=words):
