@@ -39,12 +39,12 @@ def test_made_up_hosts_come_with_a_made_up_fabric():
 
 
 def test_an_unknown_name_stops_the_start_and_the_known_ones_are_told():
-    with pytest.raises(Invalid, match="unknown setting CUMULET_DATADIR.*CUMULET_DATA_DIR"):
+    with pytest.raises(Invalid, match=r"unknown setting CUMULET_DATADIR.*CUMULET_DATA_DIR"):
         read_settings({"CUMULET_DATADIR": "/srv"})
 
 
 def test_the_client_s_names_and_everybody_else_s_are_no_mistake():
-    read_settings({name: "x" for name in CLIENT_NAMES} | {"HOME": "/root"})
+    read_settings(dict.fromkeys(CLIENT_NAMES, "x") | {"HOME": "/root"})
 
 
 @pytest.mark.parametrize("name", sorted(SERVER_NAMES))
@@ -54,7 +54,7 @@ def test_an_empty_value_is_none(name):
 
 @pytest.mark.parametrize("value", ["8480", ":8480", "localhost", "localhost:http", "localhost:65536"])
 def test_a_place_to_listen_needs_a_host_and_a_port(value):
-    with pytest.raises(Invalid, match="CUMULET_LISTEN: .*expected HOST:PORT"):
+    with pytest.raises(Invalid, match=r"CUMULET_LISTEN: .*expected HOST:PORT"):
         read_listen(value)
 
 
