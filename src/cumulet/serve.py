@@ -37,7 +37,7 @@ from cumulet.hypervisor import Hypervisor
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore
 from cumulet.migrations import migrate
-from cumulet.networks import Fabrics, bridge_name, reconcile_network, sweep_fabric
+from cumulet.networks import Fabrics, bridge_name, check_still_offered, reconcile_network, sweep_fabric
 from cumulet.projects import authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
@@ -72,6 +72,7 @@ def build(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetim
     bootstrap(database, settings.data_dir, clock())
     with database.writing() as db:
         installation = installation_id(db)
+        check_still_offered(db, catalogue)
     world = (memory_world if settings.hypervisor.startswith("memory:") else real_world)(
         settings, catalogue, database, installation
     )

@@ -10,6 +10,7 @@ from cumulet.networks.allocate import (
     take_external,
 )
 from cumulet.networks.model import ExternalAddress, Network, Nic
+from cumulet.networks.offered import check_still_offered
 from cumulet.networks.reconcile import (
     MTU,
     Fabrics,
@@ -30,6 +31,7 @@ __all__ = [
     "add_nic",
     "bridge_name",
     "bridge_prefix",
+    "check_still_offered",
     "default_network",
     "ensure_ports",
     "external_address",
