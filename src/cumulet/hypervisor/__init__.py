@@ -61,7 +61,7 @@ class HostFacts:
     cpus: int
     memory_mib: int
     disk_gib: int
-    """Size of the file system that holds disks."""
+    """Of the file system that holds disks: what is free for them, and what they take already."""
     cpu_model: str
     accelerator: str
     """`kvm`, or `tcg` where KVM is missing or does not work (software emulation: a supported, slow mode)."""
