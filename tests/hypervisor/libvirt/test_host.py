@@ -4,6 +4,7 @@ import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.hypervisor.contract import a_spec, changes_of, eventually, found, prepare
@@ -134,6 +135,16 @@ def test_a_machine_that_its_host_outgrew_must_be_defined_anew(host, running):
     host.define(running)
     assert found(host, running.id).spec_digest == spec_digest(running)
     assert found(host, running.id).power is Power.RUNNING
+
+
+@lab
+def test_a_machine_that_is_forgotten_leaves_no_log_behind(host, running):
+    def logs():
+        return list(Path("/var/log/libvirt/qemu").glob(f"*{running.id}*"))
+
+    assert logs()
+    host.undefine(running.id)
+    assert not logs()
 
 
 @lab

@@ -126,8 +126,9 @@ class LibvirtHypervisor:
         self._works.call(lambda link: domains.destroy(link, vm_id))
 
     def undefine(self, vm_id: UUID) -> None:
-        """Forget the machine, ending it first."""
+        """Forget the machine, ending it first, and what its QEMU had to say."""
         self._works.call(lambda link: domains.undefine(link, vm_id))
+        remove_log(self._layout.qemu_log(vm_id))
 
     def guest(self, vm_id: UUID) -> Guest:
         """Ask the guest's agent."""

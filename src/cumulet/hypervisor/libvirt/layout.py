@@ -4,6 +4,7 @@
     ROOT/disks/UUID.qcow2       libvirt's pool cumulet-INSTALLATION
     ROOT/seeds/UUID.iso         by VM
     ROOT/consoles/UUID.log      by VM; virtlogd turns over to UUID.log.0 and so on
+    /var/log/libvirt/qemu       QEMU's own words, by domain; libvirt leaves them there for ever
 
 QEMU runs as a user of its own, who must get through to them.
 """
@@ -13,9 +14,12 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from cumulet.hypervisor import BaseImage, HypervisorError
+
+QEMU_LOGS: Final = Path("/var/log/libvirt/qemu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,10 @@ class HostLayout:
     def console(self, vm_id: UUID) -> Path:
         """Place the log of a VM's serial console."""
         return self.consoles / f"{vm_id}.log"
+
+    def qemu_log(self, vm_id: UUID) -> Path:
+        """Say where libvirt keeps what a VM's QEMU itself had to say."""
+        return QEMU_LOGS / f"{self.domain_name(vm_id)}.log"
 
     def make_directories(self) -> None:
         """Make what is missing; HypervisorError when QEMU's user cannot get there."""
