@@ -22,6 +22,11 @@ def test_what_an_interrupted_writing_left_is_no_file_and_goes_with_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_not_ours_is_no_seed(tmp_path):
+    (tmp_path / "debian.iso").touch()
+    assert ids_in(tmp_path, ".iso") == frozenset()
+
+
 def test_the_end_of_a_log_goes_back_to_before_it_was_turned_over(tmp_path):
     log = tmp_path / "x.log"
     assert read_log(log, 10) == b""

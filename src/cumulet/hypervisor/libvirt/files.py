@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -29,8 +30,12 @@ def part_of(path: Path) -> Path:
 
 
 def ids_in(directory: Path, suffix: str) -> frozenset[UUID]:
-    """The ids that files in a directory are named after."""
-    return frozenset(UUID(path.stem) for path in directory.glob(f"*{suffix}"))
+    """The ids that files in a directory are named after; a file that somebody else put there is passed over."""
+    found = set()
+    for path in directory.glob(f"*{suffix}"):
+        with suppress(ValueError):
+            found.add(UUID(path.stem))
+    return frozenset(found)
 
 
 def read_log(path: Path, max_bytes: int) -> bytes:
