@@ -10,7 +10,7 @@ from cumulet.hosts.inventory import (
 )
 from cumulet.hosts.leftovers import Leftovers
 from cumulet.hosts.model import Host, HostState, Reservation
-from cumulet.hosts.place import Need, Room, place
+from cumulet.hosts.place import Need, Room, Sizes, place
 
 __all__ = [
     "Host",
@@ -19,6 +19,7 @@ __all__ = [
     "Need",
     "Reservation",
     "Room",
+    "Sizes",
     "installation_id",
     "note_facts",
     "place",

@@ -23,6 +23,15 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """Which sizes may be asked for at all: a nearest one outside of them would only be refused next."""
+
+    least: Need
+    least_vcpus_per_gib: float
+    most_vcpus_per_gib: float
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """One host as placement sees it: what it has and what of it is free for VMs."""
 
@@ -35,11 +44,11 @@ class Room:
     free_disk_gib: int
 
 
-def place(need: Need, rooms: Sequence[Room]) -> UUID:
+def place(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> UUID:
     """Choose the host with the largest free share of memory; Invalid (code 3: no capacity) tells why none fits."""
     fitting = [room for room in rooms if not shortages(need, room)]
     if not fitting:
-        raise no_room(need, rooms)
+        raise no_room(need, rooms, nearest(need, rooms, sizes=sizes))
     return max(
         fitting, key=lambda room: (room.free_memory_mib / room.memory_mib, room.free_vcpus, room.name)
     ).host_id
@@ -59,26 +68,17 @@ def shortages(need: Need, room: Room) -> list[str]:
     return short
 
 
-def nearest(need: Need, rooms: Sequence[Room]) -> Need | None:
+def nearest(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> Need | None:
     """Find the size closest to what was asked that fits some host: the least of it given up, by share."""
-    sizes = [
-        Need(
-            min(need.vcpus, room.free_vcpus),
-            min(need.memory_mib, room.free_memory_mib // 1024 * 1024),
-            min(need.disk_gib, room.free_disk_gib),
-        )
-        for room in rooms
-        if room.up
-    ]
-    usable = [size for size in sizes if min(size.vcpus, size.memory_mib, size.disk_gib) > 0]
+    found = [_shrunk(need, room, sizes) for room in rooms if room.up]
+    usable = [size for size in found if size is not None]
     return max(usable, key=lambda size: _kept_share(size, need), default=None)
 
 
-def no_room(need: Need, rooms: Sequence[Room]) -> Invalid:
+def no_room(need: Need, rooms: Sequence[Room], closest: Need | None) -> Invalid:
     """Make the refusal: per host what was short, and the nearest size that would fit."""
     per_host = {room.name: shortages(need, room) for room in rooms}
     told = "; ".join(f"{name}: {', '.join(short)}" for name, short in per_host.items())
-    closest = nearest(need, rooms)
     advice = (
         f"the nearest size that fits is {closest.vcpus} vCPUs, {closest.memory_mib // 1024} GiB memory, "
         f"{closest.disk_gib} GiB disk"
@@ -92,6 +92,21 @@ def no_room(need: Need, rooms: Sequence[Room]) -> Invalid:
         "metadata": {name: ", ".join(short) for name, short in per_host.items()},
     }
     return Invalid(f"no host has room for this VM ({told or 'there is no host'}); {advice}", details)
+
+
+def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:
+    """Cut a need down to a room, and further to the proportions that may be asked for; None when too little is left."""
+    vcpus, disk_gib = min(need.vcpus, room.free_vcpus), min(need.disk_gib, room.free_disk_gib)
+    gib = min(need.memory_mib, room.free_memory_mib) // 1024
+    if gib and vcpus / gib > sizes.most_vcpus_per_gib:
+        vcpus = int(gib * sizes.most_vcpus_per_gib)
+    if gib and vcpus / gib < sizes.least_vcpus_per_gib:
+        gib = int(vcpus / sizes.least_vcpus_per_gib)
+    least = sizes.least
+    too_little = vcpus < least.vcpus or gib * 1024 < least.memory_mib or disk_gib < least.disk_gib
+    if too_little or not sizes.least_vcpus_per_gib <= vcpus / gib <= sizes.most_vcpus_per_gib:
+        return None
+    return Need(vcpus, gib * 1024, disk_gib)
 
 
 def _kept_share(size: Need, need: Need) -> float:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.catalogue import Catalogue, DataCenter, MachineType, rates_of
 from cumulet.errors import AlreadyExists
-from cumulet.hosts import place, reserve, rooms
+from cumulet.hosts import Need, Sizes, place, reserve, rooms
 from cumulet.images import Image, ImageStore
 from cumulet.networks import add_nic, default_network, take_external
 from cumulet.operation import Caller
@@ -46,7 +46,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
     refuse_duplicates(db, request.project_id, data.vm_id, plan.boot_disk_name)
     free = rooms(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
     vm = vm_row(request, plan, image, machine_type, data_center)
-    vm.host_id = place(plan.need, free)
+    vm.host_id = place(plan.need, free, sizes=sizes_of(machine_type, image))
     db.add(vm)
     db.flush()
     reserve(db, vm.id, vm.host_id, plan.need)
@@ -62,6 +62,16 @@ def create(db: Session, request: CreateRequest) -> Vm:
     )
     wake(db, "vm", vm.id, now=request.now)
     return vm
+
+
+def sizes_of(machine_type: MachineType, image: Image) -> Sizes:
+    """Say which sizes a machine type has for an image."""
+    memory_mib = machine_type.min_memory_gib * 1024
+    return Sizes(
+        least=Need(vcpus=machine_type.min_vcpu, memory_mib=memory_mib, disk_gib=image.size_gib),
+        least_vcpus_per_gib=machine_type.min_vcpu_per_memory_gib,
+        most_vcpus_per_gib=machine_type.max_vcpu_per_memory_gib,
+    )
 
 
 def source_keys(db: Session, request: CreateRequest) -> tuple[str, ...]:
