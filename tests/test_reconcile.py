@@ -195,6 +195,27 @@ def test_who_has_the_database_to_himself_does_not_wait_for_a_dead_worker_s_lease
     assert make(note).run_due() == 1
 
 
+def test_nothing_waits_for_the_old_time_to_come_again_when_the_clock_is_set_back(make, wake_up, clock, due):
+    wake_up()
+    reconciler = make(raising(NotYet("it rests", 5)))
+    reconciler.run_due()
+    clock.advance(-3600)
+    assert reconciler.run_due() == 1
+    assert due().due_at == clock() + timedelta(seconds=5)
+    assert reconciler.run_due() == 0
+
+
+def test_a_dead_worker_s_lease_ends_in_its_time_when_the_clock_is_set_back(make, wake_up, clock):
+    survivor = make(note)
+    wake_up()
+    with pytest.raises(Crash):
+        make(raising(Crash)).run_due()
+    clock.advance(-3600)
+    assert survivor.run_due() == 0
+    clock.advance(LEASE.total_seconds() + 1)
+    assert survivor.run_due() == 1
+
+
 def outlived(make, clock, then):
     """A plot that takes so long that another takes its row over, works on it, and rests for an hour."""
 

@@ -35,6 +35,8 @@ DEADLINE: Final = timedelta(minutes=10)
 """Unsettled for longer than this is told in the journal and counted."""
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 60.0
+STEP_BACK: Final = timedelta(seconds=5)
+"""By as much the clock was set back when what is due must not wait for the old time to come again."""
 IDLE_LOOK: Final = 30.0
 """Seconds until the next look at the due rows when nothing wakes us: SQLite has one process, so nothing is missed."""
 SHARED_LOOK: Final = 1.0
@@ -156,6 +158,7 @@ class Reconciler:
         self._database = database
         self._plots = plots
         self._clock = clock
+        self._last_claim = clock()
         self._workers = workers
         self._free = workers
         self._lock = threading.Lock()
@@ -238,6 +241,9 @@ class Reconciler:
     def _claim(self, *, limit: int) -> list[Claim]:
         """Lease what is due, in one statement: nobody else gets the same rows."""
         now = self._clock()
+        if now < self._last_claim - STEP_BACK:
+            self._forget_the_future(now)
+        self._last_claim = now
         ready = (
             select(Due.kind, Due.id)
             .where(
@@ -259,6 +265,13 @@ class Reconciler:
         )
         with self._database.writing() as db:
             return [Claim(row.kind, row.id, lease, row.wakes, row.attempts) for row in db.execute(taken)]
+
+    def _forget_the_future(self, now: datetime) -> None:
+        """Look at everything anew when the clock was set back: a look too early costs nothing, one too late is stuck."""
+        log.warning("the clock was set back", by=str(self._last_claim - now))
+        with self._database.writing() as db:
+            db.execute(update(Due).where(Due.due_at > now).values(due_at=now))
+            db.execute(update(Due).where(Due.leased_until > now + LEASE).values(leased_until=now + LEASE))
 
     def _seconds_until_due(self) -> float:
         longest = IDLE_LOOK if self._database.is_sqlite else SHARED_LOOK

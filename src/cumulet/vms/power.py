@@ -68,8 +68,8 @@ def ask_guest(run: Run, vm: Vm, host: Host) -> None:
 
 
 def begin_grace(run: Run, vm: Vm, text: str) -> None:
-    """Write down since when the guest has been asked, once."""
-    if vm.power_asked_at is None:
+    """Write down since when the guest has been asked, once; anew when the clock was set back since."""
+    if vm.power_asked_at is None or vm.power_asked_at > run.now:
         change(run, vm, {"power_asked_at": run.now}, ("vm.power_button", text))
 
 
@@ -90,6 +90,6 @@ def note_crash(run: Run, vm: Vm, domain: Domain) -> None:
         crashes = 1 if ran_well else vm.crashes + 1
         change(run, vm, {"crashes": crashes, "started": 0, "state": VmState.STARTING}, fact)
     pause = min(FIRST_CRASH_PAUSE * 2 ** min(vm.crashes - 2, 10), LONGEST_CRASH_PAUSE)
-    if vm.crashes > 1 and vm.started_at is not None and run.now < vm.started_at + pause:
+    if vm.crashes > 1 and vm.started_at is not None and vm.started_at <= run.now < vm.started_at + pause:
         left = (vm.started_at + pause - run.now).total_seconds()
         raise NotYet(f"it ended unasked {vm.crashes} times: pausing before the next start", left)
