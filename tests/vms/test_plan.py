@@ -1,0 +1,105 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.made_up import NOON, vm_request
+
+from cumulet.catalogue import read_catalogue
+from cumulet.errors import Invalid
+from cumulet.images import Image
+from cumulet.vms.plan import PASSWORD_RULE, check_password, hostname_of, plan_vm
+from cumulet.vms.wire import CpuTopology, Disk
+
+(STANDARD,) = read_catalogue(None).machine_types
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann"
+numbers = st.integers(-2, 20) | st.integers(-(2**31), 2**31 - 1)
+
+
+def image(size_gib=2):
+    return Image(
+        id="micro",
+        name="micro",
+        display_name="micro",
+        description="",
+        size_gib=size_gib,
+        format="qcow2",
+        sha256="0" * 64,
+        origin="a test",
+    )
+
+
+def plan(keys=(), **fields):
+    return plan_vm(vm_request(**fields), STANDARD, image(), keys=keys, now=NOON)
+
+
+@given(vcpus=numbers, memory_gib=numbers, size=numbers, nested=numbers, sockets=numbers, cores=numbers)
+def test_whatever_the_numbers_there_is_a_plan_within_the_rules_or_a_refusal(
+    vcpus, memory_gib, size, nested, sockets, cores
+):
+    fields = {"vcpus": vcpus, "memory_gib": memory_gib, "boot_disk_size_gib": size}
+    try:
+        made = plan(
+            boot_disk=Disk(size_gib=nested),
+            topology=CpuTopology(sockets=sockets, cores=cores, threads=1),
+            **fields,
+        )
+    except Invalid:
+        return
+    assert STANDARD.min_vcpu <= made.need.vcpus == vcpus <= STANDARD.max_vcpu
+    assert made.need.memory_mib == memory_gib * 1024
+    assert made.need.disk_gib == made.boot_disk_gib >= 2
+
+
+@given(st.integers(1, 16), st.integers(1, 8), st.integers(1, 8), st.integers(1, 8))
+def test_a_topology_has_just_the_vcpus_asked_for(vcpus, sockets, cores, threads):
+    topology = CpuTopology(sockets=sockets, cores=cores, threads=threads)
+    try:
+        assert plan(vcpus=vcpus, topology=topology).topology == topology
+    except Invalid:
+        assert sockets * cores * threads != vcpus
+
+
+@given(st.text())
+def test_any_text_is_an_id_within_the_rule_or_refused(text):
+    try:
+        name = plan(vm_id=text).boot_disk_name
+    except Invalid:
+        return
+    assert name == f"{text}-boot"
+    assert 1 <= len(hostname_of(text)) <= 63
+    assert hostname_of(text)[-1] != "-"
+
+
+@given(st.text(max_size=70))
+def test_a_refused_password_is_never_repeated(password):
+    try:
+        check_password(password)
+    except Invalid as refusal:
+        assert refusal.message == f"password: '(not shown)' is not accepted; expected {PASSWORD_RULE}"  # noqa: PT017
+
+
+def test_without_a_wish_the_boot_disk_is_as_large_as_its_image():
+    assert plan().boot_disk_gib == 2
+
+
+@pytest.mark.parametrize("fields", [{"boot_disk": Disk(size_gib=9)}, {"boot_disk_size_gib": 9}])
+def test_the_boot_disk_s_size_has_two_spellings(fields):
+    assert plan(**fields).boot_disk_gib == 9
+
+
+def test_a_disk_smaller_than_its_image_is_refused():
+    with pytest.raises(Invalid, match="bootDiskSizeGib: 1 is not accepted; expected 2 to"):
+        plan(boot_disk_size_gib=1)
+
+
+def test_keys_of_the_source_and_custom_ones_are_installed_once_each():
+    assert plan(keys=[KEY, "another"], custom_ssh_keys=[KEY, f"{KEY}\n"]).ssh_keys == (KEY, "another")
+
+
+def test_parts_of_a_topology_that_are_left_out_are_one():
+    assert plan(vcpus=4, topology=CpuTopology(cores=4)).topology == CpuTopology(sockets=1, cores=4, threads=1)
+    assert plan(topology=CpuTopology()).topology == plan().topology == CpuTopology()
+
+
+def test_a_long_id_s_hostname_is_cut_to_a_dns_label():
+    assert hostname_of("a" * 62 + "-" + "b" * 7) == "a" * 62
+    assert len(hostname_of("a" * 70)) == 63
