@@ -20,7 +20,7 @@ from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
 from cumulet.images import Image, ImageStore
 from cumulet.networks import Fabrics
-from cumulet.operation import Caller
+from cumulet.operation import OPERATIONS, Caller
 from cumulet.projects.model import User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve import FABRIC_SWEEP, plots
@@ -125,7 +125,8 @@ class Cloud:
             "hosts": self.hosts,
         }
         needed = inspect.signature(function).parameters.keys() & provided.keys()
-        with self.database.writing() as db:
+        reads = OPERATIONS[function.__name__].reads_only
+        with self.database.reading() if reads else self.database.writing() as db:
             return function(db=db, **{name: provided[name] for name in needed}, **arguments)
 
     def create(self, caller: Caller | None = None, **fields: Any) -> vm_wire.Vm:

@@ -63,13 +63,13 @@ class Cloud:
     app: ASGIApp
 
 
-def build(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Cloud:
+def build(settings: Settings) -> Cloud:
     """Put a cloud together from its settings: database migrated, host prepared, nothing running yet."""
     settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     catalogue = with_resolvers(read_catalogue(settings.catalogue))
     database = Database(settings.database_url)
     migrate(database)
-    bootstrap(database, settings.data_dir, clock())
+    bootstrap(database, settings.data_dir, datetime.now(UTC))
     with database.writing() as db:
         installation = installation_id(db)
         check_still_offered(db, catalogue)
@@ -82,12 +82,11 @@ def build(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetim
         catalogue=catalogue,
         images=world.images,
         world=world,
-        reconciler=Reconciler(database, plots(world), clock=clock),
+        reconciler=Reconciler(database, plots(world)),
         app=create_app(
             database,
             authenticate=authenticate,
             provided={"catalogue": catalogue, "images": world.images, "hosts": world.hosts},
-            clock=clock,
         ),
     )
 

@@ -1,0 +1,74 @@
+"""Two servers on one PostgreSQL and one world, in real time: one of them is killed at work, the other goes on."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+from tests.made_up import PROJECT, make_cloud
+from tests.plots import Crash, eventually
+
+from cumulet import reconcile
+from cumulet.hypervisor import Power
+from cumulet.journal import Fact
+from cumulet.reconcile import Reconciler
+from cumulet.serve import plots
+from cumulet.vms import operations as verbs
+from cumulet.vms.wire import VmState
+
+NAMES = [f"vm-{number:02}" for number in range(12)]
+
+
+@pytest.fixture
+def cloud(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=3")
+    cloud.clock = lambda: datetime.now(UTC)
+    return cloud
+
+
+def server_that_dies(database, world, runs):
+    """A reconciler whose process is gone after so many runs, in the midst of those under way."""
+    left = itertools.count(runs, -1)
+    real = plots(world)
+
+    def dying(run):
+        if next(left) <= 0:
+            raise Crash
+        look_again = real[run.claim.kind](run)
+        if next(left) <= 0:
+            raise Crash
+        return look_again
+
+    return Reconciler(database, dict.fromkeys(real, dying), workers=2)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_what_a_killed_server_left_the_other_one_finishes(cloud, open_database, monkeypatch):
+    monkeypatch.setattr(reconcile, "LEASE", timedelta(seconds=1))
+    dying = server_that_dies(open_database(), cloud.world, runs=15)
+    living = Reconciler(open_database(), plots(cloud.world), workers=2)
+    for name in NAMES:
+        cloud.create(vm_id=name)
+    dying.start()
+    living.start()
+    eventually(lambda: states(cloud) == dict.fromkeys(NAMES, VmState.ACTIVE))
+    machines = [machine for host in cloud.hosts.values() for machine in host.domains().values()]
+    assert [machine.power for machine in machines] == [Power.RUNNING] * len(NAMES)
+    assert starts(cloud) == len(NAMES)
+    for name in NAMES:
+        cloud.ask(verbs.terminate_vm, name)
+    eventually(lambda: states(cloud) == {})
+    living.stop()
+    dying.stop()
+    assert not any(host.domains() or host.disks() for host in cloud.hosts.values())
+
+
+def states(cloud):
+    vms = cloud.call(verbs.list_vms, project_id=PROJECT).vms
+    return {vm.id: vm.state for vm in vms}
+
+
+def starts(cloud):
+    """How often the journal tells that a machine was started."""
+    with cloud.database.reading() as db:
+        return len(db.scalars(select(Fact).where(Fact.event == "vm.started")).all())
