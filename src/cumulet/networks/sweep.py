@@ -24,7 +24,8 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
     fabric = fabrics.fabric
     routers, networks, ports = fabric.routers(), fabric.networks(), fabric.ports()
     with run.writing() as db:
-        externals = {row.holder_id: IPv4Address(row.address) for row in db.scalars(select(ExternalAddress))}
+        held = db.execute(select(ExternalAddress.holder_id, ExternalAddress.address))
+        externals = {holder_id: IPv4Address(address) for holder_id, address in held}
         network_rows = _wake_changed_networks(db, run, fabrics, routers, networks, externals)
         nic_rows = _wake_changed_ports(db, run, ports, externals)
         router_ids = frozenset(db.scalars(select(Router.id)))

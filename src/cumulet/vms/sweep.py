@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import load_only
 
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Leftovers, note_facts
@@ -45,7 +46,8 @@ class Sweeper:
             return run.now + SWEEP / 3
         with run.writing() as db:
             note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
-            for vm in db.scalars(select(Vm).where(Vm.host_id == run.id).order_by(Vm.id)):
+            vms = select(Vm).where(Vm.host_id == run.id).order_by(Vm.id)
+            for vm in db.scalars(vms.options(load_only(Vm.wanted, Vm.state, Vm.started))):
                 if differs(vm, domains.get(vm.id)):
                     wake(db, "vm", vm.id, now=run.now)
         self._remove_leftovers(host, run, domains.keys(), disks.keys(), seeds)
@@ -60,8 +62,11 @@ class Sweeper:
         seeds: AbstractSet[UUID],
     ) -> None:
         """Remove what no VM owns, wherever its row says it is: a host that got another name keeps all it has."""
+        found = domains | disks | seeds
         with run.reading() as db:
-            owned = db.execute(select(Vm.id, Vm.boot_disk_id, Vm.image_sha256)).all()
+            owners = select(Vm.id, Vm.boot_disk_id).where(or_(Vm.id.in_(found), Vm.boot_disk_id.in_(found)))
+            owned = db.execute(owners).all()
+            images = frozenset(db.scalars(select(Vm.image_sha256).distinct()))
         vm_ids, disk_ids = {vm.id for vm in owned}, {vm.boot_disk_id for vm in owned}
         for id in self.leftovers.overdue("domain", domains - vm_ids, run.now):
             host.undefine(id)
@@ -69,7 +74,7 @@ class Sweeper:
             host.remove_disk(id)
         for id in self.leftovers.overdue("seed", seeds - vm_ids, run.now):
             host.remove_seed(id)
-        needed = {vm.image_sha256 for vm in owned} | {image.sha256 for image in self.world.images.list()}
+        needed = images | {image.sha256 for image in self.world.images.list()}
         for sha256 in host.image_copies() - needed:
             with suppress(HypervisorError):  # a leftover disk in its grace is still based on it
                 host.remove_image_copy(sha256)
