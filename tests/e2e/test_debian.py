@@ -111,7 +111,7 @@ def test_stopped_and_started_it_is_the_same_machine_with_the_same_data(debian):
     assert debian.told("vm.stopped").startswith("vm.stopped: it is off (guest shutdown, ")
     assert not debian.told("vm.plug_pulled")
     debian.verb("start")
-    debian.wait_for_ssh()
+    debian.wait_for_ssh(within=240)
     assert debian.output_of("cat /root/kept") == "kept\n"
     assert debian.output_of("grep -c 'by bash' /var/log/cumulet-start-script.log") == "1\n"
 

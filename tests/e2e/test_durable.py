@@ -11,7 +11,7 @@ from tests.e2e.traces import Parts, traces
 
 pytestmark = pytest.mark.lab
 
-MOMENTS = [0.0, 0.05, 0.15, 0.3, 0.5, 0.8]
+MOMENTS = [0.0, 0.1, 0.25, 0.6]
 """Seconds after a request at which the server is killed; a machine starts some 0.3 s after it was asked for."""
 
 
@@ -42,7 +42,7 @@ def test_a_server_killed_while_it_creates_and_deletes_finishes_both_when_it_is_b
     eventually(lambda: traces(cloud, parts) == [], within=10)
 
 
-@pytest.mark.parametrize("moment", MOMENTS[::2])
+@pytest.mark.parametrize("moment", MOMENTS[:3])
 def test_a_server_killed_over_a_vm_that_is_given_up_while_it_is_made_leaves_nothing(cloud, moment):
     given_up = cloud.create(f"given-up-{int(moment * 1000)}")
     parts = Parts.of(given_up)
@@ -54,7 +54,7 @@ def test_a_server_killed_over_a_vm_that_is_given_up_while_it_is_made_leaves_noth
     assert traces(cloud, parts) == []
 
 
-@pytest.mark.parametrize("moment", [0.02, 0.5, 2.0])
+@pytest.mark.parametrize("moment", [0.05, 1.5])
 def test_a_server_killed_while_it_stops_and_starts_a_guest_finishes_both_when_it_is_back(cloud, vm, moment):
     vm.verb("stop")
     time.sleep(moment)
