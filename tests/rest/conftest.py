@@ -12,9 +12,9 @@ import httpx
 import pytest
 import uvicorn
 from litestar.types import ASGIApp
-from tests.rest.toys import KEY, TOYS, authenticate
+from tests.rest.toys import KEY, TOYS, ToyTables, authenticate
 
-from cumulet.db import Database, Row
+from cumulet.db import Database
 from cumulet.rest import create_app
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -44,7 +44,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
 def database(tmp_path_factory) -> Iterator[Database]:
     folder: Path = tmp_path_factory.mktemp("rest")
     database = Database(f"sqlite:///{folder}/toys.db")
-    Row.metadata.create_all(database.engine)
+    ToyTables.metadata.create_all(database.engine)
     yield database
     database.close()
 

@@ -7,9 +7,8 @@ from uuid import UUID
 
 from msgspec import field
 from sqlalchemy import select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from cumulet.db import Row
 from cumulet.errors import Unauthenticated
 from cumulet.operation import Access, Caller, Operation, declared
 from cumulet.wire import Empty, ProtoEnum, Wire
@@ -17,7 +16,11 @@ from cumulet.wire import Empty, ProtoEnum, Wire
 KEY = "key-of-ann"
 
 
-class ToyRow(Row):
+class ToyTables(DeclarativeBase):
+    """Apart from the product's tables, which migrations are compared with."""
+
+
+class ToyRow(ToyTables):
     __tablename__ = "toy"
 
     id: Mapped[str] = mapped_column(primary_key=True)
