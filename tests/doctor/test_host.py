@@ -91,6 +91,14 @@ def test_ovn_does_not_wait_when_the_switch_was_killed(host):
     eventually(lambda: ANSWERS["ovn-controller"]() and is_ovn_connected())
 
 
+def test_a_host_that_got_another_name_is_entered_under_that_alone(host):
+    output_of("ovs-vsctl", "set", "Open_vSwitch", ".", "external_ids:system-id=renamed")
+    os.kill(daemon_pid("ovn-controller"), signal.SIGKILL)
+    assert prepare_host().chassis == "renamed"
+    eventually(lambda: "renamed" in output_of("ovn-sbctl", "--bare", "--columns=name", "list", "Chassis"))
+    assert host.chassis not in output_of("ovn-sbctl", "show")
+
+
 def test_a_vm_outlives_the_supervisor_and_libvirt_finds_it_again(vm):
     supervisor = read_status(PATHS).pid
     os.kill(supervisor, signal.SIGKILL)

@@ -27,6 +27,7 @@ CHASSIS_FILE: Final = Path("/etc/openvswitch/system-id.conf")
 GATEWAY_MARK: Final = "cumulet-gateway"
 """On a bridge of ours: the address that the host has on it."""
 VSCTL: Final = ("ovs-vsctl", "--timeout=10")
+SBCTL: Final = ("ovn-sbctl", "--timeout=10", f"--db=unix:{SOUTHBOUND_SOCKET}")
 FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 BRIDGE_NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,14}")
 
@@ -90,10 +91,26 @@ def ensure_integration_bridge(datapath: str) -> None:
     output_of(*integration_command(datapath, propose_chassis()))
 
 
+def forget_earlier_names(chassis: str) -> None:
+    """Take what this host was called before out of OVN: under two names with one address it could not be entered.
+
+    A controller that was killed leaves its name behind, and an Open vSwitch that was made anew brings another.
+    """
+    address = read_settings()["ovn-encap-ip"]
+    names = output_of(*SBCTL, "--bare", "--columns=chassis_name", "find", "Encap", f'ip="{address}"').split()
+    for name in {*names} - {chassis}:
+        output_of(*SBCTL, "--if-exists", "chassis-del", name)
+
+
 def read_chassis() -> str:
     """This host's name in OVN."""
+    return read_settings()["system-id"]
+
+
+def read_settings() -> dict[str, str]:
+    """What Open vSwitch holds for OVN."""
     (settings,) = rows("Open_vSwitch", "external_ids")
-    return str(settings["external_ids"]["system-id"])
+    return dict(settings["external_ids"])
 
 
 def ensure_external_bridge(name: str, gateway: IPv4Interface, *, datapath: str) -> None:

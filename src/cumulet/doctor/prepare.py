@@ -14,6 +14,7 @@ from cumulet.doctor.bridges import (
     allow_forwarding,
     choose_datapath,
     ensure_integration_bridge,
+    forget_earlier_names,
     integration_command,
     mend_external_bridges,
     propose_chassis,
@@ -63,8 +64,10 @@ def prepare_host(
     integration = integration_command(datapath, propose_chassis())
     started = start_daemons(hide_kvm=not kvm.works, integration=integration, paths=paths, tell=tell)
     ensure_bridges(datapath)
+    chassis = read_chassis()
+    forget_earlier_names(chassis)
     return PreparedHost(
-        kvm, datapath, read_chassis(), f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started)
+        kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started)
     )
 
 
