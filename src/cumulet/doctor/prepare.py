@@ -66,9 +66,7 @@ def prepare_host(
     ensure_bridges(datapath)
     chassis = read_chassis()
     forget_earlier_names(chassis)
-    return PreparedHost(
-        kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started)
-    )
+    return PreparedHost(kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started))
 
 
 def ask_kvm(tell: Callable[[str], None]) -> KvmVerdict:
