@@ -278,6 +278,13 @@ def test_packets_flow_and_changes_take_effect_after_a_daemon_was_killed(fabric, 
     assert guests.eventually(lambda: ask_tcp("192.0.2.10", 80)) == (b"hello", "192.0.2.1")
     assert guests.eventually(fabric.settled)
     fabric.remove_port(guest.port.id)
-    assert fabric.settled()
-    with pytest.raises(OSError, match=r"No route to host|timed out"):
-        socket.create_connection(("192.0.2.10", 80), timeout=1)
+    assert guests.eventually(lambda: is_silent("192.0.2.10"))
+
+
+def is_silent(address):
+    """Whether nobody answers there; right after a database came back, hosts may say too early that they follow it."""
+    try:
+        socket.create_connection((address, 80), timeout=1).close()
+    except OSError:
+        return True
+    return False
