@@ -1,7 +1,7 @@
 """Things to put into a fabric."""
 
-from ipaddress import IPv4Address, IPv4Network
-from uuid import uuid4
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from uuid import UUID, uuid4
 
 from cumulet.fabric import ExternalSpec, Fabric, NetworkSpec, PortSpec, RouterSpec
 
@@ -23,10 +23,17 @@ def a_network(router: RouterSpec, private_range: str = "10.0.0.0/24") -> Network
         gateway_mac="0a:00:00:00:01:01",
         resolvers=(EXTERNAL.gateway,),
         mtu=1442,
+        local_range=IPv6Network("fd00:10::/64"),
+        joined=True,
     )
 
 
-def a_port(network: NetworkSpec, host_number: int = 10, external_address: str = "") -> PortSpec:
+def a_port(
+    network: NetworkSpec,
+    host_number: int = 10,
+    external_address: str = "",
+    groups: frozenset[UUID] = frozenset(),
+) -> PortSpec:
     return PortSpec(
         id=uuid4(),
         network_id=network.id,
@@ -34,6 +41,8 @@ def a_port(network: NetworkSpec, host_number: int = 10, external_address: str = 
         address=network.range[host_number],
         hostname=f"vm-{host_number}",
         external_address=IPv4Address(external_address) if external_address else None,
+        leads_out=True,
+        groups=groups,
     )
 
 

@@ -1,4 +1,4 @@
-"""The boundary to what moves packets: networks, routers, ports and external addresses of one data center.
+"""The boundary to what moves packets: networks, routers, ports, their rules and external addresses of one data center.
 
 Two things obey it: `ovn` for real packets and `memory` for tests, demos and load. It is level-triggered: a `put_*`
 makes the fabric hold exactly the given spec, whatever was there under that id; a `remove_*` succeeds when nothing is
@@ -10,9 +10,10 @@ A fabric that does not answer raises `FabricUnreachable`; anything else that fai
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Protocol
 from uuid import UUID
 
@@ -61,6 +62,53 @@ class NetworkSpec:
     resolvers: tuple[IPv4Address, ...]
     """DNS servers handed to guests; names of the project's VMs are answered on the way to them."""
     mtu: int
+    local_range: IPv6Network
+    """A /64 of unique local addresses, announced to guests: each makes its own from its MAC (RFC 4291, appendix A)."""
+    joined: bool
+    """Whether its router has its leg in it. Without, guests reach each other, and neither other networks nor the world."""
+
+
+class IpProtocol(enum.Enum):
+    """What a rule is about."""
+
+    ALL = "all"
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+    """Of IPv4."""
+    ICMPV6 = "icmpv6"
+    IPSEC = "ipsec"
+    """ESP, AH and, for its keys and through address translation, UDP to ports 500 and 4500."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """One kind of traffic that a group lets pass; answers to what was let pass always may return."""
+
+    id: str
+    """Unlike any other of its group."""
+    inbound: bool
+    """To the group's ports; otherwise from them."""
+    protocol: IpProtocol
+    ports: tuple[tuple[int, int], ...]
+    """Destination ports (TCP and UDP), each from the first to the second; () for all."""
+    peer: IPv4Network | IPv6Network | None
+    """Who may send it, or to whom it may go; None for everybody."""
+    icmp_type: int | None
+    """Of ICMP and ICMPv6; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """Rules for the ports that are in the group.
+
+    A port in no group is open. One in groups gets only what a rule of one of them lets in; what it sends is free
+    until one of its groups has a rule about outbound traffic, and then only what a rule lets out passes. What makes
+    an address work (DHCP, ARP, IPv6's neighbour discovery) passes always.
+    """
+
+    id: UUID
+    rules: tuple[RuleSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +124,35 @@ class PortSpec:
     """The name that DNS of the project's networks answers with `address`."""
     external_address: IPv4Address | None
     """Of the external range: 1:1 NAT both ways. None for none."""
+    leads_out: bool
+    """DHCP gives the guest its default route here; of a VM's cards just one does, for answers leave by one way."""
+    groups: frozenset[UUID]
+    """The groups whose rules hold for it; they must be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A packet that somebody asks about: the first of a connection to a port's address."""
+
+    source: IPv4Address
+    """Of a port behind the same router, or else of the world outside, which knows the port by its external address."""
+    protocol: IpProtocol
+    """TCP, UDP or ICMP (an echo request)."""
+    port: int
+    """Destination port; 0 for ICMP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a probe would arrive, and what decides it."""
+
+    passes: bool
+    group_id: UUID | None
+    """The group whose rule, or lack of one, decides; None where none does."""
+    rule_id: str
+    """The rule that lets it pass; `""` where none does."""
+    why: str
+    """In words, without names: the caller knows those."""
 
 
 class Fabric(Protocol):
@@ -106,13 +183,25 @@ class Fabric(Protocol):
         """All our networks as they are."""
 
     def put_port(self, spec: PortSpec) -> None:
-        """Make or correct a port with its address, DNS name and external address; its network must be there."""
+        """Make or correct a port with its addresses, name and groups; its network and groups must be there."""
 
     def remove_port(self, port_id: UUID) -> None:
         """Remove a port with its DNS name and external address, if it is there."""
 
     def ports(self) -> Mapping[UUID, PortSpec]:
         """All our ports as they are."""
+
+    def put_group(self, spec: GroupSpec) -> None:
+        """Make or correct a group; its rules hold at once, for connections that stand as well."""
+
+    def remove_group(self, group_id: UUID) -> None:
+        """Remove a group, if it is there; ports that are in it are listed as changed until they are put again."""
+
+    def groups(self) -> Mapping[UUID, GroupSpec]:
+        """All our groups as they are."""
+
+    def trace(self, port_id: UUID, probe: Probe) -> Verdict:
+        """Say whether a probe would reach a port, by the rules in force now; FabricError when the port is not there."""
 
     def settled(self) -> bool:
         """Whether all hosts have put in force what was written so far (waits a second or two at the most)."""

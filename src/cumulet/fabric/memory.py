@@ -13,7 +13,15 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from cumulet.fabric import ExternalSpec, FabricError, FabricUnreachable, NetworkSpec, PortSpec, RouterSpec
+from cumulet.fabric import (
+    ExternalSpec,
+    FabricError,
+    FabricUnreachable,
+    GroupSpec,
+    NetworkSpec,
+    PortSpec,
+    RouterSpec,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,6 +65,7 @@ class MemoryFabric:
         self._routers: dict[UUID, RouterSpec] = {}
         self._networks: dict[UUID, NetworkSpec] = {}
         self._ports: dict[UUID, PortSpec] = {}
+        self._groups: dict[UUID, GroupSpec] = {}
         self._lock = threading.RLock()
         self._fault: _Fault | None = None
 
@@ -75,6 +84,11 @@ class MemoryFabric:
         """Let somebody else change a network."""
         with self._lock:
             self._networks[network_id] = replace(self._networks[network_id], gateway_mac="")
+
+    def break_group(self, group_id: UUID) -> None:
+        """Let somebody else change a group."""
+        with self._lock:
+            self._groups[group_id] = replace(self._groups[group_id], rules=())
 
     # Verbs
     @_verb
@@ -135,6 +149,8 @@ class MemoryFabric:
         router_id = self._networks[spec.network_id].router_id
         if router_id not in self._routers:
             raise FabricError(f"port {spec.id}: there is no router {router_id}")
+        if missing := sorted(spec.groups - self._groups.keys()):
+            raise FabricError(f"port {spec.id}: there is no group {missing[0]}")
         self._ports[spec.id] = spec
 
     @_verb
@@ -146,6 +162,23 @@ class MemoryFabric:
     def ports(self) -> Mapping[UUID, PortSpec]:
         """All ports."""
         return dict(self._ports)
+
+    @_verb
+    def put_group(self, spec: GroupSpec) -> None:
+        """Make or correct a group."""
+        self._groups[spec.id] = spec
+
+    @_verb
+    def remove_group(self, group_id: UUID) -> None:
+        """Remove a group; ports that are in it are changed by that."""
+        self._groups.pop(group_id, None)
+        for port in [each for each in self._ports.values() if group_id in each.groups]:
+            self._ports[port.id] = replace(port, groups=port.groups - {group_id})
+
+    @_verb
+    def groups(self) -> Mapping[UUID, GroupSpec]:
+        """All groups."""
+        return dict(self._groups)
 
     @_verb
     def settled(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Network
 from typing import Final
 from uuid import UUID
 from zlib import crc32
@@ -101,6 +101,8 @@ def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
         gateway_mac=network.gateway_mac,
         resolvers=data_center.resolvers or (network.gateway,),
         mtu=MTU,
+        local_range=local_range(network.id),
+        joined=True,
     )
 
 
@@ -113,7 +115,14 @@ def port_spec(nic: Nic, external: IPv4Address | None) -> PortSpec:
         address=IPv4Address(nic.address),
         hostname=nic.hostname,
         external_address=external,
+        leads_out=True,
+        groups=frozenset(),
     )
+
+
+def local_range(network_id: UUID) -> IPv6Network:
+    """Derive a network's unique local addresses from its id (RFC 4193): fd00::/8 and 56 bits that nobody else has."""
+    return IPv6Network((b"\xfd" + network_id.bytes[:7] + bytes(8), 64))
 
 
 def bridge_name(installation: str, data_center_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +22,8 @@ UNKNOWN: Final = NetworkSpec(
     gateway_mac="",
     resolvers=(),
     mtu=0,
+    local_range=IPv6Network("::/0"),
+    joined=False,
 )
 """In the place of a network that somebody else has changed."""
 

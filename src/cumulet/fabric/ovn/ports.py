@@ -23,6 +23,8 @@ UNKNOWN: Final = PortSpec(
     address=IPv4Address(0),
     hostname="",
     external_address=None,
+    leads_out=False,
+    groups=frozenset(),
 )
 """In the place of a port that somebody else has changed."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -90,7 +90,7 @@ def _decode(text: str, kind: Hashable) -> object:
 
 def _read_address(kind: type, text: str) -> object:
     """The types that msgspec does not know."""
-    if kind not in (IPv4Address, IPv4Network):
+    if kind not in (IPv4Address, IPv4Network, IPv6Network):
         raise NotImplementedError(kind)
     return kind(text)
 
