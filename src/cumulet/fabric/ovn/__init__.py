@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
-from cumulet.fabric import ExternalSpec, NetworkSpec, PortSpec, RouterSpec
-from cumulet.fabric.ovn import networks, ports, routers
+from cumulet.fabric import ExternalSpec, GroupSpec, NetworkSpec, PortSpec, RouterSpec
+from cumulet.fabric.ovn import groups, networks, ports, routers
 from cumulet.fabric.ovn.connection import Northbound
 from cumulet.fabric.ovn.externals import tell_external
 from cumulet.fabric.ovn.rows import View
@@ -76,7 +76,7 @@ class OvnFabric:
         )
 
     def put_port(self, spec: PortSpec) -> None:
-        """Make a port with its name and external address."""
+        """Make a port with its name, external address and groups."""
         self._write(lambda view: ports.put_port(view, spec))
 
     def remove_port(self, port_id: UUID) -> None:
@@ -89,6 +89,20 @@ class OvnFabric:
             lambda view: view.agreeing(
                 "Logical_Switch_Port", "port", unknown=ports.UNKNOWN, tell=ports.tell_port
             )
+        )
+
+    def put_group(self, spec: GroupSpec) -> None:
+        """Make a group; the ports in it stay in it."""
+        self._write(lambda view: groups.tell_group(view, spec))
+
+    def remove_group(self, group_id: UUID) -> None:
+        """Remove a group from all ports."""
+        self._write(lambda view: view.remove_owner(group_id))
+
+    def groups(self) -> Mapping[UUID, GroupSpec]:
+        """All groups; one that others have changed is `groups.UNKNOWN`."""
+        return self._read(
+            lambda view: view.agreeing("Port_Group", "group", unknown=groups.UNKNOWN, tell=groups.tell_group)
         )
 
     def settled(self) -> bool:

@@ -43,7 +43,7 @@ def tell_external(view: View, spec: ExternalSpec) -> None:
     draft.row(
         "Logical_Switch_Port",
         "bridge",
-        inside=(switch, "ports"),
+        inside=[(switch, "ports")],
         name=bridge_port,
         type="localnet",
         addresses=["unknown"],

@@ -51,3 +51,8 @@ def network_leg(network_id: UUID) -> str:
 def network_plug(network_id: UUID) -> str:
     """A network's port where its router plugs in."""
     return f"plug-{network_id}"
+
+
+def group(group_id: UUID) -> str:
+    """A group of ports; OVN's matches refer to it, in whose language a name has no dashes."""
+    return f"group_{group_id.hex}"

@@ -82,7 +82,7 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
     draft.row(
         "Logical_Router_Port",
         "gateway",
-        inside=(router, "ports"),
+        inside=[(router, "ports")],
         name=leg_name,
         mac=spec.gateway_mac,
         networks=[f"{spec.gateway}/{spec.range.prefixlen}"],
@@ -91,7 +91,7 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
     draft.row(
         "Logical_Switch_Port",
         "plug",
-        inside=(switch, "ports"),
+        inside=[(switch, "ports")],
         name=names.network_plug(spec.id),
         type="router",
         addresses=["router"],
@@ -101,7 +101,7 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
     draft.row(
         "NAT",
         "outward",
-        inside=(router, "nat"),
+        inside=[(router, "nat")],
         type="snat",
         logical_ip=str(spec.range),
         external_ip=_external_address(router),

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from cumulet.fabric import FabricError, PortSpec
+from cumulet.fabric.ovn.groups import find_group
 from cumulet.fabric.ovn.networks import find_network, router_of
 from cumulet.fabric.ovn.replica import Row
 from cumulet.fabric.ovn.routers import correct_names
@@ -45,19 +46,20 @@ def remove_port(view: View, port_id: UUID) -> None:
 
 
 def tell_port(view: View, spec: PortSpec) -> None:
-    """Its rows; FabricError when its network or that network's router is not there."""
+    """Its rows; FabricError when its network, that network's router or a group is not there."""
     network = find_network(view, spec.network_id)
     if network is None:
         raise FabricError(f"port {spec.id}: there is no network {spec.network_id}")
     router = router_of(view, network)
     if router is None:
         raise FabricError(f"port {spec.id}: the router of network {spec.network_id} is not there")
+    groups = [_group(view, spec, group_id) for group_id in spec.groups]
     draft = Draft(view, spec.id)
     draft.row(
         "Logical_Switch_Port",
         "port",
         spec=spec,
-        inside=(network, "ports"),
+        inside=[(holder, "ports") for holder in (network, *groups)],
         name=str(spec.id),
         type="",
         addresses=[f"{spec.mac} {spec.address}"],
@@ -71,12 +73,20 @@ def tell_port(view: View, spec: PortSpec) -> None:
     draft.finish()
 
 
+def _group(view: View, spec: PortSpec, group_id: UUID) -> Row:
+    """A group of the port."""
+    group = find_group(view, group_id)
+    if group is None:
+        raise FabricError(f"port {spec.id}: there is no group {group_id}")
+    return group
+
+
 def _tell_external_address(draft: Draft, router: Row, spec: PortSpec, address: IPv4Address) -> None:
     """The translation both ways, done on the host where the VM is."""
     draft.row(
         "NAT",
         "external",
-        inside=(router, "nat"),
+        inside=[(router, "nat")],
         type="dnat_and_snat",
         external_ip=str(address),
         external_mac=[external_mac(address)],

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from ovs.db.data import Atom
+from ovs.db.types import UuidType
 
 Row: TypeAlias = Any
 """ovs.db.idl.Row: a column is an attribute; sets are lists, maps are dicts."""
@@ -27,7 +28,7 @@ SPEC: Final = "cumulet-spec"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whom rows belong to: a router, network or port (its id) or a way out (its bridge) of an installation."""
+    """Whom rows belong to: a router, network, port or group (its id) or a way out (its bridge) of an installation."""
 
     installation: str
     id: str
@@ -95,6 +96,15 @@ def held_by(row: Row, column: str) -> set[UUID]:
     taken_out = row._mutations.get("_removes", {}).get(column, ())
     held = {atom.value for atom in _datum(row, column)} | {each.uuid for each in put_in}
     return held - {each.uuid for each in taken_out}
+
+
+def holds(row: Row, column: str, member: Row) -> bool:
+    """Whether a column holds a row, likewise: without a look at its other members."""
+    if member in row._mutations.get("_inserts", {}).get(column, ()):
+        return True
+    if member in row._mutations.get("_removes", {}).get(column, ()):
+        return False
+    return Atom(UuidType, member.uuid) in _datum(row, column)
 
 
 def _datum(row: Row, column: str) -> Mapping[Any, Any]:

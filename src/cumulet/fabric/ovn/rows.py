@@ -1,16 +1,16 @@
 """Rows of OVN's northbound database that are ours: found by their owner, compared, made right.
 
-What a router, network or port consists of is told once, as rows (routers.py, networks.py, ports.py). A `Draft` takes
+What a router, network, port or group consists of is told once, as rows (routers.py, networks.py, ports.py, groups.py). A `Draft` takes
 that telling with a pen, and the rows are made so, or without one, and the first row that is not so raises `Differs`.
 So what the `put_*` verbs write and what the listings call right cannot come apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from cumulet.fabric.ovn.replica import (
     Owner,
     Row,
     held_by,
+    holds,
     mark,
     table_of,
     value_of,
@@ -38,10 +39,10 @@ Part: TypeAlias = tuple[str, str]
 Holder: TypeAlias = tuple[Row, str]
 """A row and its column that holds others."""
 
-HOLDERS: Final[Mapping[str, tuple[str, str]]] = {
-    "Logical_Router_Port": ("Logical_Router", "ports"),
-    "Logical_Switch_Port": ("Logical_Switch", "ports"),
-    "NAT": ("Logical_Router", "nat"),
+HOLDERS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Logical_Router_Port": {"Logical_Router": "ports"},
+    "Logical_Switch_Port": {"Logical_Switch": "ports", "Port_Group": "ports"},
+    "NAT": {"Logical_Router": "nat"},
 }
 """Rows that others hold among rows of other owners. (Where all are of one owner, the holder's column tells them.)"""
 OWNED_TABLES: Final = (
@@ -52,8 +53,12 @@ OWNED_TABLES: Final = (
     "Logical_Router",
     "Logical_Router_Static_Route",
     "Logical_Switch",
+    "Port_Group",
     *HOLDERS,
 )
+
+LONG_SPEC: Final = 10_000
+"""Characters from which a spec is not kept decoded: a group of a thousand rules is some megabyte."""
 
 S = TypeVar("S")
 
@@ -75,7 +80,8 @@ def encode_spec(spec: object) -> str:
 
 def decode_spec(text: str, kind: type[S]) -> S | None:
     """A spec from its JSON; None when somebody has changed it into something else."""
-    spec = _decode(text, kind)  # type: ignore[arg-type]  # a class can be hashed
+    decode = _decode if len(text) < LONG_SPEC else _decode.__wrapped__
+    spec = decode(text, kind)  # type: ignore[arg-type]  # a class can be hashed
     return spec if isinstance(spec, kind) else None
 
 
@@ -90,9 +96,11 @@ def _decode(text: str, kind: Hashable) -> object:
 
 def _read_address(kind: type, text: str) -> object:
     """The types that msgspec does not know."""
-    if kind not in (IPv4Address, IPv4Network, IPv6Network):
-        raise NotImplementedError(kind)
-    return kind(text)
+    if kind in (IPv4Address, IPv4Network, IPv6Network):
+        return kind(text)
+    if kind == IPv4Network | IPv6Network:
+        return ip_network(text)
+    raise NotImplementedError(kind)
 
 
 class View:
@@ -128,7 +136,7 @@ class View:
     def agreeing(
         self, table: str, part: str, *, unknown: S, tell: Callable[[View, S], None]
     ) -> dict[UUID, S]:
-        """The specs of all routers, networks or ports by id; `unknown` for one whose rows do not agree with its spec."""
+        """The specs of all things of a kind by id; `unknown` for one whose rows do not agree with its spec."""
         specs = {row: self._agreeing(mark(row, SPEC), unknown, tell) for row in self.all(table, part)}
         found = {}
         for row, spec in specs.items():
@@ -150,34 +158,30 @@ class View:
     def held(self, table: str, holder: Row) -> Iterator[Row]:
         """The rows of a table that another row holds."""
         rows = self.tables[table].rows
-        for uuid in held_by(holder, HOLDERS[table][1]):
+        for uuid in held_by(holder, HOLDERS[table][table_of(holder)]):
             row = rows.get(uuid)
             if row is not None:
                 yield row
 
-    def holders(self, row: Row) -> list[Holder]:
+    def holders(self, row: Row) -> Collection[Holder]:
         """The rows that hold this one."""
-        table, column = HOLDERS[table_of(row)]
+        if self.txn is None:
+            return self._held.get(row.uuid, ())
         return [
             (holder, column)
+            for table, column in HOLDERS[table_of(row)].items()
             for holder in self.tables[table].rows.values()
-            if row.uuid in held_by(holder, column)
+            if holds(holder, column, row)
         ]
 
-    def holds(self, holder: Holder, row: Row) -> bool:
-        """Whether that row alone holds this one."""
-        if self.txn is None:
-            return self._held.get((table_of(row), row.uuid)) == [holder[0].uuid]
-        return row.uuid in held_by(*holder)
-
     @cached_property
-    def _held(self) -> dict[tuple[str, UUID], list[UUID]]:
+    def _held(self) -> dict[UUID, list[Holder]]:
         """Which rows hold each row: for a look at everything, where asking one by one would be quadratic."""
-        held: dict[tuple[str, UUID], list[UUID]] = {}
-        for table, (holder_table, column) in HOLDERS.items():
-            for holder in self.tables[holder_table].rows.values():
+        held: dict[UUID, list[Holder]] = {}
+        for table, column in {each for holders in HOLDERS.values() for each in holders.items()}:
+            for holder in self.tables[table].rows.values():
                 for uuid in held_by(holder, column):
-                    held.setdefault((table, uuid), []).append(holder.uuid)
+                    held.setdefault(uuid, []).append((holder, column))
         return held
 
     def remove(self, rows: Sequence[Row]) -> None:
@@ -215,9 +219,15 @@ class Draft:
                 self._untold[part] = row
 
     def row(
-        self, table: str, part: str, *, inside: Holder | None = None, spec: object = None, **columns: object
+        self,
+        table: str,
+        part: str,
+        *,
+        inside: Collection[Holder] = (),
+        spec: object = None,
+        **columns: object,
     ) -> Row:
-        """Tell a row with the columns that count, and where it is held."""
+        """Tell a row with the columns that count, and which rows alone hold it."""
         columns["external_ids"] = marks(self.owner, part, spec)
         row = self._untold.pop((table, part), None)
         if row is None:
@@ -226,10 +236,8 @@ class Draft:
                 setattr(row, column, value)
         else:
             self._correct(row, columns)
-        if inside and not self.view.holds(inside, row):
-            self._pen()
-            self.view.let_go(row)
-            inside[0].addvalue(inside[1], row)
+        if table in HOLDERS:
+            self._hold(row, set(inside))
         return row
 
     def finish(self) -> None:
@@ -245,6 +253,16 @@ class Draft:
                 self._pen()
                 row.verify(column)
                 setattr(row, column, wanted)
+
+    def _hold(self, row: Row, wanted: set[Holder]) -> None:
+        """Have a row in just these holders."""
+        there = set(self.view.holders(row))
+        for holder, column in wanted - there:
+            self._pen()
+            holder.addvalue(column, row)
+        for holder, column in there - wanted:
+            self._pen()
+            holder.delvalue(column, row)
 
     def _pen(self) -> Txn:
         """The transaction to write in."""
