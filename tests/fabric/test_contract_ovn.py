@@ -11,7 +11,7 @@ from tests.fabric.specs import EXTERNAL, Project
 
 from cumulet.fabric import FabricError, FabricUnreachable
 from cumulet.fabric.ovn import connection, open_fabric
-from cumulet.fabric.ovn.rows import encode_spec
+from cumulet.fabric.ovn.specs import encode_spec
 
 
 @pytest.fixture

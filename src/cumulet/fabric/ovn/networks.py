@@ -10,7 +10,8 @@ from cumulet.fabric import FabricError, NetworkSpec, RouterSpec
 from cumulet.fabric.ovn import names
 from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, mark
 from cumulet.fabric.ovn.routers import DOMAIN, correct_names, find_router
-from cumulet.fabric.ovn.rows import Draft, View, decode_spec
+from cumulet.fabric.ovn.rows import Draft, View
+from cumulet.fabric.ovn.specs import decode_spec
 
 LEASE_SECONDS: Final = 12 * 3600
 """Guests keep their address this long while OVN's controller on their host is away."""

@@ -15,7 +15,8 @@ from cumulet.fabric import ExternalSpec, FabricError, PortSpec, RouterSpec
 from cumulet.fabric.ovn import names
 from cumulet.fabric.ovn.externals import find_switch, tell_external
 from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, map_of, mark
-from cumulet.fabric.ovn.rows import Draft, View, decode_spec
+from cumulet.fabric.ovn.rows import Draft, View
+from cumulet.fabric.ovn.specs import decode_spec
 
 DOMAIN: Final = "internal"
 """Guests are known as `hostname` and `hostname.internal`, a domain that the Internet leaves to private use."""

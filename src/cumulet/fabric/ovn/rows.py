@@ -7,14 +7,11 @@ So what the `put_*` verbs write and what the listings call right cannot come apa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property, lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from functools import cached_property
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
-
-import msgspec
 
 from cumulet.fabric import FabricError
 from cumulet.fabric.ovn.replica import (
@@ -31,6 +28,7 @@ from cumulet.fabric.ovn.replica import (
     table_of,
     value_of,
 )
+from cumulet.fabric.ovn.specs import decode_spec, encode_spec
 
 Txn: TypeAlias = Any
 """ovs.db.idl.Transaction."""
@@ -57,9 +55,6 @@ OWNED_TABLES: Final = (
     *HOLDERS,
 )
 
-LONG_SPEC: Final = 10_000
-"""Characters from which a spec is not kept decoded: a group of a thousand rules is some megabyte."""
-
 S = TypeVar("S")
 
 
@@ -71,36 +66,6 @@ def marks(owner: Owner, part: str, spec: object = None) -> dict[str, str]:
     """The external_ids of one of an owner's rows; the row that stands for the whole carries the spec."""
     marks = {INSTALLATION: owner.installation, ID: owner.id, PART: part}
     return marks if spec is None else {**marks, SPEC: encode_spec(spec)}
-
-
-def encode_spec(spec: object) -> str:
-    """A spec as JSON."""
-    return msgspec.json.encode(spec, enc_hook=str).decode()
-
-
-def decode_spec(text: str, kind: type[S]) -> S | None:
-    """A spec from its JSON; None when somebody has changed it into something else."""
-    decode = _decode if len(text) < LONG_SPEC else _decode.__wrapped__
-    spec = decode(text, kind)  # type: ignore[arg-type]  # a class can be hashed
-    return spec if isinstance(spec, kind) else None
-
-
-@lru_cache(maxsize=100_000)
-def _decode(text: str, kind: Hashable) -> object:
-    """Decode each text once: the specs of all ports of a project are looked at whenever one of them comes or goes."""
-    try:
-        return msgspec.json.decode(text, type=kind, dec_hook=_read_address)
-    except msgspec.MsgspecError:
-        return None
-
-
-def _read_address(kind: type, text: str) -> object:
-    """The types that msgspec does not know."""
-    if kind in (IPv4Address, IPv4Network, IPv6Network):
-        return kind(text)
-    if kind == IPv4Network | IPv6Network:
-        return ip_network(text)
-    raise NotImplementedError(kind)
 
 
 class View:
