@@ -1,9 +1,19 @@
 """Things to put into a fabric."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from collections.abc import Collection
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from uuid import UUID, uuid4
 
-from cumulet.fabric import ExternalSpec, Fabric, NetworkSpec, PortSpec, RouterSpec
+from cumulet.fabric import (
+    ExternalSpec,
+    Fabric,
+    GroupSpec,
+    IpProtocol,
+    NetworkSpec,
+    PortSpec,
+    RouterSpec,
+    RuleSpec,
+)
 
 EXTERNAL = ExternalSpec("br-test", IPv4Network("192.0.2.0/24"), gateway=IPv4Address("192.0.2.1"))
 
@@ -46,6 +56,20 @@ def a_port(
     )
 
 
+def a_rule(
+    protocol: IpProtocol,
+    *ports: tuple[int, int],
+    id: str = "a",
+    inbound: bool = True,
+    peer: str = "",
+    icmp_type: int | None = None,
+) -> RuleSpec:
+    return RuleSpec(id, inbound, protocol, ports, ip_network(peer) if peer else None, icmp_type)
+
+
+SSH = a_rule(IpProtocol.TCP, (22, 22), id="ssh")
+
+
 class Project:
     """A router with one network, put into a fabric."""
 
@@ -57,7 +81,14 @@ class Project:
         fabric.put_router(self.router)
         fabric.put_network(self.network)
 
-    def port(self, host_number: int = 10, external_address: str = "") -> PortSpec:
-        port = a_port(self.network, host_number, external_address)
+    def port(
+        self, host_number: int = 10, external_address: str = "", groups: Collection[UUID] = ()
+    ) -> PortSpec:
+        port = a_port(self.network, host_number, external_address, frozenset(groups))
         self.fabric.put_port(port)
         return port
+
+    def group(self, *rules: RuleSpec) -> GroupSpec:
+        group = GroupSpec(uuid4(), rules)
+        self.fabric.put_group(group)
+        return group

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from tests.fabric.contract import FabricContract
 from tests.fabric.northbound import NorthboundServer
-from tests.fabric.specs import EXTERNAL, Project
+from tests.fabric.specs import EXTERNAL, SSH, Project
 
 from cumulet.fabric import FabricError, FabricUnreachable
 from cumulet.fabric.ovn import connection, open_fabric
+from cumulet.fabric.ovn.names import group as group_name
 from cumulet.fabric.ovn.specs import encode_spec
 
 
@@ -34,19 +35,25 @@ def project(fabric):
 
 
 @pytest.fixture
-def port(project):
-    return project.port(external_address="192.0.2.10")
+def group(project):
+    return project.group(SSH)
+
+
+@pytest.fixture
+def port(project, group):
+    return project.port(external_address="192.0.2.10", groups={group.id})
 
 
 class TestOvn(FabricContract):
     pass
 
 
-def test_putting_again_what_is_there_writes_nothing(northbound, fabric, project, port):
+def test_putting_again_what_is_there_writes_nothing(northbound, fabric, project, group, port):
     before = northbound.dump()
     fabric.put_external(EXTERNAL)
     fabric.put_router(project.router)
     fabric.put_network(project.network)
+    fabric.put_group(group)
     fabric.put_port(port)
     assert northbound.dump() == before
 
@@ -55,8 +62,10 @@ def test_nothing_is_left_in_the_database_but_the_external_switch(northbound, fab
     fabric.put_external(EXTERNAL)
     before = northbound.dump()
     project = Project(fabric)
-    port = project.port(external_address="192.0.2.10")
+    group = project.group(SSH)
+    port = project.port(external_address="192.0.2.10", groups={group.id})
     fabric.remove_port(port.id)
+    fabric.remove_group(group.id)
     fabric.remove_network(project.network.id)
     fabric.remove_router(project.router.id)
     after = northbound.dump()
@@ -71,8 +80,8 @@ class RowNames(dict):
         self.northbound = northbound
 
     def __missing__(self, table_and_part):
-        table, part = table_and_part.split("/")
-        query = ("--bare", "--columns=_uuid", "find", table, f"external_ids:cumulet-part={part}")
+        table, part = table_and_part.split("/", maxsplit=1)
+        query = ("--bare", "--columns=_uuid", "find", table, f'external_ids:cumulet-part="{part}"')
         return self.northbound.ctl(*query).strip()
 
 
@@ -107,23 +116,60 @@ TAMPERINGS = {
     "DHCP's options": ("set DHCP_Options {DHCP_Options/dhcp} options:mtu=9000", "networks"),
     "no DHCP": ("destroy DHCP_Options {DHCP_Options/dhcp}", "networks"),
     "no outward translation": ("lr-nat-del router-{router} snat 10.0.0.0/24", "networks"),
-    "a network without names": ("clear Logical_Switch network-{network} dns_records", "networks"),
+    "names where they are not safe": (
+        "set Logical_Switch network-{network} dns_records={DNS/names}",
+        "networks",
+    ),
+    "no way to the names": ("lr-policy-del router-{router}", "routers"),
+    "a wrong way to the names": (
+        "set Logical_Router_Policy {Logical_Router_Policy/names} nexthops=192.0.2.77",
+        "routers",
+    ),
+    "a switch without names": ("clear Logical_Switch names-{router} dns_records", "routers"),
+    "no switch for names": ("ls-del names-{router}", "routers"),
+    "no leg to the names": ("lrp-del asks-{router}", "routers"),
+    "no leg back from the names": ("lrp-del resolves-{router}", "routers"),
+    "no announcements": ("clear Logical_Router_Port gateway-{network} ipv6_ra_configs", "networks"),
+    "another IPv6 range": ("set Logical_Router_Port gateway-{network} networks=10.0.0.1/24", "networks"),
+    "no way to DHCP": ("clear Logical_Switch network-{network} acls", "networks"),
+    "DHCP's options without way out": (
+        "set DHCP_Options {DHCP_Options/dhcp-inside} options:router=10.0.0.99",
+        "networks",
+    ),
+    "a port out of its group": ("clear Port_Group {group_name} ports", "ports"),
+    "a port in another group": ("pg-add foreign {port}", "ports"),
+    "a group gone": ("destroy Port_Group {group_name}", "groups"),
+    "a group without rules": ("clear Port_Group {group_name} acls", "groups"),
+    "a group's spec": ("remove Port_Group {group_name} external_ids cumulet-spec", "groups"),
+    "a rule's match": ("set ACL {ACL/rule/ssh} match=ip", "groups"),
+    "a rule's direction": ("set ACL {ACL/rule/ssh} direction=from-lport", "groups"),
+    "a rule that drops": ("set ACL {ACL/rule/ssh} action=drop", "groups"),
+    "a rule after all others": ("set ACL {ACL/rule/ssh} priority=0", "groups"),
+    "no rest that is dropped": ("set ACL {ACL/rest-in} action=allow", "groups"),
+    "a rule added": ("--type=port-group acl-add {group_name} to-lport 1500 ip allow", "groups"),
     "a network gone": ("ls-del network-{network}", "networks"),
 }
 
 
 @pytest.mark.parametrize(("command", "listing"), TAMPERINGS.values(), ids=TAMPERINGS.keys())
-def test_what_others_change_is_seen_and_mended(northbound, fabric, project, port, command, listing):
+def test_what_others_change_is_seen_and_mended(northbound, fabric, project, group, port, command, listing):
     def everything():
-        return fabric.routers(), fabric.networks(), fabric.ports()
+        return fabric.routers(), fabric.networks(), fabric.groups(), fabric.ports()
 
     right, listed = everything(), getattr(fabric, listing)()
-    names = RowNames(northbound, port=port.id, router=project.router.id, network=project.network.id)
+    names = RowNames(
+        northbound,
+        port=port.id,
+        router=project.router.id,
+        network=project.network.id,
+        group_name=group_name(group.id),
+    )
     northbound.ctl(*command.format_map(names).split())
     assert getattr(fabric, listing)() != listed
     fabric.put_external(EXTERNAL)
     fabric.put_router(project.router)
     fabric.put_network(project.network)
+    fabric.put_group(group)
     fabric.put_port(port)
     assert everything() == right
 
@@ -145,18 +191,21 @@ def test_a_row_of_ours_that_somebody_copied_is_removed(northbound, fabric, proje
     assert fabric.networks()[project.network.id] != project.network
     fabric.put_network(project.network)
     fabric.put_port(port)
-    assert len(northbound.rows("DHCP_Options")) == 1
+    assert len(northbound.rows("DHCP_Options")) == 2
     assert fabric.networks() == {project.network.id: project.network}
 
 
-def test_two_installations_do_not_touch_each_other(northbound, fabric, port):
+def test_two_installations_do_not_touch_each_other(northbound, fabric, group, port):
     other = open_fabric(northbound.remote, installation="there", chassis="host-1")
     before = northbound.dump()
-    assert (other.routers(), other.networks(), other.ports()) == ({}, {}, {})
+    assert (other.routers(), other.networks(), other.groups(), other.ports()) == ({}, {}, {}, {})
     other.remove_port(port.id)
+    other.remove_group(group.id)
     other.remove_network(port.network_id)
     assert northbound.dump() == before
     theirs = Project(other, 3)
+    with pytest.raises(FabricError, match=f"no group {group.id}"):
+        theirs.port(groups={group.id})
     their_port = theirs.port(external_address="192.0.2.20")
     assert fabric.ports() == {port.id: port}
     assert other.ports() == {their_port.id: their_port}

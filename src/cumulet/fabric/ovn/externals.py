@@ -3,7 +3,7 @@
 Its rules let pass only what network address translation made: into a router nothing but to an address of the
 external range, out of a router nothing but from one (OVN cannot say "any port but the bridge": so what the bridge
 sends and gets is allowed first). So no project reaches the private addresses of another, even
-with a router's MAC in its hands and whatever ranges the two use.
+with a router's MAC in its hands and whatever ranges the two use. IPv6 is for within a project.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def tell_external(view: View, spec: ExternalSpec) -> None:
         other_config={"broadcast-arps-to-all-routers": "false"},
         acls=[
             _tell_rule(draft, "to-lport", 1001, f'outport == "{bridge_port}"', "allow"),
-            _tell_rule(draft, "to-lport", 1000, f"ip4.dst != {spec.range}", "drop"),
+            _tell_rule(draft, "to-lport", 1000, f"ip6 || ip4.dst != {spec.range}", "drop"),
             _tell_rule(draft, "from-lport", 1001, f'inport == "{bridge_port}"', "allow"),
-            _tell_rule(draft, "from-lport", 1000, f"ip4.src != {spec.range}", "drop"),
+            _tell_rule(draft, "from-lport", 1000, f"ip6 || ip4.src != {spec.range}", "drop"),
         ],
     )
     draft.row(

@@ -24,11 +24,6 @@ UNKNOWN: Final = GroupSpec(UUID(int=0), rules=())
 """In the place of a group that somebody else has changed."""
 
 
-def find_group(view: View, group_id: UUID) -> Row | None:
-    """Its port group, if it is there."""
-    return view.find("Port_Group", group_id, "group")
-
-
 def tell_group(view: View, spec: GroupSpec) -> None:
     """Its rows."""
     draft = Draft(view, spec.id)
@@ -57,12 +52,12 @@ def _tell_the_rest(draft: Draft, spec: GroupSpec) -> Iterator[Row]:
     to_members, from_members = (
         f"{match_members(names.group(spec.id), inbound=inbound)} && ip" for inbound in (True, False)
     )
-    yield _tell_acl(draft, "rest in", inbound=True, priority=1000, match=to_members, action="drop")
+    yield _tell_acl(draft, "rest-in", inbound=True, priority=1000, match=to_members, action="drop")
     if any(not rule.inbound for rule in spec.rules):
-        yield _tell_acl(draft, "rest out", inbound=False, priority=1000, match=from_members, action="drop")
+        yield _tell_acl(draft, "rest-out", inbound=False, priority=1000, match=from_members, action="drop")
     else:
         yield _tell_acl(
-            draft, "rest out", inbound=False, priority=999, match=from_members, action="allow-related"
+            draft, "rest-out", inbound=False, priority=999, match=from_members, action="allow-related"
         )
 
 

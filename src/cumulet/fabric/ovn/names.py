@@ -56,3 +56,18 @@ def network_plug(network_id: UUID) -> str:
 def group(group_id: UUID) -> str:
     """A group of ports; OVN's matches refer to it, in whose language a name has no dashes."""
     return f"group_{group_id.hex}"
+
+
+def names_switch(router_id: UUID) -> str:
+    """The switch where a router's guests are known by name."""
+    return f"names-{router_id}"
+
+
+def names_leg(router_id: UUID, part: str) -> str:
+    """A router's port in it."""
+    return f"{part}-{router_id}"
+
+
+def names_plug(router_id: UUID, part: str) -> str:
+    """Its port where the router plugs in."""
+    return f"plug-{part}-{router_id}"

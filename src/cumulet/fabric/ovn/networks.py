@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 from uuid import UUID
 
 from cumulet.fabric import FabricError, NetworkSpec, RouterSpec
 from cumulet.fabric.ovn import names
+from cumulet.fabric.ovn.dns import DOMAIN, correct_names
+from cumulet.fabric.ovn.lookup import find_network, find_router, ports_in, router_of
+from cumulet.fabric.ovn.ports import dhcp_part, tell_port
 from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, mark
-from cumulet.fabric.ovn.routers import DOMAIN, correct_names, find_router
 from cumulet.fabric.ovn.rows import Draft, View
 from cumulet.fabric.ovn.specs import decode_spec
 
 LEASE_SECONDS: Final = 12 * 3600
 """Guests keep their address this long while OVN's controller on their host is away."""
+ANNOUNCE_SECONDS: Final = 60
+"""A guest that started while its network was stopped has its IPv6 address this long after the network is back."""
 UNKNOWN: Final = NetworkSpec(
     id=UUID(int=0),
     router_id=UUID(int=0),
@@ -29,20 +34,13 @@ UNKNOWN: Final = NetworkSpec(
 """In the place of a network that somebody else has changed."""
 
 
-def find_network(view: View, network_id: UUID) -> Row | None:
-    """Its switch, if it is there."""
-    return view.find("Logical_Switch", network_id, "network")
-
-
-def router_of(view: View, network: Row) -> Row | None:
-    """The router of a network, if it is there."""
-    spec = decode_spec(mark(network, SPEC), NetworkSpec)
-    return spec and find_router(view, spec.router_id)
-
-
 def put_network(view: View, spec: NetworkSpec) -> None:
-    """Make it so, and let DNS know of what is in it."""
+    """Make it so, with the ports in it, whose addresses follow from it, and let DNS know of them."""
+    network = find_network(view, spec.id)
     tell_network(view, spec)
+    for port in ports_in(view, network) if network else ():
+        with suppress(FabricError):  # a group of the port is gone: the port shows it
+            tell_port(view, port)
     correct_names(view, find_router(view, spec.router_id))
 
 
@@ -69,12 +67,29 @@ def tell_network(view: View, spec: NetworkSpec) -> None:
         "network",
         spec=spec,
         name=names.network(spec.id),
-        dns_records=view.owned("DNS", spec.router_id),
+        dns_records=[],
         other_config={},
+        acls=[_tell_way_to_dhcp(draft, spec)],
     )
-    _tell_leg(draft, router, switch, spec)
-    draft.row("DHCP_Options", "dhcp", cidr=str(spec.range), options=dhcp_options(spec))
+    if spec.joined:
+        _tell_leg(draft, router, switch, spec)
+    for leads_out in (True, False):
+        options = dhcp_options(spec, leads_out=leads_out)
+        draft.row("DHCP_Options", dhcp_part(leads_out=leads_out), cidr=str(spec.range), options=options)
     draft.finish()
+
+
+def _tell_way_to_dhcp(draft: Draft, spec: NetworkSpec) -> Row:
+    """The rule over those of the groups: a guest may ask for its address, and OVN lets its own answer pass."""
+    return draft.row(
+        "ACL",
+        "dhcp",
+        direction="from-lport",
+        priority=1002,
+        match=f"udp.src == 68 && udp.dst == 67 && ip4.dst == {{255.255.255.255, {spec.gateway}}}",
+        action="allow",
+        options={},
+    )
 
 
 def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None:
@@ -86,7 +101,11 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
         inside=[(router, "ports")],
         name=leg_name,
         mac=spec.gateway_mac,
-        networks=[f"{spec.gateway}/{spec.range.prefixlen}"],
+        networks=[
+            f"{spec.gateway}/{spec.range.prefixlen}",
+            f"{spec.local_range[1]}/{spec.local_range.prefixlen}",
+        ],
+        ipv6_ra_configs=announcements(spec),
         enabled=[],
     )
     draft.row(
@@ -117,16 +136,27 @@ def _external_address(router: Row) -> str:
     return str(spec.address)
 
 
-def dhcp_options(spec: NetworkSpec) -> dict[str, str]:
+def announcements(spec: NetworkSpec) -> dict[str, str]:
+    """What the router tells guests about IPv6, when asked and every minute, in OVN's words."""
+    return {
+        "address_mode": "slaac",
+        "mtu": str(spec.mtu),
+        "send_periodic": "true",
+        "max_interval": str(ANNOUNCE_SECONDS),
+    }
+
+
+def dhcp_options(spec: NetworkSpec, *, leads_out: bool) -> dict[str, str]:
     """What DHCP tells the guests, in OVN's words."""
     options = {
         "server_id": str(spec.gateway),
         "server_mac": spec.gateway_mac,
-        "router": str(spec.gateway),
         "lease_time": str(LEASE_SECONDS),
         "mtu": str(spec.mtu),
         "domain_name": f'"{DOMAIN}"',
     }
+    if leads_out:
+        options["router"] = str(spec.gateway)
     if spec.resolvers:
         options["dns_server"] = "{" + ", ".join(map(str, spec.resolvers)) + "}"
     return options

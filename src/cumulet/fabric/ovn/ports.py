@@ -1,8 +1,4 @@
-"""A NIC's place in OVN: a port that lets only its own MAC and addresses pass, and its external address.
-
-The MAC that answers for an external address is made from that address: when the address goes to another VM, whoever
-remembers the MAC still reaches the right one.
-"""
+"""A NIC's place in OVN: a port that lets only its own MAC and addresses pass, its groups, and its external address."""
 
 from __future__ import annotations
 
@@ -10,11 +6,18 @@ from ipaddress import IPv4Address
 from typing import Final
 from uuid import UUID
 
-from cumulet.fabric import FabricError, PortSpec
-from cumulet.fabric.ovn.groups import find_group
-from cumulet.fabric.ovn.networks import find_network, router_of
+from cumulet.fabric import FabricError, NetworkSpec, PortSpec
+from cumulet.fabric.ovn.addresses import LINK_LOCAL, external_mac, own_address
+from cumulet.fabric.ovn.dns import correct_names
+from cumulet.fabric.ovn.lookup import (
+    find_group,
+    find_network,
+    find_port,
+    find_router,
+    network_spec,
+    router_of,
+)
 from cumulet.fabric.ovn.replica import Row
-from cumulet.fabric.ovn.routers import correct_names
 from cumulet.fabric.ovn.rows import Draft, View
 
 UNKNOWN: Final = PortSpec(
@@ -38,8 +41,8 @@ def put_port(view: View, spec: PortSpec) -> None:
 
 def remove_port(view: View, port_id: UUID) -> None:
     """Remove it with its name."""
-    port = view.find("Logical_Switch_Port", port_id, "port")
-    routers = [router_of(view, network) for network, _ in view.holders(port)] if port else []
+    port = find_port(view, port_id)
+    routers = [router_of(view, holder) for holder, _ in view.holders(port)] if port else []
     view.remove_owner(port_id)
     for router in filter(None, routers):
         correct_names(view, router)
@@ -47,13 +50,9 @@ def remove_port(view: View, port_id: UUID) -> None:
 
 def tell_port(view: View, spec: PortSpec) -> None:
     """Its rows; FabricError when its network, that network's router or a group is not there."""
-    network = find_network(view, spec.network_id)
-    if network is None:
-        raise FabricError(f"port {spec.id}: there is no network {spec.network_id}")
-    router = router_of(view, network)
-    if router is None:
-        raise FabricError(f"port {spec.id}: the router of network {spec.network_id} is not there")
+    network, within, router = _place(view, spec)
     groups = [_group(view, spec, group_id) for group_id in spec.groups]
+    addresses = [f"{spec.mac} {spec.address} {' '.join(own_addresses(spec, within))}"]
     draft = Draft(view, spec.id)
     draft.row(
         "Logical_Switch_Port",
@@ -62,15 +61,47 @@ def tell_port(view: View, spec: PortSpec) -> None:
         inside=[(holder, "ports") for holder in (network, *groups)],
         name=str(spec.id),
         type="",
-        addresses=[f"{spec.mac} {spec.address}"],
-        port_security=[f"{spec.mac} {spec.address} {link_local_address(spec.mac)}"],
-        dhcpv4_options=view.owned("DHCP_Options", spec.network_id),
+        addresses=addresses,
+        port_security=addresses,
+        dhcpv4_options=_dhcp_options(view, spec),
         options={"hostname": f'"{spec.hostname}"'},
         enabled=[],
     )
-    if spec.external_address:
+    if spec.external_address and within.joined:
         _tell_external_address(draft, router, spec, spec.external_address)
     draft.finish()
+
+
+def _place(view: View, spec: PortSpec) -> tuple[Row, NetworkSpec, Row]:
+    """The switch of the port's network, what the network is, and its router."""
+    network = find_network(view, spec.network_id)
+    if network is None:
+        raise FabricError(f"port {spec.id}: there is no network {spec.network_id}")
+    within = network_spec(network)
+    if within is None:
+        raise FabricError(
+            f"port {spec.id}: network {spec.network_id} was changed by somebody else; put it again first"
+        )
+    router = find_router(view, within.router_id)
+    if router is None:
+        raise FabricError(f"port {spec.id}: the router of network {spec.network_id} is not there")
+    return network, within, router
+
+
+def own_addresses(spec: PortSpec, network: NetworkSpec) -> tuple[str, ...]:
+    """The IPv6 addresses that a guest makes for its card."""
+    return tuple(str(own_address(range_, spec.mac)) for range_ in (LINK_LOCAL, network.local_range))
+
+
+def _dhcp_options(view: View, spec: PortSpec) -> list[Row]:
+    """What DHCP tells the guest."""
+    row = view.find("DHCP_Options", spec.network_id, dhcp_part(leads_out=spec.leads_out))
+    return [row] if row else []
+
+
+def dhcp_part(*, leads_out: bool) -> str:
+    """The part that the DHCP options play which lead out of the network, or do not."""
+    return "dhcp" if leads_out else "dhcp-inside"
 
 
 def _group(view: View, spec: PortSpec, group_id: UUID) -> Row:
@@ -93,17 +124,3 @@ def _tell_external_address(draft: Draft, router: Row, spec: PortSpec, address: I
         logical_ip=str(spec.address),
         logical_port=[str(spec.id)],
     )
-
-
-def external_mac(address: IPv4Address) -> str:
-    """The locally administered MAC that answers for an external address."""
-    return "0a:c1:" + ":".join(f"{byte:02x}" for byte in address.packed)
-
-
-def link_local_address(mac: str) -> str:
-    """The IPv6 address that a guest makes from its MAC (RFC 4291, appendix A): the only one it may use."""
-    octets = [int(octet, 16) for octet in mac.split(":")]
-    octets[0] ^= 0x02
-    octets[3:3] = [0xFF, 0xFE]
-    groups = (f"{high << 8 | low:x}" for high, low in zip(octets[::2], octets[1::2], strict=True))
-    return "fe80::" + ":".join(groups)

@@ -1,4 +1,4 @@
-"""A project's router in OVN: its leg in the external range, the way to the world, and the names of its guests.
+"""A project's router in OVN: its leg in the external range, the way to the world, and to the names of its guests.
 
 Routers find each other's addresses in the external range by asking, and learn only what they asked for: OVN's other
 ways, a flow for every pair of routers and everybody learning every announcement, are quadratic in projects.
@@ -6,20 +6,17 @@ ways, a flow for every pair of routers and everybody learning every announcement
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 from uuid import UUID
 
-from cumulet.fabric import ExternalSpec, FabricError, PortSpec, RouterSpec
+from cumulet.fabric import ExternalSpec, FabricError, RouterSpec
 from cumulet.fabric.ovn import names
+from cumulet.fabric.ovn.dns import tell_dns, tell_way_round
 from cumulet.fabric.ovn.externals import find_switch, tell_external
-from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, map_of, mark
+from cumulet.fabric.ovn.replica import Row
 from cumulet.fabric.ovn.rows import Draft, View
-from cumulet.fabric.ovn.specs import decode_spec
 
-DOMAIN: Final = "internal"
-"""Guests are known as `hostname` and `hostname.internal`, a domain that the Internet leaves to private use."""
 UNKNOWN: Final = RouterSpec(
     UUID(int=0), ExternalSpec("", IPv4Network("0.0.0.0/0"), IPv4Address(0)), IPv4Address(0), mac=""
 )
@@ -41,6 +38,7 @@ def tell_router(view: View, spec: RouterSpec, chassis: str) -> None:
         name=names.router(spec.id),
         enabled=[],
         options={"dynamic_neigh_routers": "true", "always_learn_from_arp_request": "false"},
+        policies=[tell_way_round(draft, spec.id)],
         static_routes=[
             draft.row(
                 "Logical_Router_Static_Route",
@@ -52,7 +50,7 @@ def tell_router(view: View, spec: RouterSpec, chassis: str) -> None:
         ],
     )
     _tell_external_leg(draft, router, switch, spec, chassis)
-    draft.row("DNS", "names", records=names_of(view, router))
+    tell_dns(draft, router, spec.id)
     draft.finish()
 
 
@@ -87,40 +85,3 @@ def _tell_external_leg(draft: Draft, router: Row, switch: Row, spec: RouterSpec,
         options={"router-port": leg_name, "nat-addresses": "router"},
         enabled=[],
     )
-
-
-def names_of(view: View, router: Row) -> dict[str, str]:
-    """What DNS answers behind a router: the names and addresses of the ports in all its networks."""
-    addresses: dict[str, set[IPv4Address]] = {}
-    for port in _ports_behind(view, router):
-        for name in (port.hostname.lower(), f"{port.hostname.lower()}.{DOMAIN}"):
-            addresses.setdefault(name, set()).add(port.address)
-    return {name: " ".join(map(str, sorted(known))) for name, known in addresses.items()}
-
-
-def correct_names(view: View, router: Row) -> None:
-    """Let DNS know who came and went; a router that lost its names gets them back when it is put."""
-    row = view.find("DNS", mark(router, ID), "names")
-    if row is None:
-        return
-    there, wanted = map_of(row, "records"), names_of(view, router)
-    for name in there.keys() - wanted.keys():
-        row.delkey("records", name)
-    for name, addresses in wanted.items():
-        if there.get(name) != addresses:
-            row.setkey("records", name, addresses)
-
-
-def _ports_behind(view: View, router: Row) -> Iterator[PortSpec]:
-    """The specs of the ports in all networks of a router."""
-    for leg in view.held("Logical_Router_Port", router):
-        switch = view.find("Logical_Switch", mark(leg, ID), "network")
-        for port in view.held("Logical_Switch_Port", switch) if switch else ():
-            spec = decode_spec(mark(port, SPEC), PortSpec) if mark(port, PART) == "port" else None
-            if spec:
-                yield spec
-
-
-def find_router(view: View, router_id: UUID) -> Row | None:
-    """Its row, if it is there."""
-    return view.find("Logical_Router", router_id, "router")

@@ -49,6 +49,7 @@ OWNED_TABLES: Final = (
     "DNS",
     "Gateway_Chassis",
     "Logical_Router",
+    "Logical_Router_Policy",
     "Logical_Router_Static_Route",
     "Logical_Switch",
     "Port_Group",
