@@ -1,4 +1,4 @@
-"""OVN's northbound database alone, as a plain child process: no network, no other daemon, ready in a tenth of a second."""
+"""OVN's databases as plain child processes: no network, no host, ready in a tenth of a second."""
 
 import json
 import socket
@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 SCHEMA = "/usr/share/ovn/ovn-nb.ovsschema"
+QUIET = ("-vconsole:emer", "-vsyslog:off", "-vfile:off")
 
 
 class NorthboundServer:
@@ -22,16 +23,7 @@ class NorthboundServer:
 
     def start(self) -> None:
         """Start, and return when it listens."""
-        self.process = subprocess.Popen(
-            [
-                "ovsdb-server", self.directory / "nb.db", f"--remote=p{self.remote}",
-                f"--unixctl={self.directory}/ctl", "-vconsole:emer", "-vsyslog:off", "-vfile:off",
-            ]
-        )  # fmt: skip
-        deadline = time.monotonic() + 20
-        while not accepts_connections(self.directory / "nb.sock"):
-            assert time.monotonic() < deadline, "ovsdb-server does not listen"
-            time.sleep(0.005)
+        self.process = serve_database(self.directory, "nb")
 
     def kill(self) -> None:
         """Kill it, with its socket left behind."""
@@ -53,6 +45,37 @@ class NorthboundServer:
         wanted = [{"op": "select", "table": table, "where": []} for table in tables]
         argv = ["ovsdb-client", "transact", self.remote, json.dumps(["OVN_Northbound", *wanted])]
         return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+
+class Translator:
+    """The southbound database beside a northbound one, and OVN's northd between them."""
+
+    def __init__(self, northbound: NorthboundServer) -> None:
+        directory = northbound.directory
+        schema = "/usr/share/ovn/ovn-sb.ovsschema"
+        subprocess.run(["ovsdb-tool", "create", directory / "sb.db", schema], check=True)
+        self.processes = [serve_database(directory, "sb")]
+        remotes = (f"--ovnnb-db={northbound.remote}", f"--ovnsb-db=unix:{directory}/sb.sock")
+        northd = ["ovn-northd", *remotes, f"--unixctl={directory}/northd.ctl", *QUIET]
+        self.processes.append(subprocess.Popen(northd))
+
+    def kill(self) -> None:
+        """Kill both."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def serve_database(directory: Path, name: str) -> subprocess.Popen:
+    """Serve DIRECTORY/NAME.db on DIRECTORY/NAME.sock."""
+    database, socket_path = directory / f"{name}.db", directory / f"{name}.sock"
+    argv = ["ovsdb-server", database, f"--remote=punix:{socket_path}", f"--unixctl={directory}/{name}.ctl"]
+    process = subprocess.Popen([*argv, *QUIET])
+    deadline = time.monotonic() + 20
+    while not accepts_connections(socket_path):
+        assert time.monotonic() < deadline, "ovsdb-server does not listen"
+        time.sleep(0.005)
+    return process
 
 
 def accepts_connections(path: Path) -> bool:

@@ -1,5 +1,5 @@
 import pytest
-from tests.fabric.contract import FabricContract
+from tests.fabric.contract import FabricContract, TraceContract
 
 from cumulet.fabric.memory import MemoryFabric
 
@@ -10,4 +10,8 @@ def fabric():
 
 
 class TestMemory(FabricContract):
+    pass
+
+
+class TestMemoryTrace(TraceContract):
     pass

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from tests.fabric.contract import FabricContract
-from tests.fabric.northbound import NorthboundServer
+from tests.fabric.contract import FabricContract, TraceContract
+from tests.fabric.northbound import NorthboundServer, Translator
 from tests.fabric.specs import EXTERNAL, SSH, Project
 
 from cumulet.fabric import FabricError, FabricUnreachable
@@ -46,6 +46,14 @@ def port(project, group):
 
 class TestOvn(FabricContract):
     pass
+
+
+class TestOvnTrace(TraceContract):
+    @pytest.fixture(autouse=True)
+    def translated(self, northbound):
+        translator = Translator(northbound)
+        yield
+        translator.kill()
 
 
 def test_putting_again_what_is_there_writes_nothing(northbound, fabric, project, group, port):
@@ -122,7 +130,7 @@ TAMPERINGS = {
     ),
     "no way to the names": ("lr-policy-del router-{router}", "routers"),
     "a wrong way to the names": (
-        "set Logical_Router_Policy {Logical_Router_Policy/names} nexthops=192.0.2.77",
+        "set Logical_Router_Policy {Logical_Router_Policy/round} nexthops=192.0.2.77",
         "routers",
     ),
     "a switch without names": ("clear Logical_Switch names-{router} dns_records", "routers"),

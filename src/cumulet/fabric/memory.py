@@ -20,8 +20,11 @@ from cumulet.fabric import (
     GroupSpec,
     NetworkSpec,
     PortSpec,
+    Probe,
     RouterSpec,
+    Verdict,
 )
+from cumulet.fabric.verdict import decide_before_rules, decide_by_rules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -179,6 +182,20 @@ class MemoryFabric:
     def groups(self) -> Mapping[UUID, GroupSpec]:
         """All groups."""
         return dict(self._groups)
+
+    @_verb
+    def trace(self, port_id: UUID, probe: Probe) -> Verdict:
+        """Evaluate the rules; FabricError when the port is not there."""
+        target = self._ports.get(port_id)
+        if target is None or target.network_id not in self._networks:
+            raise FabricError(f"port {port_id}, or its network, is not there")
+        router_id = self._networks[target.network_id].router_id
+        networks = {each.id: each for each in self._networks.values() if each.router_id == router_id}
+        behind = {port.address: port for port in self._ports.values() if port.network_id in networks}
+        sender = behind.get(probe.source)
+        return decide_before_rules(target, sender, networks) or decide_by_rules(
+            probe, target, sender, self._groups
+        )
 
     @_verb
     def settled(self) -> bool:

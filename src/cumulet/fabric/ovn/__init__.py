@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
-from cumulet.fabric import ExternalSpec, GroupSpec, NetworkSpec, PortSpec, RouterSpec
-from cumulet.fabric.ovn import groups, networks, ports, routers
+from cumulet.fabric import ExternalSpec, GroupSpec, NetworkSpec, PortSpec, Probe, RouterSpec, Verdict
+from cumulet.fabric.ovn import groups, networks, ports, routers, trace
 from cumulet.fabric.ovn.connection import Northbound
 from cumulet.fabric.ovn.externals import tell_external
 from cumulet.fabric.ovn.rows import View
+from cumulet.fabric.ovn.trace import southbound_of
 
 R = TypeVar("R")
 
@@ -18,17 +19,19 @@ R = TypeVar("R")
 def open_fabric(remote: str, *, installation: str, chassis: str) -> OvnFabric:
     """The fabric behind OVN's northbound database; connects at the first verb.
 
-    `remote` is OVSDB's way to write it (unix:/run/ovn/ovnnb_db.sock). `chassis` names the host, as its OVN knows it
+    `remote` is OVSDB's way to write it (unix:/run/ovn/ovnnb_db.sock); the southbound one, which only `trace` needs, is
+    beside it (see `southbound_of`). `chassis` names the host, as its OVN knows it
     (external-ids:system-id in Open vSwitch), that carries the traffic between routers and the world.
     """
-    return OvnFabric(Northbound(remote), installation=installation, chassis=chassis)
+    return OvnFabric(Northbound(remote), southbound_of(remote), installation=installation, chassis=chassis)
 
 
 class OvnFabric:
     """See `cumulet.fabric.Fabric`."""
 
-    def __init__(self, northbound: Northbound, *, installation: str, chassis: str) -> None:
+    def __init__(self, northbound: Northbound, southbound: str, *, installation: str, chassis: str) -> None:
         self._northbound = northbound
+        self._southbound = southbound
         self._installation = installation
         self._chassis = chassis
 
@@ -104,6 +107,12 @@ class OvnFabric:
         return self._read(
             lambda view: view.agreeing("Port_Group", "group", unknown=groups.UNKNOWN, tell=groups.tell_group)
         )
+
+    def trace(self, port_id: UUID, probe: Probe) -> Verdict:
+        """Ask ovn-trace, once northd has caught up; some tenths of a second."""
+        self._northbound.wait_until_translated()
+        question = self._read(lambda view: trace.plan_question(view, port_id, probe))
+        return question if isinstance(question, Verdict) else trace.answer(self._southbound, question)
 
     def settled(self) -> bool:
         """Whether every host has put in force what was written before."""

@@ -40,6 +40,8 @@ class _Replica(OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no types
     def __init__(self, remote: str, helper: Any, **options: Any) -> None:  # noqa: ANN401 - ovs has no types
         self.in_force = 0
         """The last change that every host has put in force (NB_Global's hv_cfg)."""
+        self.translated = 0
+        """The last change that northd has written down for the hosts (sb_cfg)."""
         self.progress = threading.Condition()
         super().__init__(remote, helper, **options)
         self.contents = Contents(self.tables)
@@ -55,7 +57,7 @@ class _Replica(OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no types
             (self.contents.forget if event == ROW_DELETE else self.contents.note)(row)
         else:
             with self.progress:
-                self.in_force = row.hv_cfg
+                self.in_force, self.translated = row.hv_cfg, row.sb_cfg
                 self.progress.notify_all()
 
 
@@ -100,11 +102,20 @@ class Northbound:
 
     def wait_until_in_force(self) -> bool:
         """Whether all hosts have caught up with what was written until now, waiting up to two seconds."""
+        return self._wait(lambda replica, change: replica.in_force >= change)
+
+    def wait_until_translated(self) -> None:
+        """Return when what was written until now is in the southbound database; FabricUnreachable if it does not come."""
+        if not self._wait(lambda replica, change: replica.translated >= change):
+            raise FabricUnreachable(f"OVN's northd does not follow what is written in {self._remote}")
+
+    def _wait(self, done: Callable[[_Replica, int], bool]) -> bool:
+        """Number what was written until now, and wait for that number to come back."""
         connection = self._open()
         replica: _Replica = connection.idl
         change = self._take_turn(connection, _Turn(_count_up, lambda txn: int(txn.get_increment_new_value())))
         with replica.progress:
-            return replica.progress.wait_for(lambda: replica.in_force >= change, SETTLE_SECONDS)
+            return replica.progress.wait_for(lambda: done(replica, change), SETTLE_SECONDS)
 
     def close(self) -> None:
         """End the connection's thread."""

@@ -23,11 +23,12 @@ from cumulet.fabric.ovn.rows import Draft, View
 
 DOMAIN: Final = "internal"
 """Guests are known as `hostname` and `hostname.internal`, a domain that the Internet leaves to private use."""
+RESOLVES: Final = "169.254.53.2"
 LEGS: Final = {
-    "asks": ("0a:c1:00:00:00:01", IPv4Address("169.254.53.1"), 30),
-    "resolves": ("0a:c1:00:00:00:02", IPv4Address("169.254.53.2"), 32),
+    "asks": ("0a:c1:00:00:00:01", "169.254.53.1/30"),
+    "resolves": ("0a:c1:00:00:00:02", f"{RESOLVES}/32"),
 }
-"""MAC, address and prefix length of both legs in the names' switch; they mean nothing elsewhere."""
+"""MAC and address of both legs in the names' switch; they mean nothing elsewhere."""
 
 
 def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
@@ -36,7 +37,7 @@ def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
     switch = draft.row(
         "Logical_Switch", "names", name=names.names_switch(router_id), dns_records=[records], other_config={}
     )
-    for part, (mac, address, length) in LEGS.items():
+    for part, (mac, address) in LEGS.items():
         leg_name = names.names_leg(router_id, part)
         draft.row(
             "Logical_Router_Port",
@@ -44,7 +45,7 @@ def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
             inside=[(router, "ports")],
             name=leg_name,
             mac=mac,
-            networks=[f"{address}/{length}"],
+            networks=[address],
             enabled=[],
         )
         draft.row(
@@ -59,18 +60,30 @@ def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
         )
 
 
-def tell_way_round(draft: Draft, router_id: UUID) -> Row:
-    """The router's policy that sends questions there, once."""
-    back = names.names_leg(router_id, "resolves")
-    return draft.row(
-        "Logical_Router_Policy",
-        "names",
-        priority=100,
-        match=f'inport != "{back}" && ip4 && udp.dst == 53',
-        action="reroute",
-        nexthops=[str(LEGS["resolves"][1])],
-        options={},
-    )
+def tell_way_round(draft: Draft, router_id: UUID) -> list[Row]:
+    """The router's policies that send guests' questions there, once: what comes back from there goes its way."""
+    question = "ip4 && udp.dst == 53"
+    others = f'"{names.names_leg(router_id, "resolves")}", "{names.external_leg(router_id)}"'
+    return [
+        draft.row(
+            "Logical_Router_Policy",
+            "on",
+            priority=101,
+            match=f"inport == {{{others}}} && {question}",
+            action="allow",
+            nexthops=[],
+            options={},
+        ),
+        draft.row(
+            "Logical_Router_Policy",
+            "round",
+            priority=100,
+            match=question,
+            action="reroute",
+            nexthops=[RESOLVES],
+            options={},
+        ),
+    ]
 
 
 def names_of(view: View, router: Row) -> dict[str, str]:

@@ -72,3 +72,9 @@ def _tell_acl(draft: Draft, part: str, *, inbound: bool, priority: int, match: s
 def rule_part(rule_id: str) -> str:
     """The part that a rule's ACL plays."""
     return f"rule/{rule_id}"
+
+
+def rule_of(part: str) -> str:
+    """The rule whose ACL plays a part; `""` for what no rule speaks about."""
+    kind, _, rule_id = part.partition("/")
+    return rule_id if kind == "rule" else ""

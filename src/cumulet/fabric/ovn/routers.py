@@ -38,7 +38,7 @@ def tell_router(view: View, spec: RouterSpec, chassis: str) -> None:
         name=names.router(spec.id),
         enabled=[],
         options={"dynamic_neigh_routers": "true", "always_learn_from_arp_request": "false"},
-        policies=[tell_way_round(draft, spec.id)],
+        policies=tell_way_round(draft, spec.id),
         static_routes=[
             draft.row(
                 "Logical_Router_Static_Route",
