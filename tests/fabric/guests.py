@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from cumulet.fabric import FabricUnreachable, PortSpec
+from cumulet.fabric import Fabric, FabricUnreachable, PortSpec
 
 T = TypeVar("T")
 
@@ -266,6 +266,12 @@ def answered_address(client: socket.socket) -> str:
         return socket.inet_ntoa(client.recv(512)[-4:])
     except ConnectionRefusedError:
         return "refused"
+
+
+def wait_until_in_force(fabric: Fabric) -> None:
+    """Return when no packet meets what was in force before, not even in the cache of OVS."""
+    assert fabric.settled()
+    run("ovs-appctl", "revalidator/wait")
 
 
 def wait_for_port(port: PortSpec) -> None:

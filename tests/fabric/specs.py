@@ -23,7 +23,9 @@ def a_router(host_number: int = 2) -> RouterSpec:
     return RouterSpec(uuid4(), EXTERNAL, address, mac=f"0a:00:00:00:00:{host_number:02x}")
 
 
-def a_network(router: RouterSpec, private_range: str = "10.0.0.0/24") -> NetworkSpec:
+def a_network(
+    router: RouterSpec, private_range: str = "10.0.0.0/24", local_range: str = "fd00:10::/64"
+) -> NetworkSpec:
     addresses = IPv4Network(private_range)
     return NetworkSpec(
         id=uuid4(),
@@ -33,7 +35,7 @@ def a_network(router: RouterSpec, private_range: str = "10.0.0.0/24") -> Network
         gateway_mac="0a:00:00:00:01:01",
         resolvers=(EXTERNAL.gateway,),
         mtu=1442,
-        local_range=IPv6Network("fd00:10::/64"),
+        local_range=IPv6Network(local_range),
         joined=True,
     )
 

@@ -1,64 +1,18 @@
 import os
 import signal
 import socket
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address
 
 import pytest
 from tests.fabric import guests
-from tests.fabric.guests import Guest, Namespace, arp, ask_tcp, frames_until, resolve, texts_until, udp_frame
+from tests.fabric.guests import Namespace, arp, ask_tcp, frames_until, resolve, texts_until, udp_frame
 from tests.fabric.specs import EXTERNAL, Project, a_network, a_port
 
-from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.daemons import PATHS
 from cumulet.doctor.prepare import prepare_host
 from cumulet.doctor.supervisor import read_status
-from cumulet.fabric.ovn import open_fabric
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def fabric():
-    assert "LAB_DIR" in os.environ, "this test changes its host: run it by tests/lab/enter"
-    host = prepare_host(print)
-    ensure_external_bridge(EXTERNAL.bridge, IPv4Interface("192.0.2.1/24"), datapath=host.datapath)
-    fabric = open_fabric(host.northbound, installation="here", chassis=host.chassis)
-    yield fabric
-    fabric.close()
-
-
-@pytest.fixture
-def plug(fabric):
-    plugged = []
-
-    def plug(*ports):
-        new = [Guest(port) for port in ports]
-        plugged.extend(new)
-        for port in ports:
-            guests.wait_for_port(port)
-        assert fabric.settled()
-        return new if len(new) > 1 else new[0]
-
-    yield plug
-    for guest in plugged:
-        guest.remove()
-    for port_id in fabric.ports():
-        fabric.remove_port(port_id)
-    for network_id in fabric.networks():
-        fabric.remove_network(network_id)
-    for router_id in fabric.routers():
-        fabric.remove_router(router_id)
-    assert fabric.settled()
-
-
-@pytest.fixture
-def project(fabric):
-    return Project(fabric, 2, "10.0.0.0/24")
-
-
-@pytest.fixture
-def stranger(fabric):
-    return Project(fabric, 3, "10.0.1.0/24")
 
 
 def test_a_guest_gets_its_address_and_all_it_must_know_by_dhcp(project, plug):
