@@ -40,7 +40,7 @@ class Settings:
     hypervisor: str
     """`CUMULET_HYPERVISOR`: a libvirt URI (qemu:///system) or `memory:?hosts=…`."""
     fabric: str
-    """`CUMULET_FABRIC`: OVN's northbound socket (unix:/run/ovn/ovnnb_db.sock) or `memory:`."""
+    """`CUMULET_FABRIC`: OVN's northbound socket (unix:/run/ovn/ovnnb_db.sock, with the southbound one beside it) or `memory:`."""
     catalogue: Path | None
     """`CUMULET_CATALOGUE`: a TOML of what this cloud offers; None offers this very host."""
 

@@ -22,6 +22,8 @@ SECONDS = 3.0
 DHCP_DISCOVER = bytes.fromhex("63825363 350101 3706 01 03 06 0c 0f 1a ff")
 """The cookie, the kind of message, and what is asked for: mask, router, DNS, host name, domain, MTU."""
 DHCP_END = 255
+RECORDS = {socket.AF_INET: 1, socket.AF_INET6: 28}
+"""What DNS calls an address of a family: A and AAAA."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _numbers = itertools.count(1)
@@ -242,28 +244,33 @@ def dhcp(guest: Guest) -> tuple[str, dict[int, bytes]]:
     return socket.inet_ntoa(reply[16:20]), options
 
 
-def dns_query(name: str) -> bytes:
+def dns_query(name: str, kind: socket.AddressFamily = socket.AF_INET) -> bytes:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    return struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+    return (
+        struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", RECORDS[kind], 1)
+    )
 
 
-def resolve(guest: Namespace, name: str, resolver: object) -> str:
+def resolve(
+    guest: Namespace, name: str, resolver: object, *, kind: socket.AddressFamily = socket.AF_INET
+) -> str:
     """Ask a resolver for a name's address, again as long as no answer comes; "refused" when nobody is there."""
     deadline = time.monotonic() + 3 * SECONDS
     with guest.udp() as client:
         client.connect((str(resolver), 53))
         client.settimeout(0.5)
         while time.monotonic() < deadline:
-            client.send(dns_query(name))
+            client.send(dns_query(name, kind))
             with suppress(TimeoutError):
-                return answered_address(client)
+                return answered_address(client, kind)
     raise AssertionError(f"no answer for {name}")
 
 
-def answered_address(client: socket.socket) -> str:
+def answered_address(client: socket.socket, kind: socket.AddressFamily) -> str:
     """The address in an answer that has one."""
     try:
-        return socket.inet_ntoa(client.recv(512)[-4:])
+        length = 4 if kind == socket.AF_INET else 16
+        return socket.inet_ntop(kind, client.recv(512)[-length:])
     except ConnectionRefusedError:
         return "refused"
 

@@ -1,5 +1,5 @@
 import pytest
-from tests.fabric.specs import Project
+from tests.fabric.specs import SSH, Project
 
 from cumulet.errors import Unavailable
 from cumulet.fabric import Fabric, FabricUnreachable
@@ -41,6 +41,10 @@ def test_what_somebody_else_changed_differs_until_it_is_put_again(fabric):
     port = project.port()
     fabric.break_port(port.id)
     fabric.break_network(project.network.id)
+    group = project.group(SSH)
+    fabric.break_group(group.id)
+    assert fabric.groups() != {group.id: group}
+    fabric.put_group(group)
     assert fabric.ports()[port.id] != port
     assert fabric.networks()[project.network.id] != project.network
     fabric.put_network(project.network)

@@ -6,11 +6,12 @@ from ipaddress import IPv4Address
 import pytest
 from tests.fabric import guests
 from tests.fabric.guests import Namespace, arp, ask_tcp, frames_until, resolve, texts_until, udp_frame
-from tests.fabric.specs import EXTERNAL, Project, a_network, a_port
+from tests.fabric.specs import EXTERNAL, Project, a_network, a_port, a_rule
 
 from cumulet.doctor.daemons import PATHS
 from cumulet.doctor.prepare import prepare_host
 from cumulet.doctor.supervisor import read_status
+from cumulet.fabric import IpProtocol
 
 pytestmark = pytest.mark.lab
 
@@ -129,9 +130,11 @@ SPOOFS = {
 }
 
 
+@pytest.mark.parametrize("grouped", [False, True], ids=["in no group", "let in by a group"])
 @pytest.mark.parametrize("spoof", SPOOFS.values(), ids=SPOOFS.keys())
-def test_a_guest_cannot_send_under_another_identity(project, plug, spoof):
-    me, other = plug(project.port(10), project.port(11))
+def test_a_guest_cannot_send_under_another_identity(project, plug, spoof, grouped):
+    groups = {project.group(a_rule(IpProtocol.ALL)).id} if grouped else ()
+    me, other = plug(project.port(10, "", groups), project.port(11, "", groups))
     with me.frames() as sender, other.frames() as receiver:
         sender.send(spoof(me.port, other.port))
         honest = udp_frame(
