@@ -123,6 +123,7 @@ class Cloud:
             "catalogue": self.catalogue,
             "images": self.images,
             "hosts": self.hosts,
+            "fabric": self.fabric,
         }
         needed = inspect.signature(function).parameters.keys() & provided.keys()
         reads = OPERATIONS[function.__name__].reads_only
@@ -193,6 +194,7 @@ class Cloud:
             for host_id in self.hosts:
                 wake(db, "host", host_id, now=self.clock())
             wake(db, "fabric", FABRIC_SWEEP, now=self.clock())
+            wake(db, "groups", FABRIC_SWEEP, now=self.clock())
         self.run()
 
     def running(self, **fields: Any) -> vm_wire.Vm:

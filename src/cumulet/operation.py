@@ -15,7 +15,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -24,7 +24,7 @@ import msgspec
 from cumulet.wire import Wire
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "hosts"})
+PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "hosts", "fabric"})
 """What the edge hands to an operation that asks for it by name."""
 
 
@@ -76,18 +76,29 @@ class Operation:
 OPERATIONS: Final[dict[str, Operation]] = {}
 
 
-def operation(route: str, *, access: Access = Access.KEY) -> Callable[[Function], Function]:
-    """Declare a function as the operation at `route`, `METHOD /path/{withNames}`."""
+def operation(route: str, *, alias: str = "", access: Access = Access.KEY) -> Callable[[Function], Function]:
+    """Declare a function as the operation at `route`, `METHOD /path/{withNames}`.
+
+    `alias` is the path, with the same names in the same order, where another generation of clients looks for it;
+    there it is called `<name>_alias`.
+    """
 
     def declare(function: Function) -> Function:
         new = declared(route, function, access=access)
-        if any((new.method, new.path) == (one.method, one.path) for one in OPERATIONS.values()):
-            raise ValueError(f"{route} is declared twice")
-        if OPERATIONS.setdefault(new.name, new) is not new:
-            raise ValueError(f"two operations are called {new.name}")
+        publish(new)
+        if alias:
+            publish(replace(new, name=f"{new.name}_alias", path=alias))
         return function
 
     return declare
+
+
+def publish(new: Operation) -> None:
+    """Take an operation into the API; ValueError when its route or name is taken."""
+    if any((new.method, new.path) == (one.method, one.path) for one in OPERATIONS.values()):
+        raise ValueError(f"{new.method} {new.path} is declared twice")
+    if OPERATIONS.setdefault(new.name, new) is not new:
+        raise ValueError(f"two operations are called {new.name}")
 
 
 def declared(route: str, function: Callable[..., Any], *, access: Access = Access.KEY) -> Operation:

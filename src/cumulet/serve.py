@@ -41,13 +41,14 @@ from cumulet.networks import Fabrics, bridge_name, check_still_offered, reconcil
 from cumulet.projects import authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
+from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.settings import Settings
 from cumulet.vms import Sweeper, World, reconcile_vm
 
 log = structlog.get_logger()
 
 FABRIC_SWEEP: Final = uuid5(UUID(int=0), "fabric sweep")
-"""The id under which the look at the whole fabric is due."""
+"""The id under which the looks at the whole fabric are due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,12 @@ def build(settings: Settings) -> Cloud:
         app=create_app(
             database,
             authenticate=authenticate,
-            provided={"catalogue": catalogue, "images": world.images, "hosts": world.hosts},
+            provided={
+                "catalogue": catalogue,
+                "images": world.images,
+                "hosts": world.hosts,
+                "fabric": world.fabrics.fabric,
+            },
         ),
     )
 
@@ -96,8 +102,10 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
     return {
         "vm": partial(reconcile_vm, world=world),
         "network": partial(reconcile_network, fabrics=world.fabrics),
+        "security_group": partial(reconcile_group, fabrics=world.fabrics),
         "host": Sweeper(world).sweep_host,
         "fabric": partial(sweep_fabric, fabrics=world.fabrics),
+        "groups": partial(sweep_groups, fabrics=world.fabrics),
     }
 
 
@@ -211,6 +219,7 @@ def started(cloud: Cloud) -> Iterator[None]:
         for host_id in cloud.world.hosts:
             wake(db, "host", host_id, now=now)
         wake(db, "fabric", FABRIC_SWEEP, now=now)
+        wake(db, "groups", FABRIC_SWEEP, now=now)
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
     pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
     pump.start()

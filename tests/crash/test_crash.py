@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from tests.crash.faults import FaultyDatabase, Point, Where, arm, counts, insist, survive
+from tests.crash.network_stories import NETWORK_STORIES, network_snapshot
 from tests.made_up import Clock, Cloud
 
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import Leftovers, Reservation
+from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.journal import Fact
 from cumulet.networks import ExternalAddress, Network, Nic
@@ -56,7 +58,7 @@ STORIES = {
     "reboot": Story(Cloud.running, lambda cloud: cloud.ask(verbs.reboot_vm)),
     "terminate": Story(Cloud.running, lambda cloud: cloud.ask(verbs.terminate_vm)),
     "expire": Story(lambda cloud: cloud.running(ttl="30s"), lambda _: None),
-}
+} | {name: Story(before, act) for name, (before, act) in NETWORK_STORIES.items()}
 
 
 def snapshot(cloud: Cloud) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
         vms = db.scalars(select(Vm)).all()
         nics = {nic.id for nic in db.scalars(select(Nic))}
         disks = {vm.boot_disk_id for vm in vms}
-        return {
+        return network_snapshot(cloud) | {
             "vms": [
                 (vm.name, vm.wanted, vm.state, vm.reboot_pending, vm.crashes, vm.start_script_status)
                 for vm in vms
@@ -102,6 +104,14 @@ def live(cloud: Cloud, story: Story) -> None:
     survive(cloud, LONG_ENOUGH)
 
 
+def look_at_everything(cloud: Cloud) -> None:
+    """Have hosts and fabric looked at, twice, so that the grace of what was left without an owner is over."""
+    for _ in range(2):
+        cloud.sweep()
+        cloud.clock.advance(GRACE.total_seconds() + 1)
+    cloud.settle()
+
+
 def points(cloud: Cloud, story: Story) -> Iterator[Point]:
     """Every place where this story can be hit; the cloud lives it to find out."""
     before = counts(cloud)
@@ -132,7 +142,7 @@ class Copies:
         host, fabric = MemoryHypervisor(first.host.facts()), MemoryFabric()
         host._contents, host.deaf = deepcopy(first.host._contents), first.host.deaf
         host._starts = itertools.count(100)
-        for things in ("_externals", "_routers", "_networks", "_ports"):
+        for things in ("_externals", "_routers", "_networks", "_ports", "_groups"):
             setattr(fabric, things, dict(getattr(first.fabric, things)))
         fabrics = replace(first.world.fabrics, fabric=fabric, leftovers=Leftovers())
         world = replace(first.world, hosts={first.host_id: host}, fabrics=fabrics)
@@ -148,6 +158,7 @@ class Copies:
         if point:
             arm(cloud, point)
         live(cloud, story)
+        look_at_everything(cloud)
         return snapshot(cloud)
 
 

@@ -11,7 +11,9 @@ from tests.projects.people import add_user
 from cumulet.hosts.leftovers import GRACE
 from cumulet.networks import Network, Nic, default_network, external_address, free_external, take_external
 from cumulet.networks.addresses import capacity
-from cumulet.networks.model import NetworkState, Router
+from cumulet.networks.allocate import COOL_DOWN
+from cumulet.networks.model import Router
+from cumulet.networks.wire import NetworkState
 from cumulet.projects.model import Project
 from cumulet.vms import operations as verbs
 
@@ -89,10 +91,10 @@ def test_a_fabric_that_does_not_answer_is_told(cloud):
 def test_external_addresses_are_counted_from_the_rows(cloud, data_center):
     whole = capacity(data_center.external_range)
     with cloud.database.writing() as db:
-        assert free_external(db, data_center) == whole
-        address = take_external(db, holder := uuid4(), data_center)
+        assert free_external(db, data_center, now=NOON) == whole
+        address = take_external(db, holder := uuid4(), data_center, now=NOON)
         assert external_address(db, holder) == address
-        assert free_external(db, data_center) == whole - 1
+        assert free_external(db, data_center, now=NOON) == whole - 1
 
 
 # The look at the whole fabric
@@ -178,10 +180,11 @@ def test_the_fabric_is_looked_at_again_after_it_was_away(cloud):
 def test_what_was_taken_is_given_back_with_the_vm(cloud, data_center):
     cloud.running()
     with cloud.database.reading() as db:
-        before = free_external(db, data_center)
+        before = free_external(db, data_center, now=cloud.clock())
     cloud.ask(verbs.terminate_vm)
     cloud.settle()
     with cloud.database.reading() as db:
-        assert free_external(db, data_center) == before + 1
+        assert free_external(db, data_center, now=cloud.clock()) == before
+        assert free_external(db, data_center, now=cloud.clock() + COOL_DOWN) == before + 1
         assert not db.scalars(select(Nic)).all()
         assert len(db.scalars(select(Router)).all()) == 1

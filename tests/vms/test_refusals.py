@@ -73,6 +73,12 @@ OUT_OF_RULE = [
     ("customSshKeys[0]", {"custom_ssh_keys": ["ssh-ed25519 nonsense"]}, ""),
     ("customSshKeys[1]", {"custom_ssh_keys": [ed25519_line(1), "nonsense"]}, ""),
     ("customSshKeys", {"custom_ssh_keys": [ed25519_line(1)] * 101}, "at most 100"),
+    ("nics", {"nics": [NicRequest()] * 9}, "at most 8"),
+    (
+        "nics[2].assignPublicIp",
+        {"nics": [NicRequest(), *[NicRequest(assign_public_ip=True)] * 2]},
+        "one card",
+    ),
     ("expireTime", {"expire_time": NOON - timedelta(seconds=1)}, "a time to come"),
     ("ttl", {"ttl": "one hour"}, "'one hour'"),
     ("ttl", {"ttl": "0s"}, "'0s'"),
@@ -82,8 +88,6 @@ OUT_OF_RULE = [
 ]
 LATER = [
     ("gpus", {"gpus": 1}),
-    ("nics", {"nics": [NicRequest(network_id="mine")]}),
-    ("securityGroupIds", {"security_group_ids": ["mine"]}),
     ("storageDiskIds", {"storage_disk_ids": ["mine"]}),
     ("commitmentTerm", {"commitment_term": next(term for term in CommitmentTerm if term.months)}),
 ]
@@ -91,6 +95,9 @@ UNKNOWN = [
     ("'mars'", {"data_center_id": "mars"}),
     ("'huge'", {"machine_type": "huge"}),
     ("'windows'", {"boot_disk_image_id": "windows"}),
+    ("network 'mine'", {"nics": [NicRequest(network_id="mine")]}),
+    ("security group 'mine'", {"security_group_ids": ["mine"]}),
+    ("security group 'mine'", {"nics": [NicRequest(security_group_ids=["mine"])]}),
     ("'../../etc'", {"boot_disk_image_id": "../../etc"}),
 ]
 

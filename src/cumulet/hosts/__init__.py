@@ -1,6 +1,7 @@
 """Hosts: the machines that run VMs, what they have and what is free."""
 
 from cumulet.hosts.inventory import (
+    host_routes,
     installation_id,
     note_facts,
     register_host,
@@ -20,6 +21,7 @@ __all__ = [
     "Reservation",
     "Room",
     "Sizes",
+    "host_routes",
     "installation_id",
     "note_facts",
     "place",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import IPv4Network
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -44,7 +45,14 @@ def note_facts(host: Host, facts: HostFacts, *, now: datetime) -> None:
     """Write down what a host that answers has."""
     host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, facts.disk_gib
     host.cpu_model, host.accelerator, host.version = facts.cpu_model, facts.accelerator, facts.version
+    host.routes = [str(route) for route in facts.routes]
     host.state, host.problem, host.seen_at = HostState.UP, "", now
+
+
+def host_routes(db: Session, data_center_id: str) -> frozenset[IPv4Network]:
+    """List what the hosts of a data center reach by routes of their own."""
+    tables = db.scalars(select(Host.routes).where(Host.data_center_id == data_center_id))
+    return frozenset(IPv4Network(route) for table in tables for route in table)
 
 
 def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: float, lock: bool = False) -> Sequence[Room]:

@@ -6,7 +6,7 @@ import enum
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
@@ -49,6 +49,8 @@ class Host(Row):
     problem: Mapped[str] = mapped_column(default="")
     """Why it is down, in words; `""` when it is up."""
     seen_at: Mapped[datetime]
+    routes: Mapped[list[str]] = mapped_column(JSON)
+    """Ranges that it reaches by routes of its own."""
 
 
 class Reservation(Row):

@@ -15,6 +15,7 @@ import enum
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -67,6 +68,8 @@ class HostFacts:
     """`kvm`, or `tcg` where KVM is missing or does not work (software emulation: a supported, slow mode)."""
     version: str
     """Of the hypervisor, for people: `QEMU 7.2.22, libvirt 9.0.0`."""
+    routes: tuple[IPv4Network, ...]
+    """What it reaches by routes of its own: a network of VMs with such a range could not."""
 
 
 @dataclass(frozen=True, slots=True)

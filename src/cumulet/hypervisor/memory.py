@@ -359,6 +359,7 @@ def _make_host(name: str, sizes: Mapping[str, int], gpu_model: str) -> MemoryHyp
         cpu_model="memory",
         accelerator="memory",
         version="memory",
+        routes=(),
     )
     return MemoryHypervisor(facts, gpus=sizes["gpus"], gpu_model=gpu_model)
 

@@ -1,18 +1,19 @@
 """Networks: where VMs meet, and how the world reaches them."""
 
+from cumulet.networks import operations  # noqa: F401 - declares them
+from cumulet.networks.addresses import local_address
 from cumulet.networks.allocate import (
     add_nic,
-    default_network,
     external_address,
     free_external,
     nics_of,
     release_nics,
     take_external,
 )
-from cumulet.networks.model import ExternalAddress, Network, Nic
+from cumulet.networks.make import default_network, default_network_name, find_network, lock_networks, usable
+from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic, NicGroup
 from cumulet.networks.offered import check_still_offered
 from cumulet.networks.reconcile import (
-    MTU,
     Fabrics,
     bridge_name,
     bridge_prefix,
@@ -20,26 +21,34 @@ from cumulet.networks.reconcile import (
     reconcile_network,
     remove_ports,
 )
+from cumulet.networks.specs import MTU
 from cumulet.networks.sweep import sweep_fabric
 
 __all__ = [
     "MTU",
+    "CoolingAddress",
     "ExternalAddress",
     "Fabrics",
     "Network",
     "Nic",
+    "NicGroup",
     "add_nic",
     "bridge_name",
     "bridge_prefix",
     "check_still_offered",
     "default_network",
+    "default_network_name",
     "ensure_ports",
     "external_address",
+    "find_network",
     "free_external",
+    "local_address",
+    "lock_networks",
     "nics_of",
     "reconcile_network",
     "release_nics",
     "remove_ports",
     "sweep_fabric",
     "take_external",
+    "usable",
 ]

@@ -1,86 +1,83 @@
-"""Taking and giving back networks, NICs and addresses, in the transaction of the VM they are for."""
+"""Taking and giving back NICs and addresses, in the transaction of whatever they are for.
+
+Two transactions may choose the same address at the same time (on PostgreSQL): the row that is written first has it,
+and the other transaction, which then finds it taken, chooses again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, union_all
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
+from cumulet.db import Row, insert_into
 from cumulet.errors import Exhausted, Refused
 from cumulet.networks.addresses import capacity, mac_of, pick_address
-from cumulet.networks.model import ExternalAddress, Network, NetworkState, Nic, Router
-from cumulet.reconcile import wake
+from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic, NicGroup
 
-DEFAULT_NETWORK: Final = "default"
-
-
-def default_network(db: Session, project_id: str, data_center: DataCenter, *, now: datetime) -> Network:
-    """Find the project's own network in a data center, or make it together with the project's router."""
-    name = f"{DEFAULT_NETWORK}-{data_center.id}"
-    found = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == name))
-    if found is not None:
-        return found
-    router = _router(db, project_id, data_center)
-    id = uuid4()
-    network = Network(
-        id=id,
-        project_id=project_id,
-        name=name,
-        data_center_id=data_center.id,
-        router_id=router.id,
-        range=str(data_center.network_range),
-        gateway_mac=mac_of(id),
-        state=NetworkState.CREATING,
-        create_time=now,
-    )
-    db.add(network)
-    db.flush()
-    wake(db, "network", id, now=now)
-    return network
+COOL_DOWN: Final = timedelta(minutes=2)
+"""How long an external address that was given back is nobody's: name servers and open connections still know it."""
 
 
-def add_nic(db: Session, vm_id: UUID, network: Network, *, hostname: str, position: int = 0) -> Nic:
+def add_nic(
+    db: Session,
+    vm_id: UUID,
+    network: Network,
+    *,
+    hostname: str,
+    position: int = 0,
+    implicit: bool = True,
+    leads_out: bool = True,
+    group_ids: Iterable[UUID] = (),
+) -> Nic:
     """Give a VM a card on a network with an address of its own; Refused when the network is full."""
-    taken = db.scalars(select(Nic.address).where(Nic.network_id == network.id)).all()
-    address = pick_address(network.subnet, taken)
-    if address is None:
-        raise Refused(
-            f"network {network.name!r} is full: all {capacity(network.subnet)} addresses of {network.range} are taken",
-            reason="NETWORK_NOT_READY",
-            subject=network.name,
-        )
-    id = uuid4()
-    nic = Nic(
-        id=id,
-        vm_id=vm_id,
-        network_id=network.id,
-        position=position,
-        mac=mac_of(id),
-        address=str(address),
-        hostname=hostname,
+    card = {
+        "vm_id": vm_id,
+        "network_id": network.id,
+        "position": position,
+        "hostname": hostname,
+        "implicit": implicit,
+        "leads_out": leads_out,
+    }
+    while (address := pick_address(network.subnet, _addresses_on(db, network))) is not None:
+        id = uuid4()
+        if _add_unless_taken(db, Nic, **card, id=id, mac=mac_of(id), address=str(address)):
+            for group_id in group_ids:
+                db.add(NicGroup(nic_id=id, group_id=group_id))
+            db.flush()
+            return db.get_one(Nic, id)
+    raise Refused(
+        f"network {network.name!r} is full: all {capacity(network.subnet)} addresses of {network.range} are taken",
+        reason="NETWORK_NOT_READY",
+        subject=network.name,
     )
-    db.add(nic)
-    db.flush()
-    return nic
 
 
-def take_external(db: Session, holder_id: UUID, data_center: DataCenter) -> IPv4Address:
+def take_external(db: Session, holder_id: UUID, data_center: DataCenter, *, now: datetime) -> IPv4Address:
     """Take an address of the data center's external range; Exhausted when none is free."""
-    taken = select(ExternalAddress.address).where(ExternalAddress.data_center_id == data_center.id)
-    address = pick_address(data_center.external_range, db.scalars(taken).all())
-    if address is None:
-        raise Exhausted(
-            f"data center {data_center.id!r} has no external address left in {data_center.external_range}"
-        )
-    db.add(ExternalAddress(data_center_id=data_center.id, address=str(address), holder_id=holder_id))
+    cooled = delete(CoolingAddress).where(CoolingAddress.until <= now)
+    db.execute(cooled.where(CoolingAddress.data_center_id == data_center.id))
+    held = {"data_center_id": data_center.id, "holder_id": holder_id}
+    while (
+        address := pick_address(data_center.external_range, _externals_in_use(db, data_center))
+    ) is not None:
+        if _add_unless_taken(db, ExternalAddress, **held, address=str(address)):
+            return address
+    raise Exhausted(_no_external(db, data_center, now))
+
+
+def give_back_externals(db: Session, holder_ids: Collection[UUID], *, now: datetime) -> None:
+    """Give the external addresses of these NICs or routers back; nobody gets them before they have cooled down."""
+    given = delete(ExternalAddress).where(ExternalAddress.holder_id.in_(holder_ids))
+    for row in db.execute(given.returning(ExternalAddress.data_center_id, ExternalAddress.address)).all():
+        db.add(CoolingAddress(data_center_id=row.data_center_id, address=row.address, until=now + COOL_DOWN))
     db.flush()
-    return address
 
 
 def external_address(db: Session, holder_id: UUID) -> IPv4Address | None:
@@ -89,14 +86,14 @@ def external_address(db: Session, holder_id: UUID) -> IPv4Address | None:
     return IPv4Address(address) if address else None
 
 
-def free_external(db: Session, data_center: DataCenter) -> int:
-    """Count the external addresses that can still be given out."""
-    taken = (
-        select(func.count())
-        .select_from(ExternalAddress)
-        .where(ExternalAddress.data_center_id == data_center.id)
-    )
-    return max(capacity(data_center.external_range) - (db.scalar(taken) or 0), 0)
+def free_external(db: Session, data_center: DataCenter, *, now: datetime) -> int:
+    """Count the external addresses that can be given out now."""
+    held = select(func.count()).select_from(ExternalAddress)
+    held = held.where(ExternalAddress.data_center_id == data_center.id)
+    cooling = select(func.count()).select_from(CoolingAddress)
+    cooling = cooling.where(CoolingAddress.data_center_id == data_center.id, CoolingAddress.until > now)
+    in_use = (db.scalar(held) or 0) + (db.scalar(cooling) or 0)
+    return max(capacity(data_center.external_range) - in_use, 0)
 
 
 def nics_of(db: Session, vm_id: UUID) -> Sequence[Nic]:
@@ -104,20 +101,35 @@ def nics_of(db: Session, vm_id: UUID) -> Sequence[Nic]:
     return db.scalars(select(Nic).where(Nic.vm_id == vm_id).order_by(Nic.position)).all()
 
 
-def release_nics(db: Session, vm_id: UUID) -> None:
+def release_nics(db: Session, vm_id: UUID, *, now: datetime) -> None:
     """Give a VM's cards and addresses back."""
-    nics = select(Nic.id).where(Nic.vm_id == vm_id)
-    db.execute(delete(ExternalAddress).where(ExternalAddress.holder_id.in_(nics)))
+    nic_ids = db.scalars(select(Nic.id).where(Nic.vm_id == vm_id)).all()
+    give_back_externals(db, nic_ids, now=now)
+    db.execute(delete(NicGroup).where(NicGroup.nic_id.in_(nic_ids)))
     db.execute(delete(Nic).where(Nic.vm_id == vm_id))
 
 
-def _router(db: Session, project_id: str, data_center: DataCenter) -> Router:
-    wanted = select(Router).where(Router.project_id == project_id, Router.data_center_id == data_center.id)
-    router = db.scalar(wanted)
-    if router is None:
-        id = uuid4()
-        router = Router(id=id, project_id=project_id, data_center_id=data_center.id, mac=mac_of(id))
-        db.add(router)
-        db.flush()
-        take_external(db, id, data_center)
-    return router
+def _addresses_on(db: Session, network: Network) -> Collection[str]:
+    return db.scalars(select(Nic.address).where(Nic.network_id == network.id)).all()
+
+
+def _externals_in_use(db: Session, data_center: DataCenter) -> Collection[str]:
+    held = select(ExternalAddress.address).where(ExternalAddress.data_center_id == data_center.id)
+    cooling = select(CoolingAddress.address).where(CoolingAddress.data_center_id == data_center.id)
+    return db.scalars(union_all(held, cooling)).all()
+
+
+def _add_unless_taken(db: Session, table: type[Row], **values: object) -> bool:
+    """Add a row; False when another transaction has just taken what must be unique."""
+    statement = insert_into(db, table).values(**values).on_conflict_do_nothing()
+    return bool(db.execute(statement.returning(*table.__table__.primary_key)).all())
+
+
+def _no_external(db: Session, data_center: DataCenter, now: datetime) -> str:
+    """Say that no external address can be given out, and when one will be."""
+    text = f"data center {data_center.id!r} has no external address left in {data_center.external_range}"
+    until = select(func.min(CoolingAddress.until)).where(CoolingAddress.data_center_id == data_center.id)
+    soonest = db.scalar(until)
+    if soonest is None:
+        return text
+    return f"{text}; one that was given back can be had again in {(soonest - now).total_seconds():.0f} s"

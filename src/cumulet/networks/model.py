@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
+from cumulet.networks.addresses import local_range
+from cumulet.networks.wire import NetworkState
 
 
-class NetworkState(enum.Enum):
-    """Observed state of a network."""
+class NetworkWanted(enum.Enum):
+    """What the project asked for."""
 
-    CREATING = "CREATING"
     ACTIVE = "ACTIVE"
+    STOPPED = "STOPPED"
+    """Its router has no leg in it: VMs reach each other there, and neither other networks nor the world."""
+    DELETED = "DELETED"
 
 
 class Router(Row):
-    """A project's router in a data center: joins its networks, and them to the world."""
+    """A project's router in a data center: joins its networks, and them to the world; goes with the last of them."""
 
     __tablename__ = "router"
     __table_args__ = (UniqueConstraint("project_id", "data_center_id"),)
@@ -46,6 +50,7 @@ class Network(Row):
     router_id: Mapped[UUID] = mapped_column(ForeignKey("router.id"))
     range: Mapped[str]
     gateway_mac: Mapped[str]
+    wanted: Mapped[NetworkWanted]
     state: Mapped[NetworkState]
     create_time: Mapped[datetime]
 
@@ -59,6 +64,11 @@ class Network(Row):
         """The router's address: the first of the range."""
         return self.subnet[1]
 
+    @property
+    def local_range(self) -> IPv6Network:
+        """The unique local addresses that belong to it."""
+        return local_range(self.id)
+
 
 class Nic(Row):
     """A VM's card on a network; its id is the port's on the fabric and the interface's on the host."""
@@ -70,9 +80,23 @@ class Nic(Row):
     vm_id: Mapped[UUID] = mapped_column(index=True)
     network_id: Mapped[UUID] = mapped_column(ForeignKey("network.id"), index=True)
     position: Mapped[int]
+    """Its place among the VM's cards, from 0 on, in the order they were asked for."""
     mac: Mapped[str]
     address: Mapped[str]
     hostname: Mapped[str]
+    implicit: Mapped[bool]
+    """The VM has it because it asked for none: a card on the default network, which answers do not list."""
+    leads_out: Mapped[bool]
+    """The guest's default route goes here."""
+
+
+class NicGroup(Row):
+    """A security group is attached to a card."""
+
+    __tablename__ = "nic_group"
+
+    nic_id: Mapped[UUID] = mapped_column(ForeignKey("nic.id"), primary_key=True)
+    group_id: Mapped[UUID] = mapped_column(ForeignKey("security_group.id"), primary_key=True, index=True)
 
 
 class ExternalAddress(Row):
@@ -83,3 +107,13 @@ class ExternalAddress(Row):
     data_center_id: Mapped[str] = mapped_column(primary_key=True)
     address: Mapped[str] = mapped_column(primary_key=True)
     holder_id: Mapped[UUID] = mapped_column(unique=True)
+
+
+class CoolingAddress(Row):
+    """An external address that was given back a moment ago: whoever still calls it must not reach a stranger."""
+
+    __tablename__ = "cooling_address"
+
+    data_center_id: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    until: Mapped[datetime]

@@ -1,24 +1,36 @@
-"""Networks and NICs on the fabric: making them so, from whatever is there."""
+"""Networks and NICs on the fabric: making them so, from whatever is there.
+
+CREATING ──▶ ACTIVE ◀──▶ STOPPED        (any) ──▶ DELETING ──▶ gone
+            (STARTING, STOPPING on the way)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Network
 from typing import Final
 from uuid import UUID
 from zlib import crc32
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
 from cumulet.catalogue import Catalogue, DataCenter
-from cumulet.fabric import ExternalSpec, Fabric, NetworkSpec, PortSpec, RouterSpec
+from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.hosts import Leftovers
-from cumulet.networks.allocate import external_address, nics_of
-from cumulet.networks.model import Network, NetworkState, Nic, Router
+from cumulet.networks.allocate import external_address, give_back_externals, nics_of
+from cumulet.networks.make import lock_networks
+from cumulet.networks.model import Network, NetworkWanted, Nic, Router
+from cumulet.networks.specs import network_spec, port_specs, router_spec
+from cumulet.networks.wire import NetworkState
 from cumulet.reconcile import NotYet, Run
 
-MTU: Final = 1442
-"""What a guest may send so that a tunnel between hosts fits in 1500 bytes (58 of Geneve over IPv4)."""
+STATES: Final[Mapping[NetworkWanted, NetworkState]] = {
+    NetworkWanted.ACTIVE: NetworkState.ACTIVE,
+    NetworkWanted.STOPPED: NetworkState.STOPPED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +52,19 @@ class Fabrics:
 
 
 def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:
-    """Bring one network, with its router and its data center's way out, to the fabric."""
+    """Bring one network, with its router and its data center's way out, to where its project wants it."""
     with run.reading() as db:
         network = db.get(Network, run.id)
-        if network is None:
-            return None
-        router = db.get_one(Router, network.router_id)
-        router_address = external_address(db, router.id)
+    if network is None:
+        return None
+    if network.wanted is NetworkWanted.DELETED:
+        tear_down(run, network, fabrics)
+        return None
     data_center = fabrics.catalogue.find_data_center(network.data_center_id)
-    if router_address is None:
-        raise NotYet("the router has no external address", 5)
     ensure_way_out(fabrics, data_center)
-    fabrics.fabric.put_router(router_spec(router, router_address, fabrics.external_spec(data_center)))
+    ensure_router(run, network, fabrics, data_center)
     fabrics.fabric.put_network(network_spec(network, data_center))
-    if network.state is not NetworkState.ACTIVE:
-        with run.writing() as db:
-            db.get_one(Network, network.id).state = NetworkState.ACTIVE
+    note_state(run, network)
     return None
 
 
@@ -66,15 +75,61 @@ def ensure_way_out(fabrics: Fabrics, data_center: DataCenter) -> None:
     fabrics.fabric.put_external(spec)
 
 
+def ensure_router(run: Run, network: Network, fabrics: Fabrics, data_center: DataCenter) -> None:
+    """Make the network's router."""
+    with run.reading() as db:
+        router = db.get_one(Router, network.router_id)
+        address = external_address(db, router.id)
+    if address is None:
+        raise NotYet("the router has no external address", 5)
+    fabrics.fabric.put_router(router_spec(router, address, fabrics.external_spec(data_center)))
+
+
+def note_state(run: Run, network: Network) -> None:
+    """Write the state down when it changed, unless its owner asked for something else meanwhile."""
+    state = STATES[network.wanted]
+    if network.state is state:
+        return
+    with run.writing() as db:
+        row = db.get_one(Network, network.id)
+        if row.wanted is network.wanted:
+            row.state = state
+            tell(db, run, row, f"network.{state.name.lower()}", f"it is {state.name}")
+
+
+def tear_down(run: Run, network: Network, fabrics: Fabrics) -> None:
+    """Remove the network, and the project's router with its address when this was the last one there."""
+    fabrics.fabric.remove_network(network.id)
+    with run.writing() as db:
+        lock_networks(db, network.project_id)
+        row = db.get_one(Network, network.id)
+        tell(db, run, row, "network.deleted", "it is gone")
+        db.delete(row)
+        db.flush()
+        is_last = db.scalar(select(Network.id).where(Network.router_id == network.router_id)) is None
+        if is_last:
+            give_back_externals(db, [network.router_id], now=run.now)
+            db.delete(db.get_one(Router, network.router_id))
+    if (
+        is_last
+    ):  # who dies before this line leaves a router without a row, which the look at the fabric removes
+        fabrics.fabric.remove_router(network.router_id)
+
+
+def tell(db: Session, run: Run, network: Network, event: str, text: str) -> None:
+    """Add a line to the network's story."""
+    journal.record(db, event, at=run.now, project_id=network.project_id, subject_id=network.id, text=text)
+
+
 def ensure_ports(run: Run, vm_id: UUID, fabrics: Fabrics) -> None:
     """Make the fabric's ports of a VM's cards; NotYet while a network of theirs is in the making."""
     with run.reading() as db:
-        nics = nics_of(db, vm_id)
-        states = {nic.network_id: db.get_one(Network, nic.network_id).state for nic in nics}
-        specs = [port_spec(nic, external_address(db, nic.id)) for nic in nics]
-    if any(state is not NetworkState.ACTIVE for state in states.values()):
+        specs = port_specs(db, Nic.vm_id == vm_id)
+        networks = select(Network.state).where(Network.id.in_({nic.network_id for nic in specs}))
+        making = NetworkState.CREATING in db.scalars(networks).all()
+    if making:
         raise NotYet("making the network", 0.1)
-    for spec in specs:
+    for spec in specs.values():
         fabrics.fabric.put_port(spec)
 
 
@@ -84,45 +139,6 @@ def remove_ports(run: Run, vm_id: UUID, fabrics: Fabrics) -> None:
         nics = nics_of(db, vm_id)
     for nic in nics:
         fabrics.fabric.remove_port(nic.id)
-
-
-def router_spec(router: Router, address: IPv4Address, external: ExternalSpec) -> RouterSpec:
-    """Describe a router to the fabric."""
-    return RouterSpec(id=router.id, external=external, address=address, mac=router.mac)
-
-
-def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
-    """Describe a network to the fabric."""
-    return NetworkSpec(
-        id=network.id,
-        router_id=network.router_id,
-        range=network.subnet,
-        gateway=network.gateway,
-        gateway_mac=network.gateway_mac,
-        resolvers=data_center.resolvers or (network.gateway,),
-        mtu=MTU,
-        local_range=local_range(network.id),
-        joined=True,
-    )
-
-
-def port_spec(nic: Nic, external: IPv4Address | None) -> PortSpec:
-    """Describe a card to the fabric."""
-    return PortSpec(
-        id=nic.id,
-        network_id=nic.network_id,
-        mac=nic.mac,
-        address=IPv4Address(nic.address),
-        hostname=nic.hostname,
-        external_address=external,
-        leads_out=True,
-        groups=frozenset(),
-    )
-
-
-def local_range(network_id: UUID) -> IPv6Network:
-    """Derive a network's unique local addresses from its id (RFC 4193): fd00::/8 and 56 bits that nobody else has."""
-    return IPv6Network((b"\xfd" + network_id.bytes[:7] + bytes(8), 64))
 
 
 def bridge_name(installation: str, data_center_id: str) -> str:

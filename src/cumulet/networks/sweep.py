@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.fabric import NetworkSpec, PortSpec, RouterSpec
-from cumulet.networks.model import ExternalAddress, Network, Nic, Router
-from cumulet.networks.reconcile import Fabrics, ensure_way_out, network_spec, port_spec, router_spec
+from cumulet.networks.model import ExternalAddress, Network, Router
+from cumulet.networks.reconcile import Fabrics, ensure_way_out
+from cumulet.networks.specs import network_spec, port_specs, router_spec
 from cumulet.reconcile import Run, wake
 
 SWEEP: Final = timedelta(seconds=30)
@@ -27,7 +28,7 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
         held = db.execute(select(ExternalAddress.holder_id, ExternalAddress.address))
         externals = {holder_id: IPv4Address(address) for holder_id, address in held}
         network_rows = _wake_changed_networks(db, run, fabrics, routers, networks, externals)
-        nic_rows = _wake_changed_ports(db, run, ports, externals)
+        nic_rows = _wake_changed_ports(db, run, ports)
         router_ids = frozenset(db.scalars(select(Router.id)))
     for data_center_id in {row.data_center_id for row in network_rows.values()}:
         ensure_way_out(fabrics, fabrics.catalogue.find_data_center(data_center_id))
@@ -61,11 +62,9 @@ def _wake_changed_networks(
     return rows
 
 
-def _wake_changed_ports(
-    db: Session, run: Run, ports: Mapping[UUID, PortSpec], externals: Mapping[UUID, IPv4Address]
-) -> frozenset[UUID]:
-    rows = db.scalars(select(Nic).order_by(Nic.vm_id)).all()  # one order for all who wake many
-    for row in rows:
-        if ports.get(row.id) != port_spec(row, externals.get(row.id)):
-            wake(db, "vm", row.vm_id, now=run.now)
-    return frozenset(row.id for row in rows)
+def _wake_changed_ports(db: Session, run: Run, ports: Mapping[UUID, PortSpec]) -> frozenset[UUID]:
+    wanted = port_specs(db)
+    for nic, spec in wanted.items():  # in one order for all who wake many
+        if ports.get(nic.id) != spec:
+            wake(db, "vm", nic.vm_id, now=run.now)
+    return frozenset(nic.id for nic in wanted)

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import uuid4
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.catalogue import Catalogue, DataCenter, MachineType, rates_of
+from cumulet.catalogue import DataCenter, MachineType, rates_of
 from cumulet.errors import AlreadyExists
 from cumulet.hosts import Need, Sizes, place, reserve, rooms
-from cumulet.images import Image, ImageStore
-from cumulet.networks import add_nic, default_network, take_external
-from cumulet.operation import Caller
+from cumulet.images import Image
 from cumulet.projects import keys_of_project, keys_of_user
 from cumulet.reconcile import wake
+from cumulet.vms.connect import connect
+from cumulet.vms.create_request import CreateRequest
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.passwords import hash_password
-from cumulet.vms.plan import VmPlan, hostname_of, plan_vm
-from cumulet.vms.wire import CreateVm, SshKeySource, VmState
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
-    """A CreateVM call with what it is judged by."""
-
-    caller: Caller
-    project_id: str
-    data: CreateVm
-    catalogue: Catalogue
-    images: ImageStore
-    now: datetime
+from cumulet.vms.plan import VmPlan, plan_vm
+from cumulet.vms.wire import SshKeySource, VmState
 
 
 def create(db: Session, request: CreateRequest) -> Vm:
@@ -92,13 +78,6 @@ def refuse_duplicates(db: Session, project_id: str, name: str, boot_disk_name: s
         raise AlreadyExists(
             f"bootDisk.id: there is already a disk {boot_disk_name!r} in project {project_id!r}"
         )
-
-
-def connect(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
-    """Give the VM a card on its project's default network, and an external address."""
-    network = default_network(db, request.project_id, data_center, now=request.now)
-    nic = add_nic(db, vm.id, network, hostname=hostname_of(vm.name))
-    take_external(db, nic.id, data_center)
 
 
 def vm_row(

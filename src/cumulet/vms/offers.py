@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import (
@@ -25,13 +27,14 @@ def list_vm_data_centers(
     db: Session,
     *,
     catalogue: Catalogue,
+    now: datetime,
     region_id: list[str] = [],  # noqa: B006 - read from the query, never changed
     renewable_energy: bool = False,
 ) -> ListVmDataCentersResponse:
     """List the data centers that have VMs, with their prices and free external addresses."""
     matching = matching_data_centers(catalogue, region_ids=region_id, renewable_energy=renewable_energy)
     return ListVmDataCentersResponse(
-        data_centers=[data_center_answer(one, free_external(db, one)) for one in matching]
+        data_centers=[data_center_answer(one, free_external(db, one, now=now)) for one in matching]
     )
 
 

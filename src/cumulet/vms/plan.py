@@ -75,9 +75,7 @@ def plan_vm(
 def refuse_later_features(data: CreateVm) -> None:
     """Say what this version does not do: a member that is silently ignored is worse than one refused."""
     asked = {
-        "nics": data.nics,
         "storageDiskIds": data.storage_disk_ids,
-        "securityGroupIds": data.security_group_ids,
         "commitmentTerm": data.commitment_term is not CommitmentTerm.NONE,
         "gpus": data.gpus > 0,
     }

@@ -28,6 +28,7 @@ from cumulet.hypervisor import Hypervisor as Host
 from cumulet.images import ImageStore
 from cumulet.networks import MTU, Fabrics, ensure_ports, nics_of, release_nics, remove_ports
 from cumulet.reconcile import NotYet, Run
+from cumulet.security_groups import all_in_force
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.observe import change, observe, tell
 from cumulet.vms.plan import hostname_of
@@ -65,6 +66,7 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
         tear_down(run, vm, host, world)
         return None
     show_progress(run, vm)
+    ensure_groups(run, vm)
     ensure_ports(run, vm.id, world.fabrics)
     ensure_disks(run, vm, host, world.images)
     ensure_domain(run, vm, host)
@@ -93,6 +95,13 @@ def show_progress(run: Run, vm: Vm) -> None:
         change(run, vm, {"state": VmState.FAILED})
     elif vm.state is VmState.PENDING:
         change(run, vm, {"state": VmState.STARTING})
+
+
+def ensure_groups(run: Run, vm: Vm) -> None:
+    """Have the VM's security groups in force before its cards are put into them."""
+    with run.reading() as db:
+        if not all_in_force(db, [nic.id for nic in nics_of(db, vm.id)]):
+            raise NotYet("putting its security groups in force", 0.1)
 
 
 def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
@@ -187,7 +196,7 @@ def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
     host.remove_console_log(vm.id)
     remove_ports(run, vm.id, world.fabrics)
     with run.writing() as db:
-        release_nics(db, vm.id)
+        release_nics(db, vm.id, now=run.now)
         release(db, vm.id)
         row = db.get_one(Vm, vm.id)
         tell(db, run, row, "vm.deleted", "it is gone, with its disk, its addresses and its room on the host")

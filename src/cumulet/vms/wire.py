@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from cumulet.catalogue import CommitmentTerm, StorageClass, VmPrice
+from cumulet.security_groups import Rule, SecurityGroupAnswer
 from cumulet.wire import Amount, ProtoEnum, Wire
 
 
@@ -136,6 +137,8 @@ class Nic(Wire, kw_only=True):
     internal_ip_address: str
     network_address: str
     security_group_ids: list[str] = []
+    ipv6_address: str
+    """Unique local: reachable in the project alone. Ours, beyond the contract."""
 
 
 class GuestReport(Wire, kw_only=True):
@@ -172,7 +175,7 @@ class Vm(Wire, kw_only=True):
     image_name: str
     create_by: str
     nics: list[Nic] = []
-    rules: list[str] = []
+    rules: list[Rule] = []
     security_group_ids: list[str] = []
     short_state: str
     boot_disk: Disk
@@ -186,7 +189,7 @@ class Vm(Wire, kw_only=True):
     commitment_end_time: datetime | None = None
     ssh_key_source: SshKeySource
     authorized_ssh_keys: str
-    security_groups: list[str] = []
+    security_groups: list[SecurityGroupAnswer] = []
     project_id: str
     waiting_for: str
     """What it waits for now, in words; `""` when it is settled."""
@@ -245,6 +248,18 @@ class TimelineResponse(Wire, kw_only=True):
     """A VM's life, oldest first."""
 
     entries: list[TimelineEntry]
+
+
+class ReachabilityResponse(Wire, kw_only=True):
+    """Whether a packet would arrive, and what decides it."""
+
+    reachable: bool
+    security_group_id: str
+    """The group that decides; `""` where none does."""
+    rule_id: str
+    """The rule that lets it pass; `""` where none does."""
+    reason: str
+    """The same in words."""
 
 
 class ConsoleLogResponse(Wire, kw_only=True):

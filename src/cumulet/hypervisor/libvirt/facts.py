@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -14,6 +16,9 @@ from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.volumes import GIB
 
 CPUS: Final = 2
+ROUTES: Final = Path("/proc/net/route")
+DESTINATION: Final = 1
+MASK: Final = 7
 BLOCK: Final = 512
 """Bytes, whatever the file system's own blocks are (stat(2))."""
 ALL_NODES: Final = -1
@@ -29,7 +34,19 @@ def read_facts(link: libvirt.virConnect, layout: HostLayout) -> HostFacts:
         cpu_model=read_cpu_model(link),
         accelerator="kvm" if layout.kvm else "tcg",
         version=f"QEMU {dotted(link.getVersion())}, libvirt {dotted(link.getLibVersion())}",
+        routes=read_routes(ROUTES.read_text()),
     )
+
+
+def read_routes(table: str) -> tuple[IPv4Network, ...]:
+    """Read the kernel's table of routes, whose addresses are numbers in the order of the machine's bytes."""
+    columns = (line.split() for line in table.splitlines()[1:])
+    found = {(int(column[DESTINATION], 16), int(column[MASK], 16)) for column in columns}
+    routes = (
+        IPv4Network((target.to_bytes(4, sys.byteorder), f"{IPv4Address(mask.to_bytes(4, sys.byteorder))}"))
+        for target, mask in found
+    )
+    return tuple(sorted(route for route in routes if route.prefixlen > 0))
 
 
 def read_disk_gib(directory: Path) -> int:

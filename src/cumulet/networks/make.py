@@ -1,0 +1,96 @@
+"""Making a network's rows, with its project's router where that is the first: in the caller's transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from ipaddress import IPv4Network
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet.catalogue import DataCenter
+from cumulet.errors import NotFound, Refused
+from cumulet.networks.addresses import mac_of
+from cumulet.networks.allocate import take_external
+from cumulet.networks.model import Network, NetworkWanted, Router
+from cumulet.networks.wire import NetworkState
+from cumulet.projects import Project
+from cumulet.reconcile import wake
+
+DEFAULT_NETWORK: Final = "default"
+
+
+def default_network_name(data_center_id: str) -> str:
+    """Name the network of VMs that ask for none."""
+    return f"{DEFAULT_NETWORK}-{data_center_id}"
+
+
+def default_network(db: Session, project_id: str, data_center: DataCenter, *, now: datetime) -> Network:
+    """Find the project's own network in a data center, or make it; Refused while it is stopped or goes away."""
+    lock_networks(db, project_id)
+    name = default_network_name(data_center.id)
+    found = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == name))
+    if found is None:
+        return make_network(db, project_id, name, data_center, range_=data_center.network_range, now=now)
+    return usable(found)
+
+
+def make_network(
+    db: Session, project_id: str, name: str, data_center: DataCenter, *, range_: IPv4Network, now: datetime
+) -> Network:
+    """Write down a new network and wake it; the project's networks are locked."""
+    id = uuid4()
+    network = Network(
+        id=id,
+        project_id=project_id,
+        name=name,
+        data_center_id=data_center.id,
+        router_id=_router_id(db, project_id, data_center, now=now),
+        range=str(range_),
+        gateway_mac=mac_of(id),
+        wanted=NetworkWanted.ACTIVE,
+        state=NetworkState.CREATING,
+        create_time=now,
+    )
+    db.add(network)
+    db.flush()
+    wake(db, "network", id, now=now)
+    return network
+
+
+def lock_networks(db: Session, project_id: str) -> None:
+    """Keep others from making and deleting networks of the project, or using them, until the transaction ends."""
+    db.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+
+
+def find_network(db: Session, project_id: str, name: str) -> Network:
+    """Find a network of a project; NotFound."""
+    network = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == name))
+    if network is None:
+        raise NotFound.named("network", name)
+    return network
+
+
+def usable(network: Network) -> Network:
+    """Give the network if VMs may be put on it; Refused when it is stopped or goes away."""
+    if network.wanted is not NetworkWanted.ACTIVE:
+        raise Refused(
+            f"network {network.name!r} is {network.state.value} and must be ACTIVE",
+            reason="NETWORK_NOT_READY",
+            subject=network.name,
+        )
+    return network
+
+
+def _router_id(db: Session, project_id: str, data_center: DataCenter, *, now: datetime) -> UUID:
+    """Find the project's router in a data center, or make it."""
+    wanted = select(Router.id).where(Router.project_id == project_id, Router.data_center_id == data_center.id)
+    id = db.scalar(wanted)
+    if id is None:
+        id = uuid4()
+        db.add(Router(id=id, project_id=project_id, data_center_id=data_center.id, mac=mac_of(id)))
+        db.flush()
+        take_external(db, id, data_center, now=now)
+    return id

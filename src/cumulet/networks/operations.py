@@ -1,0 +1,178 @@
+"""The verbs of networks: who may, does the range fit, write down what is wanted, wake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from ipaddress import IPv4Network
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.catalogue import Catalogue, DataCenter
+from cumulet.errors import AlreadyExists, Invalid, Refused
+from cumulet.hosts import host_routes
+from cumulet.networks.addresses import plan_range
+from cumulet.networks.answers import network_answer, network_answers
+from cumulet.networks.make import default_network_name, find_network, lock_networks, make_network
+from cumulet.networks.model import Network, NetworkWanted, Nic
+from cumulet.networks.wire import (
+    CreateNetwork,
+    GetNetworkResponse,
+    ListNetworksResponse,
+    NetworkAnswer,
+    NetworkState,
+)
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.reconcile import wake
+from cumulet.wire import Empty
+
+NETWORK_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+ID_RULE: Final = "1 to 63 of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
+
+
+@operation("POST /v1/projects/{projectId}/networks")
+def create_network(
+    db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime, project_id: str, data: CreateNetwork
+) -> NetworkAnswer:
+    """Create a private network for VMs, with a router that leads out of it.
+
+    Answers as soon as the request is safe; the network is CREATING, then ACTIVE.
+    """
+    require(db, caller, project_id, Role.EDITOR)
+    if not NETWORK_ID.fullmatch(data.id):
+        raise Invalid.field("id", data.id, ID_RULE)
+    data_center = catalogue.find_data_center(data.data_center_id)
+    lock_networks(db, project_id)
+    if db.scalar(select(Network.id).where(Network.project_id == project_id, Network.name == data.id)):
+        raise AlreadyExists(f"id: there is already a network {data.id!r} in project {project_id!r}")
+    field, text = ("cidrPrefix", data.cidr_prefix) if data.cidr_prefix else ("ipRange", data.ip_range)
+    if data.cidr_prefix and data.ip_range not in {"", data.cidr_prefix}:
+        raise Invalid.field("ipRange", data.ip_range, f"the same as cidrPrefix, {data.cidr_prefix}")
+    range_ = plan_range(field, text, ranges_in_use(db, catalogue, data_center, project_id))
+    network = make_network(db, project_id, data.id, data_center, range_=range_, now=now)
+    asked(db, caller, network, "network.create_asked", f"network {data.id} with range {range_}", now=now)
+    return network_answer(db, catalogue, network)
+
+
+@operation("GET /v1/projects/{projectId}/networks")
+def list_networks(
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    project_id: str,
+    page_number: int = 0,
+    page_size: int = 0,
+) -> ListNetworksResponse:
+    """List the project's networks by id."""
+    require(db, caller, project_id, Role.VIEWER)
+    page = read_page(page_number, page_size)
+    networks, total = fetch_page(
+        db, select(Network).where(Network.project_id == project_id).order_by(Network.name), page
+    )
+    return ListNetworksResponse(
+        networks=network_answers(db, catalogue, networks),
+        total_count=total,
+        page_number=page.number,
+        page_size=page.size,
+    )
+
+
+@operation("GET /v1/projects/{projectId}/networks/{id}")
+def get_network(
+    db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, id: str
+) -> GetNetworkResponse:
+    """Show a network."""
+    require(db, caller, project_id, Role.VIEWER)
+    answer = network_answer(db, catalogue, find_network(db, project_id, id))
+    return GetNetworkResponse(
+        **{name: getattr(answer, name) for name in answer.__struct_fields__}, network=answer
+    )
+
+
+@operation("DELETE /v1/projects/{projectId}/networks/{id}")
+def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Delete a network that no VM has a card on."""
+    network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
+    users = db.scalar(select(func.count(Nic.vm_id.distinct())).where(Nic.network_id == network.id))
+    if users:
+        raise Refused(
+            f"cannot delete network {id!r}: {users} VMs have cards on it; delete them first",
+            reason="ERROR_REASON_UNSPECIFIED",
+            subject=id,
+        )
+    if network.wanted is not NetworkWanted.DELETED:
+        network.wanted, network.state = NetworkWanted.DELETED, NetworkState.DELETING
+        asked(db, caller, network, "network.delete_asked", "its end was asked for", now=now)
+    return Empty()
+
+
+@operation("POST /v1/projects/{projectId}/networks/{id}/start")
+def start_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Let a network that is stopped reach the others and the world again."""
+    network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
+    accept_network(network, "start", NetworkWanted.STOPPED)
+    network.wanted, network.state = NetworkWanted.ACTIVE, NetworkState.STARTING
+    asked(db, caller, network, "network.start_asked", "a start was asked for", now=now)
+    return Empty()
+
+
+@operation("POST /v1/projects/{projectId}/networks/{id}/stop")
+def stop_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Cut a network off from the others and the world; its VMs still reach each other."""
+    network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
+    accept_network(network, "stop", NetworkWanted.ACTIVE)
+    network.wanted, network.state = NetworkWanted.STOPPED, NetworkState.STOPPING
+    asked(db, caller, network, "network.stop_asked", "a stop was asked for", now=now)
+    return Empty()
+
+
+def accept_network(network: Network, verb: str, needed: NetworkWanted) -> None:
+    """Return when the verb is acceptable; Refused otherwise."""
+    if network.wanted is needed and network.state is not NetworkState.CREATING:
+        return
+    message = (
+        f"cannot {verb} network {network.name!r}: it is {network.state.value} and must be {needed.value}"
+    )
+    raise Refused(message, reason="NETWORK_NOT_READY", subject=network.name)
+
+
+def ranges_in_use(
+    db: Session, catalogue: Catalogue, data_center: DataCenter, project_id: str
+) -> Mapping[IPv4Network, str]:
+    """Say what a new network's range must not overlap, and what each of those is."""
+    used = dict.fromkeys(host_routes(db, data_center.id), "which a host reaches itself")
+    used |= {
+        one.external_range: f"where data center {one.id} has its external addresses"
+        for one in catalogue.data_centers
+    }
+    used[data_center.network_range] = f"which network {default_network_name(data_center.id)} uses"
+    mine = db.scalars(select(Network).where(Network.project_id == project_id))
+    return used | {network.subnet: f"which network {network.name} uses" for network in mine}
+
+
+def find_network_to_change(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str
+) -> Network:
+    """Find a network for a verb, and have it looked at once that is done; NotFound, Forbidden.
+
+    It is woken first, then locked and read: plots too lock the due row before all else.
+    """
+    require(db, caller, project_id, Role.EDITOR)
+    seen = find_network(db, project_id, id)
+    wake(db, "network", seen.id, now=now)
+    lock_networks(db, project_id)
+    db.expire(seen)
+    return find_network(db, project_id, id)
+
+
+def asked(db: Session, caller: Caller, network: Network, event: str, text: str, *, now: datetime) -> None:
+    """Write down who asked for what."""
+    journal.record(
+        db, event, at=now, project_id=network.project_id, subject_id=network.id, text=text, actor=caller.email
+    )

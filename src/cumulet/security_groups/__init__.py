@@ -1,0 +1,21 @@
+"""Security groups: what VMs let in and out, put in force by the fabric and by nothing else."""
+
+from cumulet.security_groups import operations  # noqa: F401 - declares them
+from cumulet.security_groups.answers import GroupsByNic, groups_by_nic
+from cumulet.security_groups.find import find_group, lock_group
+from cumulet.security_groups.model import SecurityGroup
+from cumulet.security_groups.reconcile import all_in_force, reconcile_group, sweep_groups
+from cumulet.security_groups.wire import Rule, SecurityGroupAnswer
+
+__all__ = [
+    "GroupsByNic",
+    "Rule",
+    "SecurityGroup",
+    "SecurityGroupAnswer",
+    "all_in_force",
+    "find_group",
+    "groups_by_nic",
+    "lock_group",
+    "reconcile_group",
+    "sweep_groups",
+]

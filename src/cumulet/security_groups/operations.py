@@ -1,0 +1,185 @@
+"""The verbs of security groups: who may, are the rules right, write them down, wake.
+
+Each stands at two paths: clients of 2024 look for them among the networks.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.catalogue import Catalogue
+from cumulet.errors import AlreadyExists, Invalid, Refused
+from cumulet.networks import Nic, NicGroup
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.reconcile import wake
+from cumulet.security_groups.answers import group_answer
+from cumulet.security_groups.find import find_group, lock_group
+from cumulet.security_groups.model import SecurityGroup
+from cumulet.security_groups.rules import plan_rules
+from cumulet.security_groups.wire import (
+    CreateSecurityGroup,
+    ListSecurityGroupsResponse,
+    SecurityGroupResponse,
+    UpdateSecurityGroup,
+)
+from cumulet.wire import Empty
+
+GROUP_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+ID_RULE: Final = "1 to 63 of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
+DESCRIPTION: Final = re.compile(r"[A-Za-z0-9,'.\s]{0,255}")
+DESCRIPTION_RULE: Final = "at most 255 letters, digits, spaces and any of , ' ."
+
+
+@operation(
+    "POST /v1/projects/{projectId}/security-groups",
+    alias="/v1/projects/{projectId}/networks/security-groups",
+)
+def create_security_group(
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    now: datetime,
+    project_id: str,
+    data: CreateSecurityGroup,
+) -> SecurityGroupResponse:
+    """Create a security group; attached to a VM it lets in only what its rules say."""
+    require(db, caller, project_id, Role.EDITOR)
+    if not GROUP_ID.fullmatch(data.id):
+        raise Invalid.field("id", data.id, ID_RULE)
+    data_center = catalogue.find_data_center(data.data_center_id)
+    check_description(data.description)
+    rules = plan_rules(data.rules)
+    wanted = select(SecurityGroup.id).where(
+        SecurityGroup.project_id == project_id, SecurityGroup.name == data.id
+    )
+    if db.scalar(wanted):
+        raise AlreadyExists(f"id: there is already a security group {data.id!r} in project {project_id!r}")
+    group = SecurityGroup(
+        id=uuid4(),
+        project_id=project_id,
+        name=data.id,
+        data_center_id=data_center.id,
+        description=data.description,
+        rules=msgspec.to_builtins(rules),
+    )
+    db.add(group)
+    db.flush()
+    asked(db, caller, group, "security_group.created", f"it was made with {len(rules)} rules", now=now)
+    return response(group)
+
+
+@operation(
+    "GET /v1/projects/{projectId}/security-groups",
+    alias="/v1/projects/{projectId}/networks/security-groups",
+)
+def list_security_groups(
+    db: Session,
+    caller: Caller,
+    *,
+    project_id: str,
+    data_center_id: str = "",
+    page_number: int = 0,
+    page_size: int = 0,
+) -> ListSecurityGroupsResponse:
+    """List the project's security groups by id, of one data center or of all."""
+    require(db, caller, project_id, Role.VIEWER)
+    page = read_page(page_number, page_size)
+    wanted = select(SecurityGroup).where(SecurityGroup.project_id == project_id, ~SecurityGroup.deleted)
+    if data_center_id:
+        wanted = wanted.where(SecurityGroup.data_center_id == data_center_id)
+    groups, total = fetch_page(db, wanted.order_by(SecurityGroup.name), page)
+    return ListSecurityGroupsResponse(
+        security_groups=[group_answer(group) for group in groups],
+        total_count=total,
+        page_number=page.number,
+        page_size=page.size,
+    )
+
+
+@operation(
+    "GET /v1/projects/{projectId}/security-groups/{id}",
+    alias="/v1/projects/{projectId}/networks/security-groups/{id}",
+)
+def get_security_group(db: Session, caller: Caller, *, project_id: str, id: str) -> SecurityGroupResponse:
+    """Show a security group."""
+    require(db, caller, project_id, Role.VIEWER)
+    return response(find_group(db, project_id, id))
+
+
+@operation(
+    "PATCH /v1/projects/{projectId}/security-groups/{id}",
+    alias="/v1/projects/{projectId}/networks/security-groups/{id}",
+)
+def update_security_group(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateSecurityGroup
+) -> SecurityGroupResponse:
+    """Replace a security group's rules and description; in force at once, for connections that stand as well."""
+    require(db, caller, project_id, Role.EDITOR)
+    check_description(data.description)
+    rules = plan_rules(data.rules)
+    group = find_group_to_change(db, project_id, id, now=now)
+    if data.data_center_id not in {"", group.data_center_id}:
+        raise Invalid.field(
+            "dataCenterId", data.data_center_id, f"{group.data_center_id!r}, where the group is"
+        )
+    group.description, group.rules = data.description, msgspec.to_builtins(rules)
+    db.flush()
+    asked(db, caller, group, "security_group.changed", f"it has {len(rules)} rules now", now=now)
+    return response(group)
+
+
+@operation(
+    "DELETE /v1/projects/{projectId}/security-groups/{id}",
+    alias="/v1/projects/{projectId}/networks/security-groups/{id}",
+)
+def delete_security_group(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Delete a security group that no VM has."""
+    require(db, caller, project_id, Role.EDITOR)
+    group = find_group_to_change(db, project_id, id, now=now)
+    attached = select(func.count(Nic.vm_id.distinct())).join(NicGroup, NicGroup.nic_id == Nic.id)
+    users = db.scalar(attached.where(NicGroup.group_id == group.id))
+    if users:
+        raise Refused(
+            f"cannot delete security group {id!r}: {users} VMs have it; detach it first",
+            reason="SECURITY_GROUP_IN_USE",
+            subject=id,
+        )
+    group.deleted = True
+    asked(db, caller, group, "security_group.delete_asked", "its end was asked for", now=now)
+    return Empty()
+
+
+def find_group_to_change(db: Session, project_id: str, id: str, *, now: datetime) -> SecurityGroup:
+    """Find a group for a verb; woken first and locked after, for plots too lock the due row before all else."""
+    wake(db, "security_group", find_group(db, project_id, id).id, now=now)
+    return lock_group(db, project_id, id)
+
+
+def check_description(text: str) -> None:
+    """Refuse a description out of its rule."""
+    if not DESCRIPTION.fullmatch(text):
+        raise Invalid.field("description", text, DESCRIPTION_RULE)
+
+
+def response(group: SecurityGroup) -> SecurityGroupResponse:
+    """Answer with a group in both shapes."""
+    answer = group_answer(group)
+    return SecurityGroupResponse(**msgspec.structs.asdict(answer), security_group=answer)
+
+
+def asked(db: Session, caller: Caller, group: SecurityGroup, event: str, text: str, *, now: datetime) -> None:
+    """Write down who asked for what, and have it done."""
+    journal.record(
+        db, event, at=now, project_id=group.project_id, subject_id=group.id, text=text, actor=caller.email
+    )
+    wake(db, "security_group", group.id, now=now)

@@ -1,0 +1,79 @@
+"""Security groups on the fabric: putting rules in force, and seeing that they stay so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.fabric import GroupSpec
+from cumulet.networks import Fabrics, NicGroup
+from cumulet.reconcile import Run, wake
+from cumulet.security_groups.model import SecurityGroup
+from cumulet.security_groups.rules import read_rule
+from cumulet.security_groups.wire import Rule
+
+SWEEP: Final = timedelta(seconds=30)
+
+
+def reconcile_group(run: Run, fabrics: Fabrics) -> datetime | None:
+    """Have the fabric hold one group just as its row says, or not at all."""
+    with run.reading() as db:
+        group = db.get(SecurityGroup, run.id)
+    if group is None:
+        return None
+    if group.deleted:
+        tear_down(run, group, fabrics)
+        return None
+    fabrics.fabric.put_group(group_spec(group))
+    if not group.in_force:
+        with run.writing() as db:
+            db.get_one(SecurityGroup, group.id).in_force = True
+    return None
+
+
+def tear_down(run: Run, group: SecurityGroup, fabrics: Fabrics) -> None:
+    """Remove the group; its row goes last."""
+    fabrics.fabric.remove_group(group.id)
+    with run.writing() as db:
+        text = f"security group {group.name} is gone"
+        journal.record(
+            db,
+            "security_group.deleted",
+            at=run.now,
+            project_id=group.project_id,
+            subject_id=group.id,
+            text=text,
+        )
+        db.delete(db.get_one(SecurityGroup, group.id))
+
+
+def all_in_force(db: Session, nic_ids: Collection[UUID]) -> bool:
+    """Whether the fabric has had every group of these NICs."""
+    waiting = select(SecurityGroup.id).join(NicGroup, NicGroup.group_id == SecurityGroup.id)
+    return db.scalar(waiting.where(NicGroup.nic_id.in_(nic_ids), ~SecurityGroup.in_force).limit(1)) is None
+
+
+def sweep_groups(run: Run, fabrics: Fabrics) -> datetime:
+    """Wake groups that differ from their rows, remove those that have had no owner for a while; look again later."""
+    there = fabrics.fabric.groups()
+    with run.writing() as db:
+        rows = db.scalars(select(SecurityGroup).order_by(SecurityGroup.id)).all()
+        for row in rows:
+            if there.get(row.id) != group_spec(row):
+                wake(db, "security_group", row.id, now=run.now)
+    for id in fabrics.leftovers.overdue("group", there.keys() - {row.id for row in rows}, run.now):
+        fabrics.fabric.remove_group(id)
+    return run.now + SWEEP
+
+
+def group_spec(group: SecurityGroup) -> GroupSpec:
+    """Describe a group to the fabric."""
+    rules = msgspec.convert(group.rules, list[Rule])
+    return GroupSpec(id=group.id, rules=tuple(read_rule(rule) for rule in rules))

@@ -1,0 +1,100 @@
+"""Giving a new VM its cards: which networks, addresses and security groups become rows, in the create's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from cumulet.catalogue import DataCenter
+from cumulet.errors import Invalid
+from cumulet.networks import (
+    Network,
+    add_nic,
+    default_network,
+    default_network_name,
+    find_network,
+    lock_networks,
+    take_external,
+    usable,
+)
+from cumulet.security_groups import lock_group
+from cumulet.vms.create_request import CreateRequest
+from cumulet.vms.model import Vm
+from cumulet.vms.plan import hostname_of
+from cumulet.vms.wire import NicRequest
+
+MOST_NICS: Final = 8
+
+
+def connect(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
+    """Give the VM the cards it asks for, or one on its project's default network with an external address."""
+    asked = request.data.nics
+    if not asked:
+        network = default_network(db, vm.project_id, data_center, now=request.now)
+        group_ids = find_groups(db, vm, request.data.security_group_ids, "securityGroupIds")
+        nic = add_nic(db, vm.id, network, hostname=hostname_of(vm.name), group_ids=group_ids)
+        take_external(db, nic.id, data_center, now=request.now)
+        return
+    way_out = plan_way_out(asked)
+    lock_networks(db, vm.project_id)
+    for position, wish in enumerate(asked):
+        nic = add_nic(
+            db,
+            vm.id,
+            find_vm_network(db, request, wish, data_center, f"nics[{position}]"),
+            hostname=hostname_of(vm.name),
+            position=position,
+            implicit=False,
+            leads_out=position == way_out,
+            group_ids=find_groups(db, vm, wish.security_group_ids, f"nics[{position}].securityGroupIds"),
+        )
+        if wish.assign_public_ip:
+            take_external(db, nic.id, data_center, now=request.now)
+
+
+def plan_way_out(asked: Sequence[NicRequest]) -> int:
+    """Choose the card that the guest's default route goes by: the one with an external address, else the first.
+
+    Only one can have one: a guest answers by its default route, and what it sends elsewhere with that card's
+    address is taken for a forgery.
+    """
+    if len(asked) > MOST_NICS:
+        raise Invalid.field("nics", f"{len(asked)} cards", f"at most {MOST_NICS}")
+    public = [position for position, wish in enumerate(asked) if wish.assign_public_ip]
+    if len(public) > 1:
+        raise Invalid.field(
+            f"nics[{public[1]}].assignPublicIp",
+            value=True,
+            accepted="one card of a VM with an external address",
+        )
+    return public[0] if public else 0
+
+
+def find_vm_network(
+    db: Session, request: CreateRequest, wish: NicRequest, data_center: DataCenter, field: str
+) -> Network:
+    """Find the network that a card is asked for on; the project's default one need not be there yet."""
+    if wish.network_id in {"", default_network_name(data_center.id)}:
+        return default_network(db, request.project_id, data_center, now=request.now)
+    network = usable(find_network(db, request.project_id, wish.network_id))
+    if network.data_center_id != data_center.id:
+        accepted = f"a network of data center {data_center.id!r}; this one is in {network.data_center_id!r}"
+        raise Invalid.field(f"{field}.networkId", wish.network_id, accepted)
+    return network
+
+
+def find_groups(db: Session, vm: Vm, names: Sequence[str], field: str) -> list[UUID]:
+    """Find the security groups that a card gets, each once; locked in one order for all who do so."""
+    found = []
+    for name in sorted(set(names)):
+        group = lock_group(db, vm.project_id, name)
+        if group.data_center_id != vm.data_center_id:
+            accepted = (
+                f"a group of data center {vm.data_center_id!r}; this one is in {group.data_center_id!r}"
+            )
+            raise Invalid.field(field, name, accepted)
+        found.append(group.id)
+    return found

@@ -1,0 +1,54 @@
+"""The verbs that put a VM's cards into security groups and out of them, while it runs or not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from cumulet.errors import Invalid, Refused
+from cumulet.networks import NicGroup, nics_of
+from cumulet.operation import Caller, operation
+from cumulet.security_groups import lock_group
+from cumulet.vms.operations import asked, find_vm_to_change
+from cumulet.wire import Empty
+
+
+@operation("PATCH /v1/projects/{projectId}/vm/{id}/security-group/attach")
+def attach_security_group(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, security_group_id: str
+) -> Empty:
+    """Attach a security group to all cards of a VM; in force at once."""
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    group = lock_group(db, project_id, security_group_id)
+    if group.data_center_id != vm.data_center_id:
+        accepted = f"a group of data center {vm.data_center_id!r}; this one is in {group.data_center_id!r}"
+        raise Invalid.field("securityGroupId", security_group_id, accepted)
+    attached = set(db.scalars(select(NicGroup.nic_id).where(NicGroup.group_id == group.id)))
+    lacking = [nic for nic in nics_of(db, vm.id) if nic.id not in attached]
+    if not lacking:
+        return Empty()
+    for nic in lacking:
+        db.add(NicGroup(nic_id=nic.id, group_id=group.id))
+    asked(db, caller, vm, "vm.group_attached", f"security group {group.name} was attached", now=now)
+    return Empty()
+
+
+@operation("PATCH /v1/projects/{projectId}/vm/{id}/security-group/detach")
+def detach_security_group(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, security_group_id: str
+) -> Empty:
+    """Detach a security group from all cards of a VM that have it; in force at once."""
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    group = lock_group(db, project_id, security_group_id)
+    mine = NicGroup.nic_id.in_([nic.id for nic in nics_of(db, vm.id)])
+    detached = delete(NicGroup).where(NicGroup.group_id == group.id, mine).returning(NicGroup.nic_id)
+    if not db.scalars(detached).all():
+        raise Refused(
+            f"security group {security_group_id!r} is not attached to VM {id!r}",
+            reason="SECURITY_GROUP_NOT_IN_USE",
+            subject=security_group_id,
+        )
+    asked(db, caller, vm, "vm.group_detached", f"security group {group.name} was detached", now=now)
+    return Empty()

@@ -1,0 +1,89 @@
+"""Would a packet arrive at a VM, and which rule decides: the question that everybody with a firewall has."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv4Address
+from typing import Annotated, Final
+
+from msgspec import Meta
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet.errors import Invalid, Refused
+from cumulet.fabric import Fabric, IpProtocol, Probe, Verdict
+from cumulet.networks import Network, Nic
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role
+from cumulet.security_groups import SecurityGroup
+from cumulet.vms.model import Vm
+from cumulet.vms.operations import find_vm
+from cumulet.vms.wire import ReachabilityResponse
+
+ASKED: Final = {one.value: one for one in (IpProtocol.TCP, IpProtocol.UDP, IpProtocol.ICMP)}
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}/reachability")
+def get_vm_reachability(
+    db: Session,
+    caller: Caller,
+    *,
+    fabric: Fabric,
+    project_id: str,
+    id: str,
+    from_: Annotated[str, Meta(examples=["203.0.113.7"])],
+    protocol: str = "tcp",
+    port: int = 0,
+    network_id: str = "",
+) -> ReachabilityResponse:
+    """Say whether a new connection from an address would reach the VM, and which rule, or lack of one, decides.
+
+    From another VM of the project it goes to the card on `networkId` (without: the first), from anywhere else to the
+    VM's external address.
+    """
+    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    probe = read_probe(from_, protocol, port)
+    nic = find_card(db, vm, network_id)
+    verdict = fabric.trace(nic.id, probe)
+    group = db.get(SecurityGroup, verdict.group_id) if verdict.group_id else None
+    return answer(verdict, group.name if group else "")
+
+
+def read_probe(source: str, protocol: str, port: int) -> Probe:
+    """Understand what is asked about."""
+    if protocol.lower() not in ASKED:
+        raise Invalid.field("protocol", protocol, f"one of {', '.join(ASKED)}")
+    kind = ASKED[protocol.lower()]
+    if kind is IpProtocol.ICMP and port:
+        raise Invalid.field("port", port, "none with icmp")
+    if kind is not IpProtocol.ICMP and not 0 < port < 1 << 16:
+        raise Invalid.field("port", port, "1 to 65535")
+    try:
+        return Probe(source=IPv4Address(source), protocol=kind, port=port)
+    except AddressValueError:
+        raise Invalid.field("from", source, "an IPv4 address, such as 203.0.113.7") from None
+
+
+def find_card(db: Session, vm: Vm, network_id: str) -> Nic:
+    """Find the card that is meant; Refused when the VM has none there."""
+    cards = select(Nic).where(Nic.vm_id == vm.id).order_by(Nic.leads_out.desc(), Nic.position)
+    if network_id:
+        cards = cards.join(Network, Network.id == Nic.network_id).where(Network.name == network_id)
+    card = db.scalars(cards.limit(1)).first()
+    if card is None:
+        raise Refused(
+            f"VM {vm.name!r} has no card on network {network_id!r}",
+            reason="NETWORK_NOT_READY",
+            subject=network_id,
+        )
+    return card
+
+
+def answer(verdict: Verdict, group: str) -> ReachabilityResponse:
+    """Tell a verdict in the owner's names."""
+    decides = f"{verdict.rule_id} of security group {group}" if verdict.rule_id else f"security group {group}"
+    return ReachabilityResponse(
+        reachable=verdict.passes,
+        security_group_id=group,
+        rule_id=verdict.rule_id,
+        reason=f"{verdict.why}: {decides}" if group else verdict.why,
+    )
