@@ -100,6 +100,46 @@ def test_it_takes_a_vm_through_its_life(cloud, vms):
     eventually(lambda: is_gone(vms))
 
 
+def test_it_keeps_networks(client):
+    networks = cudo_compute.NetworksApi(client)
+    body = cudo_compute.CreateNetworkBody(
+        id="py-net", data_center_id="local", cidr_prefix="10.40.0.0/24", vrouter_size="VROUTER_INSTANCE_SMALL"
+    )
+    networks.create_network(PROJECT, body)
+    eventually(lambda: networks.get_network(PROJECT, "py-net").network.state == "ACTIVE")
+    network = networks.get_network(PROJECT, "py-net").network
+    assert (network.ip_range, network.gateway, network.short_state) == ("10.40.0.0/24", "10.40.0.1", "runn")
+    listed = networks.list_networks(PROJECT, page_number=1, page_size=50)
+    assert "py-net" in [one.id for one in listed.networks]
+    networks.stop_network(PROJECT, "py-net")
+    eventually(lambda: networks.get_network(PROJECT, "py-net").network.state == "STOPPED")
+    networks.start_network(PROJECT, "py-net")
+    networks.delete_network(PROJECT, "py-net")
+    eventually(lambda: "py-net" not in [one.id for one in networks.list_networks(PROJECT).networks])
+
+
+def test_it_keeps_security_groups_and_puts_vms_in_them(client, vms, cloud, ann):
+    groups = cudo_compute.NetworksApi(client)
+    rule = cudo_compute.Rule(protocol="PROTOCOL_TCP", ports="22,80", rule_type="RULE_TYPE_INBOUND")
+    body = cudo_compute.SecurityGroup(
+        id="py-group", data_center_id="local", description="From Python.", rules=[rule]
+    )
+    made = groups.create_security_group(PROJECT, body).security_group
+    assert (made.id, made.rules[0].ports) == ("py-group", "22,80")
+    vms.attach_security_group(PROJECT, ann.name, security_group_id="py-group")
+    assert "py-group" in vms.get_vm(PROJECT, ann.name).vm.security_group_ids
+    assert vms.get_vm(PROJECT, ann.name).vm.rules[0].ports == "22,80"
+    change = cudo_compute.SecurityGroup1(data_center_id="local", rules=[])
+    assert groups.update_security_group(PROJECT, "py-group", change).security_group.rules == []
+    assert groups.get_security_group(PROJECT, "py-group").security_group.rules == []
+    vms.detach_security_group(PROJECT, ann.name, security_group_id="py-group")
+    listed = groups.list_security_groups(PROJECT, data_center_id="local")
+    assert "py-group" in [one.id for one in listed.security_groups]
+    groups.delete_security_group(PROJECT, "py-group")
+    with pytest.raises(ApiException):
+        groups.get_security_group(PROJECT, "py-group")
+
+
 def test_its_exceptions_show_what_was_refused(cloud, vms):
     with pytest.raises(ApiException) as refused:
         vms.create_vm(PROJECT, create_body(cloud).__class__(**{**body(cloud), "vcpus": 10_000}))
