@@ -31,6 +31,8 @@ for module, name, what in (
     ("vms", "vm", "Create virtual machines and look after them."),
     ("data_centers", "data-center", "See where VMs can run."),
     ("machine_types", "machine-type", "See what kinds of VMs there are, and what they cost."),
+    ("networks", "network", "Keep the private networks that VMs meet on."),
+    ("security_groups", "security-group", "Say what VMs let in and out."),
     ("ssh_keys", "ssh-key", "Keep the SSH keys that your VMs get."),
     ("projects", "project", "See the projects that you belong to."),
     ("images", "image", "Keep the images of this installation (operator)."),

@@ -49,6 +49,10 @@ class Client:
         """Ask for something to be done."""
         return self.call("POST", path.format(*map(quoted, ids)), body=body or {})
 
+    def patch(self, path: str, *ids: str, body: Json | None = None, **query: str | int) -> Json:
+        """Change."""
+        return self.call("PATCH", path.format(*map(quoted, ids)), query=query, body=body or {})
+
     def delete(self, path: str, *ids: str) -> Json:
         """Remove."""
         return self.call("DELETE", path.format(*map(quoted, ids)))

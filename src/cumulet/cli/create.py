@@ -45,6 +45,13 @@ class Wishes:
     """Read root's password from stdin."""
     metadata: tuple[str, ...] = ()
     """A label, KEY=VALUE; repeatable."""
+    nic: tuple[str, ...] = ()
+    """A card on one of the project's networks, NETWORK or NETWORK:public for one with an external address; repeatable.
+
+    Without: one on the project's default network, with an external address.
+    """
+    security_group: tuple[str, ...] = ()
+    """A security group that all its cards get; repeatable."""
     data_center: str = ""
     """Where it runs; needed only where there are several."""
     machine_type: str = ""
@@ -75,12 +82,22 @@ def create_body(client: Client, name: str, wishes: Wishes) -> Json:
         "customSshKeys": chosen_keys(wishes),
         "startScript": start_script(wishes),
         "password": password(wishes),
+        "nics": [card(text, wishes.security_group) for text in wishes.nic],
+        "securityGroupIds": wishes.security_group,
         "metadata": dict(label(text) for text in wishes.metadata),
         "topology": topology(wishes.topology) if wishes.topology else None,
         "ttl": f"{read_span('--ttl', wishes.ttl):.0f}s" if wishes.ttl else "",
         "expireTime": wishes.expire.astimezone().isoformat() if wishes.expire else None,
         "validateOnly": wishes.validate_only,
     }
+
+
+def card(text: str, groups: tuple[str, ...]) -> Json:
+    """Read NETWORK or NETWORK:public; Invalid shows how it looks."""
+    network, _, public = text.partition(":")
+    if public not in {"", "public"}:
+        raise Invalid.field("--nic", text, "NETWORK or NETWORK:public")
+    return {"networkId": network, "assignPublicIp": bool(public), "securityGroupIds": groups}
 
 
 def only_data_center(client: Client) -> str:

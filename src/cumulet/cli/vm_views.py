@@ -23,6 +23,12 @@ def guest(vm: Json) -> str:
     return ", ".join(words for said, words in told if said)
 
 
+def nic(card: Json) -> str:
+    """Tell a card in a few words."""
+    addresses = filter(None, (card["internalIpAddress"], card["externalIpAddress"]))
+    return f"{card['networkId']} ({' = '.join(addresses)})"
+
+
 def age(created: str) -> str:
     """Say how long ago an instant of the API was."""
     return span((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds())
@@ -48,6 +54,8 @@ FACTS: Final[Columns] = {
     "guest": guest,
     "external address": lambda vm: vm["externalIpAddress"],
     "internal address": lambda vm: vm["internalIpAddress"],
+    "networks": lambda vm: ", ".join(map(nic, vm["nics"])),
+    "security groups": lambda vm: ", ".join(vm["securityGroupIds"]),
     "image": lambda vm: vm["imageId"],
     "size": lambda vm: f"{vm['vcpus']} vCPUs, {vm['memory']} GiB memory, {vm['bootDiskSizeGib']} GiB disk",
     "runs in": lambda vm: f"{vm['datacenterId']}, {vm['machineType']}, {vm['accelerator'].upper()}",

@@ -41,6 +41,16 @@ AT_ONCE: Final = Patience()
 AS_USUAL: Final = Wishes()
 
 app = App(name="vm", default_parameter=OPTIONS)
+for where, name, what in (
+    (
+        "vm_groups:attach_security_group",
+        "attach-security-group",
+        "Attach a security group to a VM; in force at once.",
+    ),
+    ("vm_groups:detach_security_group", "detach-security-group", "Detach one; in force at once."),
+    ("vm_groups:reach", "reach", "Say whether a connection would reach a VM, and which rule decides."),
+):
+    app.command(f"cumulet.cli.{where}", name=name, help=what)
 
 
 @app.command

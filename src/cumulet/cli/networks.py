@@ -1,0 +1,90 @@
+"""`cumulet network`: the private networks that VMs meet on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from cumulet.cli.client import connect
+from cumulet.cli.create import only_data_center
+from cumulet.cli.output import OPTIONS, Columns, Format, Project, local_time, show, show_one
+
+NETWORKS: Final = "/v1/projects/{}/networks"
+NETWORK: Final = f"{NETWORKS}/{{}}"
+PAGE: Final = 1000
+Name = Annotated[str, Parameter(help="The network's id.")]
+COLUMNS: Final[Columns] = {
+    "NAME": lambda one: one["id"],
+    "STATE": lambda one: one["state"],
+    "RANGE": lambda one: one["ipRange"],
+    "GATEWAY": lambda one: one["gateway"],
+    "EXTERNAL": lambda one: one["externalIpAddress"],
+    "DATA CENTER": lambda one: one["dataCenterId"],
+    "NOW": lambda one: one["problem"] or one["waitingFor"],
+}
+FACTS: Final[Columns] = {
+    "name": lambda one: one["id"],
+    "state": lambda one: one["state"],
+    "waits for": lambda one: one["waitingFor"],
+    "problem": lambda one: one["problem"],
+    "range": lambda one: one["ipRange"],
+    "IPv6 range": lambda one: f"{one['ipv6Range']}, within the project",
+    "gateway": lambda one: one["gateway"],
+    "external address": lambda one: one["externalIpAddress"],
+    "data center": lambda one: one["dataCenterId"],
+    "price": lambda one: f"{one['priceHr']['value']} an hour",
+    "created": lambda one: local_time(one["createTime"]),
+}
+app = App(name="network", default_parameter=OPTIONS)
+
+
+@app.command
+def create(
+    name: Name,
+    range_: str,
+    /,
+    *,
+    data_center: str = "",
+    output: Format = "table",
+    project: Project = "default",
+) -> None:
+    """Create a private network.
+
+    :param range_: Its addresses, such as 10.1.0.0/24.
+    :param data_center: Where it is; needed only where there are several.
+    """
+    client = connect()
+    place = data_center or only_data_center(client)
+    body = {"id": name, "dataCenterId": place, "ipRange": range_}
+    show_one(client.post(NETWORKS, project, body=body), output, FACTS)
+
+
+@app.command(name="list", alias="ls")
+def list_(*, output: Format = "table", project: Project = "default") -> None:
+    """List the project's networks."""
+    show(connect().get(NETWORKS, project, pageSize=PAGE)["networks"], output, COLUMNS)
+
+
+@app.command
+def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+    """Show a network."""
+    show_one(connect().get(NETWORK, project, name)["network"], output, FACTS)
+
+
+@app.command
+def start(name: Name, /, *, project: Project = "default") -> None:
+    """Let a network that was stopped reach the others and the world again."""
+    connect().post(f"{NETWORK}/start", project, name)
+
+
+@app.command
+def stop(name: Name, /, *, project: Project = "default") -> None:
+    """Cut a network off from the others and the world; its VMs still reach each other."""
+    connect().post(f"{NETWORK}/stop", project, name)
+
+
+@app.command(alias="rm")
+def delete(name: Name, /, *, project: Project = "default") -> None:
+    """Delete a network that no VM has a card on."""
+    connect().delete(NETWORK, project, name)
