@@ -45,7 +45,7 @@ def test_vms_of_a_project_reach_each_other_by_address_and_by_name(ann, bob):
 
 
 def test_another_project_of_the_same_range_is_out_of_reach(ann, bob, stranger):
-    assert stranger.internal() == ann.internal()
+    assert {vm.internal().rpartition(".")[0] for vm in (ann, bob, stranger)} == {"10.77.0"}
     heard = pings_heard(bob)
     assert not pings(stranger, bob.internal(), patience=2)
     for way in (GATEWAY, bob.external(), HOST, router_of(bob)):
