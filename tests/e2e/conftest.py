@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.e2e import world
 from tests.e2e.real_cloud import RealCloud, Vm
+from tests.fabric.guests import Namespace
 
 from cumulet.images import ImageStore
 from cumulet.images.recipes import RECIPES
@@ -30,10 +31,16 @@ def built_images() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[RealCloud]:
+def outside() -> Namespace:
+    """The world outside."""
+    lab_dir()
+    return world.make_world()
+
+
+@pytest.fixture(scope="session")
+def cloud(outside: Namespace) -> Iterator[RealCloud]:
     """A cloud whose guests find the world outside, and its resolver."""
     cloud = RealCloud(lab_dir() / "cloud", built_images(), resolver=world.ADDRESS)
-    world.make_world()
     cloud.start()
     yield cloud
     cloud.stop()

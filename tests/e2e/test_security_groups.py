@@ -124,6 +124,26 @@ CASES = {
 }
 
 
+OUTSIDE = {
+    "SSH": ((SSH,), {"tcp 22"}),
+    "from there alone": (({**WEB, "ipRangeCidr": f"{world.ADDRESS}/32"}, SSH, PING), {*PROBES} - {"udp 53"}),
+    "from the host alone": (({**WEB, "ipRangeCidr": HOST}, SSH), {"tcp 22"}),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE.values(), ids=OUTSIDE)
+def test_the_world_outside_is_held_to_the_rules_too(guarded, rules, outside, case):
+    wanted, passes = case
+    rules(*wanted)
+    address = guarded.external()
+    expected = {key: key in passes for key in PROBES}
+    with outside.entered():
+        deadline = time.monotonic() + 60
+        while (seen := probed(address)) != expected:
+            assert time.monotonic() < deadline, seen
+    assert said(guarded, world.ADDRESS) == expected
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_just_what_the_rules_say_comes_in_and_the_cloud_says_so(guarded, rules, case):
     wanted, passes = case

@@ -13,13 +13,14 @@ KNOWN = 0x8180
 UNKNOWN = 0x8183
 
 
-def make_world() -> None:
-    """Make it, until the end of the process."""
+def make_world() -> Namespace:
+    """Make it, until the end of the process; its packets to elsewhere go by the host."""
     world = Namespace()
     run("ip", "address", "replace", f"{HOST}/24", "dev", world.outer)
-    world.give(f"{ADDRESS}/24")
+    world.give(f"{ADDRESS}/24", HOST)
     world.serve(b"world")
     threading.Thread(target=answer_names, args=(world.udp(53),), daemon=True).start()
+    return world
 
 
 def answer_names(resolver: socket.socket) -> None:

@@ -68,8 +68,8 @@ class Namespace:
         try:
             assert _libc.setns(there, 0) == 0, os.strerror(ctypes.get_errno())
             yield
-            assert _libc.setns(own, 0) == 0, os.strerror(ctypes.get_errno())
         finally:
+            assert _libc.setns(own, 0) == 0, os.strerror(ctypes.get_errno())
             os.close(own)
             os.close(there)
 
