@@ -4,6 +4,7 @@ from cumulet.projects import key_operations, operations  # noqa: F401 - declares
 from cumulet.projects.access import authenticate, keys_of_project, keys_of_user, require
 from cumulet.projects.bootstrap import DEFAULT_PROJECT, KEY_FILE, bootstrap
 from cumulet.projects.model import Project, Role
+from cumulet.projects.paging import fetch_page, read_page
 from cumulet.projects.public_key import check_public_key
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "authenticate",
     "bootstrap",
     "check_public_key",
+    "fetch_page",
     "keys_of_project",
     "keys_of_user",
+    "read_page",
     "require",
 ]

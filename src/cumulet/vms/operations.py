@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.catalogue import Catalogue, vm_price_answer
+from cumulet.catalogue import Catalogue
 from cumulet.errors import NotFound, Unavailable
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
@@ -20,7 +20,7 @@ from cumulet.operation import Caller, operation
 from cumulet.projects import Role, require
 from cumulet.reconcile import wake
 from cumulet.vms.accepts import Verb, accept
-from cumulet.vms.answers import price_of, vm_answers
+from cumulet.vms.answers import vm_answers
 from cumulet.vms.create import CreateRequest, create
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.wire import (
@@ -68,7 +68,7 @@ def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str
     """Show a virtual machine with its itemised price per hour."""
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     (answer,) = vm_answers(db, catalogue, [vm])
-    price = vm_price_answer(price_of(vm))
+    price = answer.price
     return GetVmResponse(
         vm=answer,
         vcpu_price_hr=price.vcpu_price_hr,
@@ -138,7 +138,7 @@ def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/terminate")
 def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Delete a virtual machine with its boot disk, in whatever state it is."""
+    """Delete a virtual machine with its boot disk, in whatever state it is; its storage disks are kept."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING

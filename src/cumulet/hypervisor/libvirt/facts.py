@@ -10,8 +10,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from cumulet.hypervisor import HostFacts
-from cumulet.hypervisor.libvirt.layout import HostLayout
-from cumulet.hypervisor.libvirt.volumes import GIB
+from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
 
 CPUS: Final = 2
 BLOCK: Final = 512
