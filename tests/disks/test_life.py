@@ -1,14 +1,16 @@
 """A storage disk's life without a VM, on a made-up host."""
 
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import select
 from tests.made_up import PROJECT, make_cloud
 from tests.projects.people import add_user
 
-from cumulet.disks import Disk, DiskState, DiskType, Snapshot
+from cumulet.disks import Disk, DiskState, DiskType, Snapshot, lock_disk
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks.wire import CreateStorageDisk
-from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
+from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused, Unavailable
 from cumulet.hosts import Reservation
 from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor import DiskSpec
@@ -163,6 +165,16 @@ def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, 
     assert all(id in host.disks() for host in cloud.hosts.values())
 
 
+def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
+    for host in cloud.hosts.values():
+        host.create_disk(DiskSpec(uuid4(), 10, None))
+    cloud.sweep()
+    cloud.clock.advance(AFTER_GRACE)
+    cloud.sweep()
+    assert [host.disks() for host in cloud.hosts.values()] == [{}, {}]
+
+
 def test_a_disk_without_a_row_goes_after_the_grace(cloud):
     cloud.create_disk()
     cloud.host.create_disk(DiskSpec(stray := cloud.host_id, 10, None))
@@ -206,6 +218,10 @@ def test_a_snapshot_brings_back_what_the_disk_held(cloud):
     cloud.settle()
     assert cloud.host.read_disk(id) == "first"
     assert [one.active for one in snapshots(cloud)] == [True, False]
+    cloud.host.write_disk(id, "third")
+    take(cloud, "three")
+    cloud.settle()
+    assert cloud.host.read_disk(id) == "third"
 
 
 def test_a_snapshot_takes_room_until_it_is_gone(cloud):
@@ -235,6 +251,20 @@ def test_a_disk_that_is_being_changed_is_not_changed_further(cloud):
     with pytest.raises(Refused, match="DISK_STATE_LOCKED") as refusal:
         take(cloud, "two")
     assert refusal.value.reason == "DISK_NOT_READY"
+
+
+def test_a_disk_that_changes_hands_just_now_is_to_be_asked_for_again(cloud, monkeypatch):
+    cloud.create_disk()
+
+    def changes_hands(db, seen):
+        disk = lock_disk(db, seen)
+        disk.vm_id = uuid4()
+        return disk
+
+    monkeypatch.setattr(snapshot_verbs, "lock_disk", changes_hands)
+    with pytest.raises(Unavailable, match="try again"):
+        take(cloud, "one")
+    assert cloud.disk().vm_id == ""
 
 
 def test_snapshots_are_refused_by_name(cloud):

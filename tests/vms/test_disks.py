@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tests.made_up import PROJECT, make_cloud
 
 from cumulet.disks import Disk, DiskState, DiskType
@@ -12,6 +12,7 @@ from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
 from cumulet.hypervisor import MOST_STORAGE_DISKS, HypervisorError, Power
+from cumulet.reconcile import wake
 from cumulet.vms import Vm
 from cumulet.vms import disk_operations as verbs
 from cumulet.vms import operations as vm_verbs
@@ -217,6 +218,24 @@ def test_disks_on_different_hosts_cannot_join_one_vm(database, tmp_path):
     cloud.settle()
     with pytest.raises(Invalid, match=r"^vmId: 'hello' .* on the host that the disk lies on"):
         attach(cloud, "two")
+
+
+def test_a_disk_of_another_data_center_is_refused(running):
+    running.create_disk()
+    with running.database.writing() as db:
+        db.execute(update(Disk).where(Disk.name == "data").values(data_center_id="mars"))
+    with pytest.raises(Invalid, match="a VM in data center 'mars'"):
+        attach(running)
+
+
+def test_a_disk_that_a_vm_has_is_left_to_the_vm_s_plot(running):
+    running.attached()
+    del running.host._contents.disks[running.disk_row().id]
+    with running.database.writing() as db:
+        wake(db, "disk", running.disk_row().id, now=running.clock())
+    running.run()
+    assert running.due("disk", running.disk_row().id) is None
+    assert running.disk().disk_state is DiskState.USED
 
 
 def test_validating_a_vm_leaves_its_disks_free(cloud):

@@ -36,9 +36,6 @@ def ensure_plugged(run: Run, vm: Vm, host: Host) -> None:
     spec, disks = planned(run, vm)
     if not any(changes(disk) or disk.state is DiskState.LOCKED for disk in disks):
         return
-    domain = host.domain(vm.id)
-    if domain is None or domain.power is Power.OFF:
-        return
     for disk in disks:
         ensure_contents(run, disk, host)
     held = host.plug_disks(vm.id, spec.disks)

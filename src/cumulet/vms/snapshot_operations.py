@@ -76,8 +76,6 @@ def delete_disk_snapshot(
     )
     snapshot = find_snapshot(db, disk, snapshot_id)
     snapshot.deleting, disk.state = True, DiskState.LOCKED
-    if disk.snapshot_id == snapshot.id:
-        disk.snapshot_id = None
     record(db, caller, disk, vm, f"snapshot {snapshot_id} of disk {id} was asked to go", now=now)
     return Empty()
 

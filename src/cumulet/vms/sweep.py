@@ -69,12 +69,12 @@ class Sweeper:
             vm_ids = set(db.scalars(select(Vm.id).where(Vm.id.in_(domains | seeds))))
             disk_ids = set(db.scalars(select(Disk.id).where(Disk.id.in_(disks))))
             images = frozenset(db.scalars(select(Vm.image_sha256).distinct()))
-        for id in self.leftovers.overdue("domain", domains - vm_ids, run.now):
+        for id in self.leftovers.overdue(f"domain on {run.id}", domains - vm_ids, run.now):
             host.undefine(id)
-        for id in self.leftovers.overdue("disk", disks - disk_ids, run.now):
+        for id in self.leftovers.overdue(f"disk on {run.id}", disks - disk_ids, run.now):
             with suppress(HypervisorError):  # a machine that somebody else made of it
                 host.remove_disk(id)
-        for id in self.leftovers.overdue("seed", seeds - vm_ids, run.now):
+        for id in self.leftovers.overdue(f"seed on {run.id}", seeds - vm_ids, run.now):
             host.remove_seed(id)
         needed = images | {image.sha256 for image in self.world.images.list()}
         for sha256 in host.image_copies() - needed:
