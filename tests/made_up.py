@@ -15,6 +15,9 @@ from sqlalchemy import ColumnElement, func, select
 
 from cumulet.catalogue import Catalogue, read_catalogue
 from cumulet.db import Database
+from cumulet.disks import Disk
+from cumulet.disks import operations as disk_verbs
+from cumulet.disks import wire as disk_wire
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
@@ -25,6 +28,7 @@ from cumulet.projects.model import User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve import FABRIC_SWEEP, plots
 from cumulet.vms import Vm, World, operations
+from cumulet.vms import disk_operations as vm_disk_verbs
 from cumulet.vms import wire as vm_wire
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -136,6 +140,20 @@ class Cloud:
         answer = self.call(operations.create_vm, caller, project_id=PROJECT, data=data)
         return answer.vm
 
+    def create_disk(self, id: str = "data", size_gib: int = 10) -> disk_wire.Disk:
+        """A storage disk that is ready."""
+        data = disk_wire.CreateStorageDisk(data_center_id="local", id=id, size_gib=size_gib)
+        self.call(disk_verbs.create_storage_disk, project_id=PROJECT, data=data)
+        self.settle()
+        return self.disk(id)
+
+    def attached(self, id: str = "data", vm_id: str = "hello") -> disk_wire.Disk:
+        """A storage disk that a VM has."""
+        self.create_disk(id)
+        self.call(vm_disk_verbs.attach_storage_disk, project_id=PROJECT, id=id, vm_id=vm_id)
+        self.settle()
+        return self.disk(id)
+
     def ask(self, verb: Callable[..., Any], id: str = "hello", caller: Caller | None = None) -> Any:
         """Call a verb on a VM: `ask(operations.stop_vm)`."""
         return self.call(verb, caller, project_id=PROJECT, id=id)
@@ -143,6 +161,10 @@ class Cloud:
     def vm(self, id: str = "hello") -> vm_wire.Vm:
         """What GetVM shows."""
         return self.ask(operations.get_vm, id).vm
+
+    def disk(self, id: str = "data") -> disk_wire.Disk:
+        """What GetDisk shows."""
+        return self.ask(vm_disk_verbs.get_disk, id).disk
 
     def events(self, id: str = "hello") -> list[str]:
         """The words of a VM's timeline."""
@@ -152,6 +174,11 @@ class Cloud:
         """The VM's row."""
         with self.database.reading() as db:
             return db.scalars(select(Vm).where(Vm.name == id)).one()
+
+    def disk_row(self, id: str = "data") -> Disk:
+        """The disk's row."""
+        with self.database.reading() as db:
+            return db.scalars(select(Disk).where(Disk.name == id)).one()
 
     def due(self, kind: str, id: UUID) -> Due | None:
         with self.database.reading() as db:

@@ -1,14 +1,28 @@
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import JSON, Boolean, DateTime, Integer, inspect, select, text
+from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
+from tests.made_up import NOON
 
-from cumulet import serve
+from cumulet import migrations, serve
+from cumulet.catalogue import StorageClass
 from cumulet.db import Database, Row
+from cumulet.disks import Disk, DiskState, DiskType, Wanted
+from cumulet.hosts import Reservation
 from cumulet.migrations import migrate
+
+ID = "1" * 32
+"""Of whatever is beside the point."""
 
 assert serve, "brings in every table"
 
@@ -53,3 +67,56 @@ def test_of_servers_that_start_together_one_migrates_and_the_others_wait(empty):
     starting = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     assert [process.communicate()[1] for process in starting] == [b""] * 3
     assert "vm" in inspect(empty.engine).get_table_names()
+
+
+def migrate_to(database: Database, revision: str) -> None:
+    """Bring a database to an older schema."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    with database.writing() as db:
+        config.attributes["connection"] = db.connection()
+        command.upgrade(config, revision)
+
+
+def fill_every_column(db: Session, table: str, **known: object) -> None:
+    """Insert a row that has something of its type in each column."""
+    made = {
+        column["name"]: made_up(column["type"])
+        for column in inspect(db.connection()).get_columns(table)
+        if not column["nullable"]
+    }
+    values = made | known
+    names = ", ".join(f'"{name}"' for name in values)
+    db.execute(text(f'INSERT INTO "{table}" ({names}) VALUES ({", ".join(f":{n}" for n in values)})'), values)
+
+
+def made_up(type: TypeEngine[Any]) -> object:
+    if isinstance(type, Integer | Boolean):
+        return 0 if isinstance(type, Integer) else False
+    return NOON.isoformat() if isinstance(type, DateTime) else "{}" if isinstance(type, JSON) else ID
+
+
+def test_boot_disks_get_rows_with_the_room_that_their_vms_held(empty):
+    vm_id, disk_id = uuid4().hex, uuid4().hex
+    migrate_to(empty, "0001")
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "project", created_by=ID)
+        fill_every_column(db, "host")
+        shape = {"id": vm_id, "project_id": ID, "host_id": ID, "boot_disk_id": disk_id}
+        disk = {"boot_disk_name": "hello-boot", "boot_disk_gib": 7, "storage_class": "NETWORK"}
+        fill_every_column(db, "vm", **shape, **disk, started_at=NOON.isoformat())
+        fill_every_column(db, "reservation", vm_id=vm_id, host_id=ID, vcpus=2, memory_mib=1024, disk_gib=7)
+    migrate(empty)
+    with empty.reading() as db:
+        assert db.execute(text("SELECT name, image_id FROM vm")).all() == [(ID, ID)]
+        (row,) = db.scalars(select(Disk)).all()
+        assert (row.id, row.vm_id, row.name) == (UUID(disk_id), UUID(vm_id), "hello-boot")
+        assert (row.type, row.state, row.wanted) == (DiskType.BOOT, DiskState.USED, Wanted.KEPT)
+        assert (row.size_gib, row.storage_class) == (7, StorageClass.NETWORK)
+        held = {
+            one.holder_id: (one.vcpus, one.memory_mib, one.disk_gib)
+            for one in db.scalars(select(Reservation))
+        }
+    assert held == {UUID(vm_id): (2, 1024, 0), UUID(disk_id): (0, 0, 7)}

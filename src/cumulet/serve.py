@@ -27,6 +27,7 @@ from litestar.types import ASGIApp
 
 from cumulet.catalogue import Catalogue, read_catalogue
 from cumulet.db import UNREACHABLE, Database
+from cumulet.disks import reconcile_disk
 from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
 from cumulet.errors import Unavailable
@@ -101,6 +102,7 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
     """Name the plot of each kind of resource."""
     return {
         "vm": partial(reconcile_vm, world=world),
+        "disk": partial(reconcile_disk, find_host=world.host),
         "network": partial(reconcile_network, fabrics=world.fabrics),
         "security_group": partial(reconcile_group, fabrics=world.fabrics),
         "host": Sweeper(world).sweep_host,

@@ -14,8 +14,11 @@ import pytest
 from sqlalchemy import select
 from tests.crash.faults import FaultyDatabase, Point, Where, arm, counts, insist, survive
 from tests.crash.network_stories import NETWORK_STORIES, network_snapshot
-from tests.made_up import Clock, Cloud
+from tests.made_up import PROJECT, Clock, Cloud
 
+from cumulet.disks import Disk, Snapshot
+from cumulet.disks import operations as disk_verbs
+from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import Leftovers, Reservation
 from cumulet.hosts.leftovers import GRACE
@@ -24,7 +27,9 @@ from cumulet.journal import Fact
 from cumulet.networks import ExternalAddress, Network, Nic
 from cumulet.reconcile import Due
 from cumulet.vms import Vm, power
+from cumulet.vms import disk_operations as vm_disk_verbs
 from cumulet.vms import operations as verbs
+from cumulet.vms import snapshot_operations as snapshot_verbs
 from cumulet.vms.wire import VmState
 
 LONG_ENOUGH = 400.0
@@ -50,6 +55,48 @@ def running_deaf(cloud: Cloud) -> None:
     cloud.host.deaf = True
 
 
+def with_disk(cloud: Cloud) -> None:
+    cloud.running()
+    cloud.attached()
+
+
+def stopped_with_disk(cloud: Cloud) -> None:
+    with_disk(cloud)
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+
+
+def with_snapshot(cloud: Cloud) -> None:
+    stopped_with_disk(cloud)
+    cloud.host.write_disk(cloud.disk_row().id, "before")
+    take_snapshot(cloud)
+    cloud.settle()
+    cloud.host.write_disk(cloud.disk_row().id, "after")
+
+
+def create_disk(cloud: Cloud) -> None:
+    data = CreateStorageDisk(data_center_id="local", id="data", size_gib=5)
+    cloud.call(disk_verbs.create_storage_disk, project_id=PROJECT, data=data)
+
+
+def attach(cloud: Cloud) -> None:
+    cloud.call(vm_disk_verbs.attach_storage_disk, project_id=PROJECT, id="data", vm_id="hello")
+
+
+def resize(cloud: Cloud) -> None:
+    cloud.call(vm_disk_verbs.resize_vm_disk, project_id=PROJECT, id="hello", disk_id="data", size_gib=20)
+
+
+def take_snapshot(cloud: Cloud) -> None:
+    data = CreateDiskSnapshot(snapshot_id="one", vm_id="hello")
+    cloud.call(snapshot_verbs.create_disk_snapshot, project_id=PROJECT, id="data", data=data)
+
+
+def of_snapshot(verb: Callable[..., object]) -> Callable[[Cloud], object]:
+    """A verb on the disk's snapshot."""
+    return lambda cloud: cloud.call(verb, project_id=PROJECT, id="data", snapshot_id="one")
+
+
 STORIES = {
     "create": Story(lambda _: None, lambda cloud: cloud.create(start_script="exit 3")),
     "stop": Story(Cloud.running, lambda cloud: cloud.ask(verbs.stop_vm)),
@@ -58,6 +105,23 @@ STORIES = {
     "reboot": Story(Cloud.running, lambda cloud: cloud.ask(verbs.reboot_vm)),
     "terminate": Story(Cloud.running, lambda cloud: cloud.ask(verbs.terminate_vm)),
     "expire": Story(lambda cloud: cloud.running(ttl="30s"), lambda _: None),
+    "create a disk": Story(lambda _: None, create_disk),
+    "delete a disk": Story(
+        Cloud.create_disk, lambda cloud: cloud.ask(disk_verbs.delete_storage_disk, "data")
+    ),
+    "create with a disk": Story(Cloud.create_disk, lambda cloud: cloud.create(storage_disk_ids=["data"])),
+    "attach": Story(lambda cloud: (cloud.running(), cloud.create_disk()), attach),
+    "attach while off": Story(lambda cloud: (stopped(cloud), cloud.create_disk()), attach),
+    "detach": Story(with_disk, lambda cloud: cloud.ask(vm_disk_verbs.detach_storage_disk, "data")),
+    "detach while off": Story(
+        stopped_with_disk, lambda cloud: cloud.ask(vm_disk_verbs.detach_storage_disk, "data")
+    ),
+    "resize": Story(with_disk, resize),
+    "resize while off": Story(stopped_with_disk, resize),
+    "take a snapshot": Story(stopped_with_disk, take_snapshot),
+    "revert": Story(with_snapshot, of_snapshot(snapshot_verbs.revert_disk)),
+    "delete a snapshot": Story(with_snapshot, of_snapshot(snapshot_verbs.delete_disk_snapshot)),
+    "terminate with a disk": Story(with_disk, lambda cloud: cloud.ask(verbs.terminate_vm)),
 } | {name: Story(before, act) for name, (before, act) in NETWORK_STORIES.items()}
 
 
@@ -67,7 +131,8 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
     with cloud.database.reading() as db:
         vms = db.scalars(select(Vm)).all()
         nics = {nic.id for nic in db.scalars(select(Nic))}
-        disks = {vm.boot_disk_id for vm in vms}
+        disks = db.scalars(select(Disk).order_by(Disk.name)).all()
+        snapshots = db.scalars(select(Snapshot)).all()
         return network_snapshot(cloud) | {
             "vms": [
                 (vm.name, vm.wanted, vm.state, vm.reboot_pending, vm.crashes, vm.start_script_status)
@@ -77,14 +142,27 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             "machines": [(one.power, one.off_reason) for one in host.machines.values()],
             "in step": [host.machines[vm.id].started == vm.started for vm in vms],
             "starts": [log.count(b"\n") for log in host.consoles.values()],
-            "disks": (len(host.disks), host.disks.keys() == disks),
+            "disks": [
+                (disk.name, disk.wanted, disk.state, bool(disk.vm_id), disk.size_gib) for disk in disks
+            ],
+            "volumes": (len(host.disks), host.disks.keys() == {disk.id for disk in disks}),
+            "contents": sorted(
+                (disk.size_gib, disk.content, len(disk.snapshots)) for disk in host.disks.values()
+            ),
+            "snapshots": [(one.name, one.made, one.deleting) for one in snapshots],
+            "plugged": [(len(one.spec.disks), len(one.plugged)) for one in host.machines.values()],
             "seeds": len(host.seeds),
             "ports": (len(fabric.ports()), fabric.ports().keys() == nics),
             "paths": (len(fabric.networks()), len(fabric.routers()), db.scalars(select(Network.state)).all()),
-            "reserved": db.execute(select(Reservation.vcpus, Reservation.memory_mib)).all(),
+            "reserved": sorted(
+                map(
+                    tuple,
+                    db.execute(select(Reservation.vcpus, Reservation.memory_mib, Reservation.disk_gib)),
+                )
+            ),
             "addresses": len(db.scalars(select(ExternalAddress.address)).all()),
             "due": db.scalars(select(Due.kind).where(Due.since.is_not(None))).all(),
-            "journal": told(db.scalars(select(Fact.event).where(Fact.subject == "vm")).all()),
+            "journal": told(db.scalars(select(Fact.event).where(Fact.subject.in_(("vm", "disk")))).all()),
         }
 
 
@@ -200,6 +278,6 @@ def test_a_sample_of_it_on_postgresql(cloud):
             assert (call, cloud.vm().state) == (call, state)
     arm(cloud, Point(Where.HOST, 3, after=True, dies=True))
     live(cloud, STORIES["terminate"])
-    assert snapshot(cloud)["disks"] == (0, True)
+    assert snapshot(cloud)["volumes"] == (0, True)
     assert snapshot(cloud)["reserved"] == []
     cloud.database.close()

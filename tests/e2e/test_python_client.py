@@ -70,7 +70,49 @@ def create_body(cloud: RealCloud) -> cudo_compute.CreateVMBody:
     )
 
 
-def test_it_takes_a_vm_through_its_life(cloud, vms):
+def plug_a_disk_in_and_out(disks: cudo_compute.DisksApi, vms: cudo_compute.VirtualMachinesApi) -> None:
+    disk = cudo_compute.Disk(id="py-disk", size_gib=1, storage_class="STORAGE_CLASS_LOCAL")
+    body = cudo_compute.CreateStorageDiskBody(data_center_id="local", disk=disk)
+    disks.create_storage_disk(PROJECT, body)
+    eventually(lambda: disk_of(disks).disk_state == "DISK_STATE_READY")
+    listed = disks.list_disks(PROJECT, page_size=100, data_center_id="local")
+    assert listed.total_count == len(listed.disks)
+    assert {"py-disk", f"{NAME}-disk"} <= {one.id for one in listed.disks}
+    disks.attach_storage_disk(PROJECT, "py-disk", vm_id=NAME)
+    eventually(lambda: disk_of(disks).disk_state == "DISK_STATE_USED")
+    vms.resize_vm_disk(PROJECT, NAME, disk_id="py-disk", size_gib=2)
+    eventually(lambda: disk_of(disks).disk_state == "DISK_STATE_USED")
+    found = [(one.disk_type, one.size_gib, one.vm_id) for one in vms.list_vm_disks(PROJECT, NAME).disks]
+    assert found == [("DISK_TYPE_BOOT", 3, NAME), ("DISK_TYPE_STORAGE", 2, NAME)]
+    assert [one.id for one in vms.get_vm(PROJECT, NAME).vm.storage_disks] == ["py-disk"]
+    disks.detach_storage_disk(PROJECT, "py-disk")
+    eventually(lambda: disk_of(disks).disk_state == "DISK_STATE_READY")
+    disks.delete_storage_disk(PROJECT, "py-disk")
+    eventually(lambda: "py-disk" not in {one.id for one in disks.list_disks(PROJECT).disks})
+
+
+def go_back_to_a_snapshot(disks: cudo_compute.DisksApi) -> None:
+    """Of the boot disk, while its VM is stopped."""
+    boot = f"{NAME}-disk"
+    disks.create_disk_snapshot(
+        PROJECT, boot, cudo_compute.CreateDiskSnapshotBody(snapshot_id="one", vm_id=NAME)
+    )
+    eventually(lambda: disk_of(disks, boot).disk_state == "DISK_STATE_USED")
+    (snapshot,) = disks.list_disk_snapshots(PROJECT, boot).snapshots
+    assert (snapshot.id, snapshot.size_gib, snapshot.active) == ("one", 3, True)
+    disks.revert_disk(PROJECT, boot, "one", NAME)
+    eventually(lambda: disk_of(disks, boot).disk_state == "DISK_STATE_USED")
+    disks.delete_disk_snapshot(PROJECT, boot, "one", NAME)
+    eventually(lambda: disk_of(disks, boot).disk_state == "DISK_STATE_USED")
+    assert disks.get_disk(PROJECT, boot).snapshots == []
+
+
+def disk_of(disks: cudo_compute.DisksApi, id: str = "py-disk") -> cudo_compute.Disk:
+    return disks.get_disk(PROJECT, id).disk
+
+
+def test_it_takes_a_vm_and_disks_through_their_lives(cloud, client, vms):
+    disks = cudo_compute.DisksApi(client)
     before = vms.count_vms(PROJECT).count
     assert vms.create_vm(PROJECT, create_body(cloud)).id == NAME
     eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "ACTIVE")
@@ -92,8 +134,10 @@ def test_it_takes_a_vm_through_its_life(cloud, vms):
     vms.reboot_vm(PROJECT, NAME)
     eventually(lambda: "restart was asked" in story(cloud) and story(cloud).count("QEMU runs it") == 2)
     eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n", within=120)
+    plug_a_disk_in_and_out(disks, vms)
     vms.stop_vm(PROJECT, NAME)
     eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "STOPPED", within=90)
+    go_back_to_a_snapshot(disks)
     vms.start_vm(PROJECT, NAME)
     eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "ACTIVE")
     vms.terminate_vm(PROJECT, NAME)

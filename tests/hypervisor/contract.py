@@ -1,4 +1,4 @@
-"""What every Hypervisor must do: subclassed for each of them, with fixtures `host`, `image` and `kill`."""
+"""What every Hypervisor must do: subclassed for each of them, with fixtures `host`, `image`, `kill`, `written` and `read`."""
 
 import threading
 import time
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from cumulet.hypervisor import (
+    MOST_STORAGE_DISKS,
     NO_GUEST,
     BaseImage,
     DiskSpec,
@@ -61,6 +62,7 @@ def a_spec(image: BaseImage) -> DomainSpec:
         memory_mib=256,
         topology=None,
         boot_disk=uuid4(),
+        disks=(),
         nics=(),
     )
 
@@ -99,6 +101,15 @@ class HypervisorContract:
         host.remove_console_log(spec.id)
 
     @pytest.fixture
+    def empty_disk(self, host: Hypervisor, spec: DomainSpec) -> Iterator[UUID]:
+        """A disk of 1 GiB with nothing on it; goes when the machine has gone."""
+        id = uuid4()
+        host.create_disk(DiskSpec(id, 1, None))
+        yield id
+        host.undefine(spec.id)
+        host.remove_disk(id)
+
+    @pytest.fixture
     def running(self, host: Hypervisor, image: BaseImage, spec: DomainSpec) -> DomainSpec:
         prepare(host, image, spec)
         host.start(spec.id)
@@ -122,6 +133,7 @@ class HypervisorContract:
         prepare(host, image, spec)
         with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
             host.remove_image_copy(image.sha256)
+        host.undefine(spec.id)
         host.remove_disk(spec.boot_disk)
         host.remove_image_copy(image.sha256)
 
@@ -138,6 +150,103 @@ class HypervisorContract:
     def test_a_disk_without_its_image_is_refused(self, host, image):
         with pytest.raises(HypervisorError, match="image"):
             host.create_disk(DiskSpec(uuid4(), 10, replace(image, sha256="0" * 64)))
+
+    def test_a_disk_without_an_image_is_empty_and_grows_but_never_shrinks(self, host, empty_disk):
+        assert host.disks()[empty_disk] == 1
+        for size, then in ((3, 3), (3, 3), (2, 3)):
+            host.resize_disk(empty_disk, size, vm_id=None)
+            assert host.disks()[empty_disk] == then
+
+    def test_a_disk_that_is_not_there_cannot_grow(self, host):
+        with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
+            host.resize_disk(nobody, 3, vm_id=None)
+
+    def test_a_disk_of_a_machine_is_not_removed(self, host, image, spec, empty_disk):
+        prepare(host, image, with_disk := replace(spec, disks=(empty_disk,)))
+        for disk_id in (spec.boot_disk, empty_disk):
+            with pytest.raises(HypervisorError, match=str(disk_id)):
+                host.remove_disk(disk_id)
+        host.start(with_disk.id)
+        with pytest.raises(HypervisorError, match=str(empty_disk)):
+            host.remove_disk(empty_disk)
+        host.undefine(with_disk.id)
+        host.remove_disk(empty_disk)
+        assert empty_disk not in host.disks()
+
+    def test_a_snapshot_is_taken_once_and_brings_back_content_and_size(self, host, empty_disk, written, read):
+        written(empty_disk, "a")
+        host.take_snapshot(empty_disk, first := uuid4())
+        written(empty_disk, "b")
+        host.resize_disk(empty_disk, 2, vm_id=None)
+        host.take_snapshot(empty_disk, first)
+        host.take_snapshot(empty_disk, second := uuid4())
+        assert host.snapshots(empty_disk) == {first, second}
+        host.revert_disk(empty_disk, first)
+        host.revert_disk(empty_disk, first)
+        assert (read(empty_disk), host.disks()[empty_disk]) == ("a", 1)
+        host.revert_disk(empty_disk, second)
+        assert (read(empty_disk), host.disks()[empty_disk]) == ("b", 2)
+
+    def test_a_removed_snapshot_leaves_the_disk_as_it_is(self, host, empty_disk, written, read):
+        written(empty_disk, "a")
+        host.take_snapshot(empty_disk, snapshot := uuid4())
+        written(empty_disk, "b")
+        host.remove_snapshot(empty_disk, snapshot)
+        host.remove_snapshot(empty_disk, snapshot)
+        assert host.snapshots(empty_disk) == frozenset()
+        assert read(empty_disk) == "b"
+        with pytest.raises(HypervisorError):
+            host.revert_disk(empty_disk, snapshot)
+
+    def test_a_disk_that_grew_after_its_snapshot_grows_again_after_going_back(self, host, empty_disk):
+        host.take_snapshot(empty_disk, snapshot := uuid4())
+        host.resize_disk(empty_disk, 3, vm_id=None)
+        host.revert_disk(empty_disk, snapshot)
+        host.resize_disk(empty_disk, 3, vm_id=None)
+        assert host.disks()[empty_disk] == 3
+
+    def test_snapshots_are_refused_while_a_machine_runs_with_the_disk(self, host, image, spec, empty_disk):
+        host.take_snapshot(empty_disk, snapshot := uuid4())
+        prepare(host, image, with_disk := replace(spec, disks=(empty_disk,)))
+        host.start(with_disk.id)
+        for verb in (host.take_snapshot, host.revert_disk, host.remove_snapshot):
+            with pytest.raises(HypervisorError):
+                verb(empty_disk, uuid4() if verb == host.take_snapshot else snapshot)
+        assert host.snapshots(empty_disk) == {snapshot}
+        host.undefine(with_disk.id)
+        host.remove_snapshot(empty_disk, snapshot)
+
+    def test_a_running_machine_takes_a_disk_and_keeps_it(self, host, running, empty_disk):
+        for _ in range(2):
+            assert host.plug_disks(running.id, (empty_disk,)) == frozenset()
+        with pytest.raises(HypervisorError, match=str(empty_disk)):
+            host.remove_disk(empty_disk)
+        host.resize_disk(empty_disk, 2, vm_id=running.id)
+        assert host.disks()[empty_disk] == 2
+        host.undefine(running.id)
+
+    def test_a_machine_has_room_for_as_many_disks_as_is_promised(self, host, running):
+        disks = tuple(uuid4() for _ in range(MOST_STORAGE_DISKS))
+        for disk_id in disks:
+            host.create_disk(DiskSpec(disk_id, 1, None))
+        assert host.plug_disks(running.id, disks) == frozenset()
+        host.undefine(running.id)
+        for disk_id in disks:
+            host.remove_disk(disk_id)
+
+    def test_nothing_is_plugged_into_a_machine_that_is_off(self, host, image, spec, empty_disk):
+        prepare(host, image, spec)
+        assert host.plug_disks(spec.id, (empty_disk,)) == frozenset()
+        host.remove_disk(empty_disk)
+
+    def test_a_disk_that_is_not_there_cannot_be_plugged(self, host, running):
+        with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
+            host.plug_disks(running.id, (nobody,))
+
+    def test_a_machine_without_one_of_its_storage_disks_does_not_start(self, host, image, spec):
+        prepare(host, image, replace(spec, disks=(nobody := uuid4(),)))
+        with pytest.raises(HypervisorError, match=str(nobody)):
+            host.start(spec.id)
 
     def test_a_seed_is_listed_until_it_is_removed(self, host, spec):
         host.write_seed(a_seed(spec.id))
@@ -196,9 +305,9 @@ class HypervisorContract:
         assert host.domain(running.id) is None
         assert running.id not in host.domains()
 
-    def test_a_machine_without_its_disk_does_not_start(self, host, image, spec):
-        prepare(host, image, spec)
-        host.remove_disk(spec.boot_disk)
+    def test_a_machine_without_its_disk_does_not_start(self, host, spec):
+        host.write_seed(a_seed(spec.id))
+        host.define(spec)
         with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
             host.start(spec.id)
         assert found(host, spec.id).off_reason is OffReason.NONE
@@ -211,7 +320,8 @@ class HypervisorContract:
 
     def test_a_machine_that_is_not_there_cannot_be_worked(self, host):
         nobody = uuid4()
-        for verb in (host.start, host.press_power_button, host.pull_plug):
+        verbs = (host.start, host.press_power_button, host.pull_plug, lambda one: host.plug_disks(one, ()))
+        for verb in verbs:
             with pytest.raises(HypervisorError, match=str(nobody)):
                 verb(nobody)
 
@@ -261,6 +371,14 @@ class GuestContract:
         host.press_power_button(booted.id)
         domain = eventually(lambda: (seen := found(host, booted.id)).power is Power.OFF and seen)
         assert domain.off_reason is OffReason.GUEST_SHUTDOWN
+
+    def test_a_guest_lets_go_of_a_disk_that_is_unplugged(self, host, booted):
+        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))
+        eventually(lambda: host.guest(booted.id).first_boot_done)
+        host.plug_disks(booted.id, (disk_id,))
+        eventually(lambda: not host.plug_disks(booted.id, ()))
+        host.remove_disk(disk_id)
+        assert host.disks().keys() == {booted.boot_disk}
 
     def test_the_console_outlives_the_machine_until_it_is_removed(self, host, booted):
         log = eventually(lambda: host.console_log(booted.id, max_bytes=100))

@@ -23,6 +23,16 @@ def kill(host):
 
 
 @pytest.fixture
+def written(host):
+    return host.write_disk
+
+
+@pytest.fixture
+def read(host):
+    return host.read_disk
+
+
+@pytest.fixture
 def nics():
     return ()
 

@@ -4,10 +4,11 @@ from hypothesis import strategies as st
 from tests.made_up import NOON, vm_request
 
 from cumulet.catalogue import read_catalogue
+from cumulet.disks.wire import Disk
 from cumulet.errors import Invalid
 from cumulet.images import Image
 from cumulet.vms.plan import PASSWORD_RULE, check_password, hostname_of, plan_vm
-from cumulet.vms.wire import CpuTopology, Disk
+from cumulet.vms.wire import CpuTopology
 
 (STANDARD,) = read_catalogue(None).machine_types
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann"

@@ -10,6 +10,8 @@ from tests.made_up import NOON, PROJECT
 from tests.projects.people import add_user, ed25519_line
 
 from cumulet.catalogue import CommitmentTerm, StorageClass
+from cumulet.disks import Disk as DiskRow
+from cumulet.disks.wire import Disk
 from cumulet.errors import (
     AlreadyExists,
     Exhausted,
@@ -26,10 +28,10 @@ from cumulet.projects import Role
 from cumulet.reconcile import Due
 from cumulet.vms import Vm
 from cumulet.vms import operations as verbs
-from cumulet.vms.wire import CpuTopology, Disk, NicRequest, VmState
+from cumulet.vms.wire import CpuTopology, NicRequest, VmState
 
 SECRET = "hunter2"
-EVERY_TABLE = (Vm, Nic, Network, ExternalAddress, Reservation, Fact, Due)
+EVERY_TABLE = (Vm, DiskRow, Nic, Network, ExternalAddress, Reservation, Fact, Due)
 
 OUT_OF_RULE = [
     # field, value, what the message says besides the field
@@ -88,7 +90,6 @@ OUT_OF_RULE = [
 ]
 LATER = [
     ("gpus", {"gpus": 1}),
-    ("storageDiskIds", {"storage_disk_ids": ["mine"]}),
     ("commitmentTerm", {"commitment_term": next(term for term in CommitmentTerm if term.months)}),
 ]
 UNKNOWN = [

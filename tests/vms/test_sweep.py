@@ -45,6 +45,7 @@ def put_leftovers(host, image):
             memory_mib=1,
             topology=None,
             boot_disk=disk_id,
+            disks=(),
             nics=(),
         )
     )

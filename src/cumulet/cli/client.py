@@ -45,17 +45,21 @@ class Client:
         """Read; `ids` fill the `{}` of the path."""
         return self.call("GET", path.format(*map(quoted, ids)), query=query)
 
-    def post(self, path: str, *ids: str, body: Json | None = None) -> Json:
+    def post(self, path: str, *ids: str, body: Json | None = None, **query: str | int) -> Json:
         """Ask for something to be done."""
-        return self.call("POST", path.format(*map(quoted, ids)), body=body or {})
+        return self.call("POST", path.format(*map(quoted, ids)), query=query, body=body or {})
 
     def patch(self, path: str, *ids: str, body: Json | None = None, **query: str | int) -> Json:
         """Change."""
         return self.call("PATCH", path.format(*map(quoted, ids)), query=query, body=body or {})
 
-    def delete(self, path: str, *ids: str) -> Json:
+    def put(self, path: str, *ids: str) -> Json:
+        """Likewise, where the API has another word for it."""
+        return self.call("PUT", path.format(*map(quoted, ids)), body={})
+
+    def delete(self, path: str, *ids: str, **query: str | int) -> Json:
         """Remove."""
-        return self.call("DELETE", path.format(*map(quoted, ids)))
+        return self.call("DELETE", path.format(*map(quoted, ids)), query=query)
 
     def call(
         self, method: str, path: str, *, query: Mapping[str, str | int] | None = None, body: object = None

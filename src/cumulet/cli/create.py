@@ -31,6 +31,8 @@ class Wishes:
     """How much memory, in GiB."""
     disk: int = 10
     """The size of the boot disk, in GiB."""
+    storage_disk: tuple[str, ...] = ()
+    """A storage disk that it is to have; repeatable."""
     ssh_key: tuple[Path, ...] | None = None
     """Files of public keys that may enter as root; repeatable. Without: those in ~/.ssh."""
     ssh_key_source: Literal["user", "project", "none"] = "user"
@@ -75,6 +77,7 @@ def create_body(client: Client, name: str, wishes: Wishes) -> Json:
         "machineType": wishes.machine_type or first_machine_type(client, data_center),
         "bootDiskImageId": wishes.image,
         "bootDiskSizeGib": wishes.disk,
+        "storageDiskIds": list(wishes.storage_disk),
         "vcpus": wishes.vcpus,
         "memoryGib": wishes.memory,
         "gpus": 0,

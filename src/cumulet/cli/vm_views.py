@@ -58,6 +58,9 @@ FACTS: Final[Columns] = {
     "security groups": lambda vm: ", ".join(vm["securityGroupIds"]),
     "image": lambda vm: vm["imageId"],
     "size": lambda vm: f"{vm['vcpus']} vCPUs, {vm['memory']} GiB memory, {vm['bootDiskSizeGib']} GiB disk",
+    "storage disks": lambda vm: ", ".join(
+        f"{disk['id']} ({disk['sizeGib']} GiB)" for disk in vm["storageDisks"]
+    ),
     "runs in": lambda vm: f"{vm['datacenterId']}, {vm['machineType']}, {vm['accelerator'].upper()}",
     "price": lambda vm: f"{vm['price']['totalPriceHr']['value']} an hour",
     "metadata": lambda vm: " ".join(f"{key}={value}" for key, value in vm["metadata"].items()),

@@ -113,7 +113,7 @@ def reboot(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: P
 
 @app.command(alias="rm")
 def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
-    """Delete virtual machines with their boot disks; with --wait return when nothing is left of them."""
+    """Delete virtual machines with their boot disks, not their storage disks; with --wait return when they are gone."""
     ask("terminate", (name, *more), patience, project=project)
 
 

@@ -7,11 +7,12 @@ from cumulet.hosts.inventory import (
     register_host,
     release,
     reserve,
+    reserve_more_disk,
     rooms,
 )
 from cumulet.hosts.leftovers import Leftovers
 from cumulet.hosts.model import Host, HostState, Reservation
-from cumulet.hosts.place import Need, Room, Sizes, place
+from cumulet.hosts.place import Need, Room, Sizes, place, place_disk
 
 __all__ = [
     "Host",
@@ -25,8 +26,10 @@ __all__ = [
     "installation_id",
     "note_facts",
     "place",
+    "place_disk",
     "register_host",
     "release",
     "reserve",
+    "reserve_more_disk",
     "rooms",
 ]

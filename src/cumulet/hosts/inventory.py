@@ -63,18 +63,27 @@ def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: float, lock: bool 
     return [_room(host, taken.get(host.id, Need(0, 0, 0)), vcpus_per_cpu) for host in found]
 
 
-def reserve(db: Session, vm_id: UUID, host_id: UUID, need: Need) -> None:
-    """Take room on a host for a VM, in the caller's transaction."""
+def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need) -> None:
+    """Take room on a host for a VM or a disk, in the caller's transaction."""
     db.add(
         Reservation(
-            vm_id=vm_id, host_id=host_id, vcpus=need.vcpus, memory_mib=need.memory_mib, disk_gib=need.disk_gib
+            holder_id=holder_id,
+            host_id=host_id,
+            vcpus=need.vcpus,
+            memory_mib=need.memory_mib,
+            disk_gib=need.disk_gib,
         )
     )
 
 
-def release(db: Session, vm_id: UUID) -> None:
-    """Give a VM's room back, in the caller's transaction."""
-    reservation = db.get(Reservation, vm_id)
+def reserve_more_disk(db: Session, holder_id: UUID, gib: int) -> None:
+    """Take more room for a disk, or with a negative number give some back, in the caller's transaction."""
+    db.get_one(Reservation, holder_id).disk_gib += gib
+
+
+def release(db: Session, holder_id: UUID) -> None:
+    """Give the room of a VM or a disk back, in the caller's transaction."""
+    reservation = db.get(Reservation, holder_id)
     if reservation is not None:
         db.delete(reservation)
 

@@ -54,11 +54,11 @@ class Host(Row):
 
 
 class Reservation(Row):
-    """What one VM takes of its host; comes with the VM's row and goes with it."""
+    """What a VM or a disk takes of its host; comes with the row of its holder and goes with it."""
 
     __tablename__ = "reservation"
 
-    vm_id: Mapped[UUID] = mapped_column(primary_key=True)
+    holder_id: Mapped[UUID] = mapped_column(primary_key=True)
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
     vcpus: Mapped[int]
     memory_mib: Mapped[int]

@@ -1,4 +1,4 @@
-"""Where a VM goes: pure, so that every choice and every refusal can be shown by a table of numbers.
+"""Where a VM or a disk goes: pure, so that every choice and every refusal can be shown by a table of numbers.
 
 A host fits or it does not, and if it does not, the refusal says for each host what was short, and the nearest size
 that would fit: an owner who reads only "no valid host" can do nothing with it.
@@ -48,14 +48,25 @@ def place(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> UUID:
     """Choose the host with the largest free share of memory; Invalid (code 3: no capacity) tells why none fits."""
     fitting = [room for room in rooms if not shortages(need, room)]
     if not fitting:
-        raise no_room(need, rooms, nearest(need, rooms, sizes=sizes))
+        raise no_room("VM", need, rooms, advise(nearest(need, rooms, sizes=sizes)))
     return max(
         fitting, key=lambda room: (room.free_memory_mib / room.memory_mib, room.free_vcpus, room.name)
     ).host_id
 
 
+def place_disk(gib: int, rooms: Sequence[Room]) -> UUID:
+    """Choose the host with the most disk free; Invalid (code 3: no capacity) tells why none fits."""
+    need = Need(vcpus=0, memory_mib=0, disk_gib=gib)
+    fitting = [room for room in rooms if not shortages(need, room)]
+    if not fitting:
+        largest = max((room.free_disk_gib for room in rooms if room.up), default=0)
+        advice = f"the largest that fits is {largest} GiB" if largest else "nothing fits now"
+        raise no_room("disk", need, rooms, advice)
+    return max(fitting, key=lambda room: (room.free_disk_gib, room.name)).host_id
+
+
 def shortages(need: Need, room: Room) -> list[str]:
-    """Say in words what a host lacks; empty when the VM fits."""
+    """Say in words what a host lacks; empty when what is needed fits."""
     if not room.up:
         return ["does not answer"]
     short = []
@@ -75,23 +86,27 @@ def nearest(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> Need | None:
     return max(usable, key=lambda size: _kept_share(size, need), default=None)
 
 
-def no_room(need: Need, rooms: Sequence[Room], closest: Need | None) -> Invalid:
-    """Make the refusal: per host what was short, and the nearest size that would fit."""
-    per_host = {room.name: shortages(need, room) for room in rooms}
-    told = "; ".join(f"{name}: {', '.join(short)}" for name, short in per_host.items())
-    advice = (
+def advise(closest: Need | None) -> str:
+    """Say in words which size would fit."""
+    if closest is None:
+        return "nothing fits now"
+    return (
         f"the nearest size that fits is {closest.vcpus} vCPUs, {closest.memory_mib // 1024} GiB memory, "
         f"{closest.disk_gib} GiB disk"
-        if closest
-        else "nothing fits now"
     )
+
+
+def no_room(what: str, need: Need, rooms: Sequence[Room], advice: str) -> Invalid:
+    """Make the refusal: per host what was short, and what would fit."""
+    per_host = {room.name: shortages(need, room) for room in rooms}
+    told = "; ".join(f"{name}: {', '.join(short)}" for name, short in per_host.items())
     details = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": "NO_CAPACITY",
         "domain": "cumulet",
         "metadata": {name: ", ".join(short) for name, short in per_host.items()},
     }
-    return Invalid(f"no host has room for this VM ({told or 'there is no host'}); {advice}", details)
+    return Invalid(f"no host has room for this {what} ({told or 'there is no host'}); {advice}", details)
 
 
 def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:

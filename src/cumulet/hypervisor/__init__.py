@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from cumulet.errors import Unavailable
+
+MOST_STORAGE_DISKS: Final = 8
+"""How many storage disks a machine has room for beside its boot disk."""
 
 
 class HypervisorError(Exception):
@@ -103,6 +106,8 @@ class DomainSpec:
     topology: Topology | None
     boot_disk: UUID
     """A disk made before by `create_disk`; the seed of the same VM is attached beside it."""
+    disks: tuple[UUID, ...]
+    """Storage disks, in the order in which the guest finds them at its start."""
     nics: tuple[NicSpec, ...]
 
 
@@ -144,11 +149,11 @@ class ImageCopy:
 
 @dataclass(frozen=True, slots=True)
 class DiskSpec:
-    """A disk that is a copy-on-write overlay of an image, of its own size."""
+    """A disk of its own size: a copy-on-write overlay of an image, or empty."""
 
     id: UUID
     size_gib: int
-    base: BaseImage
+    base: BaseImage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +212,34 @@ class Hypervisor(Protocol):
         """Remove a copy; HypervisorError while a disk is based on it."""
 
     def create_disk(self, disk: DiskSpec) -> None:
-        """Make the disk if it is not there; its image's copy must be ready."""
+        """Make the disk if it is not there; the copy of its image, if it has one, must be ready."""
+
+    def resize_disk(self, disk_id: UUID, size_gib: int, *, vm_id: UUID | None) -> None:
+        """Let the disk grow to this size, unless it is as large; a guest that runs with it sees that at once.
+
+        `vm_id` is the VM whose machine has it.
+        """
 
     def remove_disk(self, disk_id: UUID) -> None:
-        """Remove the disk and its content, if it is there."""
+        """Remove the disk with its content and snapshots, if it is there; HypervisorError while a machine has it."""
 
     def disks(self) -> Mapping[UUID, int]:
         """All our disks on the host with their sizes in GiB."""
+
+    def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Keep the disk's content of now under that id, unless there is such a snapshot.
+
+        This verb and the next two raise HypervisorError while a running machine has the disk.
+        """
+
+    def revert_disk(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Bring back the content, and the size, that the disk had when the snapshot was taken."""
+
+    def remove_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Forget a snapshot, if it is there; what the disk holds stays."""
+
+    def snapshots(self, disk_id: UUID) -> frozenset[UUID]:
+        """The disk's snapshots."""
 
     def write_seed(self, seed: Seed) -> None:
         """Write the VM's seed, replacing an earlier one."""
@@ -236,6 +262,12 @@ class Hypervisor(Protocol):
 
     def start(self, vm_id: UUID) -> None:
         """Start the machine unless it runs."""
+
+    def plug_disks(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
+        """Have just these storage disks plugged into a running machine; none is into one that is off.
+
+        Unplugging needs the guest to let go: it is asked, and disks that it still holds on to are answered.
+        """
 
     def press_power_button(self, vm_id: UUID) -> None:
         """Ask the guest to power off, by its agent when that answers and by ACPI; returns at once."""
@@ -262,3 +294,8 @@ class Hypervisor(Protocol):
 def spec_digest(spec: DomainSpec) -> str:
     """A short digest of a machine's spec: what `Domain.spec_digest` is compared with."""
     return hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
+
+
+def serial_of(disk_id: UUID) -> str:
+    """The serial number by which a guest finds a disk: virtio carries 20 characters."""
+    return disk_id.hex[:20]

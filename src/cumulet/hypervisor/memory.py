@@ -8,10 +8,9 @@ ignores its power button, the host falls silent, a call fails before or after it
 from __future__ import annotations
 
 import itertools
-import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
@@ -32,8 +31,8 @@ from cumulet.hypervisor import (
     OffReason,
     Power,
     Seed,
-    spec_digest,
 )
+from cumulet.hypervisor.memory_contents import Contents, Machine, StoredDisk, exit_status_of
 
 SIZES: Final = {"hosts": 1, "vcpus": 64, "memory_gib": 256, "disk_gib": 4096, "gpus": 0}
 """The numbers a `memory:` URI can set, and what they are when it does not."""
@@ -46,40 +45,12 @@ R = TypeVar("R")
 
 
 @dataclass(slots=True)
-class _Machine:
-    """One defined machine and what its guest does."""
-
-    spec: DomainSpec
-    power: Power = Power.OFF
-    off_reason: OffReason = OffReason.NONE
-    started: int = 0
-    looks: int = 0
-    """How often the guest was asked since the start: it answers from the second time on."""
-
-    def found(self) -> Domain:
-        """Itself as the host tells it."""
-        return Domain(self.spec.id, self.power, self.off_reason, self.started, spec_digest(self.spec))
-
-
-@dataclass(slots=True)
 class _Fault:
     """A failure that waits for its call."""
 
     call: int
     error: BaseException
     after: bool
-
-
-@dataclass(slots=True)
-class _Contents:
-    """All that is on the host."""
-
-    machines: dict[UUID, _Machine] = field(default_factory=dict)
-    disks: dict[UUID, DiskSpec] = field(default_factory=dict)
-    seeds: dict[UUID, Seed] = field(default_factory=dict)
-    consoles: dict[UUID, bytearray] = field(default_factory=dict)
-    copies: dict[str, float] = field(default_factory=dict)
-    """How much of each image's copy is there, by digest."""
 
 
 def _verb(
@@ -112,12 +83,14 @@ class MemoryHypervisor:
         """Lever: every verb raises HostUnreachable."""
         self.deaf = False
         """Lever: guests ignore their power button."""
+        self.clinging = False
+        """Lever: guests hold on to disks that are to be unplugged."""
         self.copy_step = 1.0
         """Lever: how much of an image's copy gets done with each look at it."""
         self.call_count = 0
         """Verbs called so far."""
         self._facts = facts
-        self._contents = _Contents()
+        self._contents = Contents()
         self._lock = threading.RLock()
         self._starts = itertools.count(1)
         self._fault: _Fault | None = None
@@ -137,6 +110,14 @@ class MemoryHypervisor:
     def guest_powers_off(self, vm_id: UUID) -> None:
         """Let the guest power itself off."""
         self._let_go_off(vm_id, OffReason.GUEST_SHUTDOWN)
+
+    def write_disk(self, disk_id: UUID, content: str) -> None:
+        """Let a guest write to its disk."""
+        self._contents.find_disk(disk_id).content = content
+
+    def read_disk(self, disk_id: UUID) -> str:
+        """Let a guest read its disk."""
+        return self._contents.find_disk(disk_id).content
 
     # Host
     @_verb
@@ -168,7 +149,7 @@ class MemoryHypervisor:
     @_verb
     def remove_image_copy(self, sha256: str) -> None:
         """Remove a copy, unless a disk is based on it."""
-        based = [str(disk.id) for disk in self._contents.disks.values() if disk.base.sha256 == sha256]
+        based = self._contents.disks_based_on(sha256)
         if based:
             raise HypervisorError(f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}")
         self._contents.copies.pop(sha256, None)
@@ -178,21 +159,53 @@ class MemoryHypervisor:
         """Make the disk if it is not there."""
         if disk.id in self._contents.disks:
             return
-        if self._contents.copies.get(disk.base.sha256) != 1.0:
+        if disk.base and self._contents.copies.get(disk.base.sha256) != 1.0:
             raise HypervisorError(
                 f"image {disk.base.sha256[:12]}, the base of disk {disk.id}, is not on this host"
             )
-        self._contents.disks[disk.id] = disk
+        self._contents.disks[disk.id] = StoredDisk(disk, disk.size_gib)
+
+    @_verb
+    def resize_disk(self, disk_id: UUID, size_gib: int, *, vm_id: UUID | None) -> None:
+        """Let the disk grow."""
+        machine = self._contents.machine_with(disk_id)
+        if machine and machine.power is not Power.OFF and machine.spec.id != vm_id:
+            raise HypervisorError(f"disk {disk_id} is in use by the machine of VM {machine.spec.id}")
+        disk = self._contents.find_disk(disk_id)
+        disk.size_gib = max(disk.size_gib, size_gib)
 
     @_verb
     def remove_disk(self, disk_id: UUID) -> None:
-        """Remove the disk, if it is there."""
+        """Remove the disk, if it is there and no machine has it."""
+        machine = self._contents.machine_with(disk_id)
+        if machine:
+            raise HypervisorError(f"disk {disk_id} belongs to the machine of VM {machine.spec.id}")
         self._contents.disks.pop(disk_id, None)
 
     @_verb
     def disks(self) -> Mapping[UUID, int]:
         """All disks with their sizes in GiB."""
-        return {disk.id: disk.size_gib for disk in self._contents.disks.values()}
+        return {id: disk.size_gib for id, disk in self._contents.disks.items()}
+
+    @_verb
+    def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Keep the disk's content."""
+        self._contents.find_idle_disk(disk_id).take_snapshot(snapshot_id)
+
+    @_verb
+    def revert_disk(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Bring back a snapshot's content and size."""
+        self._contents.find_idle_disk(disk_id).revert(snapshot_id)
+
+    @_verb
+    def remove_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Forget a snapshot, if it is there."""
+        self._contents.find_idle_disk(disk_id).snapshots.pop(snapshot_id, None)
+
+    @_verb
+    def snapshots(self, disk_id: UUID) -> frozenset[UUID]:
+        """The disk's snapshots."""
+        return frozenset(self._contents.find_disk(disk_id).snapshots)
 
     @_verb
     def write_seed(self, seed: Seed) -> None:
@@ -224,7 +237,7 @@ class MemoryHypervisor:
     @_verb
     def define(self, spec: DomainSpec) -> None:
         """Define or redefine the machine."""
-        machine = self._contents.machines.setdefault(spec.id, _Machine(spec))
+        machine = self._contents.machines.setdefault(spec.id, Machine(spec))
         machine.spec = spec
 
     @_verb
@@ -233,15 +246,29 @@ class MemoryHypervisor:
         machine = self._find_machine(vm_id)
         if machine.power is not Power.OFF:
             return
-        if machine.spec.boot_disk not in self._contents.disks:
-            raise HypervisorError(f"VM {vm_id} cannot start: its disk {machine.spec.boot_disk} is missing")
+        for disk_id in (machine.spec.boot_disk, *machine.spec.disks):
+            if disk_id not in self._contents.disks:
+                raise HypervisorError(f"VM {vm_id} cannot start: its disk {disk_id} is missing")
         if vm_id not in self._contents.seeds:
             raise HypervisorError(f"VM {vm_id} cannot start: its seed is missing")
         machine.power, machine.off_reason = Power.RUNNING, OffReason.NONE
         machine.started, machine.looks = next(self._starts), 0
+        machine.plugged = set(machine.spec.disks)
         console = self._contents.consoles.setdefault(vm_id, bytearray())
         console += f"start {machine.started} of {machine.spec.name}\n".encode()
         self._changed.append(vm_id)
+
+    @_verb
+    def plug_disks(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
+        """Plug and unplug; a guest that clings to its disks lets go of none."""
+        machine = self._find_machine(vm_id)
+        if machine.power is Power.OFF:
+            return frozenset()
+        for disk_id in disks:
+            self._contents.find_disk(disk_id)
+        held = machine.plugged - set(disks) if self.clinging else set()
+        machine.plugged = set(disks) | held
+        return frozenset(held)
 
     @_verb
     def press_power_button(self, vm_id: UUID) -> None:
@@ -296,7 +323,7 @@ class MemoryHypervisor:
         fault, self._fault = self._fault, None
         return fault
 
-    def _find_machine(self, vm_id: UUID) -> _Machine:
+    def _find_machine(self, vm_id: UUID) -> Machine:
         try:
             return self._contents.machines[vm_id]
         except KeyError:
@@ -306,6 +333,7 @@ class MemoryHypervisor:
         machine = self._find_machine(vm_id)
         if machine.power is not Power.OFF:
             machine.power, machine.off_reason, machine.started = Power.OFF, reason, 0
+            machine.plugged.clear()
             self._changed.append(vm_id)
 
     def _let_go_off(self, vm_id: UUID, reason: OffReason) -> None:
@@ -319,12 +347,6 @@ class MemoryHypervisor:
         for vm_id in changed:
             for notify in self._listeners:
                 notify(vm_id)
-
-
-def exit_status_of(script: str) -> int:
-    """The status that a script's last line asks for with `exit N`; 0 if it asks for none."""
-    asked = re.search(r"\bexit (\d+)\s*\Z", script)
-    return int(asked[1]) if asked else 0
 
 
 def memory_hosts(uri: str) -> dict[str, MemoryHypervisor]:

@@ -1,6 +1,6 @@
 """Virtual machines: the slice that everything else is there for."""
 
-from cumulet.vms import group_operations, offers, operations, reach
+from cumulet.vms import disk_operations, group_operations, offers, operations, reach, snapshot_operations
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.reconcile import World, reconcile_vm
 from cumulet.vms.sweep import Sweeper
@@ -10,9 +10,11 @@ __all__ = [
     "Vm",
     "Wanted",
     "World",
+    "disk_operations",
     "group_operations",
     "offers",
     "operations",
     "reach",
     "reconcile_vm",
+    "snapshot_operations",
 ]

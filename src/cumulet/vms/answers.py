@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, Price, Rates, price_vm, vm_price_answer
+from cumulet.disks import Disk, DiskState, DiskType
+from cumulet.disks import Wanted as DiskWanted
+from cumulet.disks.wire import Disk as DiskAnswer
 from cumulet.hosts import Host
+from cumulet.hypervisor import serial_of
 from cumulet.networks import Nic
 from cumulet.reconcile import Due
 from cumulet.vms import wire
@@ -45,11 +51,23 @@ def vm_answers(db: Session, catalogue: Catalogue, vms: Sequence[Vm]) -> list[wir
     these = Vm.id == vms[0].id if len(vms) == 1 else Vm.project_id == vms[0].project_id
     around = {vm_id: Surroundings(*values) for vm_id, *values in db.execute(SURROUNDINGS.where(these))}
     cards = cards_of(db, Nic.vm_id.in_(select(Vm.id).where(these)))
-    return [_vm_answer(vm, around[vm.id], cards[vm.id], catalogue) for vm in vms]
+    disks = _disks_by_vm(db, vms)
+    return [_vm_answer(vm, disks[vm.id], cards[vm.id], around[vm.id], catalogue) for vm in vms]
 
 
-def price_of(vm: Vm, ipv4_addresses: int) -> Price:
-    """Price a VM at the rates it was created with."""
+def _disks_by_vm(db: Session, vms: Sequence[Vm]) -> Mapping[UUID, list[Disk]]:
+    """Collect the disks of VMs of one project: the boot disk first, the others by name."""
+    these = Disk.vm_id == vms[0].id if len(vms) == 1 else Disk.project_id == vms[0].project_id
+    found = select(Disk).where(these, Disk.vm_id.is_not(None))
+    disks: dict[UUID, list[Disk]] = defaultdict(list)
+    for disk in db.scalars(found.order_by(Disk.type != DiskType.BOOT, Disk.name)):
+        if disk.vm_id:
+            disks[disk.vm_id].append(disk)
+    return disks
+
+
+def price_of(vm: Vm, disks: Sequence[Disk], *, ipv4_addresses: int) -> Price:
+    """Price a VM with its disks and addresses at the rates it was created with."""
     rates = Rates(
         vcpu=vm.vcpu_price,
         memory_gib=vm.memory_price,
@@ -62,12 +80,15 @@ def price_of(vm: Vm, ipv4_addresses: int) -> Price:
         vcpus=vm.vcpus,
         memory_gib=vm.memory_gib,
         gpus=0,
-        storage_gib=vm.boot_disk_gib,
+        storage_gib=sum(disk.size_gib for disk in disks),
         ipv4_addresses=ipv4_addresses,
     )
 
 
-def _vm_answer(vm: Vm, around: Surroundings, cards: Cards, catalogue: Catalogue) -> wire.Vm:
+def _vm_answer(
+    vm: Vm, disks: Sequence[Disk], cards: Cards, around: Surroundings, catalogue: Catalogue
+) -> wire.Vm:
+    boot_disk, *storage_disks = (disk_answer(disk, vm) for disk in disks)
     data_center = catalogue.find_data_center(vm.data_center_id)
     return wire.Vm(
         datacenter_id=vm.data_center_id,
@@ -81,7 +102,7 @@ def _vm_answer(vm: Vm, around: Surroundings, cards: Cards, catalogue: Catalogue)
         memory=vm.memory_gib,
         cpu_model=around.cpu_model,
         vcpus=vm.vcpus,
-        boot_disk_size_gib=vm.boot_disk_gib,
+        boot_disk_size_gib=boot_disk.size_gib,
         renewable_energy=data_center.renewable_energy,
         image_id=vm.image_id,
         public_image_id=vm.image_id,
@@ -93,12 +114,13 @@ def _vm_answer(vm: Vm, around: Surroundings, cards: Cards, catalogue: Catalogue)
         security_group_ids=[group.id for group in cards.groups],
         security_groups=cards.groups,
         short_state=SHORT_STATES[vm.state],
-        boot_disk=_boot_disk(vm),
+        boot_disk=boot_disk,
+        storage_disks=storage_disks,
         metadata=vm.labels,
         state=vm.state,
         create_time=vm.create_time,
         expire_time=vm.expire_time,
-        price=vm_price_answer(price_of(vm, cards.external_count)),
+        price=vm_price_answer(price_of(vm, disks, ipv4_addresses=cards.external_count)),
         ssh_key_source=vm.ssh_key_source,
         authorized_ssh_keys=vm.ssh_keys,
         project_id=vm.project_id,
@@ -113,16 +135,20 @@ def _vm_answer(vm: Vm, around: Surroundings, cards: Cards, catalogue: Catalogue)
     )
 
 
-def _boot_disk(vm: Vm) -> wire.Disk:
-    return wire.Disk(
-        id=vm.boot_disk_name,
-        project_id=vm.project_id,
-        data_center_id=vm.data_center_id,
-        vm_id=vm.name,
-        size_gib=vm.boot_disk_gib,
-        storage_class=vm.storage_class,
-        disk_type=wire.DiskType.BOOT,
-        public_image_id=vm.image_id,
-        create_time=vm.create_time,
-        disk_state=wire.DiskState.USED,
+def disk_answer(disk: Disk, vm: Vm | None, *, waiting_for: str = "", problem: str = "") -> DiskAnswer:
+    """Show a disk beside the VM that has it."""
+    return DiskAnswer(
+        id=disk.name,
+        project_id=disk.project_id,
+        data_center_id=disk.data_center_id,
+        vm_id=vm.name if vm else "",
+        size_gib=disk.size_gib,
+        storage_class=disk.storage_class,
+        disk_type=disk.type,
+        public_image_id=vm.image_id if vm and disk.type is DiskType.BOOT else "",
+        create_time=disk.create_time,
+        disk_state=DiskState.DELETE if disk.wanted is DiskWanted.DELETED else disk.state,
+        serial=serial_of(disk.id),
+        waiting_for=waiting_for,
+        problem=problem,
     )

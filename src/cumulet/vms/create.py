@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -9,8 +11,10 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import DataCenter, MachineType, rates_of
-from cumulet.errors import AlreadyExists
-from cumulet.hosts import Need, Sizes, place, reserve, rooms
+from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks
+from cumulet.disks import Wanted as DiskWanted
+from cumulet.errors import AlreadyExists, Invalid
+from cumulet.hosts import Need, Room, Sizes, place, reserve, rooms
 from cumulet.images import Image
 from cumulet.projects import keys_of_project, keys_of_user
 from cumulet.reconcile import wake
@@ -29,13 +33,17 @@ def create(db: Session, request: CreateRequest) -> Vm:
     machine_type = request.catalogue.find_machine_type(data_center.id, data.machine_type)
     image = request.images.find(request.catalogue.image_id(data.boot_disk_image_id))
     plan = plan_vm(data, machine_type, image, keys=source_keys(db, request), now=request.now)
-    refuse_duplicates(db, request.project_id, data.vm_id, plan.boot_disk_name)
+    refuse_duplicates(db, request.project_id, data.vm_id)
     free = rooms(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
+    disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
-    vm.host_id = place(plan.need, free, sizes=sizes_of(machine_type, image))
+    vm.host_id = place(plan.need, beside(disks, free), sizes=sizes_of(machine_type, image))
     db.add(vm)
     db.flush()
-    reserve(db, vm.id, vm.host_id, plan.need)
+    reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0))  # its boot disk holds that
+    add_disk(db, boot_disk_row(vm, plan), field="bootDisk.id")
+    for disk in disks:
+        attach(disk, vm.id, now=request.now)
     connect(db, request, vm, data_center)
     journal.record(
         db,
@@ -43,7 +51,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
         at=request.now,
         project_id=vm.project_id,
         subject_id=vm.id,
-        text=f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory, {vm.boot_disk_gib} GiB disk from image {image.id}",
+        text=f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory, {plan.boot_disk_gib} GiB disk from image {image.id}",
         actor=request.caller.email,
     )
     wake(db, "vm", vm.id, now=request.now)
@@ -70,14 +78,21 @@ def source_keys(db: Session, request: CreateRequest) -> tuple[str, ...]:
     return ()
 
 
-def refuse_duplicates(db: Session, project_id: str, name: str, boot_disk_name: str) -> None:
+def refuse_duplicates(db: Session, project_id: str, name: str) -> None:
     """Refuse an id that is taken in the project."""
     if db.scalar(select(Vm.id).where(Vm.project_id == project_id, Vm.name == name)):
         raise AlreadyExists(f"vmId: there is already a VM {name!r} in project {project_id!r}")
-    if db.scalar(select(Vm.id).where(Vm.project_id == project_id, Vm.boot_disk_name == boot_disk_name)):
-        raise AlreadyExists(
-            f"bootDisk.id: there is already a disk {boot_disk_name!r} in project {project_id!r}"
-        )
+
+
+def beside(disks: Sequence[Disk], free: Sequence[Room]) -> Sequence[Room]:
+    """Leave only the host that storage disks lie on, if there are any; Invalid when it is not among these."""
+    if not disks:
+        return free
+    theirs = [room for room in free if room.host_id == disks[0].host_id]
+    if not theirs:
+        elsewhere = f"disks of that data center; {disks[0].name!r} is in {disks[0].data_center_id!r}"
+        raise Invalid.field("storageDiskIds", ", ".join(disk.name for disk in disks), elsewhere)
+    return theirs
 
 
 def vm_row(
@@ -108,9 +123,6 @@ def vm_row(
         image_format=image.format,
         image_gib=image.size_gib,
         boot_disk_id=uuid4(),
-        boot_disk_name=plan.boot_disk_name,
-        boot_disk_gib=plan.boot_disk_gib,
-        storage_class=plan.storage_class,
         labels=data.metadata,
         ssh_key_source=data.ssh_key_source,
         ssh_keys="\n".join(plan.ssh_keys),
@@ -121,4 +133,23 @@ def vm_row(
         gpu_price=rates.gpu,
         storage_price=rates.storage_gib,
         ipv4_price=rates.ipv4,
+    )
+
+
+def boot_disk_row(vm: Vm, plan: VmPlan) -> Disk:
+    """Put the plan of its boot disk into a row."""
+    return Disk(
+        id=vm.boot_disk_id,
+        project_id=vm.project_id,
+        name=plan.boot_disk_name,
+        type=DiskType.BOOT,
+        data_center_id=vm.data_center_id,
+        host_id=vm.host_id,
+        size_gib=plan.boot_disk_gib,
+        storage_class=plan.storage_class,
+        create_time=vm.create_time,
+        wanted=DiskWanted.KEPT,
+        state=DiskState.INIT,
+        vm_id=vm.id,
+        attached_at=vm.create_time,
     )

@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cumulet.catalogue import StorageClass
 from cumulet.db import Row
 from cumulet.vms.wire import SshKeySource, VmState
 
@@ -28,10 +27,7 @@ class Vm(Row):
     """A virtual machine."""
 
     __tablename__ = "vm"
-    __table_args__ = (
-        UniqueConstraint("project_id", "name"),
-        UniqueConstraint("project_id", "boot_disk_name"),
-    )
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), index=True)
@@ -59,9 +55,6 @@ class Vm(Row):
     image_format: Mapped[str]
     image_gib: Mapped[int]
     boot_disk_id: Mapped[UUID]
-    boot_disk_name: Mapped[str]
-    boot_disk_gib: Mapped[int]
-    storage_class: Mapped[StorageClass]
     labels: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
 
     ssh_key_source: Mapped[SshKeySource]

@@ -139,7 +139,7 @@ def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/terminate")
 def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Delete a virtual machine with its boot disk, in whatever state it is."""
+    """Delete a virtual machine with its boot disk, in whatever state it is; its storage disks are kept."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING

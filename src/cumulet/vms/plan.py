@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cumulet.catalogue import CommitmentTerm, MachineType, StorageClass
+from cumulet.disks import check_disk_gib, check_disk_id
 from cumulet.errors import Invalid, Unimplemented
 from cumulet.hosts import Need
 from cumulet.images import Image
@@ -18,9 +19,6 @@ from cumulet.wire import utc
 
 VM_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,68}[a-z0-9])?")
 """SkyPilot's ids are up to 67 long, beyond the 63 of the other clients."""
-DISK_ID: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,126}[a-z0-9])?")
-"""dstack sends `<vm id>_disk_id`."""
-MOST_DISK_GIB: Final = 65_536
 MOST_SCRIPT: Final = 64 * 1024
 MOST_LABELS: Final = 64
 LONGEST_LABEL: Final = 255
@@ -60,7 +58,7 @@ def plan_vm(
     check_password(data.password)
     disk_gib = plan_boot_disk(data, image)
     boot_disk_name = (data.boot_disk.id if data.boot_disk else "") or f"{data.vm_id}-boot"
-    check_id("bootDisk.id", boot_disk_name, DISK_ID, "1 to 128 of a-z, 0-9, '-' and '_'")
+    check_disk_id("bootDisk.id", boot_disk_name)
     return VmPlan(
         need=Need(vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib),
         boot_disk_name=boot_disk_name,
@@ -75,7 +73,6 @@ def plan_vm(
 def refuse_later_features(data: CreateVm) -> None:
     """Say what this version does not do: a member that is silently ignored is worse than one refused."""
     asked = {
-        "storageDiskIds": data.storage_disk_ids,
         "commitmentTerm": data.commitment_term is not CommitmentTerm.NONE,
         "gpus": data.gpus > 0,
     }
@@ -160,7 +157,7 @@ def plan_boot_disk(data: CreateVm, image: Image) -> int:
         )
     size = nested or data.boot_disk_size_gib or image.size_gib
     field = "bootDisk.sizeGib" if nested else "bootDiskSizeGib"
-    check_range(field, size, image.size_gib, MOST_DISK_GIB)
+    check_disk_gib(field, size, least=image.size_gib)
     return size
 
 

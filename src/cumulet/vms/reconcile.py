@@ -5,30 +5,22 @@ Every step looks first and does only what is missing, so the plot may die at any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NoReturn
+from typing import Final
 from uuid import UUID
 
+from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, release_disks
+from cumulet.disks import Wanted as DiskWanted
 from cumulet.hosts import release
-from cumulet.hypervisor import (
-    BaseImage,
-    DiskSpec,
-    DomainSpec,
-    HostUnreachable,
-    HypervisorError,
-    NicSpec,
-    Power,
-    Seed,
-    Topology,
-    spec_digest,
-)
+from cumulet.hypervisor import BaseImage, DiskSpec, HostUnreachable, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.images import ImageStore
-from cumulet.networks import MTU, Fabrics, ensure_ports, nics_of, release_nics, remove_ports
+from cumulet.networks import Fabrics, ensure_ports, nics_of, release_nics, remove_ports
 from cumulet.reconcile import NotYet, Run
 from cumulet.security_groups import all_in_force
+from cumulet.vms.machine import ensure_domain, ensure_plugged
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.observe import change, observe, tell
 from cumulet.vms.plan import hostname_of
@@ -71,7 +63,9 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
     ensure_disks(run, vm, host, world.images)
     ensure_domain(run, vm, host)
     ensure_power(run, vm, host, seed(vm))
-    return observe(run, vm, host)
+    look_again = observe(run, vm, host)
+    ensure_plugged(run, vm, host)
+    return look_again
 
 
 def load(run: Run) -> Vm | None:
@@ -105,36 +99,47 @@ def ensure_groups(run: Run, vm: Vm) -> None:
 
 
 def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
-    """Have the boot disk on its host before the machine starts; NotYet while its image is being copied there.
+    """Have the disks on their host before the machine starts; NotYet while its image is being copied there.
 
-    A disk that a guest has written to is never made anew: an empty one in its place would hide the loss.
+    A disk that was made once is never made anew: an empty one in its place would hide the loss.
     """
+    with run.reading() as db:
+        disks = disks_of(db, vm.id)
     domain = host.domain(vm.id)
     if domain is not None and domain.power is not Power.OFF:
         return
-    if vm.started_at is None:
-        make_disk(vm, host, images)
-    elif vm.boot_disk_id not in host.disks():
-        lost(run, vm)
+    if disks[0].state is DiskState.INIT:
+        make_boot_disk(run, vm, disks[0], host, images)
+    else:
+        refuse_loss(run, vm, disks, host)
+    for disk in disks:
+        ensure_contents(run, disk, host)
 
 
-def make_disk(vm: Vm, host: Host, images: ImageStore) -> None:
-    """Make the boot disk of a VM that never ran, unless it is there."""
+def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore) -> None:
+    """Make the boot disk of a new VM, unless it is there."""
     base = base_image(vm, host, images)
     copy = host.ensure_image_copy(base)
     if copy.error:
         raise HypervisorError(copy.error)
     if not copy.ready:
         raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
-    host.create_disk(DiskSpec(id=vm.boot_disk_id, size_gib=vm.boot_disk_gib, base=base))
+    host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base))
+    with run.writing() as db:
+        db.get_one(Disk, disk.id).state = DiskState.USED
 
 
-def lost(run: Run, vm: Vm) -> NoReturn:
-    """Say that the boot disk has gone; the VM goes on if it comes back."""
-    text = f"its boot disk {vm.boot_disk_id} has gone from the host: bring it back, or terminate the VM"
-    if vm.state is not VmState.FAILED:
-        change(run, vm, {"state": VmState.FAILED}, ("vm.disk_lost", text))
-    raise HypervisorError(text)
+def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
+    """Go no further when a disk has gone from the host; the VM goes on if it comes back."""
+    there = host.disks()
+    for disk in disks:
+        if disk.id in there or disk.wanted is DiskWanted.DETACHED:
+            continue
+        way_out = "terminate the VM" if disk.type is DiskType.BOOT else "detach it"
+        text = f"its disk {disk.name!r} ({disk.id}) has gone from the host: bring it back, or {way_out}"
+        if vm.state is not VmState.FAILED:
+            change(run, vm, {"state": VmState.FAILED}, ("vm.disk_lost", text))
+        raise HypervisorError(text)
 
 
 def base_image(vm: Vm, host: Host, images: ImageStore) -> BaseImage:
@@ -149,30 +154,6 @@ def base_image(vm: Vm, host: Host, images: ImageStore) -> BaseImage:
         format=vm.image_format,
         path=stored.path,
         size_gib=vm.image_gib,
-    )
-
-
-def ensure_domain(run: Run, vm: Vm, host: Host) -> None:
-    """Have the machine defined as planned; one that runs is left as it is until it is off."""
-    with run.reading() as db:
-        cards = tuple(NicSpec(port_id=nic.id, mac=nic.mac, mtu=MTU) for nic in nics_of(db, vm.id))
-    spec = domain_spec(vm, cards)
-    domain = host.domain(vm.id)
-    if domain is None or (domain.power is Power.OFF and domain.spec_digest != spec_digest(spec)):
-        host.define(spec)
-
-
-def domain_spec(vm: Vm, cards: tuple[NicSpec, ...]) -> DomainSpec:
-    """Describe the VM's machine."""
-    return DomainSpec(
-        id=vm.id,
-        name=vm.name,
-        project=vm.project_id,
-        vcpus=vm.vcpus,
-        memory_mib=vm.memory_gib * 1024,
-        topology=Topology(vm.sockets, vm.cores, vm.threads) if vm.sockets else None,
-        boot_disk=vm.boot_disk_id,
-        nics=cards,
     )
 
 
@@ -191,13 +172,15 @@ def seed(vm: Vm) -> Seed:
 def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
     """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
     host.undefine(vm.id)
-    host.remove_disk(vm.boot_disk_id)
+    host.remove_disk(vm.boot_disk_id)  # the others outlive it
     host.remove_seed(vm.id)
     host.remove_console_log(vm.id)
     remove_ports(run, vm.id, world.fabrics)
     with run.writing() as db:
+        release_disks(db, vm.id, now=run.now)
         release_nics(db, vm.id, now=run.now)
         release(db, vm.id)
         row = db.get_one(Vm, vm.id)
-        tell(db, run, row, "vm.deleted", "it is gone, with its disk, its addresses and its room on the host")
+        text = "it is gone, with its boot disk, its addresses and its room on the host"
+        tell(db, run, row, "vm.deleted", text)
         db.delete(row)

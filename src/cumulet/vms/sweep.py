@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
-from sqlalchemy.orm import load_only
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, load_only
 
+from cumulet.disks import Disk, DiskState
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Leftovers, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
@@ -50,6 +51,8 @@ class Sweeper:
             for vm in db.scalars(vms.options(load_only(Vm.wanted, Vm.state, Vm.started))):
                 if differs(vm, domains.get(vm.id)):
                     wake(db, "vm", vm.id, now=run.now)
+            for disk_id in missing_disks(db, run.id, disks.keys()):
+                wake(db, "disk", disk_id, now=run.now)
         self._remove_leftovers(host, run, domains.keys(), disks.keys(), seeds)
         return run.now + SWEEP
 
@@ -61,18 +64,17 @@ class Sweeper:
         disks: AbstractSet[UUID],
         seeds: AbstractSet[UUID],
     ) -> None:
-        """Remove what no VM owns, wherever its row says it is: a host that got another name keeps all it has."""
-        found = domains | disks | seeds
+        """Remove what has no row, wherever that says it is: a host that got another name keeps all it has."""
         with run.reading() as db:
-            owners = select(Vm.id, Vm.boot_disk_id).where(or_(Vm.id.in_(found), Vm.boot_disk_id.in_(found)))
-            owned = db.execute(owners).all()
+            vm_ids = set(db.scalars(select(Vm.id).where(Vm.id.in_(domains | seeds))))
+            disk_ids = set(db.scalars(select(Disk.id).where(Disk.id.in_(disks))))
             images = frozenset(db.scalars(select(Vm.image_sha256).distinct()))
-        vm_ids, disk_ids = {vm.id for vm in owned}, {vm.boot_disk_id for vm in owned}
-        for id in self.leftovers.overdue("domain", domains - vm_ids, run.now):
+        for id in self.leftovers.overdue(f"domain on {run.id}", domains - vm_ids, run.now):
             host.undefine(id)
-        for id in self.leftovers.overdue("disk", disks - disk_ids, run.now):
-            host.remove_disk(id)
-        for id in self.leftovers.overdue("seed", seeds - vm_ids, run.now):
+        for id in self.leftovers.overdue(f"disk on {run.id}", disks - disk_ids, run.now):
+            with suppress(HypervisorError):  # a machine that somebody else made of it
+                host.remove_disk(id)
+        for id in self.leftovers.overdue(f"seed on {run.id}", seeds - vm_ids, run.now):
             host.remove_seed(id)
         needed = images | {image.sha256 for image in self.world.images.list()}
         for sha256 in host.image_copies() - needed:
@@ -86,6 +88,12 @@ def differs(vm: Vm, domain: Domain | None) -> bool:
         return True
     runs = domain.power is not Power.OFF
     return runs != (vm.wanted is Wanted.ACTIVE) or domain.started != vm.started
+
+
+def missing_disks(db: Session, host_id: UUID, there: AbstractSet[UUID]) -> list[UUID]:
+    """Disks that no VM has and that are on the host or not against what was last seen, in one order."""
+    alone = select(Disk.id, Disk.state).where(Disk.host_id == host_id, Disk.vm_id.is_(None)).order_by(Disk.id)
+    return [disk.id for disk in db.execute(alone) if (disk.id in there) == (disk.state is DiskState.ERROR)]
 
 
 def note_down(run: Run, problem: str) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from cumulet.catalogue import CommitmentTerm, StorageClass, VmPrice
+from cumulet.catalogue import CommitmentTerm, VmPrice
+from cumulet.disks.wire import Disk
 from cumulet.security_groups import Rule, SecurityGroupAnswer
 from cumulet.wire import Amount, ProtoEnum, Wire
 
@@ -37,27 +38,6 @@ class VmState(ProtoEnum):
     PENDING = "PENDING", 19
 
 
-class DiskType(ProtoEnum):
-    """`Disk.DiskType`."""
-
-    UNKNOWN = "DISK_TYPE_UNKNOWN", 0
-    BOOT = "DISK_TYPE_BOOT", 1
-    STORAGE = "DISK_TYPE_STORAGE", 2
-
-
-class DiskState(ProtoEnum):
-    """`Disk.DiskState` with the names of the reference's time, which the Python client knows."""
-
-    INIT = "DISK_STATE_INIT", 0
-    READY = "DISK_STATE_READY", 1
-    USED = "DISK_STATE_USED", 2
-    DISABLED = "DISK_STATE_DISABLED", 3
-    LOCKED = "DISK_STATE_LOCKED", 4
-    ERROR = "DISK_STATE_ERROR", 5
-    CLONE = "DISK_STATE_CLONE", 6
-    DELETE = "DISK_STATE_DELETE", 7
-
-
 class SshKeySource(ProtoEnum):
     """Whose keys a VM gets besides its custom ones."""
 
@@ -65,22 +45,6 @@ class SshKeySource(ProtoEnum):
     PROJECT = "SSH_KEY_SOURCE_PROJECT", 1
     USER = "SSH_KEY_SOURCE_USER", 2
     NONE = "SSH_KEY_SOURCE_NONE", 3
-
-
-class Disk(Wire, kw_only=True):
-    """A disk; as a request only `id`, `sizeGib` and `storageClass` count."""
-
-    id: str = ""
-    project_id: str = ""
-    data_center_id: str = ""
-    vm_id: str = ""
-    size_gib: int = 0
-    storage_class: StorageClass = StorageClass.UNKNOWN
-    disk_type: DiskType = DiskType.UNKNOWN
-    public_image_id: str = ""
-    private_image_id: str = ""
-    create_time: datetime | None = None
-    disk_state: DiskState = DiskState.INIT
 
 
 class NicRequest(Wire, kw_only=True):

@@ -65,6 +65,37 @@ def kill():
 
 
 @pytest.fixture
+def disk_path(lab_dir):
+    return lambda disk_id: str(lab_dir / "lab" / "disks" / f"{disk_id}.qcow2")
+
+
+@pytest.fixture
+def written(disk_path):
+    """Writes a letter all over the beginning of a disk that no machine runs with."""
+
+    def write(disk_id: UUID, letter: str) -> None:
+        qemu_io(f"write -P {ord(letter)} 0 4k", disk_path(disk_id))
+
+    return write
+
+
+@pytest.fixture
+def read(disk_path):
+    """Reads which letter it is."""
+
+    def read(disk_id: UUID) -> str:
+        dump = qemu_io("read -v 0 1", disk_path(disk_id))
+        return chr(int(dump.split()[1], 16))
+
+    return read
+
+
+def qemu_io(command: str, path: str) -> str:
+    words = ("qemu-io", "-f", "qcow2", "-c", command, path)
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
 def kill_libvirtd(prepared):
     """Kills libvirtd; its supervisor starts it again a moment later."""
 

@@ -29,6 +29,7 @@ PLAIN = DomainSpec(
     memory_mib=2048,
     topology=None,
     boot_disk=UUID("0a1b2c3d-4e5f-4a5b-8c7d-9e0f1a2b3c4d"),
+    disks=(),
     nics=(NicSpec(UUID("6b1d7a52-7a54-4d0c-a1a5-0d8d9f2f3c11"), "02:00:00:12:34:56", 1442),),
 )
 LARGE = DomainSpec(
@@ -39,6 +40,10 @@ LARGE = DomainSpec(
     memory_mib=65536,
     topology=Topology(sockets=2, cores=4, threads=2),
     boot_disk=UUID("66666666-7777-4888-8999-aaaaaaaaaaaa"),
+    disks=(
+        UUID("dddddddd-eeee-4fff-8000-111111111111"),
+        UUID("eeeeeeee-ffff-4000-8111-222222222222"),
+    ),
     nics=(
         NicSpec(UUID("bbbbbbbb-cccc-4ddd-8eee-ffffffffffff"), "02:00:00:00:00:0a", 1500),
         NicSpec(UUID("cccccccc-dddd-4eee-8fff-000000000000"), "02:00:00:00:00:0b", 9000),

@@ -5,12 +5,21 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.hypervisor.contract import a_spec, changes_of, eventually, found, prepare
 
 from cumulet.errors import Invalid
-from cumulet.hypervisor import NO_GUEST, HostUnreachable, HypervisorError, OffReason, Power, spec_digest
+from cumulet.hypervisor import (
+    NO_GUEST,
+    DiskSpec,
+    HostUnreachable,
+    HypervisorError,
+    OffReason,
+    Power,
+    spec_digest,
+)
 from cumulet.hypervisor.libvirt import open_host
 
 lab = pytest.mark.lab
@@ -166,6 +175,34 @@ def test_a_guest_that_listens_to_nothing_does_not_hold_up_who_presses_its_button
     host.press_power_button(running.id)
     assert host.guest(running.id) == NO_GUEST
     assert found(host, running.id).power is Power.RUNNING
+
+
+@lab
+def test_a_guest_that_never_lets_go_has_its_disk_until_it_is_off(host, running):
+    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))
+    host.plug_disks(running.id, (disk_id,))
+    for _ in range(3):
+        assert host.plug_disks(running.id, ()) == {disk_id}
+    with pytest.raises(HypervisorError, match=str(disk_id)):
+        host.remove_disk(disk_id)
+    host.pull_plug(running.id)
+    assert host.plug_disks(running.id, ()) == frozenset()
+    host.remove_disk(disk_id)
+
+
+@lab
+def test_a_disk_that_another_client_gave_to_a_machine_of_his_is_not_removed(host, disk_path):
+    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))
+    disk = f"<disk type='file'><source file='{disk_path(disk_id)}'/><target dev='vda'/></disk>"
+    xml = (
+        "<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type>hvm</type></os>"
+        f"<devices>{disk}</devices></domain>"
+    )
+    subprocess.run(("virsh", "--quiet", "define", "/dev/stdin"), input=xml.encode(), check=True)
+    with pytest.raises(HypervisorError, match="theirs"):
+        host.remove_disk(disk_id)
+    subprocess.run(("virsh", "--quiet", "undefine", "theirs"), check=True)
+    host.remove_disk(disk_id)
 
 
 def test_another_machines_libvirt_is_refused_for_now(tmp_path):

@@ -8,11 +8,12 @@ CD; no USB; spare PCIe root ports, because q35 takes a device while it runs only
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import ascii_lowercase
 from typing import Final
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
-from cumulet.hypervisor import DomainSpec, NicSpec, Topology, spec_digest
+from cumulet.hypervisor import MOST_STORAGE_DISKS, DomainSpec, NicSpec, Topology, serial_of, spec_digest
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 NAMESPACE: Final = "urn:cumulet:vm"
@@ -20,10 +21,11 @@ INTEGRATION_BRIDGE: Final = "br-int"
 AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
 TCG_CACHE_MIB: Final = 128
 """Of translated code: less costs a Debian guest time at its boot, more gains nothing."""
-SPARE_PORTS: Final = 8
-"""PCIe root ports for devices to come while the machine runs."""
 COLD_DEVICES: Final = 5
-"""On PCIe root ports beside the NICs: two disks, the serial controller of the agent, balloon and entropy."""
+"""On PCIe root ports beside NICs and storage disks: two disks, the agent's serial controller, balloon and entropy."""
+BOOT_TARGET: Final = "vda"
+SEED_TARGET: Final = "vdb"
+STORAGE_TARGETS: Final = tuple(f"vd{letter}" for letter in ascii_lowercase[2 : 2 + MOST_STORAGE_DISKS])
 OFFLOADS: Final = {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
 
 ET.register_namespace("cumulet", NAMESPACE)
@@ -145,14 +147,16 @@ def clock(layout: HostLayout) -> ET.Element:
 
 def devices(spec: DomainSpec, layout: HostLayout) -> ET.Element:
     """Everything that is plugged in."""
-    ports = COLD_DEVICES + len(spec.nics) + SPARE_PORTS
+    ports = COLD_DEVICES + len(spec.nics) + MOST_STORAGE_DISKS
+    storage = zip(spec.disks, STORAGE_TARGETS, strict=False)
     return element(
         "devices",
         element("controller", type="usb", model="none"),
         element("controller", type="pci", model="pcie-root"),
         *(element("controller", type="pci", model="pcie-root-port") for _ in range(ports)),
-        boot_disk(spec.boot_disk, layout),
+        disk(spec.boot_disk, BOOT_TARGET, layout),
         seed_disk(spec.id, layout),
+        *(disk(id, target, layout) for id, target in storage),
         *(nic(each, layout) for each in spec.nics),
         serial_console(spec.id, layout),
         element("channel", element("target", type="virtio", name=AGENT_CHANNEL), type="unix"),
@@ -164,14 +168,14 @@ def devices(spec: DomainSpec, layout: HostLayout) -> ET.Element:
     )
 
 
-def boot_disk(disk_id: UUID, layout: HostLayout) -> ET.Element:
-    """Describe the first disk; what its guest discards is given back to the host."""
+def disk(disk_id: UUID, target: str, layout: HostLayout) -> ET.Element:
+    """Describe a disk; what its guest discards is given back to the host."""
     return element(
         "disk",
         element("driver", name="qemu", type="qcow2", cache="writeback", discard="unmap"),
         element("source", file=str(layout.disk(disk_id))),
-        element("target", dev="vda", bus="virtio"),
-        element("serial", disk_id.hex[:20]),
+        element("target", dev=target, bus="virtio"),
+        element("serial", serial_of(disk_id)),
         type="file",
         device="disk",
     )
@@ -183,7 +187,7 @@ def seed_disk(vm_id: UUID, layout: HostLayout) -> ET.Element:
         "disk",
         element("driver", name="qemu", type="raw"),
         element("source", file=str(layout.seed(vm_id))),
-        element("target", dev="vdb", bus="virtio"),
+        element("target", dev=SEED_TARGET, bus="virtio"),
         element("readonly"),
         type="file",
         device="disk",

@@ -137,6 +137,14 @@ def find_domain(link: libvirt.virConnect, vm_id: UUID) -> libvirt.virDomain:
     raise HypervisorError(f"the host has no machine for VM {vm_id}")
 
 
+def find_running(link: libvirt.virConnect, vm_id: UUID) -> libvirt.virDomain | None:
+    """A domain if it is there and runs."""
+    with absent_is_fine():
+        domain = link.lookupByUUID(vm_id.bytes)
+        return domain if domain.isActive() else None
+    return None
+
+
 def read_metadata(domain: libvirt.virDomain) -> str:
     """Our element of a domain's persistent definition; an empty one when somebody has edited it away."""
     kind, config = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG

@@ -59,6 +59,8 @@ class Changes:
         lifecycle, agent = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
         link.domainEventRegisterAny(None, lifecycle, self._on_lifecycle, None)
         link.domainEventRegisterAny(None, agent, self._on_agent, None)
+        removed = libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED
+        link.domainEventRegisterAny(None, removed, self._on_device_removed, None)
         self._registrations += 1
         self._woken.set()
 
@@ -79,6 +81,11 @@ class Changes:
     ) -> None:
         if state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED:
             self._tell_of(domain)
+
+    def _on_device_removed(
+        self, _link: libvirt.virConnect, domain: libvirt.virDomain, _alias: str, _: object
+    ) -> None:
+        self._tell_of(domain)
 
     def _on_close(self, _link: libvirt.virConnect, _reason: int, _: object) -> None:
         self._woken.set()

@@ -12,8 +12,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from cumulet.hypervisor import HostFacts
-from cumulet.hypervisor.libvirt.layout import HostLayout
-from cumulet.hypervisor.libvirt.volumes import GIB
+from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
 
 CPUS: Final = 2
 ROUTES: Final = Path("/proc/net/route")

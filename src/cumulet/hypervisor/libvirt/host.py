@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from uuid import UUID
+
+import libvirt
 
 from cumulet.hypervisor import (
     BaseImage,
@@ -16,7 +19,7 @@ from cumulet.hypervisor import (
     ImageCopy,
     Seed,
 )
-from cumulet.hypervisor.libvirt import domains, facts, guest, volumes
+from cumulet.hypervisor.libvirt import domains, facts, guest, plugging, snapshots, volumes
 from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.events import Changes
 from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove, remove_log, write_whole
@@ -77,16 +80,45 @@ class LibvirtHypervisor:
 
     def create_disk(self, disk: DiskSpec) -> None:
         """Make the disk if it is not there."""
-        with self._copies.held(disk.base):
-            self._works.call(lambda link: volumes.create_overlay(link, disk, self._layout))
+        with self._copies.held(disk.base) if disk.base else nullcontext():
+            self._works.call(lambda link: volumes.create_volume(link, disk, self._layout))
+
+    def resize_disk(self, disk_id: UUID, size_gib: int, *, vm_id: UUID | None) -> None:
+        """Let the disk grow, under its guest or without one."""
+        path = str(self._layout.disk(disk_id))
+
+        def grow(link: libvirt.virConnect) -> None:
+            domain = domains.find_running(link, vm_id) if vm_id else None
+            if domain is not None:
+                plugging.grow(domain, path, size_gib)
+            else:
+                volumes.grow_volume(link, disk_id, size_gib, self._layout)
+
+        self._works.call(grow)
 
     def remove_disk(self, disk_id: UUID) -> None:
-        """Remove the disk, if it is there."""
+        """Remove the disk, if it is there and no machine has it."""
         self._works.call(lambda link: volumes.remove_volume(link, disk_id, self._layout))
 
     def disks(self) -> Mapping[UUID, int]:
         """All our disks with their sizes in GiB."""
         return self._reads.call(lambda link: volumes.list_volumes(link, self._layout))
+
+    def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Keep the disk's content of now."""
+        snapshots.take(self._layout.disk(disk_id), snapshot_id)
+
+    def revert_disk(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Bring a snapshot's content back."""
+        snapshots.revert(self._layout.disk(disk_id), snapshot_id)
+
+    def remove_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
+        """Forget a snapshot."""
+        snapshots.remove(self._layout.disk(disk_id), snapshot_id)
+
+    def snapshots(self, disk_id: UUID) -> frozenset[UUID]:
+        """The disk's snapshots."""
+        return snapshots.found_in(self._layout.disk(disk_id))
 
     def write_seed(self, seed: Seed) -> None:
         """Write the seed whole."""
@@ -116,6 +148,10 @@ class LibvirtHypervisor:
     def start(self, vm_id: UUID) -> None:
         """Start the machine unless it runs."""
         self._works.call(lambda link: domains.start(link, vm_id))
+
+    def plug_disks(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
+        """Plug and unplug storage disks."""
+        return self._works.call(lambda link: plugging.plug(link, vm_id, disks, self._layout))
 
     def press_power_button(self, vm_id: UUID) -> None:
         """Ask the guest to power off."""

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from cumulet.hypervisor import BaseImage, HypervisorError
 
+GIB: Final = 1 << 30
 QEMU_LOGS: Final = Path("/var/log/libvirt/qemu")
 
 

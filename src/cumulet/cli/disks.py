@@ -1,0 +1,225 @@
+"""`cumulet disk`: storage disks, which outlive the VMs that have them, and what disks held once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from cumulet.cli.client import Client, Declined, Json, connect
+from cumulet.cli.create import only_data_center
+from cumulet.cli.follow import NOT_FOUND, Failed, TimedOut, pause
+from cumulet.cli.output import OPTIONS, Columns, Format, Project, local_time, show, show_one, span
+from cumulet.cli.progress import Progress
+from cumulet.cli.vms import AT_ONCE, Patience
+from cumulet.errors import Invalid
+
+DISKS: Final = "/v1/projects/{}/disks"
+DISK: Final = "/v1/projects/{}/disks/{}"
+SNAPSHOTS: Final = "/v1/projects/{}/disks/{}/snapshots"
+PAGE: Final = 1000
+Name = Annotated[str, Parameter(help="The disk's id.")]
+Names = Annotated[str, Parameter(name="MORE", help="Further disks.")]
+Snapshot = Annotated[str, Parameter(help="The snapshot's id.")]
+
+
+def state(disk: Json) -> str:
+    """Write a disk's state without the words that all states begin with."""
+    return str(disk["diskState"]).removeprefix("DISK_STATE_")
+
+
+COLUMNS: Final[Columns] = {
+    "NAME": lambda disk: disk["id"],
+    "STATE": state,
+    "SIZE": lambda disk: f"{disk['sizeGib']} GiB",
+    "TYPE": lambda disk: str(disk["diskType"]).removeprefix("DISK_TYPE_").lower(),
+    "VM": lambda disk: disk["vmId"],
+    "NOW": lambda disk: disk["problem"] or disk["waitingFor"],
+}
+FACTS: Final[Columns] = {
+    "name": lambda disk: disk["id"],
+    "state": state,
+    "waits for": lambda disk: disk["waitingFor"],
+    "problem": lambda disk: disk["problem"],
+    "size": lambda disk: f"{disk['sizeGib']} GiB",
+    "VM": lambda disk: disk["vmId"],
+    "in its guest": lambda disk: f"/dev/disk/by-id/virtio-{disk['serial']}",
+    "image": lambda disk: disk["publicImageId"] or disk["privateImageId"],
+    "lies in": lambda disk: disk["dataCenterId"],
+    "created": lambda disk: local_time(disk["createTime"]),
+}
+SNAPSHOT_COLUMNS: Final[Columns] = {
+    "NAME": lambda snapshot: snapshot["id"],
+    "SIZE": lambda snapshot: f"{snapshot['sizeGib']} GiB",
+    "ACTIVE": lambda snapshot: "yes" if snapshot["active"] else "",
+    "TAKEN": lambda snapshot: local_time(snapshot["createTime"]),
+}
+
+app = App(name="disk", default_parameter=OPTIONS)
+snapshots = App(name="snapshot", help="Keep what a disk holds, and bring it back.", default_parameter=OPTIONS)
+app.command(snapshots)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What of a disk is waited for: when it is so, how that is told, and until when (monotonic seconds)."""
+
+    so: Callable[[Json], bool]
+    told: str
+    deadline: float
+
+
+@app.command
+def create(
+    name: Name,
+    /,
+    size: int,
+    *,
+    data_center: str = "",
+    patience: Patience = AT_ONCE,
+    output: Format = "table",
+    project: Project = "default",
+) -> None:
+    """Create an empty storage disk; with --wait return when it can be attached.
+
+    :param size: Its size, in GiB.
+    :param data_center: Where it lies; needed only where there are several.
+    """
+    client, until = connect(), patience.deadline()
+    body = {"id": name, "sizeGib": size, "dataCenterId": data_center or only_data_center(client)}
+    client.post(DISKS, project, body=body)
+    disk = look(client, project, name)
+    if patience.wait:
+        disk = follow(client, project, name, Wait(lambda disk: state(disk) == "READY", "is ready", until))
+    show_one(disk, output, FACTS)
+
+
+@app.command(name="list", alias="ls")
+def list_(*, output: Format = "table", project: Project = "default") -> None:
+    """List the project's disks, boot disks too."""
+    show(connect().get(DISKS, project, pageSize=PAGE)["disks"], output, COLUMNS)
+
+
+@app.command
+def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+    """Show a disk."""
+    show_one(connect().get(DISK, project, name)["disk"], output, FACTS)
+
+
+@app.command
+def attach(name: Name, vm: str, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+    """Plug a storage disk into a VM that is running or stopped; with --wait return when it is there.
+
+    :param vm: The VM's id.
+    """
+    client, until = connect(), patience.deadline()
+    client.patch("/v1/projects/{}/disk/{}/attach", project, name, vmId=vm)
+    if patience.wait:
+        follow(client, project, name, Wait(lambda disk: state(disk) == "USED", f"is in {vm}", until))
+
+
+@app.command
+def detach(name: Name, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+    """Unplug a storage disk from its VM: unmount it there first; with --wait return when the guest has let go."""
+    client, until = connect(), patience.deadline()
+    client.put("/v1/projects/{}/disk/{}/detach", project, name)
+    if patience.wait:
+        follow(client, project, name, Wait(lambda disk: not disk["vmId"], "is free", until))
+
+
+@app.command
+def resize(name: Name, size: int, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+    """Let a VM's disk grow, while it runs or not; with --wait return when it has.
+
+    :param size: Its new size, in GiB.
+    """
+    client, until = connect(), patience.deadline()
+    vm = client.get(DISK, project, name)["disk"]["vmId"]
+    if not vm:
+        raise Invalid(f"disk {name!r} is in no VM: attach it, then let it grow")
+    client.patch("/v1/projects/{}/vms/{}/disks", project, vm, diskId=name, sizeGib=size)
+    if patience.wait:
+        follow(client, project, name, Wait(is_at_rest, f"has {size} GiB", until))
+
+
+@app.command(alias="rm")
+def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+    """Delete storage disks that no VM has, with their snapshots; with --wait return when they are gone."""
+    client, until = connect(), patience.deadline()
+    for each in (name, *more):
+        client.delete(DISK, project, each)
+    for each in (name, *more) if patience.wait else ():
+        follow(client, project, each, Wait(lambda disk: not disk, "is gone", until))
+
+
+@snapshots.command(name="create")
+def create_snapshot(
+    disk: Name, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
+    """Keep what a disk holds now; its VM must be stopped."""
+    client, until = connect(), patience.deadline()
+    client.post(SNAPSHOTS, project, disk, body={"snapshotId": snapshot})
+    if patience.wait:
+        follow(client, project, disk, Wait(is_at_rest, f"has its snapshot {snapshot}", until))
+
+
+@snapshots.command(name="list", alias="ls")
+def list_snapshots(disk: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+    """List a disk's snapshots, oldest first."""
+    show(connect().get(SNAPSHOTS, project, disk)["snapshots"], output, SNAPSHOT_COLUMNS)
+
+
+@snapshots.command(name="delete", alias="rm")
+def delete_snapshot(
+    disk: Name, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
+    """Forget a snapshot; what the disk holds stays. Its VM must be stopped."""
+    client, until = connect(), patience.deadline()
+    client.delete(SNAPSHOTS, project, disk, snapshotId=snapshot)
+    if patience.wait:
+        follow(client, project, disk, Wait(is_at_rest, f"has no snapshot {snapshot}", until))
+
+
+@snapshots.command
+def revert(
+    disk: Name, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
+    """Bring back what a disk held; what it holds now is lost. Its VM must be stopped."""
+    client, until = connect(), patience.deadline()
+    client.post(f"{DISK}/revert", project, disk, snapshotId=snapshot)
+    if patience.wait:
+        follow(client, project, disk, Wait(is_at_rest, f"is back at {snapshot}", until))
+
+
+def is_at_rest(disk: Json) -> bool:
+    """Whether nothing of a disk is being changed."""
+    return state(disk) in {"READY", "USED"}
+
+
+def look(client: Client, project: str, name: str) -> Json:
+    """Read a disk; nothing when it is gone."""
+    try:
+        return dict(client.get(DISK, project, name)["disk"])
+    except Declined as declined:
+        if declined.code != NOT_FOUND:
+            raise
+        return {}
+
+
+def follow(client: Client, project: str, name: str, wait: Wait) -> Json:
+    """Wait until a disk is as it was asked for; gives it as it then is. Failed, TimedOut."""
+    progress, begun = Progress(), time.monotonic()
+    with progress.live(name):
+        while not wait.so(disk := look(client, project, name)):
+            if not disk or state(disk) == "ERROR":
+                raise Failed(f"disk {name!r}: {disk['problem'] if disk else 'it was deleted meanwhile'}")
+            now = disk["problem"] or disk["waitingFor"] or f"it is {state(disk)}"
+            if time.monotonic() > wait.deadline:
+                raise TimedOut(f"disk {name!r} was not done in time: {now}")
+            progress.under_way(f"{name}: {now}")
+            time.sleep(pause(time.monotonic() - begun))
+    progress.say(f"{name} {wait.told} after {span(time.monotonic() - begun)}")
+    return disk

@@ -1,0 +1,49 @@
+"""Disks: what outlives the VMs that use them, and what those boot from."""
+
+from cumulet.disks import operations
+from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
+from cumulet.disks.allocate import (
+    add_disk,
+    attach,
+    disks_of,
+    find_disk,
+    find_free_disks,
+    lock_disk,
+    lock_room,
+    release_disks,
+    set_free,
+    snapshot_answers,
+    take_more_room,
+)
+from cumulet.disks.model import Disk, Snapshot, Wanted
+from cumulet.disks.plan import MOST_DISK_GIB, check_disk_gib, check_disk_id
+from cumulet.disks.reconcile import ensure_contents, reconcile_disk
+from cumulet.disks.wire import DiskState, DiskType
+
+__all__ = [
+    "MOST_DISK_GIB",
+    "Disk",
+    "DiskState",
+    "DiskType",
+    "Snapshot",
+    "Wanted",
+    "accept_attach",
+    "accept_change",
+    "accept_detach",
+    "add_disk",
+    "attach",
+    "check_disk_gib",
+    "check_disk_id",
+    "disks_of",
+    "ensure_contents",
+    "find_disk",
+    "find_free_disks",
+    "lock_disk",
+    "lock_room",
+    "operations",
+    "reconcile_disk",
+    "release_disks",
+    "set_free",
+    "snapshot_answers",
+    "take_more_room",
+]

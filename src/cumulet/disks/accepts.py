@@ -1,0 +1,52 @@
+"""May I? What a disk accepts now; each refusal carries the contract's reason."""
+
+from __future__ import annotations
+
+from cumulet.disks.model import Disk, Wanted
+from cumulet.disks.wire import DiskState, DiskType
+from cumulet.errors import Refused
+
+
+def accept_attach(disk: Disk) -> None:
+    """Return when a VM can have the disk; Refused (code 9) otherwise."""
+    _accept_storage(disk, "attach")
+    if disk.vm_id is not None:
+        raise _refused(disk, "attach", "a VM has it: detach it from there first", "DISK_IN_USE")
+    if disk.wanted is not Wanted.KEPT or disk.state is not DiskState.READY:
+        raise _refused(disk, "attach", _not_ready(disk), "DISK_NOT_READY")
+
+
+def accept_detach(disk: Disk) -> None:
+    """Return when the disk can leave its VM; Refused (code 9) otherwise."""
+    _accept_storage(disk, "detach")
+    if disk.vm_id is None:
+        raise _refused(disk, "detach", "no VM has it", "DISK_NOT_IN_USE")
+
+
+def accept_delete(disk: Disk) -> None:
+    """Return when the disk can be deleted; Refused (code 9) otherwise."""
+    if disk.type is DiskType.BOOT:
+        raise _refused(disk, "delete", "a VM boots from it: terminate that VM", "DISK_TYPE_INCORRECT")
+    if disk.vm_id is not None:
+        raise _refused(disk, "delete", "a VM has it: detach it first", "DISK_IN_USE")
+
+
+def accept_change(disk: Disk, what: str) -> None:
+    """Return when the disk's size or snapshots can be changed; Refused (code 9) otherwise."""
+    at_rest = DiskState.READY if disk.vm_id is None else DiskState.USED
+    if disk.wanted is not Wanted.KEPT or disk.state is not at_rest:
+        raise _refused(disk, what, _not_ready(disk), "DISK_NOT_READY")
+
+
+def _accept_storage(disk: Disk, verb: str) -> None:
+    if disk.type is not DiskType.STORAGE:
+        raise _refused(disk, verb, "it is the boot disk of a VM", "DISK_TYPE_INCORRECT")
+
+
+def _not_ready(disk: Disk) -> str:
+    now = {Wanted.DELETED: "being deleted", Wanted.DETACHED: "leaving its VM"}
+    return f"it is {now.get(disk.wanted, disk.state.value)}"
+
+
+def _refused(disk: Disk, verb: str, why: str, reason: str) -> Refused:
+    return Refused(f"cannot {verb} disk {disk.name!r}: {why}", reason=reason, subject=disk.name)

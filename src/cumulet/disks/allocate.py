@@ -1,0 +1,125 @@
+"""Making, finding, taking and giving back disks, in the transaction of what they are for.
+
+Who locks several things locks hosts first, then what is due, then disks: so nobody waits in a ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from cumulet.disks.accepts import accept_attach
+from cumulet.disks.model import Disk, Snapshot, Wanted
+from cumulet.disks.wire import DiskState, DiskType
+from cumulet.disks.wire import Snapshot as SnapshotAnswer
+from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.hosts import Need, Room, place_disk, release, reserve, reserve_more_disk, rooms
+from cumulet.hypervisor import MOST_STORAGE_DISKS
+from cumulet.reconcile import wake
+
+
+def add_disk(db: Session, disk: Disk, *, field: str) -> None:
+    """Add a disk with the room it takes on its host; AlreadyExists names `field` when its name is taken."""
+    taken = select(Disk.id).where(Disk.project_id == disk.project_id, Disk.name == disk.name)
+    if db.scalar(taken):
+        raise AlreadyExists(f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}")
+    db.add(disk)
+    db.flush()
+    reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib))
+
+
+def remove_disk_rows(db: Session, disk_id: UUID) -> None:
+    """Forget a disk with its snapshots, and give its room back."""
+    db.execute(delete(Snapshot).where(Snapshot.disk_id == disk_id))
+    db.execute(delete(Disk).where(Disk.id == disk_id))
+    release(db, disk_id)
+
+
+def find_disk(db: Session, project_id: str, name: str) -> Disk:
+    """Find a project's disk; NotFound."""
+    disk = db.scalar(select(Disk).where(Disk.project_id == project_id, Disk.name == name))
+    if disk is None:
+        raise NotFound.named("disk", name)
+    return disk
+
+
+def lock_disk(db: Session, disk: Disk) -> Disk:
+    """Read a disk anew and keep others from changing it until the transaction ends; NotFound when it is gone."""
+    locked = db.get(Disk, disk.id, populate_existing=True, with_for_update=True)
+    if locked is None:
+        raise NotFound.named("disk", disk.name)
+    return locked
+
+
+def disks_of(db: Session, vm_id: UUID) -> Sequence[Disk]:
+    """List a VM's disks in the order in which its guest finds them: the boot disk first."""
+    order = (Disk.type != DiskType.BOOT, Disk.attached_at, Disk.name)
+    return db.scalars(select(Disk).where(Disk.vm_id == vm_id).order_by(*order)).all()
+
+
+def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Sequence[Disk]:
+    """Find storage disks that one new VM can have together; Invalid, NotFound, Refused otherwise."""
+    if len(set(names)) != len(names) or len(names) > MOST_STORAGE_DISKS:
+        accepted = f"at most {MOST_STORAGE_DISKS} disks, each once"
+        raise Invalid.field("storageDiskIds", ", ".join(names), accepted)
+    disks = [lock_disk(db, find_disk(db, project_id, name)) for name in sorted(names)]
+    for disk in disks:
+        accept_attach(disk)
+    if len({disk.host_id for disk in disks}) > 1:
+        raise Invalid.field("storageDiskIds", ", ".join(names), "disks that lie on the same host")
+    return disks
+
+
+def attach(disk: Disk, vm_id: UUID, *, now: datetime) -> None:
+    """Let a VM have the disk; its plot plugs it."""
+    disk.vm_id, disk.attached_at = vm_id, now
+
+
+def lock_room(db: Session, disk: Disk) -> Sequence[Room]:
+    """Look at the room on a disk's host, and keep others from taking of it until the transaction ends."""
+    free = rooms(db, disk.data_center_id, vcpus_per_cpu=1, lock=True)
+    return [room for room in free if room.host_id == disk.host_id]
+
+
+def take_more_room(db: Session, disk: Disk, gib: int, room: Sequence[Room]) -> None:
+    """Take more of the room on its host for a disk; Invalid (code 3: no capacity) when there is not as much."""
+    place_disk(gib, room)
+    reserve_more_disk(db, disk.id, gib)
+
+
+def release_disks(db: Session, vm_id: UUID, *, now: datetime) -> None:
+    """Forget a VM's boot disk and set its storage disks free; one that is being changed goes on alone."""
+    disks = disks_of(db, vm_id)
+    for disk in disks:
+        if disk.state is DiskState.LOCKED and disk.type is DiskType.STORAGE:
+            wake(db, "disk", disk.id, now=now)
+    for disk in disks:
+        if disk.type is DiskType.BOOT:
+            remove_disk_rows(db, disk.id)
+        else:
+            set_free(disk)
+
+
+def set_free(disk: Disk) -> None:
+    """Note that a disk has left its VM."""
+    disk.vm_id, disk.attached_at, disk.wanted = None, None, Wanted.KEPT
+    if disk.state is DiskState.USED:
+        disk.state = DiskState.READY
+
+
+def snapshot_answers(db: Session, disk: Disk) -> list[SnapshotAnswer]:
+    """Show a disk's snapshots, oldest first."""
+    kept = select(Snapshot).where(Snapshot.disk_id == disk.id, ~Snapshot.deleting)
+    return [
+        SnapshotAnswer(
+            id=snapshot.name,
+            active=snapshot.id == disk.snapshot_id,
+            size_gib=snapshot.size_gib,
+            create_time=snapshot.create_time,
+        )
+        for snapshot in db.scalars(kept.order_by(Snapshot.create_time, Snapshot.name))
+    ]

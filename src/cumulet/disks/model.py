@@ -1,0 +1,79 @@
+"""Disks and their snapshots: what their project wants of them, and what we last saw.
+
+    INIT ──made──▶ READY ◀──plugged──▶ USED          of either, while its size or its snapshots change: LOCKED
+                     ▲
+                     ▼
+                   ERROR: it has gone from its host
+
+A VM's boot disk is one of them: it is made with its VM, always plugged into it, and goes with it.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cumulet.catalogue import StorageClass
+from cumulet.db import Row
+from cumulet.disks.wire import DiskState, DiskType
+
+
+class Wanted(enum.Enum):
+    """What the project asked for."""
+
+    KEPT = "KEPT"
+    """There, and plugged into its VM if it has one."""
+    DETACHED = "DETACHED"
+    """Out of its VM, which has it until the guest lets go."""
+    DELETED = "DELETED"
+
+
+class Disk(Row):
+    """A disk on one host."""
+
+    __tablename__ = "disk"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str]
+    """The owner's id for it."""
+    type: Mapped[DiskType]
+    data_center_id: Mapped[str]
+    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
+    size_gib: Mapped[int]
+    storage_class: Mapped[StorageClass]
+    create_time: Mapped[datetime]
+
+    wanted: Mapped[Wanted]
+    state: Mapped[DiskState]
+    """A disk that was made once is never made anew."""
+    vm_id: Mapped[UUID | None] = mapped_column(index=True)
+    """The VM that has it."""
+    attached_at: Mapped[datetime | None]
+    """Since when; guests find their storage disks in this order."""
+    snapshot_id: Mapped[UUID | None]
+    """The snapshot that what it holds now began as."""
+    reverting: Mapped[bool] = mapped_column(default=False)
+    """It is to hold again what that snapshot holds."""
+
+
+class Snapshot(Row):
+    """What a disk held once. It lies in the disk's own file and goes with it."""
+
+    __tablename__ = "snapshot"
+    __table_args__ = (UniqueConstraint("disk_id", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    disk_id: Mapped[UUID] = mapped_column(ForeignKey("disk.id"))
+    name: Mapped[str]
+    """The owner's id for it, unique on its disk."""
+    size_gib: Mapped[int]
+    """Of the disk at that time: as much room is kept for what differs since."""
+    create_time: Mapped[datetime]
+    made: Mapped[bool] = mapped_column(default=False)
+    deleting: Mapped[bool] = mapped_column(default=False)

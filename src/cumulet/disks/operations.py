@@ -1,0 +1,81 @@
+"""The verbs of disks by themselves; those that a VM takes part in are the VMs'."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.catalogue import Catalogue, StorageClass
+from cumulet.disks.accepts import accept_delete
+from cumulet.disks.allocate import add_disk, find_disk, lock_disk
+from cumulet.disks.model import Disk, Wanted
+from cumulet.disks.plan import DiskPlan, plan_disk
+from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType
+from cumulet.hosts import place_disk, rooms
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role, require
+from cumulet.reconcile import wake
+from cumulet.wire import Empty
+
+
+@operation("POST /v1/projects/{projectId}/disks")
+def create_storage_disk(
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    now: datetime,
+    project_id: str,
+    data: CreateStorageDisk,
+) -> Empty:
+    """Create an empty storage disk; it is READY a moment later, and stays when VMs that had it are gone."""
+    require(db, caller, project_id, Role.EDITOR)
+    data_center = catalogue.find_data_center(data.data_center_id)
+    plan = plan_disk(data)
+    disk = disk_row(plan, project_id, data_center.id, now=now)
+    disk.host_id = place_disk(plan.size_gib, rooms(db, data_center.id, vcpus_per_cpu=1, lock=True))
+    add_disk(db, disk, field="disk.id" if data.disk else "id")
+    record(db, caller, disk, "disk.create_asked", f"{plan.size_gib} GiB were asked for", now=now)
+    wake(db, "disk", disk.id, now=now)
+    return Empty()
+
+
+@operation("DELETE /v1/projects/{projectId}/disks/{id}")
+def delete_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Delete a storage disk that no VM has, with its snapshots."""
+    require(db, caller, project_id, Role.EDITOR)
+    seen = find_disk(db, project_id, id)
+    accept_delete(seen)
+    wake(db, "disk", seen.id, now=now)
+    disk = lock_disk(db, seen)
+    accept_delete(disk)
+    if disk.wanted is not Wanted.DELETED:
+        disk.wanted = Wanted.DELETED
+        record(db, caller, disk, "disk.delete_asked", "its end was asked for", now=now)
+    return Empty()
+
+
+def disk_row(plan: DiskPlan, project_id: str, data_center_id: str, *, now: datetime) -> Disk:
+    """Put the plan into a row; its host is chosen after."""
+    return Disk(
+        id=uuid4(),
+        project_id=project_id,
+        name=plan.name,
+        type=DiskType.STORAGE,
+        data_center_id=data_center_id,
+        size_gib=plan.size_gib,
+        storage_class=StorageClass.LOCAL,
+        create_time=now,
+        wanted=Wanted.KEPT,
+        state=DiskState.INIT,
+    )
+
+
+def record(db: Session, caller: Caller, disk: Disk, event: str, text: str, *, now: datetime) -> None:
+    """Write down who asked for what."""
+    journal.record(
+        db, event, at=now, project_id=disk.project_id, subject_id=disk.id, text=text, actor=caller.email
+    )

@@ -1,0 +1,110 @@
+"""A disk's life as one plot, as long as no VM has it; while one has, the VM's plot works on it with the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.disks.allocate import remove_disk_rows
+from cumulet.disks.model import Disk, Snapshot, Wanted
+from cumulet.disks.wire import DiskState
+from cumulet.hosts import reserve_more_disk
+from cumulet.hypervisor import DiskSpec, HypervisorError
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.reconcile import Run
+
+
+def reconcile_disk(run: Run, find_host: Callable[[UUID], Host]) -> None:
+    """Bring one disk that no VM has to where its project wants it, from wherever it is now."""
+    with run.reading() as db:
+        disk = db.get(Disk, run.id)
+    if disk is None or disk.vm_id is not None:
+        return
+    host = find_host(disk.host_id)
+    if disk.wanted is Wanted.DELETED:
+        tear_down(run, disk, host)
+        return
+    ensure_volume(run, disk, host)
+    ensure_contents(run, disk, host)
+
+
+def ensure_volume(run: Run, disk: Disk, host: Host) -> None:
+    """Have the disk on its host; one that was made once is never made anew, an empty one would hide the loss."""
+    if disk.state is DiskState.INIT:
+        host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None))
+        change(run, disk, DiskState.READY, ("disk.made", "it is ready"))
+    elif disk.id not in host.disks():
+        text = f"disk {disk.name!r} ({disk.id}) has gone from its host: bring it back, or delete it"
+        if disk.state is DiskState.READY:
+            change(run, disk, DiskState.ERROR, ("disk.lost", text))
+        raise HypervisorError(text)
+    elif disk.state is DiskState.ERROR:
+        change(run, disk, DiskState.READY, ("disk.found", "it is there again"))
+
+
+def ensure_contents(run: Run, disk: Disk, host: Host) -> None:
+    """Have a disk's size and snapshots as its rows say."""
+    if disk.state is not DiskState.LOCKED:
+        return
+    ensure_snapshots(run, disk, host)
+    host.resize_disk(disk.id, disk.size_gib, vm_id=disk.vm_id)
+    with run.writing() as db:
+        row = db.get_one(Disk, disk.id)
+        row.reverting = False
+        row.state = disk.state = DiskState.READY if disk.vm_id is None else DiskState.USED
+        for snapshot in unsettled_snapshots(db, disk.id):
+            settle_snapshot(db, snapshot)
+        tell(db, run, disk, "disk.changed", "its size and its snapshots are as they were asked for")
+
+
+def settle_snapshot(db: Session, snapshot: Snapshot) -> None:
+    """Note that a snapshot was taken, or that it is gone with its room."""
+    if snapshot.deleting:
+        reserve_more_disk(db, snapshot.disk_id, -snapshot.size_gib)
+        db.delete(snapshot)
+    else:
+        snapshot.made = True
+
+
+def ensure_snapshots(run: Run, disk: Disk, host: Host) -> None:
+    """Take and remove snapshots, and bring one back, as asked; a disk that goes back has its old size at first."""
+    with run.reading() as db:
+        snapshots = unsettled_snapshots(db, disk.id)
+    for snapshot in snapshots:
+        if snapshot.deleting:
+            host.remove_snapshot(disk.id, snapshot.id)
+        else:
+            host.take_snapshot(disk.id, snapshot.id)
+    if disk.reverting and disk.snapshot_id:
+        host.revert_disk(disk.id, disk.snapshot_id)
+
+
+def unsettled_snapshots(db: Session, disk_id: UUID) -> list[Snapshot]:
+    """Snapshots that are to be taken or to go."""
+    unsettled = Snapshot.deleting | ~Snapshot.made
+    return list(db.scalars(select(Snapshot).where(Snapshot.disk_id == disk_id, unsettled)))
+
+
+def change(run: Run, disk: Disk, state: DiskState, fact: tuple[str, str]) -> None:
+    """Write a state down with the fact that tells why; the copy at hand follows."""
+    with run.writing() as db:
+        db.get_one(Disk, disk.id).state = state
+        tell(db, run, disk, *fact)
+    disk.state = state
+
+
+def tear_down(run: Run, disk: Disk, host: Host) -> None:
+    """Remove the disk; its row goes last, with its room."""
+    host.remove_disk(disk.id)
+    with run.writing() as db:
+        remove_disk_rows(db, disk.id)
+        tell(db, run, disk, "disk.deleted", "it is gone, with what was on it and its room on the host")
+
+
+def tell(db: Session, run: Run, disk: Disk, event: str, text: str) -> None:
+    """Add a line to the disk's story."""
+    journal.record(db, event, at=run.now, project_id=disk.project_id, subject_id=disk.id, text=text)

@@ -1,0 +1,83 @@
+"""Disks in machines that run: plugging, unplugging, growing, and which machine has which.
+
+libvirt's usual way to unplug waits seconds for the guest; by the device's alias it only asks, and an event tells when
+the guest has let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from cumulet.hypervisor.libvirt.connection import has_code
+from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, STORAGE_TARGETS, disk, render
+from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain
+from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
+
+ASKED_ALREADY: Final = "in the process of unplug"
+"""As QEMU says it."""
+
+
+def plug(link: libvirt.virConnect, vm_id: UUID, disks: Sequence[UUID], layout: HostLayout) -> frozenset[UUID]:
+    """Plug what is missing, ask the guest to let go of what is too much; answers the latter."""
+    domain = find_domain(link, vm_id)
+    if not domain.isActive():
+        return frozenset()
+    plugged = plugged_disks(domain, layout)
+    free = [target for target in STORAGE_TARGETS if target not in targets(domain)]
+    for id, target in zip((id for id in disks if id not in plugged), free, strict=False):
+        domain.attachDeviceFlags(render(disk(id, target, layout)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    leaving = plugged.keys() - set(disks)
+    for id in leaving:
+        ask_to_let_go(domain, plugged[id])
+    return frozenset(leaving)
+
+
+def ask_to_let_go(domain: libvirt.virDomain, alias: str) -> None:
+    """Ask the guest to let go of a device, unless it has been asked a moment ago or has done so."""
+    try:
+        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_DEVICE_MISSING) and ASKED_ALREADY not in str(error):
+            raise
+
+
+def grow(domain: libvirt.virDomain, path: str, size_gib: int) -> None:
+    """Let a disk grow under a running guest, which is told."""
+    if domain.blockInfo(path)[0] < size_gib * GIB:
+        domain.blockResize(path, size_gib * GIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+
+def plugged_disks(domain: libvirt.virDomain, layout: HostLayout) -> Mapping[UUID, str]:
+    """The storage disks that a running domain has, with the aliases of their devices."""
+    found = {}
+    for device in ET.fromstring(domain.XMLDesc()).iterfind("devices/disk"):  # noqa: S314 - libvirt's
+        source, target, alias = (device.find(tag) for tag in ("source", "target", "alias"))
+        if source is None or target is None or alias is None or target.get("dev") == BOOT_TARGET:
+            continue
+        path = Path(source.get("file", ""))
+        with suppress(ValueError):
+            if path.parent == layout.disks:
+                found[UUID(path.stem)] = alias.get("name", "")
+    return found
+
+
+def targets(domain: libvirt.virDomain) -> set[str]:
+    """The names under which a running domain has its disks."""
+    devices = ET.fromstring(domain.XMLDesc()).iterfind("devices/disk/target")  # noqa: S314 - libvirt's
+    return {device.get("dev", "") for device in devices}
+
+
+def domain_with(link: libvirt.virConnect, path: str) -> str:
+    """Name a domain that is defined or runs with a file, ours or not; nothing when there is none."""
+    for domain in link.listAllDomains():
+        with absent_is_fine():
+            if path in domain.XMLDesc() or path in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE):
+                return str(domain.name())
+    return ""

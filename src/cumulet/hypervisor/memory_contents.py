@@ -1,0 +1,101 @@
+"""What is on a host in memory: machines, disks with what guests wrote to them, seeds, consoles and image copies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from cumulet.hypervisor import (
+    DiskSpec,
+    Domain,
+    DomainSpec,
+    HypervisorError,
+    OffReason,
+    Power,
+    Seed,
+    spec_digest,
+)
+
+
+@dataclass(slots=True)
+class Machine:
+    """One defined machine and what its guest does."""
+
+    spec: DomainSpec
+    power: Power = Power.OFF
+    off_reason: OffReason = OffReason.NONE
+    started: int = 0
+    looks: int = 0
+    """How often the guest was asked since the start: it answers from the second time on."""
+    plugged: set[UUID] = field(default_factory=set)
+    """Storage disks that it runs with."""
+
+    def found(self) -> Domain:
+        """Itself as the host tells it."""
+        return Domain(self.spec.id, self.power, self.off_reason, self.started, spec_digest(self.spec))
+
+    def has(self, disk_id: UUID) -> bool:
+        """Whether it is defined with a disk, or runs with it."""
+        return disk_id in {self.spec.boot_disk, *self.spec.disks, *self.plugged}
+
+
+@dataclass(slots=True)
+class StoredDisk:
+    """One disk with its content and its earlier contents."""
+
+    spec: DiskSpec
+    size_gib: int
+    content: str = ""
+    snapshots: dict[UUID, tuple[int, str]] = field(default_factory=dict)
+    """Size and content, by snapshot."""
+
+    def take_snapshot(self, snapshot_id: UUID) -> None:
+        """Keep what it holds now, unless there is such a snapshot."""
+        self.snapshots.setdefault(snapshot_id, (self.size_gib, self.content))
+
+    def revert(self, snapshot_id: UUID) -> None:
+        """Hold what it held then."""
+        if snapshot_id not in self.snapshots:
+            raise HypervisorError(f"disk {self.spec.id} has no snapshot {snapshot_id}")
+        self.size_gib, self.content = self.snapshots[snapshot_id]
+
+
+@dataclass(slots=True)
+class Contents:
+    """All that is on the host."""
+
+    machines: dict[UUID, Machine] = field(default_factory=dict)
+    disks: dict[UUID, StoredDisk] = field(default_factory=dict)
+    seeds: dict[UUID, Seed] = field(default_factory=dict)
+    consoles: dict[UUID, bytearray] = field(default_factory=dict)
+    copies: dict[str, float] = field(default_factory=dict)
+    """How much of each image's copy is there, by digest."""
+
+    def disks_based_on(self, sha256: str) -> list[UUID]:
+        """Disks that are overlays of an image."""
+        specs = (disk.spec for disk in self.disks.values())
+        return [spec.id for spec in specs if spec.base and spec.base.sha256 == sha256]
+
+    def machine_with(self, disk_id: UUID) -> Machine | None:
+        """The machine that a disk belongs to."""
+        return next((machine for machine in self.machines.values() if machine.has(disk_id)), None)
+
+    def find_disk(self, disk_id: UUID) -> StoredDisk:
+        """A disk that must be there."""
+        if disk_id not in self.disks:
+            raise HypervisorError(f"the host has no disk {disk_id}")
+        return self.disks[disk_id]
+
+    def find_idle_disk(self, disk_id: UUID) -> StoredDisk:
+        """A disk that must be there, and that no machine runs with."""
+        machine = self.machine_with(disk_id)
+        if machine and machine.power is not Power.OFF:
+            raise HypervisorError(f"disk {disk_id} is in use by the machine of VM {machine.spec.id}")
+        return self.find_disk(disk_id)
+
+
+def exit_status_of(script: str) -> int:
+    """The status that a script's last line asks for with `exit N`; 0 if it asks for none."""
+    asked = re.search(r"\bexit (\d+)\s*\Z", script)
+    return int(asked[1]) if asked else 0

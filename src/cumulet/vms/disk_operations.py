@@ -1,0 +1,195 @@
+"""The verbs of disks that a VM takes part in: showing them, plugging them in and out, and letting them grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from cumulet.disks import (
+    Disk,
+    DiskState,
+    DiskType,
+    accept_attach,
+    accept_change,
+    accept_detach,
+    attach,
+    check_disk_gib,
+    disks_of,
+    find_disk,
+    lock_disk,
+    lock_room,
+    snapshot_answers,
+    take_more_room,
+)
+from cumulet.disks import Wanted as DiskWanted
+from cumulet.disks.wire import Disk as DiskAnswer
+from cumulet.disks.wire import GetDiskResponse, ListDisksResponse, ListVmDisksResponse
+from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.hypervisor import MOST_STORAGE_DISKS
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.reconcile import Due
+from cumulet.vms.answers import disk_answer
+from cumulet.vms.model import Vm
+from cumulet.vms.operations import asked, find_vm, find_vm_to_change
+from cumulet.vms.wire import VmState
+from cumulet.wire import Empty
+
+AT_REST: Final = frozenset({VmState.ACTIVE, VmState.STOPPED})
+WITH_A_WAY_OUT: Final = AT_REST | {VmState.FAILED}
+"""A VM that failed because a disk has gone goes on without it."""
+
+
+@operation("GET /v1/projects/{projectId}/disks")
+def list_disks(
+    db: Session,
+    caller: Caller,
+    *,
+    project_id: str,
+    page_number: int = 0,
+    page_size: int = 0,
+    data_center_id: str = "",
+) -> ListDisksResponse:
+    """List the project's disks by id, boot disks too; with `dataCenterId` only those there."""
+    require(db, caller, project_id, Role.VIEWER)
+    page = read_page(page_number, page_size)
+    wanted = select(Disk).where(Disk.project_id == project_id).order_by(Disk.name)
+    if data_center_id:
+        wanted = wanted.where(Disk.data_center_id == data_center_id)
+    disks, total = fetch_page(db, wanted, page)
+    return ListDisksResponse(
+        disks=disk_answers(db, disks), total_count=total, page_number=page.number, page_size=page.size
+    )
+
+
+@operation("GET /v1/projects/{projectId}/disks/{id}")
+def get_disk(db: Session, caller: Caller, *, project_id: str, id: str) -> GetDiskResponse:
+    """Show a disk with its snapshots."""
+    require(db, caller, project_id, Role.VIEWER)
+    disk = find_disk(db, project_id, id)
+    (answer,) = disk_answers(db, [disk])
+    return GetDiskResponse(disk=answer, snapshots=snapshot_answers(db, disk))
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}/disks")
+def list_vm_disks(db: Session, caller: Caller, *, project_id: str, id: str) -> ListVmDisksResponse:
+    """List a virtual machine's disks: the boot disk, then the storage disks by id."""
+    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    disks = sorted(disks_of(db, vm.id), key=lambda disk: (disk.type is not DiskType.BOOT, disk.name))
+    return ListVmDisksResponse(disks=disk_answers(db, disks))
+
+
+@operation("PATCH /v1/projects/{projectId}/disk/{id}/attach")
+def attach_storage_disk(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, vm_id: str
+) -> Empty:
+    """Plug a storage disk into a virtual machine that is running or stopped; its guest finds it by its serial."""
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
+    accept_disks(vm, AT_REST)
+    disk = lock_disk(db, find_disk(db, project_id, id))
+    accept_attach(disk)
+    check_reach(disk, vm)
+    check_number(db, vm)
+    attach(disk, vm.id, now=now)
+    asked(db, caller, vm, "vm.disk_attach_asked", f"disk {disk.name} was asked to join it", now=now)
+    return Empty()
+
+
+@operation("PUT /v1/projects/{projectId}/disk/{id}/detach")
+def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Unplug a storage disk from its virtual machine; a running guest must let go of it: unmount it there first."""
+    require(db, caller, project_id, Role.EDITOR)
+    seen = find_disk(db, project_id, id)
+    accept_detach(seen)
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=holder_of(db, seen).name)
+    accept_disks(vm, WITH_A_WAY_OUT)
+    disk = lock_disk(db, seen)
+    accept_detach(disk)
+    if disk.wanted is not DiskWanted.DETACHED:
+        disk.wanted = DiskWanted.DETACHED
+        asked(db, caller, vm, "vm.disk_detach_asked", f"disk {disk.name} was asked to leave it", now=now)
+    return Empty()
+
+
+@operation("PATCH /v1/projects/{projectId}/vms/{id}/disks")
+def resize_vm_disk(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, disk_id: str, size_gib: int
+) -> Empty:
+    """Let a disk of a virtual machine grow; a running guest sees it at once. Disks never shrink."""
+    seen = find_disk_of(db, find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id), disk_id)
+    room = lock_room(db, seen)
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    accept_disks(vm, AT_REST)
+    disk = lock_disk(db, seen)
+    check_disk_gib("sizeGib", size_gib, least=disk.size_gib)
+    if size_gib == disk.size_gib:
+        return Empty()
+    accept_change(disk, "resize")
+    take_more_room(db, disk, size_gib - disk.size_gib, room)
+    text = f"disk {disk.name} was asked to grow from {disk.size_gib} to {size_gib} GiB"
+    disk.size_gib, disk.state = size_gib, DiskState.LOCKED
+    asked(db, caller, vm, "vm.disk_resize_asked", text, now=now)
+    return Empty()
+
+
+def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:
+    """Return when the VM's disks can be changed; Refused (code 9) otherwise."""
+    if vm.state not in states:
+        needed = " or ".join(sorted(state.value for state in states))
+        message = f"cannot change the disks of VM {vm.name!r}: it is {vm.state.value} and must be {needed}"
+        raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name)
+
+
+def check_reach(disk: Disk, vm: Vm) -> None:
+    """Refuse a VM that runs where the disk is not."""
+    if vm.data_center_id != disk.data_center_id:
+        accepted = f"a VM in data center {disk.data_center_id!r}, where the disk is"
+        raise Invalid.field("vmId", vm.name, accepted)
+    if vm.host_id != disk.host_id:
+        accepted = (
+            "a VM on the host that the disk lies on; a VM that is created with the disk in storageDiskIds "
+            "is placed there"
+        )
+        raise Invalid.field("vmId", vm.name, accepted)
+
+
+def check_number(db: Session, vm: Vm) -> None:
+    """Refuse more storage disks than a machine has room for."""
+    storage = select(func.count()).select_from(Disk).where(Disk.vm_id == vm.id, Disk.type == DiskType.STORAGE)
+    if (db.scalar(storage) or 0) >= MOST_STORAGE_DISKS:
+        raise Invalid.field("vmId", vm.name, f"a VM with fewer than {MOST_STORAGE_DISKS} storage disks")
+
+
+def holder_of(db: Session, disk: Disk) -> Vm:
+    """Give the VM that has a disk; NotFound when it has just gone."""
+    vm = db.get(Vm, disk.vm_id) if disk.vm_id else None
+    if vm is None:
+        raise NotFound(f"the VM that had disk {disk.name!r} has just gone")
+    return vm
+
+
+def find_disk_of(db: Session, vm: Vm, name: str) -> Disk:
+    """Find a disk that a VM has; NotFound."""
+    disk = db.scalar(select(Disk).where(Disk.vm_id == vm.id, Disk.name == name))
+    if disk is None:
+        raise NotFound(f"VM {vm.name!r} has no disk {name!r}")
+    return disk
+
+
+def disk_answers(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
+    """Show disks beside the VMs that have them, and what each waits for."""
+    vm_ids = {disk.vm_id for disk in disks if disk.vm_id}
+    vms = {vm.id: vm for vm in db.scalars(select(Vm).where(Vm.id.in_(vm_ids)))}
+    of_vms = and_(Due.kind == "vm", Due.id.in_(vm_ids))
+    of_disks = and_(Due.kind == "disk", Due.id.in_([disk.id for disk in disks if not disk.vm_id]))
+    dues = {due.id: due for due in db.scalars(select(Due).where(or_(of_vms, of_disks)))}
+    answers = []
+    for disk in disks:
+        due = dues.get(disk.vm_id or disk.id)
+        told = {"waiting_for": due.why, "problem": due.error} if due else {}
+        answers.append(disk_answer(disk, vms[disk.vm_id] if disk.vm_id else None, **told))
+    return answers

@@ -1,0 +1,98 @@
+"""The VM's machine: described whole, defined while it is off, its storage disks plugged and unplugged while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
+from uuid import UUID
+
+from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, set_free
+from cumulet.disks import Wanted as DiskWanted
+from cumulet.hypervisor import DomainSpec, NicSpec, Power, Topology, spec_digest
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.networks import MTU, nics_of
+from cumulet.reconcile import NotYet, Run
+from cumulet.vms.model import Vm
+from cumulet.vms.observe import tell
+
+CLINGING: Final = 1.0
+"""Seconds until a guest is asked again to let go of a disk; the host tells when it has done so."""
+
+
+def ensure_domain(run: Run, vm: Vm, host: Host) -> None:
+    """Have the machine defined as planned; one that runs is left as it is until it is off."""
+    spec, disks = planned(run, vm)
+    domain = host.domain(vm.id)
+    if domain is not None and domain.power is not Power.OFF:
+        return
+    if domain is None or domain.spec_digest != spec_digest(spec):
+        host.define(spec)
+    settle_disks(run, vm, disks, held=frozenset())
+
+
+def ensure_plugged(run: Run, vm: Vm, host: Host) -> None:
+    """Have a running machine's storage disks as wanted; NotYet while its guest holds on to one that is to go."""
+    spec, disks = planned(run, vm)
+    if not any(changes(disk) or disk.state is DiskState.LOCKED for disk in disks):
+        return
+    for disk in disks:
+        ensure_contents(run, disk, host)
+    held = host.plug_disks(vm.id, spec.disks)
+    host.define(spec)  # for its next start; and what has left it can be deleted
+    settle_disks(run, vm, disks, held=held)
+    if held:
+        names = ", ".join(disk.name for disk in disks if disk.id in held)
+        raise NotYet(f"the guest holds on to disk {names}: unmount it there", CLINGING)
+
+
+def planned(run: Run, vm: Vm) -> tuple[DomainSpec, Sequence[Disk]]:
+    """Describe the machine that the VM is to have, beside the disks that it has or is to leave."""
+    with run.reading() as db:
+        cards = tuple(NicSpec(port_id=nic.id, mac=nic.mac, mtu=MTU) for nic in nics_of(db, vm.id))
+        disks = disks_of(db, vm.id)
+    return domain_spec(vm, cards, disks), disks
+
+
+def changes(disk: Disk) -> bool:
+    """Whether a storage disk is to be plugged or unplugged."""
+    if disk.type is not DiskType.STORAGE:
+        return False
+    return disk.wanted is DiskWanted.DETACHED or disk.state is DiskState.READY
+
+
+def settle_disks(run: Run, vm: Vm, disks: Sequence[Disk], *, held: AbstractSet[UUID]) -> None:
+    """Note which disks have come and gone; what its owner asked of one meanwhile stays to be done."""
+    settled = [disk for disk in disks if changes(disk) and disk.id not in held]
+    if not settled:
+        return
+    with run.writing() as db:
+        for disk in settled:
+            row = db.get_one(Disk, disk.id)
+            if row.wanted is not disk.wanted:
+                continue
+            if row.wanted is DiskWanted.DETACHED:
+                set_free(row)
+                tell(db, run, vm, "vm.disk_detached", f"disk {disk.name} has left it")
+            else:
+                row.state = DiskState.USED
+                tell(db, run, vm, "vm.disk_attached", f"disk {disk.name} is plugged in")
+
+
+def domain_spec(vm: Vm, cards: tuple[NicSpec, ...], disks: Sequence[Disk]) -> DomainSpec:
+    """Describe the VM's machine."""
+    return DomainSpec(
+        id=vm.id,
+        name=vm.name,
+        project=vm.project_id,
+        vcpus=vm.vcpus,
+        memory_mib=vm.memory_gib * 1024,
+        topology=Topology(vm.sockets, vm.cores, vm.threads) if vm.sockets else None,
+        boot_disk=vm.boot_disk_id,
+        disks=tuple(
+            disk.id
+            for disk in disks
+            if disk.type is DiskType.STORAGE and disk.wanted is not DiskWanted.DETACHED
+        ),
+        nics=cards,
+    )

@@ -1,0 +1,154 @@
+"""The verbs of disks' snapshots. They lie in the disk's own file, so no machine may run with the disk meanwhile."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.disks import (
+    Disk,
+    DiskState,
+    Snapshot,
+    accept_change,
+    check_disk_id,
+    find_disk,
+    lock_disk,
+    lock_room,
+    snapshot_answers,
+    take_more_room,
+)
+from cumulet.disks.wire import CreateDiskSnapshot, ListDiskSnapshotsResponse
+from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailable
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role, require
+from cumulet.reconcile import wake
+from cumulet.vms.disk_operations import holder_of
+from cumulet.vms.model import Vm
+from cumulet.vms.operations import asked, find_vm_to_change
+from cumulet.vms.wire import VmState
+from cumulet.wire import Empty
+
+
+@operation("GET /v1/projects/{projectId}/disks/{id}/snapshots")
+def list_disk_snapshots(
+    db: Session, caller: Caller, *, project_id: str, id: str
+) -> ListDiskSnapshotsResponse:
+    """List a disk's snapshots, oldest first."""
+    require(db, caller, project_id, Role.VIEWER)
+    return ListDiskSnapshotsResponse(snapshots=snapshot_answers(db, find_disk(db, project_id, id)))
+
+
+@operation("POST /v1/projects/{projectId}/disks/{id}/snapshots")
+def create_disk_snapshot(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: CreateDiskSnapshot
+) -> Empty:
+    """Keep what a disk holds now; the virtual machine that has it must be stopped."""
+    check_disk_id("snapshotId", data.snapshot_id)
+    require(db, caller, project_id, Role.EDITOR)
+    room = lock_room(db, find_disk(db, project_id, id))
+    disk, vm = find_disk_to_change(
+        db, caller, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
+    )
+    if db.scalar(select(Snapshot.id).where(Snapshot.disk_id == disk.id, Snapshot.name == data.snapshot_id)):
+        raise AlreadyExists(f"snapshotId: disk {id!r} has a snapshot {data.snapshot_id!r} already")
+    take_more_room(db, disk, disk.size_gib, room)
+    snapshot = Snapshot(
+        id=uuid4(), disk_id=disk.id, name=data.snapshot_id, size_gib=disk.size_gib, create_time=now
+    )
+    db.add(snapshot)
+    disk.snapshot_id, disk.state = snapshot.id, DiskState.LOCKED
+    record(db, caller, disk, vm, f"snapshot {data.snapshot_id} of disk {id} was asked for", now=now)
+    return Empty()
+
+
+@operation("DELETE /v1/projects/{projectId}/disks/{id}/snapshots")
+def delete_disk_snapshot(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, snapshot_id: str, vm_id: str = ""
+) -> Empty:
+    """Forget a snapshot; what the disk holds stays. The virtual machine that has the disk must be stopped."""
+    require(db, caller, project_id, Role.EDITOR)
+    disk, vm = find_disk_to_change(
+        db, caller, "delete a snapshot of", now=now, project_id=project_id, id=id, vm_id=vm_id
+    )
+    snapshot = find_snapshot(db, disk, snapshot_id)
+    snapshot.deleting, disk.state = True, DiskState.LOCKED
+    record(db, caller, disk, vm, f"snapshot {snapshot_id} of disk {id} was asked to go", now=now)
+    return Empty()
+
+
+@operation("POST /v1/projects/{projectId}/disks/{id}/revert")
+def revert_disk(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, snapshot_id: str, vm_id: str = ""
+) -> Empty:
+    """Bring back what a disk held when a snapshot was taken; what it holds now is lost.
+
+    The virtual machine that has the disk must be stopped. A disk that has grown since keeps its size.
+    """
+    require(db, caller, project_id, Role.EDITOR)
+    disk, vm = find_disk_to_change(db, caller, "revert", now=now, project_id=project_id, id=id, vm_id=vm_id)
+    snapshot = find_snapshot(db, disk, snapshot_id)
+    disk.snapshot_id, disk.reverting, disk.state = snapshot.id, True, DiskState.LOCKED
+    record(db, caller, disk, vm, f"disk {id} was asked back to snapshot {snapshot_id}", now=now)
+    return Empty()
+
+
+def find_disk_to_change(
+    db: Session, caller: Caller, what: str, *, now: datetime, project_id: str, id: str, vm_id: str
+) -> tuple[Disk, Vm | None]:
+    """Find a disk that no machine runs with, and the VM that has it; whichever works on the disk is woken."""
+    seen = find_disk(db, project_id, id)
+    vm = None
+    if seen.vm_id is None:
+        wake(db, "disk", seen.id, now=now)
+    else:
+        vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=holder_of(db, seen).name)
+        accept_stopped(vm, what)
+    disk = lock_disk(db, seen)
+    if disk.vm_id != (vm.id if vm else None):
+        raise Unavailable(f"disk {id!r} is just being attached or detached: try again")
+    check_holder(vm, vm_id)
+    accept_change(disk, what)
+    return disk, vm
+
+
+def accept_stopped(vm: Vm, what: str) -> None:
+    """Refuse to touch the disks of a VM that is not stopped."""
+    if vm.state is not VmState.STOPPED:
+        message = f"cannot {what} a disk of VM {vm.name!r}: it is {vm.state.value} and must be STOPPED"
+        raise Refused(message, reason="VM_NOT_STOPPED", subject=vm.name)
+
+
+def check_holder(vm: Vm | None, vm_id: str) -> None:
+    """Refuse a VM named by the caller that does not have the disk."""
+    if vm_id and (vm is None or vm.name != vm_id):
+        accepted = f"{vm.name!r}, the VM that has the disk, or none" if vm else "none: no VM has the disk"
+        raise Invalid.field("vmId", vm_id, accepted)
+
+
+def find_snapshot(db: Session, disk: Disk, name: str) -> Snapshot:
+    """Find a disk's snapshot; NotFound."""
+    named = select(Snapshot).where(Snapshot.disk_id == disk.id, Snapshot.name == name, ~Snapshot.deleting)
+    snapshot = db.scalar(named)
+    if snapshot is None:
+        raise NotFound(f"disk {disk.name!r} has no snapshot {name!r}")
+    return snapshot
+
+
+def record(db: Session, caller: Caller, disk: Disk, vm: Vm | None, text: str, *, now: datetime) -> None:
+    """Write down who asked for what, in the story of the VM that has the disk, else in the disk's own."""
+    if vm is not None:
+        asked(db, caller, vm, "vm.snapshot_asked", text, now=now)
+        return
+    journal.record(
+        db,
+        "disk.snapshot_asked",
+        at=now,
+        project_id=disk.project_id,
+        subject_id=disk.id,
+        text=text,
+        actor=caller.email,
+    )
