@@ -69,15 +69,21 @@ def plain_environment(settings: Mapping[str, str]) -> dict[str, str]:
 def serving(settings: Mapping[str, str]) -> Iterator[None]:
     """Run a server until the block ends."""
     argv = (sys.executable, "-m", "cumulet", "serve")
-    with subprocess.Popen(argv, env=plain_environment(settings), stderr=subprocess.PIPE) as server:
+    log = (
+        Path(settings["CUMULET_DATA_DIR"]) / "serve.log"
+    )  # a pipe that nobody reads would hold the server up
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(argv, env=plain_environment(settings), stderr=stderr) as server,
+    ):
         deadline = time.monotonic() + START_SECONDS
         while not healthy(settings):
-            assert server.poll() is None, server.stderr.read().decode()
+            assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.05)
         yield
         server.terminate()
-        server.communicate()
+        server.wait()
 
 
 def healthy(settings: Mapping[str, str]) -> bool:
