@@ -19,8 +19,8 @@ S = TypeVar("S")
 
 
 def encode_spec(spec: object) -> str:
-    """A spec as JSON."""
-    return msgspec.json.encode(spec, enc_hook=str).decode()
+    """A spec as JSON, always the same for the same spec: a set has no order of its own."""
+    return msgspec.json.encode(spec, enc_hook=str, order="deterministic").decode()
 
 
 def decode_spec(text: str, kind: type[S]) -> S | None:
@@ -37,7 +37,7 @@ def _decode(text: str, kind: Hashable) -> object:
         if kind is GroupSpec:
             return _read_group(msgspec.json.decode(text))
         return msgspec.json.decode(text, type=kind, dec_hook=_read_address)
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+    except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
