@@ -11,8 +11,10 @@ from tests.e2e.real_cloud import RealCloud, Vm
 
 ROWS = (
     "select 'VM' from vm where id = ?",
-    "select 'reservation' from reservation where vm_id = ?",
+    "select 'disk ' || name from disk where id = ?",
+    "select 'reservation' from reservation where holder_id = ?",
     "select 'card ' || address from nic where id = ?",
+    "select 'security group' from nic_group where nic_id = ?",
     "select 'external address ' || address from external_address where holder_id = ?",
     "select 'due ' || why || error from due where id = ?",
 )
