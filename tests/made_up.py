@@ -224,6 +224,13 @@ class Cloud:
             wake(db, "groups", FABRIC_SWEEP, now=self.clock())
         self.run()
 
+    def measure(self) -> None:
+        """Take a sample of all machines, and work off what comes of it."""
+        with self.database.writing() as db:
+            for host_id in self.hosts:
+                wake(db, "samples", host_id, now=self.clock())
+        self.run()
+
     def running(self, **fields: Any) -> vm_wire.Vm:
         """A VM that runs and whose guest has told that it is ready."""
         id = self.create(**fields).id

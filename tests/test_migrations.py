@@ -120,3 +120,16 @@ def test_boot_disks_get_rows_with_the_room_that_their_vms_held(empty):
             for one in db.scalars(select(Reservation))
         }
     assert held == {UUID(vm_id): (2, 1024, 0), UUID(disk_id): (0, 0, 7)}
+
+
+def test_vms_of_an_earlier_version_have_the_logins_that_they_were_created_with(empty):
+    migrate_to(empty, "0003")
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "project", created_by=ID)
+        fill_every_column(db, "host")
+        fill_every_column(db, "vm", project_id=ID, host_id=ID, ssh_keys="a key", password_hash="a hash")
+    migrate(empty)
+    with empty.reading() as db:
+        seen = db.execute(text("SELECT keys_in_guest, password_in_guest, boot_log, panic_at FROM vm")).all()
+    assert seen == [("a key", "a hash", "", None)]

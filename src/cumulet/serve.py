@@ -38,6 +38,7 @@ from cumulet.hypervisor import Hypervisor
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore
 from cumulet.migrations import migrate
+from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import Fabrics, bridge_name, check_still_offered, reconcile_network, sweep_fabric
 from cumulet.projects import authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
@@ -94,6 +95,7 @@ def build(settings: Settings) -> Cloud:
                 "hosts": world.hosts,
                 "fabric": world.fabrics.fabric,
             },
+            metrics=partial(read_metrics, catalogue=catalogue),
         ),
     )
 
@@ -106,6 +108,7 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
         "network": partial(reconcile_network, fabrics=world.fabrics),
         "security_group": partial(reconcile_group, fabrics=world.fabrics),
         "host": Sweeper(world).sweep_host,
+        "samples": Sampler(world).sample_host,
         "fabric": partial(sweep_fabric, fabrics=world.fabrics),
         "groups": partial(sweep_groups, fabrics=world.fabrics),
     }
@@ -220,6 +223,7 @@ def started(cloud: Cloud) -> Iterator[None]:
             forget_leases(db)
         for host_id in cloud.world.hosts:
             wake(db, "host", host_id, now=now)
+            wake(db, "samples", host_id, now=now)
         wake(db, "fabric", FABRIC_SWEEP, now=now)
         wake(db, "groups", FABRIC_SWEEP, now=now)
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from tests.crash.faults import FaultyDatabase, Point, Where, arm, counts, insist, survive
 from tests.crash.network_stories import NETWORK_STORIES, network_snapshot
 from tests.made_up import PROJECT, Clock, Cloud
+from tests.projects.people import ed25519_line
 
 from cumulet.disks import Disk, Snapshot
 from cumulet.disks import operations as disk_verbs
@@ -24,14 +26,23 @@ from cumulet.hosts import Leftovers, Reservation
 from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.journal import Fact
+from cumulet.monitoring import sample
 from cumulet.networks import ExternalAddress, Network, Nic
 from cumulet.reconcile import Due
 from cumulet.vms import Vm, power
+from cumulet.vms import change_operations as changes
 from cumulet.vms import disk_operations as vm_disk_verbs
 from cumulet.vms import operations as verbs
 from cumulet.vms import snapshot_operations as snapshot_verbs
-from cumulet.vms.wire import VmState
+from cumulet.vms.wire import (
+    UpdateVmAuthorizedSshKeys,
+    UpdateVmExpireTime,
+    UpdateVmMetadata,
+    UpdateVmPassword,
+    VmState,
+)
 
+A_KEY = ed25519_line(1)
 LONG_ENOUGH = 400.0
 """Seconds in which everything comes to rest: a lease, a grace and all looks at the guest."""
 
@@ -53,6 +64,26 @@ def stopped(cloud: Cloud) -> None:
 def running_deaf(cloud: Cloud) -> None:
     cloud.running()
     cloud.host.deaf = True
+
+
+def ask(cloud: Cloud, verb: Callable[..., Any], **arguments: Any) -> None:
+    cloud.call(verb, project_id=PROJECT, id="hello", **arguments)
+
+
+def relabel(cloud: Cloud) -> None:
+    ask(cloud, changes.update_vm_metadata, data=UpdateVmMetadata(metadata={"a": "b"}))
+
+
+def expire(cloud: Cloud) -> None:
+    ask(cloud, changes.update_vm_expire_time, data=UpdateVmExpireTime(ttl="30s"))
+
+
+def set_password(cloud: Cloud) -> None:
+    ask(cloud, changes.update_vm_password, data=UpdateVmPassword(password="aB1!56"))
+
+
+def authorize(cloud: Cloud) -> None:
+    ask(cloud, changes.update_vm_authorized_ssh_keys, data=UpdateVmAuthorizedSshKeys(custom_ssh_keys=[A_KEY]))
 
 
 def with_disk(cloud: Cloud) -> None:
@@ -104,6 +135,12 @@ STORIES = {
     "start": Story(stopped, lambda cloud: cloud.ask(verbs.start_vm)),
     "reboot": Story(Cloud.running, lambda cloud: cloud.ask(verbs.reboot_vm)),
     "terminate": Story(Cloud.running, lambda cloud: cloud.ask(verbs.terminate_vm)),
+    "change the size": Story(stopped, lambda cloud: ask(cloud, changes.resize_vm, vcpus=3)),
+    "relabel": Story(Cloud.running, relabel),
+    "expire anew": Story(Cloud.running, expire),
+    "change the password": Story(Cloud.running, set_password),
+    "change the keys": Story(Cloud.running, authorize),
+    "measure": Story(Cloud.running, Cloud.measure),
     "expire": Story(lambda cloud: cloud.running(ttl="30s"), lambda _: None),
     "create a disk": Story(lambda _: None, create_disk),
     "delete a disk": Story(
@@ -139,6 +176,10 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
                 for vm in vms
             ],
             "guests": [(bool(vm.agent_at), bool(vm.first_boot_at), vm.power_asked_at) for vm in vms],
+            "sizes": [(one.spec.vcpus, one.spec.memory_mib) for one in host.machines.values()],
+            "labels": [vm.labels for vm in vms],
+            "logins": [(vm.logins_pending, host.machines[vm.id].keys) for vm in vms],
+            "passwords": [host.machines[vm.id].password_hash == vm.password_hash for vm in vms],
             "machines": [(one.power, one.off_reason) for one in host.machines.values()],
             "in step": [host.machines[vm.id].started == vm.started for vm in vms],
             "starts": [log.count(b"\n") for log in host.consoles.values()],
@@ -246,9 +287,15 @@ def few_presses(monkeypatch):
     monkeypatch.setattr(power, "ASK_AGAIN", power.STOP_GRACE.total_seconds())
 
 
+@pytest.fixture
+def few_samples(monkeypatch):
+    """Two samples stand for all."""
+    monkeypatch.setattr(sample, "EVERY", timedelta(seconds=LONG_ENOUGH * 0.75))
+
+
 @pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
-def test_wherever_it_is_hit_the_end_is_the_same(name, cloud, tmp_path, few_presses):
+def test_wherever_it_is_hit_the_end_is_the_same(name, cloud, tmp_path, few_presses, few_samples):
     story = STORIES[name]
     story.before(cloud)
     copies = Copies(cloud, tmp_path)

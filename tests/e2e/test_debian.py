@@ -7,7 +7,7 @@ from tests.e2e.traces import Parts, traces
 
 pytestmark = pytest.mark.lab
 
-PASSWORD = "Corr3ct-horse"
+PASSWORD, ANOTHER = "Corr3ct-horse", "Batt3ry-staple"
 SCRIPT = """\
 test -n "$BASH_VERSION" && echo "by bash as $(id -un) in $PWD, home $HOME"
 ip route get {world} | grep -q via && echo "with the network up"
@@ -49,8 +49,13 @@ def test_how_its_start_script_ended_is_told(debian):
         "agentAnswers": True,
         "firstBootDone": True,
         "startScriptStatus": 7,
+        "stage": "",
+        "problems": [],
+        "log": "by bash as root in /root, home /root\nwith the network up",
+        "panic": "",
     }
-    assert debian.told("vm.first_boot").endswith("its start script ended with status 7")
+    assert debian.told("vm.first_boot").endswith("its start script ended with status 7: with the network up")
+    assert "cloud-init" in debian.told("vm.boot_stage") or "start script" in debian.told("vm.boot_stage")
 
 
 def test_it_knows_who_it_is(debian):
@@ -71,6 +76,18 @@ def test_its_password_lets_in_and_is_kept_salted(debian):
     assert kind == "6"
     assert len(salt) >= 8
     assert len(digest) == 86
+
+
+def test_its_password_and_keys_are_changed_by_its_agent(debian, members_key):
+    path = "/v1/projects/default/vm/debian"
+    debian.cloud.ask("POST", f"{path}/authorized-ssh-keys", json={"customSshKeys": [debian.cloud.key.public]})
+    eventually(lambda: debian.told("vm.keys_set"))
+    assert debian.ssh("true", key=members_key).returncode != 0
+    assert debian.ssh("true").returncode == 0
+    debian.cloud.ask("POST", f"{path}/password", json={"password": ANOTHER})
+    eventually(lambda: debian.told("vm.password_set"))
+    assert debian.output_of("whoami", password=ANOTHER) == "root\n"
+    assert debian.ssh("true", password=PASSWORD).returncode != 0
 
 
 def test_it_has_the_processors_and_the_memory_asked_for(debian):

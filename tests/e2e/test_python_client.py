@@ -131,6 +131,7 @@ def test_it_takes_a_vm_and_disks_through_their_lives(cloud, client, vms):
     assert NAME in [vm.id for vm in vms.list_vms(PROJECT).vms]
 
     eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n", within=120)
+    change_it(cloud, vms)
     vms.reboot_vm(PROJECT, NAME)
     eventually(lambda: "restart was asked" in story(cloud) and story(cloud).count("QEMU runs it") == 2)
     eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n", within=120)
@@ -138,6 +139,7 @@ def test_it_takes_a_vm_and_disks_through_their_lives(cloud, client, vms):
     vms.stop_vm(PROJECT, NAME)
     eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "STOPPED", within=90)
     go_back_to_a_snapshot(disks)
+    assert vms.resize_vm(PROJECT, NAME, vcpus=2).vm.vcpus == 2
     vms.start_vm(PROJECT, NAME)
     eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "ACTIVE")
     vms.terminate_vm(PROJECT, NAME)
@@ -182,6 +184,23 @@ def test_it_keeps_security_groups_and_puts_vms_in_them(client, vms, cloud, ann):
     groups.delete_security_group(PROJECT, "py-group")
     with pytest.raises(ApiException):
         groups.get_security_group(PROJECT, "py-group")
+
+
+def change_it(cloud: RealCloud, vms: cudo_compute.VirtualMachinesApi) -> None:
+    """Call what changes a VM that runs."""
+    others = cudo_compute.DefaultApi(vms.api_client)
+    labels = cudo_compute.UpdateVMMetadataBody(metadata={"and": "more"}, merge=True)
+    assert vms.update_vm_metadata(PROJECT, NAME, labels).metadata == {"made-by": "the client", "and": "more"}
+    later = cudo_compute.UpdateVMExpireTimeBody(ttl="7300s")
+    expires = others.update_vm_expire_time(PROJECT, NAME, later).expire_time
+    assert vms.get_vm(PROJECT, NAME).vm.expire_time == expires
+    eventually(lambda: "the first boot is done" in story(cloud))
+    password = cudo_compute.UpdateVMPasswordBody(password="Corr3ct-horse")
+    others.update_vm_password(PROJECT, NAME, password)
+    eventually(lambda: "its password was set" in story(cloud))
+    items = eventually(lambda: vms.monitor_vm(PROJECT, NAME).items, within=120)
+    assert items[0].cpu >= 0
+    assert int(items[0].memory) > 0
 
 
 def test_its_exceptions_show_what_was_refused(cloud, vms):

@@ -17,6 +17,7 @@ from cumulet.hypervisor import (
     DiskSpec,
     Domain,
     DomainSpec,
+    GuestSilent,
     Hypervisor,
     HypervisorError,
     NicSpec,
@@ -27,6 +28,7 @@ from cumulet.hypervisor import (
 )
 
 T = TypeVar("T")
+HASH = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
 
 
 def eventually(look: Callable[[], T], within: float = 60.0) -> T:
@@ -324,6 +326,9 @@ class HypervisorContract:
         for verb in verbs:
             with pytest.raises(HypervisorError, match=str(nobody)):
                 verb(nobody)
+        with pytest.raises(HypervisorError, match=str(nobody)):
+            host.set_password(nobody, HASH)
+        assert host.ping_guest(nobody) is None
 
     def test_a_machine_that_is_off_takes_a_press_of_its_power_button(self, host, image, spec):
         prepare(host, image, spec)
@@ -334,6 +339,27 @@ class HypervisorContract:
         assert host.guest(spec.id) == NO_GUEST
         prepare(host, image, spec)
         assert host.guest(spec.id) == NO_GUEST
+
+    def test_what_a_running_machine_has_used_only_grows(self, host, running):
+        first = eventually(lambda: host.stats().get(running.id))
+        assert first.memory_bytes > 0
+        second = eventually(
+            lambda: (seen := host.stats().get(running.id)) and seen.cpu_seconds > first.cpu_seconds and seen
+        )
+        for name in ("read_bytes", "read_requests", "written_bytes", "write_requests"):
+            assert getattr(second, name) >= getattr(first, name) >= 0
+        assert min(second.received_bytes, second.sent_bytes) >= 0
+
+    def test_a_machine_that_is_off_is_not_measured(self, host, image, spec):
+        prepare(host, image, spec)
+        assert spec.id not in host.stats()
+
+    def test_a_guest_that_is_silent_can_be_told_nothing(self, host, running):
+        assert host.ping_guest(running.id) is None
+        with pytest.raises(GuestSilent):
+            host.set_password(running.id, HASH)
+        with pytest.raises(GuestSilent):
+            host.replace_keys(running.id, ["a key"], instead_of=[])
 
     def test_machines_are_worked_by_several_threads_at_once(self, host, image):
         copy_image(host, image)
@@ -368,6 +394,12 @@ class GuestContract:
         guest = eventually(lambda: (seen := host.guest(booted.id)).first_boot_done and seen)
         assert guest.agent
         assert guest.start_script_status == 3
+        assert guest.stage == ""
+        assert host.ping_guest(booted.id) > 0
+        for _ in range(2):
+            host.set_password(booted.id, HASH)
+            host.replace_keys(booted.id, ["ssh-ed25519 AAAAone one"], instead_of=[])
+        host.replace_keys(booted.id, ["ssh-ed25519 AAAAtwo two"], instead_of=["ssh-ed25519 AAAAone one"])
         host.press_power_button(booted.id)
         domain = eventually(lambda: (seen := found(host, booted.id)).power is Power.OFF and seen)
         assert domain.off_reason is OffReason.GUEST_SHUTDOWN

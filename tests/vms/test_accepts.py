@@ -10,6 +10,9 @@ ACCEPTED = {
     (Verb.START, VmState.STOPPED): "VM_NOT_STOPPED",
     (Verb.STOP, VmState.ACTIVE): "VM_NOT_ACTIVE",
     (Verb.REBOOT, VmState.ACTIVE): "VM_NOT_ACTIVE",
+    (Verb.RESIZE, VmState.STOPPED): "VM_NOT_STOPPED",
+    (Verb.SET_PASSWORD, VmState.ACTIVE): "VM_NOT_ACTIVE",
+    (Verb.AUTHORIZE, VmState.ACTIVE): "VM_NOT_ACTIVE",
 }
 
 

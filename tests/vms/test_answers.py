@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import event
 from tests.made_up import PROJECT
 
+from cumulet.errors import NotFound
 from cumulet.vms import operations as verbs
-from cumulet.vms.offers import list_vm_data_centers, list_vm_machine_types2
+from cumulet.vms.offers import get_vm_machine_type, list_vm_data_centers, list_vm_machine_types2
 
 
 @pytest.fixture
@@ -81,6 +82,14 @@ def test_what_is_free_is_less_by_what_is_reserved(cloud):
     after = offered()
     # the router of the project's first network takes an address too
     assert after == (before[0] - 3, before[1] - 5, before[2] - 2)
+
+
+def test_one_machine_type_is_shown_as_it_is_listed(cloud):
+    (listed,) = cloud.call(list_vm_machine_types2).machine_types
+    where = {"data_center_id": "local", "machine_type_id": "standard"}
+    assert cloud.call(get_vm_machine_type, **where) == listed
+    with pytest.raises(NotFound, match="'huge'"):
+        cloud.call(get_vm_machine_type, **(where | {"machine_type_id": "huge"}))
 
 
 def test_the_console_log_is_what_the_guest_wrote(cloud):

@@ -4,9 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from sqlalchemy import select
+from tests.made_up import PROJECT
 
-from cumulet.errors import NotFound, Refused
+from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.hosts import Reservation
 from cumulet.hypervisor.memory import MemoryHypervisor
+from cumulet.monitoring.model import Samples
+from cumulet.reconcile import wake
+from cumulet.vms import Vm
+from cumulet.vms import change_operations as changes
 from cumulet.vms import operations as verbs
 from cumulet.vms.wire import VmState
 
@@ -80,3 +87,42 @@ def test_two_of_a_kind_at_once_are_judged_one_after_the_other(cloud):
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(stop, range(8))) == 1
+
+
+def test_who_resizes_and_who_creates_never_get_the_same_room(cloud):
+    """255 GiB: each of two stopped VMs may grow, and new ones come, until they are taken, and none twice."""
+    for name in ("one", "two"):
+        cloud.running(vm_id=name, vcpus=2, memory_gib=4)
+        cloud.ask(verbs.stop_vm, name)
+    cloud.settle()
+
+    def take(number):
+        with suppress(Invalid):
+            if number % 2:
+                cloud.create(vm_id=f"new-{number}", vcpus=10, memory_gib=40)
+            else:
+                name = ("one", "two")[number // 2 % 2]
+                cloud.call(changes.resize_vm, project_id=PROJECT, id=name, memory_gib=30 + number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take, range(16)))
+    with cloud.database.reading() as db:
+        reserved = [mib // 1024 for mib in db.scalars(select(Reservation.memory_mib)) if mib]
+        sizes = db.scalars(select(Vm.memory_gib)).all()
+    assert sorted(reserved) == sorted(sizes)
+    assert 255 - 40 < sum(reserved) <= 255
+
+
+def test_samples_and_ends_take_turns_without_waiting_in_a_ring(cloud, monkeypatch):
+    monkeypatch.setattr(cloud.host, "ping_guest", lambda _: None)
+    for number in range(8):
+        cloud.running(vm_id=f"vm-{number}", vcpus=1, memory_gib=1)
+    for number in range(8):
+        cloud.ask(verbs.terminate_vm, f"vm-{number}")
+    with cloud.database.writing() as db:
+        wake(db, "samples", cloud.host_id, now=cloud.clock())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: cloud.reconciler.run_due(), range(12)))
+    cloud.settle()
+    assert cloud.count(Vm) == cloud.count(Samples) == 0
+    assert cloud.due("samples", cloud.host_id).error == ""

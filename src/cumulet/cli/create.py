@@ -84,7 +84,7 @@ def create_body(client: Client, name: str, wishes: Wishes) -> Json:
         "sshKeySource": f"SSH_KEY_SOURCE_{wishes.ssh_key_source.upper()}",
         "customSshKeys": chosen_keys(wishes),
         "startScript": start_script(wishes),
-        "password": password(wishes),
+        "password": read_password(wishes.password_file, from_stdin=wishes.password_stdin),
         "nics": [card(text, wishes.security_group) for text in wishes.nic],
         "securityGroupIds": wishes.security_group,
         "metadata": dict(label(text) for text in wishes.metadata),
@@ -140,14 +140,14 @@ def start_script(wishes: Wishes) -> str:
     return read_file("--start-script-file", wishes.start_script_file)
 
 
-def password(wishes: Wishes) -> str:
+def read_password(file: Path | None, *, from_stdin: bool) -> str:
     """Read the password from where it was given; never from the arguments, which all can see."""
-    if wishes.password_stdin:
-        if wishes.password_file:
+    if from_stdin:
+        if file:
             raise Invalid("--password-stdin and --password-file: give only one")
         return getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    if wishes.password_file:
-        return read_file("--password-file", wishes.password_file).rstrip("\r\n")
+    if file:
+        return read_file("--password-file", file).rstrip("\r\n")
     return ""
 
 

@@ -17,6 +17,7 @@ def guest(vm: Json) -> str:
     script = report["startScriptStatus"]
     told = (
         (report["agentAnswers"], "its agent answers"),
+        (report["stage"] != "", report["stage"]),
         (report["firstBootDone"], "first boot done"),
         (script is not None, f"start script ended with {script}"),
     )
@@ -27,6 +28,21 @@ def nic(card: Json) -> str:
     """Tell a card in a few words."""
     addresses = filter(None, (card["internalIpAddress"], card["externalIpAddress"]))
     return f"{card['networkId']} ({' = '.join(addresses)})"
+
+
+def troubles(vm: Json) -> str:
+    """Tell what went wrong in the guest."""
+    report = vm["guest"]
+    panic = [f"its kernel panicked: {report['panic']}"] if report["panic"] else []
+    return "; ".join([*panic, *report["problems"]])
+
+
+def boot_log(vm: Json) -> str:
+    """Give the last line of the first boot's log, while it boots or when its start script failed."""
+    report = vm["guest"]
+    matters = report["startScriptStatus"] or not report["firstBootDone"]
+    lines = report["log"].splitlines() if matters else []
+    return lines[-1] if lines else ""
 
 
 def age(created: str) -> str:
@@ -52,6 +68,8 @@ FACTS: Final[Columns] = {
     "waits for": lambda vm: vm["waitingFor"],
     "problem": lambda vm: vm["problem"],
     "guest": guest,
+    "trouble": troubles,
+    "first boot says": boot_log,
     "external address": lambda vm: vm["externalIpAddress"],
     "internal address": lambda vm: vm["internalIpAddress"],
     "networks": lambda vm: ", ".join(map(nic, vm["nics"])),

@@ -42,6 +42,12 @@ AS_USUAL: Final = Wishes()
 
 app = App(name="vm", default_parameter=OPTIONS)
 for where, name, what in (
+    ("vm_monitor:monitor", "monitor", "Draw what a virtual machine used."),
+    ("vm_changes:resize", "resize", "Give a stopped virtual machine another size."),
+    ("vm_changes:metadata", "metadata", "Show a virtual machine's labels, or add to them."),
+    ("vm_changes:expire", "expire", "Say when a virtual machine is to be deleted."),
+    ("vm_changes:password", "password", "Give a running virtual machine's root another password."),
+    ("vm_changes:authorize", "authorize", "Say whose SSH keys a running virtual machine lets in."),
     (
         "vm_groups:attach_security_group",
         "attach-security-group",

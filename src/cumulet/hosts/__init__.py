@@ -8,6 +8,8 @@ from cumulet.hosts.inventory import (
     release,
     reserve,
     reserve_more_disk,
+    reserved,
+    room_with_own,
     rooms,
 )
 from cumulet.hosts.leftovers import Leftovers
@@ -31,5 +33,7 @@ __all__ = [
     "release",
     "reserve",
     "reserve_more_disk",
+    "reserved",
+    "room_with_own",
     "rooms",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Network
 from typing import Final
@@ -12,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import insert_into
+from cumulet.errors import NotFound
 from cumulet.hosts.model import Host, HostState, Installation, Reservation
 from cumulet.hosts.place import Need, Room
 from cumulet.hypervisor import HostFacts
@@ -73,6 +75,28 @@ def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need) -> None:
             memory_mib=need.memory_mib,
             disk_gib=need.disk_gib,
         )
+    )
+
+
+def reserved(db: Session, vm_id: UUID) -> Reservation:
+    """Give what a VM has reserved; NotFound when it has just gone."""
+    reservation = db.get(Reservation, vm_id, populate_existing=True)
+    if reservation is None:
+        raise NotFound.named("reservation of VM", str(vm_id))
+    return reservation
+
+
+def room_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: float) -> Room:
+    """Compute the room on a VM's host as if the VM were not there; nobody places there meanwhile."""
+    host_id = reserved(db, vm_id).host_id
+    host = db.get_one(Host, host_id, with_for_update=True, populate_existing=True)
+    own = reserved(db, vm_id)
+    room = _room(host, _taken(db).get(host_id, Need(0, 0, 0)), vcpus_per_cpu)
+    return replace(
+        room,
+        free_vcpus=room.free_vcpus + own.vcpus,
+        free_memory_mib=room.free_memory_mib + own.memory_mib,
+        free_disk_gib=room.free_disk_gib + own.disk_gib,
     )
 
 

@@ -90,9 +90,8 @@ def advise(closest: Need | None) -> str:
     """Say in words which size would fit."""
     if closest is None:
         return "nothing fits now"
-    return (
-        f"the nearest size that fits is {closest.vcpus} vCPUs, {closest.memory_mib // 1024} GiB memory, "
-        f"{closest.disk_gib} GiB disk"
+    return f"the nearest size that fits is {closest.vcpus} vCPUs, {closest.memory_mib // 1024} GiB memory" + (
+        f", {closest.disk_gib} GiB disk" if closest.disk_gib else ""
     )
 
 

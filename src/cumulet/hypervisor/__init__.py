@@ -34,6 +34,14 @@ class HostUnreachable(HypervisorError, Unavailable):
     """The host does not answer now; nothing is known about what runs there."""
 
 
+class GuestSilent(HypervisorError):
+    """The guest's agent does not answer: the guest is off, boots, hangs, or has none."""
+
+
+class GuestRefused(HypervisorError):
+    """The guest's agent answers that it will not or cannot; asking again is of no use."""
+
+
 class Power(enum.Enum):
     """Whether a VM's machine runs on its host."""
 
@@ -184,9 +192,35 @@ class Guest:
     first_boot_done: bool
     start_script_status: int | None
     """Exit status of the start script; None while it has not ended, or if there is none."""
+    stage: str = ""
+    """Where the first boot is: cloud-init's own word, or `start-script` while that runs; `""` if it says nothing."""
+    has_address: bool | None = None
+    """A card has an IP address; None when the guest does not say."""
+    problems: tuple[str, ...] = ()
+    """What cloud-init complained of."""
+    log: str = ""
+    """The last lines that the first boot wrote to its log."""
 
 
 NO_GUEST = Guest(agent=False, first_boot_done=False, start_script_status=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What a machine has used since its start: all but the memory only grow, and begin at 0 with each start."""
+
+    cpu_seconds: float
+    """Of all its vCPUs together."""
+    memory_bytes: int
+    """In use now: by the guest where it tells, otherwise by its QEMU."""
+    read_bytes: int
+    read_requests: int
+    """Of all disks together, as are the next two."""
+    written_bytes: int
+    write_requests: int
+    received_bytes: int
+    """By the guest, on all cards together."""
+    sent_bytes: int
 
 
 class Hypervisor(Protocol):
@@ -280,6 +314,22 @@ class Hypervisor(Protocol):
 
     def guest(self, vm_id: UUID) -> Guest:
         """Ask the guest's agent how it is; `NO_GUEST` when it does not answer within a second or two."""
+
+    def set_password(self, vm_id: UUID, password_hash: str) -> None:
+        """Have the guest take a hash as root's password; GuestSilent, GuestRefused."""
+
+    def replace_keys(self, vm_id: UUID, keys: Sequence[str], *, instead_of: Sequence[str]) -> None:
+        """Have root's SSH keys of the guest be `keys` in the place of others; GuestSilent, GuestRefused.
+
+        Keys that are in neither list stay as they are.
+        """
+
+    # Measuring
+    def stats(self) -> Mapping[UUID, Stats]:
+        """What each of our machines that run has used, in one call; one that is busy just now may be missing."""
+
+    def ping_guest(self, vm_id: UUID) -> float | None:
+        """How many milliseconds the guest's agent takes to answer; None when it does not within a second or two."""
 
     def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
         """The newest bytes the guest wrote to its serial console; `b""` if there are none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -24,6 +24,8 @@ from cumulet.hypervisor import (
     Domain,
     DomainSpec,
     Guest,
+    GuestRefused,
+    GuestSilent,
     HostFacts,
     HostUnreachable,
     HypervisorError,
@@ -31,11 +33,11 @@ from cumulet.hypervisor import (
     OffReason,
     Power,
     Seed,
+    Stats,
 )
-from cumulet.hypervisor.memory_contents import Contents, Machine, StoredDisk, exit_status_of
-
-SIZES: Final = {"hosts": 1, "vcpus": 64, "memory_gib": 256, "disk_gib": 4096, "gpus": 0}
-"""The numbers a `memory:` URI can set, and what they are when it does not."""
+from cumulet.hypervisor.memory_contents import Contents, Machine, StoredDisk
+from cumulet.hypervisor.memory_guests import exit_status_of, little_work, panic_of
+from cumulet.hypervisor.memory_uri import facts_of, read_query
 
 _shared: Final[dict[str, dict[str, MemoryHypervisor]]] = {}
 _shared_lock: Final = threading.Lock()
@@ -83,6 +85,12 @@ class MemoryHypervisor:
         """Lever: every verb raises HostUnreachable."""
         self.deaf = False
         """Lever: guests ignore their power button."""
+        self.mute = False
+        """Lever: guests' agents answer nothing."""
+        self.stubborn = False
+        """Lever: guests refuse passwords and keys."""
+        self.booting: Guest | None = None
+        """Lever: what guests that boot say in the place of being done."""
         self.clinging = False
         """Lever: guests hold on to disks that are to be unplugged."""
         self.copy_step = 1.0
@@ -106,6 +114,16 @@ class MemoryHypervisor:
     def kill(self, vm_id: UUID) -> None:
         """Let the machine's process die."""
         self._let_go_off(vm_id, OffReason.CRASHED)
+
+    def write_to_console(self, vm_id: UUID, text: str) -> None:
+        """Let the guest write to its serial console."""
+        with self._lock:
+            self._contents.consoles.setdefault(vm_id, bytearray()).extend(text.encode())
+
+    def panic(self, vm_id: UUID, why: str, *, at: str = "3.141593") -> None:
+        """Let the guest's kernel panic: its last words are on the console, and it hangs."""
+        self.mute = True
+        self.write_to_console(vm_id, panic_of(why, at))
 
     def guest_powers_off(self, vm_id: UUID) -> None:
         """Let the guest power itself off."""
@@ -252,8 +270,11 @@ class MemoryHypervisor:
         if vm_id not in self._contents.seeds:
             raise HypervisorError(f"VM {vm_id} cannot start: its seed is missing")
         machine.power, machine.off_reason = Power.RUNNING, OffReason.NONE
-        machine.started, machine.looks = next(self._starts), 0
+        machine.started, machine.looks, machine.measured = next(self._starts), 0, 0
         machine.plugged = set(machine.spec.disks)
+        if machine.keys is None:
+            seed = self._contents.seeds[vm_id]
+            machine.keys, machine.password_hash = seed.ssh_keys, seed.password_hash
         console = self._contents.consoles.setdefault(vm_id, bytearray())
         console += f"start {machine.started} of {machine.spec.name}\n".encode()
         self._changed.append(vm_id)
@@ -295,10 +316,39 @@ class MemoryHypervisor:
             return NO_GUEST
         machine.looks += 1
         seed = self._contents.seeds.get(vm_id)
-        if machine.looks == 1 or seed is None:
+        if not machine.answers or seed is None or self.mute:
             return NO_GUEST
+        if self.booting:
+            return self.booting
         status = exit_status_of(seed.start_script) if seed.start_script else None
-        return Guest(agent=True, first_boot_done=True, start_script_status=status)
+        return Guest(agent=True, first_boot_done=True, start_script_status=status, has_address=True)
+
+    @_verb
+    def set_password(self, vm_id: UUID, password_hash: str) -> None:
+        """Let the guest take the password."""
+        self._find_willing(vm_id).password_hash = password_hash
+
+    @_verb
+    def replace_keys(self, vm_id: UUID, keys: Sequence[str], *, instead_of: Sequence[str]) -> None:
+        """Let the guest take the keys."""
+        machine = self._find_willing(vm_id)
+        kept = [key for key in machine.keys or () if key not in instead_of]
+        machine.keys = tuple(dict.fromkeys([*kept, *keys]))
+
+    # Measuring
+    @_verb
+    def stats(self) -> Mapping[UUID, Stats]:
+        """Measure machines that do a little between any two times."""
+        running = {id: one for id, one in self._contents.machines.items() if one.power is Power.RUNNING}
+        for machine in running.values():
+            machine.measured += 1
+        return {id: little_work(machine.measured, machine.spec) for id, machine in running.items()}
+
+    @_verb
+    def ping_guest(self, vm_id: UUID) -> float | None:
+        """Answer in no time, or not at all."""
+        machine = self._contents.machines.get(vm_id)
+        return 1.0 if machine and machine.answers and not self.mute else None
 
     @_verb
     def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
@@ -328,6 +378,14 @@ class MemoryHypervisor:
             return self._contents.machines[vm_id]
         except KeyError:
             raise HypervisorError(f"{self._facts.name} has no machine for VM {vm_id}") from None
+
+    def _find_willing(self, vm_id: UUID) -> Machine:
+        machine = self._find_machine(vm_id)
+        if not machine.answers or self.mute:
+            raise GuestSilent("the guest's agent does not answer")
+        if self.stubborn:
+            raise GuestRefused("the guest refuses: it is stubborn")
+        return machine
 
     def _go_off(self, vm_id: UUID, reason: OffReason) -> None:
         machine = self._find_machine(vm_id)
@@ -367,34 +425,9 @@ def memory_hosts(uri: str) -> dict[str, MemoryHypervisor]:
 
 
 def _make_hosts(query: str) -> dict[str, MemoryHypervisor]:
-    sizes, gpu_model = _read_query(parse_qsl(query, keep_blank_values=True))
+    sizes, gpu_model = read_query(parse_qsl(query, keep_blank_values=True))
     names = [f"memory-{number}" for number in range(1, sizes["hosts"] + 1)]
-    return {name: _make_host(name, sizes, gpu_model) for name in names}
-
-
-def _make_host(name: str, sizes: Mapping[str, int], gpu_model: str) -> MemoryHypervisor:
-    facts = HostFacts(
-        name=name,
-        cpus=sizes["vcpus"],
-        memory_mib=sizes["memory_gib"] * 1024,
-        disk_gib=sizes["disk_gib"],
-        cpu_model="memory",
-        accelerator="memory",
-        version="memory",
-        routes=(),
-    )
-    return MemoryHypervisor(facts, gpus=sizes["gpus"], gpu_model=gpu_model)
-
-
-def _read_query(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, int], str]:
-    sizes, gpu_model = dict(SIZES), ""
-    for key, value in pairs:
-        if key == "gpu_model":
-            gpu_model = value
-        elif key not in SIZES:
-            raise Invalid(f"hypervisor: memory: has no {key!r}; it has {', '.join(SIZES)} and gpu_model")
-        elif not value.isdecimal() or (int(value) == 0 and SIZES[key] > 0):
-            raise Invalid.field(f"hypervisor {key}", value, "a whole number")
-        else:
-            sizes[key] = int(value)
-    return sizes, gpu_model
+    return {
+        name: MemoryHypervisor(facts_of(name, sizes), gpus=sizes["gpus"], gpu_model=gpu_model)
+        for name in names
+    }

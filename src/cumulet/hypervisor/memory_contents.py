@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -28,8 +27,18 @@ class Machine:
     started: int = 0
     looks: int = 0
     """How often the guest was asked since the start: it answers from the second time on."""
+    measured: int = 0
+    """How often it was measured since the start: it does a little between two times."""
+    keys: tuple[str, ...] | None = None
+    """Root's SSH keys in the guest; None before its first boot."""
+    password_hash: str = ""
     plugged: set[UUID] = field(default_factory=set)
     """Storage disks that it runs with."""
+
+    @property
+    def answers(self) -> bool:
+        """Its guest's agent answers."""
+        return self.power is Power.RUNNING and self.looks > 1
 
     def found(self) -> Domain:
         """Itself as the host tells it."""
@@ -93,9 +102,3 @@ class Contents:
         if machine and machine.power is not Power.OFF:
             raise HypervisorError(f"disk {disk_id} is in use by the machine of VM {machine.spec.id}")
         return self.find_disk(disk_id)
-
-
-def exit_status_of(script: str) -> int:
-    """The status that a script's last line asks for with `exit N`; 0 if it asks for none."""
-    asked = re.search(r"\bexit (\d+)\s*\Z", script)
-    return int(asked[1]) if asked else 0

@@ -28,6 +28,7 @@ from cumulet.rest import faults
 from cumulet.rest.binding import Asked
 from cumulet.rest.edge import Edge
 from cumulet.rest.endpoint import Authenticate, Endpoint
+from cumulet.rest.metrics import ReadMetrics, metrics_route
 from cumulet.rest.openapi import openapi_document
 
 PAGE: Final = Path(__file__).parent / "page"
@@ -39,11 +40,13 @@ def create_app(
     authenticate: Authenticate,
     provided: Mapping[str, object],
     operations: Collection[Operation] | None = None,
+    metrics: ReadMetrics | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
     """Give the ASGI app that serves `operations` (all that are declared, if None is given).
 
-    `provided` holds what operations may ask for by name besides `db`, `caller` and `now`.
+    `provided` holds what operations may ask for by name besides `db`, `caller` and `now`; `metrics` is what
+    /metrics shows.
     """
     served = OPERATIONS.values() if operations is None else operations
     endpoints = [
@@ -54,6 +57,7 @@ def create_app(
         [
             *_routes(endpoints),
             _health(database),
+            *([metrics_route(metrics, database, authenticate=authenticate, clock=clock)] if metrics else []),
             _document(served),
             create_static_files_router(
                 "/docs",

@@ -1,6 +1,14 @@
 """Virtual machines: the slice that everything else is there for."""
 
-from cumulet.vms import disk_operations, group_operations, offers, operations, reach, snapshot_operations
+from cumulet.vms import (
+    change_operations,
+    disk_operations,
+    group_operations,
+    offers,
+    operations,
+    reach,
+    snapshot_operations,
+)
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.reconcile import World, reconcile_vm
 from cumulet.vms.sweep import Sweeper
@@ -10,6 +18,7 @@ __all__ = [
     "Vm",
     "Wanted",
     "World",
+    "change_operations",
     "disk_operations",
     "group_operations",
     "offers",

@@ -23,12 +23,18 @@ class Verb(enum.Enum):
     STOP = "stop"
     REBOOT = "reboot"
     TERMINATE = "terminate"
+    RESIZE = "resize"
+    SET_PASSWORD = "set the password of"  # noqa: S105 - a verb
+    AUTHORIZE = "change the keys of"
 
 
 NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
     Verb.START: (VmState.STOPPED, "VM_NOT_STOPPED"),
     Verb.STOP: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
     Verb.REBOOT: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
+    Verb.RESIZE: (VmState.STOPPED, "VM_NOT_STOPPED"),
+    Verb.SET_PASSWORD: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
+    Verb.AUTHORIZE: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
 }
 """The state each verb needs, and the contract's reason when it is not so. Terminate is accepted in every state."""
 
@@ -60,3 +66,12 @@ def accept(verb: Verb, state: VmState, name: str) -> None:
     needed, reason = NEEDS[verb]
     message = f"cannot {verb.value} VM {name!r}: it is {state.value} and must be {needed.value}"
     raise Refused(message, reason=reason, subject=name)
+
+
+def accept_logins(name: str, *, agent: bool, booted: bool) -> None:
+    """Return when a running guest can take a password or keys; Refused until its first boot has set its own."""
+    if agent and booted:
+        return
+    problem = "its first boot is not over" if agent else "its agent does not answer"
+    message = f"VM {name!r} cannot be told who may enter: {problem}"
+    raise Refused(message, reason="VM_NOT_READY", subject=name)

@@ -21,6 +21,7 @@ from cumulet.networks import Nic
 from cumulet.reconcile import Due
 from cumulet.vms import wire
 from cumulet.vms.accepts import SHORT_STATES
+from cumulet.vms.boot import stage_in_words, why_of
 from cumulet.vms.cards import Cards, cards_of
 from cumulet.vms.model import Vm
 
@@ -44,15 +45,18 @@ SURROUNDINGS: Final = (
 )
 
 
-def vm_answers(db: Session, catalogue: Catalogue, vms: Sequence[Vm]) -> list[wire.Vm]:
-    """Show VMs of one project, in the order given."""
+def vm_answers(db: Session, catalogue: Catalogue, vms: Sequence[Vm], *, logs: bool = True) -> list[wire.Vm]:
+    """Show VMs of one project, in the order given; in a long list without their guests' logs, which nobody reads there."""
     if not vms:
         return []
     these = Vm.id == vms[0].id if len(vms) == 1 else Vm.project_id == vms[0].project_id
     around = {vm_id: Surroundings(*values) for vm_id, *values in db.execute(SURROUNDINGS.where(these))}
     cards = cards_of(db, Nic.vm_id.in_(select(Vm.id).where(these)))
     disks = _disks_by_vm(db, vms)
-    return [_vm_answer(vm, disks[vm.id], cards[vm.id], around[vm.id], catalogue) for vm in vms]
+    return [
+        _vm_answer(vm, disks[vm.id], cards[vm.id], around[vm.id], catalogue, log=vm.boot_log if logs else "")
+        for vm in vms
+    ]
 
 
 def _disks_by_vm(db: Session, vms: Sequence[Vm]) -> Mapping[UUID, list[Disk]]:
@@ -86,7 +90,7 @@ def price_of(vm: Vm, disks: Sequence[Disk], *, ipv4_addresses: int) -> Price:
 
 
 def _vm_answer(
-    vm: Vm, disks: Sequence[Disk], cards: Cards, around: Surroundings, catalogue: Catalogue
+    vm: Vm, disks: Sequence[Disk], cards: Cards, around: Surroundings, catalogue: Catalogue, *, log: str
 ) -> wire.Vm:
     boot_disk, *storage_disks = (disk_answer(disk, vm) for disk in disks)
     data_center = catalogue.find_data_center(vm.data_center_id)
@@ -127,11 +131,19 @@ def _vm_answer(
         waiting_for=around.waiting_for,
         problem=around.problem,
         accelerator=around.accelerator,
-        guest=wire.GuestReport(
-            agent_answers=vm.agent_at is not None,
-            first_boot_done=vm.first_boot_at is not None,
-            start_script_status=vm.start_script_status,
-        ),
+        guest=_guest_report(vm, log),
+    )
+
+
+def _guest_report(vm: Vm, log: str) -> wire.GuestReport:
+    return wire.GuestReport(
+        agent_answers=vm.agent_at is not None,
+        first_boot_done=vm.first_boot_at is not None,
+        start_script_status=vm.start_script_status,
+        stage=stage_in_words(vm.boot_stage),
+        problems=vm.boot_problems.splitlines(),
+        log=log,
+        panic=why_of(vm.panic) if vm.panic_at else "",
     )
 
 

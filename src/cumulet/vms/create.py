@@ -16,6 +16,7 @@ from cumulet.disks import Wanted as DiskWanted
 from cumulet.errors import AlreadyExists, Invalid
 from cumulet.hosts import Need, Room, Sizes, place, reserve, rooms
 from cumulet.images import Image
+from cumulet.operation import Caller
 from cumulet.projects import keys_of_project, keys_of_user
 from cumulet.reconcile import wake
 from cumulet.vms.connect import connect
@@ -32,12 +33,14 @@ def create(db: Session, request: CreateRequest) -> Vm:
     data_center = request.catalogue.find_data_center(data.data_center_id)
     machine_type = request.catalogue.find_machine_type(data_center.id, data.machine_type)
     image = request.images.find(request.catalogue.image_id(data.boot_disk_image_id))
-    plan = plan_vm(data, machine_type, image, keys=source_keys(db, request), now=request.now)
+    keys = source_keys(db, request.caller, request.project_id, data.ssh_key_source)
+    plan = plan_vm(data, machine_type, image, keys=keys, now=request.now)
     refuse_duplicates(db, request.project_id, data.vm_id)
     free = rooms(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
-    vm.host_id = place(plan.need, beside(disks, free), sizes=sizes_of(machine_type, image))
+    sizes = sizes_of(machine_type, disk_gib=image.size_gib)
+    vm.host_id = place(plan.need, beside(disks, free), sizes=sizes)
     db.add(vm)
     db.flush()
     reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0))  # its boot disk holds that
@@ -58,23 +61,23 @@ def create(db: Session, request: CreateRequest) -> Vm:
     return vm
 
 
-def sizes_of(machine_type: MachineType, image: Image) -> Sizes:
-    """Say which sizes a machine type has for an image."""
+def sizes_of(machine_type: MachineType, *, disk_gib: int) -> Sizes:
+    """Say which sizes a machine type has, with a disk of at least so much."""
     memory_mib = machine_type.min_memory_gib * 1024
     return Sizes(
-        least=Need(vcpus=machine_type.min_vcpu, memory_mib=memory_mib, disk_gib=image.size_gib),
+        least=Need(vcpus=machine_type.min_vcpu, memory_mib=memory_mib, disk_gib=disk_gib),
         least_vcpus_per_gib=machine_type.min_vcpu_per_memory_gib,
         most_vcpus_per_gib=machine_type.max_vcpu_per_memory_gib,
     )
 
 
-def source_keys(db: Session, request: CreateRequest) -> tuple[str, ...]:
-    """Give the SSH keys of the source that the request names."""
-    match request.data.ssh_key_source:
+def source_keys(db: Session, caller: Caller, project_id: str, source: SshKeySource) -> tuple[str, ...]:
+    """Give the SSH keys of the source that a request names."""
+    match source:
         case SshKeySource.PROJECT:
-            return keys_of_project(db, request.project_id)
+            return keys_of_project(db, project_id)
         case SshKeySource.USER:
-            return keys_of_user(db, request.caller.user_id)
+            return keys_of_user(db, caller.user_id)
     return ()
 
 
@@ -101,6 +104,7 @@ def vm_row(
     """Put the plan into a row; its host is chosen after."""
     data = request.data
     rates = rates_of(machine_type, data_center, data.commitment_term)
+    password_hash = hash_password(data.password) if data.password else ""
     return Vm(
         id=uuid4(),
         project_id=request.project_id,
@@ -126,7 +130,9 @@ def vm_row(
         labels=data.metadata,
         ssh_key_source=data.ssh_key_source,
         ssh_keys="\n".join(plan.ssh_keys),
-        password_hash=hash_password(data.password) if data.password else "",
+        keys_in_guest="\n".join(plan.ssh_keys),
+        password_hash=password_hash,
+        password_in_guest=password_hash,
         start_script=data.start_script,
         vcpu_price=rates.vcpu,
         memory_price=rates.memory_gib,

@@ -59,8 +59,12 @@ class Vm(Row):
 
     ssh_key_source: Mapped[SshKeySource]
     ssh_keys: Mapped[str]
-    """The keys installed at first boot, one a line."""
+    """The keys it is to let in, one a line."""
+    keys_in_guest: Mapped[str]
+    """Those of them that the guest has: by its seed, or because its agent took them."""
     password_hash: Mapped[str]
+    password_in_guest: Mapped[str]
+    """The hash that the guest has, likewise."""
     start_script: Mapped[str]
 
     vcpu_price: Mapped[Decimal]
@@ -84,6 +88,16 @@ class Vm(Row):
     first_boot_at: Mapped[datetime | None]
     """When the guest was first seen to have finished its first boot."""
     start_script_status: Mapped[int | None]
+    boot_stage: Mapped[str] = mapped_column(default="")
+    """Where its first boot was when we last looked, in the guest's word for it."""
+    boot_problems: Mapped[str] = mapped_column(default="")
+    """What its cloud-init complained of, one a line."""
+    boot_log: Mapped[str] = mapped_column(default="")
+    """The last lines of its first boot's log."""
+    panic: Mapped[str] = mapped_column(default="")
+    """The last words of its kernel when it panicked, with their time, which tells one panic from another."""
+    panic_at: Mapped[datetime | None]
+    """When we saw that, if it was in this run."""
     guest_silent: Mapped[bool] = mapped_column(default=False)
     """It said nothing for so long that we stopped asking."""
 
@@ -91,3 +105,8 @@ class Vm(Row):
     def reboot_pending(self) -> bool:
         """A restart was asked for and has not happened."""
         return self.reboots_asked > self.reboots_done
+
+    @property
+    def logins_pending(self) -> bool:
+        """A password or keys were asked for that the guest does not have yet."""
+        return (self.keys_in_guest, self.password_in_guest) != (self.ssh_keys, self.password_hash)

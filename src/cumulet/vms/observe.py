@@ -9,9 +9,19 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.hypervisor import Domain, Power
+from cumulet.hypervisor import Domain, Guest, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
+from cumulet.vms.boot import (
+    end_in_words,
+    last_words,
+    panic_in,
+    problems_text,
+    stage_in,
+    stage_in_words,
+    stage_of,
+    why_of,
+)
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.wire import VmState
 
@@ -19,6 +29,8 @@ EAGER: Final = timedelta(minutes=2)
 """A guest that booted this recently is looked at every second, one that takes longer every five."""
 PATIENCE: Final = timedelta(minutes=15)
 """Then we no longer expect a word from the guest."""
+CONSOLE_BYTES: Final = 16 * 1024
+"""Of the console's end: a panic and its trace fit in."""
 SILENT: Final = "the guest says nothing about its boot: its image may have no agent"
 
 STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
@@ -53,6 +65,7 @@ def note_start(run: Run, vm: Vm, domain: Domain) -> None:
         "reboots_done": vm.reboots_asked,
         "agent_at": None,
         "guest_silent": False,
+        "panic_at": None,
     }
     change(run, vm, began, ("vm.started", "QEMU runs it"))
 
@@ -74,16 +87,18 @@ def note_state(run: Run, vm: Vm, domain: Domain) -> None:
 
 def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
     """Follow a guest's boot until it has told all there is; answer when to ask again."""
+    if vm.state is not VmState.ACTIVE or vm.started_at is None:
+        return None
     told_all = vm.agent_at is not None and vm.first_boot_at is not None
-    if vm.state is not VmState.ACTIVE or vm.started_at is None or vm.guest_silent or told_all:
+    if told_all or vm.guest_silent:
+        look_for_panic(run, vm, host)
         return None
     guest = host.guest(vm.id)
     age = run.now - vm.started_at
-    if guest.agent and vm.agent_at is None:
-        text = f"the guest's agent answers, {age.total_seconds():.0f} s after the start"
-        change(run, vm, {"agent_at": run.now}, ("vm.agent", text))
-    if guest.first_boot_done and vm.first_boot_at is None:
-        note_first_boot(run, vm, guest.start_script_status, age)
+    if guest.agent:
+        note_guest(run, vm, guest, age)
+    else:
+        look_at_console(run, vm, host)
     if vm.agent_at and vm.first_boot_at:
         return None
     if age >= PATIENCE:
@@ -92,11 +107,59 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
     return run.now + timedelta(seconds=1 if age < EAGER else 5)
 
 
-def note_first_boot(run: Run, vm: Vm, status: int | None, age: timedelta) -> None:
-    """Tell that the first boot has ended, and how the start script did."""
+def note_guest(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
+    """Tell what a guest that answers says of its boot, each thing once."""
+    if vm.agent_at is None:
+        text = f"the guest's agent answers, {age.total_seconds():.0f} s after the start"
+        change(run, vm, {"agent_at": run.now}, ("vm.agent", text))
+    if vm.first_boot_at is not None:
+        return
+    if guest.first_boot_done:
+        note_first_boot(run, vm, guest, age)
+    else:
+        also = {"boot_problems": problems_text(guest.problems), "boot_log": guest.log}
+        note_stage(run, vm, stage_of(guest, age), also)
+
+
+def note_stage(run: Run, vm: Vm, stage: str, also: Mapping[str, Any]) -> None:
+    """Tell that the first boot has come to another stage; the words are what counts, not who said them."""
+    if stage != vm.boot_stage:
+        words = stage_in_words(stage)
+        is_news = words not in {"", stage_in_words(vm.boot_stage)}
+        change(run, vm, {"boot_stage": stage, **also}, *([("vm.boot_stage", words)] if is_news else []))
+
+
+def note_first_boot(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
+    """Tell that the first boot has ended, how the start script did and, if badly, its last words."""
+    status = guest.start_script_status
     script = "" if status is None else f"; its start script ended with status {status}"
-    text = f"the first boot is done, {age.total_seconds():.0f} s after the start{script}"
-    change(run, vm, {"first_boot_at": run.now, "start_script_status": status}, ("vm.first_boot", text))
+    words = f": {last_words(guest.log)}" if status and guest.log else ""
+    text = f"the first boot is done, {age.total_seconds():.0f} s after the start{end_in_words(guest)}{script}{words}"
+    seen = {
+        "first_boot_at": run.now,
+        "start_script_status": status,
+        "boot_stage": "",
+        "boot_problems": problems_text(guest.problems),
+        "boot_log": guest.log,
+    }
+    change(run, vm, seen, ("vm.first_boot", text))
+
+
+def look_at_console(run: Run, vm: Vm, host: Host) -> None:
+    """See what a guest that says nothing else wrote to its console: that its kernel panicked, or how far it is."""
+    console = look_for_panic(run, vm, host)
+    if vm.first_boot_at is None and (stage := stage_in(console)):
+        note_stage(run, vm, stage, {})
+
+
+def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
+    """Tell of a kernel that panicked: its console says so last, whether the guest hangs or is gone; gives its end."""
+    console = host.console_log(vm.id, max_bytes=CONSOLE_BYTES).decode(errors="replace").replace("\0", "")
+    panic = panic_in(console)
+    if panic and panic != vm.panic:
+        seen = {"panic": panic, "panic_at": run.now}
+        change(run, vm, seen, ("vm.panicked", f"the guest's kernel panicked: {why_of(panic)}"))
+    return console
 
 
 def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str]) -> None:

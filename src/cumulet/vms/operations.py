@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue
@@ -96,7 +96,8 @@ def list_vms(
         on_it = select(Nic.vm_id).join(Network, Network.id == Nic.network_id)
         on_it = on_it.where(Network.project_id == project_id, Network.name == network_id)
         wanted = wanted.where(Vm.id.in_(on_it))
-    return ListVmsResponse(vms=vm_answers(db, catalogue, db.scalars(wanted).all()))
+    vms = db.scalars(wanted.options(defer(Vm.boot_log))).all()
+    return ListVmsResponse(vms=vm_answers(db, catalogue, vms, logs=False))
 
 
 @operation("GET /v1/projects/{projectId}/count-vms")

@@ -51,7 +51,8 @@ def plan_vm(
     check_id(
         "vmId", data.vm_id, VM_ID, "1 to 70 of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
     )
-    check_size(data, machine_type)
+    check_size(machine_type, vcpus=data.vcpus, memory_gib=data.memory_gib)
+    check_range("gpus", data.gpus, 0, 0)
     check_selectors(data, machine_type)
     check_labels(data.metadata)
     check_script(data.start_script)
@@ -65,8 +66,8 @@ def plan_vm(
         boot_disk_gib=disk_gib,
         storage_class=plan_storage_class(data),
         topology=plan_topology(data),
-        expire_time=plan_expiry(data, now),
-        ssh_keys=plan_keys(data, keys),
+        expire_time=plan_expiry(data.expire_time, data.ttl, now=now),
+        ssh_keys=plan_keys(keys, data.custom_ssh_keys),
     )
 
 
@@ -87,16 +88,14 @@ def check_id(field: str, value: str, rule: re.Pattern[str], accepted: str) -> No
         raise Invalid.field(field, value, accepted)
 
 
-def check_size(data: CreateVm, machine_type: MachineType) -> None:
+def check_size(machine_type: MachineType, *, vcpus: int, memory_gib: int) -> None:
     """Refuse vCPUs and memory out of bounds, or out of the machine type's proportions."""
-    check_range("vcpus", data.vcpus, machine_type.min_vcpu, machine_type.max_vcpu)
-    check_range("memoryGib", data.memory_gib, machine_type.min_memory_gib, machine_type.max_memory_gib)
-    check_range("gpus", data.gpus, 0, 0)
-    ratio = data.vcpus / data.memory_gib
+    check_range("vcpus", vcpus, machine_type.min_vcpu, machine_type.max_vcpu)
+    check_range("memoryGib", memory_gib, machine_type.min_memory_gib, machine_type.max_memory_gib)
     least, most = machine_type.min_vcpu_per_memory_gib, machine_type.max_vcpu_per_memory_gib
-    if not least <= ratio <= most:
-        accepted = f"{least:g} to {most:g} vCPUs for each GiB of memory ({data.memory_gib} GiB asked)"
-        raise Invalid.field("vcpus", data.vcpus, accepted)
+    if not least <= vcpus / memory_gib <= most:
+        accepted = f"{least:g} to {most:g} vCPUs for each GiB of memory ({memory_gib} GiB asked)"
+        raise Invalid.field("vcpus", vcpus, accepted)
 
 
 def check_range(field: str, value: int, least: float, most: float) -> None:
@@ -181,28 +180,37 @@ def plan_topology(data: CreateVm) -> CpuTopology:
     return whole
 
 
-def plan_expiry(data: CreateVm, now: datetime) -> datetime | None:
+def resized_topology(parts: tuple[int, int, int], vcpus: int) -> tuple[int, int, int]:
+    """Keep the sockets and threads that the owner asked for; the cores take up the difference."""
+    sockets, cores, threads = parts
+    if not sockets:
+        return parts
+    if vcpus % (sockets * threads):
+        accepted = f"a multiple of {sockets * threads}, as its topology {sockets} x {cores} x {threads} needs"
+        raise Invalid.field("vcpus", vcpus, accepted)
+    return (sockets, vcpus // (sockets * threads), threads)
+
+
+def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> datetime | None:
     """Work out when the VM is to be terminated; at most one of expireTime and ttl may say so."""
-    if data.expire_time is not None and data.ttl:
-        raise Invalid.field("ttl", data.ttl, "only one of expireTime and ttl")
-    if data.expire_time is not None and utc(data.expire_time) <= now:
-        raise Invalid.field("expireTime", data.expire_time.isoformat(), "a time to come")
-    if not data.ttl:
-        return utc(data.expire_time) if data.expire_time else None
-    seconds = re.fullmatch(r"(\d{1,12}(?:\.\d{1,9})?)s", data.ttl)
+    if expire_time is not None and ttl:
+        raise Invalid.field("ttl", ttl, "only one of expireTime and ttl")
+    if expire_time is not None and utc(expire_time) <= now:
+        raise Invalid.field("expireTime", expire_time.isoformat(), "a time to come")
+    if not ttl:
+        return utc(expire_time) if expire_time else None
+    seconds = re.fullmatch(r"(\d{1,12}(?:\.\d{1,9})?)s", ttl)
     if not seconds or not 0 < float(seconds[1]) <= LONGEST_TTL.total_seconds():
-        raise Invalid.field("ttl", data.ttl, "seconds with an 's', for example 3600s, at most ten years")
+        raise Invalid.field("ttl", ttl, "seconds with an 's', for example 3600s, at most ten years")
     return now + timedelta(seconds=float(seconds[1]))
 
 
-def plan_keys(data: CreateVm, keys: Sequence[str]) -> tuple[str, ...]:
+def plan_keys(of_source: Sequence[str], custom: Sequence[str]) -> tuple[str, ...]:
     """Collect the keys to install: those of the source, then the custom ones; each once."""
-    if len(data.custom_ssh_keys) > MOST_KEYS:
-        raise Invalid.field("customSshKeys", f"{len(data.custom_ssh_keys)} keys", f"at most {MOST_KEYS}")
-    custom = [
-        check_public_key(key, f"customSshKeys[{index}]") for index, key in enumerate(data.custom_ssh_keys)
-    ]
-    return tuple(dict.fromkeys([*keys, *custom]))
+    if len(custom) > MOST_KEYS:
+        raise Invalid.field("customSshKeys", f"{len(custom)} keys", f"at most {MOST_KEYS}")
+    checked = [check_public_key(key, f"customSshKeys[{index}]") for index, key in enumerate(custom)]
+    return tuple(dict.fromkeys([*of_source, *checked]))
 
 
 def hostname_of(name: str) -> str:

@@ -12,7 +12,7 @@ from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, OffReas
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
 from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.observe import change
+from cumulet.vms.observe import change, look_for_panic
 from cumulet.vms.wire import VmState
 
 STOP_GRACE: Final = timedelta(seconds=60)
@@ -34,7 +34,7 @@ def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
     if domain.power is not Power.OFF and (vm.wanted is Wanted.STOPPED or before_reboot):
         power_off(run, vm, host)
     elif domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE and not guest_left(run, vm, domain):
-        note_crash(run, vm, domain)
+        note_crash(run, vm, domain, host)
         host.write_seed(seed)
         host.start(vm.id)
 
@@ -82,9 +82,10 @@ def guest_left(run: Run, vm: Vm, domain: Domain) -> bool:
     return True
 
 
-def note_crash(run: Run, vm: Vm, domain: Domain) -> None:
+def note_crash(run: Run, vm: Vm, domain: Domain, host: Host) -> None:
     """Count an end that nobody asked for; NotYet while a machine that ends again and again has to pause."""
     if vm.started != 0 and not vm.reboot_pending:
+        look_for_panic(run, vm, host)
         ran_well = vm.started_at is not None and run.now - vm.started_at >= RAN_WELL
         fact = ("vm.crashed", f"its machine ended unasked ({domain.off_reason.value}): it is started again")
         crashes = 1 if ran_well else vm.crashes + 1

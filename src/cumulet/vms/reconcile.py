@@ -20,6 +20,7 @@ from cumulet.images import ImageStore
 from cumulet.networks import Fabrics, ensure_ports, nics_of, release_nics, remove_ports
 from cumulet.reconcile import NotYet, Run
 from cumulet.security_groups import all_in_force
+from cumulet.vms.logins import ensure_logins
 from cumulet.vms.machine import ensure_domain, ensure_plugged
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.observe import change, observe, tell
@@ -65,6 +66,7 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
     ensure_power(run, vm, host, seed(vm))
     look_again = observe(run, vm, host)
     ensure_plugged(run, vm, host)
+    ensure_logins(run, vm, host)
     return look_again
 
 

@@ -111,6 +111,14 @@ class GuestReport(Wire, kw_only=True):
     agent_answers: bool
     first_boot_done: bool
     start_script_status: int | None
+    stage: str
+    """Where its first boot is, in words; `""` when it is over or not known."""
+    problems: list[str]
+    """What its cloud-init complained of."""
+    log: str
+    """The last lines of its first boot's log; `""` in lists."""
+    panic: str
+    """Why its kernel panicked in this run; `""` if it did not."""
 
 
 class Vm(Wire, kw_only=True):
@@ -162,6 +170,52 @@ class Vm(Wire, kw_only=True):
     accelerator: str
     """`kvm` or `tcg`: whether its processor is real or emulated."""
     guest: GuestReport
+
+
+class ResizeVmResponse(Wire, kw_only=True):
+    """The response of ResizeVM."""
+
+    vm: Vm
+
+
+class UpdateVmMetadata(Wire, kw_only=True):
+    """The body of UpdateVMMetadata."""
+
+    metadata: Annotated[dict[str, str], Meta(examples=[{"team": "blue"}])] = {}
+    merge: bool = False
+    """Keep what is not named; otherwise it goes."""
+
+
+class UpdateVmMetadataResponse(Wire, kw_only=True):
+    """The metadata as it is now."""
+
+    metadata: dict[str, str]
+
+
+class UpdateVmExpireTime(Wire, kw_only=True):
+    """The body of UpdateVMExpireTime: one of them."""
+
+    expire_time: datetime | None = None
+    ttl: Annotated[str, Meta(examples=["3600s"])] = ""
+
+
+class UpdateVmExpireTimeResponse(Wire, kw_only=True):
+    """When the VM will be terminated."""
+
+    expire_time: datetime
+
+
+class UpdateVmPassword(Wire, kw_only=True):
+    """The body of UpdateVMPassword."""
+
+    password: str
+
+
+class UpdateVmAuthorizedSshKeys(Wire, kw_only=True):
+    """The body of UpdateVMAuthorizedSSHKeys: as in CreateVM."""
+
+    ssh_key_source: SshKeySource = SshKeySource.UNKNOWN
+    custom_ssh_keys: list[str] = []
 
 
 class CreateVmResponse(Wire, kw_only=True):

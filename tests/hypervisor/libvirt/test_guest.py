@@ -7,7 +7,7 @@ import pytest
 
 from cumulet.hypervisor import NO_GUEST, Guest
 from cumulet.hypervisor.libvirt import guest
-from cumulet.hypervisor.libvirt.seed import FIRST_BOOT_DONE, SCRIPT_STATUS
+from cumulet.hypervisor.libvirt.seed import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
 
 FRESH = Guest(agent=True, first_boot_done=False, start_script_status=None)
 DONE = Guest(agent=True, first_boot_done=True, start_script_status=None)
@@ -29,6 +29,8 @@ def ask(monkeypatch):
     """Asks a guest that has these files, and answers what is given here in place of the truth."""
 
     def ask_guest(files, **answers):
+        sought = {}
+
         def agent(_domain, question, _patience, _flags):
             asked = json.loads(question)
             command, arguments = asked["execute"], asked.get("arguments", {})
@@ -41,10 +43,16 @@ def ask(monkeypatch):
                     raise refusal(libvirt.VIR_ERR_INTERNAL_ERROR)
                 return json.dumps({"return": list(files).index(arguments["path"])})
             if command == "guest-file-read":
-                content = list(files.values())[arguments["handle"]][: arguments["count"]]
+                begin = sought.get(arguments["handle"], 0)
+                content = list(files.values())[arguments["handle"]][begin:][: arguments["count"]]
                 return json.dumps(
                     {"return": {"count": len(content), "buf-b64": b64encode(content).decode(), "eof": True}}
                 )
+            if command == "guest-file-seek":
+                size = len(list(files.values())[arguments["handle"]])
+                begin = size if arguments["whence"] == "end" else arguments["offset"]
+                sought[arguments["handle"]] = begin
+                return json.dumps({"return": {"position": begin, "eof": False}})
             return '{"return": {}}'
 
         monkeypatch.setattr(guest.libvirt_qemu, "qemuAgentCommand", agent)
@@ -82,3 +90,58 @@ def test_an_agent_that_talks_nonsense_is_not_believed(ask, nonsense):
 def test_what_libvirt_fails_at_is_an_error(ask):
     with pytest.raises(libvirt.libvirtError):
         ask({}, **{"guest-ping": refusal(libvirt.VIR_ERR_NO_MEMORY)})
+
+
+def cloud_init(**status):
+    return {guest.CLOUD_INIT_STATUS: json.dumps({"v1": status}).encode()}
+
+
+def test_a_guest_tells_where_its_first_boot_is(ask):
+    assert ask(cloud_init(stage="init-local")).stage == "init-local"
+    assert ask(cloud_init(stage=None)).stage == ""
+    assert ask(cloud_init(stage="\0" + "x" * 1000)).stage == "x" * (guest.LONGEST_STAGE - 1)
+    assert ask(cloud_init(stage="modules-final") | {SCRIPT_LOG: b""}).stage == "start-script"
+    assert ask(cloud_init(stage="modules-final") | {FIRST_BOOT_DONE: b""}).stage == ""
+
+
+def test_what_cloud_init_complains_of_is_read_from_all_its_stages_and_bounded(ask):
+    stages = {"init-local": {"errors": ["a"]}, "init": {}, "modules-final": {"errors": ["b" * 1000] * 50}}
+    problems = ask(cloud_init(stage=None, datasource="x", **stages)).problems
+    assert problems[:2] == ("a", "b" * guest.LONGEST_PROBLEM)
+    assert len(problems) == guest.MOST_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    "status", [b"", b"[]", b"{}", b"\xff", b'{"v1": {"init": {"errors": [1]}}}', b'{"v1": 3}']
+)
+def test_a_status_that_is_none_is_not_believed(ask, status):
+    seen = ask({guest.CLOUD_INIT_STATUS: status})
+    assert (seen.agent, seen.stage, seen.problems) == (True, "", ())
+
+
+def test_of_a_log_the_last_whole_lines_are_shown(ask):
+    assert ask({SCRIPT_LOG: b"one\ntwo\n"}).log == "one\ntwo"
+    long = b"".join(b"line %04d\n" % number for number in range(1000))
+    shown = ask({SCRIPT_LOG: long}).log
+    assert shown.splitlines()[0].startswith("line 08")
+    assert shown.endswith("line 0999")
+    assert len(shown) < guest.LOG_BYTES
+    assert ask({guest.CLOUD_INIT_LOG: b"of cloud-init"}).log == "of cloud-init"
+    assert ask({SCRIPT_LOG: b"\xff\x00a"}).log == "\ufffda"
+
+
+@pytest.mark.parametrize(
+    ("cards", "found"),
+    [
+        ([{"name": "lo", "ip-addresses": [{"ip-address": "10.0.0.1"}]}], False),
+        ([{"name": "eth0"}], False),
+        (
+            [{"name": "eth0", "ip-addresses": [{"ip-address": "fe80::1"}, {"ip-address": "169.254.3.4"}]}],
+            False,
+        ),
+        ([{"name": "eth0", "ip-addresses": [{"ip-address": "10.0.0.3", "prefix": 24}]}], True),
+        ("nonsense", None),
+    ],
+)
+def test_a_guest_tells_whether_it_has_an_address(ask, cards, found):
+    assert ask({}, **{"guest-network-get-interfaces": json.dumps({"return": cards})}).has_address is found

@@ -26,6 +26,8 @@ COLD_DEVICES: Final = 5
 BOOT_TARGET: Final = "vda"
 SEED_TARGET: Final = "vdb"
 STORAGE_TARGETS: Final = tuple(f"vd{letter}" for letter in ascii_lowercase[2 : 2 + MOST_STORAGE_DISKS])
+BALLOON_SECONDS: Final = 30
+"""How often the guest tells how much of its memory it uses."""
 OFFLOADS: Final = {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
 
 ET.register_namespace("cumulet", NAMESPACE)
@@ -162,7 +164,7 @@ def devices(spec: DomainSpec, layout: HostLayout) -> ET.Element:
         element("channel", element("target", type="virtio", name=AGENT_CHANNEL), type="unix"),
         element("graphics", element("listen", type="none"), type="vnc"),
         element("video", element("model", type="vga")),
-        element("memballoon", model="virtio"),
+        element("memballoon", element("stats", period=str(BALLOON_SECONDS)), model="virtio"),
         element("rng", element("backend", "/dev/urandom", model="random"), model="virtio"),
         element("panic", model="isa"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from typing import Final, TypeVar
 from uuid import UUID
@@ -14,7 +15,7 @@ import msgspec
 from cumulet.hypervisor import NO_GUEST, Guest
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain, off_is_fine
-from cumulet.hypervisor.libvirt.seed import FIRST_BOOT_DONE, SCRIPT_STATUS
+from cumulet.hypervisor.libvirt.seed import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
 
 PATIENCE_SECONDS: Final = 1
 SILENCE: Final = (
@@ -26,6 +27,15 @@ SILENCE: Final = (
 )
 LARGEST_STATUS: Final = 255
 READ_BYTES: Final = 16
+LOG_BYTES: Final = 2000
+CLOUD_INIT_STATUS: Final = "/run/cloud-init/status.json"
+CLOUD_INIT_LOG: Final = "/var/log/cloud-init-output.log"
+LARGEST_CLOUD_INIT: Final = 64 * 1024
+MOST_PROBLEMS: Final = 10
+LONGEST_PROBLEM: Final = 300
+LONGEST_STAGE: Final = 40
+
+SELF_GIVEN: Final = ("127.", "169.254.", "fe80:", "::1")
 
 T = TypeVar("T")
 
@@ -50,16 +60,111 @@ class FileRead(msgspec.Struct):
     content: bytes = msgspec.field(name="buf-b64")
 
 
+class FilePosition(msgspec.Struct):
+    """The answer to guest-file-seek."""
+
+    position: int
+
+
+class Address(msgspec.Struct):
+    """One address of a card."""
+
+    address: str = msgspec.field(name="ip-address")
+
+
+class Card(msgspec.Struct):
+    """One network card, as guest-network-get-interfaces tells it."""
+
+    name: str
+    addresses: list[Address] = msgspec.field(name="ip-addresses", default_factory=list)
+
+    def leads_somewhere(self) -> bool:
+        """Whether it has an address besides those that every card gives itself."""
+        return self.name != "lo" and any(not one.address.startswith(SELF_GIVEN) for one in self.addresses)
+
+
+class Stage(msgspec.Struct):
+    """One stage of cloud-init."""
+
+    errors: list[str] = []
+
+
+class CloudInit(msgspec.Struct, rename="kebab"):
+    """The first version of cloud-init's status, which all have written since."""
+
+    stage: str | None = None
+    init_local: Stage = msgspec.field(default_factory=Stage)
+    init: Stage = msgspec.field(default_factory=Stage)
+    modules_config: Stage = msgspec.field(default_factory=Stage)
+    modules_final: Stage = msgspec.field(default_factory=Stage)
+
+    def word(self) -> str:
+        """Its word for where it is, as much of it as any version has written."""
+        return (self.stage or "")[:LONGEST_STAGE].replace("\0", "")
+
+    def problems(self) -> tuple[str, ...]:
+        """What any stage complained of, as much of it as anybody reads."""
+        stages = (self.init_local, self.init, self.modules_config, self.modules_final)
+        told = [error[:LONGEST_PROBLEM].replace("\0", "") for stage in stages for error in stage.errors]
+        return tuple(told[:MOST_PROBLEMS])
+
+
+class CloudInitStatus(msgspec.Struct):
+    """/run/cloud-init/status.json."""
+
+    v1: CloudInit
+
+
 def ask_guest(link: libvirt.virConnect, vm_id: UUID) -> Guest:
     """Ask the guest how far it is."""
     with absent_is_fine(), suppress(AgentSilent, AgentRefuses):
         domain = link.lookupByUUID(vm_id.bytes)
         ask(domain, "guest-ping", dict)
-        if read_file(domain, FIRST_BOOT_DONE) is None:
-            return Guest(agent=True, first_boot_done=False, start_script_status=None)
-        status = read_status(read_file(domain, SCRIPT_STATUS) or b"")
-        return Guest(agent=True, first_boot_done=True, start_script_status=status)
+        done = read_file(domain, FIRST_BOOT_DONE) is not None
+        cloud_init = read_cloud_init(read_file(domain, CLOUD_INIT_STATUS, count=LARGEST_CLOUD_INIT) or b"")
+        script_log = read_end(domain, SCRIPT_LOG)
+        return Guest(
+            agent=True,
+            first_boot_done=done,
+            start_script_status=read_status(read_file(domain, SCRIPT_STATUS) or b"") if done else None,
+            stage="" if done else "start-script" if script_log is not None else cloud_init.word(),
+            has_address=ask_for_address(domain),
+            problems=cloud_init.problems(),
+            log=printable(script_log or read_end(domain, CLOUD_INIT_LOG) or b""),
+        )
     return NO_GUEST
+
+
+def ping(link: libvirt.virConnect, vm_id: UUID) -> float | None:
+    """How many milliseconds the agent takes to answer; None when it does not."""
+    began = time.perf_counter()
+    with absent_is_fine(), suppress(AgentSilent, AgentRefuses):
+        ask(link.lookupByUUID(vm_id.bytes), "guest-ping", dict)
+        return (time.perf_counter() - began) * 1000
+    return None
+
+
+def ask_for_address(domain: libvirt.virDomain) -> bool | None:
+    """Whether a card has an address that leads anywhere; None when the agent does not tell."""
+    try:
+        cards = ask(domain, "guest-network-get-interfaces", list[Card])
+    except AgentRefuses:
+        return None
+    return any(card.leads_somewhere() for card in cards)
+
+
+def read_cloud_init(content: bytes) -> CloudInit:
+    """What cloud-init says of itself; nothing when it says nothing, or nonsense."""
+    try:
+        return msgspec.json.decode(content, type=CloudInitStatus).v1
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return CloudInit()
+
+
+def printable(log: bytes) -> str:
+    """The whole lines of the end of a log."""
+    text = log.decode(errors="replace").replace("\0", "")
+    return (text if len(log) < LOG_BYTES else text.partition("\n")[2]).strip()
 
 
 def press_power_button(link: libvirt.virConnect, vm_id: UUID) -> None:
@@ -89,22 +194,43 @@ def read_status(content: bytes) -> int | None:
     return status if 0 <= status <= LARGEST_STATUS else None
 
 
-def read_file(domain: libvirt.virDomain, path: str) -> bytes | None:
-    """The beginning of a guest's file; None when the agent cannot read it."""
+def read_file(domain: libvirt.virDomain, path: str, *, count: int = READ_BYTES) -> bytes | None:
+    """The first `count` bytes of a guest's file; None when the agent cannot read it."""
     try:
         handle = ask(domain, "guest-file-open", int, path=path, mode="r")
-        read = ask(domain, "guest-file-read", FileRead, handle=handle, count=READ_BYTES)
+        read = ask(domain, "guest-file-read", FileRead, handle=handle, count=count)
         ask(domain, "guest-file-close", dict, handle=handle)
     except AgentRefuses:
         return None
-    return read.content
+    return read.content[:count]
 
 
-def ask(domain: libvirt.virDomain, command: str, answer: type[T], **arguments: object) -> T:
+def read_end(domain: libvirt.virDomain, path: str) -> bytes | None:
+    """The last bytes of a guest's file; None when the agent cannot read it."""
+    try:
+        handle = ask(domain, "guest-file-open", int, path=path, mode="r")
+        end = ask(domain, "guest-file-seek", FilePosition, handle=handle, offset=0, whence="end").position
+        begin = max(0, end - LOG_BYTES)
+        ask(domain, "guest-file-seek", FilePosition, handle=handle, offset=begin, whence="set")
+        read = ask(domain, "guest-file-read", FileRead, handle=handle, count=LOG_BYTES)
+        ask(domain, "guest-file-close", dict, handle=handle)
+    except AgentRefuses:
+        return None
+    return read.content[:LOG_BYTES]
+
+
+def ask(
+    domain: libvirt.virDomain,
+    command: str,
+    answer: type[T],
+    *,
+    patience: int = PATIENCE_SECONDS,
+    **arguments: object,
+) -> T:
     """Put one question to the agent; AgentSilent or AgentRefuses when it does not answer it."""
     question = {"execute": command, **({"arguments": arguments} if arguments else {})}
     try:
-        reply = libvirt_qemu.qemuAgentCommand(domain, json.dumps(question), PATIENCE_SECONDS, 0)
+        reply = libvirt_qemu.qemuAgentCommand(domain, json.dumps(question), patience, 0)
         return msgspec.json.decode(msgspec.json.decode(reply, type=Reply).value, type=answer)
     except libvirt.libvirtError as error:
         if has_code(error, *SILENCE):

@@ -18,8 +18,9 @@ from cumulet.hypervisor import (
     HypervisorError,
     ImageCopy,
     Seed,
+    Stats,
 )
-from cumulet.hypervisor.libvirt import domains, facts, guest, plugging, snapshots, volumes
+from cumulet.hypervisor.libvirt import domains, facts, guest, logins, plugging, snapshots, stats, volumes
 from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.events import Changes
 from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove, remove_log, write_whole
@@ -169,6 +170,23 @@ class LibvirtHypervisor:
     def guest(self, vm_id: UUID) -> Guest:
         """Ask the guest's agent."""
         return self._agents.call(lambda link: guest.ask_guest(link, vm_id))
+
+    def set_password(self, vm_id: UUID, password_hash: str) -> None:
+        """Have the guest take a password."""
+        self._agents.call(lambda link: logins.set_password(link, vm_id, password_hash))
+
+    def replace_keys(self, vm_id: UUID, keys: Sequence[str], *, instead_of: Sequence[str]) -> None:
+        """Have the guest take keys in the place of others."""
+        self._agents.call(lambda link: logins.replace_keys(link, vm_id, keys, instead_of=instead_of))
+
+    # Measuring
+    def stats(self) -> Mapping[UUID, Stats]:
+        """Measure our machines that run."""
+        return self._works.call(lambda link: stats.read_stats(link, self._layout))
+
+    def ping_guest(self, vm_id: UUID) -> float | None:
+        """Measure how quick the guest's agent is."""
+        return self._agents.call(lambda link: guest.ping(link, vm_id))
 
     def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
         """The newest of what the guest wrote to its serial console."""

@@ -1,0 +1,117 @@
+"""`cumulet vm resize | metadata | expire | password | authorize`: changing a virtual machine that is there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from cyclopts import Parameter
+
+from cumulet.cli.client import connect
+from cumulet.cli.create import label, read_password
+from cumulet.cli.follow import read_span
+from cumulet.cli.keys import find_public_keys, read_public_keys
+from cumulet.cli.output import Format, Project, aligned, local_time, show_data, show_one, write
+from cumulet.cli.vm_views import FACTS
+from cumulet.errors import Invalid
+
+Name = Annotated[str, Parameter(help="The VM's id.")]
+CHANGE: Final = "/v1/projects/{}/vm/{}/"
+
+
+def resize(
+    name: Name,
+    /,
+    *,
+    vcpus: int = 0,
+    memory: int = 0,
+    output: Format = "table",
+    project: Project = "default",
+) -> None:
+    """Give a stopped virtual machine another size, in force at its next start.
+
+    :param vcpus: How many vCPUs. Without: as many as before.
+    :param memory: How much memory, in GiB. Without: as much as before.
+    """
+    sizes = {"vcpus": vcpus, "memoryGib": memory}
+    show_one(connect().post("/v1/projects/{}/vms/{}/resize", project, name, body=sizes)["vm"], output, FACTS)
+
+
+def metadata(
+    name: Name,
+    /,
+    *labels: Annotated[str, Parameter(name="LABEL")],
+    replace: bool = False,
+    output: Format = "table",
+    project: Project = "default",
+) -> None:
+    """Show a virtual machine's labels, or add to them.
+
+    :param labels: KEY=VALUE; none only shows those that are there.
+    :param replace: Put these labels in the place of all others.
+    """
+    body = {"metadata": dict(label(text) for text in labels), "merge": not replace}
+    found = connect().post(CHANGE + "metadata", project, name, body=body)["metadata"]
+    if output in {"json", "yaml"}:
+        show_data(found, output)
+    elif output == "name":
+        write("".join(f"{key}\n" for key in found))
+    elif found:
+        write(aligned(list(found.items())))
+
+
+def expire(name: Name, /, *, ttl: str = "", at: datetime | None = None, project: Project = "default") -> None:
+    """Say when a virtual machine is to be deleted.
+
+    :param ttl: How long from now, as in 90m or 2d.
+    :param at: When.
+    """
+    body = {
+        "ttl": f"{read_span('--ttl', ttl):.0f}s" if ttl else "",
+        "expireTime": at.astimezone().isoformat() if at else None,
+    }
+    if not ttl and not at:
+        raise Invalid("--ttl or --at: one of them is needed")
+    told = connect().post(CHANGE + "expire-time", project, name, body=body)["expireTime"]
+    write(f"{name} is deleted at {local_time(told)}\n")
+
+
+def password(
+    name: Name,
+    /,
+    *,
+    password_file: Path | None = None,
+    password_stdin: bool = False,
+    project: Project = "default",
+) -> None:
+    """Give root of a running virtual machine another password; its guest's agent sets it a moment later.
+
+    :param password_file: A file with the password.
+    :param password_stdin: Read the password from stdin.
+    """
+    found = read_password(password_file, from_stdin=password_stdin)
+    if not found:
+        raise Invalid("--password-stdin or --password-file: one of them is needed")
+    connect().post(CHANGE + "password", project, name, body={"password": found})
+
+
+def authorize(
+    name: Name,
+    /,
+    *,
+    ssh_key: tuple[Path, ...] | None = None,
+    ssh_key_source: Literal["user", "project", "none"] = "user",
+    project: Project = "default",
+) -> None:
+    """Say whose SSH keys a running virtual machine lets in; its guest's agent changes them a moment later.
+
+    :param ssh_key: Files of public keys that may enter as root; repeatable. Without: those in ~/.ssh.
+    :param ssh_key_source: Whose keys kept by the cloud may enter as well; `none` also leaves out those in ~/.ssh.
+    """
+    own = () if ssh_key_source == "none" else find_public_keys()
+    body = {
+        "sshKeySource": f"SSH_KEY_SOURCE_{ssh_key_source.upper()}",
+        "customSshKeys": read_public_keys(own if ssh_key is None else ssh_key),
+    }
+    connect().post(CHANGE + "authorized-ssh-keys", project, name, body=body)

@@ -1,0 +1,171 @@
+"""The numbers of the whole cloud for Prometheus: our own, and machines' under the names that dashboards of libvirt know.
+
+Everything is read from the database, where it is at most half a minute old: to be looked at costs hosts nothing.
+Names of VMs, projects and hosts are in it, secrets are not; who may read it is decision 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from cumulet.catalogue import Catalogue
+from cumulet.hosts import Host, HostState, Reservation
+from cumulet.monitoring.model import Samples
+from cumulet.monitoring.series import QUARTER, STEP, Sample, unpack
+from cumulet.networks import free_external
+from cumulet.operation import Caller
+from cumulet.projects import DEFAULT_PROJECT, Role, require
+from cumulet.reconcile import Due
+from cumulet.vms import Vm
+
+DOMAIN_LABELS: Final = ("domain", "project", "host")
+FRESH: Final = STEP * 3
+"""Seconds: what was measured earlier is of a machine that does not run now."""
+RUNNING: Final = 1
+"""VIR_DOMAIN_RUNNING, as `vstate` has it."""
+
+DOMAIN_GAUGES: Final = (
+    ("info_vstate", "Whether the machine runs, in libvirt's number for it.", lambda _: RUNNING),
+    ("info_virtual_cpus", "vCPUs.", lambda sample: sample.vcpus),
+    ("info_memory_usage_bytes", "Memory in use.", lambda sample: sample.memory_bytes),
+)
+DOMAIN_COUNTERS: Final = (
+    ("info_cpu_time_seconds", "CPU time since the start.", lambda sample: sample.cpu_us / 1e6),
+    ("block_stats_read_bytes", "Read from all disks.", lambda sample: sample.read_bytes),
+    ("block_stats_read_requests", "Read requests to all disks.", lambda sample: sample.read_requests),
+    ("block_stats_write_bytes", "Written to all disks.", lambda sample: sample.written_bytes),
+    ("block_stats_write_requests", "Write requests to all disks.", lambda sample: sample.write_requests),
+    (
+        "interface_stats_receive_bytes",
+        "Received by the guest on all cards.",
+        lambda sample: sample.received_bytes,
+    ),
+    ("interface_stats_transmit_bytes", "Sent by the guest on all cards.", lambda sample: sample.sent_bytes),
+)
+
+
+def read_metrics(db: Session, caller: Caller, now: datetime, *, catalogue: Catalogue) -> bytes:
+    """Write all numbers as Prometheus reads them; only for the operator: NotFound, Forbidden for others."""
+    require(db, caller, DEFAULT_PROJECT, Role.OWNER)
+    return exposition([*cloud(db, catalogue, now=now), *machines(db, now=now)])
+
+
+def exposition(metrics: list[Metric]) -> bytes:
+    """Write metrics down."""
+
+    class Once(Collector):
+        def collect(self) -> Iterator[Metric]:
+            return iter(metrics)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Once())
+    return generate_latest(registry)
+
+
+def cloud(db: Session, catalogue: Catalogue, *, now: datetime) -> Iterator[Metric]:
+    """Count what the cloud has and what it is at."""
+    yield gauge(
+        "vms",
+        "VMs by state.",
+        ("project", "state"),
+        [
+            ((project, state.value), count)
+            for project, state, count in db.execute(
+                select(Vm.project_id, Vm.state, func.count()).group_by(Vm.project_id, Vm.state)
+            )
+        ],
+    )
+    yield from unsettled(db, now=now)
+    yield from capacity(db)
+    free = [((one.id,), free_external(db, one, now=now)) for one in catalogue.data_centers]
+    yield gauge("external_addresses_free", "External addresses that nobody holds.", ("data_center",), free)
+    kept = db.scalar(select(func.count()).select_from(Samples)) or 0
+    yield gauge(
+        "sample_rows", "Rows of samples that are kept, a quarter of an hour of one VM each.", (), [((), kept)]
+    )
+
+
+def unsettled(db: Session, *, now: datetime) -> Iterator[Metric]:
+    """Count what is due: where these grow, something is stuck."""
+    late = and_(Due.due_at < now, Due.lease.is_(None))
+    for name, what, which in (
+        ("due", "Resources that are not settled.", Due.since.is_not(None)),
+        ("due_late", "What should be looked at by now, and nobody is at it.", late),
+        ("due_overdue", "Resources not settled for ten minutes.", Due.overdue),
+        ("due_failing", "Resources whose last run failed.", Due.error != ""),
+    ):
+        found = db.execute(select(Due.kind, func.count()).where(which).group_by(Due.kind))
+        yield gauge(name, what, ("kind",), [((kind,), count) for kind, count in found])
+
+
+def capacity(db: Session) -> Iterator[Metric]:
+    """Tell what hosts have and what of it VMs have reserved."""
+    hosts = db.scalars(select(Host).order_by(Host.name)).all()
+    up = [((host.name,), int(host.state is HostState.UP)) for host in hosts]
+    yield gauge("host_up", "Whether the host answers.", ("host",), up)
+    for name, has, taken, unit in (
+        ("vcpus", Host.cpus, Reservation.vcpus, 1),
+        ("memory_bytes", Host.memory_mib, Reservation.memory_mib, 2**20),
+        ("disk_bytes", Host.disk_gib, Reservation.disk_gib, 2**30),
+    ):
+        reserved = select(Host.name, has, func.coalesce(func.sum(taken), 0)).group_by(Host.name, has)
+        rows = db.execute(reserved.outerjoin(Reservation, Reservation.host_id == Host.id)).all()
+        whole = [((host,), total * unit) for host, total, _ in rows]
+        used = [((host,), int(sum_of) * unit) for host, _, sum_of in rows]
+        yield gauge(f"host_{name}", "What the host has.", ("host",), whole)
+        yield gauge(f"host_reserved_{name}", "What VMs have reserved of it.", ("host",), used)
+
+
+def machines(db: Session, *, now: datetime) -> Iterator[Metric]:
+    """Give each running VM's newest sample."""
+    newest = select(Vm.name, Vm.project_id, Host.name, Vm.memory_gib, Samples.packed)
+    newest = newest.join(Samples, Samples.vm_id == Vm.id).join(Host, Host.id == Vm.host_id)
+    moment = int(now.timestamp())
+    newest = newest.where(Samples.begins > moment - QUARTER - FRESH).order_by(Samples.begins)
+    found: dict[tuple[str, str, str], tuple[Sample, int]] = {}
+    for name, project, host, memory_gib, packed in db.execute(newest):
+        *_, last = unpack(packed)
+        if last.at >= moment - FRESH:
+            found[name, project, host] = (last, memory_gib)
+    for name, what, value in DOMAIN_GAUGES:
+        yield domain_metric(
+            GaugeMetricFamily, name, what, [(of, value(one)) for of, (one, _) in found.items()]
+        )
+    most = [(of, memory_gib * 2**30) for of, (_, memory_gib) in found.items()]
+    yield domain_metric(GaugeMetricFamily, "info_maximum_memory_bytes", "Memory that it has.", most)
+    for name, what, value in DOMAIN_COUNTERS:
+        yield domain_metric(
+            CounterMetricFamily, name, what, [(of, value(one)) for of, (one, _) in found.items()]
+        )
+
+
+Labelled = Sequence[tuple[Sequence[str], float]]
+
+
+def gauge(name: str, what: str, labels: tuple[str, ...], values: Labelled) -> Metric:
+    """Make a number of ours."""
+    metric = GaugeMetricFamily(f"cumulet_{name}", what, labels=labels)
+    for of, value in values:
+        metric.add_metric(of, value)
+    return metric
+
+
+def domain_metric(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    what: str,
+    values: Labelled,
+) -> Metric:
+    """Make a number of machines, under the name that exporters of libvirt give it."""
+    metric = kind(f"libvirt_domain_{name}", what, labels=DOMAIN_LABELS)
+    for of, value in values:
+        metric.add_metric(of, value)
+    return metric

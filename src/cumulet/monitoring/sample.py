@@ -1,0 +1,144 @@
+"""Taking samples: one look at a host each half minute, one transaction with what it said of all its machines.
+
+A host is due like everything else, so of several servers one at a time takes its samples, and any goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, cast
+from uuid import UUID
+
+from sqlalchemy import LargeBinary, Table, bindparam, delete, select, update
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.orm import Session
+
+from cumulet.db import insert_into
+from cumulet.hypervisor import HostUnreachable, HypervisorError
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.monitoring.model import Samples
+from cumulet.monitoring.series import FORMAT, QUARTER, STEP, last_of, sample_of
+from cumulet.reconcile import Run, wake
+from cumulet.vms import Vm, World
+
+EVERY: Final = timedelta(seconds=STEP)
+IN_FULL: Final = timedelta(days=1)
+KEPT: Final = timedelta(days=31)
+HUSH: Final = timedelta(minutes=5)
+"""A guest that did not answer is not asked again for so long: its silence costs a second."""
+MOST_SILENCES: Final = 10
+"""In one look: then the others are asked at the next one, for the lease on it runs out in a minute."""
+MOST_THINNED: Final = 1000
+"""Rows in one look; what is left is thinned at the next one."""
+TABLE: Final = cast("Table", Samples.__table__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Takes the samples of hosts; keeps in mind which guests were silent."""
+
+    world: World
+    hushed: dict[UUID, datetime] = field(default_factory=dict)
+    """Until when guests are not asked again."""
+
+    def sample_host(self, run: Run) -> datetime:
+        """Take a sample of each VM that runs there; look again later."""
+        try:
+            host = self.world.host(run.id)
+            stats = host.stats()
+        except HostUnreachable:
+            return run.now + EVERY
+        with run.reading() as db:
+            on_it = select(Vm.id, Vm.vcpus, Vm.agent_at).where(Vm.host_id == run.id, Vm.id.in_(stats.keys()))
+            vms = db.execute(on_it).all()
+        pings = self._ping(host, [vm.id for vm in vms if vm.agent_at], run.now)
+        at = int(run.now.timestamp())
+        packed = {
+            vm.id: FORMAT.pack(*sample_of(stats[vm.id], at=at, vcpus=vm.vcpus, ping_ms=pings.get(vm.id)))
+            for vm in vms
+        }
+        with run.writing() as db:
+            keep(db, packed, begins=at - at % QUARTER)
+            thin(db, run.id, before=int((run.now - IN_FULL).timestamp()) - QUARTER)
+            forget(db, run.id, before=int((run.now - KEPT).timestamp()))
+        wake_silent(run, pings.keys() & self.hushed.keys())
+        return run.now + EVERY
+
+    def _ping(self, host: Host, vm_ids: Iterable[UUID], now: datetime) -> Mapping[UUID, float | None]:
+        """Ask the guests that may be asked."""
+        for vm_id in [vm_id for vm_id, until in self.hushed.items() if until <= now]:
+            del self.hushed[vm_id]
+        pings: dict[UUID, float | None] = {}
+        for vm_id in vm_ids:
+            if list(pings.values()).count(None) == MOST_SILENCES:
+                break
+            if vm_id not in self.hushed:
+                pings[vm_id] = ping(host, vm_id)
+                if pings[vm_id] is None:
+                    self.hushed[vm_id] = now + HUSH
+        return pings
+
+
+def wake_silent(run: Run, vm_ids: AbstractSet[UUID]) -> None:
+    """Have VMs looked at whose guests were there and are silent: they may have panicked.
+
+    In a transaction of its own: who tears a VM down holds its due row and waits for its samples.
+    """
+    if vm_ids:
+        with run.writing() as db:
+            for vm_id in sorted(vm_ids):
+                wake(db, "vm", vm_id, now=run.now)
+
+
+def ping(host: Host, vm_id: UUID) -> float | None:
+    """Ask a guest how quick it is; one that cannot be asked is silent, and costs the others nothing."""
+    try:
+        return host.ping_guest(vm_id)
+    except HypervisorError:
+        return None
+
+
+def keep(db: Session, packed: Mapping[UUID, bytes], *, begins: int) -> None:
+    """Add a sample of each VM to its row of this quarter; of one that has gone meanwhile, nothing."""
+    there = (
+        select(Vm.id)
+        .where(Vm.id.in_(packed.keys()))
+        .order_by(Vm.id)
+        .with_for_update(read=True, key_share=True)
+    )
+    rows = [
+        {"vm_id": vm_id, "begins": begins, "thinned": False, "packed": packed[vm_id]}
+        for vm_id in db.scalars(there)
+    ]
+    if not rows:
+        return
+    new = insert_into(db, Samples)
+    longer = sql_cast(Samples.packed.op("||")(new.excluded.packed), LargeBinary)
+    db.connection().execute(
+        new.on_conflict_do_update(index_elements=["vm_id", "begins"], set_={"packed": longer}), rows
+    )
+
+
+def thin(db: Session, host_id: UUID, *, before: int) -> None:
+    """Leave of each row that is old enough its last sample."""
+    old = select(Samples.vm_id, Samples.begins, Samples.packed).join(Vm, Vm.id == Samples.vm_id)
+    old = old.where(Vm.host_id == host_id, Samples.thinned.is_(False), Samples.begins < before)
+    rows = [
+        {"of": row.vm_id, "at": row.begins, "last": last_of(row.packed)}
+        for row in db.execute(old.order_by(Samples.vm_id, Samples.begins).limit(MOST_THINNED))
+    ]
+    if rows:
+        this = (TABLE.c.vm_id == bindparam("of")) & (TABLE.c.begins == bindparam("at"))
+        db.connection().execute(
+            update(TABLE).where(this).values(thinned=True, packed=bindparam("last")), rows
+        )
+
+
+def forget(db: Session, host_id: UUID, *, before: int) -> None:
+    """Remove rows that are too old."""
+    here = select(Vm.id).where(Vm.host_id == host_id)
+    too_old = delete(Samples).where(Samples.thinned, Samples.begins < before, Samples.vm_id.in_(here))
+    db.execute(too_old.execution_options(synchronize_session=False))

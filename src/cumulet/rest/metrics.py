@@ -1,0 +1,39 @@
+"""/metrics: what Prometheus reads. No operation of the API, for it is text, and crosses projects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from sqlalchemy.orm import Session
+
+from cumulet.db import UNREACHABLE, Database
+from cumulet.errors import Unavailable
+from cumulet.operation import Caller
+from cumulet.rest.binding import bearer_key
+from cumulet.rest.endpoint import Authenticate
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ReadMetrics = Callable[[Session, Caller, datetime], bytes]
+"""Writes all numbers down for a caller who may see them."""
+
+
+def metrics_route(
+    read: ReadMetrics, database: Database, *, authenticate: Authenticate, clock: Callable[[], datetime]
+) -> HTTPRouteHandler:
+    """Make the route."""
+
+    @get("/metrics", sync_to_thread=True)
+    def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        key = bearer_key(request.headers.get("authorization", ""))
+        try:
+            with database.reading() as db:
+                told = read(db, authenticate(db, key), clock())
+        except UNREACHABLE as problem:
+            raise Unavailable("the database does not answer") from problem
+        return Response(told, media_type=CONTENT_TYPE)
+
+    return metrics

@@ -1,0 +1,161 @@
+"""The verbs that change what a VM is and who may enter it: size, labels, end, password, keys.
+
+What concerns the guest is only written down here. Its plot does it and knows by the row what is still to do, so a
+change outlives the server, and no request waits for a guest.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from cumulet.catalogue import Catalogue, MachineType
+from cumulet.errors import Invalid, Refused
+from cumulet.hosts import Need, Room, place, reserved, room_with_own
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role
+from cumulet.vms.accepts import Verb, accept, accept_logins
+from cumulet.vms.answers import vm_answers
+from cumulet.vms.create import sizes_of, source_keys
+from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.operations import asked, find_vm, find_vm_to_change
+from cumulet.vms.passwords import hash_password
+from cumulet.vms.plan import (
+    check_labels,
+    check_password,
+    check_size,
+    plan_expiry,
+    plan_keys,
+    resized_topology,
+)
+from cumulet.vms.wire import (
+    ResizeVmResponse,
+    UpdateVmAuthorizedSshKeys,
+    UpdateVmExpireTime,
+    UpdateVmExpireTimeResponse,
+    UpdateVmMetadata,
+    UpdateVmMetadataResponse,
+    UpdateVmPassword,
+)
+from cumulet.wire import Empty
+
+
+@operation("POST /v1/projects/{projectId}/vms/{id}/resize")
+def resize_vm(
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    now: datetime,
+    project_id: str,
+    id: str,
+    vcpus: int = 0,
+    memory_gib: int = 0,
+) -> ResizeVmResponse:
+    """Give a stopped virtual machine other vCPUs or memory, in force at its next start; what is unset stays.
+
+    It stays on its host, which must have the room.
+    """
+    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
+    # The host is locked before the VM, as by whoever looks at a whole host.
+    room = room_with_own(db, seen.id, vcpus_per_cpu=machine_type.vcpus_per_core)
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    accept(Verb.RESIZE, vm.state, vm.name)
+    size = (vcpus or vm.vcpus, memory_gib or vm.memory_gib)
+    if size == (vm.vcpus, vm.memory_gib):
+        raise Invalid(
+            f"vcpus, memoryGib: one of them must change; VM {id!r} has {size[0]} vCPUs, {size[1]} GiB"
+        )
+    check_size(machine_type, vcpus=size[0], memory_gib=size[1])
+    take_size(db, vm, size, room=room, machine_type=machine_type)
+    text = f"a size of {size[0]} vCPUs and {size[1]} GiB memory was asked for"
+    asked(db, caller, vm, "vm.resize_asked", text, now=now)
+    (answer,) = vm_answers(db, catalogue, [vm])
+    return ResizeVmResponse(vm=answer)
+
+
+def take_size(db: Session, vm: Vm, size: tuple[int, int], *, room: Room, machine_type: MachineType) -> None:
+    """Reserve another size where there is room for it, and have the row say so; Invalid with the nearest that fits."""
+    vm.sockets, vm.cores, vm.threads = resized_topology((vm.sockets, vm.cores, vm.threads), size[0])
+    reservation = reserved(db, vm.id)
+    need = Need(vcpus=size[0], memory_mib=size[1] * 1024, disk_gib=reservation.disk_gib)
+    place(need, [room], sizes=sizes_of(machine_type, disk_gib=need.disk_gib))
+    reservation.vcpus, reservation.memory_mib = need.vcpus, need.memory_mib
+    vm.vcpus, vm.memory_gib = size
+
+
+@operation("POST /v1/projects/{projectId}/vm/{id}/metadata")
+def update_vm_metadata(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmMetadata
+) -> UpdateVmMetadataResponse:
+    """Change a virtual machine's metadata: with `merge` add to it, otherwise put this in its place."""
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    labels = {**vm.labels, **data.metadata} if data.merge else data.metadata
+    check_labels(labels)
+    if labels != vm.labels:
+        vm.labels = labels
+        asked(db, caller, vm, "vm.metadata_changed", "its metadata was changed", now=now)
+    return UpdateVmMetadataResponse(metadata=labels)
+
+
+@operation("POST /v1/projects/{projectId}/vm/{id}/expire-time")
+def update_vm_expire_time(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmExpireTime
+) -> UpdateVmExpireTimeResponse:
+    """Say when a virtual machine is to be terminated, at a time or after a span from now."""
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    if vm.wanted is Wanted.DELETED:
+        raise Refused(f"VM {id!r} is being terminated already", reason="VM_NOT_READY", subject=id)
+    expire_time = plan_expiry(data.expire_time, data.ttl, now=now)
+    if expire_time is None:
+        raise Invalid("expireTime, ttl: one of them is required")
+    vm.expire_time = expire_time
+    text = f"it is to be terminated at {expire_time:%Y-%m-%d %H:%M:%S} UTC"
+    asked(db, caller, vm, "vm.expiry_asked", text, now=now)
+    return UpdateVmExpireTimeResponse(expire_time=expire_time)
+
+
+@operation("POST /v1/projects/{projectId}/vm/{id}/password")
+def update_vm_password(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmPassword
+) -> Empty:
+    """Give root of a running virtual machine another password; its guest's agent sets it a moment later.
+
+    It opens the console, and SSH where the guest lets passwords in, as it does when it was created with one.
+    """
+    vm = find_vm_to_enter(db, caller, Verb.SET_PASSWORD, now=now, project_id=project_id, id=id)
+    if not data.password:
+        raise Invalid("password is required")
+    check_password(data.password)
+    vm.password_hash = hash_password(data.password)
+    asked(db, caller, vm, "vm.password_asked", "another password was asked for", now=now)
+    return Empty()
+
+
+@operation("POST /v1/projects/{projectId}/vm/{id}/authorized-ssh-keys")
+def update_vm_authorized_ssh_keys(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmAuthorizedSshKeys
+) -> Empty:
+    """Say whose SSH keys a running virtual machine lets in; its guest's agent changes them a moment later.
+
+    Keys that it had from the cloud and that are not among these go; those that its owner put there himself stay.
+    """
+    vm = find_vm_to_enter(db, caller, Verb.AUTHORIZE, now=now, project_id=project_id, id=id)
+    keys = plan_keys(source_keys(db, caller, project_id, data.ssh_key_source), data.custom_ssh_keys)
+    vm.ssh_key_source, vm.ssh_keys = data.ssh_key_source, "\n".join(keys)
+    asked(db, caller, vm, "vm.keys_asked", f"{len(keys)} SSH keys are to let in", now=now)
+    return Empty()
+
+
+def find_vm_to_enter(
+    db: Session, caller: Caller, verb: Verb, *, now: datetime, project_id: str, id: str
+) -> Vm:
+    """Find a VM whose guest can be told who may enter; NotFound, Forbidden, Refused."""
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    accept(verb, vm.state, vm.name)
+    accept_logins(
+        vm.name, agent=vm.agent_at is not None, booted=vm.first_boot_at is not None or vm.guest_silent
+    )
+    return vm

@@ -1,0 +1,55 @@
+"""Who may enter a guest that runs: what its owner asked for and what it has differ until its agent has taken it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cumulet.hypervisor import GuestRefused, GuestSilent
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.reconcile import NotYet, Run
+from cumulet.vms.model import Vm
+from cumulet.vms.observe import change
+from cumulet.vms.wire import VmState
+
+ASK_AGAIN: Final = 5.0
+"""Seconds until a silent guest is asked again."""
+
+
+def ensure_logins(run: Run, vm: Vm, host: Host) -> None:
+    """Have a running guest let in whom its owner wants; NotYet while its agent is silent.
+
+    What a guest refuses is told and not asked again: only its owner can do something about it.
+    """
+    if vm.state is not VmState.ACTIVE or not vm.logins_pending:
+        return
+    try:
+        ensure_password(run, vm, host)
+        ensure_keys(run, vm, host)
+    except GuestSilent:
+        raise NotYet(
+            "the guest's agent does not answer: its password or keys are to change", ASK_AGAIN
+        ) from None
+
+
+def ensure_password(run: Run, vm: Vm, host: Host) -> None:
+    """Have root's password set."""
+    if vm.password_in_guest == vm.password_hash:
+        return
+    fact = ("vm.password_set", "its password was set")
+    try:
+        host.set_password(vm.id, vm.password_hash)
+    except GuestRefused as refusal:
+        fact = ("vm.password_refused", f"its password was not set: {refusal}")
+    change(run, vm, {"password_in_guest": vm.password_hash}, fact)
+
+
+def ensure_keys(run: Run, vm: Vm, host: Host) -> None:
+    """Have root's keys replaced."""
+    if vm.keys_in_guest == vm.ssh_keys:
+        return
+    fact = ("vm.keys_set", "its SSH keys were changed")
+    try:
+        host.replace_keys(vm.id, vm.ssh_keys.splitlines(), instead_of=vm.keys_in_guest.splitlines())
+    except GuestRefused as refusal:
+        fact = ("vm.keys_refused", f"its SSH keys were not changed: {refusal}")
+    change(run, vm, {"keys_in_guest": vm.ssh_keys}, fact)

@@ -1,0 +1,165 @@
+import re
+import time
+
+import pytest
+
+from cumulet.cli.vm_monitor import bars, drawing, size, spread
+from cumulet.cli.vm_views import FACTS
+
+PASSWORD = "Corr3ct-horse"
+
+
+@pytest.fixture
+def vm(cumulet, request):
+    """The name of a VM of this test that runs."""
+    name = re.sub(r"[^a-z]+", "-", request.node.name.lower())[-40:].strip("-")
+    assert cumulet("vm", "create", name, "--image", "micro", "--wait").code == 0
+    yield name
+    cumulet("vm", "delete", name)
+
+
+def story(cumulet, vm):
+    return cumulet("vm", "timeline", vm, "-o", "name").out.split()
+
+
+def eventually(look):
+    deadline = time.monotonic() + 60
+    while not (seen := look()):
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.1)
+    return seen
+
+
+def test_a_stopped_vm_is_resized(cumulet, vm):
+    assert "must be STOPPED" in cumulet("vm", "resize", vm, "--vcpus", "2").err
+    cumulet("vm", "stop", vm, "--wait")
+    assert "2 vCPUs, 3 GiB memory" in cumulet("vm", "resize", vm, "--vcpus", "2", "--memory", "3").out
+    assert cumulet("vm", "resize", vm, "--memory", "4", "-o", "json").json["vcpus"] == 2
+    done = cumulet("vm", "resize", vm, "--vcpus", "2", "--memory", "64")
+    assert (done.code, "nearest size" in done.err) == (4, True)
+
+
+def test_labels_are_added_replaced_and_shown(cumulet, vm):
+    assert cumulet("vm", "metadata", vm).out == ""
+    assert cumulet("vm", "metadata", vm, "team=blue", "stage=test").out == "team   blue\nstage  test\n"
+    assert cumulet("vm", "metadata", vm, "stage=live", "-o", "json").json == {"team": "blue", "stage": "live"}
+    assert cumulet("vm", "metadata", vm, "owner=ann", "--replace", "-o", "name").out == "owner\n"
+    assert cumulet("vm", "metadata", vm, "blue").code == 2
+
+
+def test_an_end_is_set_and_told(cumulet, vm):
+    assert re.fullmatch(rf"{vm} is deleted at 20\d\d-.*\n", cumulet("vm", "expire", vm, "--ttl", "2h").out)
+    assert (
+        cumulet("vm", "expire", vm, "--at", "2040-01-02").out == f"{vm} is deleted at 2040-01-02 00:00:00\n"
+    )
+    assert "one of them is needed" in cumulet("vm", "expire", vm).err
+
+
+def test_a_password_is_set_from_stdin_or_a_file_and_never_shown(cumulet, vm, tmp_path):
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    for words, stdin in ((["--password-stdin"], f"{PASSWORD}\n"), (["--password-file", str(file)], "")):
+        done = cumulet("vm", "password", vm, *words, stdin=stdin)
+        assert (done.code, done.out, done.err) == (0, "", "")
+    eventually(lambda: "vm.password_set" in story(cumulet, vm))
+    weak = cumulet("vm", "password", vm, "--password-stdin", stdin="hunter2\n")
+    assert weak.code == 2
+    assert "hunter2" not in weak.err
+    assert "one of them is needed" in cumulet("vm", "password", vm).err
+
+
+def test_keys_are_changed(cumulet, vm, public_key):
+    assert cumulet("vm", "authorize", vm).code == 0
+    eventually(lambda: "vm.keys_set" in story(cumulet, vm))
+    assert cumulet("vm", "get", vm, "-o", "json").json["authorizedSshKeys"] == public_key.read_text().strip()
+    assert cumulet("vm", "authorize", vm, "--ssh-key-source", "none").code == 0
+    assert cumulet("vm", "get", vm, "-o", "json").json["authorizedSshKeys"] == ""
+
+
+def measured(at, **values):
+    members = (
+        "memory",
+        "diskRdBytes",
+        "diskRdIops",
+        "diskWrBytes",
+        "diskWrIops",
+        "netRx",
+        "netTx",
+        "guestPing",
+    )
+    return dict.fromkeys(members, "0") | {"cpu": 50.0, "timestamp": str(int(at))} | values
+
+
+def test_what_a_vm_used_is_drawn(cumulet, monkeypatch):
+    items = [
+        measured(time.time() - 60, memory=str(64 << 20)),
+        measured(time.time() - 30, cpu=25.0, guestPing="3"),
+    ]
+    cumulet("vm", "create", "drawn", "--image", "micro")
+    monkeypatch.setattr("cumulet.cli.client.decoded", lambda _: {"items": items})
+    heading, cpu, memory, *others = cumulet("vm", "monitor", "drawn", "--last", "10m").out.splitlines()
+    assert heading.split()[-2:] == ["MOST", "NOW"]
+    assert re.fullmatch(r"cpu +█ *▅ +50 % +25 %", cpu)
+    assert re.fullmatch(r"memory .* 64 MiB +0 B", memory)
+    assert re.fullmatch(r"guest's ping .* 3 ms +3 ms", others[-1])
+    assert cumulet("vm", "monitor", "drawn", "-o", "json").json == items
+
+
+def test_of_a_vm_that_has_not_run_nothing_is_drawn(cumulet):
+    cumulet("vm", "create", "unmeasured", "--image", "micro")
+    assert "nothing was measured of unmeasured" in cumulet("vm", "monitor", "unmeasured", "--last", "1m").out
+    assert cumulet("vm", "monitor", "nobody").code == 3
+    assert cumulet("vm", "monitor", "unmeasured", "--last", "soon").code == 2
+
+
+def test_a_drawing_puts_each_value_where_its_time_is():
+    points = [(100, 1.0), (104, 3.0), (109, 8.0)]
+    assert spread(points, begin=100, span=10, width=5) == [1.0, None, 3.0, None, 8.0]
+    assert bars([0.0, None, 4.0, 8.0]) == "▁ ▅█"
+    assert bars([None, 0.0]) == " ▁"
+    line = drawing([measured(105)], begin=100, span=10, width=10).splitlines()[1]
+    assert re.fullmatch(r"cpu {15,}█ +50 % +50 %", line)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 << 20, "64 MiB"), (3 << 50, "3072 TiB")],
+)
+def test_sizes_are_told_in_their_largest_unit(value, words):
+    assert size(value) == words
+
+
+def shown(**report):
+    quiet = {
+        "agentAnswers": True,
+        "firstBootDone": False,
+        "startScriptStatus": None,
+        "stage": "",
+        "problems": [],
+        "log": "",
+        "panic": "",
+    }
+    vm = {"guest": quiet | report}
+    return {heading: FACTS[heading](vm) for heading in ("guest", "trouble", "first boot says")}
+
+
+def test_a_guest_that_boots_is_shown_with_its_stage_and_last_line():
+    told = shown(stage="its start script runs", log="one\ntwo")
+    assert told == {
+        "guest": "its agent answers, its start script runs",
+        "trouble": "",
+        "first boot says": "two",
+    }
+
+
+def test_what_went_wrong_in_a_guest_is_shown():
+    told = shown(
+        firstBootDone=True, startScriptStatus=127, log="no-such-program: not found", problems=["a", "b"]
+    )
+    assert told["guest"].endswith("first boot done, start script ended with 127")
+    assert (told["trouble"], told["first boot says"]) == ("a; b", "no-such-program: not found")
+    assert shown(panic="VFS: no root", problems=["a"])["trouble"] == "its kernel panicked: VFS: no root; a"
+
+
+def test_of_a_guest_that_is_well_nothing_is_shown_besides():
+    assert shown(firstBootDone=True, startScriptStatus=0, log="hello")["first boot says"] == ""

@@ -1,0 +1,130 @@
+"""One small guest is changed in every way there is, and says itself what came of it."""
+
+import time
+
+import httpx
+import pytest
+from tests.e2e.real_cloud import RealCloud, SshKey, Vm, eventually
+
+pytestmark = pytest.mark.lab
+
+PASSWORD, ANOTHER = "Corr3ct-horse", "Batt3ry-staple"
+
+
+@pytest.fixture(scope="module")
+def vm(cloud: RealCloud) -> Vm:
+    """It was created with a password, so its sshd takes passwords."""
+    vm = cloud.create(
+        "changing", password=PASSWORD, startScript="dd if=/dev/vda of=/dev/null bs=1M count=20"
+    ).wait_for_ssh()
+    eventually(lambda: vm.shown()["guest"]["firstBootDone"], within=90)
+    return vm
+
+
+@pytest.fixture(scope="module")
+def second_key(cloud) -> SshKey:
+    return SshKey.make(cloud.folder / "second")
+
+
+def post(vm: Vm, what: str, **body) -> dict:
+    return vm.cloud.ask("POST", f"/v1/projects/{vm.project}/vm/{vm.name}/{what}", json=body)
+
+
+def items(vm: Vm) -> list[dict]:
+    return vm.cloud.ask("GET", f"{vm.path}/monitor")["items"]
+
+
+def test_its_metadata_can_be_changed(vm):
+    assert post(vm, "metadata", metadata={"team": "blue"}) == {"metadata": {"team": "blue"}}
+    assert post(vm, "metadata", metadata={"stage": "test"}, merge=True)["metadata"] == vm.shown()["metadata"]
+
+
+def test_another_password_lets_in_and_the_old_one_no_longer(vm):
+    assert vm.ssh("true", password=PASSWORD).returncode == 0
+    post(vm, "password", password=ANOTHER)
+    eventually(lambda: vm.told("vm.password_set"))
+    assert vm.output_of("whoami", password=ANOTHER) == "root\n"
+    assert vm.ssh("true", password=PASSWORD).returncode != 0
+    assert vm.cloud.log.read_text().count(ANOTHER) == 0
+
+
+def test_other_keys_let_in_and_the_old_ones_no_longer(vm, second_key):
+    assert vm.ssh("true", key=second_key).returncode != 0
+    post(vm, "authorized-ssh-keys", sshKeySource="SSH_KEY_SOURCE_NONE", customSshKeys=[second_key.public])
+    eventually(lambda: vm.told("vm.keys_set"))
+    assert vm.output_of("whoami", key=second_key) == "root\n"
+    assert vm.ssh("true").returncode != 0
+    both = [second_key.public, vm.cloud.key.public]
+    post(vm, "authorized-ssh-keys", customSshKeys=both)
+    eventually(vm.answers)
+    assert vm.shown()["authorizedSshKeys"].splitlines() == both
+
+
+def test_its_series_moves_when_it_works(vm):
+    eventually(lambda: len(items(vm)) >= 1, within=120)
+    vm.ssh("dd if=/dev/zero of=/root/written bs=1M count=64 conv=fsync; end=$(($(date +%s) + 45)); "
+           "while [ $(date +%s) -lt $end ]; do :; done", timeout=120)  # fmt: skip
+    busiest = eventually(
+        lambda: max((item for item in items(vm)), key=lambda item: item["cpu"], default=None)
+    )
+    assert 20 < busiest["cpu"] <= 105
+    assert any(int(item["diskWrBytes"]) > 1_000_000 for item in items(vm))
+    assert any(int(item["netRx"]) > 0 and int(item["netTx"]) > 0 for item in items(vm))
+    last = items(vm)[-1]
+    assert int(last["memory"]) > 2**25
+    assert int(last["guestPing"]) >= 1
+    assert abs(time.time() - int(last["timestamp"])) < 90
+
+
+def test_prometheus_finds_it(vm):
+    told = vm.cloud.api.get("/metrics").text
+    (line,) = [
+        line
+        for line in told.splitlines()
+        if line.startswith('libvirt_domain_info_cpu_time_seconds_total{domain="changing"')
+    ]
+    assert float(line.split()[-1]) > 1
+    assert 'cumulet_vms{project="default",state="ACTIVE"}' in told
+    assert httpx.get(f"{vm.cloud.api.base_url}/metrics").status_code == 401
+
+
+def test_stopped_it_gets_another_size_that_it_finds_when_it_runs_again(vm):
+    vm.verb("stop")
+    vm.wait_for("STOPPED")
+    answer = vm.cloud.ask("POST", f"{vm.path}/resize", params={"vcpus": 2, "memoryGib": 2}, json={})
+    assert (answer["vm"]["vcpus"], answer["vm"]["memory"]) == (2, 2)
+    vm.verb("start")
+    vm.wait_for_ssh()
+    assert vm.output_of("grep -c ^processor /proc/cpuinfo") == "2\n"
+    assert 1.85 < int(vm.output_of("awk '/^MemTotal/ {print $2}' /proc/meminfo")) / 2**20 < 2
+
+
+def test_a_kernel_that_panics_is_told_with_its_reason(vm):
+    vm.ssh("echo 1 >/proc/sys/kernel/sysrq; sleep 1 && echo c >/proc/sysrq-trigger & exit", timeout=20)
+    eventually(lambda: vm.told("vm.panicked"), within=120)
+    assert "sysrq triggered crash" in vm.told("vm.panicked")
+
+
+def test_it_goes_when_its_time_is_over(vm):
+    post(vm, "expire-time", ttl="5s")
+    assert vm.shown()["expireTime"]
+    eventually(vm.gone, within=60)
+
+
+def test_a_broken_start_script_is_told_with_its_last_words(cloud):
+    vm = cloud.create("broken-script", startScript="echo all is well\nno-such-program --now\n")
+    eventually(lambda: vm.told("vm.first_boot"), within=120)
+    assert "its start script ended with status 127: " in vm.told("vm.first_boot")
+    assert "no-such-program" in vm.told("vm.first_boot")
+    assert vm.shown()["guest"]["log"].startswith("all is well\n")
+    vm.verb("terminate")
+    eventually(vm.gone)
+
+
+def test_a_guest_whose_network_is_gone_is_told_from_one_that_is_slow(cloud):
+    script = "echo waiting for nothing; sleep 300"
+    vm = cloud.create("no-network", startScript=f"ip addr flush dev eth0; {script}")
+    eventually(lambda: "it has no address" in vm.told("vm.boot_stage"), within=120)
+    assert vm.shown()["guest"]["log"] == "waiting for nothing"
+    vm.verb("terminate")
+    eventually(vm.gone)

@@ -1,0 +1,144 @@
+"""What Prometheus reads, over HTTP from a real server, and read back by Prometheus's own parser."""
+
+from functools import partial
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.made_up import NOON, PROJECT
+from tests.projects.people import add_user
+from tests.rest.conftest import serving
+
+from cumulet.errors import Unauthenticated
+from cumulet.monitoring import read_metrics
+from cumulet.operation import Caller
+from cumulet.projects import Role
+from cumulet.reconcile import Due
+from cumulet.rest import create_app
+from cumulet.vms import operations as verbs
+
+SECRET = "aB1!-hunter2"
+
+
+def samples(cloud, caller=None):
+    with cloud.database.reading() as db:
+        told = read_metrics(db, caller or cloud.owner, cloud.clock(), catalogue=cloud.catalogue)
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(told.decode())
+        for sample in family.samples
+    }
+
+
+def test_vms_are_counted_by_project_and_state(cloud):
+    cloud.running()
+    cloud.create(vm_id="other")
+    told = samples(cloud)
+    assert told["cumulet_vms", "ACTIVE", PROJECT] == 1
+    assert told["cumulet_vms", "PENDING", PROJECT] == 1
+
+
+def test_what_hosts_have_and_what_is_reserved_of_it(cloud):
+    cloud.create(vcpus=3, memory_gib=5, boot_disk_size_gib=7)
+    told = samples(cloud)
+    assert told["cumulet_host_up", "memory-1"] == 1
+    assert (told["cumulet_host_vcpus", "memory-1"], told["cumulet_host_reserved_vcpus", "memory-1"]) == (
+        64,
+        3,
+    )
+    assert told["cumulet_host_memory_bytes", "memory-1"] == 256 * 2**30
+    assert told["cumulet_host_reserved_memory_bytes", "memory-1"] == 5 * 2**30
+    assert told["cumulet_host_reserved_disk_bytes", "memory-1"] == 7 * 2**30
+    before = told["cumulet_external_addresses_free", "local"]
+    cloud.create(vm_id="other")
+    assert samples(cloud)["cumulet_external_addresses_free", "local"] == before - 1
+
+
+def test_a_host_that_is_down_is_told(cloud):
+    cloud.host.unreachable = True
+    cloud.sweep()
+    assert samples(cloud)["cumulet_host_up", "memory-1"] == 0
+
+
+def test_what_is_due_late_overdue_and_failing_is_counted(cloud):
+    cloud.create()
+    with cloud.database.writing() as db:
+        due = db.get_one(Due, ("vm", cloud.row().id))
+        due.overdue, due.error = True, "it fails"
+    cloud.clock.advance(5)
+    told = samples(cloud)
+    for name in ("due", "due_late", "due_overdue", "due_failing"):
+        assert told[f"cumulet_{name}", "vm"] == 1
+    cloud.settle()
+    assert ("cumulet_due", "vm") not in samples(cloud)
+
+
+def test_machines_have_the_names_that_dashboards_of_libvirt_know(cloud):
+    cloud.running(vcpus=2, memory_gib=4)
+    cloud.measure()
+    told = samples(cloud)
+    of = ("default", "hello", "memory-1")
+    assert {name.removeprefix("libvirt_domain_"): value for (name, *labels), value in told.items() if tuple(labels) == of} == {
+        "info_vstate": 1,
+        "info_virtual_cpus": 2,
+        "info_memory_usage_bytes": 2**30,
+        "info_maximum_memory_bytes": 2**32,
+        "info_cpu_time_seconds_total": 1.5,
+        "block_stats_read_bytes_total": 4096,
+        "block_stats_read_requests_total": 1,
+        "block_stats_write_bytes_total": 8192,
+        "block_stats_write_requests_total": 2,
+        "interface_stats_receive_bytes_total": 1500,
+        "interface_stats_transmit_bytes_total": 3000,
+    }  # fmt: skip
+    assert told["cumulet_sample_rows",] == 1
+
+
+def test_a_machine_that_is_off_is_not_among_them(cloud):
+    cloud.running()
+    cloud.measure()
+    cloud.ask(verbs.stop_vm)
+    cloud.pass_time(120)
+    assert not any(name.startswith("libvirt_domain_") for name, *_ in samples(cloud))
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_only_the_operator_s_key_opens_it_and_no_secret_is_in_it(cloud):
+    cloud.running(password=SECRET, start_script=f"echo {SECRET}")
+    with cloud.database.writing() as db:
+        callers = {
+            "editor": add_user(db, "editor", default=Role.EDITOR),
+            "stranger": add_user(db, "stranger"),
+        }
+    callers["operator"] = cloud.owner
+
+    def authenticate(_db, key) -> Caller:
+        if key not in callers:
+            raise Unauthenticated("no")
+        return callers[key]
+
+    metrics = partial(read_metrics, catalogue=cloud.catalogue)
+    app = create_app(
+        cloud.database,
+        authenticate=authenticate,
+        provided={},
+        operations=[],
+        metrics=metrics,
+        clock=lambda: NOON,
+    )
+    with serving(app) as url:
+        answers = {
+            key: httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {key}"})
+            for key in ("operator", "editor", "stranger", "nobody")
+        }
+        assert httpx.get(f"{url}/metrics").status_code == 401
+    assert {key: answer.status_code for key, answer in answers.items()} == {
+        "operator": 200,
+        "editor": 403,
+        "stranger": 404,
+        "nobody": 401,
+    }
+    assert answers["operator"].headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "cumulet_vms" in answers["operator"].text
+    assert SECRET not in answers["operator"].text
+    assert cloud.row().password_hash not in answers["operator"].text
