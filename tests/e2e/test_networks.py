@@ -101,7 +101,7 @@ def test_a_network_taken_away_by_hand_comes_back_and_the_others_did_not_notice(c
     ovn("ls-del", f"network-{dashed}")
     assert host_connects(both.external())
     eventually(lambda: host_connects(inner.external()), within=90)
-    assert pings(both, inner.internal())
+    eventually(lambda: pings(both, inner.internal(), patience=2), within=90)
 
 
 def test_a_network_in_use_stays_and_one_that_is_not_goes_without_a_trace(cloud, trio):

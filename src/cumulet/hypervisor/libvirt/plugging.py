@@ -20,8 +20,8 @@ from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, STORAGE_TARGETS, 
 from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain
 from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
 
-ASKED_ALREADY: Final = "in the process of unplug"
-"""As QEMU says it."""
+NOTHING_TO_ASK: Final = ("in the process of unplug", "no device found with alias")
+"""The guest has been asked a moment ago, as QEMU says it; or it has let go since we looked, as libvirt does."""
 
 
 def plug(link: libvirt.virConnect, vm_id: UUID, disks: Sequence[UUID], layout: HostLayout) -> frozenset[UUID]:
@@ -44,7 +44,9 @@ def ask_to_let_go(domain: libvirt.virDomain, alias: str) -> None:
     try:
         domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     except libvirt.libvirtError as error:
-        if not has_code(error, libvirt.VIR_ERR_DEVICE_MISSING) and ASKED_ALREADY not in str(error):
+        if not has_code(error, libvirt.VIR_ERR_DEVICE_MISSING) and not any(
+            words in str(error) for words in NOTHING_TO_ASK
+        ):
             raise
 
 
