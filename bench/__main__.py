@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench import boots, burst, create, idle, reads, wake
+from bench import boots, burst, create, groups, idle, networks, reads, wake
 from bench.figure import Figure, say
 from bench.stage import Stage
 from rich.console import Console
@@ -23,6 +23,8 @@ BENCHMARKS = {
     "burst": burst.measure,
     "reads": reads.measure,
     "idle": idle.measure,
+    "groups": groups.measure,
+    "networks": networks.measure,
     "boots": boots.measure,
 }
 
