@@ -173,7 +173,9 @@ def stand_ins(count: int) -> Iterator[list[str]]:
 def set_members(ports: list[str]) -> None:
     """Have just these ports in the group, and in force."""
     name = nbctl("--bare", "--columns=name", "list", "Port_Group").split()[0]
-    nbctl("pg-set-ports", name, *ports)
+    nbctl("clear", "Port_Group", name, "ports")
+    if ports:
+        nbctl("pg-set-ports", name, *ports)
     sync()
 
 
