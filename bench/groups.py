@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from bench.figure import Figure, at_most, percentile, say
 from bench.rules_told import ToldRules, told_rules
-from bench.server import Server
+from bench.server import Server, wait_until
 from bench.stage import Stage
 
 CROWDS: Final = (1, 50, 200)
@@ -105,6 +105,9 @@ def writes(server: Server, told: ToldRules, count: int) -> list[Times]:
     times = []
     for _ in range(3):
         update(server, [])
+        wait_until(
+            lambda: "tcp.dst" not in nbctl("--bare", "--columns=match", "list", "ACL"), "no rule is left"
+        )
         sync()
         times.append(timed(lambda: update(server, rules(count, 0)), told, last_port=port_of(0)))
     return times
