@@ -11,8 +11,8 @@ from bench.figure import Figure, at_most, say
 from bench.server import Server
 from bench.stage import CROWD, Stage
 
-SECONDS: Final = 35
-"""Long enough for every sweep to come by once."""
+SECONDS: Final = 60
+"""Every sweep comes by twice: in a span that is no multiple of theirs, chance decides how often."""
 MOST_MIB: Final = 150
 MOST_PERCENT: Final = 1.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")

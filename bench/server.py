@@ -64,10 +64,14 @@ class Server:
 
 @contextmanager
 def running_server(folder: Path, **settings: str) -> Iterator[Server]:
-    """Run a server with the images at hand and a data directory of its own, for as long as the block lasts."""
+    """Run a server with the images at hand and a data directory of its own, for as long as the block lasts.
+
+    A folder where one has run before still has all that this one had.
+    """
     data_dir, port = folder / "data", next_port()
-    data_dir.mkdir(parents=True)
-    (data_dir / "images").symlink_to(IMAGES)
+    if not data_dir.exists():
+        data_dir.mkdir(parents=True)
+        (data_dir / "images").symlink_to(IMAGES)
     process = launch(
         folder, {"CUMULET_DATA_DIR": str(data_dir), "CUMULET_LISTEN": f"127.0.0.1:{port}"} | settings
     )
