@@ -3,6 +3,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_address, ip_interface
 
 import pytest
 from tests.fabric.contract import FabricContract, TraceContract
@@ -11,6 +12,7 @@ from tests.fabric.specs import EXTERNAL, SSH, Project
 
 from cumulet.fabric import FabricError, FabricUnreachable
 from cumulet.fabric.ovn import connection, open_fabric
+from cumulet.fabric.ovn.dns import LEGS, RESOLVES
 from cumulet.fabric.ovn.names import group as group_name
 from cumulet.fabric.ovn.specs import encode_spec
 
@@ -54,6 +56,11 @@ class TestOvnTrace(TraceContract):
         translator = Translator(northbound)
         yield
         translator.kill()
+
+
+def test_questions_can_leave_by_one_leg_only():
+    networks = {part: ip_interface(address).network for part, (_, address, _) in LEGS.items()}
+    assert [part for part, network in networks.items() if ip_address(RESOLVES) in network] == ["asks"]
 
 
 def test_putting_again_what_is_there_writes_nothing(northbound, fabric, project, group, port):

@@ -24,11 +24,12 @@ from cumulet.fabric.ovn.rows import Draft, View
 DOMAIN: Final = "internal"
 """Guests are known as `hostname` and `hostname.internal`, a domain that the Internet leaves to private use."""
 RESOLVES: Final = "169.254.53.2"
+"""Where questions are sent on: on the `asks` leg alone, for OVN takes any leg in whose range it is."""
 LEGS: Final = {
-    "asks": ("0a:c1:00:00:00:01", "169.254.53.1/30"),
-    "resolves": ("0a:c1:00:00:00:02", f"{RESOLVES}/32"),
+    "asks": ("0a:c1:00:00:00:01", "169.254.53.1/30", "router"),
+    "resolves": ("0a:c1:00:00:00:02", "169.254.53.5/30", f"0a:c1:00:00:00:02 {RESOLVES}"),
 }
-"""MAC and address of both legs in the names' switch; they mean nothing elsewhere."""
+"""MAC and address of both legs in the names' switch, and for what it knows them; they mean nothing elsewhere."""
 
 
 def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
@@ -37,7 +38,7 @@ def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
     switch = draft.row(
         "Logical_Switch", "names", name=names.names_switch(router_id), dns_records=[records], other_config={}
     )
-    for part, (mac, address) in LEGS.items():
+    for part, (mac, address, known_for) in LEGS.items():
         leg_name = names.names_leg(router_id, part)
         draft.row(
             "Logical_Router_Port",
@@ -54,7 +55,7 @@ def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
             inside=[(switch, "ports")],
             name=names.names_plug(router_id, part),
             type="router",
-            addresses=["router"],
+            addresses=[known_for],
             options={"router-port": leg_name},
             enabled=[],
         )
