@@ -17,7 +17,7 @@ def systemd_host(monkeypatch):
 
 def test_a_systemd_host_starts_its_own_units_of_what_is_silent(systemd_host, tmp_path):
     paths = Paths(tmp_path / "run", tmp_path / "log")
-    assert start_daemons(hide_kvm=True, integration=("true",), paths=paths)
+    assert start_daemons(hide_kvm=True, integration=("true",), datapath="netdev", paths=paths)
     assert systemd_host == [
         ("systemctl", "start", "libvirtd.service"),
         ("systemctl", "start", "ovn-central.service"),

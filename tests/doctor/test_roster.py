@@ -3,7 +3,9 @@ import socket
 from cumulet.doctor.command import output_of
 from cumulet.doctor.roster import ANSWERS, UNITS, Database, accepts_connections, all_daemons, prepare_database
 
-DAEMONS = {daemon.name: daemon for daemon in all_daemons(hide_kvm=False, integration=("true",))}
+DAEMONS = {
+    daemon.name: daemon for daemon in all_daemons(hide_kvm=False, integration=("true",), datapath="system")
+}
 
 
 def test_every_daemon_can_be_asked_supervised_and_started_as_a_unit():
@@ -17,10 +19,18 @@ def test_a_daemon_waits_only_for_one_that_is_listed_before_it():
 
 
 def test_kvm_is_hidden_from_libvirt_alone_and_only_where_it_does_not_work():
-    hidden = {daemon.name: daemon for daemon in all_daemons(hide_kvm=True, integration=("true",))}
+    hidden = {
+        daemon.name: daemon for daemon in all_daemons(hide_kvm=True, integration=("true",), datapath="system")
+    }
     assert [name for name in DAEMONS if hidden[name] != DAEMONS[name]] == ["libvirtd"]
     assert hidden["libvirtd"].argv[0] == "unshare"
     assert DAEMONS["libvirtd"].argv == ("libvirtd",)
+
+
+def test_open_vswitch_is_told_to_cache_exactly_where_it_moves_packets_itself():
+    daemons = all_daemons(hide_kvm=False, integration=("true",), datapath="netdev")
+    assert [daemon.name for daemon in daemons if daemon.then != DAEMONS[daemon.name].then] == ["ovs-vswitchd"]
+    assert "upcall/disable-megaflows" in daemons[3].then[0]
 
 
 def test_a_socket_without_a_listener_does_not_answer(tmp_path):

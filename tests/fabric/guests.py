@@ -271,13 +271,9 @@ def answered_address(client: socket.socket, kind: socket.AddressFamily) -> str:
 
 
 def wait_until_in_force(fabric: Fabric) -> None:
-    """Return when no packet meets what was in force before, not even in the cache of OVS.
-
-    Where that cache is in user space, Debian's OVS 3.1.0 corrects the wrong one of two entries that overlap, and the other
-    goes on letting pass, or dropping, what it did before: so it is emptied.
-    """
+    """Return when no packet meets what was in force before, not even in the cache of OVS."""
     assert fabric.settled()
-    run("ovs-appctl", "revalidator/purge")
+    run("ovs-appctl", "revalidator/wait")
 
 
 def wait_for_port(port: PortSpec) -> None:

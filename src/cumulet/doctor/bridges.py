@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from cumulet.doctor.command import output_of, succeeds
-from cumulet.doctor.roster import SOUTHBOUND_SOCKET
+from cumulet.doctor.roster import CACHE_EXACTLY, SOUTHBOUND_SOCKET, USERSPACE
 from cumulet.errors import Invalid, Refused
 
 INTEGRATION_BRIDGE: Final = "br-int"
@@ -55,7 +55,7 @@ def choose_datapath() -> str:
     """`system` where the kernel has the openvswitch module, else `netdev`, OVS's userspace datapath."""
     if Path("/sys/module/openvswitch").exists() or succeeds("modprobe", "openvswitch"):
         return "system"
-    return "netdev"
+    return USERSPACE
 
 
 def propose_chassis() -> str:
@@ -87,8 +87,10 @@ def integration_command(datapath: str, chassis: str) -> tuple[str, ...]:
 
 
 def ensure_integration_bridge(datapath: str) -> None:
-    """Mend br-int and OVS's settings for OVN."""
+    """Mend br-int, OVS's settings for OVN, and how it remembers packets."""
     output_of(*integration_command(datapath, propose_chassis()))
+    if datapath == USERSPACE:
+        output_of(*CACHE_EXACTLY)
 
 
 def forget_earlier_names(chassis: str) -> None:
@@ -204,7 +206,9 @@ def give_address(name: str, gateway: IPv4Interface, datapath: str) -> None:
     for other in there - {str(gateway)}:
         output_of("ip", "address", "delete", other, "dev", name)
     output_of("ip", "address", "replace", str(gateway), "dev", name)
-    if datapath == "netdev":  # the userspace datapath hands the kernel's unfinished checksums on to the guest
+    if (
+        datapath == USERSPACE
+    ):  # the userspace datapath hands the kernel's unfinished checksums on to the guest
         output_of("ethtool", "--offload", name, "tx", "off")
     output_of("ip", "link", "set", name, "up")
 

@@ -37,13 +37,14 @@ def start_daemons(
     *,
     hide_kvm: bool,
     integration: tuple[str, ...],
+    datapath: str,
     paths: Paths = PATHS,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """Start what does not answer and wait until everything does; returns the names that were started.
 
     `hide_kvm` keeps /dev/kvm from libvirtd; `integration` is the ovs-vsctl command that prepares OVS for OVN, run
-    before traffic flows. CommandFailed tells which daemon stayed silent and the end of its log.
+    before traffic flows, on a `system` or `netdev` datapath. CommandFailed tells which daemon stayed silent and the end of its log.
     """
     if runs_systemd():
         return start_units(tell)
@@ -55,7 +56,7 @@ def start_daemons(
         names = {daemon.name for daemon in kept} | set(silent)
         wanted = [
             daemon
-            for daemon in all_daemons(hide_kvm=hide_kvm, integration=integration)
+            for daemon in all_daemons(hide_kvm=hide_kvm, integration=integration, datapath=datapath)
             if daemon.name in names
         ]
         if wanted != kept:

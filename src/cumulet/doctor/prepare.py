@@ -62,7 +62,9 @@ def prepare_host(
     kvm = kvm_worked(CACHE) or ask_kvm(tell)
     datapath = choose_datapath()
     integration = integration_command(datapath, propose_chassis())
-    started = start_daemons(hide_kvm=not kvm.works, integration=integration, paths=paths, tell=tell)
+    started = start_daemons(
+        hide_kvm=not kvm.works, integration=integration, datapath=datapath, paths=paths, tell=tell
+    )
     ensure_bridges(datapath)
     chassis = read_chassis()
     forget_earlier_names(chassis)

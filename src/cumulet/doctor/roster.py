@@ -67,6 +67,13 @@ def answers_control(name: str, control: str = "ovs-appctl") -> bool:
     return succeeds(control, "--timeout=2", "--target", name, "version")
 
 
+USERSPACE: Final = "netdev"
+"""Open vSwitch's own datapath, where the kernel has none."""
+CACHE_EXACTLY: Final = ("ovs-appctl", "--timeout=10", "upcall/disable-megaflows")
+"""Makes that datapath remember packets one by one instead of by patterns: of two patterns that overlap it corrects the
+wrong one when rules change, and a port that was closed stays open to whoever keeps sending (seen with OVS 3.1.0)."""
+
+
 ANSWERS: Final[dict[str, Callable[[], bool]]] = {
     "virtlogd": lambda: accepts_connections(VIRTLOG_SOCKET),
     "libvirtd": lambda: accepts_connections(LIBVIRT_SOCKET),
@@ -79,7 +86,7 @@ ANSWERS: Final[dict[str, Callable[[], bool]]] = {
 }
 
 
-def all_daemons(*, hide_kvm: bool, integration: tuple[str, ...]) -> list[Daemon]:
+def all_daemons(*, hide_kvm: bool, integration: tuple[str, ...], datapath: str) -> list[Daemon]:
     """Every daemon a host needs, as the supervisor is to run it."""
     without_kvm = (
         "unshare",
@@ -98,6 +105,7 @@ def all_daemons(*, hide_kvm: bool, integration: tuple[str, ...]) -> list[Daemon]
             ("ovs-vswitchd", f"unix:{OVS_SOCKET}", "--mlockall", *logged("/var/log/openvswitch/ovs-vswitchd")),
             ready="/run/openvswitch/br-int.mgmt",
             after="ovsdb-server",
+            then=(CACHE_EXACTLY,) if datapath == USERSPACE else (),
         ),
         central_database("nb", NORTHBOUND_SOCKET, NORTHBOUND_DATABASE),
         central_database("sb", SOUTHBOUND_SOCKET, SOUTHBOUND_DATABASE),
