@@ -188,3 +188,10 @@ def test_what_was_taken_is_given_back_with_the_vm(cloud, data_center):
         assert free_external(db, data_center, now=cloud.clock() + COOL_DOWN) == before + 1
         assert not db.scalars(select(Nic)).all()
         assert len(db.scalars(select(Router)).all()) == 1
+
+
+def test_without_resolvers_guests_ask_by_way_of_the_external_gateway(cloud, data_center):
+    """Questions to the network's own gateway would stay on the router, where no names are."""
+    assert data_center.resolvers == ()
+    cloud.running()
+    assert the_only(cloud.fabric.networks()).resolvers == (data_center.external_range[1],)

@@ -44,6 +44,11 @@ class DataCenter:
     ipv4_price_hr: Decimal
     network_price_hr: Decimal
 
+    @property
+    def external_gateway(self) -> IPv4Address:
+        """The host's own address in the external range: the first."""
+        return self.external_range[1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineType:

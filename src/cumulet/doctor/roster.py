@@ -31,6 +31,11 @@ UNITS: Final = {
     "ovn-controller": "ovn-host.service",
 }
 """The units of Debian's and Ubuntu's packages; for the order of keys, each after those it needs."""
+USERSPACE: Final = "netdev"
+"""Open vSwitch's own datapath, where the kernel has none."""
+CACHE_EXACTLY: Final = ("ovs-appctl", "--timeout=10", "upcall/disable-megaflows")
+"""Makes that datapath remember packets one by one instead of by patterns: of two patterns that overlap it corrects the
+wrong one when rules change, and a port that was closed stays open to whoever keeps sending (seen with OVS 3.1.0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,6 @@ def accepts_connections(path: str) -> bool:
 def answers_control(name: str, control: str = "ovs-appctl") -> bool:
     """Whether an OVS or OVN daemon answers on its control socket."""
     return succeeds(control, "--timeout=2", "--target", name, "version")
-
-
-USERSPACE: Final = "netdev"
-"""Open vSwitch's own datapath, where the kernel has none."""
-CACHE_EXACTLY: Final = ("ovs-appctl", "--timeout=10", "upcall/disable-megaflows")
-"""Makes that datapath remember packets one by one instead of by patterns: of two patterns that overlap it corrects the
-wrong one when rules change, and a port that was closed stays open to whoever keeps sending (seen with OVS 3.1.0)."""
 
 
 ANSWERS: Final[dict[str, Callable[[], bool]]] = {

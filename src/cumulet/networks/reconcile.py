@@ -47,8 +47,8 @@ class Fabrics:
 
     def external_spec(self, data_center: DataCenter) -> ExternalSpec:
         """Describe a data center's way out."""
-        range_ = data_center.external_range
-        return ExternalSpec(bridge=self.bridges[data_center.id], range=range_, gateway=range_[1])
+        bridge, gateway = self.bridges[data_center.id], data_center.external_gateway
+        return ExternalSpec(bridge=bridge, range=data_center.external_range, gateway=gateway)
 
 
 def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:

@@ -31,7 +31,7 @@ def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
         range=network.subnet,
         gateway=network.gateway,
         gateway_mac=network.gateway_mac,
-        resolvers=data_center.resolvers or (network.gateway,),
+        resolvers=data_center.resolvers or (data_center.external_gateway,),
         mtu=MTU,
         local_range=network.local_range,
         joined=network.wanted is NetworkWanted.ACTIVE,
