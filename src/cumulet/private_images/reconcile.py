@@ -70,9 +70,9 @@ def settle(run: Run, image: PrivateImage, values: Mapping[str, Any], text: str) 
             setattr(row, name, value)
         if row.state is ImageState.FAILED:
             release(db, image.id)
-        for subject in (image.vm_id, image.id):
-            event = f"{'vm' if subject == image.vm_id else 'private'}_image.{row.state.value.lower()}"
-            tell(db, run, image, subject, event, text)
+        how = row.state.value.lower()
+        tell(db, run, image, image.id, f"private_image.{how}", text)
+        tell(db, run, image, image.vm_id, f"vm.image_{how}", text)
 
 
 def let_go(db: Session, run: Run, image: PrivateImage) -> None:
