@@ -14,7 +14,7 @@ def test_an_image_goes_through_its_life(cumulet):
     assert (image(cumulet, "golden")["state"], image(cumulet, "golden")["description"]) == ("READY", "new")
     heading, line = cumulet("private-image", "list").out.splitlines()
     assert heading.split() == ["NAME", "STATE", "SIZE", "DESCRIPTION", "NOW"]
-    assert line.split()[:4] == ["golden", "READY", "1", "GiB"]
+    assert line.split()[:4] == ["golden", "READY", "10", "GiB"]
     assert cumulet("vm", "create", "second", "--image", "golden", "--wait").code == 0
     refused = cumulet("private-image", "delete", "golden")
     assert (refused.code, "second-boot" in refused.err) == (1, True)

@@ -48,6 +48,15 @@ def test_a_vm_of_an_image_of_a_running_vm_has_its_files_and_is_another(cloud, vm
     eventually(clone.gone)
 
 
+def test_a_server_that_is_killed_over_it_takes_the_image_all_the_same(cloud, vm):
+    cloud.ask("POST", IMAGES, params={"vmId": vm.name, "id": "killed"})
+    cloud.kill()
+    cloud.start()
+    eventually(lambda: shown(cloud, "killed")["state"] == "READY")
+    vm.output_of("touch /root/it-goes-on && sync")
+    cloud.ask("DELETE", f"{IMAGES}/killed")
+
+
 def test_a_vm_of_an_image_of_a_stopped_vm_has_its_files_and_is_another(cloud, vm):
     digest, lines = vm.output_of("md5sum /root/work"), vm.output_of(IDENTITY).splitlines()
     vm.verb("stop")
