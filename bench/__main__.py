@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench import boots, burst, create, idle, monitor, reads, wake
+from bench import boots, burst, create, idle, images, monitor, reads, wake
 from bench.figure import Figure, say
 from bench.stage import Stage
 from rich.console import Console
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "idle": idle.measure,
     "monitor": monitor.measure,
     "boots": boots.measure,
+    "images": images.measure,
 }
 
 

@@ -3,7 +3,6 @@
     ROOT/micro            → .micro.3f9c…     a link to the version that counts
     ROOT/.micro.3f9c…/      image.json       what it is (`Image`)
                             image.qcow2      the disk
-    ROOT/.private/UUID.qcow2  images that projects took of their VMs; what they are is in the database
 
 A new version is put together beside the old one and the link is then exchanged in one step, so that a crash at any
 moment leaves the old image or the new one, never half of one. Writers take turns by a lock on the folder; readers
@@ -28,7 +27,7 @@ import msgspec
 from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.images.recipes.recipe import Package
 
-RESERVED = frozenset({".lock", ".parts", ".private"})
+RESERVED = frozenset({".lock", ".parts"})
 ID_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -61,6 +60,11 @@ class ImageStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.private_root = root.parent / "private-images"
+        """Where images lie that projects took of their VMs; what they are is in the database.
+
+        Not in the folder itself, which several installations may share.
+        """
         self._read: dict[Path, tuple[int, Image]] = {}
 
     @property
@@ -70,11 +74,11 @@ class ImageStore:
 
     def private(self, id: uuid.UUID) -> Path:
         """Where the disk of a project's own image lies."""
-        return self.root / ".private" / f"{id}.qcow2"
+        return self.private_root / f"{id}.qcow2"
 
     def private_ids(self) -> frozenset[uuid.UUID]:
         """The projects' own images of which there is a disk here."""
-        return frozenset(uuid.UUID(path.stem) for path in (self.root / ".private").glob("*.qcow2"))
+        return frozenset(uuid.UUID(path.stem) for path in self.private_root.glob("*.qcow2"))
 
     def list(self) -> tuple[Image, ...]:
         """Return all images by id."""
