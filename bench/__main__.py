@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench import boots, burst, create, groups, idle, monitor, networks, reads, wake
+from bench import boots, burst, create, groups, idle, images, monitor, networks, reads, wake
 from bench.figure import Figure, say
 from bench.stage import Stage
 from rich.console import Console
@@ -27,6 +27,7 @@ BENCHMARKS = {
     "groups": groups.measure,
     "networks": networks.measure,
     "boots": boots.measure,
+    "images": images.measure,
 }
 
 

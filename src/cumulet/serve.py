@@ -40,6 +40,7 @@ from cumulet.images import ImageStore
 from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import Fabrics, bridge_name, check_still_offered, reconcile_network, sweep_fabric
+from cumulet.private_images import reconcile_image
 from cumulet.projects import authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
@@ -105,6 +106,9 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
     return {
         "vm": partial(reconcile_vm, world=world),
         "disk": partial(reconcile_disk, find_host=world.host),
+        "private_image": partial(
+            reconcile_image, find_host=world.host, hosts=world.hosts, store=world.images
+        ),
         "network": partial(reconcile_network, fabrics=world.fabrics),
         "security_group": partial(reconcile_group, fabrics=world.fabrics),
         "host": Sweeper(world).sweep_host,

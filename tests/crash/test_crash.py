@@ -28,10 +28,13 @@ from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.journal import Fact
 from cumulet.monitoring import sample
 from cumulet.networks import ExternalAddress, Network, Nic
+from cumulet.private_images import PrivateImage
+from cumulet.private_images import operations as private_images
 from cumulet.reconcile import Due
 from cumulet.vms import Vm, power
 from cumulet.vms import change_operations as changes
 from cumulet.vms import disk_operations as vm_disk_verbs
+from cumulet.vms import image_operations as image_verbs
 from cumulet.vms import operations as verbs
 from cumulet.vms import snapshot_operations as snapshot_verbs
 from cumulet.vms.wire import (
@@ -128,6 +131,39 @@ def of_snapshot(verb: Callable[..., object]) -> Callable[[Cloud], object]:
     return lambda cloud: cloud.call(verb, project_id=PROJECT, id="data", snapshot_id="one")
 
 
+def take_image(cloud: Cloud) -> None:
+    cloud.call(
+        image_verbs.create_private_vm_image, project_id=PROJECT, vm_id="hello", id="golden", description="old"
+    )
+
+
+def with_image(cloud: Cloud) -> None:
+    cloud.running()
+    cloud.host.write_disk(cloud.row().boot_disk_id, "hard work")
+    take_image(cloud)
+    cloud.settle()
+
+
+def with_image_half_taken(cloud: Cloud) -> None:
+    cloud.running()
+    cloud.host.copy_step = 0.1
+    take_image(cloud)
+    cloud.run()
+    cloud.host.copy_step = 1.0
+
+
+def create_of_image(cloud: Cloud) -> None:
+    cloud.create(vm_id="second", boot_disk_image_id="golden")
+
+
+def describe_image(cloud: Cloud) -> None:
+    cloud.call(private_images.update_private_vm_image, project_id=PROJECT, id="golden", description="new")
+
+
+def delete_image(cloud: Cloud) -> None:
+    cloud.ask(private_images.delete_private_vm_image, "golden")
+
+
 STORIES = {
     "create": Story(lambda _: None, lambda cloud: cloud.create(start_script="exit 3")),
     "stop": Story(Cloud.running, lambda cloud: cloud.ask(verbs.stop_vm)),
@@ -159,6 +195,15 @@ STORIES = {
     "revert": Story(with_snapshot, of_snapshot(snapshot_verbs.revert_disk)),
     "delete a snapshot": Story(with_snapshot, of_snapshot(snapshot_verbs.delete_disk_snapshot)),
     "terminate with a disk": Story(with_disk, lambda cloud: cloud.ask(verbs.terminate_vm)),
+    "take an image": Story(Cloud.running, take_image),
+    "take an image while off": Story(stopped, take_image),
+    "describe an image": Story(with_image, describe_image),
+    "delete an image": Story(with_image, delete_image),
+    "give an image up": Story(with_image_half_taken, delete_image),
+    "terminate while an image is taken": Story(
+        with_image_half_taken, lambda cloud: cloud.ask(verbs.terminate_vm)
+    ),
+    "create of an image": Story(with_image, create_of_image),
 } | {name: Story(before, act) for name, (before, act) in NETWORK_STORIES.items()}
 
 
@@ -192,6 +237,12 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             ),
             "snapshots": [(one.name, one.made, one.deleting) for one in snapshots],
             "plugged": [(len(one.spec.disks), len(one.plugged)) for one in host.machines.values()],
+            "images": [
+                (one.name, one.description, one.state, one.taken_from, one.problem)
+                for one in db.scalars(select(PrivateImage))
+            ],
+            "takings": len(host.takings),
+            "image files": cloud.images.private_ids() >= set(db.scalars(select(PrivateImage.id))),
             "seeds": len(host.seeds),
             "ports": (len(fabric.ports()), fabric.ports().keys() == nics),
             "paths": (len(fabric.networks()), len(fabric.routers()), db.scalars(select(Network.state)).all()),

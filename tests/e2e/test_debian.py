@@ -133,6 +133,25 @@ def test_stopped_and_started_it_is_the_same_machine_with_the_same_data(debian):
     assert debian.output_of("grep -c 'by bash' /var/log/cumulet-start-script.log") == "1\n"
 
 
+def test_a_vm_made_of_its_image_is_another_and_knows_nobody_of_before(cloud, debian, members_key):
+    who = "hostname; cat /etc/machine-id; cat /etc/ssh/ssh_host_*_key.pub; ls /var/lib/cloud/instances"
+    before = debian.output_of(who).splitlines()
+    debian.output_of("echo 'hard work' >/root/work && sync")
+    cloud.ask("POST", "/v1/projects/default/images", params={"vmId": debian.name, "id": "of-debian"})
+    image = "/v1/projects/default/images/of-debian"
+    eventually(lambda: cloud.ask("GET", image)["image"]["state"] == "READY")
+    assert cloud.ask("GET", image)["image"]["takenFrom"] == "FROZEN"
+    clone = cloud.create("twin", image="of-debian", vcpus=2, startScript="exit 3")
+    eventually(lambda: clone.shown()["guest"]["firstBootDone"], within=240)
+    assert clone.shown()["guest"]["startScriptStatus"] == 3
+    assert clone.output_of("cat /root/work") == "hard work\n"
+    assert not set(before) & set(clone.output_of(who).splitlines())
+    assert members_key.public.split()[1] not in clone.output_of("cat /root/.ssh/authorized_keys")
+    clone.verb("terminate")
+    eventually(clone.gone)
+    cloud.ask("DELETE", image)
+
+
 def test_terminated_it_leaves_nothing(debian):
     parts = Parts.of(debian)
     assert len(traces(debian.cloud, parts)) >= 8

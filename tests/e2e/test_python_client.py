@@ -91,6 +91,24 @@ def plug_a_disk_in_and_out(disks: cudo_compute.DisksApi, vms: cudo_compute.Virtu
     eventually(lambda: "py-disk" not in {one.id for one in disks.list_disks(PROJECT).disks})
 
 
+def take_an_image(vms: cudo_compute.VirtualMachinesApi) -> None:
+    """Of the VM as it is, and all that can be done with it but a VM."""
+    image = vms.create_private_vm_image(PROJECT, vm_id=NAME, id="py-image", description="old").image
+    assert (image.id, image.data_center_id, image.size_gib, image.description) == (
+        "py-image",
+        "local",
+        3,
+        "old",
+    )
+    eventually(lambda: vms.get_vm(PROJECT, NAME).vm.boot_disk.disk_state == "DISK_STATE_USED")
+    vms.update_private_vm_image(PROJECT, "py-image", description="new")
+    assert vms.get_private_vm_image(PROJECT, "py-image").image.description == "new"
+    listed = vms.list_private_vm_images(PROJECT, page_number=1, page_size=10)
+    assert ([one.id for one in listed.images], listed.total_count) == (["py-image"], 1)
+    vms.delete_private_vm_image(PROJECT, "py-image")
+    eventually(lambda: vms.list_private_vm_images(PROJECT).total_count == 0)
+
+
 def go_back_to_a_snapshot(disks: cudo_compute.DisksApi) -> None:
     """Of the boot disk, while its VM is stopped."""
     boot = f"{NAME}-disk"
@@ -138,6 +156,7 @@ def test_it_takes_a_vm_and_disks_through_their_lives(cloud, client, vms):
     plug_a_disk_in_and_out(disks, vms)
     vms.stop_vm(PROJECT, NAME)
     eventually(lambda: vms.get_vm(PROJECT, NAME).vm.state == "STOPPED", within=90)
+    take_an_image(vms)
     go_back_to_a_snapshot(disks)
     assert vms.resize_vm(PROJECT, NAME, vcpus=2).vm.vcpus == 2
     vms.start_vm(PROJECT, NAME)

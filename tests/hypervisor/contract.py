@@ -1,10 +1,12 @@
 """What every Hypervisor must do: subclassed for each of them, with fixtures `host`, `image`, `kill`, `written` and `read`."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -20,10 +22,13 @@ from cumulet.hypervisor import (
     GuestSilent,
     Hypervisor,
     HypervisorError,
+    ImageOrder,
+    ImageTaking,
     NicSpec,
     OffReason,
     Power,
     Seed,
+    TakenFrom,
     spec_digest,
 )
 
@@ -67,6 +72,22 @@ def a_spec(image: BaseImage) -> DomainSpec:
         disks=(),
         nics=(),
     )
+
+
+def an_order(spec: DomainSpec, folder: Path) -> ImageOrder:
+    """An image of a machine's boot disk."""
+    return ImageOrder(uuid4(), spec.boot_disk, spec.id, folder / "image.qcow2")
+
+
+def taken(host: Hypervisor, order: ImageOrder) -> ImageTaking:
+    """An image once it is whole; what goes wrong is told."""
+
+    def look() -> ImageTaking | None:
+        taking = host.ensure_image_taken(order)
+        assert not taking.error
+        return taking if taking.taken_from else None
+
+    return eventually(look)
 
 
 def prepare(host: Hypervisor, image: BaseImage, spec: DomainSpec, start_script: str = "") -> None:
@@ -188,6 +209,65 @@ class HypervisorContract:
         assert (read(empty_disk), host.disks()[empty_disk]) == ("a", 1)
         host.revert_disk(empty_disk, second)
         assert (read(empty_disk), host.disks()[empty_disk]) == ("b", 2)
+
+    def test_an_image_of_a_disk_that_no_machine_runs_with_holds_what_the_disk_holds(
+        self, host, image, spec, tmp_path, written, read
+    ):
+        prepare(host, image, spec)
+        written(spec.boot_disk, "a")
+        order = an_order(spec, tmp_path)
+        taking = taken(host, order)
+        written(spec.boot_disk, "b")
+        assert taking.taken_from is TakenFrom.STOPPED
+        assert hashlib.sha256(order.target.read_bytes()).hexdigest() == taking.sha256
+        assert host.ensure_image_taken(order) == taking
+        base = BaseImage(taking.sha256, "qcow2", order.target, image.size_gib + 1)
+        copy_image(host, base)
+        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base))
+        assert read(made) == "a"
+        with pytest.raises(HypervisorError):
+            host.remove_image_copy(taking.sha256)
+        host.remove_disk(made)
+        host.remove_image_copy(taking.sha256)
+
+    def test_a_taking_that_is_forgotten_leaves_the_image(self, host, image, spec, tmp_path):
+        prepare(host, image, spec)
+        order = an_order(spec, tmp_path)
+        taken(host, order)
+        assert order.image_id in host.takings()
+        for _ in range(2):
+            host.forget_taking(order.image_id)
+        assert order.image_id not in host.takings()
+        assert order.target.exists()
+
+    def test_a_taking_that_is_given_up_is_gone(self, host, image, spec, tmp_path):
+        prepare(host, image, spec)
+        order = an_order(spec, tmp_path)
+        host.ensure_image_taken(order)
+        host.forget_taking(order.image_id)
+        assert order.image_id not in host.takings()
+        host.start(spec.id)
+
+    def test_an_image_of_a_machine_that_runs_is_taken_under_it(self, host, image, spec, tmp_path):
+        prepare(host, image, spec)
+        host.start(spec.id)
+        started = found(host, spec.id).started
+        order = an_order(spec, tmp_path)
+        assert taken(host, order).taken_from is not TakenFrom.STOPPED
+        assert found(host, spec.id).started == started
+        base = BaseImage(taken(host, order).sha256, "qcow2", order.target, image.size_gib + 1)
+        copy_image(host, base)
+        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base))
+        assert made in host.disks()
+        host.remove_disk(made)
+        host.remove_image_copy(base.sha256)
+
+    def test_an_image_of_a_disk_that_is_not_there_cannot_be_taken(self, host, image, spec, tmp_path):
+        prepare(host, image, spec)
+        order = replace(an_order(spec, tmp_path), disk_id=uuid4())
+        with suppress(HypervisorError):
+            eventually(lambda: host.ensure_image_taken(order).error)
+        assert not order.target.exists()
 
     def test_a_removed_snapshot_leaves_the_disk_as_it_is(self, host, empty_disk, written, read):
         written(empty_disk, "a")

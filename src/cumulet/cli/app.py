@@ -30,6 +30,7 @@ app = App(
 for module, name, what in (
     ("vms", "vm", "Create virtual machines and look after them."),
     ("disks", "disk", "Keep storage disks, which outlive the VMs that have them."),
+    ("private_images", "private-image", "Take images of your VMs, to make others from."),
     ("data_centers", "data-center", "See where VMs can run."),
     ("machine_types", "machine-type", "See what kinds of VMs there are, and what they cost."),
     ("networks", "network", "Keep the private networks that VMs meet on."),

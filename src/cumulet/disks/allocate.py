@@ -61,6 +61,11 @@ def disks_of(db: Session, vm_id: UUID) -> Sequence[Disk]:
     return db.scalars(select(Disk).where(Disk.vm_id == vm_id).order_by(*order)).all()
 
 
+def find_boot_disk(db: Session, vm_id: UUID) -> Disk:
+    """Give the disk that a VM boots from."""
+    return db.scalars(select(Disk).where(Disk.vm_id == vm_id, Disk.type == DiskType.BOOT)).one()
+
+
 def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Sequence[Disk]:
     """Find storage disks that one new VM can have together; Invalid, NotFound, Refused otherwise."""
     if len(set(names)) != len(names) or len(names) > MOST_STORAGE_DISKS:

@@ -1,7 +1,7 @@
 """Disks and their snapshots: what their project wants of them, and what we last saw.
 
     INIT ──made──▶ READY ◀──plugged──▶ USED          of either, while its size or its snapshots change: LOCKED
-                     ▲
+                     ▲                        a boot disk while an image is taken of it: CLONE
                      ▼
                    ERROR: it has gone from its host
 
@@ -56,6 +56,8 @@ class Disk(Row):
     """The VM that has it."""
     attached_at: Mapped[datetime | None]
     """Since when; guests find their storage disks in this order."""
+    private_image_id: Mapped[UUID | None] = mapped_column(index=True)
+    """The private image that a boot disk is based on."""
     snapshot_id: Mapped[UUID | None]
     """The snapshot that what it holds now began as."""
     reverting: Mapped[bool] = mapped_column(default=False)

@@ -155,6 +155,43 @@ class ImageCopy:
     """Why the last attempt ended; the next `ensure_image_copy` starts again."""
 
 
+class TakenFrom(enum.Enum):
+    """In which state a disk was when an image was taken of it."""
+
+    STOPPED = "STOPPED"
+    """Its machine was off."""
+    FROZEN = "FROZEN"
+    """Its machine ran, and the guest held its file systems still for that moment."""
+    RUNNING = "RUNNING"
+    """Its machine ran, and the guest knew nothing: what it holds is what a crash would have left."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOrder:
+    """An image that is to be taken of a machine's boot disk."""
+
+    image_id: UUID
+    disk_id: UUID
+    vm_id: UUID
+    """The VM whose machine has the disk."""
+    target: Path
+    """Where the whole image is to lie, on the machine that Cumulet runs on; always a qcow2 file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTaking:
+    """How far the taking of an image is."""
+
+    fraction: float
+    """0.0 to 1.0: how much of it is copied."""
+    taken_from: TakenFrom | None = None
+    """None until the image is whole."""
+    sha256: str = ""
+    """Of the file at the target, once it is whole."""
+    error: str = ""
+    """Why the last attempt ended; the next `ensure_image_taken` starts again."""
+
+
 @dataclass(frozen=True, slots=True)
 class DiskSpec:
     """A disk of its own size: a copy-on-write overlay of an image, or empty."""
@@ -274,6 +311,18 @@ class Hypervisor(Protocol):
 
     def snapshots(self, disk_id: UUID) -> frozenset[UUID]:
         """The disk's snapshots."""
+
+    def ensure_image_taken(self, order: ImageOrder) -> ImageTaking:
+        """Begin (or find) the taking of an image and return at once with its progress.
+
+        A machine that runs goes on running; one that ends meanwhile has the image taken anew of what it left.
+        """
+
+    def takings(self) -> frozenset[UUID]:
+        """Images of which the host still keeps something of their taking."""
+
+    def forget_taking(self, image_id: UUID) -> None:
+        """End the taking of an image if it is under way, and forget it; the image at its target stays."""
 
     def write_seed(self, seed: Seed) -> None:
         """Write the VM's seed, replacing an earlier one."""

@@ -7,6 +7,7 @@ ignores its power button, the host falls silent, a call fails before or after it
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +31,15 @@ from cumulet.hypervisor import (
     HostUnreachable,
     HypervisorError,
     ImageCopy,
+    ImageOrder,
+    ImageTaking,
     OffReason,
     Power,
     Seed,
     Stats,
+    TakenFrom,
 )
-from cumulet.hypervisor.memory_contents import Contents, Machine, StoredDisk
+from cumulet.hypervisor.memory_contents import Contents, Machine, StoredDisk, read_image, write_image
 from cumulet.hypervisor.memory_guests import exit_status_of, little_work, panic_of
 from cumulet.hypervisor.memory_uri import facts_of, read_query
 
@@ -181,7 +185,8 @@ class MemoryHypervisor:
             raise HypervisorError(
                 f"image {disk.base.sha256[:12]}, the base of disk {disk.id}, is not on this host"
             )
-        self._contents.disks[disk.id] = StoredDisk(disk, disk.size_gib)
+        content = read_image(disk.base.path) if disk.base else ""
+        self._contents.disks[disk.id] = StoredDisk(disk, disk.size_gib, content)
 
     @_verb
     def resize_disk(self, disk_id: UUID, size_gib: int, *, vm_id: UUID | None) -> None:
@@ -224,6 +229,31 @@ class MemoryHypervisor:
     def snapshots(self, disk_id: UUID) -> frozenset[UUID]:
         """The disk's snapshots."""
         return frozenset(self._contents.find_disk(disk_id).snapshots)
+
+    @_verb
+    def ensure_image_taken(self, order: ImageOrder) -> ImageTaking:
+        """Copy a bit more of the disk; what is whole is not taken again."""
+        known = self._contents.takings.get(order.image_id, ImageTaking(0.0))
+        if known.taken_from and order.target.exists():
+            return known
+        disk = self._contents.find_disk(order.disk_id)
+        taking = ImageTaking(min(1.0, known.fraction + self.copy_step))
+        if taking.fraction == 1.0:
+            write_image(order.target, disk.content)
+            sha256 = hashlib.sha256(order.target.read_bytes()).hexdigest()
+            taking = ImageTaking(1.0, self._taken_from(order.vm_id), sha256)
+        self._contents.takings[order.image_id] = taking
+        return taking
+
+    @_verb
+    def takings(self) -> frozenset[UUID]:
+        """Images whose taking is not forgotten."""
+        return frozenset(self._contents.takings)
+
+    @_verb
+    def forget_taking(self, image_id: UUID) -> None:
+        """Forget it."""
+        self._contents.takings.pop(image_id, None)
 
     @_verb
     def write_seed(self, seed: Seed) -> None:
@@ -372,6 +402,12 @@ class MemoryHypervisor:
             return None
         fault, self._fault = self._fault, None
         return fault
+
+    def _taken_from(self, vm_id: UUID) -> TakenFrom:
+        """Guests hold still when they are asked, unless they are deaf."""
+        if self._find_machine(vm_id).power is Power.OFF:
+            return TakenFrom.STOPPED
+        return TakenFrom.RUNNING if self.deaf else TakenFrom.FROZEN
 
     def _find_machine(self, vm_id: UUID) -> Machine:
         try:

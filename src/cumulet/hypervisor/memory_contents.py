@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from cumulet.hypervisor import (
@@ -10,11 +12,15 @@ from cumulet.hypervisor import (
     Domain,
     DomainSpec,
     HypervisorError,
+    ImageTaking,
     OffReason,
     Power,
     Seed,
     spec_digest,
 )
+
+TAKEN: Final = b"what a disk in memory held: "
+"""How an image begins that was taken of one."""
 
 
 @dataclass(slots=True)
@@ -80,6 +86,8 @@ class Contents:
     consoles: dict[UUID, bytearray] = field(default_factory=dict)
     copies: dict[str, float] = field(default_factory=dict)
     """How much of each image's copy is there, by digest."""
+    takings: dict[UUID, ImageTaking] = field(default_factory=dict)
+    """How far images are that are taken of disks."""
 
     def disks_based_on(self, sha256: str) -> list[UUID]:
         """Disks that are overlays of an image."""
@@ -102,3 +110,15 @@ class Contents:
         if machine and machine.power is not Power.OFF:
             raise HypervisorError(f"disk {disk_id} is in use by the machine of VM {machine.spec.id}")
         return self.find_disk(disk_id)
+
+
+def write_image(target: Path, content: str) -> None:
+    """Write what a disk holds into an image."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(TAKEN + content.encode())
+
+
+def read_image(path: Path) -> str:
+    """Read what was written into an image; nothing from one that was made elsewhere."""
+    image = path.read_bytes() if path.exists() else b""
+    return image.removeprefix(TAKEN).decode() if image.startswith(TAKEN) else ""

@@ -60,12 +60,25 @@ class ImageStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.private_root = root.parent / "private-images"
+        """Where images lie that projects took of their VMs; what they are is in the database.
+
+        Not in the folder itself, which several installations may share.
+        """
         self._read: dict[Path, tuple[int, Image]] = {}
 
     @property
     def parts(self) -> Path:
         """Where imports keep what they have so far; on the same file system, so that adding is a rename."""
         return self.root / ".parts"
+
+    def private(self, id: uuid.UUID) -> Path:
+        """Where the disk of a project's own image lies."""
+        return self.private_root / f"{id}.qcow2"
+
+    def private_ids(self) -> frozenset[uuid.UUID]:
+        """The projects' own images of which there is a disk here."""
+        return frozenset(uuid.UUID(path.stem) for path in self.private_root.glob("*.qcow2"))
 
     def list(self) -> tuple[Image, ...]:
         """Return all images by id."""

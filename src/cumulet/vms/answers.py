@@ -109,8 +109,9 @@ def _vm_answer(
         boot_disk_size_gib=boot_disk.size_gib,
         renewable_energy=data_center.renewable_energy,
         image_id=vm.image_id,
-        public_image_id=vm.image_id,
-        public_image_name=vm.image_name,
+        public_image_id=boot_disk.public_image_id,
+        public_image_name=vm.image_name if boot_disk.public_image_id else "",
+        private_image_id=boot_disk.private_image_id,
         image_name=vm.image_name,
         create_by=vm.created_by,
         nics=cards.shown,
@@ -149,6 +150,7 @@ def _guest_report(vm: Vm, log: str) -> wire.GuestReport:
 
 def disk_answer(disk: Disk, vm: Vm | None, *, waiting_for: str = "", problem: str = "") -> DiskAnswer:
     """Show a disk beside the VM that has it."""
+    image_id = vm.image_id if vm and disk.type is DiskType.BOOT else ""
     return DiskAnswer(
         id=disk.name,
         project_id=disk.project_id,
@@ -157,7 +159,8 @@ def disk_answer(disk: Disk, vm: Vm | None, *, waiting_for: str = "", problem: st
         size_gib=disk.size_gib,
         storage_class=disk.storage_class,
         disk_type=disk.type,
-        public_image_id=vm.image_id if vm and disk.type is DiskType.BOOT else "",
+        public_image_id="" if disk.private_image_id else image_id,
+        private_image_id=image_id if disk.private_image_id else "",
         create_time=disk.create_time,
         disk_state=DiskState.DELETE if disk.wanted is DiskWanted.DELETED else disk.state,
         serial=serial_of(disk.id),

@@ -17,6 +17,7 @@ from cumulet.errors import AlreadyExists, Invalid
 from cumulet.hosts import Need, Room, Sizes, place, reserve, rooms
 from cumulet.images import Image
 from cumulet.operation import Caller
+from cumulet.private_images import PrivateImage, as_image, find_ready_image
 from cumulet.projects import keys_of_project, keys_of_user
 from cumulet.reconcile import wake
 from cumulet.vms.connect import connect
@@ -32,7 +33,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
     data = request.data
     data_center = request.catalogue.find_data_center(data.data_center_id)
     machine_type = request.catalogue.find_machine_type(data_center.id, data.machine_type)
-    image = request.images.find(request.catalogue.image_id(data.boot_disk_image_id))
+    private, image = find_boot_image(db, request, data_center.id)
     keys = source_keys(db, request.caller, request.project_id, data.ssh_key_source)
     plan = plan_vm(data, machine_type, image, keys=keys, now=request.now)
     refuse_duplicates(db, request.project_id, data.vm_id)
@@ -44,7 +45,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
     db.add(vm)
     db.flush()
     reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0))  # its boot disk holds that
-    add_disk(db, boot_disk_row(vm, plan), field="bootDisk.id")
+    add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id")
     for disk in disks:
         attach(disk, vm.id, now=request.now)
     connect(db, request, vm, data_center)
@@ -59,6 +60,17 @@ def create(db: Session, request: CreateRequest) -> Vm:
     )
     wake(db, "vm", vm.id, now=request.now)
     return vm
+
+
+def find_boot_image(
+    db: Session, request: CreateRequest, data_center_id: str
+) -> tuple[PrivateImage | None, Image]:
+    """Find the image to boot from: a project's own comes before a public one of the same id."""
+    id = request.data.boot_disk_image_id
+    private = find_ready_image(db, request.project_id, id, data_center_id)
+    if private is not None:
+        return private, as_image(private, request.images)
+    return None, request.images.find(request.catalogue.image_id(id))
 
 
 def sizes_of(machine_type: MachineType, *, disk_gib: int) -> Sizes:
@@ -142,7 +154,7 @@ def vm_row(
     )
 
 
-def boot_disk_row(vm: Vm, plan: VmPlan) -> Disk:
+def boot_disk_row(vm: Vm, plan: VmPlan, private: PrivateImage | None) -> Disk:
     """Put the plan of its boot disk into a row."""
     return Disk(
         id=vm.boot_disk_id,
@@ -158,4 +170,5 @@ def boot_disk_row(vm: Vm, plan: VmPlan) -> Disk:
         state=DiskState.INIT,
         vm_id=vm.id,
         attached_at=vm.create_time,
+        private_image_id=private.id if private else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from cumulet.disks import Disk, DiskState
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, OffReason, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
@@ -19,6 +20,8 @@ STOP_GRACE: Final = timedelta(seconds=60)
 """How long a guest may take to power off before its plug is pulled."""
 ASK_AGAIN: Final = 5.0
 """Seconds between presses of the power button: a guest that still boots hears none."""
+IMAGE_LOOK: Final = 5.0
+"""Seconds between looks at an image in the making."""
 RAN_WELL: Final = timedelta(minutes=10)
 """After running this long, earlier crashes are forgiven."""
 FIRST_CRASH_PAUSE: Final = timedelta(seconds=2)
@@ -32,11 +35,20 @@ def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
         raise NotYet("its machine has gone from the host: it is made again", 0)
     before_reboot = vm.reboot_pending and domain.started == vm.started != 0
     if domain.power is not Power.OFF and (vm.wanted is Wanted.STOPPED or before_reboot):
+        wait_for_image(run, vm)
         power_off(run, vm, host)
     elif domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE and not guest_left(run, vm, domain):
         note_crash(run, vm, domain, host)
+        wait_for_image(run, vm)
         host.write_seed(seed)
         host.start(vm.id)
+
+
+def wait_for_image(run: Run, vm: Vm) -> None:
+    """Leave the VM's power as it is while an image of it is in the making; its plot wakes us when it is done."""
+    with run.reading() as db:
+        if db.get_one(Disk, vm.boot_disk_id).state is DiskState.CLONE:
+            raise NotYet("an image is being taken of it", IMAGE_LOOK)
 
 
 def power_off(run: Run, vm: Vm, host: Host) -> None:

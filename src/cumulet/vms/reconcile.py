@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from cumulet.vms.machine import ensure_domain, ensure_plugged
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.observe import change, observe, tell
 from cumulet.vms.plan import hostname_of
-from cumulet.vms.power import ensure_power
+from cumulet.vms.power import ensure_power, wait_for_image
 from cumulet.vms.wire import VmState
 
 FAILED_AFTER: Final = 5
@@ -120,7 +121,7 @@ def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
 
 def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore) -> None:
     """Make the boot disk of a new VM, unless it is there."""
-    base = base_image(vm, host, images)
+    base = base_image(vm, disk, host, images)
     copy = host.ensure_image_copy(base)
     if copy.error:
         raise HypervisorError(copy.error)
@@ -144,19 +145,21 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
         raise HypervisorError(text)
 
 
-def base_image(vm: Vm, host: Host, images: ImageStore) -> BaseImage:
+def base_image(vm: Vm, disk: Disk, host: Host, images: ImageStore) -> BaseImage:
     """Describe the image the VM was planned with: what the store holds under its id by now may be another."""
+    if disk.private_image_id:
+        return described(vm, images.private(disk.private_image_id))
     stored = images.find(vm.image_id)
     if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.image_copies():
         raise HypervisorError(
             f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM anew"
         )
-    return BaseImage(
-        sha256=vm.image_sha256,
-        format=vm.image_format,
-        path=stored.path,
-        size_gib=vm.image_gib,
-    )
+    return described(vm, stored.path)
+
+
+def described(vm: Vm, path: Path) -> BaseImage:
+    """Describe the image the VM was planned with, which lies there."""
+    return BaseImage(sha256=vm.image_sha256, format=vm.image_format, path=path, size_gib=vm.image_gib)
 
 
 def seed(vm: Vm) -> Seed:
@@ -173,6 +176,7 @@ def seed(vm: Vm) -> Seed:
 
 def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
     """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
+    wait_for_image(run, vm)
     host.undefine(vm.id)
     host.remove_disk(vm.boot_disk_id)  # the others outlive it
     host.remove_seed(vm.id)

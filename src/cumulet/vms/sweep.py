@@ -17,6 +17,7 @@ from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Leftovers, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
+from cumulet.private_images import PrivateImage
 from cumulet.reconcile import Run, wake
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.reconcile import World
@@ -68,7 +69,9 @@ class Sweeper:
         with run.reading() as db:
             vm_ids = set(db.scalars(select(Vm.id).where(Vm.id.in_(domains | seeds))))
             disk_ids = set(db.scalars(select(Disk.id).where(Disk.id.in_(disks))))
-            images = frozenset(db.scalars(select(Vm.image_sha256).distinct()))
+            images = frozenset(db.scalars(select(Vm.image_sha256).union(select(PrivateImage.sha256))))
+            takings = host.takings()
+            owned = set(db.scalars(select(PrivateImage.id)))
         for id in self.leftovers.overdue(f"domain on {run.id}", domains - vm_ids, run.now):
             host.undefine(id)
         for id in self.leftovers.overdue(f"disk on {run.id}", disks - disk_ids, run.now):
@@ -76,6 +79,11 @@ class Sweeper:
                 host.remove_disk(id)
         for id in self.leftovers.overdue(f"seed on {run.id}", seeds - vm_ids, run.now):
             host.remove_seed(id)
+        for id in self.leftovers.overdue(f"taking on {run.id}", takings - owned, run.now):
+            host.forget_taking(id)
+        stored = self.world.images.private_ids()
+        for id in self.leftovers.overdue("private image", stored - owned, run.now):
+            self.world.images.private(id).unlink(missing_ok=True)
         needed = images | {image.sha256 for image in self.world.images.list()}
         for sha256 in host.image_copies() - needed:
             with suppress(HypervisorError):  # a leftover disk in its grace is still based on it

@@ -1,11 +1,30 @@
 from uuid import uuid4
 
+import msgspec
 import pytest
-from tests.hypervisor.contract import GuestContract, HypervisorContract, changes_of, eventually
+from tests.hypervisor.contract import (
+    GuestContract,
+    HypervisorContract,
+    an_order,
+    changes_of,
+    eventually,
+    taken,
+)
 
-from cumulet.hypervisor import DiskSpec
+from cumulet.hypervisor import DiskSpec, TakenFrom
+from cumulet.hypervisor.libvirt import freezing
+from cumulet.hypervisor.libvirt.domains import find_domain
+from cumulet.hypervisor.libvirt.guest import ask
+from cumulet.hypervisor.libvirt.image_takings import Record
 
 pytestmark = pytest.mark.lab
+
+
+def status_of(host, spec):
+    """Whether a guest holds its file systems still."""
+    return host._agents.call(
+        lambda link: ask(find_domain(link, spec.id), "guest-fsfreeze-status", str, patience=5)
+    )
 
 
 class TestMachinesOfLibvirt(HypervisorContract):
@@ -17,6 +36,27 @@ class TestGuestsOfLibvirt(GuestContract):
     @pytest.fixture
     def image(self, micro):
         return micro
+
+    def test_a_guest_that_answers_is_frozen_for_its_image_and_goes_on(self, host, booted, tmp_path):
+        eventually(lambda: host.guest(booted.id).agent)
+        assert taken(host, an_order(booted, tmp_path)).taken_from is TakenFrom.FROZEN
+        assert status_of(host, booted) == "thawed"
+
+    @pytest.mark.parametrize("end", ["forget", "take"])
+    def test_a_guest_that_a_death_left_frozen_goes_on(self, host, booted, tmp_path, end):
+        eventually(lambda: host.guest(booted.id).agent)
+        order = an_order(booted, tmp_path)
+        takings = host._layout.takings
+        (takings / f"{order.image_id}.lock").touch()
+        left = Record(vm_id=booted.id, freezing=True)
+        (takings / f"{order.image_id}.json").write_bytes(msgspec.json.encode(left))
+        assert host._agents.call(lambda link: freezing.freeze(link, booted.id))
+        assert status_of(host, booted) == "frozen"
+        if end == "forget":
+            host.forget_taking(order.image_id)
+        else:
+            taken(host, order)
+        assert status_of(host, booted) == "thawed"
 
     def test_who_listens_is_told_when_a_guest_has_let_go_of_a_disk(self, host, booted):
         host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))

@@ -17,6 +17,8 @@ from cumulet.hypervisor import (
     HostFacts,
     HypervisorError,
     ImageCopy,
+    ImageOrder,
+    ImageTaking,
     Seed,
     Stats,
 )
@@ -25,6 +27,7 @@ from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.events import Changes
 from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove, remove_log, write_whole
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.image_takings import ImageTakings
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.seed import seed_image
 
@@ -43,6 +46,7 @@ class LibvirtHypervisor:
         self._reads = Connection(uri, prepare=self._changes.register)
         self._works = Connection(uri, prepare=notice_silence)
         self._agents = Connection(uri, prepare=notice_silence)
+        self._takings = ImageTakings(layout, self._works, self._agents)
 
     # Host
     def facts(self) -> HostFacts:
@@ -120,6 +124,18 @@ class LibvirtHypervisor:
     def snapshots(self, disk_id: UUID) -> frozenset[UUID]:
         """The disk's snapshots."""
         return snapshots.found_in(self._layout.disk(disk_id))
+
+    def ensure_image_taken(self, order: ImageOrder) -> ImageTaking:
+        """Begin or find the taking."""
+        return self._takings.ensure(order)
+
+    def takings(self) -> frozenset[UUID]:
+        """Images of whose taking anything is here."""
+        return self._takings.known()
+
+    def forget_taking(self, image_id: UUID) -> None:
+        """Give it up."""
+        self._takings.forget(image_id)
 
     def write_seed(self, seed: Seed) -> None:
         """Write the seed whole."""

@@ -2,6 +2,7 @@
 
     ROOT/images/SHA256.FORMAT   copies of images, under the disks that are based on them
     ROOT/disks/UUID.qcow2       libvirt's pool cumulet-INSTALLATION
+    ROOT/takings/UUID.*         images that are being taken of disks
     ROOT/seeds/UUID.iso         by VM
     ROOT/consoles/UUID.log      by VM; virtlogd turns over to UUID.log.0 and so on
     /var/log/libvirt/qemu       QEMU's own words, by domain; libvirt leaves them there for ever
@@ -55,6 +56,11 @@ class HostLayout:
         return self.root / "disks"
 
     @property
+    def takings(self) -> Path:
+        """Where images grow that are being taken of disks."""
+        return self.root / "takings"
+
+    @property
     def seeds(self) -> Path:
         """Where seeds lie."""
         return self.root / "seeds"
@@ -94,7 +100,7 @@ class HostLayout:
 
     def make_directories(self) -> None:
         """Make what is missing; HypervisorError when QEMU's user cannot get there."""
-        for directory in (self.images, self.disks, self.seeds, self.consoles):
+        for directory in (self.images, self.disks, self.takings, self.seeds, self.consoles):
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(0o711)
         for directory in self.disks.parents:

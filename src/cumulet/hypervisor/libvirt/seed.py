@@ -28,6 +28,14 @@ FIRST_BOOT_DONE: Final = f"{STATE_DIR}/first-boot.done"
 SCRIPT_STATUS: Final = f"{STATE_DIR}/start-script.status"
 SCRIPT_LOG: Final = "/var/log/cumulet-start-script.log"
 SSHD_DROP_IN: Final = "/etc/ssh/sshd_config.d/10-cumulet.conf"
+FORGET: Final = f"""\
+if [ -e {FIRST_BOOT_DONE} ]; then
+    rm -f {FIRST_BOOT_DONE} {SCRIPT_STATUS} /root/.ssh/authorized_keys /etc/machine-id
+    systemd-machine-id-setup
+    find /var/lib/cloud/instances -mindepth 1 -maxdepth 1 ! -name "$INSTANCE_ID" -exec rm -r {{}} +
+fi
+"""
+"""Makes of a copied disk another machine: its earlier self's keys, user data and machine id go; cloud-init does the rest."""
 BEGIN: Final = f"""\
 #!/bin/sh
 # The last step of the first boot.
@@ -86,7 +94,7 @@ def cloud_config(seed: Seed) -> str:
         **({"hashed_passwd": seed.password_hash} if seed.password_hash else {}),
     }
     # Once for each instance-id: a copy of a disk that booted before must not find its earlier self's traces.
-    forget = ["cloud-init-per", "instance", "cumulet-forget", "rm", "-f", FIRST_BOOT_DONE, SCRIPT_STATUS]
+    forget = ["cloud-init-per", "instance", "cumulet-forget", "sh", "-c", FORGET]
     config = {
         "disable_root": False,
         "ssh_pwauth": bool(seed.password_hash),

@@ -1,0 +1,126 @@
+"""`cumulet private-image`: images that a project takes of its own VMs, to make others from."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from cumulet.cli.client import Client, Declined, Json, connect
+from cumulet.cli.follow import NOT_FOUND, Failed, TimedOut, pause
+from cumulet.cli.output import OPTIONS, Columns, Format, Project, show, show_one, span
+from cumulet.cli.progress import Progress
+from cumulet.cli.vms import AT_ONCE, Patience
+
+IMAGES: Final = "/v1/projects/{}/images"
+IMAGE: Final = "/v1/projects/{}/images/{}"
+PAGE: Final = 1000
+TAKEN: Final = {
+    "": "",
+    "STOPPED": "off",
+    "FROZEN": "running, its file systems held still",
+    "RUNNING": "running, as a crash would have left it",
+}
+Name = Annotated[str, Parameter(help="The image's id.")]
+Names = Annotated[str, Parameter(name="MORE", help="Further images.")]
+
+COLUMNS: Final[Columns] = {
+    "NAME": lambda image: image["id"],
+    "STATE": lambda image: image["state"],
+    "SIZE": lambda image: f"{image['sizeGib']} GiB",
+    "DESCRIPTION": lambda image: image["description"],
+    "NOW": lambda image: image["problem"] or image["waitingFor"],
+}
+FACTS: Final[Columns] = {
+    "name": lambda image: image["id"],
+    "state": lambda image: image["state"],
+    "waits for": lambda image: image["waitingFor"],
+    "problem": lambda image: image["problem"],
+    "description": lambda image: image["description"],
+    "size": lambda image: f"{image['sizeGib']} GiB",
+    "its VM was": lambda image: TAKEN[image["takenFrom"]],
+    "lies in": lambda image: image["dataCenterId"],
+}
+
+app = App(name="private-image", default_parameter=OPTIONS)
+
+
+@app.command
+def create(
+    vm: str,
+    name: Name,
+    /,
+    *,
+    description: str = "",
+    patience: Patience = AT_ONCE,
+    output: Format = "table",
+    project: Project = "default",
+) -> None:
+    """Take an image of a VM's boot disk, running or stopped; with --wait return when VMs can be made of it.
+
+    :param vm: The VM's id.
+    :param description: What people shall read.
+    """
+    client, until = connect(), patience.deadline()
+    image = client.post(IMAGES, project, vmId=vm, id=name, description=description)["image"]
+    if patience.wait:
+        image = follow(client, project, name, "READY", until)
+    show_one(image, output, FACTS)
+
+
+@app.command(name="list", alias="ls")
+def list_(*, output: Format = "table", project: Project = "default") -> None:
+    """List the project's own images."""
+    show(connect().get(IMAGES, project, pageSize=PAGE)["images"], output, COLUMNS)
+
+
+@app.command
+def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+    """Show an image."""
+    show_one(connect().get(IMAGE, project, name)["image"], output, FACTS)
+
+
+@app.command
+def update(name: Name, description: str, /, *, project: Project = "default") -> None:
+    """Describe an image anew.
+
+    :param description: What people shall read.
+    """
+    connect().post(IMAGE, project, name, description=description)
+
+
+@app.command(alias="rm")
+def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+    """Delete images that no VM was made of; with --wait return when they are gone."""
+    client, until = connect(), patience.deadline()
+    for each in (name, *more):
+        client.delete(IMAGE, project, each)
+    for each in (name, *more) if patience.wait else ():
+        follow(client, project, each, "", until)
+
+
+def look(client: Client, project: str, name: str) -> Json:
+    """Read an image; nothing when it is gone."""
+    try:
+        return dict(client.get(IMAGE, project, name)["image"])
+    except Declined as declined:
+        if declined.code != NOT_FOUND:
+            raise
+        return {}
+
+
+def follow(client: Client, project: str, name: str, state: str, deadline: float) -> Json:
+    """Wait until an image is in a state, `""` for gone; gives it as it then is. Failed, TimedOut."""
+    progress, begun = Progress(), time.monotonic()
+    with progress.live(name):
+        while (image := look(client, project, name)).get("state", "") != state:
+            if not image or image["state"] == "FAILED":
+                raise Failed(f"image {name!r}: {image['problem'] if image else 'it was deleted meanwhile'}")
+            now = image["problem"] or image["waitingFor"] or f"it is {image['state']}"
+            if time.monotonic() > deadline:
+                raise TimedOut(f"image {name!r} was not done in time: {now}")
+            progress.under_way(f"{name}: {now}")
+            time.sleep(pause(time.monotonic() - begun))
+    progress.say(f"{name} {'is ready' if state else 'is gone'} after {span(time.monotonic() - begun)}")
+    return image

@@ -1,0 +1,19 @@
+"""Images that projects take of their own VMs, to make others from."""
+
+from cumulet.private_images import operations
+from cumulet.private_images.find import as_image, find_image, find_ready_image, image_answer
+from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.reconcile import reconcile_image
+from cumulet.private_images.wire import ImageState
+
+__all__ = [
+    "ImageState",
+    "PrivateImage",
+    "Wanted",
+    "as_image",
+    "find_image",
+    "find_ready_image",
+    "image_answer",
+    "operations",
+    "reconcile_image",
+]

@@ -1,0 +1,56 @@
+"""A private image's row: of which disk it is taken, how far that is, and what came of it.
+
+    CREATING ──copied──▶ READY ──▶ DELETING ──▶ gone
+        └──the host cannot──▶ FAILED ───┘
+
+While it is CREATING, the disk it is taken of is a CLONE in the making: that keeps its VM's power as it is.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from cumulet.db import Row
+from cumulet.hypervisor import TakenFrom
+from cumulet.private_images.wire import ImageState
+
+
+class Wanted(enum.Enum):
+    """What the project asked for."""
+
+    KEPT = "KEPT"
+    DELETED = "DELETED"
+
+
+class PrivateImage(Row):
+    """An image of a VM's boot disk, of one project and in one data center."""
+
+    __tablename__ = "private_image"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
+    name: Mapped[str]
+    """The owner's id for it."""
+    description: Mapped[str]
+    data_center_id: Mapped[str]
+    size_gib: Mapped[int]
+    create_time: Mapped[datetime]
+
+    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"))
+    vm_id: Mapped[UUID]
+    disk_id: Mapped[UUID]
+    """Of which host, VM and boot disk it is taken; the VM may be gone since."""
+
+    wanted: Mapped[Wanted]
+    state: Mapped[ImageState]
+    taken_from: Mapped[TakenFrom | None]
+    sha256: Mapped[str] = mapped_column(default="")
+    """Of its file, once that is whole."""
+    problem: Mapped[str] = mapped_column(default="")
+    """Why it failed, in words for its owner."""

@@ -1,0 +1,98 @@
+"""The verbs of private images by themselves; taking one of a VM is the VMs'."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.disks import Disk
+from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.operation import Caller, operation
+from cumulet.private_images.find import find_image, image_answers
+from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.wire import GetPrivateVmImageResponse, ListPrivateVmImagesResponse
+from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.reconcile import wake
+from cumulet.wire import Empty
+
+LONGEST_DESCRIPTION: Final = 1000
+
+
+@operation("GET /v1/projects/{projectId}/images")
+def list_private_vm_images(
+    db: Session, caller: Caller, *, project_id: str, page_number: int = 0, page_size: int = 0
+) -> ListPrivateVmImagesResponse:
+    """List the project's own images by id."""
+    require(db, caller, project_id, Role.VIEWER)
+    page = read_page(page_number, page_size)
+    wanted = select(PrivateImage).where(PrivateImage.project_id == project_id).order_by(PrivateImage.name)
+    images, total = fetch_page(db, wanted, page)
+    return ListPrivateVmImagesResponse(
+        images=image_answers(db, images), total_count=total, page_number=page.number, page_size=page.size
+    )
+
+
+@operation("GET /v1/projects/{projectId}/images/{id}")
+def get_private_vm_image(
+    db: Session, caller: Caller, *, project_id: str, id: str
+) -> GetPrivateVmImageResponse:
+    """Show an image of the project's own."""
+    require(db, caller, project_id, Role.VIEWER)
+    (answer,) = image_answers(db, [find_image(db, project_id, id)])
+    return GetPrivateVmImageResponse(image=answer)
+
+
+@operation("POST /v1/projects/{projectId}/images/{id}")
+def update_private_vm_image(
+    db: Session, caller: Caller, *, project_id: str, id: str, description: str = ""
+) -> Empty:
+    """Describe an image anew."""
+    require(db, caller, project_id, Role.EDITOR)
+    check_description(description)
+    find_image(db, project_id, id).description = description
+    return Empty()
+
+
+@operation("DELETE /v1/projects/{projectId}/images/{id}")
+def delete_private_vm_image(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
+    """Delete an image that no virtual machine was made of; one in the making is given up."""
+    require(db, caller, project_id, Role.EDITOR)
+    seen = find_image(db, project_id, id)
+    wake(db, "private_image", seen.id, now=now)
+    image = db.get(PrivateImage, seen.id, populate_existing=True, with_for_update=True)
+    if image is None:
+        raise NotFound.named("private image", id)
+    refuse_in_use(db, image)
+    if image.wanted is not Wanted.DELETED:
+        image.wanted = Wanted.DELETED
+        journal.record(
+            db,
+            "private_image.delete_asked",
+            at=now,
+            project_id=project_id,
+            subject_id=image.id,
+            text="its end was asked for",
+            actor=caller.email,
+        )
+    return Empty()
+
+
+def refuse_in_use(db: Session, image: PrivateImage) -> None:
+    """Refuse to delete what disks are based on."""
+    based = db.scalars(select(Disk.name).where(Disk.private_image_id == image.id).order_by(Disk.name)).all()
+    if based:
+        message = (
+            f"cannot delete image {image.name!r}: boot disks are based on it ({', '.join(based[:5])}): "
+            "terminate their VMs first"
+        )
+        raise Refused(message, reason="IMAGE_IN_USE", subject=image.name)
+
+
+def check_description(description: str) -> None:
+    """Refuse what is too long to show."""
+    if len(description) > LONGEST_DESCRIPTION:
+        raise Invalid.field("description", f"{len(description)} characters", f"at most {LONGEST_DESCRIPTION}")

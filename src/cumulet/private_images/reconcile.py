@@ -1,0 +1,111 @@
+"""A private image's life as one plot: its host copies the disk, and the whole image joins the others of the store.
+
+It lies in the store, on the machine that Cumulet runs on, and not on the host of its VM: from there it gets to every
+host as public images do, by its digest, and no host's end takes it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.disks import Disk, DiskState
+from cumulet.hosts import release
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.hypervisor import HypervisorError, ImageOrder
+from cumulet.images import ImageStore
+from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.wire import ImageState
+from cumulet.reconcile import NotYet, Run, wake
+
+LOOK_AGAIN: Final = 0.3
+"""Seconds between looks at a copy in the making."""
+
+
+def reconcile_image(
+    run: Run, find_host: Callable[[UUID], Host], hosts: Mapping[UUID, Host], store: ImageStore
+) -> None:
+    """Bring one private image to where its project wants it, from wherever it is now."""
+    with run.reading() as db:
+        image = db.get(PrivateImage, run.id)
+    if image is None:
+        return
+    if image.wanted is Wanted.DELETED:
+        tear_down(run, image, find_host(image.host_id), hosts, store)
+        return
+    if image.state is ImageState.CREATING:
+        ensure_taken(run, image, find_host(image.host_id), store)
+    find_host(image.host_id).forget_taking(image.id)
+
+
+def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -> None:
+    """Have the image taken; NotYet while it is being copied."""
+    target = store.private(image.id)
+    order = ImageOrder(image_id=image.id, disk_id=image.disk_id, vm_id=image.vm_id, target=target)
+    taking = host.ensure_image_taken(order)
+    if taking.error:
+        failed = {"state": ImageState.FAILED, "problem": taking.error}
+        settle(run, image, failed, f"image {image.name} could not be taken: {taking.error}")
+    elif taking.taken_from is None:
+        raise NotYet(f"copying image, {taking.fraction:.0%}", LOOK_AGAIN)
+    else:
+        ready = {"state": ImageState.READY, "taken_from": taking.taken_from, "sha256": taking.sha256}
+        seconds = (run.now - image.create_time).total_seconds()
+        text = f"image {image.name} is ready after {seconds:.0f} s, taken {taking.taken_from.value}"
+        settle(run, image, ready, text)
+
+
+def settle(run: Run, image: PrivateImage, values: Mapping[str, Any], text: str) -> None:
+    """Write down how it ended, in the story of the VM too, whose power may change again."""
+    with run.writing() as db:
+        let_go(db, run, image)
+        row = db.get_one(PrivateImage, image.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+        if row.state is ImageState.FAILED:
+            release(db, image.id)
+        how = row.state.value.lower()
+        tell(db, run, image, image.id, f"private_image.{how}", text)
+        tell(db, run, image, image.vm_id, f"vm.image_{how}", text)
+
+
+def let_go(db: Session, run: Run, image: PrivateImage) -> None:
+    """Let the disk that the image was taken of be used freely again."""
+    if image.state is not ImageState.CREATING:
+        return
+    wake(db, "vm", image.vm_id, now=run.now)
+    disk = db.scalar(select(Disk).where(Disk.id == image.disk_id, Disk.state == DiskState.CLONE))
+    if disk is not None:
+        disk.state = DiskState.USED
+
+
+def tear_down(
+    run: Run, image: PrivateImage, host: Host, hosts: Mapping[UUID, Host], store: ImageStore
+) -> None:
+    """Remove the image with its copies; its row goes last, with its room."""
+    host.forget_taking(image.id)
+    store.private(image.id).unlink(missing_ok=True)
+    with run.reading() as db:
+        twins = select(PrivateImage.id).where(
+            PrivateImage.sha256 == image.sha256, PrivateImage.id != image.id
+        )
+        shared = not image.sha256 or db.scalar(twins.limit(1)) is not None
+    for each in hosts.values() if not shared else ():
+        with suppress(HypervisorError):  # a leftover disk is still based on it: the sweep comes back to it
+            each.remove_image_copy(image.sha256)
+    with run.writing() as db:
+        let_go(db, run, image)
+        release(db, image.id)
+        db.delete(db.get_one(PrivateImage, image.id))
+        tell(db, run, image, image.id, "private_image.deleted", "it is gone, with its room")
+
+
+def tell(db: Session, run: Run, image: PrivateImage, subject: UUID, event: str, text: str) -> None:
+    """Add a line to a story."""
+    journal.record(db, event, at=run.now, project_id=image.project_id, subject_id=subject, text=text)

@@ -1,0 +1,104 @@
+"""Taking an image of a VM."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet.disks import Disk, DiskState, find_boot_disk, lock_disk, lock_room
+from cumulet.errors import AlreadyExists, Refused
+from cumulet.hosts import Need, place_disk, reserve
+from cumulet.images import check_id
+from cumulet.operation import Caller, operation
+from cumulet.private_images import ImageState, PrivateImage, Wanted, image_answer
+from cumulet.private_images.operations import check_description
+from cumulet.private_images.wire import CreatePrivateVmImageResponse
+from cumulet.projects import Role
+from cumulet.reconcile import wake
+from cumulet.vms.disk_operations import AT_REST
+from cumulet.vms.model import Vm
+from cumulet.vms.model import Wanted as VmWanted
+from cumulet.vms.operations import asked, find_vm, find_vm_to_change
+from cumulet.vms.wire import VmState
+
+
+@operation("POST /v1/projects/{projectId}/images")
+def create_private_vm_image(
+    db: Session,
+    caller: Caller,
+    *,
+    now: datetime,
+    project_id: str,
+    vm_id: str,
+    id: str,
+    description: str = "",
+) -> CreatePrivateVmImageResponse:
+    """Take an image of a virtual machine's boot disk, running or stopped; it is READY when it is copied.
+
+    A guest whose agent answers holds its file systems still for that moment. Until the image is READY, starts,
+    stops, restarts and the end of the virtual machine wait for it.
+    """
+    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
+    check_id("id", id)
+    check_description(description)
+    room = lock_room(db, find_boot_disk(db, seen.id))
+    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
+    refuse_duplicate(db, project_id, id)
+    disk = lock_disk(db, find_boot_disk(db, vm.id))
+    accept_image(vm, disk)
+    place_disk(disk.size_gib, room)
+    image = image_row(vm, disk, id, description, now=now)
+    db.add(image)
+    db.flush()
+    reserve(db, image.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib))
+    disk.state = DiskState.CLONE
+    asked(db, caller, vm, "vm.image_asked", f"image {id} of its boot disk was asked for", now=now)
+    wake(db, "private_image", image.id, now=now)
+    return CreatePrivateVmImageResponse(image=image_answer(image))
+
+
+def refuse_duplicate(db: Session, project_id: str, name: str) -> None:
+    """Refuse an id that is taken in the project."""
+    taken = select(PrivateImage.id).where(PrivateImage.project_id == project_id, PrivateImage.name == name)
+    if db.scalar(taken):
+        raise AlreadyExists(f"id: there is already an image {name!r} in project {project_id!r}")
+
+
+def accept_image(vm: Vm, disk: Disk) -> None:
+    """Return when an image can be taken of the VM now; Refused (code 9) otherwise."""
+    if vm.state not in AT_REST:
+        message = (
+            f"cannot take an image of VM {vm.name!r}: it is {vm.state.value} and must be ACTIVE or STOPPED"
+        )
+        raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name)
+    settled = vm.wanted is (VmWanted.ACTIVE if vm.state is VmState.ACTIVE else VmWanted.STOPPED)
+    if disk.state is DiskState.CLONE:
+        message = f"cannot take an image of VM {vm.name!r}: another is being taken; wait until that is READY"
+        raise Refused(message, reason="VM_NOT_READY", subject=vm.name)
+    if not settled or vm.reboot_pending or disk.state is not DiskState.USED:
+        message = f"cannot take an image of VM {vm.name!r}: it or its boot disk is just being changed"
+        raise Refused(message, reason="VM_NOT_READY", subject=vm.name)
+
+
+def image_row(vm: Vm, disk: Disk, name: str, description: str, *, now: datetime) -> PrivateImage:
+    """Put what was asked for into a row."""
+    return PrivateImage(
+        id=uuid4(),
+        project_id=vm.project_id,
+        name=name,
+        description=description,
+        data_center_id=vm.data_center_id,
+        size_gib=disk.size_gib,
+        create_time=now,
+        host_id=disk.host_id,
+        vm_id=vm.id,
+        disk_id=disk.id,
+        wanted=Wanted.KEPT,
+        state=ImageState.CREATING,
+        taken_from=None,
+        sha256="",
+        problem="",
+    )
