@@ -4,6 +4,7 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ASSETS := src/cumulet/web/page/lib
 # The guest images that the tests boot, kept between runs.
 TEST_DATA := /var/cache/cumulet-test
 
@@ -15,7 +16,7 @@ up: env  ## a running cloud with a first VM, `hello`
 down: env  ## stop the server; VMs keep running, or with VMS=1 are removed first
 	@$(BIN)/cumulet down $(if $(filter 1,$(VMS)),--vms)
 
-env: $(VENV)/.ready  ## the Python environment, from pinned and hashed wheels
+env: $(VENV)/.ready $(ASSETS)/.ready  ## the Python environment, from pinned and hashed wheels, and the pages' files
 
 $(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@scripts/bootstrap
@@ -25,9 +26,13 @@ $(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(ASSETS)/.ready: package-lock.json scripts/web-assets
+	@scripts/web-assets
+
 lock:  ## pin every library with its hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/uv.in -o requirements/uv.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev requirements/build.in -o requirements/dev.txt
+	npm install --silent --package-lock-only
 
 api: env  ## write docs/api anew from the declared operations
 	$(BIN)/python scripts/write-api

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench import boots, burst, create, groups, idle, images, monitor, networks, reads, wake
+from bench import boots, burst, console, create, groups, idle, images, monitor, networks, reads, wake
 from bench.figure import Figure, say
 from bench.stage import Stage
 from rich.console import Console
@@ -26,6 +26,7 @@ BENCHMARKS = {
     "monitor": monitor.measure,
     "groups": groups.measure,
     "networks": networks.measure,
+    "console": console.measure,
     "boots": boots.measure,
     "images": images.measure,
 }

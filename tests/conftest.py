@@ -1,4 +1,4 @@
-"""What tests of the durable core share: databases of both kinds and a cloud of made-up hosts with a hand-driven clock."""
+"""What tests of the durable core share: databases of both kinds, a cloud of made-up hosts with a hand-driven clock, a real one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import structlog
 from tests.databases import Postgres, running_postgres
+from tests.e2e import world
+from tests.e2e.real_cloud import RealCloud, built_images, lab_dir
+from tests.fabric.guests import Namespace
 from tests.made_up import NOON, Cloud, make_cloud
 
 from cumulet.db import Database
@@ -91,6 +94,23 @@ def open_database(database_kind, request) -> Iterator[OpenDatabase]:
 @pytest.fixture
 def database(open_database) -> Database:
     return open_database()
+
+
+@pytest.fixture(scope="session")
+def outside() -> Namespace:
+    """The world outside of the private host."""
+    lab_dir()
+    return world.make_world()
+
+
+@pytest.fixture(scope="session")
+def real_cloud(outside: Namespace) -> Iterator[RealCloud]:
+    """The one cloud of real guests on the private host, which find the world outside and its resolver."""
+    cloud = RealCloud(lab_dir() / "cloud", built_images(), resolver=world.ADDRESS)
+    cloud.start()
+    yield cloud
+    cloud.stop()
+    cloud.api.close()
 
 
 @pytest.fixture

@@ -128,6 +128,7 @@ class Cloud:
             "images": self.images,
             "hosts": self.hosts,
             "fabric": self.fabric,
+            "origin": "http://cloud.example",
         }
         needed = inspect.signature(function).parameters.keys() & provided.keys()
         reads = OPERATIONS[function.__name__].reads_only

@@ -53,6 +53,10 @@ def test_only_a_get_reads_only():
     assert not declared("PUT /v1/projects/{projectId}/things/{id}", rename).reads_only
 
 
+def test_a_get_that_writes_does_not():
+    assert not declared("GET /v1/projects/{projectId}/things/{id}", rename, writes=True).reads_only
+
+
 def test_a_parameter_of_the_path_that_the_function_lacks_is_found_at_the_start():
     with pytest.raises(ValueError, match="rename has no parameter host_id"):
         declared("PUT /v1/hosts/{hostId}/things/{id}", rename)

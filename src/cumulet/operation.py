@@ -21,10 +21,10 @@ from uuid import UUID
 
 import msgspec
 
-from cumulet.wire import Wire
+from cumulet.wire import File, Wire
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "hosts", "fabric"})
+PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "hosts", "fabric", "origin"})
 """What the edge hands to an operation that asks for it by name."""
 
 
@@ -60,12 +60,9 @@ class Operation:
     query: type[Wire] | None
     """The query parameters as one struct; None if there are none."""
     body: type[Wire] | None
-    answer: type[Wire]
-
-    @property
-    def reads_only(self) -> bool:
-        """A GET changes nothing."""
-        return self.method == "GET"
+    answer: type[Wire | File]
+    reads_only: bool
+    """It changes nothing."""
 
     @property
     def summary(self) -> str:
@@ -76,15 +73,17 @@ class Operation:
 OPERATIONS: Final[dict[str, Operation]] = {}
 
 
-def operation(route: str, *, alias: str = "", access: Access = Access.KEY) -> Callable[[Function], Function]:
+def operation(
+    route: str, *, alias: str = "", access: Access = Access.KEY, writes: bool = False
+) -> Callable[[Function], Function]:
     """Declare a function as the operation at `route`, `METHOD /path/{withNames}`.
 
-    `alias` is the path, with the same names in the same order, where another generation of clients looks for it;
-    there it is called `<name>_alias`.
+    A GET changes nothing, unless it `writes`. `alias` is the path, with the same names in the same order, where another
+    generation of clients looks for it; there it is called `<name>_alias`.
     """
 
     def declare(function: Function) -> Function:
-        new = declared(route, function, access=access)
+        new = declared(route, function, access=access, writes=writes)
         publish(new)
         if alias:
             publish(replace(new, name=f"{new.name}_alias", path=alias))
@@ -101,7 +100,9 @@ def publish(new: Operation) -> None:
         raise ValueError(f"two operations are called {new.name}")
 
 
-def declared(route: str, function: Callable[..., Any], *, access: Access = Access.KEY) -> Operation:
+def declared(
+    route: str, function: Callable[..., Any], *, access: Access = Access.KEY, writes: bool = False
+) -> Operation:
     """Read a function's signature as the declaration of an operation at `route`, without publishing it."""
     method, path = route.split()
     hints = typing.get_type_hints(function, include_extras=True)
@@ -126,6 +127,7 @@ def declared(route: str, function: Callable[..., Any], *, access: Access = Acces
         query=_query_struct(name, query, function) if query else None,
         body=body,
         answer=answer,
+        reads_only=method == "GET" and not writes,
     )
 
 

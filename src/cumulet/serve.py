@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 import structlog
@@ -26,6 +26,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from cumulet.catalogue import Catalogue, read_catalogue
+from cumulet.console import Consoles
 from cumulet.db import UNREACHABLE, Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.bridges import ensure_external_bridge
@@ -47,9 +48,16 @@ from cumulet.rest import create_app
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.settings import Settings
 from cumulet.vms import Sweeper, World, reconcile_vm
+from cumulet.web import console_pages
 
 log = structlog.get_logger()
 
+WEBSOCKETS: Final[Mapping[str, Any]] = {
+    "ws": "websockets-sansio",  # the one that stops reading when what it brought is not taken
+    "ws_max_size": 1024 * 1024,
+    "ws_per_message_deflate": False,  # pictures are compressed already, and a key press must not wait for it
+}
+"""How uvicorn serves consoles."""
 FABRIC_SWEEP: Final = uuid5(UUID(int=0), "fabric sweep")
 """The id under which the looks at the whole fabric are due."""
 
@@ -97,6 +105,7 @@ def build(settings: Settings) -> Cloud:
                 "fabric": world.fabrics.fabric,
             },
             metrics=partial(read_metrics, catalogue=catalogue),
+            pages=console_pages(Consoles(database, world.hosts, clock=lambda: datetime.now(UTC))),
         ),
     )
 
@@ -306,4 +315,5 @@ def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             lifespan="on",
+            **WEBSOCKETS,
         )

@@ -13,7 +13,7 @@ import re
 from collections.abc import Hashable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -58,6 +58,18 @@ class Amount(Wire):
 
 class Empty(Wire):
     """The answer of an operation that has nothing to tell: `{}`."""
+
+
+class File(bytes):
+    """The base of answers that are no JSON: bytes, sent as they are under their media type."""
+
+    media_type: ClassVar[str]
+
+
+class Png(File):
+    """An answer that is a picture."""
+
+    media_type = "image/png"
 
 
 def utc(instant: datetime) -> datetime:

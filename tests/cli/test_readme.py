@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import free_port, own_settings, plain_environment
-from tests.e2e.conftest import built_images, lab_dir
+from tests.e2e.real_cloud import built_images, lab_dir
 
 from cumulet.cli.background import stop_server
 from cumulet.settings import read_settings

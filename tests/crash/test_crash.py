@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from tests.crash.network_stories import NETWORK_STORIES, network_snapshot
 from tests.made_up import PROJECT, Clock, Cloud
 from tests.projects.people import ed25519_line
 
+from cumulet.console.operations import connect_vm
 from cumulet.disks import Disk, Snapshot
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
@@ -37,6 +39,7 @@ from cumulet.vms import disk_operations as vm_disk_verbs
 from cumulet.vms import image_operations as image_verbs
 from cumulet.vms import operations as verbs
 from cumulet.vms import snapshot_operations as snapshot_verbs
+from cumulet.vms.kept_log import KeptLog
 from cumulet.vms.wire import (
     UpdateVmAuthorizedSshKeys,
     UpdateVmExpireTime,
@@ -170,6 +173,7 @@ STORIES = {
     "stop a deaf guest": Story(running_deaf, lambda cloud: cloud.ask(verbs.stop_vm)),
     "start": Story(stopped, lambda cloud: cloud.ask(verbs.start_vm)),
     "reboot": Story(Cloud.running, lambda cloud: cloud.ask(verbs.reboot_vm)),
+    "connect": Story(Cloud.running, lambda cloud: cloud.ask(connect_vm)),
     "terminate": Story(Cloud.running, lambda cloud: cloud.ask(verbs.terminate_vm)),
     "change the size": Story(stopped, lambda cloud: ask(cloud, changes.resize_vm, vcpus=3)),
     "relabel": Story(Cloud.running, relabel),
@@ -227,6 +231,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             "passwords": [host.machines[vm.id].password_hash == vm.password_hash for vm in vms],
             "machines": [(one.power, one.off_reason) for one in host.machines.values()],
             "in step": [host.machines[vm.id].started == vm.started for vm in vms],
+            "last words": [zlib.decompress(kept) for kept in db.scalars(select(KeptLog.content))],
             "starts": [log.count(b"\n") for log in host.consoles.values()],
             "disks": [
                 (disk.name, disk.wanted, disk.state, bool(disk.vm_id), disk.size_gib) for disk in disks

@@ -15,9 +15,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
+
+from cumulet.images import ImageStore
+from cumulet.images.recipes import RECIPES
 
 URL = "http://127.0.0.1:8480"
 T = TypeVar("T")
+
+
+def lab_dir() -> Path:
+    if "LAB_DIR" not in os.environ:
+        pytest.fail("this test needs a private host: run it with tests/lab/enter")
+    return Path(os.environ["LAB_DIR"])
+
+
+def built_images() -> Path:
+    """Where the images are that guests boot from, built before: a private host has no way to Debian's archive."""
+    folder = Path(os.environ.get("CUMULET_TEST_IMAGES", "/var/cache/cumulet-test/images"))
+    stored = {image.id for image in ImageStore(folder).list()}
+    if missing := sorted(RECIPES.keys() - stored):
+        pytest.fail(
+            f"build the images first: CUMULET_DATA_DIR={folder.parent} cumulet image build {' '.join(missing)}"
+        )
+    return folder
 
 
 def eventually(look: Callable[[], T], *, within: float = 60) -> T:

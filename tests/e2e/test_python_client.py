@@ -149,6 +149,8 @@ def test_it_takes_a_vm_and_disks_through_their_lives(cloud, client, vms):
     assert NAME in [vm.id for vm in vms.list_vms(PROJECT).vms]
 
     eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n", within=120)
+    link = vms.connect_vm(PROJECT, NAME, connection_id="one")
+    assert link.connect_url == f"{URL}/console/{PROJECT}/{NAME}/screen#{link.token}"
     change_it(cloud, vms)
     vms.reboot_vm(PROJECT, NAME)
     eventually(lambda: "restart was asked" in story(cloud) and story(cloud).count("QEMU runs it") == 2)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from tests.e2e import world
-from tests.e2e.conftest import built_images, lab_dir
-from tests.e2e.real_cloud import RealCloud, eventually
+from tests.e2e.real_cloud import RealCloud, built_images, eventually, lab_dir
 
 pytestmark = pytest.mark.lab
 

@@ -1,6 +1,7 @@
 """What every Hypervisor must do: subclassed for each of them, with fixtures `host`, `image`, `kill`, `written` and `read`."""
 
 import hashlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from cumulet.hypervisor import (
     HypervisorError,
     ImageOrder,
     ImageTaking,
+    MachineOff,
     NicSpec,
     OffReason,
     Power,
@@ -102,6 +104,22 @@ def found(host: Hypervisor, vm_id: UUID) -> Domain:
     domain = host.domain(vm_id)
     assert domain is not None
     return domain
+
+
+def heard(line: socket.socket, count: int) -> bytes:
+    """The next bytes."""
+    line.settimeout(30)
+    data = b""
+    while len(data) < count:
+        more = line.recv(count - len(data))
+        assert more, f"it ended after {data!r}"
+        data += more
+    return data
+
+
+def open_sockets() -> int:
+    """How many this process has."""
+    return sum(link.is_socket() for link in Path("/proc/self/fd").iterdir())
 
 
 @contextmanager
@@ -455,6 +473,54 @@ class HypervisorContract:
             host.remove_seed(spec.id)
             host.remove_disk(spec.boot_disk)
 
+    def test_a_screen_greets_and_answers(self, host, running):
+        with host.open_screen(running.id) as line:
+            assert heard(line, 12) == b"RFB 003.008\n"
+            line.sendall(b"RFB 003.008\n")
+            assert heard(line, 1)
+
+    def test_a_screen_has_several_viewers(self, host, running):
+        with host.open_screen(running.id) as first, host.open_screen(running.id) as second:
+            assert heard(first, 12) == heard(second, 12)
+
+    @pytest.mark.parametrize("line_of", ["open_screen", "open_serial"])
+    @pytest.mark.parametrize("end_of", ["pull_plug", "undefine", "kill"])
+    def test_a_console_ends_with_its_machine(self, host, running, kill, line_of, end_of):
+        with getattr(host, line_of)(running.id) as line:
+            line.settimeout(30)
+            {"kill": kill}.get(end_of, getattr(host, end_of, None))(running.id)
+            with suppress(ConnectionError):
+                while line.recv(4096):
+                    pass
+
+    def test_who_opens_the_serial_console_takes_it_over(self, host, running):
+        with host.open_serial(running.id) as first, host.open_serial(running.id) as second:
+            first.settimeout(30)
+            while first.recv(4096):
+                pass
+            second.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                while second.recv(4096):
+                    pass
+
+    def test_consoles_that_are_closed_leave_nothing_open(self, host, running):
+        host.open_serial(running.id).close()
+        host.open_screen(running.id).close()
+        before = open_sockets()
+        for _ in range(20):
+            host.open_screen(running.id).close()
+            host.open_serial(running.id).close()
+        eventually(lambda: open_sockets() <= before)
+
+    def test_a_screenshot_is_a_picture(self, host, running):
+        assert host.screenshot(running.id).startswith(b"\x89PNG\r\n")
+
+    def test_a_machine_that_is_off_has_no_consoles(self, host, image, spec):
+        prepare(host, image, spec)
+        for verb in (host.open_screen, host.open_serial, host.screenshot):
+            with pytest.raises(MachineOff, match=str(spec.id)):
+                verb(spec.id)
+
 
 class GuestContract:
     """Machines whose guests boot; their `image` has an agent and obeys the seed and the power button."""
@@ -491,6 +557,15 @@ class GuestContract:
         eventually(lambda: not host.plug_disks(booted.id, ()))
         host.remove_disk(disk_id)
         assert host.disks().keys() == {booted.boot_disk}
+
+    def test_the_serial_console_answers_who_types(self, host, booted):
+        eventually(lambda: host.guest(booted.id).first_boot_done)
+        with host.open_serial(booted.id) as line:
+            line.sendall(b"a word\r")
+            line.settimeout(30)
+            seen = b""
+            while b"a word" not in seen:
+                seen += line.recv(4096)
 
     def test_the_console_outlives_the_machine_until_it_is_removed(self, host, booted):
         log = eventually(lambda: host.console_log(booted.id, max_bytes=100))

@@ -16,14 +16,17 @@ from tests.rest.toys import KEY, TOYS, ToyTables, authenticate
 
 from cumulet.db import Database
 from cumulet.rest import create_app
+from cumulet.serve import WEBSOCKETS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
+def serving(app: ASGIApp, **options: float) -> Iterator[str]:
     """Serve the app on a free port; gives its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on", **WEBSOCKETS, **options)
+    )
     ready = threading.Event()
     startup = server.startup
 

@@ -30,6 +30,30 @@ def test_an_answer_that_tells_nothing_is_an_empty_object(ann):
     assert ann.delete("/v1/toys/none").content == b"{}"
 
 
+def test_a_file_is_sent_as_it_is_under_its_media_type(stranger):
+    answer = stranger.get("/v1/toys/bear/drawing")
+    assert (answer.content, answer.headers["content-type"]) == (b"bear", "image/png")
+
+
+def test_a_get_that_writes_commits_and_takes_no_body(ann, database):
+    assert ann.request("GET", "/v1/toys/seen/look", content=b"no JSON").json()["count"] == 1
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count FROM toy WHERE id = 'seen'").scalar() == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "origin"),
+    [
+        ({"host": "cloud.example"}, "http://cloud.example"),
+        ({"host": "cloud.example:8480"}, "http://cloud.example:8480"),
+        ({"host": "cloud.example", "x-forwarded-proto": "https"}, "https://cloud.example"),
+        ({"host": "[odd"}, "http://[odd"),
+    ],
+)
+def test_the_address_by_which_one_came_is_known(stranger, headers, origin):
+    assert stranger.get("/v1/here", headers=headers).json()["place"] == origin
+
+
 def test_head_answers_like_get_without_the_body(stranger):
     get, head = stranger.get("/v1/toys"), stranger.head("/v1/toys")
     assert (head.status_code, head.content) == (200, b"")

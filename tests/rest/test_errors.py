@@ -140,7 +140,7 @@ def test_a_locked_database_is_unavailable(database, monkeypatch):
     make_toy = Endpoint(
         OPERATION["make_toy"], impatient, authenticate=authenticate, provided={}, clock=datetime.now
     )
-    asked = Asked((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}")
+    asked = Asked((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="")
     with database.writing() as session:
         session.connection()
         with pytest.raises(Unavailable, match="try again"):

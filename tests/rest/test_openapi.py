@@ -53,6 +53,11 @@ def test_path_and_query_parameters_are_told_with_their_types(document):
     assert told[1]["schema"]["format"] == "int32"
 
 
+def test_an_answer_that_is_a_file_is_told_by_its_media_type(document):
+    told = document["paths"]["/v1/toys/{id}/drawing"]["get"]["responses"]
+    assert told["200"] == {"description": "Done.", "content": {"image/png": {}}}
+
+
 def test_an_enum_is_told_by_its_names(document):
     assert document["components"]["schemas"]["Color"]["enum"] == ["BLUE", "RED"]
 

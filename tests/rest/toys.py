@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from cumulet.errors import Unauthenticated
 from cumulet.operation import Access, Caller, Operation, declared
-from cumulet.wire import Empty, ProtoEnum, Wire
+from cumulet.wire import Empty, Png, ProtoEnum, Wire
 
 KEY = "key-of-ann"
 
@@ -123,6 +123,22 @@ def break_toy(db: Session, *, id: str) -> Empty:
     raise RuntimeError("the secret is hunter2")
 
 
+def draw_toy(*, id: str) -> Png:
+    """Draw a toy."""
+    return Png(id.encode())
+
+
+def count_look(db: Session, *, id: str) -> Heard:
+    """Count the looks at a toy: a GET that changes something."""
+    row = db.merge(ToyRow(id=id, count=1))
+    return Heard(id=row.id, count=row.count)
+
+
+def where_am_i(origin: str) -> Heard:
+    """Tell by which address one came."""
+    return Heard(place=origin)
+
+
 def who_am_i(caller: Caller, now: datetime) -> Heard:
     """Tell who asks and when."""
     return Heard(label=caller.email, since=now)
@@ -137,6 +153,9 @@ TOYS: tuple[Operation, ...] = (
     declared("PATCH /v1/toys/{id}", change_toy),
     declared("GET /v1/toys/{id}/places/{place}", get_place, access=Access.OPEN),
     declared("POST /v1/toys/{id}/break", break_toy),
+    declared("GET /v1/toys/{id}/drawing", draw_toy, access=Access.OPEN),
+    declared("GET /v1/toys/{id}/look", count_look, writes=True),
+    declared("GET /v1/here", where_am_i, access=Access.OPEN),
     declared("GET /v1/me", who_am_i),
 )
 

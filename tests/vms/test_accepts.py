@@ -13,6 +13,8 @@ ACCEPTED = {
     (Verb.RESIZE, VmState.STOPPED): "VM_NOT_STOPPED",
     (Verb.SET_PASSWORD, VmState.ACTIVE): "VM_NOT_ACTIVE",
     (Verb.AUTHORIZE, VmState.ACTIVE): "VM_NOT_ACTIVE",
+    (Verb.CONNECT, VmState.ACTIVE): "VM_NOT_ACTIVE",
+    (Verb.SCREENSHOT, VmState.ACTIVE): "VM_NOT_ACTIVE",
 }
 
 

@@ -65,13 +65,22 @@ class Client:
         self, method: str, path: str, *, query: Mapping[str, str | int] | None = None, body: object = None
     ) -> Json:
         """Call the API; Declined when it says no, Unavailable when it does not answer."""
+        return decoded(self._answer(method, path, query=query, body=body))
+
+    def fetch(self, path: str, *ids: str) -> bytes:
+        """Read what is no JSON."""
+        return self._answer("GET", path.format(*map(quoted, ids))).content
+
+    def _answer(
+        self, method: str, path: str, *, query: Mapping[str, str | int] | None = None, body: object = None
+    ) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
         try:
             answer = self.http.request(method, path, params=query or None, content=content)
         except httpx.HTTPError as problem:
             self._not_reached(problem)
         if answer.is_success:
-            return decoded(answer)
+            return answer
         raise declined(answer)
 
     def _not_reached(self, problem: httpx.HTTPError) -> NoReturn:

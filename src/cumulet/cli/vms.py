@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
@@ -16,6 +17,7 @@ from cumulet.cli.output import OPTIONS, Format, Project, aligned, printable, sho
 from cumulet.cli.progress import Progress
 from cumulet.cli.ssh import enter
 from cumulet.cli.vm_views import COLUMNS, FACTS, timeline_lines
+from cumulet.errors import Invalid
 
 VMS: Final = "/v1/projects/{}/vms"
 Name = Annotated[str, Parameter(help="The VM's id.")]
@@ -140,8 +142,35 @@ def ssh(
 
 
 @app.command
+def console(name: Name, /, *, project: Project = "default") -> None:
+    """Sit at a virtual machine's serial console; Ctrl-] leaves it, and whoever sat there before is sent away."""
+    from cumulet.cli.console import sit_at  # noqa: PLC0415 - brings in websockets, which no other command needs
+
+    sit_at(connect(), project, name)
+
+
+@app.command(name="connect")
+def connect_(name: Name, /, *, project: Project = "default") -> None:
+    """Print a link to a virtual machine's screen for a browser; it can be opened for five minutes."""
+    write(f"{connect().get(f'{VM}/connect', project, name)['connectUrl']}\n")
+
+
+@app.command
+def screenshot(name: Name, file: Path, /, *, project: Project = "default") -> None:
+    """Take a picture of a virtual machine's screen.
+
+    :param file: Where to write it, as PNG.
+    """
+    picture = connect().fetch(f"{VM}/screenshot", project, name)
+    try:
+        file.write_bytes(picture)
+    except OSError as problem:
+        raise Invalid(f"FILE: cannot write {str(file)!r}: {problem.strerror}") from None
+
+
+@app.command
 def log(name: Name, /, *, project: Project = "default") -> None:
-    """Print the newest of what a virtual machine wrote to its serial console."""
+    """Print the newest of what a virtual machine wrote to its serial console, also for a week after it is gone."""
     write(printable(connect().get(f"{VM}/console-log", project, name)["text"]))
 
 

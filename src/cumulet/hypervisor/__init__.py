@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -40,6 +41,10 @@ class GuestSilent(HypervisorError):
 
 class GuestRefused(HypervisorError):
     """The guest's agent answers that it will not or cannot; asking again is of no use."""
+
+
+class MachineOff(HypervisorError):
+    """What was asked for takes a machine that runs."""
 
 
 class Power(enum.Enum):
@@ -379,6 +384,16 @@ class Hypervisor(Protocol):
 
     def ping_guest(self, vm_id: UUID) -> float | None:
         """How many milliseconds the guest's agent takes to answer; None when it does not within a second or two."""
+
+    # Consoles: each line ends when the machine does, or when its reader closes it
+    def open_screen(self, vm_id: UUID) -> socket.socket:
+        """Open a line to the machine's screen, keyboard and mouse: RFB without a password; MachineOff."""
+
+    def open_serial(self, vm_id: UUID) -> socket.socket:
+        """Open the line to the machine's serial console, from now on; an earlier one ends. MachineOff."""
+
+    def screenshot(self, vm_id: UUID) -> bytes:
+        """Take a picture of the machine's screen, as PNG; MachineOff."""
 
     def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
         """The newest bytes the guest wrote to its serial console; `b""` if there are none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,12 +34,14 @@ from cumulet.hypervisor import (
     ImageCopy,
     ImageOrder,
     ImageTaking,
+    MachineOff,
     OffReason,
     Power,
     Seed,
     Stats,
     TakenFrom,
 )
+from cumulet.hypervisor.memory_consoles import MadeUpConsoles, made_up_picture
 from cumulet.hypervisor.memory_contents import Contents, Machine, StoredDisk, read_image, write_image
 from cumulet.hypervisor.memory_guests import exit_status_of, little_work, panic_of
 from cumulet.hypervisor.memory_uri import facts_of, read_query
@@ -103,6 +106,7 @@ class MemoryHypervisor:
         """Verbs called so far."""
         self._facts = facts
         self._contents = Contents()
+        self._consoles = MadeUpConsoles()
         self._lock = threading.RLock()
         self._starts = itertools.count(1)
         self._fault: _Fault | None = None
@@ -337,6 +341,7 @@ class MemoryHypervisor:
     def undefine(self, vm_id: UUID) -> None:
         """Forget the machine, running or not."""
         self._contents.machines.pop(vm_id, None)
+        self._consoles.end(vm_id)
 
     @_verb
     def guest(self, vm_id: UUID) -> Guest:
@@ -381,6 +386,21 @@ class MemoryHypervisor:
         return 1.0 if machine and machine.answers and not self.mute else None
 
     @_verb
+    def open_screen(self, vm_id: UUID) -> socket.socket:
+        """Open a line that greets as a screen does."""
+        return self._consoles.open_screen(self._find_running(vm_id).spec.id)
+
+    @_verb
+    def open_serial(self, vm_id: UUID) -> socket.socket:
+        """Open the line to the serial console, taking it over."""
+        return self._consoles.open_serial(self._find_running(vm_id).spec.id)
+
+    @_verb
+    def screenshot(self, vm_id: UUID) -> bytes:
+        """Make up a picture, another one for each start."""
+        return made_up_picture(self._find_running(vm_id).started)
+
+    @_verb
     def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
         """Answer the newest lines: one for each start."""
         return bytes(self._contents.consoles.get(vm_id, b"")[-max_bytes:])
@@ -423,11 +443,18 @@ class MemoryHypervisor:
             raise GuestRefused("the guest refuses: it is stubborn")
         return machine
 
+    def _find_running(self, vm_id: UUID) -> Machine:
+        machine = self._find_machine(vm_id)
+        if machine.power is Power.OFF:
+            raise MachineOff(f"the machine of VM {vm_id} is off")
+        return machine
+
     def _go_off(self, vm_id: UUID, reason: OffReason) -> None:
         machine = self._find_machine(vm_id)
         if machine.power is not Power.OFF:
             machine.power, machine.off_reason, machine.started = Power.OFF, reason, 0
             machine.plugged.clear()
+            self._consoles.end(vm_id)
             self._changed.append(vm_id)
 
     def _let_go_off(self, vm_id: UUID, reason: OffReason) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from litestar.exceptions import HTTPException, InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.static_files import create_static_files_router
 from litestar.status_codes import HTTP_200_OK
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, ControllerRouterHandler
 from sqlalchemy import text
 
 from cumulet.db import UNREACHABLE, Database
@@ -41,12 +41,13 @@ def create_app(
     provided: Mapping[str, object],
     operations: Collection[Operation] | None = None,
     metrics: ReadMetrics | None = None,
+    pages: Sequence[ControllerRouterHandler] = (),
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
     """Give the ASGI app that serves `operations` (all that are declared, if None is given).
 
-    `provided` holds what operations may ask for by name besides `db`, `caller` and `now`; `metrics` is what
-    /metrics shows.
+    `provided` holds what operations may ask for by name besides `db`, `caller`, `now` and `origin`; `metrics` is what
+    /metrics shows; `pages` are served beside them.
     """
     served = OPERATIONS.values() if operations is None else operations
     endpoints = [
@@ -56,6 +57,7 @@ def create_app(
     app = Litestar(
         [
             *_routes(endpoints),
+            *pages,
             _health(database),
             *([metrics_route(metrics, database, authenticate=authenticate, clock=clock)] if metrics else []),
             _document(served),
@@ -94,11 +96,12 @@ def _route(path: str, verbs: Mapping[str, Endpoint]) -> HTTPRouteHandler:
         asked = Asked(
             path_values=tuple(request.path_params.values()),
             query=request.scope["query_string"].decode("latin-1"),
-            body=b"" if endpoint.operation.reads_only else await request.body(),
+            body=b"" if request.method == HttpMethod.GET else await request.body(),
             authorization=request.headers.get("authorization", ""),
+            origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
         )
         content = await to_thread.run_sync(endpoint.answer, asked)
-        return Response(content, media_type=faults.JSON)
+        return Response(content, media_type=endpoint.media_type)
 
     methods = [HttpMethod(method) for method in verbs]
     return HTTPRouteHandler(path, http_method=methods, status_code=HTTP_200_OK)(answer)

@@ -31,6 +31,8 @@ class Asked:
     query: str
     body: bytes
     authorization: str
+    origin: str
+    """Scheme and authority by which the caller reached us: `https://cloud.example`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One operation behind its URL: who asks, what he asks for, one transaction, the answer as JSON.
+"""One operation behind its URL: who asks, what he asks for, one transaction, the answer as bytes.
 
 Everything that can be known before the first request is worked out when the endpoint is made. It runs in a thread.
 """
@@ -17,6 +17,8 @@ from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import Unavailable
 from cumulet.operation import Access, Caller, Operation
 from cumulet.rest.binding import Asked, Binding, bearer_key
+from cumulet.rest.faults import JSON
+from cumulet.wire import File
 
 ATTEMPTS: Final = 3
 RACE_STATES: Final = frozenset({"40001", "40P01"})
@@ -43,14 +45,17 @@ class Endpoint:
         self._database = database
         self._authenticate = authenticate
         self._clock = clock
-        self._encode = msgspec.json.Encoder().encode
-        standing = operation.provided - {"db", "caller", "now"}
+        self.media_type = JSON
+        self._encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+        if issubclass(operation.answer, File):
+            self.media_type, self._encode = operation.answer.media_type, bytes
+        standing = operation.provided - {"db", "caller", "now", "origin"}
         if lacking := standing - provided.keys():
             raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
         self._standing = {name: provided[name] for name in standing}
 
     def answer(self, asked: Asked) -> bytes:
-        """Do what was asked and give the JSON of the answer; what it changed is committed by then."""
+        """Do what was asked and give the answer as it is sent; what it changed is committed by then."""
         try:
             return self._read(asked) if self.operation.reads_only else self._write(asked)
         except UNREACHABLE as problem:
@@ -59,7 +64,7 @@ class Endpoint:
     def _read(self, asked: Asked) -> bytes:
         with self._database.reading() as db:
             caller = self._caller(db, asked)
-            return self._encode(self._call(db, caller, self._binding.arguments(asked)))
+            return self._encode(self._call(db, caller, asked, self._binding.arguments(asked)))
 
     def _write(self, asked: Asked) -> bytes:
         """Look who asks, and for what, before the one writer's lock is taken."""
@@ -69,7 +74,7 @@ class Endpoint:
         for _ in range(ATTEMPTS):
             try:
                 with self._database.writing() as db:
-                    answer = self._call(db, caller, arguments)
+                    answer = self._call(db, caller, asked, arguments)
                 return self._encode(answer)
             except exc.DBAPIError as problem:
                 if not lost_a_race(problem):
@@ -81,8 +86,8 @@ class Endpoint:
             return None
         return self._authenticate(db, bearer_key(asked.authorization))
 
-    def _call(self, db: Session, caller: Caller | None, arguments: dict[str, Any]) -> object:
-        passing = {"db": db, "caller": caller, "now": self._clock()}
+    def _call(self, db: Session, caller: Caller | None, asked: Asked, arguments: dict[str, Any]) -> object:
+        passing = {"db": db, "caller": caller, "now": self._clock(), "origin": asked.origin}
         needed = {name: value for name, value in passing.items() if name in self.operation.provided}
         return self.operation.function(**needed, **self._standing, **arguments)
 

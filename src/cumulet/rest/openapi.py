@@ -18,7 +18,7 @@ import msgspec
 
 from cumulet.operation import Access, Operation
 from cumulet.rest.faults import JSON, Status
-from cumulet.wire import Wire
+from cumulet.wire import File, Wire
 
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
@@ -83,13 +83,19 @@ def _verb(one: Operation, schemas: Schemas) -> Json:
         "parameters": [*_path_parameters(one), *_query_parameters(one, schemas)],
         "security": [] if one.access is Access.OPEN else [{"key": []}],
         "responses": {
-            "200": _response("Done.", schemas.references[one.answer]),
+            "200": _answer(one, schemas),
             "default": {"$ref": "#/components/responses/Error"},
         },
     }
     if one.body is not None:
         verb["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas.references[one.body]}}}
     return verb
+
+
+def _answer(one: Operation, schemas: Schemas) -> Json:
+    if issubclass(one.answer, File):
+        return {"description": "Done.", "content": {one.answer.media_type: {}}}
+    return _response("Done.", schemas.references[one.answer])
 
 
 def _path_parameters(one: Operation) -> Iterable[Json]:
@@ -111,7 +117,8 @@ def _response(description: str, schema: Json) -> Json:
 
 
 def _schemas(operations: Iterable[Operation]) -> Schemas:
-    taken = [kind for one in operations for kind in (one.query, one.body, one.answer) if kind]
+    named = [kind for one in operations for kind in (one.query, one.body, one.answer)]
+    taken = [kind for kind in named if kind and issubclass(kind, Wire)]
     kinds: list[type[Wire]] = [Status, *taken]
     references, components = msgspec.json.schema_components(kinds, ref_template=REF)
     return Schemas(

@@ -26,6 +26,8 @@ class Verb(enum.Enum):
     RESIZE = "resize"
     SET_PASSWORD = "set the password of"  # noqa: S105 - a verb
     AUTHORIZE = "change the keys of"
+    CONNECT = "connect to"
+    SCREENSHOT = "take a screenshot of"
 
 
 NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
@@ -35,6 +37,8 @@ NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
     Verb.RESIZE: (VmState.STOPPED, "VM_NOT_STOPPED"),
     Verb.SET_PASSWORD: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
     Verb.AUTHORIZE: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
+    Verb.CONNECT: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
+    Verb.SCREENSHOT: (VmState.ACTIVE, "VM_NOT_ACTIVE"),
 }
 """The state each verb needs, and the contract's reason when it is not so. Terminate is accepted in every state."""
 

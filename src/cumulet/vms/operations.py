@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -23,6 +22,7 @@ from cumulet.vms.accepts import Verb, accept
 from cumulet.vms.answers import vm_answers
 from cumulet.vms.create import create
 from cumulet.vms.create_request import CreateRequest
+from cumulet.vms.kept_log import CONSOLE_LOG_BYTES, find_kept
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.wire import (
     ConsoleLogResponse,
@@ -36,8 +36,6 @@ from cumulet.vms.wire import (
     VmState,
 )
 from cumulet.wire import Empty
-
-CONSOLE_LOG_BYTES: Final = 256 * 1024
 
 
 @operation("POST /v1/projects/{projectId}/vm")
@@ -159,8 +157,14 @@ def get_vm_timeline(db: Session, caller: Caller, *, project_id: str, id: str) ->
 def get_vm_console_log(
     db: Session, caller: Caller, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
 ) -> ConsoleLogResponse:
-    """Show the newest of what the guest wrote to its serial console."""
-    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    """Show the newest of what the guest wrote to its serial console; of a VM that is gone, what was kept of it.
+
+    It is kept for a week, of the newest fifty VMs of a project.
+    """
+    require(db, caller, project_id, Role.VIEWER)
+    vm = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == id))
+    if vm is None:
+        return ConsoleLogResponse(text=find_kept(db, project_id, id).decode(errors="replace"))
     if vm.host_id not in hosts:
         raise Unavailable(f"the host of VM {id!r} cannot be reached from here now")
     log = hosts[vm.host_id].console_log(vm.id, max_bytes=CONSOLE_LOG_BYTES)

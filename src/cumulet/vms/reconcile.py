@@ -21,6 +21,7 @@ from cumulet.images import ImageStore
 from cumulet.networks import Fabrics, ensure_ports, nics_of, release_nics, remove_ports
 from cumulet.reconcile import NotYet, Run
 from cumulet.security_groups import all_in_force
+from cumulet.vms.kept_log import keep_log
 from cumulet.vms.logins import ensure_logins
 from cumulet.vms.machine import ensure_domain, ensure_plugged
 from cumulet.vms.model import Vm, Wanted
@@ -178,6 +179,7 @@ def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
     """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
     wait_for_image(run, vm)
     host.undefine(vm.id)
+    keep_log(run, vm, host)
     host.remove_disk(vm.boot_disk_id)  # the others outlive it
     host.remove_seed(vm.id)
     host.remove_console_log(vm.id)

@@ -19,6 +19,7 @@ from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.private_images import PrivateImage
 from cumulet.reconcile import Run, wake
+from cumulet.vms.kept_log import forget_old
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.reconcile import World
 from cumulet.vms.wire import VmState
@@ -47,6 +48,7 @@ class Sweeper:
                 self.world.mend()
             return run.now + SWEEP / 3
         with run.writing() as db:
+            forget_old(db, run.now)
             note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
             vms = select(Vm).where(Vm.host_id == run.id).order_by(Vm.id)
             for vm in db.scalars(vms.options(load_only(Vm.wanted, Vm.state, Vm.started))):

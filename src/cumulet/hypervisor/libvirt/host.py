@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from uuid import UUID
@@ -22,8 +23,19 @@ from cumulet.hypervisor import (
     Seed,
     Stats,
 )
-from cumulet.hypervisor.libvirt import domains, facts, guest, logins, plugging, snapshots, stats, volumes
+from cumulet.hypervisor.libvirt import (
+    consoles,
+    domains,
+    facts,
+    guest,
+    logins,
+    plugging,
+    snapshots,
+    stats,
+    volumes,
+)
 from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
+from cumulet.hypervisor.libvirt.consoles import SerialLines
 from cumulet.hypervisor.libvirt.events import Changes
 from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove, remove_log, write_whole
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
@@ -36,7 +48,8 @@ class LibvirtHypervisor:
     """One host with libvirt and QEMU.
 
     libvirtd works on five requests of one connection at a time, so what is quick never waits behind what is slow:
-    `_reads` also brings the events, `_works` starts and stops machines, `_agents` waits for guests that may be dead.
+    `_reads` also brings the events, `_works` starts and stops machines, `_agents` waits for guests that may be dead,
+    `_consoles` carries what they print and show.
     """
 
     def __init__(self, uri: str, layout: HostLayout) -> None:
@@ -47,6 +60,8 @@ class LibvirtHypervisor:
         self._works = Connection(uri, prepare=notice_silence)
         self._agents = Connection(uri, prepare=notice_silence)
         self._takings = ImageTakings(layout, self._works, self._agents)
+        self._lines = SerialLines()
+        self._consoles = Connection(uri, prepare=self._lines.prepare)
 
     # Host
     def facts(self) -> HostFacts:
@@ -204,6 +219,19 @@ class LibvirtHypervisor:
         """Measure how quick the guest's agent is."""
         return self._agents.call(lambda link: guest.ping(link, vm_id))
 
+    # Consoles
+    def open_screen(self, vm_id: UUID) -> socket.socket:
+        """Open a line to QEMU's VNC server."""
+        return self._reads.call(lambda link: consoles.open_screen(link, vm_id))
+
+    def open_serial(self, vm_id: UUID) -> socket.socket:
+        """Open the line to the serial console, taking it over."""
+        return self._consoles.call(lambda link: self._lines.open(link, vm_id))
+
+    def screenshot(self, vm_id: UUID) -> bytes:
+        """Take a picture of the screen."""
+        return self._consoles.call(lambda link: consoles.take_screenshot(link, vm_id))
+
     def console_log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
         """The newest of what the guest wrote to its serial console."""
         return read_log(self._layout.console(vm_id), max_bytes)
@@ -215,7 +243,8 @@ class LibvirtHypervisor:
     def close(self) -> None:
         """Let go of the host; machines run on."""
         self._changes.close()
-        for connection in (self._reads, self._works, self._agents):
+        self._lines.close()
+        for connection in (self._reads, self._works, self._agents, self._consoles):
             connection.close()
 
     def _list_ids(self) -> list[UUID]:

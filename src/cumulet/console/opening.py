@@ -1,0 +1,159 @@
+"""From a ticket to an open console, and after its end to the reason: what is true is looked up, not remembered."""
+
+from __future__ import annotations
+
+import enum
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from cumulet.console.ends import End, Ended
+from cumulet.console.tickets import GOOD_FOR, Ticket, find_good
+from cumulet.db import UNREACHABLE, Database
+from cumulet.errors import Forbidden, NotFound
+from cumulet.hypervisor import (
+    Domain,
+    HostUnreachable,
+    Hypervisor,
+    HypervisorError,
+    MachineOff,
+    OffReason,
+    Power,
+)
+from cumulet.operation import Caller
+from cumulet.projects import Role, require
+from cumulet.vms import Verb, Vm, VmState, Wanted, accepts
+
+STAYS: Final = frozenset({VmState.FAILED, VmState.SUSPENDED})
+"""States that do not end by themselves."""
+RENEW_SECONDS: Final = GOOD_FOR.total_seconds() / 3
+
+
+class Kind(enum.Enum):
+    """The two consoles that a machine has."""
+
+    SCREEN = "screen"
+    """Picture, keyboard and mouse; RFB, as VNC speaks it."""
+    SERIAL = "serial"
+    """A terminal on the first serial port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which console somebody asks for."""
+
+    kind: Kind
+    project_id: str
+    vm_name: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """An open console."""
+
+    asked: Asked
+    vm_id: UUID
+    host: Hypervisor
+    started: int
+    """The run of the machine that it belongs to."""
+    line: socket.socket
+    """To the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consoles:
+    """Opens consoles. All methods block: call them in a thread."""
+
+    database: Database
+    hosts: Mapping[UUID, Hypervisor]
+    clock: Callable[[], datetime]
+
+    def open(self, asked: Asked) -> Console:
+        """Open a console; Ended says why not."""
+        with self.database.reading() as db:
+            vm = self._admit(db, asked)
+        if not accepts(Verb.CONNECT, vm.state):
+            raise Ended(why_off(vm, None))
+        if vm.host_id not in self.hosts:
+            raise Ended(End.HOST_AWAY)
+        host = self.hosts[vm.host_id]
+        try:
+            domain = host.domain(vm.id)
+            if domain is None or domain.power is Power.OFF:
+                raise Ended(why_off(vm, domain))
+            line = host.open_screen(vm.id) if asked.kind is Kind.SCREEN else host.open_serial(vm.id)
+        except HypervisorError as problem:
+            raise Ended(end_of(problem)) from problem
+        return Console(asked, vm.id, host, domain.started, line)
+
+    def renew(self, asked: Asked) -> None:
+        """Keep the ticket of an open console good; Ended when its holder has lost his right to it.
+
+        A database that does not answer now is asked again the next time.
+        """
+        try:
+            with self.database.writing() as db:
+                self._admit(db, asked)
+                ticket = find_good(db, asked.ticket, now=self.clock())
+                if ticket is not None:
+                    ticket.expires_at = self.clock() + GOOD_FOR
+        except UNREACHABLE:
+            return
+
+    def why_ended(self, console: Console) -> End:
+        """Say why a machine let go of an open console."""
+        try:
+            domain = console.host.domain(console.vm_id)
+        except HypervisorError as problem:
+            return end_of(problem)
+        if domain is None or domain.power is Power.OFF:
+            with self.database.reading() as db:
+                return why_off(db.get(Vm, console.vm_id), domain)
+        if domain.started != console.started:
+            return End.STARTS
+        return End.TAKEN_OVER if console.asked.kind is Kind.SERIAL else End.NO_CONSOLE
+
+    def _admit(self, db: Session, asked: Asked) -> Vm:
+        """Find the VM that the ticket is for, if it is the one that is asked for and its holder still may."""
+        ticket = find_good(db, asked.ticket, now=self.clock())
+        if ticket is None:
+            raise Ended(End.BAD_TICKET)
+        vm = db.get(Vm, ticket.vm_id)
+        if vm is None or vm.wanted is Wanted.DELETED:
+            raise Ended(End.GONE)
+        if (vm.project_id, vm.name) != (asked.project_id, asked.vm_name):
+            raise Ended(End.OTHER_VM)
+        require_editor(db, ticket, vm)
+        return vm
+
+
+def require_editor(db: Session, ticket: Ticket, vm: Vm) -> None:
+    """Return when the ticket's holder may type into the VM; Ended when not, or not any more."""
+    try:
+        require(db, Caller(user_id=ticket.user_id, email=""), vm.project_id, Role.EDITOR)
+    except (NotFound, Forbidden):
+        raise Ended(End.NOT_YOURS) from None
+
+
+def why_off(vm: Vm | None, domain: Domain | None) -> End:
+    """Say of a VM that does not run, or is not known to, what its viewer has to expect."""
+    if vm is None or vm.wanted is Wanted.DELETED:
+        return End.GONE
+    if vm.state is VmState.UNKNOWN:
+        return End.HOST_AWAY
+    guest_left = domain is not None and domain.off_reason is OffReason.GUEST_SHUTDOWN
+    stays_off = vm.wanted is Wanted.STOPPED or vm.state in STAYS or (guest_left and not vm.reboot_pending)
+    return End.OFF if stays_off else End.STARTS
+
+
+def end_of(problem: HypervisorError) -> End:
+    """Say what a host's refusal means for a viewer."""
+    if isinstance(problem, HostUnreachable):
+        return End.HOST_AWAY
+    return End.OFF if isinstance(problem, MachineOff) else End.NO_CONSOLE

@@ -1,0 +1,69 @@
+"""The verbs of consoles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import quote
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from cumulet import journal
+from cumulet.console.tickets import hand_out
+from cumulet.console.wire import ConnectVmResponse
+from cumulet.errors import Refused, Unavailable
+from cumulet.hypervisor import Hypervisor, HypervisorError, MachineOff
+from cumulet.operation import Caller, operation
+from cumulet.projects import Role
+from cumulet.vms import Verb, accept, find_vm
+from cumulet.wire import Png
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}/connect", writes=True)
+def connect_vm(
+    db: Session,
+    caller: Caller,
+    *,
+    now: datetime,
+    origin: str,
+    project_id: str,
+    id: str,
+    connection_id: str = "",  # noqa: ARG001 - of the contract, which does not say what it does
+) -> ConnectVmResponse:
+    """Give a link to the screen of a virtual machine that is on; it needs the role EDITOR, for one can type there.
+
+    The link can be opened for five minutes, and stays good while the page is open. It leads to the address under
+    which this call was made.
+    """
+    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    accept(Verb.CONNECT, vm.state, vm.name)
+    ticket = hand_out(db, vm.id, caller.user_id, now=now)
+    journal.record(
+        db,
+        "vm.connect_asked",
+        at=now,
+        project_id=project_id,
+        subject_id=vm.id,
+        text="a way to its consoles was asked for",
+        actor=caller.email,
+    )
+    page = f"{origin}/console/{quote(project_id, safe='')}/{quote(vm.name, safe='')}/screen"
+    return ConnectVmResponse(connect_url=f"{page}#{ticket}", token=ticket)
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}/screenshot")
+def get_vm_screenshot(
+    db: Session, caller: Caller, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
+) -> Png:
+    """Take a picture of the screen of a virtual machine that is on."""
+    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    accept(Verb.SCREENSHOT, vm.state, vm.name)
+    if vm.host_id not in hosts:
+        raise Unavailable(f"the host of VM {id!r} cannot be reached from here now")
+    try:
+        return Png(hosts[vm.host_id].screenshot(vm.id))
+    except MachineOff as problem:
+        raise Refused(str(problem), reason="VM_NOT_ACTIVE", subject=vm.name) from problem
+    except HypervisorError as problem:
+        raise Unavailable(f"the host gives no picture of VM {id!r} now: {problem}") from problem
