@@ -1,14 +1,24 @@
 from datetime import datetime
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.orm import Session
 from tests.projects.people import add_user
 
 from cumulet import journal
-from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
+from cumulet.networks.model import Router
 from cumulet.operation import Caller
-from cumulet.projects.operations import create_project, get_profile, get_project, list_projects
-from cumulet.projects.wire import CreateProject, ProjectAnswer
+from cumulet.projects import Role
+from cumulet.projects.operations import (
+    create_project,
+    delete_project,
+    get_profile,
+    get_project,
+    list_projects,
+    update_project,
+)
+from cumulet.projects.wire import CreateProject, ProjectAnswer, UpdateProject
 from cumulet.wire import decode
 
 
@@ -71,3 +81,51 @@ def test_a_page_size_out_of_range_is_refused(db: Session, owner: Caller, size: i
 def test_an_overlong_billing_account_is_refused() -> None:
     with pytest.raises(Invalid, match=r"billingAccountId: .* 63"):
         decode(CreateProject, {"id": "lab", "billingAccountId": "b" * 64})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"billingAccountId": "b-2"}, {"project": {"billingAccountId": "b-2"}, "updateMask": "billingAccountId"}],
+)
+def test_a_project_gets_another_billing_account_in_either_shape(db, owner, now, body) -> None:
+    create_project(db, owner, now, data=CreateProject(id="lab", billing_account_id="b-1"))
+    changed = update_project(db, owner, now, id="lab", data=decode(UpdateProject, body))
+    assert changed == get_project(db, owner, id="lab")
+    assert changed.billing_account_id == "b-2"
+
+
+def test_an_update_that_says_nothing_changes_nothing(db, owner, now) -> None:
+    before = create_project(db, owner, now, data=CreateProject(id="lab", billing_account_id="b-1"))
+    assert update_project(db, owner, now, id="lab", data=UpdateProject()) == before
+    assert [fact.event for fact in journal.facts_about(db, owner.user_id)] == ["user.created_project"]
+
+
+def test_an_empty_project_is_deleted_and_its_name_is_free(db, owner, now) -> None:
+    create_project(db, owner, now, data=CreateProject(id="lab"))
+    delete_project(db, owner, now, id="lab")
+    with pytest.raises(NotFound):
+        get_project(db, owner, id="lab")
+    create_project(db, owner, now, data=CreateProject(id="lab"))
+
+
+def test_a_project_in_which_something_is_left_stays(db, owner, now) -> None:
+    create_project(db, owner, now, data=CreateProject(id="lab"))
+    db.add(Router(id=uuid4(), project_id="lab", data_center_id="local", mac="02:00:00:00:00:01"))
+    db.flush()
+    with pytest.raises(Refused, match="'lab' is not empty"):
+        delete_project(db, owner, now, id="lab")
+    assert get_project(db, owner, id="lab")
+
+
+def test_the_operators_project_stays(db, owner, now) -> None:
+    with pytest.raises(Refused, match="operators"):
+        delete_project(db, owner, now, id="default")
+
+
+def test_only_an_owner_changes_or_deletes_a_project(db, owner, now) -> None:
+    create_project(db, owner, now, data=CreateProject(id="lab"))
+    editor = add_user(db, "editor", lab=Role.EDITOR)
+    with pytest.raises(Forbidden):
+        update_project(db, editor, now, id="lab", data=UpdateProject(billing_account_id="mine"))
+    with pytest.raises(Forbidden):
+        delete_project(db, editor, now, id="lab")

@@ -6,18 +6,25 @@ import re
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.errors import AlreadyExists, Invalid
+from cumulet.errors import AlreadyExists, Invalid, Refused
 from cumulet.operation import Caller, operation
 from cumulet.projects.access import find_user, require
-from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT
+from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, DEFAULT_PROJECT
 from cumulet.projects.model import Membership, Project, Role
 from cumulet.projects.paging import read_size
-from cumulet.projects.wire import CreateProject, ListProjectsResponse, Profile, ProjectAnswer
+from cumulet.projects.wire import (
+    CreateProject,
+    ListProjectsResponse,
+    Profile,
+    ProjectAnswer,
+    UpdateProject,
+)
+from cumulet.wire import Empty
 
 PROJECT_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -70,17 +77,60 @@ def create_project(db: Session, caller: Caller, now: datetime, *, data: CreatePr
     except IntegrityError:
         raise AlreadyExists(f"there is a project {data.id!r} already; choose another id") from None
     db.add(Membership(user_id=caller.user_id, project_id=project.id, role=Role.OWNER))
-    text = f"{caller.email} made the project {project.id}"
+    _record(
+        db, caller, project, "user.created_project", f"{caller.email} made the project {project.id}", now=now
+    )
+    return project_answer(project)
+
+
+@operation("PATCH /v1/projects/{id}")
+def update_project(
+    db: Session, caller: Caller, now: datetime, *, id: str, data: UpdateProject
+) -> ProjectAnswer:
+    """Change a project's billing account, which is kept as given."""
+    project = require(db, caller, id, Role.OWNER)
+    account = data.billing_account_id or (data.project.billing_account_id if data.project else "")
+    if account:
+        project.billing_account_id = account
+        _record(
+            db, caller, project, "user.changed_project", f"{caller.email} changed the project {id}", now=now
+        )
+    return project_answer(project)
+
+
+@operation("DELETE /v1/projects/{id}")
+def delete_project(db: Session, caller: Caller, now: datetime, *, id: str) -> Empty:
+    """Delete a project in which nothing is left."""
+    project = require(db, caller, id, Role.OWNER)
+    if id == DEFAULT_PROJECT:
+        raise _in_use(id, f"project {id!r} cannot be deleted: its owners are this cloud's operators")
+    _record(db, caller, project, "user.deleted_project", f"{caller.email} deleted the project {id}", now=now)
+    try:
+        with db.begin_nested():
+            db.execute(delete(Membership).where(Membership.project_id == id))
+            db.execute(delete(Project).where(Project.id == id))
+    except IntegrityError:
+        left = "delete its VMs, disks, networks, security groups and private images first"
+        raise _in_use(id, f"project {id!r} is not empty: {left}") from None
+    return Empty()
+
+
+def _in_use(id: str, message: str) -> Refused:
+    """Refuse to delete a project; the contract has no reason of its own for that."""
+    return Refused(message, reason="ERROR_REASON_UNSPECIFIED", subject=id)
+
+
+def _record(db: Session, caller: Caller, project: Project, event: str, text: str, *, now: datetime) -> None:
+    """Write down what the caller did to a project."""
     journal.record(
         db,
-        "user.created_project",
+        event,
         at=now,
         project_id=project.id,
         subject_id=caller.user_id,
         text=text,
         actor=caller.email,
     )
-    return project_answer(project)
 
 
 def project_answer(project: Project) -> ProjectAnswer:

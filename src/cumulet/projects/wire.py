@@ -33,6 +33,19 @@ class CreateProject(Wire):
     billing_account_id: Annotated[str, Meta(max_length=63)] = ""
 
 
+class ProjectChange(Wire):
+    """What can be changed of a project."""
+
+    billing_account_id: Annotated[str, Meta(max_length=63)] = ""
+
+
+class UpdateProject(ProjectChange):
+    """What a project is to be: flat as in 2026, or wrapped as in 2024, whose mask says no more than what is there."""
+
+    project: ProjectChange | None = None
+    update_mask: str = ""
+
+
 class Profile(Wire):
     """The user that the key acts for."""
 
