@@ -220,8 +220,10 @@ class Reconciler:
             with self._lock:
                 self._free -= 1
             self._pool.submit(self._work, claim)
-        if not claims:
-            self._database.bell.wait(self._seconds_until_due() if free else None)
+        if len(claims) < free:  # nothing more is due now
+            self._database.bell.wait(self._seconds_until_due())
+        elif not free:
+            self._database.bell.wait()
 
     def _work(self, claim: Claim) -> None:
         try:
@@ -326,6 +328,7 @@ class Reconciler:
                     error=error,
                 )
                 .returning(Due)
+                .execution_options(synchronize_session=False)
             )
             if row is not None:
                 self._tell_if_overdue(db, row)
