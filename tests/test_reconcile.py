@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from functools import partial
 from uuid import UUID, uuid4
@@ -364,6 +365,24 @@ def test_a_wake_starts_work_without_waiting_for_the_next_look(database, running,
     for toy in (uuid4(), uuid4(), uuid4()):
         wake_toys(database, toy, now=NOON)
         eventually(partial(notes, database, toy))
+
+
+def test_what_is_put_back_for_a_moment_is_looked_at_again_though_the_next_look_is_far_off(
+    database, running, monkeypatch
+):
+    monkeypatch.setattr(reconcile, "IDLE_LOOK", 3600.0)
+    monkeypatch.setattr(reconcile, "SHARED_LOOK", 3600.0)
+    runs = []
+
+    def plot(run):
+        runs.append(run)
+        if len(runs) < 3:
+            time.sleep(0.1)  # meanwhile, who claims has gone to sleep until the lease on this run ends
+            raise NotYet("one moment", 0.01)
+
+    running(Reconciler(database, {KIND: plot}))
+    wake_toys(database, TOY, now=NOON)
+    eventually(lambda: len(runs) == 3)
 
 
 def test_stopping_waits_for_the_runs_under_way(database):

@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
+from time import monotonic
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -162,6 +164,8 @@ class Reconciler:
         self._workers = workers
         self._free = workers
         self._lock = threading.Lock()
+        self._sleeps_until = inf
+        """By the monotonic clock: what is put back to be due sooner rings the bell."""
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
         self._thread = threading.Thread(target=self._dispatch, name="reconcile-claims", daemon=True)
@@ -213,6 +217,7 @@ class Reconciler:
 
     def _claim_and_run(self) -> None:
         self._database.bell.clear()
+        self._sleeps_until = inf  # what is put back from here on may or may not be seen by this look
         with self._lock:
             free = self._free
         claims = self._claim(limit=free) if free else []
@@ -220,8 +225,12 @@ class Reconciler:
             with self._lock:
                 self._free -= 1
             self._pool.submit(self._work, claim)
-        if not claims:
-            self._database.bell.wait(self._seconds_until_due() if free else None)
+        if len(claims) < free:  # nothing more is due now
+            seconds = self._seconds_until_due()
+            self._sleeps_until = monotonic() + seconds
+            self._database.bell.wait(seconds)
+        elif not free:
+            self._database.bell.wait()
 
     def _work(self, claim: Claim) -> None:
         try:
@@ -236,7 +245,9 @@ class Reconciler:
         finally:
             with self._lock:
                 self._free += 1
-            self._database.bell.set()
+                is_only_one = self._free == 1
+            if is_only_one:  # claims may wait for it
+                self._database.bell.set()
 
     def _claim(self, *, limit: int) -> list[Claim]:
         """Lease what is due, in one statement: nobody else gets the same rows."""
@@ -280,8 +291,10 @@ class Reconciler:
             soonest = db.scalar(select(at).where(Due.kind.in_(self._plots)).order_by(at).limit(1))
         if soonest is None:
             return longest
-        wait: float = (soonest - self._clock()).total_seconds()
-        return min(max(wait, 0.0), longest)
+        return min(max(self._seconds_until(soonest), 0.0), longest)
+
+    def _seconds_until(self, at: datetime) -> float:
+        return (at - self._clock()).total_seconds()
 
     def _settled(self, claim: Claim, look_again: datetime | None) -> None:
         unwoken = and_(_held(claim), Due.wakes == claim.wakes)
@@ -326,9 +339,13 @@ class Reconciler:
                     error=error,
                 )
                 .returning(Due)
+                .execution_options(synchronize_session=False)
             )
-            if row is not None:
-                self._tell_if_overdue(db, row)
+            if row is None:
+                return
+            self._tell_if_overdue(db, row)
+        if self._seconds_until(row.due_at) < self._sleeps_until - monotonic():
+            self._database.bell.set()
 
     def _tell_if_overdue(self, db: Session, row: Due) -> None:
         """Say once in the journal that something takes far too long: nothing is stuck unseen."""

@@ -120,5 +120,7 @@ def write_image(target: Path, content: str) -> None:
 
 def read_image(path: Path) -> str:
     """Read what was written into an image; nothing from one that was made elsewhere."""
-    image = path.read_bytes() if path.exists() else b""
-    return image.removeprefix(TAKEN).decode() if image.startswith(TAKEN) else ""
+    if not path.exists():
+        return ""
+    with path.open("rb") as image:  # one made elsewhere may be large: no more than its beginning is read
+        return image.read().decode() if image.read(len(TAKEN)) == TAKEN else ""

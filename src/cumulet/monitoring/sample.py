@@ -52,8 +52,8 @@ class Sampler:
         except HostUnreachable:
             return run.now + EVERY
         with run.reading() as db:
-            on_it = select(Vm.id, Vm.vcpus, Vm.agent_at).where(Vm.host_id == run.id, Vm.id.in_(stats.keys()))
-            vms = db.execute(on_it).all()
+            on_it = select(Vm.id, Vm.vcpus, Vm.agent_at).where(Vm.host_id == run.id)
+            vms = [vm for vm in db.execute(on_it) if vm.id in stats]
         pings = self._ping(host, [vm.id for vm in vms if vm.agent_at], run.now)
         at = int(run.now.timestamp())
         packed = {

@@ -124,12 +124,12 @@ def tell(db: Session, run: Run, network: Network, event: str, text: str) -> None
 def ensure_ports(run: Run, vm_id: UUID, fabrics: Fabrics) -> None:
     """Make the fabric's ports of a VM's cards; NotYet while a network of theirs is in the making."""
     with run.reading() as db:
-        specs = port_specs(db, Nic.vm_id == vm_id)
-        networks = select(Network.state).where(Network.id.in_({nic.network_id for nic in specs}))
+        specs = [spec for _, spec in port_specs(db, Nic.vm_id == vm_id)]
+        networks = select(Network.state).where(Network.id.in_({spec.network_id for spec in specs}))
         making = NetworkState.CREATING in db.scalars(networks).all()
     if making:
         raise NotYet("making the network", 0.1)
-    for spec in specs.values():
+    for spec in specs:
         fabrics.fabric.put_port(spec)
 
 

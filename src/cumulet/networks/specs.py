@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
@@ -38,26 +38,35 @@ def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
     )
 
 
-def port_specs(db: Session, *which: ColumnElement[bool]) -> Mapping[Nic, PortSpec]:
-    """Describe cards to the fabric, in the order of VMs and of each VM's cards."""
-    cards = select(Nic, ExternalAddress.address).where(*which)
-    cards = cards.outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id)
+def port_specs(db: Session, *which: ColumnElement[bool]) -> Sequence[tuple[UUID, PortSpec]]:
+    """Describe cards to the fabric, each with its VM's id; in the order of VMs and of each VM's cards."""
+    cards = select(
+        Nic.vm_id,
+        Nic.id,
+        Nic.network_id,
+        Nic.mac,
+        Nic.address,
+        Nic.hostname,
+        Nic.leads_out,
+        ExternalAddress.address.label("external"),
+    )
+    cards = cards.outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id).where(*which)
     found = db.execute(cards.order_by(Nic.vm_id, Nic.position)).all()
     groups: dict[UUID, set[UUID]] = {}
     attached = select(NicGroup.nic_id, NicGroup.group_id).join(Nic, Nic.id == NicGroup.nic_id).where(*which)
     for nic_id, group_id in db.execute(attached):
         groups.setdefault(nic_id, set()).add(group_id)
-    return {nic: _port_spec(nic, external, groups.get(nic.id, ())) for nic, external in found}
+    return [(card.vm_id, _port_spec(card, groups.get(card.id, ()))) for card in found]
 
 
-def _port_spec(nic: Nic, external: str | None, group_ids: Iterable[UUID]) -> PortSpec:
+def _port_spec(card: Row[*tuple[Any, ...]], group_ids: Iterable[UUID]) -> PortSpec:
     return PortSpec(
-        id=nic.id,
-        network_id=nic.network_id,
-        mac=nic.mac,
-        address=IPv4Address(nic.address),
-        hostname=nic.hostname,
-        external_address=IPv4Address(external) if external else None,
-        leads_out=nic.leads_out,
+        id=card.id,
+        network_id=card.network_id,
+        mac=card.mac,
+        address=IPv4Address(card.address),
+        hostname=card.hostname,
+        external_address=IPv4Address(card.external) if card.external else None,
+        leads_out=card.leads_out,
         groups=frozenset(group_ids),
     )

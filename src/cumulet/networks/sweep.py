@@ -25,15 +25,13 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
     fabric = fabrics.fabric
     routers, networks, ports = fabric.routers(), fabric.networks(), fabric.ports()
     with run.writing() as db:
-        held = db.execute(select(ExternalAddress.holder_id, ExternalAddress.address))
-        externals = {holder_id: IPv4Address(address) for holder_id, address in held}
-        network_rows = _wake_changed_networks(db, run, fabrics, routers, networks, externals)
-        nic_rows = _wake_changed_ports(db, run, ports)
+        network_rows = _wake_changed_networks(db, run, fabrics, routers, networks)
+        nic_ids = _wake_changed_ports(db, run, ports)
         router_ids = frozenset(db.scalars(select(Router.id)))
     for data_center_id in {row.data_center_id for row in network_rows.values()}:
         ensure_way_out(fabrics, fabrics.catalogue.find_data_center(data_center_id))
     leftovers = fabrics.leftovers
-    for id in leftovers.overdue("port", ports.keys() - nic_rows, run.now):
+    for id in leftovers.overdue("port", ports.keys() - nic_ids, run.now):
         fabric.remove_port(id)
     for id in leftovers.overdue("network", networks.keys() - network_rows.keys(), run.now):
         fabric.remove_network(id)
@@ -48,15 +46,15 @@ def _wake_changed_networks(
     fabrics: Fabrics,
     routers: Mapping[UUID, RouterSpec],
     networks: Mapping[UUID, NetworkSpec],
-    externals: Mapping[UUID, IPv4Address],
 ) -> Mapping[UUID, Network]:
     rows = {row.id: row for row in db.scalars(select(Network))}
-    router_rows = {row.id: row for row in db.scalars(select(Router))}
+    held = select(Router, ExternalAddress.address).join(
+        ExternalAddress, ExternalAddress.holder_id == Router.id
+    )
+    router_rows = {router.id: (router, IPv4Address(address)) for router, address in db.execute(held)}
     for row in rows.values():
         data_center = fabrics.catalogue.find_data_center(row.data_center_id)
-        router = router_spec(
-            router_rows[row.router_id], externals[row.router_id], fabrics.external_spec(data_center)
-        )
+        router = router_spec(*router_rows[row.router_id], fabrics.external_spec(data_center))
         if networks.get(row.id) != network_spec(row, data_center) or routers.get(row.router_id) != router:
             wake(db, "network", row.id, now=run.now)
     return rows
@@ -64,7 +62,7 @@ def _wake_changed_networks(
 
 def _wake_changed_ports(db: Session, run: Run, ports: Mapping[UUID, PortSpec]) -> frozenset[UUID]:
     wanted = port_specs(db)
-    for nic, spec in wanted.items():  # in one order for all who wake many
-        if ports.get(nic.id) != spec:
-            wake(db, "vm", nic.vm_id, now=run.now)
-    return frozenset(nic.id for nic in wanted)
+    for vm_id, spec in wanted:  # in one order for all who wake many
+        if ports.get(spec.id) != spec:
+            wake(db, "vm", vm_id, now=run.now)
+    return frozenset(spec.id for _, spec in wanted)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cumulet.disks import Disk, DiskState
 from cumulet.hosts import Host as HostRow
@@ -24,6 +25,7 @@ from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.reconcile import World
 from cumulet.vms.wire import VmState
 
+T = TypeVar("T")
 SWEEP: Final = timedelta(seconds=30)
 KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
 """States that are only true as long as their host answers."""
@@ -50,60 +52,82 @@ class Sweeper:
         with run.writing() as db:
             forget_old(db, run.now)
             note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
-            vms = select(Vm).where(Vm.host_id == run.id).order_by(Vm.id)
-            for vm in db.scalars(vms.options(load_only(Vm.wanted, Vm.state, Vm.started))):
-                if differs(vm, domains.get(vm.id)):
-                    wake(db, "vm", vm.id, now=run.now)
-            for disk_id in missing_disks(db, run.id, disks.keys()):
-                wake(db, "disk", disk_id, now=run.now)
-        self._remove_leftovers(host, run, domains.keys(), disks.keys(), seeds)
+            vm_ids = wake_changed_vms(db, run, domains)
+            disk_ids = wake_changed_disks(db, run, disks.keys())
+        self._remove_leftovers(
+            host,
+            run,
+            domains=domains.keys() - vm_ids,
+            disks=disks.keys() - disk_ids,
+            seeds=seeds - vm_ids,
+        )
+        self._remove_unused_copies(host, run)
         return run.now + SWEEP
 
     def _remove_leftovers(
-        self,
-        host: Host,
-        run: Run,
-        domains: AbstractSet[UUID],
-        disks: AbstractSet[UUID],
-        seeds: AbstractSet[UUID],
+        self, host: Host, run: Run, *, domains: set[UUID], disks: set[UUID], seeds: frozenset[UUID]
     ) -> None:
-        """Remove what has no row, wherever that says it is: a host that got another name keeps all it has."""
+        """Remove what has no row here nor elsewhere: a host that got another name keeps all it has."""
+        takings, stored = host.takings(), self.world.images.private_ids()
         with run.reading() as db:
-            vm_ids = set(db.scalars(select(Vm.id).where(Vm.id.in_(domains | seeds))))
-            disk_ids = set(db.scalars(select(Disk.id).where(Disk.id.in_(disks))))
-            images = frozenset(db.scalars(select(Vm.image_sha256).union(select(PrivateImage.sha256))))
-            takings = host.takings()
-            owned = set(db.scalars(select(PrivateImage.id)))
-        for id in self.leftovers.overdue(f"domain on {run.id}", domains - vm_ids, run.now):
+            elsewhere = those_in(db, Vm.id, domains | seeds) | those_in(db, Disk.id, disks)
+            images = those_in(db, PrivateImage.id, takings | stored)
+        for id in self.leftovers.overdue(f"domain on {run.id}", domains - elsewhere, run.now):
             host.undefine(id)
-        for id in self.leftovers.overdue(f"disk on {run.id}", disks - disk_ids, run.now):
+        for id in self.leftovers.overdue(f"disk on {run.id}", disks - elsewhere, run.now):
             with suppress(HypervisorError):  # a machine that somebody else made of it
                 host.remove_disk(id)
-        for id in self.leftovers.overdue(f"seed on {run.id}", seeds - vm_ids, run.now):
+        for id in self.leftovers.overdue(f"seed on {run.id}", seeds - elsewhere, run.now):
             host.remove_seed(id)
-        for id in self.leftovers.overdue(f"taking on {run.id}", takings - owned, run.now):
+        for id in self.leftovers.overdue(f"taking on {run.id}", takings - images, run.now):
             host.forget_taking(id)
-        stored = self.world.images.private_ids()
-        for id in self.leftovers.overdue("private image", stored - owned, run.now):
+        for id in self.leftovers.overdue("private image", stored - images, run.now):
             self.world.images.private(id).unlink(missing_ok=True)
-        needed = images | {image.sha256 for image in self.world.images.list()}
-        for sha256 in host.image_copies() - needed:
+
+    def _remove_unused_copies(self, host: Host, run: Run) -> None:
+        """Remove copies of images that nobody offers any more and that no VM is made of."""
+        unoffered = host.image_copies() - {image.sha256 for image in self.world.images.list()}
+        with run.reading() as db:
+            of_vms = those_in(db, Vm.image_sha256, unoffered)
+            unused = unoffered - of_vms - those_in(db, PrivateImage.sha256, unoffered)
+        for sha256 in unused:
             with suppress(HypervisorError):  # a leftover disk in its grace is still based on it
                 host.remove_image_copy(sha256)
 
 
-def differs(vm: Vm, domain: Domain | None) -> bool:
+def wake_changed_vms(db: Session, run: Run, domains: Mapping[UUID, Domain]) -> set[UUID]:
+    """Wake VMs of a host that differ from their rows, in one order for all who wake many; answers which it has."""
+    rows = select(Vm.id, Vm.wanted, Vm.state, Vm.started).where(Vm.host_id == run.id).order_by(Vm.id)
+    ids = set()
+    for id, wanted, state, started in db.execute(rows):
+        ids.add(id)
+        if differs(domains.get(id), wanted=wanted, state=state, started=started):
+            wake(db, "vm", id, now=run.now)
+    return ids
+
+
+def differs(domain: Domain | None, *, wanted: Wanted, state: VmState, started: int) -> bool:
     """Whether a VM's machine is not as its row says it was last seen, or not as it is wanted."""
-    if vm.wanted is Wanted.DELETED or domain is None or vm.state is VmState.UNKNOWN:
+    if wanted is Wanted.DELETED or domain is None or state is VmState.UNKNOWN:
         return True
     runs = domain.power is not Power.OFF
-    return runs != (vm.wanted is Wanted.ACTIVE) or domain.started != vm.started
+    return runs != (wanted is Wanted.ACTIVE) or domain.started != started
 
 
-def missing_disks(db: Session, host_id: UUID, there: AbstractSet[UUID]) -> list[UUID]:
-    """Disks that no VM has and that are on the host or not against what was last seen, in one order."""
-    alone = select(Disk.id, Disk.state).where(Disk.host_id == host_id, Disk.vm_id.is_(None)).order_by(Disk.id)
-    return [disk.id for disk in db.execute(alone) if (disk.id in there) == (disk.state is DiskState.ERROR)]
+def wake_changed_disks(db: Session, run: Run, there: AbstractSet[UUID]) -> set[UUID]:
+    """Wake disks that no VM has and that are on the host or not against what was last seen; answers which it has."""
+    rows = select(Disk.id, Disk.state, Disk.vm_id).where(Disk.host_id == run.id).order_by(Disk.id)
+    ids = set()
+    for id, state, vm_id in db.execute(rows):
+        ids.add(id)
+        if vm_id is None and (id in there) == (state is DiskState.ERROR):
+            wake(db, "disk", id, now=run.now)
+    return ids
+
+
+def those_in(db: Session, column: InstrumentedAttribute[T], values: AbstractSet[T]) -> set[T]:
+    """Those values that some row has; nothing is asked for none, which is the rule."""
+    return set(db.scalars(select(column).where(column.in_(values)).distinct())) if values else set()
 
 
 def note_down(run: Run, problem: str) -> None:
