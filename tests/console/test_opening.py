@@ -6,8 +6,10 @@ from tests.made_up import PROJECT
 from tests.projects.people import add_user
 
 from cumulet.console import Asked, Consoles, End, Ended, Kind
+from cumulet.hypervisor import Power
 from cumulet.projects import Role
 from cumulet.projects.model import Membership
+from cumulet.vms import operations as verbs
 
 
 @pytest.fixture
@@ -45,3 +47,21 @@ def test_who_loses_his_role_neither_opens_nor_renews(cloud, consoles, ticket):
         with pytest.raises(Ended) as ended:
             verb(one)
         assert ended.value.end is End.NOT_YOURS
+
+
+def test_a_restart_that_is_done_while_one_looks_is_told_as_one(cloud, consoles, ticket, monkeypatch):
+    console = consoles.open(asked(ticket()))
+    look = cloud.host.domain
+    cloud.ask(verbs.reboot_vm)
+    cloud.run()
+
+    def look_and_go_on(vm_id):
+        seen = look(vm_id)
+        monkeypatch.setattr(cloud.host, "domain", look)
+        cloud.settle()
+        return seen
+
+    monkeypatch.setattr(cloud.host, "domain", look_and_go_on)
+    assert look(console.vm_id).power is Power.OFF
+    assert consoles.why_ended(console) is End.STARTS
+    console.line.close()

@@ -107,14 +107,18 @@ class Consoles:
             return
 
     def why_ended(self, console: Console) -> End:
-        """Say why a machine let go of an open console."""
+        """Say why a machine let go of an open console.
+
+        The row is read first: a restart that it does not tell of any more is over, and then the machine tells of it.
+        """
+        with self.database.reading() as db:
+            vm = db.get(Vm, console.vm_id)
         try:
             domain = console.host.domain(console.vm_id)
         except HypervisorError as problem:
             return end_of(problem)
         if domain is None or domain.power is Power.OFF:
-            with self.database.reading() as db:
-                return why_off(db.get(Vm, console.vm_id), domain)
+            return why_off(vm, domain)
         if domain.started != console.started:
             return End.STARTS
         return End.TAKEN_OVER if console.asked.kind is Kind.SERIAL else End.NO_CONSOLE
