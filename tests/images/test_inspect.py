@@ -1,5 +1,6 @@
 import struct
 import subprocess
+from contextlib import suppress
 
 import pytest
 from tests.images.makers import RAW_SIZE, a_file, a_qcow2, a_raw_disk
