@@ -1,6 +1,5 @@
 import struct
 import subprocess
-from contextlib import suppress
 
 import pytest
 from tests.images.makers import RAW_SIZE, a_file, a_qcow2, a_raw_disk
@@ -55,12 +54,8 @@ def test_an_image_that_keeps_its_data_elsewhere_is_refused(tmp_path):
 
 
 def test_an_encrypted_image_is_refused(tmp_path):
-    secret = [
-        "--object",
-        "secret,id=s,data=abc",
-        "-o",
-        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
-    ]
+    """By the old cipher: for the new one qemu-img measures the processor, which fails where others leave it no time."""
+    secret = ["--object", "secret,id=s,data=abc", "-o", "encrypt.format=aes,encrypt.key-secret=s"]
     assert "encrypted" in refused(a_qcow2(tmp_path / "disk", *secret))
 
 
