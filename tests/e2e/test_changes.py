@@ -124,7 +124,7 @@ def test_a_broken_start_script_is_told_with_its_last_words(cloud):
 def test_a_guest_whose_network_is_gone_is_told_from_one_that_is_slow(cloud):
     script = "echo waiting for nothing; sleep 300"
     vm = cloud.create("no-network", startScript=f"ip addr flush dev eth0; {script}")
-    eventually(lambda: "it has no address" in vm.told("vm.boot_stage"), within=120)
+    eventually(lambda: "it has no IPv4 address" in vm.told("vm.boot_stage"), within=120)
     assert vm.shown()["guest"]["log"] == "waiting for nothing"
     vm.verb("terminate")
     eventually(vm.gone)

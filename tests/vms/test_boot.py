@@ -97,10 +97,10 @@ def test_a_guest_without_network_is_told_from_one_that_is_slow(cloud):
     cloud.pass_time(20)
     assert cloud.vm().guest.stage == STAGES["init"]
     cloud.pass_time(20)
-    assert "it has no address" in cloud.vm().guest.stage
-    assert "it has no address" in told(cloud, "vm.boot_stage")[-1]
+    assert "it has no IPv4 address" in cloud.vm().guest.stage
+    assert "it has no IPv4 address" in told(cloud, "vm.boot_stage")[-1]
     boots(cloud, has_address=False, first_boot_done=True)
-    assert told(cloud, "vm.first_boot")[0].endswith("; it has no address")
+    assert told(cloud, "vm.first_boot")[0].endswith("; it has no IPv4 address")
 
 
 def test_a_kernel_that_panics_at_boot_is_told_with_its_reason(cloud):

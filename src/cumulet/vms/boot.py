@@ -14,7 +14,7 @@ NO_ADDRESS: Final = "no-address"
 ADDRESS_PATIENCE: Final = timedelta(seconds=30)
 """How long after its start a guest may be without an address before that is told."""
 STAGES: Final[Mapping[str, str]] = {
-    NO_ADDRESS: "it has no address: its network is not set up, or nobody answers its DHCP",
+    NO_ADDRESS: "it has no IPv4 address: its network is not set up, or nobody answers its DHCP",
     "init-local": "cloud-init looks for its seed",
     "init": "cloud-init sets up users, keys and files",
     "init-network": "cloud-init sets up users, keys and files",
@@ -53,7 +53,7 @@ def stage_in_words(stage: str) -> str:
 
 def end_in_words(guest: Guest) -> str:
     """Tell how a first boot ended, but for the start script's status."""
-    address = "; it has no address" if guest.has_address is False else ""
+    address = "; it has no IPv4 address" if guest.has_address is False else ""
     count = len(guest.problems)
     problems = f"; cloud-init complained {count} times, first: {guest.problems[0]}" if count else ""
     return address + problems

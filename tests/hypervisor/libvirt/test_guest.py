@@ -135,6 +135,7 @@ def test_of_a_log_the_last_whole_lines_are_shown(ask):
     [
         ([{"name": "lo", "ip-addresses": [{"ip-address": "10.0.0.1"}]}], False),
         ([{"name": "eth0"}], False),
+        ([{"name": "eth0", "ip-addresses": [{"ip-address": "fda0:97d3:f4b1::3"}]}], False),
         (
             [{"name": "eth0", "ip-addresses": [{"ip-address": "fe80::1"}, {"ip-address": "169.254.3.4"}]}],
             False,

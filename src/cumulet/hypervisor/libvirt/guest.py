@@ -35,7 +35,7 @@ MOST_PROBLEMS: Final = 10
 LONGEST_PROBLEM: Final = 300
 LONGEST_STAGE: Final = 40
 
-SELF_GIVEN: Final = ("127.", "169.254.", "fe80:", "::1")
+SELF_GIVEN: Final = ("127.", "169.254.")
 
 T = TypeVar("T")
 
@@ -71,6 +71,13 @@ class Address(msgspec.Struct):
 
     address: str = msgspec.field(name="ip-address")
 
+    def leads_somewhere(self) -> bool:
+        """Whether it is of IPv4, which every network has, and not one that a card gives itself.
+
+        An address of IPv6 says nothing: the kernel takes one even where nobody has set the network up.
+        """
+        return ":" not in self.address and not self.address.startswith(SELF_GIVEN)
+
 
 class Card(msgspec.Struct):
     """One network card, as guest-network-get-interfaces tells it."""
@@ -79,8 +86,8 @@ class Card(msgspec.Struct):
     addresses: list[Address] = msgspec.field(name="ip-addresses", default_factory=list)
 
     def leads_somewhere(self) -> bool:
-        """Whether it has an address besides those that every card gives itself."""
-        return self.name != "lo" and any(not one.address.startswith(SELF_GIVEN) for one in self.addresses)
+        """Whether it has an address by which the guest reaches others."""
+        return self.name != "lo" and any(one.leads_somewhere() for one in self.addresses)
 
 
 class Stage(msgspec.Struct):
@@ -145,7 +152,7 @@ def ping(link: libvirt.virConnect, vm_id: UUID) -> float | None:
 
 
 def ask_for_address(domain: libvirt.virDomain) -> bool | None:
-    """Whether a card has an address that leads anywhere; None when the agent does not tell."""
+    """Whether a card has an IPv4 address that leads anywhere; None when the agent does not tell."""
     try:
         cards = ask(domain, "guest-network-get-interfaces", list[Card])
     except AgentRefuses:
