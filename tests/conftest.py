@@ -20,6 +20,12 @@ from cumulet.migrations import migrate
 from cumulet.projects import bootstrap
 
 OpenDatabase = Callable[[], Database]
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what changes the host itself come before what shares one cloud on it: the browser's tests are of the latter."""
+    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0].replace("browser", "e2e"))
 
 
 @pytest.fixture(autouse=True, scope="session")

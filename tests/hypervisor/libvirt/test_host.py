@@ -81,12 +81,20 @@ def test_a_machine_that_died_while_libvirtd_was_away_is_told_of_afterwards(
     assert found(host, running.id).off_reason is OffReason.CRASHED
 
 
+def is_in_hand(host, vm_id):
+    """Whether libvirtd speaks with the machine again; of one that ends before, it tells nothing."""
+    with suppress(HypervisorError):
+        return bool(host.screenshot(vm_id))
+    return False
+
+
 @lab
 def test_events_come_again_after_libvirtd_died(host, running, kill_libvirtd, kill):
     with changes_of(host, running.id) as changed:
         eventually(lambda: answers(host))
         kill_libvirtd()
         assert changed.wait(30), "nobody was told that events may have been missed"
+        eventually(lambda: is_in_hand(host, running.id))
         changed.clear()
         kill(running.id)
         assert changed.wait(30)
