@@ -78,7 +78,13 @@ def test_a_machine_that_died_while_libvirtd_was_away_is_told_of_afterwards(
         kill_libvirtd()
         kill(running.id)
         assert changed.wait(30)
-    assert found(host, running.id).off_reason is OffReason.CRASHED
+    eventually(lambda: is_crashed(host, running.id))
+
+
+def is_crashed(host, vm_id):
+    with suppress(HostUnreachable):
+        return found(host, vm_id).off_reason is OffReason.CRASHED
+    return False
 
 
 def is_in_hand(host, vm_id):
