@@ -11,7 +11,8 @@ from tests.fabric.guests import ask_tcp, dhcp, resolve, texts_until
 from tests.fabric.packets import Packet, arriving, end
 from tests.fabric.specs import EXTERNAL, a_network, a_port
 
-from cumulet.fabric.ovn.addresses import LINK_LOCAL, own_address
+from cumulet.fabric.addresses import own_address
+from cumulet.fabric.ovn.addresses import LINK_LOCAL
 
 pytestmark = pytest.mark.lab
 

@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from cumulet.errors import Invalid
+from cumulet.fabric.addresses import own_address
 
 PRIVATE: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918."""
@@ -51,10 +52,7 @@ def local_range(network_id: UUID) -> IPv6Network:
 
 def local_address(network_id: UUID, mac: str) -> IPv6Address:
     """Say which unique local address a guest makes of its MAC in a network (RFC 4291, appendix A)."""
-    octets = [int(octet, 16) for octet in mac.split(":")]
-    octets[0] ^= 0x02
-    octets[3:3] = [0xFF, 0xFE]
-    return local_range(network_id)[int.from_bytes(octets)]
+    return own_address(local_range(network_id), mac)
 
 
 def plan_range(field: str, text: str, used: Mapping[IPv4Network, str]) -> IPv4Network:

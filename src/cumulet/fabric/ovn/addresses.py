@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Network
 from typing import Final
 
 LINK_LOCAL: Final = IPv6Network("fe80::/64")
-
-
-def own_address(range_: IPv6Network, mac: str) -> IPv6Address:
-    """The one that a guest makes from its MAC in a /64 (RFC 4291, appendix A): the only one it may use there."""
-    octets = bytearray.fromhex(mac.replace(":", ""))
-    octets[0] ^= 0x02
-    octets[3:3] = b"\xff\xfe"
-    return range_[int.from_bytes(octets)]
 
 
 def external_mac(address: IPv4Address) -> str:

@@ -15,8 +15,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 from uuid import UUID
 
+from cumulet.fabric.addresses import own_address
 from cumulet.fabric.ovn import names
-from cumulet.fabric.ovn.addresses import own_address
 from cumulet.fabric.ovn.lookup import network_spec, networks_joined, ports_in
 from cumulet.fabric.ovn.replica import ID, Row, map_of, mark
 from cumulet.fabric.ovn.rows import Draft, View

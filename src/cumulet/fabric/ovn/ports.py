@@ -7,7 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from cumulet.fabric import FabricError, NetworkSpec, PortSpec
-from cumulet.fabric.ovn.addresses import LINK_LOCAL, external_mac, own_address
+from cumulet.fabric.addresses import own_address
+from cumulet.fabric.ovn.addresses import LINK_LOCAL, external_mac
 from cumulet.fabric.ovn.dns import correct_names
 from cumulet.fabric.ovn.lookup import (
     find_group,
