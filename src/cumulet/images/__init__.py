@@ -2,6 +2,6 @@
 
 from cumulet.images import operations  # noqa: F401 - declares them
 from cumulet.images.build import build_image, ensure_image, find_recipe
-from cumulet.images.store import Image, ImageStore, check_id
+from cumulet.images.store import Image, ImageStore
 
-__all__ = ["Image", "ImageStore", "build_image", "check_id", "ensure_image", "find_recipe"]
+__all__ = ["Image", "ImageStore", "build_image", "ensure_image", "find_recipe"]

@@ -20,10 +20,11 @@ from typing import Final
 import httpx
 
 from cumulet.errors import Invalid, Unavailable
+from cumulet.ids import check_id
 from cumulet.images.build import sha256_of
 from cumulet.images.inspect import GIB, inspect_disk
 from cumulet.images.recipes import Progress
-from cumulet.images.store import Image, ImageStore, check_id
+from cumulet.images.store import Image, ImageStore
 
 CHUNK: Final = 1 << 20
 TIMEOUT_SECONDS: Final = 30

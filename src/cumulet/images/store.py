@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -24,11 +23,11 @@ from pathlib import Path
 
 import msgspec
 
-from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.errors import AlreadyExists, NotFound
+from cumulet.ids import check_id, is_id
 from cumulet.images.recipes.recipe import Package
 
 RESERVED = frozenset({".lock", ".parts"})
-ID_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class ImageStore:
 
         Raises NotFound: there is none.
         """
-        named = self._load(id) if ID_PATTERN.fullmatch(id) else None
+        named = self._load(id) if is_id(id) else None
         found = named or next((image for image in self.list() if id in image.aliases), None)
         if found is None:
             raise NotFound.named("image", id)
@@ -122,7 +121,7 @@ class ImageStore:
         """
         with self._writing():
             link = self.root / id
-            if not ID_PATTERN.fullmatch(id) or not link.is_symlink():
+            if not is_id(id) or not link.is_symlink():
                 raise NotFound.named("image", id)
             link.unlink()
             self._sweep()
@@ -197,14 +196,6 @@ class ImageStore:
         with (self.root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def check_id(field_name: str, id: str) -> None:
-    """Refuse what the API could not carry as an id."""
-    if not ID_PATTERN.fullmatch(id):
-        raise Invalid.field(
-            field_name, id, "a letter, then letters, digits and hyphens in lower case, at most 63"
-        )
 
 
 def write_facts(folder: Path, image: Image) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Network
-from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,6 +13,7 @@ from cumulet import journal
 from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.errors import AlreadyExists, Invalid, Refused
 from cumulet.hosts import host_routes
+from cumulet.ids import check_id
 from cumulet.networks.addresses import plan_range
 from cumulet.networks.answers import network_answer, network_answers
 from cumulet.networks.make import default_network_name, find_network, lock_networks, make_network
@@ -31,9 +30,6 @@ from cumulet.projects import Role, fetch_page, read_page, require
 from cumulet.reconcile import wake
 from cumulet.wire import Empty
 
-NETWORK_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-ID_RULE: Final = "1 to 63 of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
-
 
 @operation("POST /v1/projects/{projectId}/networks")
 def create_network(
@@ -44,8 +40,7 @@ def create_network(
     Answers as soon as the request is safe; the network is CREATING, then ACTIVE.
     """
     require(db, caller, project_id, Role.EDITOR)
-    if not NETWORK_ID.fullmatch(data.id):
-        raise Invalid.field("id", data.id, ID_RULE)
+    check_id("id", data.id)
     data_center = catalogue.find_data_center(data.data_center_id)
     lock_networks(db, project_id)
     if db.scalar(select(Network.id).where(Network.project_id == project_id, Network.name == data.id)):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.errors import AlreadyExists, Invalid, Refused
+from cumulet.errors import AlreadyExists, Refused
+from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
 from cumulet.projects.access import find_user, require
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, DEFAULT_PROJECT
@@ -25,8 +24,6 @@ from cumulet.projects.wire import (
     UpdateProject,
 )
 from cumulet.wire import Empty
-
-PROJECT_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @operation("GET /v1/auth")
@@ -62,9 +59,7 @@ def get_project(db: Session, caller: Caller, *, id: str) -> ProjectAnswer:
 @operation("POST /v1/projects")
 def create_project(db: Session, caller: Caller, now: datetime, *, data: CreateProject) -> ProjectAnswer:
     """Make a project; the caller owns it."""
-    if not PROJECT_ID.fullmatch(data.id):
-        accepted = "1 to 63 of a-z, 0-9 and '-', starting with a letter, not ending with '-'"
-        raise Invalid.field("id", data.id, accepted)
+    check_id("id", data.id)
     project = Project(
         id=data.id,
         billing_account_id=data.billing_account_id or DEFAULT_BILLING_ACCOUNT,

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.catalogue import Catalogue
 from cumulet.errors import AlreadyExists, Invalid, Refused
+from cumulet.ids import check_id
 from cumulet.networks import Nic, NicGroup
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_page, read_page, require
@@ -33,8 +34,6 @@ from cumulet.security_groups.wire import (
 )
 from cumulet.wire import Empty
 
-GROUP_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-ID_RULE: Final = "1 to 63 of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
 DESCRIPTION: Final = re.compile(r"[A-Za-z0-9,'.\s]{0,255}")
 DESCRIPTION_RULE: Final = "at most 255 letters, digits, spaces and any of , ' ."
 
@@ -54,8 +53,7 @@ def create_security_group(
 ) -> SecurityGroupResponse:
     """Create a security group; attached to a VM it lets in only what its rules say."""
     require(db, caller, project_id, Role.EDITOR)
-    if not GROUP_ID.fullmatch(data.id):
-        raise Invalid.field("id", data.id, ID_RULE)
+    check_id("id", data.id)
     data_center = catalogue.find_data_center(data.data_center_id)
     check_description(data.description)
     rules = plan_rules(data.rules)

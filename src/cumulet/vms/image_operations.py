@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cumulet.disks import Disk, DiskState, find_boot_disk, lock_disk, lock_room
 from cumulet.errors import AlreadyExists, Refused
 from cumulet.hosts import Need, place_disk, reserve
-from cumulet.images import check_id
+from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
 from cumulet.private_images import ImageState, PrivateImage, Wanted, image_answer
 from cumulet.private_images.operations import check_description

@@ -12,12 +12,13 @@ from cumulet.catalogue import CommitmentTerm, MachineType, StorageClass
 from cumulet.disks import check_disk_gib, check_disk_id
 from cumulet.errors import Invalid, Unimplemented
 from cumulet.hosts import Need
+from cumulet.ids import check_id
 from cumulet.images import Image
 from cumulet.projects import check_public_key
 from cumulet.vms.wire import CpuTopology, CreateVm
 from cumulet.wire import utc
 
-VM_ID: Final = re.compile(r"[a-z]([a-z0-9-]{0,68}[a-z0-9])?")
+MOST_VM_ID: Final = 70
 """SkyPilot's ids are up to 67 long, beyond the 63 of the other clients."""
 MOST_SCRIPT: Final = 64 * 1024
 MOST_LABELS: Final = 64
@@ -48,9 +49,7 @@ def plan_vm(
 ) -> VmPlan:
     """Check every field and work out what the VM needs; Invalid and Unimplemented name the field."""
     refuse_later_features(data)
-    check_id(
-        "vmId", data.vm_id, VM_ID, "1 to 70 of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
-    )
+    check_id("vmId", data.vm_id, most=MOST_VM_ID)
     check_size(machine_type, vcpus=data.vcpus, memory_gib=data.memory_gib)
     check_range("gpus", data.gpus, 0, 0)
     check_selectors(data, machine_type)
@@ -80,12 +79,6 @@ def refuse_later_features(data: CreateVm) -> None:
     for field, given in asked.items():
         if given:
             raise Unimplemented(f"{field}: not offered by this version of Cumulet; leave it out")
-
-
-def check_id(field: str, value: str, rule: re.Pattern[str], accepted: str) -> None:
-    """Refuse an id that is out of its rule."""
-    if not rule.fullmatch(value):
-        raise Invalid.field(field, value, accepted)
 
 
 def check_size(machine_type: MachineType, *, vcpus: int, memory_gib: int) -> None:

@@ -1,0 +1,23 @@
+"""The ids that people choose: one rule for all that projects name, so that none needs quoting in a path or a shell."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from cumulet.errors import Invalid
+
+MOST: Final = 63
+"""Characters: a label of a DNS name."""
+
+
+def is_id(text: str, *, most: int = MOST) -> bool:
+    """Whether a text keeps to the rule."""
+    return len(text) <= most and re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", text) is not None
+
+
+def check_id(field: str, value: str, *, most: int = MOST) -> None:
+    """Refuse an id that is out of the rule."""
+    if not is_id(value, most=most):
+        accepted = f"1 to {most} of a-z, 0-9 and '-', beginning with a letter, not ending with '-'"
+        raise Invalid.field(field, value, accepted)
