@@ -14,7 +14,9 @@ def test_an_id_within_the_rule_is_one(text):
     check_id("id", text)
 
 
-@pytest.mark.parametrize("text", ["", "1st", "-web", "web-", "Web", "we b", "wéb", "web\n", "../web", "a" * 64])
+@pytest.mark.parametrize(
+    "text", ["", "1st", "-web", "web-", "Web", "we b", "wéb", "web\n", "../web", "a" * 64]
+)
 def test_any_other_text_is_refused_by_name_and_rule(text):
     assert not is_id(text)
     with pytest.raises(Invalid, match=r"networkId.* 1 to 63 of a-z, 0-9 and '-'"):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from cumulet.cli.client import Client, Declined, Json, connect
+from cumulet.cli.client import Client, Json, connect
 from cumulet.cli.create import only_data_center
-from cumulet.cli.follow import NOT_FOUND, Failed, TimedOut, pause
-from cumulet.cli.output import OPTIONS, Columns, Format, Project, local_time, show, show_one, span
-from cumulet.cli.progress import Progress
+from cumulet.cli.output import OPTIONS, Columns, Format, Project, local_time, show, show_one
+from cumulet.cli.settling import Thing, Wait, follow, state
 from cumulet.cli.vms import AT_ONCE, Patience
 from cumulet.errors import Invalid
 
@@ -24,12 +20,6 @@ PAGE: Final = 1000
 Name = Annotated[str, Parameter(help="The disk's id.")]
 Names = Annotated[str, Parameter(name="MORE", help="Further disks.")]
 Snapshot = Annotated[str, Parameter(help="The snapshot's id.")]
-
-
-def state(disk: Json) -> str:
-    """Write a disk's state without the words that all states begin with."""
-    return str(disk["diskState"]).removeprefix("DISK_STATE_")
-
 
 COLUMNS: Final[Columns] = {
     "NAME": lambda disk: disk["id"],
@@ -63,15 +53,6 @@ snapshots = App(name="snapshot", help="Keep what a disk holds, and bring it back
 app.command(snapshots)
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """What of a disk is waited for: when it is so, how that is told, and until when (monotonic seconds)."""
-
-    so: Callable[[Json], bool]
-    told: str
-    deadline: float
-
-
 @app.command
 def create(
     name: Name,
@@ -91,9 +72,11 @@ def create(
     client, until = connect(), patience.deadline()
     body = {"id": name, "sizeGib": size, "dataCenterId": data_center or only_data_center(client)}
     client.post(DISKS, project, body=body)
-    disk = look(client, project, name)
+    disk = one(client, project, name).look()
     if patience.wait:
-        disk = follow(client, project, name, Wait(lambda disk: state(disk) == "READY", "is ready", until))
+        disk = follow(
+            one(client, project, name), Wait(lambda disk: state(disk) == "READY", "is ready", until)
+        )
     show_one(disk, output, FACTS)
 
 
@@ -118,7 +101,10 @@ def attach(name: Name, vm: str, /, *, patience: Patience = AT_ONCE, project: Pro
     client, until = connect(), patience.deadline()
     client.patch("/v1/projects/{}/disk/{}/attach", project, name, vmId=vm)
     if patience.wait:
-        follow(client, project, name, Wait(lambda disk: state(disk) == "USED", f"is in {vm}", until))
+        follow(
+            one(client, project, name),
+            Wait(lambda disk: state(disk) == "USED", f"is in {vm}", until),
+        )
 
 
 @app.command
@@ -127,7 +113,7 @@ def detach(name: Name, /, *, patience: Patience = AT_ONCE, project: Project = "d
     client, until = connect(), patience.deadline()
     client.put("/v1/projects/{}/disk/{}/detach", project, name)
     if patience.wait:
-        follow(client, project, name, Wait(lambda disk: not disk["vmId"], "is free", until))
+        follow(one(client, project, name), Wait(lambda disk: disk.get("vmId") == "", "is free", until))
 
 
 @app.command
@@ -142,7 +128,7 @@ def resize(name: Name, size: int, /, *, patience: Patience = AT_ONCE, project: P
         raise Invalid(f"disk {name!r} is in no VM: attach it, then let it grow")
     client.patch("/v1/projects/{}/vms/{}/disks", project, vm, diskId=name, sizeGib=size)
     if patience.wait:
-        follow(client, project, name, Wait(is_at_rest, f"has {size} GiB", until))
+        follow(one(client, project, name), Wait(is_at_rest, f"has {size} GiB", until))
 
 
 @app.command(alias="rm")
@@ -152,7 +138,7 @@ def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: P
     for each in (name, *more):
         client.delete(DISK, project, each)
     for each in (name, *more) if patience.wait else ():
-        follow(client, project, each, Wait(lambda disk: not disk, "is gone", until))
+        follow(one(client, project, each), Wait(lambda disk: not disk, "is gone", until))
 
 
 @snapshots.command(name="create")
@@ -163,7 +149,7 @@ def create_snapshot(
     client, until = connect(), patience.deadline()
     client.post(SNAPSHOTS, project, disk, body={"snapshotId": snapshot})
     if patience.wait:
-        follow(client, project, disk, Wait(is_at_rest, f"has its snapshot {snapshot}", until))
+        follow(one(client, project, disk), Wait(is_at_rest, f"has its snapshot {snapshot}", until))
 
 
 @snapshots.command(name="list", alias="ls")
@@ -180,7 +166,7 @@ def delete_snapshot(
     client, until = connect(), patience.deadline()
     client.delete(SNAPSHOTS, project, disk, snapshotId=snapshot)
     if patience.wait:
-        follow(client, project, disk, Wait(is_at_rest, f"has no snapshot {snapshot}", until))
+        follow(one(client, project, disk), Wait(is_at_rest, f"has no snapshot {snapshot}", until))
 
 
 @snapshots.command
@@ -191,35 +177,14 @@ def revert(
     client, until = connect(), patience.deadline()
     client.post(f"{DISK}/revert", project, disk, snapshotId=snapshot)
     if patience.wait:
-        follow(client, project, disk, Wait(is_at_rest, f"is back at {snapshot}", until))
+        follow(one(client, project, disk), Wait(is_at_rest, f"is back at {snapshot}", until))
+
+
+def one(client: Client, project: str, name: str) -> Thing:
+    """Name a disk."""
+    return Thing(client, "disk", DISK, project, name)
 
 
 def is_at_rest(disk: Json) -> bool:
     """Whether nothing of a disk is being changed."""
     return state(disk) in {"READY", "USED"}
-
-
-def look(client: Client, project: str, name: str) -> Json:
-    """Read a disk; nothing when it is gone."""
-    try:
-        return dict(client.get(DISK, project, name)["disk"])
-    except Declined as declined:
-        if declined.code != NOT_FOUND:
-            raise
-        return {}
-
-
-def follow(client: Client, project: str, name: str, wait: Wait) -> Json:
-    """Wait until a disk is as it was asked for; gives it as it then is. Failed, TimedOut."""
-    progress, begun = Progress(), time.monotonic()
-    with progress.live(name):
-        while not wait.so(disk := look(client, project, name)):
-            if not disk or state(disk) == "ERROR":
-                raise Failed(f"disk {name!r}: {disk['problem'] if disk else 'it was deleted meanwhile'}")
-            now = disk["problem"] or disk["waitingFor"] or f"it is {state(disk)}"
-            if time.monotonic() > wait.deadline:
-                raise TimedOut(f"disk {name!r} was not done in time: {now}")
-            progress.under_way(f"{name}: {now}")
-            time.sleep(pause(time.monotonic() - begun))
-    progress.say(f"{name} {wait.told} after {span(time.monotonic() - begun)}")
-    return disk

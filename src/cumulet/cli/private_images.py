@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from cumulet.cli.client import Client, Declined, Json, connect
-from cumulet.cli.follow import NOT_FOUND, Failed, TimedOut, pause
-from cumulet.cli.output import OPTIONS, Columns, Format, Project, show, show_one, span
-from cumulet.cli.progress import Progress
+from cumulet.cli.client import Client, connect
+from cumulet.cli.output import OPTIONS, Columns, Format, Project, show, show_one
+from cumulet.cli.settling import Thing, Wait, follow, state
 from cumulet.cli.vms import AT_ONCE, Patience
 
 IMAGES: Final = "/v1/projects/{}/images"
@@ -65,7 +63,8 @@ def create(
     client, until = connect(), patience.deadline()
     image = client.post(IMAGES, project, vmId=vm, id=name, description=description)["image"]
     if patience.wait:
-        image = follow(client, project, name, "READY", until)
+        wait = Wait(lambda image: state(image) == "READY", "is ready", until)
+        image = follow(one(client, project, name), wait)
     show_one(image, output, FACTS)
 
 
@@ -97,30 +96,9 @@ def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: P
     for each in (name, *more):
         client.delete(IMAGE, project, each)
     for each in (name, *more) if patience.wait else ():
-        follow(client, project, each, "", until)
+        follow(one(client, project, each), Wait(lambda image: not image, "is gone", until))
 
 
-def look(client: Client, project: str, name: str) -> Json:
-    """Read an image; nothing when it is gone."""
-    try:
-        return dict(client.get(IMAGE, project, name)["image"])
-    except Declined as declined:
-        if declined.code != NOT_FOUND:
-            raise
-        return {}
-
-
-def follow(client: Client, project: str, name: str, state: str, deadline: float) -> Json:
-    """Wait until an image is in a state, `""` for gone; gives it as it then is. Failed, TimedOut."""
-    progress, begun = Progress(), time.monotonic()
-    with progress.live(name):
-        while (image := look(client, project, name)).get("state", "") != state:
-            if not image or image["state"] == "FAILED":
-                raise Failed(f"image {name!r}: {image['problem'] if image else 'it was deleted meanwhile'}")
-            now = image["problem"] or image["waitingFor"] or f"it is {image['state']}"
-            if time.monotonic() > deadline:
-                raise TimedOut(f"image {name!r} was not done in time: {now}")
-            progress.under_way(f"{name}: {now}")
-            time.sleep(pause(time.monotonic() - begun))
-    progress.say(f"{name} {'is ready' if state else 'is gone'} after {span(time.monotonic() - begun)}")
-    return image
+def one(client: Client, project: str, name: str) -> Thing:
+    """Name an image."""
+    return Thing(client, "image", IMAGE, project, name)
