@@ -22,6 +22,7 @@ from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
 from cumulet.images import Image, ImageStore
+from cumulet.journal import record
 from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller
 from cumulet.projects.model import User
@@ -215,6 +216,12 @@ class Cloud:
             self.clock.now = max(self.clock.now, soonest)
             self.run()
         self.clock.now = end
+
+    def remember(self, *ids: UUID) -> None:
+        """Have the journal tell of things, as it does of what had a row once."""
+        with self.database.writing() as db:
+            for id in ids:
+                record(db, "thing.made", at=self.clock(), project_id="", subject_id=id, text="it was made")
 
     def sweep(self) -> None:
         """Look at all hosts and the whole fabric, and work off what comes of it."""

@@ -168,7 +168,8 @@ def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, 
 def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
     for host in cloud.hosts.values():
-        host.create_disk(DiskSpec(uuid4(), 10, None))
+        host.create_disk(DiskSpec(stray := uuid4(), 10, None))
+        cloud.remember(stray)
     cloud.sweep()
     cloud.clock.advance(AFTER_GRACE)
     cloud.sweep()
@@ -177,7 +178,8 @@ def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
 
 def test_a_disk_without_a_row_goes_after_the_grace(cloud):
     cloud.create_disk()
-    cloud.host.create_disk(DiskSpec(stray := cloud.host_id, 10, None))
+    cloud.host.create_disk(DiskSpec(stray := uuid4(), 10, None))
+    cloud.remember(stray)
     cloud.sweep()
     assert stray in cloud.host.disks()
     cloud.clock.advance(AFTER_GRACE)

@@ -349,7 +349,8 @@ def test_an_image_that_cannot_be_taken_says_why_and_lets_its_vm_and_room_go(clou
 
 
 def test_what_has_no_owner_in_the_store_or_on_a_host_is_removed_after_its_grace(cloud):
-    stray = cloud.images.private(uuid4())
+    stray = cloud.images.private(id := uuid4())
+    cloud.remember(id)
     stray.parent.mkdir(parents=True, exist_ok=True)
     stray.write_bytes(b"left behind")
     cloud.sweep()

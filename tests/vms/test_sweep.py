@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from cumulet.errors import Invalid
 from cumulet.hosts import Host, HostState, register_host
@@ -28,7 +29,7 @@ def row_of_the_host(cloud):
 
 
 def put_leftovers(host, image):
-    """A machine with its disk and seed that no row knows of."""
+    """A machine with its disk and seed that no row knows of; gives both ids."""
     base = BaseImage(sha256=image.sha256, format="qcow2", path=image.path, size_gib=1)
     id, disk_id = uuid4(), uuid4()
     host.ensure_image_copy(base)
@@ -50,6 +51,7 @@ def put_leftovers(host, image):
         )
     )
     host.start(id)
+    return id, disk_id
 
 
 def contents(host):
@@ -100,7 +102,7 @@ def test_a_host_is_looked_at_again_every_half_minute(cloud):
 
 
 def test_what_is_ours_and_has_no_owner_goes_after_the_grace(cloud):
-    put_leftovers(cloud.host, cloud.images.find("micro"))
+    cloud.remember(*put_leftovers(cloud.host, cloud.images.find("micro")))
     cloud.sweep()
     cloud.clock.advance(AFTER_GRACE / 2)
     cloud.sweep()
@@ -110,8 +112,23 @@ def test_what_is_ours_and_has_no_owner_goes_after_the_grace(cloud):
     assert contents(cloud.host) == (0, 0, 0)
 
 
+def test_a_database_restored_from_a_backup_costs_no_vm_that_is_younger(cloud):
+    ids = put_leftovers(cloud.host, cloud.images.find("micro"))
+    stored = cloud.images.private(uuid4())
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.touch()
+    with capture_logs() as lines:
+        for _ in range(3):
+            cloud.sweep()
+            cloud.clock.advance(AFTER_GRACE)
+    assert contents(cloud.host) == (1, 1, 1)
+    assert stored.exists()
+    (told,) = [line for line in lines if line["event"] == "kept what the database has never known"]
+    assert told["ids"] == sorted(str(id) for id in (*ids, UUID(stored.stem)))
+
+
 def test_what_got_an_owner_within_the_grace_stays(cloud):
-    put_leftovers(cloud.host, cloud.images.find("micro"))
+    cloud.remember(*put_leftovers(cloud.host, cloud.images.find("micro")))
     cloud.sweep()
     id = cloud.running().id
     (left,) = cloud.host.domains().keys() - {cloud.row(id).id}

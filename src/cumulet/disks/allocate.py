@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from cumulet import journal
 from cumulet.disks.accepts import accept_attach
 from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.wire import DiskState, DiskType
@@ -22,14 +23,23 @@ from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.reconcile import wake
 
 
-def add_disk(db: Session, disk: Disk, *, field: str) -> None:
-    """Add a disk with the room it takes on its host; AlreadyExists names `field` when its name is taken."""
+def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
+    """Add a disk that `actor` asked for, with its room on its host; AlreadyExists names `field` if its name is taken."""
     taken = select(Disk.id).where(Disk.project_id == disk.project_id, Disk.name == disk.name)
     if db.scalar(taken):
         raise AlreadyExists(f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}")
     db.add(disk)
     db.flush()
     reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib))
+    journal.record(
+        db,
+        "disk.create_asked",
+        at=disk.create_time,
+        project_id=disk.project_id,
+        subject_id=disk.id,
+        text=f"{disk.size_gib} GiB were asked for",
+        actor=actor,
+    )
 
 
 def remove_disk_rows(db: Session, disk_id: UUID) -> None:

@@ -37,8 +37,7 @@ def create_storage_disk(
     plan = plan_disk(data)
     disk = disk_row(plan, project_id, data_center.id, now=now)
     disk.host_id = place_disk(plan.size_gib, rooms(db, data_center.id, vcpus_per_cpu=1, lock=True))
-    add_disk(db, disk, field="disk.id" if data.disk else "id")
-    record(db, caller, disk, "disk.create_asked", f"{plan.size_gib} GiB were asked for", now=now)
+    add_disk(db, disk, field="disk.id" if data.disk else "id", actor=caller.email)
     wake(db, "disk", disk.id, now=now)
     return Empty()
 
@@ -54,7 +53,15 @@ def delete_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
     accept_delete(disk)
     if disk.wanted is not Wanted.DELETED:
         disk.wanted = Wanted.DELETED
-        record(db, caller, disk, "disk.delete_asked", "its end was asked for", now=now)
+        journal.record(
+            db,
+            "disk.delete_asked",
+            at=now,
+            project_id=project_id,
+            subject_id=disk.id,
+            text="its end was asked for",
+            actor=caller.email,
+        )
     return Empty()
 
 
@@ -71,11 +78,4 @@ def disk_row(plan: DiskPlan, project_id: str, data_center_id: str, *, now: datet
         create_time=now,
         wanted=Wanted.KEPT,
         state=DiskState.INIT,
-    )
-
-
-def record(db: Session, caller: Caller, disk: Disk, event: str, text: str, *, now: datetime) -> None:
-    """Write down who asked for what."""
-    journal.record(
-        db, event, at=now, project_id=disk.project_id, subject_id=disk.id, text=text, actor=caller.email
     )

@@ -45,7 +45,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
     db.add(vm)
     db.flush()
     reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0))  # its boot disk holds that
-    add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id")
+    add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
     for disk in disks:
         attach(disk, vm.id, now=request.now)
     connect(db, request, vm, data_center)

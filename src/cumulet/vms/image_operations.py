@@ -8,6 +8,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cumulet import journal
 from cumulet.disks import Disk, DiskState, find_boot_disk, lock_disk, lock_room
 from cumulet.errors import AlreadyExists, Refused
 from cumulet.hosts import Need, place_disk, reserve
@@ -56,6 +57,15 @@ def create_private_vm_image(
     reserve(db, image.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib))
     disk.state = DiskState.CLONE
     asked(db, caller, vm, "vm.image_asked", f"image {id} of its boot disk was asked for", now=now)
+    journal.record(
+        db,
+        "private_image.create_asked",
+        at=now,
+        project_id=project_id,
+        subject_id=image.id,
+        text=f"of VM {vm.name}",
+        actor=caller.email,
+    )
     wake(db, "private_image", image.id, now=now)
     return CreatePrivateVmImageResponse(image=image_answer(image))
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -18,12 +19,15 @@ from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Leftovers, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
+from cumulet.journal import Fact
 from cumulet.private_images import PrivateImage
 from cumulet.reconcile import Run, wake
 from cumulet.vms.kept_log import forget_old
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.reconcile import World
 from cumulet.vms.wire import VmState
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 SWEEP: Final = timedelta(seconds=30)
@@ -37,6 +41,8 @@ class Sweeper:
 
     world: World
     leftovers: Leftovers = field(default_factory=Leftovers)
+    strangers: set[UUID] = field(default_factory=set)
+    """What was told of already, that the journal does not know."""
 
     def sweep_host(self, run: Run) -> datetime:
         """Wake VMs that differ from their rows, remove what has no owner; look again later."""
@@ -67,22 +73,37 @@ class Sweeper:
     def _remove_leftovers(
         self, host: Host, run: Run, *, domains: set[UUID], disks: set[UUID], seeds: frozenset[UUID]
     ) -> None:
-        """Remove what has no row here nor elsewhere: a host that got another name keeps all it has."""
+        """Remove what has no row any more, here nor elsewhere: a host that got another name keeps all it has."""
         takings, stored = host.takings(), self.world.images.private_ids()
-        with run.reading() as db:
-            elsewhere = those_in(db, Vm.id, domains | seeds) | those_in(db, Disk.id, disks)
-            images = those_in(db, PrivateImage.id, takings | stored)
-        for id in self.leftovers.overdue(f"domain on {run.id}", domains - elsewhere, run.now):
+        gone = self._without_owner(run, domains | disks | seeds | takings | stored)
+        for id in self.leftovers.overdue(f"domain on {run.id}", domains & gone, run.now):
             host.undefine(id)
-        for id in self.leftovers.overdue(f"disk on {run.id}", disks - elsewhere, run.now):
+        for id in self.leftovers.overdue(f"disk on {run.id}", disks & gone, run.now):
             with suppress(HypervisorError):  # a machine that somebody else made of it
                 host.remove_disk(id)
-        for id in self.leftovers.overdue(f"seed on {run.id}", seeds - elsewhere, run.now):
+        for id in self.leftovers.overdue(f"seed on {run.id}", seeds & gone, run.now):
             host.remove_seed(id)
-        for id in self.leftovers.overdue(f"taking on {run.id}", takings - images, run.now):
+        for id in self.leftovers.overdue(f"taking on {run.id}", takings & gone, run.now):
             host.forget_taking(id)
-        for id in self.leftovers.overdue("private image", stored - images, run.now):
+        for id in self.leftovers.overdue("private image", stored & gone, run.now):
             self.world.images.private(id).unlink(missing_ok=True)
+
+    def _without_owner(self, run: Run, found: set[UUID]) -> set[UUID]:
+        """Tell what had a row once and has none: only that is ours to remove.
+
+        Rows and their facts are written before anything is made. What the journal does not know is younger than a
+        database that was restored from a backup: it stays, and the operator is told once.
+        """
+        with run.reading() as db:
+            owned = {id for row in (Vm, Disk, PrivateImage) for id in those_in(db, row.id, found)}
+            known = those_in(db, Fact.subject_id, found - owned)
+        news = found - owned - known - self.strangers
+        if news:
+            self.strangers.update(news)
+            log.warning(
+                "kept what the database has never known", host=str(run.id), ids=sorted(map(str, news))
+            )
+        return known
 
     def _remove_unused_copies(self, host: Host, run: Run) -> None:
         """Remove copies of images that nobody offers any more and that no VM is made of."""
