@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,5 +44,11 @@ def parent_of(pid: int) -> int:
 def kill(program: str, word: str = "") -> None:
     pids = pids_of(program, word)
     assert pids, program
+    kill_all(pids)
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill -9; a command that was just at its end may be gone."""
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,13 +1,11 @@
 """The power fails: nothing runs any more, nothing of /run is left, and one server is started again."""
 
-import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from tests.e2e.processes import found_below, pids_of
+from tests.e2e.processes import found_below, kill_all, pids_of
 from tests.e2e.real_cloud import RealCloud, eventually
 
 pytestmark = pytest.mark.lab
@@ -21,8 +19,7 @@ def lose_power(cloud: RealCloud) -> None:
     cloud.kill()
     (reaper,) = pids_of(*SUPERVISORS_REAPER)
     dying = [reaper, *found_below(reaper)]
-    for pid in dying:
-        os.kill(pid, signal.SIGKILL)
+    kill_all(dying)
     eventually(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in dying))
     for name in VOLATILE:
         shutil.rmtree(f"/run/{name}")
