@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.e2e.processes import QEMU, kill, pids_of
 from tests.e2e.real_cloud import RealCloud, Vm, eventually
-from tests.e2e.traces import Parts, traces
+from tests.e2e.traces import Parts, output_of, traces
 
 pytestmark = pytest.mark.lab
 
@@ -122,6 +122,14 @@ def test_a_machine_undefined_by_hand_comes_back_with_its_disk(cloud, vm):
     cloud.start()
     vm.wait_for_ssh()
     assert vm.output_of("cat /root/kept") == "kept\n"
+
+
+def test_a_machine_undefined_while_it_runs_runs_on_and_is_defined_again(vm):
+    domain, process = Parts.of(vm).vm, pids_of(QEMU, Parts.of(vm).vm)
+    subprocess.run(("virsh", "undefine", domain), check=True, capture_output=True)
+    eventually(lambda: domain in output_of("virsh", "--quiet", "list", "--uuid", "--persistent").split())
+    assert vm.answers()
+    assert pids_of(QEMU, domain) == process
 
 
 def test_an_external_bridge_deleted_by_hand_comes_back(cloud, vm):

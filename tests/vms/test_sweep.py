@@ -14,6 +14,7 @@ from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, Power, Seed
 from cumulet.vms import operations as verbs
 from cumulet.vms.model import Vm
+from cumulet.vms.sweep import differs
 from cumulet.vms.wire import VmState
 
 AFTER_GRACE = GRACE.total_seconds() + 1
@@ -218,3 +219,11 @@ def test_a_stopped_vm_does_not_stop_again_when_its_host_comes_back(cloud):
     cloud.pass_time(60)
     assert cloud.vm().state is VmState.STOPPED
     assert cloud.events() == told
+
+
+def test_a_machine_that_runs_without_a_definition_is_looked_at(cloud):
+    cloud.running()
+    vm, domain = cloud.row(), cloud.host.domain(cloud.row().id)
+    seen = {"wanted": vm.wanted, "state": vm.state, "started": vm.started}
+    assert not differs(domain, **seen)
+    assert differs(replace(domain, spec_digest=""), **seen)

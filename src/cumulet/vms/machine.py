@@ -21,10 +21,12 @@ CLINGING: Final = 1.0
 
 
 def ensure_domain(run: Run, vm: Vm, host: Host) -> None:
-    """Have the machine defined as planned; one that runs is left as it is until it is off."""
+    """Have the machine defined as planned; one that runs is left as it is until it is off, if it is defined at all."""
     spec, disks = planned(run, vm)
     domain = host.domain(vm.id)
     if domain is not None and domain.power is not Power.OFF:
+        if not domain.spec_digest:
+            host.define(spec)
         return
     if domain is None or domain.spec_digest != spec_digest(spec):
         host.define(spec)

@@ -129,7 +129,7 @@ def wake_changed_vms(db: Session, run: Run, domains: Mapping[UUID, Domain]) -> s
 
 def differs(domain: Domain | None, *, wanted: Wanted, state: VmState, started: int) -> bool:
     """Whether a VM's machine is not as its row says it was last seen, or not as it is wanted."""
-    if wanted is Wanted.DELETED or domain is None or state is VmState.UNKNOWN:
+    if wanted is Wanted.DELETED or domain is None or not domain.spec_digest or state is VmState.UNKNOWN:
         return True
     runs = domain.power is not Power.OFF
     return runs != (wanted is Wanted.ACTIVE) or domain.started != started

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from uuid import uuid4
 
 import msgspec
@@ -28,7 +29,13 @@ def status_of(host, spec):
 
 
 class TestMachinesOfLibvirt(HypervisorContract):
-    pass
+    def test_a_machine_undefined_while_it_runs_is_known_and_defined_again(self, host, running):
+        before = host.domain(running.id)
+        host._works.call(lambda link: find_domain(link, running.id).undefine())
+        assert host.domain(running.id) == host.domains()[running.id] == replace(before, spec_digest="")
+        host.define(running)
+        assert host.domain(running.id) == before
+        assert host._works.call(lambda link: find_domain(link, running.id).isPersistent())
 
 
 @pytest.mark.guest

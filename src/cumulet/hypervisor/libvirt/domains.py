@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -69,8 +70,8 @@ def look_up(link: libvirt.virConnect, vm_id: UUID, layout: HostLayout) -> Domain
 
 
 def look_at(domain: libvirt.virDomain, layout: HostLayout, state: int, reason: int) -> Domain:
-    """Say of a domain what the cloud wants to know; one that the host outgrew shows no digest of a spec."""
-    mark = read_mark(read_metadata(domain))
+    """Say of a domain what the cloud wants to know; one to be defined anew for the host's sake shows no digest."""
+    mark = mark_of(domain)
     power = POWERS.get(state, Power.RUNNING)
     return Domain(
         id=UUID(bytes=domain.UUID()),
@@ -92,7 +93,7 @@ def define(link: libvirt.virConnect, spec: DomainSpec, layout: HostLayout) -> No
     """Define the domain, unless it is defined just so."""
     started = 0
     with absent_is_fine():
-        mark = read_mark(read_metadata(link.lookupByUUID(spec.id.bytes)))
+        mark = mark_of(link.lookupByUUID(spec.id.bytes))
         if (mark.digest, mark.host) == (spec_digest(spec), layout.traits):
             return
         started = mark.started
@@ -104,7 +105,9 @@ def start(link: libvirt.virConnect, vm_id: UUID) -> None:
     domain = find_domain(link, vm_id)
     if domain.isActive():
         return
-    renewed = with_start(read_metadata(domain), secrets.randbelow(LARGEST_START) + 1)
+    renewed = with_start(
+        read_metadata(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG), secrets.randbelow(LARGEST_START) + 1
+    )
     domain.setMetadata(
         libvirt.VIR_DOMAIN_METADATA_ELEMENT, renewed, "cumulet", NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
     )
@@ -145,11 +148,20 @@ def find_running(link: libvirt.virConnect, vm_id: UUID) -> libvirt.virDomain | N
     return None
 
 
-def read_metadata(domain: libvirt.virDomain) -> str:
-    """Our element of a domain's persistent definition; an empty one when somebody has edited it away."""
-    kind, config = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+def mark_of(domain: libvirt.virDomain) -> Mark:
+    """Our mark on a domain's definition; one that somebody undefined while it runs has it without a digest."""
     try:
-        return str(domain.metadata(kind, NAMESPACE, config))
+        return read_mark(read_metadata(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG))
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
+            raise
+    return replace(read_mark(read_metadata(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE)), digest="")
+
+
+def read_metadata(domain: libvirt.virDomain, which: int) -> str:
+    """Our element of a domain's definition or of what runs; an empty one when somebody has edited it away."""
+    try:
+        return str(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, which))
     except libvirt.libvirtError as error:
         if not has_code(error, libvirt.VIR_ERR_NO_DOMAIN_METADATA):
             raise
