@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
+import ovs.json
 from ovs import jsonrpc
 from ovs.db.idl import ROW_DELETE
 from ovs.poller import Poller
@@ -24,12 +25,15 @@ from ovsdbapp.backend.ovs_idl.transaction import Transaction
 from ovsdbapp.exceptions import TimeoutException
 
 from cumulet.fabric import FabricError, FabricUnreachable
+from cumulet.fabric.ovn.messages import MessageParser
 from cumulet.fabric.ovn.replica import Contents, table_of
 from cumulet.fabric.ovn.rows import OWNED_TABLES, Txn
 
 SCHEMA: Final = "OVN_Northbound"
 ANSWER_SECONDS: Final = 5.0
 SETTLE_SECONDS: Final = 2.0
+
+ovs.json.Parser = MessageParser  # for the whole process: python-ovs has no other place where to say it
 
 R = TypeVar("R")
 
@@ -59,6 +63,9 @@ class _Replica(OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no types
             with self.progress:
                 self.in_force, self.translated = row.hv_cfg, row.sb_cfg
                 self.progress.notify_all()
+
+    def cooperative_yield(self) -> None:
+        """Called for every row that came or changed, to let others run: threads need no such help."""
 
 
 class _Turn(Generic[R]):
