@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -18,6 +19,10 @@ from ovs.db.types import UuidType
 
 Row: TypeAlias = Any
 """ovs.db.idl.Row: a column is an attribute; sets are lists, maps are dicts."""
+RowKey: TypeAlias = tuple[str, UUID]
+"""A row's table and uuid."""
+Columns: TypeAlias = Mapping[str, Any]
+"""Some of a row's columns with their values, as the attributes have them; rows where a column holds rows."""
 Tables: TypeAlias = Mapping[str, Any]
 
 INSTALLATION: Final = "cumulet-installation"
@@ -39,26 +44,43 @@ class Contents:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self._by_owner: dict[Owner, set[tuple[str, UUID]]] = {}
+        self._owners: dict[RowKey, Owner] = {}
+        self._by_owner: dict[Owner, set[RowKey]] = {}
+        self._found: dict[RowKey, Columns] = {}
 
     def note(self, row: Row) -> None:
         """Remember whose a new or changed row is."""
-        owner = owner_of(row)
-        if owner:
-            self._by_owner.setdefault(owner, set()).add((table_of(row), row.uuid))
+        key, owner = key_of(row), owner_of(row)
+        self._found.pop(key, None)
+        if owner != self._owners.get(key):
+            self.forget(row)
+            if owner:
+                self._owners[key] = owner
+                self._by_owner.setdefault(owner, set()).add(key)
 
     def forget(self, row: Row) -> None:
         """Forget a row that is gone."""
-        owner = owner_of(row)
-        if owner in self._by_owner:
-            self._by_owner[owner].discard((table_of(row), row.uuid))
+        key = key_of(row)
+        self._found.pop(key, None)
+        owner = self._owners.pop(key, None)
+        if owner:
+            self._by_owner[owner].discard(key)
             if not self._by_owner[owner]:
                 del self._by_owner[owner]
 
     def owned(self, owner: Owner) -> list[Row]:
         """An owner's rows."""
         noted = (self.tables[table].rows.get(uuid) for table, uuid in self._by_owner.get(owner, ()))
-        return [row for row in noted if row is not None and owner_of(row) == owner]
+        return [row for row in noted if row is not None]
+
+    def remember(self, row: Row, columns: Columns) -> None:
+        """Keep in mind what a row was found to be, until somebody changes it."""
+        if not _is_being_changed(row):
+            self._found[key_of(row)] = columns
+
+    def is_unchanged(self, row: Row, columns: Columns) -> bool:
+        """Whether a row was found to be so, and nobody has changed it since."""
+        return self._found.get(key_of(row)) == columns and not _is_being_changed(row)
 
 
 def owner_of(row: Row) -> Owner | None:
@@ -67,16 +89,29 @@ def owner_of(row: Row) -> Owner | None:
     return Owner(installation, id) if installation and id else None
 
 
+def key_of(row: Row) -> RowKey:
+    """What tells a row from all others."""
+    return table_of(row), row.uuid
+
+
 def table_of(row: Row) -> str:
     """The name of a row's table."""
     return str(row._table.name)
 
 
-def value_of(row: Row, column: str) -> object:
-    """A column's value, like the attribute."""
-    if row._changes or row._mutations:
-        return getattr(row, column)
-    return row._data[column].to_python(row._uuid_to_row)
+def has_value(row: Row, column: str, wanted: Any) -> bool:  # noqa: ANN401 - ovs has no types
+    """Whether a column has this value; the order in a set means nothing.
+
+    What the transaction under way has put into a map key by key is not seen.
+    """
+    atoms = _datum(row, column)
+    if isinstance(wanted, dict):
+        return {key.value: value.value for key, value in atoms.items()} == wanted
+    if not isinstance(wanted, list):
+        return len(atoms) == 1 and bool(next(iter(atoms)).value == wanted)
+    if table_held(row, column):
+        return held_by(row, column) == {each.uuid for each in wanted}
+    return sorted(atom.value for atom in atoms) == sorted(wanted)
 
 
 def map_of(row: Row, column: str) -> dict[str, str]:
@@ -86,7 +121,7 @@ def map_of(row: Row, column: str) -> dict[str, str]:
 
 def mark(row: Row, key: str) -> str:
     """One of a row's external_ids; empty when it is not there."""
-    value = _datum(row, "external_ids").get(Atom.new(key))
+    value = _datum(row, "external_ids").get(_atom(key))
     return str(value.value) if value else ""
 
 
@@ -95,7 +130,13 @@ def held_by(row: Row, column: str) -> set[UUID]:
     put_in = row._mutations.get("_inserts", {}).get(column, ())
     taken_out = row._mutations.get("_removes", {}).get(column, ())
     held = {atom.value for atom in _datum(row, column)} | {each.uuid for each in put_in}
-    return held - {each.uuid for each in taken_out}
+    return held - {each if isinstance(each, UUID) else each.uuid for each in taken_out}
+
+
+def table_held(row: Row, column: str) -> str:
+    """The table whose rows a column holds; `""` for a column of plain values."""
+    kind = row._table.columns[column].type.key
+    return str(kind.ref_table_name or "")
 
 
 def holds(row: Row, column: str, member: Row) -> bool:
@@ -105,6 +146,17 @@ def holds(row: Row, column: str, member: Row) -> bool:
     if member in row._mutations.get("_removes", {}).get(column, ()):
         return False
     return Atom(UuidType, member.uuid) in _datum(row, column)
+
+
+def _is_being_changed(row: Row) -> bool:
+    """Whether the transaction under way changes a row."""
+    return bool(row._changes or row._mutations)
+
+
+@lru_cache
+def _atom(key: str) -> Any:  # noqa: ANN401 - ovs has no types
+    """A key as maps have it."""
+    return Atom.new(key)
 
 
 def _datum(row: Row, column: str) -> Mapping[Any, Any]:

@@ -19,14 +19,16 @@ from cumulet.fabric.ovn.replica import (
     INSTALLATION,
     PART,
     SPEC,
+    Columns,
     Contents,
     Owner,
     Row,
+    has_value,
     held_by,
     holds,
     mark,
+    table_held,
     table_of,
-    value_of,
 )
 from cumulet.fabric.ovn.specs import decode_spec, encode_spec
 
@@ -212,13 +214,28 @@ class Draft:
             self._pen()
             self.view.remove([*self._untold.values(), *self._surplus])
 
-    def _correct(self, row: Row, columns: Mapping[str, object]) -> None:
+    def _correct(self, row: Row, columns: Columns) -> None:
         """Write the columns that differ, provided that nobody else changes them at the same time."""
-        for column, wanted in columns.items():
-            if not _same(value_of(row, column), wanted):
-                self._pen()
-                row.verify(column)
-                setattr(row, column, wanted)
+        if self.view.contents.is_unchanged(row, columns):
+            return
+        differing = [column for column, wanted in columns.items() if not has_value(row, column, wanted)]
+        if not differing:
+            self.view.contents.remember(row, columns)
+        for column in differing:
+            self._pen()
+            row.verify(column)
+            if table_held(row, column):
+                self._exchange(row, column, {each.uuid: each for each in columns[column]})
+            else:
+                setattr(row, column, columns[column])
+
+    def _exchange(self, row: Row, column: str, wanted: Mapping[UUID, Row]) -> None:
+        """Have a column hold just these rows; of a thousand, only those are written that come or go."""
+        there = held_by(row, column)
+        for uuid in wanted.keys() - there:
+            row.addvalue(column, wanted[uuid])
+        for uuid in there - wanted.keys():
+            row.delvalue(column, uuid)
 
     def _hold(self, row: Row, wanted: set[Holder]) -> None:
         """Have a row in just these holders."""
@@ -235,10 +252,3 @@ class Draft:
         if self.view.txn is None:
             raise Differs
         return self.view.txn
-
-
-def _same(there: object, wanted: object) -> bool:
-    """Whether a column has a value; the order in a set means nothing."""
-    if isinstance(there, list) and isinstance(wanted, list):
-        return sorted(there) == sorted(wanted)
-    return there == wanted
