@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address
 from typing import TypeVar
 
 from cumulet.fabric import Fabric, FabricUnreachable, PortSpec
@@ -19,8 +20,11 @@ T = TypeVar("T")
 SECONDS = 3.0
 """How long a packet that must come is waited for."""
 
+NOBODY = IPv4Address(0)
 DHCP_DISCOVER = bytes.fromhex("63825363 350101 3706 01 03 06 0c 0f 1a ff")
 """The cookie, the kind of message, and what is asked for: mask, router, DNS, host name, domain, MTU."""
+DHCP_REQUEST = bytes.fromhex("63825363 350103 3706 01 03 06 0c 0f 1a ff")
+DHCP_KIND, DHCP_ACKNOWLEDGED = 53, b"\x05"
 DHCP_END = 255
 RECORDS = {socket.AF_INET: 1, socket.AF_INET6: 28}
 """What DNS calls an address of a family: A and AAAA."""
@@ -227,17 +231,33 @@ def texts_until(receiver: socket.socket, marker: bytes) -> list[bytes]:
 def dhcp(guest: Guest) -> tuple[str, dict[int, bytes]]:
     """Ask for an address as a guest's first boot does: the address offered and the options with it."""
     guest.ip("address", "flush", "dev", "eth0")
-    request = struct.pack("!BBBBIHH", 1, 1, 6, 0, 0x1234, 0, 0x8000) + bytes(16) + mac_bytes(guest.port.mac)
-    request += bytes(10 + 64 + 128) + DHCP_DISCOVER
     with guest.entered():
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
         client.bind(("", 68))
-    with client:
         client.settimeout(SECONDS)
-        client.sendto(request, ("255.255.255.255", 67))
-        reply = client.recv(2048)
+    with client:
+        client.sendto(_dhcp_question(guest, DHCP_DISCOVER), ("255.255.255.255", 67))
+        return _dhcp_answer(client)
+
+
+def renew(guest: Guest, server: object) -> tuple[str, dict[int, bytes]]:
+    """Ask the server that gave the address to prolong it, as a guest does in the middle of its lease."""
+    with guest.udp(68) as client:
+        client.connect((str(server), 67))
+        client.send(_dhcp_question(guest, DHCP_REQUEST, own=guest.port.address))
+        return _dhcp_answer(client)
+
+
+def _dhcp_question(guest: Guest, options: bytes, *, own: object = NOBODY) -> bytes:
+    flags = 0x8000 if options == DHCP_DISCOVER else 0
+    fixed = struct.pack("!BBBBIHH", 1, 1, 6, 0, 0x1234, 0, flags) + socket.inet_aton(str(own)) + bytes(12)
+    return fixed + mac_bytes(guest.port.mac) + bytes(10 + 64 + 128) + options
+
+
+def _dhcp_answer(client: socket.socket) -> tuple[str, dict[int, bytes]]:
+    reply = client.recv(2048)
     options, rest = {}, reply[240:].lstrip(b"\0")
     while rest and rest[0] != DHCP_END:
         options[rest[0]], rest = rest[2 : 2 + rest[1]], rest[2 + rest[1] :].lstrip(b"\0")

@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from tests.fabric.guests import Guest, arp, ethernet, frames_until, internet_checksum
 
 NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "esp": 50, "ah": 51, "icmpv6": 58}
+NOTHING = 59
+"""What AH carries when it carries nothing that has a number."""
 _conversations = itertools.count(20_000)
 
 
@@ -21,7 +23,7 @@ class Packet:
     protocol: str
     """One of NUMBERS."""
     port: int = 0
-    """Destination port; the type for ICMP and ICMPv6."""
+    """Destination port, for AH of the TCP in it; the type for ICMP and ICMPv6."""
     source_port: int = 0
     """0 for one that nobody used yet."""
 
@@ -73,7 +75,11 @@ def _body(packet: Packet, text: bytes, conversation: int, addresses: bytes) -> b
         case "esp":
             return struct.pack("!II", conversation, 1) + text
         case "ah":
-            return struct.pack("!BBHII", 59, 1, 0, conversation, 1) + text
+            carried = (
+                _body(Packet("tcp", packet.port), text, conversation, addresses) if packet.port else text
+            )
+            carried_number = NUMBERS["tcp"] if packet.port else NOTHING
+            return struct.pack("!BBHIII", carried_number, 2, 0, conversation, 1, 0) + carried
     raise AssertionError(packet)
 
 

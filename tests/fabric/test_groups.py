@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.fabric import guests
-from tests.fabric.guests import ask_tcp, dhcp, texts_until
+from tests.fabric.guests import ask_tcp, dhcp, renew, texts_until
 from tests.fabric.packets import Packet, arriving, end, send_from_host
 from tests.fabric.specs import SSH, Project, a_network, a_port, a_rule
 
@@ -179,6 +179,17 @@ def test_a_guest_gets_its_address_whatever_its_groups_keep_out_and_in(project, p
             receiver.recv(99)
 
 
+@pytest.mark.parametrize("joined", [True, False], ids=["in a network", "in a stopped network"])
+def test_a_lease_is_prolonged_whatever_the_groups_keep_out_and_in(fabric, project, plug, joined):
+    groups = {project.group().id, project.group(UNRELATED).id}
+    guest = plug(project.port(10, "", groups))
+    fabric.put_network(replace(project.network, joined=joined))
+    guests.wait_until_in_force(fabric)
+    guest.ip("neighbour", "flush", "dev", "eth0")
+    address, options = renew(guest, "10.0.0.1")
+    assert (address, options[guests.DHCP_KIND]) == ("10.0.0.10", guests.DHCP_ACKNOWLEDGED)
+
+
 def test_the_world_is_let_in_by_rules_too(project, plug):
     group = project.group(
         a_rule(TCP, (80, 80), peer="192.0.2.1/32"), a_rule(UDP, (9, 9), id="b", peer="10.0.0.0/8")
@@ -232,18 +243,18 @@ def test_projects_with_the_same_range_have_each_their_rules(fabric, plug):
     assert arriving(PACKETS, other_sender, other_receiver) == []
 
 
-V6_PACKETS = (Packet("tcp", 22), Packet("tcp", 80), Packet("udp", 53), Packet("udp", 9, source_port=53), Packet("icmpv6", 128), Packet("esp"))  # fmt: skip
+V6_PACKETS = (Packet("tcp", 22), Packet("tcp", 80), Packet("udp", 53), Packet("udp", 9, source_port=53), Packet("icmpv6", 128), Packet("esp"), Packet("ah"), Packet("ah", 80))  # fmt: skip
 V6_CASES = {
     "all": (a_rule(ALL), V6_PACKETS),
     "all of the neighbours": (a_rule(ALL, peer="fd00:10::/64"), V6_PACKETS),
     "all of IPv4": (a_rule(ALL, peer="0.0.0.0/0"), ()),
-    "TCP": (a_rule(TCP, (80, 80)), V6_PACKETS[1:2]),
+    "TCP": (a_rule(TCP, (80, 80)), V6_PACKETS[1:2] + V6_PACKETS[7:]),
     "UDP of somebody else": (a_rule(UDP, peer="fd00:99::/64"), ()),
     "ICMP": (a_rule(ICMP), ()),
     "ICMPv6": (a_rule(ICMPV6), V6_PACKETS[4:5]),
     "a type of ICMPv6": (a_rule(ICMPV6, icmp_type=128), V6_PACKETS[4:5]),
     "another type of ICMPv6": (a_rule(ICMPV6, icmp_type=1), ()),
-    "IPsec": (a_rule(IPSEC), V6_PACKETS[5:]),
+    "IPsec": (a_rule(IPSEC), V6_PACKETS[5:6]),
 }
 
 

@@ -130,10 +130,13 @@ SPOOFS = {
 }
 
 
+OPEN_BOTH_WAYS = (a_rule(IpProtocol.ALL), a_rule(IpProtocol.ALL, id="out", inbound=False))
+
+
 @pytest.mark.parametrize("grouped", [False, True], ids=["in no group", "let in by a group"])
 @pytest.mark.parametrize("spoof", SPOOFS.values(), ids=SPOOFS.keys())
 def test_a_guest_cannot_send_under_another_identity(project, plug, spoof, grouped):
-    groups = {project.group(a_rule(IpProtocol.ALL)).id} if grouped else ()
+    groups = {project.group(*OPEN_BOTH_WAYS).id} if grouped else ()
     me, other = plug(project.port(10, "", groups), project.port(11, "", groups))
     with me.frames() as sender, other.frames() as receiver:
         sender.send(spoof(me.port, other.port))
@@ -144,16 +147,22 @@ def test_a_guest_cannot_send_under_another_identity(project, plug, spoof, groupe
         assert not [frame for frame in frames_until(receiver, b"honest") if b"spoof" in frame]
 
 
+@pytest.mark.parametrize("grouped", [False, True], ids=["in no group", "let in by a group"])
 @pytest.mark.parametrize("claimed", ["10.0.0.1", "10.0.0.11", "10.0.0.12"])
 @pytest.mark.parametrize("operation", [1, 2])
-def test_a_guest_cannot_claim_another_address_by_arp(project, plug, claimed, operation):
-    me, other = plug(project.port(10), project.port(11))
-    mac = me.port.mac
+def test_a_guest_cannot_claim_another_address_by_arp(project, plug, claimed, operation, grouped):
+    groups = {project.group(*OPEN_BOTH_WAYS).id} if grouped else ()
+    me, other = plug(project.port(10, "", groups), project.port(11, "", groups))
+    mac, claim = me.port.mac, (me.port.mac, claimed)
     with me.frames() as sender, other.frames() as receiver:
-        sender.send(arp(operation, sender=(mac, claimed), target=(mac, claimed), ethernet_source=mac))
-        sender.send(
-            arp(operation, sender=(other.port.mac, claimed), target=(mac, claimed), ethernet_source=mac)
-        )
+        for lie in (
+            arp(operation, sender=claim, target=claim, ethernet_source=mac),
+            arp(operation, sender=claim, target=("00:00:00:00:00:00", claimed), ethernet_source=mac),
+            arp(operation, sender=claim, target=(other.port.mac, other.port.address), ethernet_source=mac),
+            arp(operation, sender=(other.port.mac, claimed), target=claim, ethernet_source=mac),
+        ):
+            sender.send(lie)
+            sender.send(guests.mac_bytes(other.port.mac) + lie[6:])
         sender.send(
             udp_frame(b"honest", source=(mac, me.port.address), target=(other.port.mac, other.port.address))
         )

@@ -78,7 +78,10 @@ class IpProtocol(enum.Enum):
     """Of IPv4."""
     ICMPV6 = "icmpv6"
     IPSEC = "ipsec"
-    """ESP, AH and, for its keys and through address translation, UDP to ports 500 and 4500."""
+    """ESP, AH (of IPv4) and, for its keys and through address translation, UDP to ports 500 and 4500.
+
+    AH in IPv6 is one more header to what it vouches for: a rule about that lets it pass.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ def network_plug(network_id: UUID) -> str:
     return f"plug-{network_id}"
 
 
+def network_stand_in(network_id: UUID) -> str:
+    """A stopped network's port that stands in for the gateway; nothing is plugged in there."""
+    return f"stand-in-{network_id}"
+
+
 def group(group_id: UUID) -> str:
     """A group of ports; OVN's matches refer to it, in whose language a name has no dashes."""
     return f"group_{group_id.hex}"

@@ -73,6 +73,8 @@ def tell_network(view: View, spec: NetworkSpec) -> None:
     )
     if spec.joined:
         _tell_leg(draft, router, switch, spec)
+    else:
+        _tell_stand_in(draft, switch, spec)
     for leads_out in (True, False):
         options = dhcp_options(spec, leads_out=leads_out)
         draft.row("DHCP_Options", dhcp_part(leads_out=leads_out), cidr=str(spec.range), options=options)
@@ -125,6 +127,20 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
         type="snat",
         logical_ip=str(spec.range),
         external_ip=_external_address(router),
+    )
+
+
+def _tell_stand_in(draft: Draft, switch: Row, spec: NetworkSpec) -> None:
+    """Who answers for the gateway's MAC where there is none: guests prolong their leases with it, and OVN sees to that."""
+    draft.row(
+        "Logical_Switch_Port",
+        "stand-in",
+        inside=[(switch, "ports")],
+        name=names.network_stand_in(spec.id),
+        type="localport",
+        addresses=[f"{spec.gateway_mac} {spec.gateway}"],
+        options={},
+        enabled=[],
     )
 
 
