@@ -2,9 +2,10 @@
 
 A real server on real OVN, asked by HTTP. The clock starts with the request and stops when OVN's database tells that it
 has the rule: everything that is ours is in between (the request, its transaction, the plot, ours to OVN's database). OVN's
-own time follows, until each host has put the rule in force, as `ovn-nbctl --wait=hv sync` tells. The NICs are
-stand-ins: ports in OVN's group of ports that our database knows nothing of, for nothing of ours looks at NICs when a
-rule changes; a few are plugged in, so that the host has something to do.
+own time follows, until each host has put the rule in force, as `ovn-nbctl --wait=hv sync` tells, and until packets follow
+it, as two guests of a made-up network find out (see `rules_followed`). The NICs are stand-ins: ports in OVN's group
+of ports that our database knows nothing of, for nothing of ours looks at NICs when a rule changes; a few are plugged
+in, so that the host has something to do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from bench.figure import Figure, at_most, percentile, say
+from bench.rules_followed import Pair, pair_on
 from bench.rules_told import ToldRules, told_rules
 from bench.server import Server, wait_until
 from bench.stage import Stage
@@ -30,8 +32,12 @@ PLUGGED: Final = 10
 LAPS: Final = 20
 FEW_RULES: Final = 10
 MANY_RULES: Final = (100, 1000)
+PROMISED_SECONDS: Final = 1
+"""From a request until guests' packets follow it."""
 PROMISED_GROWTH: Final = 15
 """Ten times as many rules may take as much longer, and some noise; what is quadratic takes a hundred times."""
+PROMISED_CHANGE_GROWTH: Final = 10
+"""A hundred times as many rules come with the request and are looked through; only the changed one is written."""
 GROUP: Final = "measured"
 SWITCH: Final = "measured-nics"
 
@@ -43,20 +49,31 @@ class Times:
     ours: float
     ovn: float
 
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return (self.ours + self.ovn) / 1000
+
 
 def measure(stage: Stage) -> list[Figure]:
     """Change rules before few and many NICs, and in small and large groups."""
     server = stage.real_server
     with told_rules() as told, a_group(server, told), stand_ins(max(CROWDS)) as ports:
         crowds = {nics: changes(server, told, ports[:nics]) for nics in CROWDS}
+        with pair_on(SWITCH, nbctl) as pair:
+            followed = seconds_until_followed(server, pair, ports[: PROMISED_NICS - 1])
         set_members([])
         written = {count: writes(server, told, count) for count in MANY_RULES}
         in_many = [change(server, told, MANY_RULES[-1], lap) for lap in range(1, LAPS // 2)]
     return [
         *(crowd_figure(nics, times) for nics, times in crowds.items()),
+        in_force_figure(
+            "until every host says that it has it", [each.seconds for each in crowds[PROMISED_NICS]]
+        ),
+        in_force_figure("until guests' packets follow it", followed),
         growth_by_nics(crowds),
         growth_by_rules(written),
-        Figure(f"group of {MANY_RULES[-1]} rules: one rule changed", worded(in_many)),
+        growth_of_a_change(crowds[min(CROWDS)], in_many),
     ]
 
 
@@ -68,6 +85,13 @@ def crowd_figure(nics: int, times: list[Times]) -> Figure:
     ours = [each.ours for each in times]
     detail = f"p99 {percentile(ours, 99):.0f} ms; then OVN's own {median(each.ovn for each in times):.0f} ms"
     return at_most(name, median(ours), PROMISED_MS, unit="ms", detail=detail)
+
+
+def in_force_figure(until: str, seconds: list[float]) -> Figure:
+    """Say how long the slowest change took."""
+    name = f"group: one rule changed, {PROMISED_NICS} NICs, {PLUGGED} of them plugged in, {until}"
+    detail = f"slowest of {len(seconds)}; p50 {median(seconds):.2f} s"
+    return at_most(name, max(seconds), PROMISED_SECONDS, unit="s", detail=detail)
 
 
 def growth_by_nics(crowds: dict[int, list[Times]]) -> Figure:
@@ -86,6 +110,13 @@ def growth_by_rules(written: dict[int, list[Times]]) -> Figure:
     return at_most(name, many / few, PROMISED_GROWTH, unit="×", detail=detail)
 
 
+def growth_of_a_change(few: list[Times], many: list[Times]) -> Figure:
+    """Set one rule changed among many beside one among few."""
+    name = f"group of {MANY_RULES[-1]} rules: one rule changed, beside {FEW_RULES}"
+    growth = median(each.ours for each in many) / median(each.ours for each in few)
+    return at_most(name, growth, PROMISED_CHANGE_GROWTH, unit="×", detail=worded(many))
+
+
 def worded(times: list[Times]) -> str:
     """Tell ours and OVN's."""
     ours, ovn = median(each.ours for each in times), median(each.ovn for each in times)
@@ -97,6 +128,21 @@ def changes(server: Server, told: ToldRules, ports: list[str]) -> list[Times]:
     say(f"groups: one rule changed, {len(ports)} NICs")
     set_members(ports)
     return [change(server, told, FEW_RULES, lap) for lap in range(LAPS + 1)][1:]
+
+
+def seconds_until_followed(server: Server, pair: Pair, others: list[str]) -> list[float]:
+    """Change one rule again and again before one who hears and these NICs."""
+    say("groups: one rule changed, seen by a guest")
+    set_members([pair.receiver_port, *others])
+    update(server, rules(FEW_RULES, 0, protocol="PROTOCOL_UDP"))
+    return [
+        pair.seconds_until_followed(
+            lambda lap=lap: update(server, rules(FEW_RULES, lap, protocol="PROTOCOL_UDP")),
+            opened=port_of(lap),
+            closed=port_of(lap - 1),
+        )
+        for lap in range(1, LAPS + 1)
+    ]
 
 
 def writes(server: Server, told: ToldRules, count: int) -> list[Times]:
@@ -127,11 +173,11 @@ def timed(ask: Callable[[], object], told: ToldRules, *, last_port: int) -> Time
     return Times((had - began) * 1000, (time.perf_counter() - had) * 1000)
 
 
-def rules(count: int, lap: int) -> list[dict[str, Any]]:
-    """Make rules that are the same in every lap but for the first."""
-    common = {"protocol": "PROTOCOL_TCP", "ruleType": "RULE_TYPE_INBOUND"}
+def rules(count: int, lap: int, *, protocol: str = "PROTOCOL_TCP") -> list[dict[str, Any]]:
+    """Make rules that are the same in every lap but for the first, which is another one each time."""
+    common = {"protocol": protocol, "ruleType": "RULE_TYPE_INBOUND"}
     others = [{"id": f"r{number}", "ports": str(number), **common} for number in range(1, count)]
-    return [{"id": "changed", "ports": str(port_of(lap)), **common}, *others]
+    return [{"ports": str(port_of(lap)), **common}, *others]
 
 
 def port_of(lap: int) -> int:
