@@ -10,7 +10,7 @@ from cumulet.doctor.daemons import stop_daemons
 from cumulet.doctor.prepare import PreparedHost, prepare_host
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
     """Return as soon as the condition holds; fail when it does not come to."""
     deadline = time.monotonic() + seconds
     while not condition():

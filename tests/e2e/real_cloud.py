@@ -21,6 +21,8 @@ from cumulet.images import ImageStore
 from cumulet.images.recipes import RECIPES
 
 URL = "http://127.0.0.1:8480"
+BROKEN = 255
+"""How ssh ends when there is no connection, or none any more."""
 T = TypeVar("T")
 
 
@@ -41,7 +43,7 @@ def built_images() -> Path:
     return folder
 
 
-def eventually(look: Callable[[], T], *, within: float = 60) -> T:
+def eventually(look: Callable[[], T], *, within: float = 120) -> T:
     """What a look gives as soon as it is true; fails with the last one when that does not come."""
     deadline = time.monotonic() + within
     while not (seen := look()):
@@ -81,12 +83,13 @@ class RealCloud:
         offered = (files("cumulet.catalogue") / "default.toml").read_text()
         self.catalogue.write_text(offered.replace("resolvers = []", f'resolvers = ["{resolver}"]'))
         self.key = SshKey.make(folder / "id")
-        self.api = httpx.Client(base_url=URL, timeout=30)
+        # An idle connection is given up before the server does: a request must not meet its end.
+        self.api = httpx.Client(base_url=URL, timeout=60, limits=httpx.Limits(keepalive_expiry=2))
 
     def start(self) -> None:
         """Start the server and return when it answers."""
         self.process = self.launch()
-        eventually(self.answers, within=60)
+        eventually(self.answers)
         self.api.headers["Authorization"] = f"Bearer {(self.data_dir / 'admin.key').read_text().strip()}"
 
     def launch(self, **settings: str) -> subprocess.Popen[bytes]:
@@ -175,7 +178,7 @@ class Vm:
     def verb(self, verb: str) -> None:
         self.cloud.ask("POST", f"{self.path}/{verb}")
 
-    def wait_for(self, state: str, *, within: float = 90) -> None:
+    def wait_for(self, state: str, *, within: float = 120) -> None:
         def shows() -> bool:
             nonlocal now
             now = self.shown()
@@ -215,7 +218,10 @@ class Vm:
         stdin: bytes = b"",
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command in the guest as root. Its host key is believed the first time, and never another."""
+        """Run a command in the guest as root. Its host key is believed the first time, and never another.
+
+        As ssh does with a connection that breaks, one that hangs ends with 255.
+        """
         login = (
             {"PubkeyAuthentication": "no", "NumberOfPasswordPrompts": 1}
             if password
@@ -229,26 +235,29 @@ class Vm:
             "LogLevel": "ERROR",
         }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return subprocess.run(
-            ("ssh", "-F", "/dev/null", *words, f"root@{self.external()}", command),
-            input=stdin,
-            env={**os.environ, **self.cloud.ask_pass(password)},
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
+        argv = ("ssh", "-F", "/dev/null", *words, f"root@{self.external()}", command)
+        environment = {**os.environ, **self.cloud.ask_pass(password)}
+        try:
+            return subprocess.run(
+                argv, input=stdin, env=environment, capture_output=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as hung:
+            return subprocess.CompletedProcess(argv, BROKEN, hung.stdout or b"", str(hung).encode())
 
     def output_of(self, command: str, **options: Any) -> str:
-        """What a command in the guest prints; fails when the command does."""
-        done = self.ssh(command, **options)
+        """What a command in the guest prints; fails when the command does, or no connection holds three times."""
+        for _ in range(3):
+            done = self.ssh(command, **options)
+            if done.returncode != BROKEN:
+                break
         assert done.returncode == 0, f"{self.name}: {command!r} ended with {done.returncode}: {done.stderr!r}"
         return done.stdout.decode()
 
     def answers(self) -> bool:
         """Whether SSH lets the owner in."""
-        return self.ssh("true", timeout=60).returncode == 0
+        return self.ssh("true").returncode == 0
 
-    def wait_for_ssh(self, *, within: float = 120) -> Vm:
+    def wait_for_ssh(self, *, within: float = 180) -> Vm:
         self.wait_for("ACTIVE")
         eventually(self.answers, within=within)
         return self

@@ -17,7 +17,7 @@ def vm(cloud: RealCloud) -> Vm:
     vm = cloud.create(
         "changing", password=PASSWORD, startScript="dd if=/dev/vda of=/dev/null bs=1M count=20"
     ).wait_for_ssh()
-    eventually(lambda: vm.shown()["guest"]["firstBootDone"], within=90)
+    eventually(lambda: vm.shown()["guest"]["firstBootDone"])
     return vm
 
 
@@ -101,19 +101,18 @@ def test_stopped_it_gets_another_size_that_it_finds_when_it_runs_again(vm):
 
 def test_a_kernel_that_panics_is_told_with_its_reason(vm):
     vm.ssh("echo 1 >/proc/sys/kernel/sysrq; sleep 1 && echo c >/proc/sysrq-trigger & exit", timeout=20)
-    eventually(lambda: vm.told("vm.panicked"), within=120)
+    eventually(lambda: vm.told("vm.panicked"))
     assert "sysrq triggered crash" in vm.told("vm.panicked")
 
 
 def test_it_goes_when_its_time_is_over(vm):
-    post(vm, "expire-time", ttl="5s")
-    assert vm.shown()["expireTime"]
-    eventually(vm.gone, within=60)
+    assert post(vm, "expire-time", ttl="5s")["expireTime"]
+    eventually(vm.gone)
 
 
 def test_a_broken_start_script_is_told_with_its_last_words(cloud):
     vm = cloud.create("broken-script", startScript="echo all is well\nno-such-program --now\n")
-    eventually(lambda: vm.told("vm.first_boot"), within=120)
+    eventually(lambda: vm.told("vm.first_boot"))
     assert "its start script ended with status 127: " in vm.told("vm.first_boot")
     assert "no-such-program" in vm.told("vm.first_boot")
     assert vm.shown()["guest"]["log"].startswith("all is well\n")
@@ -122,9 +121,10 @@ def test_a_broken_start_script_is_told_with_its_last_words(cloud):
 
 
 def test_a_guest_whose_network_is_gone_is_told_from_one_that_is_slow(cloud):
-    script = "echo waiting for nothing; sleep 300"
-    vm = cloud.create("no-network", startScript=f"ip addr flush dev eth0; {script}")
-    eventually(lambda: "it has no IPv4 address" in vm.told("vm.boot_stage"), within=120)
-    assert vm.shown()["guest"]["log"] == "waiting for nothing"
+    # Meanwhile it is seen with its address: on a slow host it came so late that it was missed before.
+    script = "echo waiting for nothing; sleep 10; ip addr flush dev eth0; sleep 600"
+    vm = cloud.create("no-network", startScript=script)
+    eventually(lambda: "it has no IPv4 address" in vm.told("vm.boot_stage"))
+    eventually(lambda: vm.shown()["guest"]["log"] == "waiting for nothing")
     vm.verb("terminate")
     eventually(vm.gone)

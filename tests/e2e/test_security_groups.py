@@ -138,7 +138,7 @@ def test_the_world_outside_is_held_to_the_rules_too(guarded, rules, outside, cas
     address = guarded.external()
     expected = {key: key in passes for key in PROBES}
     with outside.entered():
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while (seen := probed(address)) != expected:
             assert time.monotonic() < deadline, seen
     assert said(guarded, world.ADDRESS) == expected
@@ -150,7 +150,7 @@ def test_just_what_the_rules_say_comes_in_and_the_cloud_says_so(guarded, rules, 
     rules(*wanted)
     address = guarded.external()
     expected = {key: key in passes for key in PROBES}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (seen := probed(address)) != expected:
         assert time.monotonic() < deadline, seen
     assert said(guarded, HOST) == expected
@@ -159,7 +159,7 @@ def test_just_what_the_rules_say_comes_in_and_the_cloud_says_so(guarded, rules, 
 def test_a_neighbour_is_held_to_the_rules_as_well(guarded, rules, ann):
     rules(SSH, {**PING, "ipRangeCidr": ann.internal()})
     target = guarded.internal()
-    eventually(lambda: ann.ssh(f"ping -q -c 1 -W 1 {target}").returncode == 0, within=20)
+    eventually(lambda: ann.ssh(f"ping -q -c 1 -W 1 {target}").returncode == 0)
     assert ann.ssh(f"echo | nc -w 2 {target} 80").returncode != 0
     assert reaches(guarded, ann.internal(), 0, "icmp")["ruleId"] == "ping"
     assert reaches(guarded, ann.internal(), 80)["securityGroupId"] == "guard"
@@ -168,20 +168,20 @@ def test_a_neighbour_is_held_to_the_rules_as_well(guarded, rules, ann):
 def test_another_project_is_held_to_them_at_the_external_address(guarded, rules, stranger):
     rules(SSH, WEB)
     address = guarded.external()
-    eventually(lambda: stranger.ssh(f"echo hello | nc -w 3 {address} 80").stdout == b"hello\n", within=20)
+    eventually(lambda: stranger.ssh(f"echo hello | nc -w 3 {address} 80").stdout == b"hello\n")
     rules(SSH)
-    eventually(lambda: stranger.ssh(f"echo hello | nc -w 2 {address} 80").stdout == b"", within=20)
+    eventually(lambda: stranger.ssh(f"echo hello | nc -w 2 {address} 80").stdout == b"")
     assert not reaches(guarded, stranger.external(), 80)["reachable"]
 
 
 def test_a_connection_that_stands_is_cut_when_its_rule_goes(guarded, rules):
     rules(SSH, WEB)
-    eventually(lambda: connects(guarded.external(), 80), within=20)
-    with socket.create_connection((guarded.external(), 80), timeout=5) as standing:
+    eventually(lambda: connects(guarded.external(), 80))
+    with socket.create_connection((guarded.external(), 80), timeout=30) as standing:
         standing.sendall(b"before\n")
         assert standing.recv(100) == b"before\n"
         rules(SSH)
-        eventually(lambda: not connects(guarded.external(), 80), within=20)
+        eventually(lambda: not connects(guarded.external(), 80))
         standing.settimeout(3)
         standing.sendall(b"after\n")
         with pytest.raises(TimeoutError):
@@ -191,12 +191,12 @@ def test_a_connection_that_stands_is_cut_when_its_rule_goes(guarded, rules):
 def test_outbound_rules_hold_a_guest_back(cloud, guarded, rules):
     get = f"echo | nc -w 3 {world.ADDRESS} 80"
     rules(SSH)
-    assert guarded.output_of(get).startswith("world")
+    eventually(lambda: guarded.ssh(get).stdout.startswith(b"world"))
     out = {"id": "out", "protocol": "PROTOCOL_TCP", "ruleType": "RULE_TYPE_OUTBOUND", "ports": "443"}
     rules(SSH, out)
-    eventually(lambda: guarded.ssh(get).stdout == b"", within=20)
+    eventually(lambda: guarded.ssh(get).stdout == b"")
     rules(SSH, {**out, "ports": "80", "ipRangeCidr": f"{world.ADDRESS}/32"})
-    eventually(lambda: guarded.ssh(get).stdout.startswith(b"world"), within=20)
+    eventually(lambda: guarded.ssh(get).stdout.startswith(b"world"))
 
 
 def test_a_group_is_attached_and_detached_live(cloud, bob):
@@ -204,13 +204,13 @@ def test_a_group_is_attached_and_detached_live(cloud, bob):
     address = bob.external()
     assert connects(address, 22)
     attach(bob, "closed")
-    eventually(lambda: not connects(address, 22), within=20)
+    eventually(lambda: not connects(address, 22))
     assert bob.shown()["securityGroupIds"] == ["closed"]
     refused = cloud.api.delete(f"{GROUPS}/closed")
     assert refused.status_code == 400
     assert refused.json()["details"][0]["violations"][0]["type"] == "SECURITY_GROUP_IN_USE"
     attach(bob, "closed", "detach")
-    eventually(lambda: connects(address, 22), within=20)
+    eventually(lambda: connects(address, 22))
     cloud.ask("DELETE", f"{GROUPS}/closed")
     assert is_pinged(address)
 
@@ -218,14 +218,16 @@ def test_a_group_is_attached_and_detached_live(cloud, bob):
 def test_rules_stay_in_force_while_the_server_and_libvirt_are_away(cloud, guarded, rules):
     rules(SSH, WEB)
     address = guarded.external()
-    eventually(lambda: connects(address, 80), within=20)
+    eventually(lambda: connects(address, 80))
     os.kill(read_status(PATHS).daemons["libvirtd"].pid, signal.SIGKILL)
     cloud.kill()
-    assert probed(address) == {key: key in {"tcp 22", "tcp 80", "tcp 8080"} for key in PROBES}
+    eventually(lambda: all(connects(address, port) for port in (22, 80, 8080)))
+    assert not is_refused(address, 53)
+    assert not is_pinged(address)
     cloud.start()
     rules(SSH)
-    eventually(lambda: not connects(address, 80), within=20)
-    assert connects(address, 22)
+    eventually(lambda: not connects(address, 80))
+    eventually(lambda: connects(address, 22))
 
 
 def test_spoofing_stays_impossible_in_a_group(guarded, ann):
@@ -234,16 +236,21 @@ def test_spoofing_stays_impossible_in_a_group(guarded, ann):
     heard = ann.output_of("grep ^Icmp: /proc/net/snmp")
     guarded.ssh(f"ping -q -c 2 -W 1 -I {nobody} {ann.internal()}")
     assert ann.output_of("grep ^Icmp: /proc/net/snmp") == heard
-    assert guarded.ssh(f"ping -q -c 1 -W 2 {ann.internal()}").returncode == 0
+    eventually(lambda: guarded.ssh(f"ping -q -c 1 -W 2 {ann.internal()}").returncode == 0)
     guarded.output_of(f"ip addr del {nobody}/32 dev eth0")
 
 
 def test_what_was_taken_from_a_group_by_hand_comes_back(cloud, guarded, group):
-    assert connects(guarded.external(), 22)
     (id,) = cloud.column("select id from security_group where name = ?", group)
     owned = f"external_ids:cumulet-id={UUID(id)}"
     (name,) = ovn("--bare", "--columns=name", "find", "Port_Group", owned).split()
+    before = acls_of(name)
     ovn("acl-del", name)
-    eventually(lambda: connects(guarded.external(), 80), within=20)
-    eventually(lambda: not connects(guarded.external(), 80), within=60)
-    assert connects(guarded.external(), 22)
+    eventually(lambda: acls_of(name) - before)
+    eventually(lambda: not connects(guarded.external(), 80))
+    eventually(lambda: connects(guarded.external(), 22))
+
+
+def acls_of(port_group: str) -> set[str]:
+    """The UUIDs of what a group has in OVN: what is put there anew is told from what was."""
+    return set(ovn("--bare", "--columns=acls", "list", "Port_Group", port_group).split())

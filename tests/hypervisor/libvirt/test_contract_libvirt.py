@@ -45,13 +45,13 @@ class TestGuestsOfLibvirt(GuestContract):
         return micro
 
     def test_a_guest_that_answers_is_frozen_for_its_image_and_goes_on(self, host, booted, tmp_path):
-        eventually(lambda: host.guest(booted.id).agent)
+        eventually(lambda: host.guest(booted.id).first_boot_done)
         assert taken(host, an_order(booted, tmp_path)).taken_from is TakenFrom.FROZEN
         assert status_of(host, booted) == "thawed"
 
     @pytest.mark.parametrize("end", ["forget", "take"])
     def test_a_guest_that_a_death_left_frozen_goes_on(self, host, booted, tmp_path, end):
-        eventually(lambda: host.guest(booted.id).agent)
+        eventually(lambda: host.guest(booted.id).first_boot_done)
         order = an_order(booted, tmp_path)
         takings = host._layout.takings
         (takings / f"{order.image_id}.lock").touch()
