@@ -1,8 +1,8 @@
 """Which operations of the contract are there, told by what is declared and by the tests that call it.
 
 `make api` writes docs/api/conformance.md with it and a test compares them, so the page says neither more nor less than
-the code: an operation is done when it is declared at its path, and a test counts when it calls it by name, itself or
-through a function of its own file.
+the code: an operation is done when it is declared at its path, and a test counts when it is named after it, or calls
+it by name, itself or through a function of its own file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from cumulet.operation import Operation
 
 TESTS = Path(__file__).parent
 TABLE = TESTS / "contract" / "operations.txt"
-REAL = ("e2e/", "compat/")
+REFERENCE = "The reference's 25"
+REAL = "e2e/"
 """Where tests are that go through REST to a real server, most of them to real guests."""
+NAMED = f"{REAL}test_operations.py"
+"""Where each of the reference's operations has a real guest in a test named after it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Promised:
     method: str
     path: str
     name: str
+
+    @property
+    def python_name(self) -> str:
+        """One of the reference as Python writes it: ListVMDisks is list_vm_disks."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name.replace("VM", "Vm")).lower()
 
 
 def promised() -> Iterator[Promised]:
@@ -41,18 +49,23 @@ def promised() -> Iterator[Promised]:
             yield Promised(rank, *line.split(maxsplit=2))
 
 
+def reference() -> list[Promised]:
+    """The operations of the reference alone."""
+    return [one for one in promised() if one.rank == REFERENCE]
+
+
 def shape(method: str, path: str) -> tuple[str, str]:
     """A route without the names of its parameters, which are nobody's business."""
     return method, re.sub(r"{[^}]+}", "{}", path)
 
 
 def calls_by_name() -> dict[str, list[str]]:
-    """For each name that tests use, the tests that do."""
+    """For each name that tests use or are named after, the tests that do or are."""
     found: dict[str, list[str]] = {}
     for file in sorted(TESTS.rglob("test_*.py")):
         names = names_used(ast.parse(file.read_text()))
         for test in (one for one in names if one.startswith("test_")):
-            for name in reached(test, names):
+            for name in reached(test, names) | {test.removeprefix("test_")}:
                 found.setdefault(name, []).append(f"{file.relative_to(TESTS)}::{test}")
     return found
 
@@ -83,13 +96,15 @@ def reached(function: str, names: Mapping[str, set[str]]) -> set[str]:
 
 
 def shown_by(operation: Operation, tests: Mapping[str, list[str]]) -> list[str]:
-    """The first test of an operation, of its own slice if there is one, and the first on a real server."""
-    found = tests.get(operation.function.__name__, [])
+    """The first test of an operation on a real server, best the one named after it, and the first of its own slice."""
+    name = operation.function.__name__
+    found = tests.get(name, [])
     slice_ = operation.function.__module__.split(".")[1]
     real = [test for test in found if test.startswith(REAL)]
+    real.sort(key=lambda test: test != f"{NAMED}::test_{name}")
     quick = [test for test in found if not test.startswith(REAL)]
     quick.sort(key=lambda test: not test.startswith(f"{slice_}/"))
-    return [*quick[:1], *real[:1]]
+    return [*real[:1], *quick[:1]]
 
 
 def conformance_text(operations: Iterable[Operation]) -> str:

@@ -1,6 +1,4 @@
-"""One small guest is changed in every way there is, and says itself what came of it."""
-
-import time
+"""One small guest gets other logins, is measured, panics and expires, and says itself what came of it."""
 
 import httpx
 import pytest
@@ -30,15 +28,6 @@ def post(vm: Vm, what: str, **body) -> dict:
     return vm.cloud.ask("POST", f"/v1/projects/{vm.project}/vm/{vm.name}/{what}", json=body)
 
 
-def items(vm: Vm) -> list[dict]:
-    return vm.cloud.ask("GET", f"{vm.path}/monitor")["items"]
-
-
-def test_its_metadata_can_be_changed(vm):
-    assert post(vm, "metadata", metadata={"team": "blue"}) == {"metadata": {"team": "blue"}}
-    assert post(vm, "metadata", metadata={"stage": "test"}, merge=True)["metadata"] == vm.shown()["metadata"]
-
-
 def test_another_password_lets_in_and_the_old_one_no_longer(vm):
     assert vm.ssh("true", password=PASSWORD).returncode == 0
     post(vm, "password", password=ANOTHER)
@@ -60,43 +49,15 @@ def test_other_keys_let_in_and_the_old_ones_no_longer(vm, second_key):
     assert vm.shown()["authorizedSshKeys"].splitlines() == both
 
 
-def test_its_series_moves_when_it_works(vm):
-    eventually(lambda: len(items(vm)) >= 1, within=120)
-    vm.ssh("dd if=/dev/zero of=/root/written bs=1M count=64 conv=fsync; end=$(($(date +%s) + 45)); "
-           "while [ $(date +%s) -lt $end ]; do :; done", timeout=120)  # fmt: skip
-    busiest = eventually(
-        lambda: max((item for item in items(vm)), key=lambda item: item["cpu"], default=None)
-    )
-    assert 20 < busiest["cpu"] <= 105
-    assert any(int(item["diskWrBytes"]) > 1_000_000 for item in items(vm))
-    assert any(int(item["netRx"]) > 0 and int(item["netTx"]) > 0 for item in items(vm))
-    last = items(vm)[-1]
-    assert int(last["memory"]) > 2**25
-    assert int(last["guestPing"]) >= 1
-    assert abs(time.time() - int(last["timestamp"])) < 90
-
-
 def test_prometheus_finds_it(vm):
-    told = vm.cloud.api.get("/metrics").text
-    (line,) = [
-        line
-        for line in told.splitlines()
-        if line.startswith('libvirt_domain_info_cpu_time_seconds_total{domain="changing"')
-    ]
+    def lines() -> list[str]:
+        counted = 'libvirt_domain_info_cpu_time_seconds_total{domain="changing"'
+        return [line for line in vm.cloud.api.get("/metrics").text.splitlines() if line.startswith(counted)]
+
+    (line,) = eventually(lines)
     assert float(line.split()[-1]) > 1
-    assert 'cumulet_vms{project="default",state="ACTIVE"}' in told
+    assert 'cumulet_vms{project="default",state="ACTIVE"}' in vm.cloud.api.get("/metrics").text
     assert httpx.get(f"{vm.cloud.api.base_url}/metrics").status_code == 401
-
-
-def test_stopped_it_gets_another_size_that_it_finds_when_it_runs_again(vm):
-    vm.verb("stop")
-    vm.wait_for("STOPPED")
-    answer = vm.cloud.ask("POST", f"{vm.path}/resize", params={"vcpus": 2, "memoryGib": 2}, json={})
-    assert (answer["vm"]["vcpus"], answer["vm"]["memory"]) == (2, 2)
-    vm.verb("start")
-    vm.wait_for_ssh()
-    assert vm.output_of("grep -c ^processor /proc/cpuinfo") == "2\n"
-    assert 1.85 < int(vm.output_of("awk '/^MemTotal/ {print $2}' /proc/meminfo")) / 2**20 < 2
 
 
 def test_a_kernel_that_panics_is_told_with_its_reason(vm):

@@ -111,14 +111,6 @@ def test_what_is_written_to_a_disk_outlives_its_vms(cloud, vm):
     delete(cloud, "lasting")
 
 
-def test_a_boot_disk_grows_under_its_guest(cloud, vm):
-    (boot,) = cloud.ask("GET", f"{vm.path}/disks")["disks"]
-    gib = boot["sizeGib"]
-    cloud.ask("PATCH", f"{vm.path}/disks", params={"diskId": boot["id"], "sizeGib": gib + 1})
-    eventually(lambda: sectors(vm, "vda") == (gib + 1) * SECTORS)
-    assert vm.shown()["bootDiskSizeGib"] == gib + 1
-
-
 def test_a_disk_that_joined_and_left_a_stopped_vm_is_and_is_not_there_at_its_start(cloud, vm):
     create(cloud, "cold")
     power(vm, "stop", "STOPPED")

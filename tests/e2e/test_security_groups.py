@@ -56,11 +56,6 @@ def rules(cloud: RealCloud, group: str):
     put(SSH)
 
 
-def attach(vm: Vm, group: str, verb: str = "attach") -> None:
-    path = f"/v1/projects/{vm.project}/vm/{vm.name}/security-group/{verb}"
-    vm.cloud.ask("PATCH", path, params={"securityGroupId": group})
-
-
 def connects(address: str, port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=2):
         return True
@@ -197,22 +192,6 @@ def test_outbound_rules_hold_a_guest_back(cloud, guarded, rules):
     eventually(lambda: guarded.ssh(get).stdout == b"")
     rules(SSH, {**out, "ports": "80", "ipRangeCidr": f"{world.ADDRESS}/32"})
     eventually(lambda: guarded.ssh(get).stdout.startswith(b"world"))
-
-
-def test_a_group_is_attached_and_detached_live(cloud, bob):
-    cloud.ask("POST", GROUPS, json={"id": "closed", "dataCenterId": "local"})
-    address = bob.external()
-    assert connects(address, 22)
-    attach(bob, "closed")
-    eventually(lambda: not connects(address, 22))
-    assert bob.shown()["securityGroupIds"] == ["closed"]
-    refused = cloud.api.delete(f"{GROUPS}/closed")
-    assert refused.status_code == 400
-    assert refused.json()["details"][0]["violations"][0]["type"] == "SECURITY_GROUP_IN_USE"
-    attach(bob, "closed", "detach")
-    eventually(lambda: connects(address, 22))
-    cloud.ask("DELETE", f"{GROUPS}/closed")
-    assert is_pinged(address)
 
 
 def test_rules_stay_in_force_while_the_server_and_libvirt_are_away(cloud, guarded, rules):

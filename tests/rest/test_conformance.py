@@ -4,7 +4,17 @@ import ast
 from pathlib import Path
 
 import pytest
-from tests.conformance import calls_by_name, conformance_text, names_used, promised, reached, shown_by
+from tests.conformance import (
+    NAMED,
+    calls_by_name,
+    conformance_text,
+    names_used,
+    promised,
+    reached,
+    reference,
+    shape,
+    shown_by,
+)
 
 import cumulet.serve  # noqa: F401 - declares all operations
 from cumulet.operation import OPERATIONS
@@ -18,13 +28,20 @@ def test_what_is_committed_is_what_is_declared_and_tested():
 
 def test_the_reference_has_its_25_operations_and_no_route_is_told_twice():
     table = list(promised())
-    assert sum(one.rank == "The reference's 25" for one in table) == 25
+    assert len(reference()) == 25
     assert len({(one.method, one.path) for one in table}) == len(table)
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_every_operation_has_a_test_that_calls_it(name):
     assert shown_by(OPERATIONS[name], all_tests()), f"no test calls {name}"
+
+
+@pytest.mark.parametrize("promise", reference(), ids=lambda promise: promise.name)
+def test_each_of_the_reference_has_a_real_guest_in_a_test_named_after_it(promise):
+    declared = {shape(one.method, one.path): one for one in OPERATIONS.values()}
+    operation = declared[shape(promise.method, promise.path)]
+    assert shown_by(operation, all_tests())[0] == f"{NAMED}::test_{promise.python_name}"
 
 
 def all_tests(found={}):  # noqa: B006 - read once for all

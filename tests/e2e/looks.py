@@ -1,0 +1,62 @@
+"""What is true in a guest and at its host, whatever the cloud says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.e2e.real_cloud import Vm
+from tests.e2e.traces import Parts, output_of
+
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+IDENTITY = "hostname; cat /etc/machine-id; cat /etc/dropbear/*_host_key | md5sum"
+PROCESSORS = re.compile(r"^CPU\(s\): +(\d+)$", re.MULTILINE)
+BUSY = "sh -c 'while :; do :; done' </dev/null >/dev/null 2>&1 &"
+
+
+def domains(project: str) -> set[str]:
+    """The VMs of a project that libvirt runs, by the titles of its domains."""
+    titles = [line.split()[-1] for line in output_of("virsh", "--quiet", "list", "--title").splitlines()]
+    return {title.removeprefix(f"{project}/") for title in titles if title.startswith(f"{project}/")}
+
+
+def processors() -> int:
+    """The host's."""
+    return processors_in(output_of("virsh", "nodeinfo"))
+
+
+def promised_vcpus(vm: Vm) -> int:
+    """The vCPUs of all machines that the cloud of a VM has defined."""
+    id = Parts.of(vm).vm
+    ours = output_of("virsh", "domname", id).strip().removesuffix(id)
+    names = [name for name in output_of("virsh", "list", "--all", "--name").split() if name.startswith(ours)]
+    return sum(processors_in(output_of("virsh", "dominfo", name)) for name in names)
+
+
+def processors_in(told: str) -> int:
+    found = PROCESSORS.search(told)
+    assert found, told
+    return int(found[1])
+
+
+def boot_id(vm: Vm) -> str:
+    """Which boot of the guest this is; nothing while it does not answer."""
+    return vm.ssh(BOOT_ID).stdout.decode()
+
+
+def disks_in(vm: Vm) -> dict[str, int]:
+    """The guest's disks by their serial numbers, with their sectors; the seed has no number."""
+    look = 'for disk in /sys/block/vd*; do echo "$(cat $disk/serial):$(cat $disk/size)"; done'
+    found = (line.partition(":") for line in vm.output_of(look).splitlines())
+    return {serial: int(size) for serial, _, size in found}
+
+
+@contextmanager
+def kept_busy(vm: Vm) -> Iterator[None]:
+    """Have all processors of a guest at work."""
+    vm.output_of(f"for one in $(seq $(nproc)); do {BUSY} echo $! >>/run/busy; done")
+    try:
+        yield
+    finally:
+        vm.output_of("kill $(cat /run/busy); rm /run/busy")
