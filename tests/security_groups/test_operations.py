@@ -57,16 +57,19 @@ def ask(cloud):
 
 @pytest.fixture
 def attach(cloud):
-    """Attach a group to a VM, or detach it."""
-
-    def attach(verb=group_operations.attach_security_group, group="web", id="hello", caller=None):
-        cloud.call(verb, caller, project_id=PROJECT, id=id, security_group_id=group)
-        cloud.settle()
-
-    return attach
+    """Attach a group to a VM."""
+    return lambda **which: regroup(cloud, group_operations.attach_security_group, **which)
 
 
-detach = group_operations.detach_security_group
+@pytest.fixture
+def detach(cloud):
+    """Detach a group from a VM."""
+    return lambda **which: regroup(cloud, group_operations.detach_security_group, **which)
+
+
+def regroup(cloud, verb, *, group="web", id="hello", caller=None):
+    cloud.call(verb, caller, project_id=PROJECT, id=id, security_group_id=group)
+    cloud.settle()
 
 
 def groups_of_ports(cloud):
@@ -155,7 +158,7 @@ def test_a_rule_out_of_its_rule_changes_nothing(cloud, web, ask):
 
 
 @pytest.mark.usefixtures("web")
-def test_a_viewer_looks_and_changes_nothing(cloud, make, ask, attach):
+def test_a_viewer_looks_and_changes_nothing(cloud, make, ask, attach, detach):
     cloud.running()
     with cloud.database.writing() as db:
         viewer = add_user(db, "viewer", **{PROJECT: Role.VIEWER})
@@ -165,7 +168,7 @@ def test_a_viewer_looks_and_changes_nothing(cloud, make, ask, attach):
         lambda: ask(operations.update_security_group, caller=viewer, data=UpdateSecurityGroup()),
         lambda: ask(operations.delete_security_group, caller=viewer),
         lambda: attach(caller=viewer),
-        lambda: attach(detach, caller=viewer),
+        lambda: detach(caller=viewer),
     ):
         with pytest.raises(Forbidden):
             forbidden()
@@ -209,12 +212,12 @@ def test_a_vm_waits_until_its_groups_are_in_force(cloud, make):
     assert groups_of_ports(cloud) == [1]
 
 
-def test_a_group_is_attached_and_detached_while_the_vm_runs(cloud, web, attach):
+def test_a_group_is_attached_and_detached_while_the_vm_runs(cloud, web, attach, detach):
     started = cloud.running()
     attach()
     assert cloud.vm().security_group_ids == ["web"]
     assert [port.groups for port in cloud.fabric.ports().values()] == [{web}]
-    attach(detach)
+    detach()
     assert (cloud.vm().security_group_ids, cloud.vm().rules) == ([], [])
     assert groups_of_ports(cloud) == [0]
     assert cloud.vm().state is started.state
@@ -229,21 +232,21 @@ def test_attaching_again_changes_nothing(cloud, attach):
 
 
 @pytest.mark.usefixtures("web")
-def test_what_is_not_attached_cannot_be_detached(cloud, attach):
+def test_what_is_not_attached_cannot_be_detached(cloud, detach):
     cloud.running()
     with pytest.raises(Refused, match="not attached to VM 'hello'") as refusal:
-        attach(detach)
+        detach()
     assert refusal.value.reason == "SECURITY_GROUP_NOT_IN_USE"
 
 
 @pytest.mark.usefixtures("web")
-def test_a_group_in_use_is_not_deleted(cloud, ask, attach):
+def test_a_group_in_use_is_not_deleted(cloud, ask, attach, detach):
     cloud.running()
     attach()
     with pytest.raises(Refused, match="1 VMs have it") as refusal:
         ask(operations.delete_security_group)
     assert refusal.value.reason == "SECURITY_GROUP_IN_USE"
-    attach(detach)
+    detach()
     ask(operations.delete_security_group)
 
 
