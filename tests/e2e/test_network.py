@@ -120,15 +120,6 @@ def test_an_external_address_carries_much_both_ways_and_full_packets(ann):
     subprocess.run(ping, check=True, stdout=subprocess.DEVNULL)
 
 
-def test_an_external_address_falls_silent_with_its_vm(cloud):
-    vm = cloud.create("dora").wait_for_ssh()
-    address = vm.external()
-    assert host_connects(address)
-    vm.verb("terminate")
-    eventually(vm.gone)
-    assert not host_connects(address)
-
-
 def router_of(vm: Vm) -> str:
     """The external address of the router of the VM's project."""
     query = "select address from external_address join router on router.id = holder_id where project_id = ?"

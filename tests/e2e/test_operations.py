@@ -379,7 +379,7 @@ def test_list_vm_gpu_models(cloud, running, gpus_offered):
     assert [(one["gpuModelId"], one["totalGpuFree"]) for one in types] == [("", 0), (model["id"], 0)]
     wanted = {"dataCenterId": "local", "machineType": "with-gpus", "vmId": "fast", "bootDiskImageId": "micro"}
     size = {"vcpus": 1, "memoryGib": 1, "gpus": 1, "validateOnly": True}
-    assert cloud.api.post(f"{PROJECT}/vm", json=wanted | size).json()["code"] == 3
+    assert cloud.api.post(f"{PROJECT}/vm", json=wanted | size).json()["message"].startswith("gpus: ")
     assert "0x0302" not in running.output_of("cat /sys/bus/pci/devices/*/class"), "nor has a guest one"
 
 
@@ -449,10 +449,10 @@ def test_reboot_vm(cloud, running):
 
 
 def test_terminate_vm(cloud, vm):
-    brief = cloud.create("brief", project=NAME)
-    brief.wait_for("ACTIVE")
-    parts = Parts.of(brief)
+    brief = cloud.create("brief", project=NAME).wait_for_ssh()
+    address, parts = brief.external(), Parts.of(brief)
     assert len(traces(cloud, parts)) >= 8
     assert cloud.ask("POST", f"{PROJECT}/vms/brief/terminate") == {}
     eventually(brief.gone)
     eventually(lambda: traces(cloud, parts) == [])
+    assert not host_connects(address)

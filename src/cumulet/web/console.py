@@ -54,7 +54,7 @@ def _page(kind: Kind) -> ControllerRouterHandler:
 
     @get(f"/console/{{project_id:str}}/{{vm_name:str}}/{kind.value}", sync_to_thread=False)
     def show() -> Response[bytes]:
-        return Response(page, media_type="text/html; charset=utf-8", headers=RULES)
+        return Response(page, media_type="text/html", headers=RULES)
 
     return show
 
