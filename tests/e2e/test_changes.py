@@ -61,7 +61,8 @@ def test_prometheus_finds_it(vm):
 
 
 def test_a_kernel_that_panics_is_told_with_its_reason(vm):
-    vm.ssh("echo 1 >/proc/sys/kernel/sysrq; sleep 1 && echo c >/proc/sysrq-trigger & exit", timeout=20)
+    in_a_moment = "(sleep 2; echo c >/proc/sysrq-trigger) </dev/null >/dev/null 2>&1 &"
+    vm.output_of(f"echo 1 >/proc/sys/kernel/sysrq; {in_a_moment}")
     eventually(lambda: vm.told("vm.panicked"))
     assert "sysrq triggered crash" in vm.told("vm.panicked")
 
