@@ -53,7 +53,7 @@ def test_a_micro_guest_becomes_what_its_seed_says_and_obeys_the_power_button(mic
         guest.type("rm /root/made-by-script; exit")
         guest.log_in("an0ther")
         guest.press_power_button()
-        guest.process.wait(timeout=20)
+        guest.process.wait(timeout=60)
 
     with booted(micro.path, seed_image(a_seed("first")), tmp_path) as guest:
         guest.log_in("an0ther")
