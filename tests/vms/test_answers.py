@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -5,6 +6,7 @@ from sqlalchemy import event
 from tests.made_up import PROJECT
 
 from cumulet.errors import NotFound
+from cumulet.hosts import register_host
 from cumulet.vms import operations as verbs
 from cumulet.vms.offers import get_vm_machine_type, list_vm_data_centers, list_vm_machine_types2
 
@@ -82,6 +84,18 @@ def test_what_is_free_is_less_by_what_is_reserved(cloud):
     after = offered()
     # the router of the project's first network takes an address too
     assert after == (before[0] - 3, before[1] - 5, before[2] - 2)
+
+
+def test_a_machine_type_has_the_processor_of_its_hosts_and_can_be_asked_for_by_it(cloud):
+    (listed,) = cloud.call(list_vm_machine_types2).machine_types
+    assert listed.cpu_model == cloud.host.facts().cpu_model
+    cloud.create(cpu_model=listed.cpu_model)
+    assert cloud.vm().cpu_model == listed.cpu_model
+    other = replace(cloud.host.facts(), name="other", cpu_model="another")
+    with cloud.database.writing() as db:
+        register_host(db, other, data_center_id="local", uri="memory:", now=cloud.clock())
+    (mixed,) = cloud.call(list_vm_machine_types2).machine_types
+    assert mixed.cpu_model == ""
 
 
 def test_one_machine_type_is_shown_as_it_is_listed(cloud):

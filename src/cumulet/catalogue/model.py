@@ -57,7 +57,7 @@ class MachineType:
     id: Id
     data_center_id: str
     cpu_model: str = ""
-    """As shown to customers; empty shows what the hosts report."""
+    """As shown to customers; empty shows what the hosts report, if all report the same."""
     gpu_model_id: str = ""
     """Empty: VMs of this type have no GPUs."""
     min_vcpu: Positive

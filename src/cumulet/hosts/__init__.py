@@ -1,6 +1,7 @@
 """Hosts: the machines that run VMs, what they have and what is free."""
 
 from cumulet.hosts.inventory import (
+    cpu_model,
     host_routes,
     installation_id,
     note_facts,
@@ -24,6 +25,7 @@ __all__ = [
     "Reservation",
     "Room",
     "Sizes",
+    "cpu_model",
     "host_routes",
     "installation_id",
     "note_facts",

@@ -57,6 +57,12 @@ def host_routes(db: Session, data_center_id: str) -> frozenset[IPv4Network]:
     return frozenset(IPv4Network(route) for table in tables for route in table)
 
 
+def cpu_model(db: Session, data_center_id: str) -> str:
+    """Say which processor the hosts of a data center report; `""` when they differ."""
+    models = db.scalars(select(Host.cpu_model).where(Host.data_center_id == data_center_id).distinct()).all()
+    return models[0] if len(models) == 1 else ""
+
+
 def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: float, lock: bool = False) -> Sequence[Room]:
     """Compute the free room of each host of a data center; `lock` keeps others from placing there meanwhile."""
     hosts = select(Host).where(Host.data_center_id == data_center_id).order_by(Host.name)

@@ -23,6 +23,7 @@ from cumulet.reconcile import wake
 from cumulet.vms.connect import connect
 from cumulet.vms.create_request import CreateRequest
 from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.offers import described
 from cumulet.vms.passwords import hash_password
 from cumulet.vms.plan import VmPlan, plan_vm
 from cumulet.vms.wire import SshKeySource, VmState
@@ -32,7 +33,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
     """Check the request, find it a host and write all its rows; nothing is half done when it is refused."""
     data = request.data
     data_center = request.catalogue.find_data_center(data.data_center_id)
-    machine_type = request.catalogue.find_machine_type(data_center.id, data.machine_type)
+    machine_type = described(db, request.catalogue.find_machine_type(data_center.id, data.machine_type))
     private, image = find_boot_image(db, request, data_center.id)
     keys = source_keys(db, request.caller, request.project_id, data.ssh_key_source)
     plan = plan_vm(data, machine_type, image, keys=keys, now=request.now)

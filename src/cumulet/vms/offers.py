@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -17,7 +18,7 @@ from cumulet.catalogue import (
     machine_type_answer,
     matching_data_centers,
 )
-from cumulet.hosts import rooms
+from cumulet.hosts import cpu_model, rooms
 from cumulet.networks import free_external
 from cumulet.operation import Access, operation
 
@@ -65,6 +66,13 @@ def get_vm_machine_type(
     return offer(db, catalogue, catalogue.find_machine_type(data_center_id, machine_type_id))
 
 
+def described(db: Session, machine_type: MachineType) -> MachineType:
+    """Name the hosts' processor where the operator's catalogue names none."""
+    if machine_type.cpu_model:
+        return machine_type
+    return replace(machine_type, cpu_model=cpu_model(db, machine_type.data_center_id))
+
+
 def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMachineType:
     """Join a machine type with what its data center's hosts have free."""
     free = [
@@ -83,4 +91,4 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         max_storage_gib=max((room.free_disk_gib for room in free), default=0),
         total_storage_gib=sum(room.free_disk_gib for room in free),
     )
-    return machine_type_answer(catalogue, machine_type, capacity)
+    return machine_type_answer(catalogue, described(db, machine_type), capacity)
