@@ -136,10 +136,10 @@ class Cloud:
         with self.database.reading() if reads else self.database.writing() as db:
             return function(db=db, **{name: provided[name] for name in needed}, **arguments)
 
-    def create(self, caller: Caller | None = None, **fields: Any) -> vm_wire.Vm:
+    def create(self, caller: Caller | None = None, *, project_id: str = PROJECT, **fields: Any) -> vm_wire.Vm:
         """Ask for a VM and answer what CreateVM answers; nothing has worked on it yet."""
         data = vm_request(**fields)
-        answer = self.call(operations.create_vm, caller, project_id=PROJECT, data=data)
+        answer = self.call(operations.create_vm, caller, project_id=project_id, data=data)
         return answer.vm
 
     def create_disk(self, id: str = "data", size_gib: int = 10) -> disk_wire.Disk:

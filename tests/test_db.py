@@ -4,11 +4,11 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import exc, insert, text
+from sqlalchemy import bindparam, exc, insert, select, text
 from tests.made_up import NOON
 
 from cumulet import journal
-from cumulet.db import Database, Money, Timestamp
+from cumulet.db import Database, Money, Timestamp, fetch_columns
 from cumulet.hosts import Need, reserve
 from cumulet.hosts.model import Installation
 
@@ -45,6 +45,15 @@ def test_a_reading_block_sees_one_state_of_things(database):
         with database.writing() as db:
             add_fact(db)
         assert texts(looking) == []
+
+
+def test_columns_are_read_as_they_are_in_this_transaction(database):
+    facts = select(journal.Fact.text, journal.Fact.at).where(journal.Fact.text == bindparam("text"))
+    with database.writing() as db:
+        assert fetch_columns(db, facts, text="a toy") == []
+        add_fact(db)
+        add_fact(db, text="another")
+        assert fetch_columns(db, facts, text="a toy") == [("a toy", NOON)]
 
 
 def test_a_reading_block_changes_nothing(database):

@@ -10,19 +10,21 @@ from __future__ import annotations
 import enum
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVarTuple
 
-from sqlalchemy import DateTime, Engine, Enum, MetaData, String, create_engine, event, exc
+from sqlalchemy import DateTime, Engine, Enum, MetaData, Select, String, create_engine, event, exc
+from sqlalchemy import Row as FoundRow
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
+Columns = TypeVarTuple("Columns")
 SQLITE_BUSY_MS: Final = 10_000
 POOL_SIZE: Final = 40
 """As many connections as the REST edge has threads (anyio's default)."""
@@ -94,6 +96,11 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._reading = self._writing = self.engine
+        if self.is_sqlite:
+            self._writing = self.engine.execution_options(sqlite_begin="IMMEDIATE")
+        else:
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
         self.bell = threading.Event()
         """Rung after a commit whose session has `info["woken"]`: work became due (see reconcile)."""
 
@@ -105,17 +112,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Give a session that sees one state of things and changes nothing."""
-        connection_options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        engine = self.engine.execution_options(**connection_options)
-        with Session(engine, expire_on_commit=False) as session:
+        with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give one transaction: committed when the block ends well, forgotten when it raises."""
-        connection_options = {"sqlite_begin": "IMMEDIATE"} if self.is_sqlite else {}
-        engine = self.engine.execution_options(**connection_options)
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
         if session.info.get("woken"):
             self.bell.set()
@@ -123,6 +126,15 @@ class Database:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+
+def fetch_columns(db: Session, statement: Select[*Columns], **values: object) -> Sequence[FoundRow[*Columns]]:
+    """Read plain columns and no objects: the ORM's own share of a statement is larger than the statement's.
+
+    What is read often is a constant, with a `bindparam` for each of `values`: to build it costs as much again.
+    """
+    db.flush()
+    return db.connection().execute(statement, values).all()
 
 
 def insert_into(db: Session, table: type[Row]) -> postgresql.Insert | sqlite.Insert:

@@ -9,6 +9,7 @@ from tests.projects.people import add_user, ed25519_line
 from cumulet.errors import Forbidden, NotFound, Unauthenticated
 from cumulet.operation import Caller
 from cumulet.projects import Role, authenticate, keys_of_project, keys_of_user, require
+from cumulet.projects.access import find_project
 from cumulet.projects.key_operations import create_ssh_key
 from cumulet.projects.model import ApiKey
 from cumulet.projects.wire import CreateSshKey
@@ -37,10 +38,10 @@ def test_only_the_digest_of_a_key_is_kept(db: Session, admin_key: str) -> None:
 def test_a_role_includes_the_lower_ones(db: Session, actual: Role, needed: Role) -> None:
     caller = add_user(db, "ada", default=actual)
     if actual.value >= needed.value:
-        assert require(db, caller, "default", needed).id == "default"
+        assert find_project(db, caller, "default", needed).id == "default"
     else:
         with pytest.raises(Forbidden, match=f"you are {actual.name} .* needs the role {needed.name}"):
-            require(db, caller, "default", needed)
+            find_project(db, caller, "default", needed)
 
 
 @pytest.mark.parametrize("project_id", ["default", "nowhere"])

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from cumulet.db import Database, Row
 from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Caller
-from cumulet.projects import Role, authenticate, bootstrap, require
+from cumulet.projects import Role, authenticate, bootstrap
+from cumulet.projects.access import find_project
 from cumulet.projects.key_operations import delete_api_key
 from cumulet.projects.model import ApiKey
 
@@ -35,7 +36,7 @@ def test_the_first_start_gives_the_owner_a_project_and_a_key_that_only_he_can_re
     bootstrap(database, tmp_path, now)
     caller = caller_of(database, key_file)
     with database.reading() as db:
-        assert require(db, caller, "default", Role.OWNER).created_at == now
+        assert find_project(db, caller, "default", Role.OWNER).created_at == now
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     assert {path.name for path in tmp_path.glob("admin*")} == {"admin.key"}
 

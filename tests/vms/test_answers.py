@@ -7,8 +7,13 @@ from tests.made_up import PROJECT
 
 from cumulet.errors import NotFound
 from cumulet.hosts import register_host
+from cumulet.projects import operations as projects
+from cumulet.projects.wire import CreateProject
+from cumulet.security_groups import operations as groups
+from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vms import operations as verbs
 from cumulet.vms.offers import get_vm_machine_type, list_vm_data_centers, list_vm_machine_types2
+from cumulet.vms.wire import NicRequest
 
 
 @pytest.fixture
@@ -35,21 +40,59 @@ def list_all(cloud, **query):
     return cloud.call(verbs.list_vms, project_id=PROJECT, **query).vms
 
 
-def test_listing_many_vms_takes_as_many_statements_as_listing_two(cloud, statements):
+@pytest.fixture
+def create_full(cloud):
+    """Create a VM that has everything there may be several of."""
+    for id in ("web", "ops"):
+        data = CreateSecurityGroup(id=id, data_center_id="local")
+        cloud.call(groups.create_security_group, project_id=PROJECT, data=data)
+
+    def create(name):
+        disks = [cloud.create_disk(f"{name}-{disk}").id for disk in ("logs", "data")]
+        cards = [NicRequest(), NicRequest(assign_public_ip=True, security_group_ids=["web", "ops"])]
+        return cloud.create(vm_id=name, storage_disk_ids=disks, nics=cards)
+
+    return create
+
+
+def test_listing_many_vms_takes_as_many_statements_as_listing_two(cloud, create_full, statements):
     for number in range(2):
-        cloud.create(vm_id=f"vm-{number}")
+        create_full(f"vm-{number}")
     few = statements(lambda: list_all(cloud))
-    for number in range(2, 12):
-        cloud.create(vm_id=f"vm-{number}")
-    assert len(list_all(cloud)) == 12
+    for number in range(2, 8):
+        create_full(f"vm-{number}")
+    assert len(list_all(cloud)) == 8
     assert statements(lambda: list_all(cloud)) == few
 
 
-def test_a_list_shows_each_vm_as_it_shows_alone(cloud):
+def test_a_list_shows_each_vm_as_it_shows_alone(cloud, create_full):
     for name in ("b", "a", "c"):
-        cloud.running(vm_id=name)
-    assert list_all(cloud) == [cloud.vm(name) for name in ("a", "b", "c")]
-    assert cloud.call(verbs.count_vms, project_id=PROJECT).count == 3
+        create_full(name)
+        cloud.running(vm_id=f"plain-{name}")
+    names = ["a", "b", "c", "plain-a", "plain-b", "plain-c"]
+    assert list_all(cloud) == [cloud.vm(name) for name in names]
+    assert cloud.call(verbs.count_vms, project_id=PROJECT).count == 6
+
+
+def test_what_a_vm_has_several_of_is_shown_in_its_order(create_full):
+    vm = create_full("hello")
+    assert (vm.boot_disk.vm_id, [disk.id for disk in vm.storage_disks]) == (
+        "hello",
+        ["hello-data", "hello-logs"],
+    )
+    assert [nic.security_group_ids for nic in vm.nics] == [[], ["ops", "web"]]
+    assert vm.internal_ip_address == vm.nics[0].internal_ip_address
+    assert vm.external_ip_address == vm.nics[1].external_ip_address != ""
+
+
+def test_a_vm_of_the_same_name_in_another_project_lends_nothing(cloud, create_full):
+    cloud.call(projects.create_project, data=CreateProject(id="other"))
+    create_full("hello")
+    alone = cloud.vm()
+    there = cloud.create(project_id="other")
+    assert (there.storage_disks, there.nics, there.project_id) == ([], [], "other")
+    assert cloud.vm() == alone
+    assert [vm.project_id for vm in cloud.call(verbs.list_vms, project_id="other").vms] == ["other"]
 
 
 def test_an_empty_project_lists_nothing(cloud):

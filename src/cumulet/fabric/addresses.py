@@ -10,4 +10,4 @@ def own_address(range_: IPv6Network, mac: str) -> IPv6Address:
     octets = bytearray.fromhex(mac.replace(":", ""))
     octets[0] ^= 0x02
     octets[3:3] = b"\xff\xfe"
-    return range_[int.from_bytes(octets)]
+    return range_.network_address + int.from_bytes(octets)

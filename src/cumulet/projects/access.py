@@ -11,15 +11,24 @@ import secrets
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from cumulet.db import fetch_columns
 from cumulet.errors import Forbidden, NotFound, Unauthenticated
 from cumulet.operation import Caller
 from cumulet.projects.model import ApiKey, Membership, Project, Role, SshKey, User
 
 KEY_PREFIX: Final = "cumulet_"
 """Lets people and secret scanners tell what a found text is."""
+OWNER_OF_KEY: Final = (
+    select(User.id, User.email)
+    .join(ApiKey, ApiKey.user_id == User.id)
+    .where(ApiKey.digest == bindparam("digest"))
+)
+ROLE: Final = select(Membership.role).where(
+    Membership.project_id == bindparam("project_id"), Membership.user_id == bindparam("user_id")
+)
 
 
 def new_key() -> str:
@@ -34,11 +43,11 @@ def digest_of(key: str) -> bytes:
 
 def authenticate(db: Session, key: str) -> Caller:
     """Find the user that a key acts for; Unauthenticated when nobody's."""
-    owner = select(User.id, User.email).join(ApiKey, ApiKey.user_id == User.id)
-    found = db.execute(owner.where(ApiKey.digest == digest_of(key))).one_or_none()
-    if found is None:
+    owners = fetch_columns(db, OWNER_OF_KEY, digest=digest_of(key))
+    if not owners:
         raise Unauthenticated("this API key is not valid; expected the header 'Authorization: Bearer KEY'")
-    return Caller(user_id=found.id, email=found.email)
+    ((user_id, email),) = owners
+    return Caller(user_id=user_id, email=email)
 
 
 def find_user(db: Session, user_id: UUID) -> User:
@@ -49,23 +58,25 @@ def find_user(db: Session, user_id: UUID) -> User:
     return user
 
 
-def require(db: Session, caller: Caller, project_id: str, role: Role) -> Project:
-    """Give the project if the caller has at least `role` in it.
+def require(db: Session, caller: Caller, project_id: str, role: Role) -> None:
+    """Return if the caller has at least `role` in the project.
 
     NotFound when he has none (what one may not see is not there), Forbidden when his role is too low.
     """
-    membership = select(Project, Membership.role).join(Membership, Membership.project_id == Project.id)
-    found = db.execute(
-        membership.where(Project.id == project_id, Membership.user_id == caller.user_id)
-    ).one_or_none()
-    if found is None:
+    roles = fetch_columns(db, ROLE, project_id=project_id, user_id=caller.user_id)
+    if not roles:
         raise NotFound.named("project", project_id)
-    project, actual = found
+    ((actual,),) = roles
     if actual.value < role.value:
         raise Forbidden(
             f"you are {actual.name} of project {project_id!r}; this needs the role {role.name} or a higher one"
         )
-    return project
+
+
+def find_project(db: Session, caller: Caller, id: str, role: Role) -> Project:
+    """Find a project that the caller has this role in; NotFound, Forbidden."""
+    require(db, caller, id, role)
+    return db.get_one(Project, id)
 
 
 def keys_of_user(db: Session, user_id: UUID) -> tuple[str, ...]:

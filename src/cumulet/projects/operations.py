@@ -12,7 +12,7 @@ from cumulet import journal
 from cumulet.errors import AlreadyExists, Refused
 from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
-from cumulet.projects.access import find_user, require
+from cumulet.projects.access import find_project, find_user
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, DEFAULT_PROJECT
 from cumulet.projects.model import Membership, Project, Role
 from cumulet.projects.paging import read_size
@@ -53,7 +53,7 @@ def list_projects(
 @operation("GET /v1/projects/{id}")
 def get_project(db: Session, caller: Caller, *, id: str) -> ProjectAnswer:
     """Show one project."""
-    return project_answer(require(db, caller, id, Role.VIEWER))
+    return project_answer(find_project(db, caller, id, Role.VIEWER))
 
 
 @operation("POST /v1/projects")
@@ -83,7 +83,7 @@ def update_project(
     db: Session, caller: Caller, now: datetime, *, id: str, data: UpdateProject
 ) -> ProjectAnswer:
     """Change a project's billing account, which is kept as given."""
-    project = require(db, caller, id, Role.OWNER)
+    project = find_project(db, caller, id, Role.OWNER)
     account = data.billing_account_id or (data.project.billing_account_id if data.project else "")
     if account:
         project.billing_account_id = account
@@ -96,7 +96,7 @@ def update_project(
 @operation("DELETE /v1/projects/{id}")
 def delete_project(db: Session, caller: Caller, now: datetime, *, id: str) -> Empty:
     """Delete a project in which nothing is left."""
-    project = require(db, caller, id, Role.OWNER)
+    project = find_project(db, caller, id, Role.OWNER)
     if id == DEFAULT_PROJECT:
         raise _in_use(id, f"project {id!r} cannot be deleted: its owners are this cloud's operators")
     _record(db, caller, project, "user.deleted_project", f"{caller.email} deleted the project {id}", now=now)

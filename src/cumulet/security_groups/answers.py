@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet.networks import Nic, NicGroup
 from cumulet.security_groups.model import SecurityGroup
 from cumulet.security_groups.wire import Rule, SecurityGroupAnswer
 
@@ -29,15 +29,16 @@ def group_answer(group: SecurityGroup) -> SecurityGroupAnswer:
     )
 
 
-def groups_by_nic(db: Session, *which: ColumnElement[bool]) -> GroupsByNic:
-    """Show the security groups of NICs, with one query for all."""
-    attached = select(NicGroup.nic_id, SecurityGroup).join(
-        SecurityGroup, SecurityGroup.id == NicGroup.group_id
-    )
-    attached = attached.join(Nic, Nic.id == NicGroup.nic_id).where(*which).order_by(SecurityGroup.name)
-    answers: dict[UUID, SecurityGroupAnswer] = {}
-    found: dict[UUID, list[SecurityGroupAnswer]] = {}
-    for nic_id, group in db.execute(attached):
-        answer = answers.get(group.id) or answers.setdefault(group.id, group_answer(group))
-        found.setdefault(nic_id, []).append(answer)
+def groups_by_nic(db: Session, attached: Iterable[tuple[UUID, UUID]]) -> GroupsByNic:
+    """Show the security groups that are attached, given as pairs of a NIC and a group: each group is read once."""
+    nics: dict[UUID, list[UUID]] = defaultdict(list)
+    for nic_id, group_id in attached:
+        nics[group_id].append(nic_id)
+    found: dict[UUID, list[SecurityGroupAnswer]] = defaultdict(list)
+    if nics:
+        groups = select(SecurityGroup).where(SecurityGroup.id.in_(nics.keys()))
+        for group in db.scalars(groups.order_by(SecurityGroup.name)):
+            answer = group_answer(group)
+            for nic_id in nics[group.id]:
+                found[nic_id].append(answer)
     return found

@@ -1,17 +1,17 @@
-"""A VM's cards as its answer shows them, gathered with two queries for all VMs."""
+"""A VM's cards as its answer shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
+from socket import AF_INET6, inet_ntop
 
-from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from cumulet.networks import ExternalAddress, Network, Nic, local_address
+from cumulet.networks import local_address
 from cumulet.security_groups import SecurityGroupAnswer, groups_by_nic
 from cumulet.vms import wire
+from cumulet.vms.shown import Selection, ShownCard
 
 
 @dataclass(slots=True)
@@ -27,33 +27,32 @@ class Cards:
     groups: list[SecurityGroupAnswer] = field(default_factory=list)
     """Whatever is attached to any of them, each once."""
 
-    def add(self, nic: Nic, network: Network, external: str, groups: Sequence[SecurityGroupAnswer]) -> None:
+    def add(self, card: ShownCard, groups: Sequence[SecurityGroupAnswer]) -> None:
         """Take the next card in."""
-        self.internal_address = self.internal_address or nic.address
-        self.external_address = self.external_address or external
-        self.external_count += bool(external)
+        self.internal_address = self.internal_address or card.address
+        self.external_address = self.external_address or card.external_address
+        self.external_count += bool(card.external_address)
         self.groups.extend(group for group in groups if group not in self.groups)
-        if not nic.implicit:
-            self.shown.append(_nic_answer(nic, network, external, groups))
+        if not card.implicit:
+            self.shown.append(_nic_answer(card, groups))
 
 
-def cards_of(db: Session, *which: ColumnElement[bool]) -> Mapping[UUID, Cards]:
-    """Gather the cards of VMs, by VM."""
-    groups = groups_by_nic(db, *which)
-    cards = select(Nic, Network, ExternalAddress.address).join(Network, Network.id == Nic.network_id)
-    cards = cards.outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id).where(*which)
-    found: dict[UUID, Cards] = {}
-    for nic, network, external in db.execute(cards.order_by(Nic.vm_id, Nic.position)):
-        found.setdefault(nic.vm_id, Cards()).add(nic, network, external or "", groups.get(nic.id, ()))
+def cards_by_vm(db: Session, these: Selection, **values: str) -> Mapping[str, Cards]:
+    """Gather the cards of VMs, by the VM's name."""
+    groups = groups_by_nic(db, these.read_groups(db, **values))
+    found: dict[str, Cards] = {}
+    for card in these.read_cards(db, **values):
+        found.setdefault(card.vm_name, Cards()).add(card, groups.get(card.id, ()))
     return found
 
 
-def _nic_answer(nic: Nic, network: Network, external: str, groups: Sequence[SecurityGroupAnswer]) -> wire.Nic:
+def _nic_answer(card: ShownCard, groups: Sequence[SecurityGroupAnswer]) -> wire.Nic:
     return wire.Nic(
-        network_id=network.name,
-        external_ip_address=external,
-        internal_ip_address=nic.address,
-        network_address=str(network.subnet.network_address),
+        network_id=card.network_name,
+        external_ip_address=card.external_address,
+        internal_ip_address=card.address,
+        network_address=card.range.partition("/")[0],
         security_group_ids=[group.id for group in groups],
-        ipv6_address=str(local_address(network.id, nic.mac)),
+        # str() of an address takes as long as everything else about a card
+        ipv6_address=inet_ntop(AF_INET6, local_address(card.network_id, card.mac).packed),
     )

@@ -16,7 +16,7 @@ from cumulet.hosts import Need, Room, place, reserved, room_with_own
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
 from cumulet.vms.accepts import Verb, accept, accept_logins
-from cumulet.vms.answers import vm_answers
+from cumulet.vms.answers import vm_answer
 from cumulet.vms.create import sizes_of, source_keys
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.operations import asked, find_vm, find_vm_to_change
@@ -72,8 +72,7 @@ def resize_vm(
     take_size(db, vm, size, room=room, machine_type=machine_type)
     text = f"a size of {size[0]} vCPUs and {size[1]} GiB memory was asked for"
     asked(db, caller, vm, "vm.resize_asked", text, now=now)
-    (answer,) = vm_answers(db, catalogue, [vm])
-    return ResizeVmResponse(vm=answer)
+    return ResizeVmResponse(vm=vm_answer(db, catalogue, project_id=project_id, id=id))
 
 
 def take_size(db: Session, vm: Vm, size: tuple[int, int], *, room: Room, machine_type: MachineType) -> None:

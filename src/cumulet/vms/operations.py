@@ -7,23 +7,23 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue
 from cumulet.errors import NotFound, Unavailable
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
-from cumulet.networks import Network, Nic
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, require
 from cumulet.reconcile import wake
 from cumulet.vms.accepts import Verb, accept
-from cumulet.vms.answers import vm_answers
+from cumulet.vms.answers import vm_answer, vm_answers
 from cumulet.vms.create import create
 from cumulet.vms.create_request import CreateRequest
 from cumulet.vms.kept_log import CONSOLE_LOG_BYTES, find_kept
 from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.shown import ALL, ON_NETWORK
 from cumulet.vms.wire import (
     ConsoleLogResponse,
     CountVmsResponse,
@@ -56,7 +56,7 @@ def create_vm(
     require(db, caller, project_id, Role.EDITOR)
     with db.begin_nested() as attempt:
         vm = create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
-        (answer,) = vm_answers(db, catalogue, [vm])
+        answer = vm_answer(db, catalogue, project_id=project_id, id=vm.name)
         if data.validate_only:
             attempt.rollback()
     return CreateVmResponse(id=vm.name, vm=answer)
@@ -65,8 +65,8 @@ def create_vm(
 @operation("GET /v1/projects/{projectId}/vms/{id}")
 def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, id: str) -> GetVmResponse:
     """Show a virtual machine with its itemised price per hour."""
-    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
-    (answer,) = vm_answers(db, catalogue, [vm])
+    require(db, caller, project_id, Role.VIEWER)
+    answer = vm_answer(db, catalogue, project_id=project_id, id=id)
     price = answer.price
     return GetVmResponse(
         vm=answer,
@@ -89,13 +89,9 @@ def list_vms(
 ) -> ListVmsResponse:
     """List the project's virtual machines by id; with `networkId` only those with a card on that network."""
     require(db, caller, project_id, Role.VIEWER)
-    wanted = select(Vm).where(Vm.project_id == project_id).order_by(Vm.name)
-    if network_id:
-        on_it = select(Nic.vm_id).join(Network, Network.id == Nic.network_id)
-        on_it = on_it.where(Network.project_id == project_id, Network.name == network_id)
-        wanted = wanted.where(Vm.id.in_(on_it))
-    vms = db.scalars(wanted.options(defer(Vm.boot_log))).all()
-    return ListVmsResponse(vms=vm_answers(db, catalogue, vms, logs=False))
+    values = {"project_id": project_id} | ({"network": network_id} if network_id else {})
+    vms = vm_answers(db, catalogue, ON_NETWORK if network_id else ALL, **values)
+    return ListVmsResponse(vms=vms)
 
 
 @operation("GET /v1/projects/{projectId}/count-vms")

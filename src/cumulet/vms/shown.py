@@ -1,0 +1,192 @@
+"""What is read to show VMs: one statement for each kind of row, whether one VM is meant or a thousand.
+
+Plain columns and no objects, whose attributes cost more than all the rest of a long list; and each statement is built
+once: with the values of a request it is a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import Select, SQLColumnExpression, and_, bindparam, case, func, literal, select
+from sqlalchemy.orm import Session
+
+from cumulet.catalogue import StorageClass
+from cumulet.db import Row, fetch_columns
+from cumulet.disks import Disk, DiskState, DiskType
+from cumulet.disks import Wanted as DiskWanted
+from cumulet.hosts import Host
+from cumulet.networks import ExternalAddress, Network, Nic, NicGroup
+from cumulet.reconcile import Due
+from cumulet.vms.model import Vm
+from cumulet.vms.wire import SshKeySource, VmState
+
+Columns: TypeAlias = Select[*tuple[Any, ...]]
+
+
+class ShownVm(NamedTuple):
+    """A VM, its host, and what it waits for."""
+
+    name: str
+    project_id: str
+    data_center_id: str
+    machine_type: str
+    create_time: datetime
+    created_by: str
+    expire_time: datetime | None
+    state: VmState
+    vcpus: int
+    memory_gib: int
+    image_id: str
+    image_name: str
+    labels: dict[str, str]
+    ssh_key_source: SshKeySource
+    ssh_keys: str
+    vcpu_price: Decimal
+    memory_price: Decimal
+    gpu_price: Decimal
+    storage_price: Decimal
+    ipv4_price: Decimal
+    agent_answers: bool
+    first_boot_done: bool
+    start_script_status: int | None
+    boot_stage: str
+    boot_problems: str
+    boot_log: str
+    panic: str
+    """Of this run."""
+    cpu_model: str
+    accelerator: str
+    waiting_for: str
+    problem: str
+
+
+class ShownDisk(NamedTuple):
+    """A disk of a VM."""
+
+    vm_name: str
+    id: UUID
+    name: str
+    project_id: str
+    data_center_id: str
+    size_gib: int
+    storage_class: StorageClass
+    type: DiskType
+    private_image_id: UUID | None
+    create_time: datetime
+    wanted: DiskWanted
+    state: DiskState
+
+
+class ShownCard(NamedTuple):
+    """A card of a VM, and its network."""
+
+    vm_name: str
+    id: UUID
+    mac: str
+    address: str
+    external_address: str
+    implicit: bool
+    network_id: UUID
+    network_name: str
+    range: str
+
+
+def columns(names: Iterable[str], table: type[Row], **others: SQLColumnExpression[Any]) -> Columns:
+    """Select what is named, in that order: a table's columns, and those of `others`."""
+    return select(*(others[name] if name in others else getattr(table, name) for name in names))
+
+
+def vms_with(log: SQLColumnExpression[str]) -> Columns:
+    """Select VMs with `log` for what is shown of their first boot's log."""
+    vms = columns(
+        ShownVm._fields,
+        Vm,
+        boot_log=log,
+        agent_answers=Vm.agent_at.is_not(None),
+        first_boot_done=Vm.first_boot_at.is_not(None),
+        panic=case((Vm.panic_at.is_not(None), Vm.panic), else_=""),
+        cpu_model=Host.cpu_model,
+        accelerator=Host.accelerator,
+        waiting_for=func.coalesce(Due.why, ""),
+        problem=func.coalesce(Due.error, ""),
+    )
+    return vms.join(Host, Host.id == Vm.host_id).outerjoin(Due, and_(Due.kind == "vm", Due.id == Vm.id))
+
+
+DISKS: Final = columns(ShownDisk._fields, Disk, vm_name=Vm.name).join(Vm, Vm.id == Disk.vm_id)
+CARDS: Final = (
+    columns(
+        ShownCard._fields,
+        Nic,
+        vm_name=Vm.name,
+        external_address=func.coalesce(ExternalAddress.address, ""),
+        network_name=Network.name,
+        range=Network.range,
+    )
+    .join(Vm, Vm.id == Nic.vm_id)
+    .join(Network, Network.id == Nic.network_id)
+    .outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id)
+)
+GROUPS: Final[Columns] = (
+    select(NicGroup.nic_id, NicGroup.group_id)
+    .join(Nic, Nic.id == NicGroup.nic_id)
+    .join(Vm, Vm.id == Nic.vm_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some VMs of one project, as the statements that read them: their values are named by `bindparam`s."""
+
+    vms: Columns
+    disks: Columns
+    cards: Columns
+    groups: Columns
+
+    def read_vms(self, db: Session, **values: str) -> list[ShownVm]:
+        """Give the VMs by name."""
+        return [ShownVm._make(row) for row in fetch_columns(db, self.vms, **values)]
+
+    def read_disks(self, db: Session, **values: str) -> list[ShownDisk]:
+        """Give the disks that they have: boot disks first, the others by name."""
+        return [ShownDisk._make(row) for row in fetch_columns(db, self.disks, **values)]
+
+    def read_cards(self, db: Session, **values: str) -> list[ShownCard]:
+        """Give their cards, each VM's in its order."""
+        return [ShownCard._make(row) for row in fetch_columns(db, self.cards, **values)]
+
+    def read_groups(self, db: Session, **values: str) -> list[tuple[UUID, UUID]]:
+        """Give pairs of a card and a security group that is attached to it."""
+        return [(nic_id, group_id) for nic_id, group_id in fetch_columns(db, self.groups, **values)]
+
+
+def selection(*which: SQLColumnExpression[bool], log: SQLColumnExpression[str]) -> Selection:
+    """Select the VMs for which all this is true."""
+    return Selection(
+        vms=vms_with(log).where(*which).order_by(Vm.name),
+        disks=DISKS.where(*which).order_by(Disk.type != DiskType.BOOT, Disk.name),
+        cards=CARDS.where(*which).order_by(Nic.position),
+        groups=GROUPS.where(*which),
+    )
+
+
+OF_PROJECT: Final = Vm.project_id == bindparam("project_id")
+NO_LOG: Final = literal("")
+"""Nobody reads guests' logs in a long list."""
+ONE: Final = selection(OF_PROJECT, Vm.name == bindparam("name"), log=Vm.boot_log)
+ALL: Final = selection(OF_PROJECT, log=NO_LOG)
+ON_NETWORK: Final = selection(
+    OF_PROJECT,
+    Vm.id.in_(
+        select(Nic.vm_id)
+        .join(Network, Network.id == Nic.network_id)
+        .where(Network.project_id == bindparam("project_id"), Network.name == bindparam("network"))
+    ),
+    log=NO_LOG,
+)
