@@ -1,6 +1,6 @@
 """A client that costs little, in a process of its own: some connections that ask the same again and again for some seconds.
 
-    KEY=… python -m bench.load URL PATH SECONDS
+    KEY=… python -m bench.load URL PATH SECONDS CONNECTIONS
 
 Prints JSON: see `Load`. A library's client costs more than the server that it measures.
 """
@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import msgspec
 from bench.figure import percentile
 
-CONNECTIONS: Final = 4
 BUFFER_BYTES: Final = 1 << 23
 CONTENT_LENGTH: Final = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
@@ -32,10 +31,10 @@ class Load(msgspec.Struct, frozen=True):
     body_bytes: int
 
 
-async def load(host: str, port: int, request: bytes, seconds: float) -> Load:
+async def load(host: str, port: int, request: bytes, *, seconds: float, connections: int) -> Load:
     """Ask on all connections at once."""
     end = time.perf_counter() + seconds
-    seen = await asyncio.gather(*(ask_until(end, host, port, request) for _ in range(CONNECTIONS)))
+    seen = await asyncio.gather(*(ask_until(end, host, port, request) for _ in range(connections)))
     times = [took * 1000 for each, _ in seen for took in each]
     return Load(len(times) / seconds, percentile(times, 50), percentile(times, 99), seen[0][1])
 
@@ -61,13 +60,14 @@ async def read_answer(reader: asyncio.StreamReader) -> int:
     return len(await reader.readexactly(int(length[1])))
 
 
-def main(url: str, path: str, seconds: str) -> None:
+def main(url: str, path: str, seconds: str, connections: str) -> None:
     """Print what was seen."""
     host, _, port = urlsplit(url).netloc.partition(":")
     request = (
         f"GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {os.environ['KEY']}\r\n\r\n".encode()
     )
-    seen = asyncio.run(load(host, int(port), request, float(seconds)))
+    asking = load(host, int(port), request, seconds=float(seconds), connections=int(connections))
+    seen = asyncio.run(asking)
     print(msgspec.json.encode(seen).decode())
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -56,6 +57,13 @@ class Server:
         self.ask("POST", f"vms/{name}/terminate")
         path = f"/v1/projects/default/vms/{name}"
         wait_until(lambda: self.api.get(path).status_code == httpx.codes.NOT_FOUND, f"{name} is gone")
+
+    def is_settled(self) -> bool:
+        """Whether no VM and no disk is to be looked at any more: VMs still are after they are ACTIVE, until they are up."""
+        database = f"file:{self.data_dir / 'cumulet.db'}?mode=ro"
+        with closing(sqlite3.connect(database, uri=True)) as db:
+            (due,) = db.execute("SELECT count(*) FROM due WHERE kind IN ('vm', 'disk')").fetchone()
+        return due == 0
 
     def count_in(self, *states: str) -> int:
         """Count the VMs in these states."""
