@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
@@ -93,6 +94,17 @@ def test_a_vm_of_the_same_name_in_another_project_lends_nothing(cloud, create_fu
     assert (there.storage_disks, there.nics, there.project_id) == ([], [], "other")
     assert cloud.vm() == alone
     assert [vm.project_id for vm in cloud.call(verbs.list_vms, project_id="other").vms] == ["other"]
+
+
+def test_lists_take_turns_and_hold_up_nobody_else(cloud):
+    cloud.create()
+    with ThreadPoolExecutor() as callers:
+        with verbs.ONE_LIST:
+            listed = callers.submit(list_all, cloud)
+            assert cloud.vm().id == "hello"
+            with pytest.raises(TimeoutError):
+                listed.result(timeout=0.2)
+        assert [vm.id for vm in listed.result()] == ["hello"]
 
 
 def test_an_empty_project_lists_nothing(cloud):
