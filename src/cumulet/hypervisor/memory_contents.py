@@ -94,6 +94,12 @@ class Contents:
         specs = (disk.spec for disk in self.disks.values())
         return [spec.id for spec in specs if spec.base and spec.base.sha256 == sha256]
 
+    def find_machine(self, vm_id: UUID) -> Machine:
+        """A machine that must be there."""
+        if vm_id not in self.machines:
+            raise HypervisorError(f"the host has no machine for VM {vm_id}")
+        return self.machines[vm_id]
+
     def machine_with(self, disk_id: UUID) -> Machine | None:
         """The machine that a disk belongs to."""
         return next((machine for machine in self.machines.values() if machine.has(disk_id)), None)
