@@ -3,6 +3,7 @@
 import pytest
 from tests.e2e.looks import IDENTITY
 from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.lab.small_disk import small
 
 pytestmark = pytest.mark.lab
 
@@ -33,6 +34,17 @@ def test_a_server_that_is_killed_over_it_takes_the_image_all_the_same(cloud, vm)
     eventually(lambda: shown(cloud, "killed")["state"] == "READY")
     vm.output_of("touch /root/it-goes-on && sync")
     cloud.ask("DELETE", f"{IMAGES}/killed")
+
+
+def test_a_disk_that_is_full_fails_the_image_with_that_reason_and_its_guest_goes_on(cloud, vm):
+    takings = cloud.data_dir / "host/takings"
+    with small(takings):
+        cloud.ask("POST", IMAGES, params={"vmId": vm.name, "id": "full"})
+        eventually(lambda: shown(cloud, "full")["state"] == "FAILED")
+        eventually(lambda: list(takings.iterdir()) == [])
+    assert "No space left" in shown(cloud, "full")["problem"]
+    vm.output_of("touch /root/it-goes-on && sync")
+    cloud.ask("DELETE", f"{IMAGES}/full")
 
 
 def test_a_vm_of_an_image_of_a_stopped_vm_has_its_files_and_is_another(cloud, vm):

@@ -254,7 +254,7 @@ class HypervisorContract:
         taken(host, order)
         assert order.image_id in host.takings()
         for _ in range(2):
-            host.forget_taking(order.image_id)
+            assert host.forget_taking(order.image_id)
         assert order.image_id not in host.takings()
         assert order.target.exists()
 
@@ -262,7 +262,7 @@ class HypervisorContract:
         prepare(host, image, spec)
         order = an_order(spec, tmp_path)
         host.ensure_image_taken(order)
-        host.forget_taking(order.image_id)
+        eventually(lambda: host.forget_taking(order.image_id))
         assert order.image_id not in host.takings()
         host.start(spec.id)
 
@@ -277,6 +277,29 @@ class HypervisorContract:
         copy_image(host, base)
         host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base))
         assert made in host.disks()
+        host.remove_disk(made)
+        host.remove_image_copy(base.sha256)
+
+    @pytest.mark.parametrize("runs", [False, True], ids=["off", "running"])
+    def test_an_image_of_a_disk_with_snapshots_holds_what_the_disk_holds_now_and_leaves_them(
+        self, host, image, spec, tmp_path, written, read, runs
+    ):
+        prepare(host, image, spec)
+        written(spec.boot_disk, "a")
+        host.take_snapshot(spec.boot_disk, snapshot := uuid4())
+        written(spec.boot_disk, "b")
+        if runs:
+            host.start(spec.id)
+        base = BaseImage(
+            taken(host, order := an_order(spec, tmp_path)).sha256, "qcow2", order.target, image.size_gib + 1
+        )
+        copy_image(host, base)
+        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base))
+        assert read(made) == "b"
+        assert host.snapshots(spec.boot_disk) == {snapshot}
+        host.pull_plug(spec.id)
+        host.revert_disk(spec.boot_disk, snapshot)
+        assert read(spec.boot_disk) == "a"
         host.remove_disk(made)
         host.remove_image_copy(base.sha256)
 

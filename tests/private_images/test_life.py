@@ -197,6 +197,36 @@ def test_an_image_that_is_given_up_lets_its_vm_go(cloud):
     assert cloud.disk("hello-boot").disk_state is DiskState.USED
 
 
+def test_an_image_waits_for_its_host_to_end_the_copy_before_it_goes(cloud, monkeypatch):
+    cloud.running()
+    taken(cloud)
+    answers, forget = [False, False], cloud.host.forget_taking
+    monkeypatch.setattr(cloud.host, "forget_taking", lambda one: answers.pop() if answers else forget(one))
+    cloud.ask(verbs.delete_private_vm_image, "golden")
+    cloud.run()
+    assert (shown(cloud).state, shown(cloud).waiting_for) == (
+        ImageState.DELETING,
+        "ending the copy of the disk",
+    )
+    assert cloud.images.private(row(cloud).id).exists()
+    cloud.settle()
+    assert cloud.count(PrivateImage) == 0
+    assert cloud.images.private_ids() == frozenset()
+
+
+def test_a_machine_that_dies_under_its_image_starts_again_when_that_is_taken(cloud):
+    cloud.running()
+    cloud.host.copy_step = 0.1
+    take(cloud)
+    cloud.run()
+    cloud.host.kill(cloud.row().id)
+    cloud.run()
+    assert cloud.host.domain(cloud.row().id).power is Power.OFF
+    cloud.settle()
+    assert (shown(cloud).state, shown(cloud).taken_from) == (ImageState.READY, "STOPPED")
+    assert cloud.vm().state is VmState.ACTIVE
+
+
 def test_deleting_one_of_two_equal_images_leaves_the_copy(cloud):
     stopped(cloud)
     taken(cloud)
@@ -349,12 +379,15 @@ def test_an_image_that_cannot_be_taken_says_why_and_lets_its_vm_and_room_go(clou
 
 
 def test_what_has_no_owner_in_the_store_or_on_a_host_is_removed_after_its_grace(cloud):
-    stray = cloud.images.private(id := uuid4())
-    cloud.remember(id)
-    stray.parent.mkdir(parents=True, exist_ok=True)
-    stray.write_bytes(b"left behind")
+    whole, half = cloud.images.private(one := uuid4()), cloud.images.private(another := uuid4())
+    cloud.remember(one)
+    cloud.remember(another)
+    strays = (whole, half.with_name(f"{half.name}.part"))
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    for path in strays:
+        path.write_bytes(b"left behind")
     cloud.sweep()
-    assert stray.exists()
+    assert all(path.exists() for path in strays)
     cloud.pass_time(AFTER_GRACE)
     cloud.sweep()
-    assert not stray.exists()
+    assert not any(path.exists() for path in strays)

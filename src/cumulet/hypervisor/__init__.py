@@ -135,8 +135,11 @@ class Hypervisor(Protocol):
     def takings(self) -> frozenset[UUID]:
         """Images of which the host still keeps something of their taking."""
 
-    def forget_taking(self, image_id: UUID) -> None:
-        """End the taking of an image if it is under way, and forget it; the image at its target stays."""
+    def forget_taking(self, image_id: UUID) -> bool:
+        """End the taking of an image if it is under way, and forget it; the image at its target stays.
+
+        Returns at once, with False as long as the copy has not ended or a guest that holds still does not go on yet.
+        """
 
     def write_seed(self, seed: Seed) -> None:
         """Write the VM's seed, replacing an earlier one."""

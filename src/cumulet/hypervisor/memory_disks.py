@@ -127,9 +127,10 @@ class MemoryDisks(FaultyHost):
         return frozenset(self._contents.takings)
 
     @verb
-    def forget_taking(self, image_id: UUID) -> None:
+    def forget_taking(self, image_id: UUID) -> bool:
         """Forget it."""
         self._contents.takings.pop(image_id, None)
+        return True
 
     @verb
     def write_seed(self, seed: Seed) -> None:

@@ -76,8 +76,13 @@ class ImageStore:
         return self.private_root / f"{id}.qcow2"
 
     def private_ids(self) -> frozenset[uuid.UUID]:
-        """The projects' own images of which there is a disk here."""
-        return frozenset(uuid.UUID(path.stem) for path in self.private_root.glob("*.qcow2"))
+        """The projects' own images of which there is a disk here, or what an interrupted copy left of one."""
+        return frozenset(uuid.UUID(path.name.split(".")[0]) for path in self.private_root.glob("*.qcow2*"))
+
+    def remove_private(self, id: uuid.UUID) -> None:
+        """Remove the disk of a project's own image, if it is there, and what an interrupted copy left of it."""
+        for path in self.private_root.glob(f"{id}.qcow2*"):
+            path.unlink(missing_ok=True)
 
     def list(self) -> tuple[Image, ...]:
         """Return all images by id."""

@@ -41,7 +41,7 @@ def reconcile_image(
         return
     if image.state is ImageState.CREATING:
         ensure_taken(run, image, find_host(image.host_id), store)
-    find_host(image.host_id).forget_taking(image.id)
+    ensure_forgotten(image, find_host(image.host_id))
 
 
 def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -> None:
@@ -59,6 +59,12 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
         seconds = (run.now - image.create_time).total_seconds()
         text = f"image {image.name} is ready after {seconds:.0f} s, taken {taking.taken_from.value}"
         settle(run, image, ready, text)
+
+
+def ensure_forgotten(image: PrivateImage, host: Host) -> None:
+    """Have the host end and forget its part; NotYet while that takes a moment."""
+    if not host.forget_taking(image.id):
+        raise NotYet("ending the copy of the disk", LOOK_AGAIN)
 
 
 def settle(run: Run, image: PrivateImage, values: Mapping[str, Any], text: str) -> None:
@@ -89,8 +95,8 @@ def tear_down(
     run: Run, image: PrivateImage, host: Host, hosts: Mapping[UUID, Host], store: ImageStore
 ) -> None:
     """Remove the image with its copies; its row goes last, with its room."""
-    host.forget_taking(image.id)
-    store.private(image.id).unlink(missing_ok=True)
+    ensure_forgotten(image, host)
+    store.remove_private(image.id)
     with run.reading() as db:
         twins = select(PrivateImage.id).where(
             PrivateImage.sha256 == image.sha256, PrivateImage.id != image.id

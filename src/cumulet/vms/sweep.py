@@ -86,7 +86,7 @@ class Sweeper:
         for id in self.leftovers.overdue(f"taking on {run.id}", takings & gone, run.now):
             host.forget_taking(id)
         for id in self.leftovers.overdue("private image", stored & gone, run.now):
-            self.world.images.private(id).unlink(missing_ok=True)
+            self.world.images.remove_private(id)
 
     def _without_owner(self, run: Run, found: set[UUID]) -> set[UUID]:
         """Tell what had a row once and has none: only that is ours to remove.

@@ -60,7 +60,7 @@ class TestGuestsOfLibvirt(GuestContract):
         assert host._agents.call(lambda link: freezing.freeze(link, booted.id))
         assert status_of(host, booted) == "frozen"
         if end == "forget":
-            host.forget_taking(order.image_id)
+            eventually(lambda: host.forget_taking(order.image_id))
         else:
             taken(host, order)
         assert status_of(host, booted) == "thawed"

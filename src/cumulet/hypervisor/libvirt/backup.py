@@ -45,8 +45,10 @@ class Backup:
         domain = find_running(link, self.vm_id)
         if domain is None:
             return False
-        domain.backupBegin(backup_xml(self.target), None, 0)
-        return True
+        with off_is_fine():
+            domain.backupBegin(backup_xml(self.target), None, 0)
+            return True
+        return False
 
     def _fraction(self, link: libvirt.virConnect) -> float | None:
         domain = find_running(link, self.vm_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -14,8 +13,6 @@ from cumulet.hypervisor.libvirt.guest import AgentRefuses, AgentSilent, ask
 
 FREEZE_SECONDS: Final = 10
 """A guest that writes a lot takes its time until all is on its disk."""
-THAW_TRIES: Final = 30
-PAUSE_SECONDS: Final = 1.0
 
 
 def freeze(link: libvirt.virConnect, vm_id: UUID) -> bool:
@@ -29,14 +26,12 @@ def freeze(link: libvirt.virConnect, vm_id: UUID) -> bool:
     return False
 
 
-def thaw(link: libvirt.virConnect, vm_id: UUID) -> None:
-    """Let the guest go on, and make sure that it does: one that took too long to freeze may do so only now."""
+def thaw(link: libvirt.virConnect, vm_id: UUID) -> bool:
+    """Have the guest go on; False when it may still hold still: one that took too long to freeze may do so only now."""
     with absent_is_fine():
-        for _ in range(THAW_TRIES):
-            domain = find_running(link, vm_id)
-            if domain is None or is_thawed(domain):
-                return
-            time.sleep(PAUSE_SECONDS)
+        domain = find_running(link, vm_id)
+        return domain is None or is_thawed(domain)
+    return True
 
 
 def is_thawed(domain: libvirt.virDomain) -> bool:

@@ -148,9 +148,9 @@ class LibvirtHypervisor:
         """Images of whose taking anything is here."""
         return self._takings.known()
 
-    def forget_taking(self, image_id: UUID) -> None:
+    def forget_taking(self, image_id: UUID) -> bool:
         """Give it up."""
-        self._takings.forget(image_id)
+        return self._takings.forget(image_id)
 
     def write_seed(self, seed: Seed) -> None:
         """Write the seed whole."""

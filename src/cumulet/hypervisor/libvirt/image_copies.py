@@ -131,7 +131,10 @@ def is_named(file: IO[bytes], path: Path) -> bool:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file so that it is there whole or not at all; leaves it to whoever else is at it."""
+    """Copy a file so that it is there whole or not at all; leaves it to whoever else is at it.
+
+    What an OSError leaves unfinished is removed: it may be what fills the disk.
+    """
     part = part_of(target)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
     with source.open("rb") as reading, os.fdopen(descriptor, "wb") as writing:
@@ -142,7 +145,11 @@ def copy_whole(source: Path, target: Path) -> None:
         if not is_named(writing, part):
             return
         writing.truncate(0)
-        while os.sendfile(writing.fileno(), reading.fileno(), None, CHUNK_BYTES):
-            pass
-        os.fsync(writing.fileno())
+        try:
+            while os.sendfile(writing.fileno(), reading.fileno(), None, CHUNK_BYTES):
+                pass
+            os.fsync(writing.fileno())
+        except OSError:
+            part.unlink()
+            raise
         part.rename(target)

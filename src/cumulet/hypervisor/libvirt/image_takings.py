@@ -1,8 +1,9 @@
 """Images taken of machines' boot disks: work of a thread, found again by the image's id in any process.
 
-    ROOT/takings/UUID.lock     held by whoever is at it
-    ROOT/takings/UUID.json     how far it is (`Record`); gone when the image is given up, which whoever is at it sees
-    ROOT/takings/UUID.qcow2    the image as it grows; whole, it moves to its target
+    ROOT/takings/UUID.lock       held by whoever is at it
+    ROOT/takings/UUID.json       how far it is (`Record`)
+    ROOT/takings/UUID.qcow2      the image as it grows; whole, it moves to its target
+    ROOT/takings/UUID.unwanted   it was given up, which whoever is at it sees
 
 Of a machine that runs, QEMU itself copies the disk as it was at one moment, while the guest writes on. For that
 moment the guest holds its file systems still, if its agent answers; before it is asked, that is written down, so that
@@ -19,27 +20,32 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 from uuid import UUID
 
-import libvirt
 import msgspec
 
-from cumulet.hypervisor import HypervisorError, ImageOrder, ImageTaking, TakenFrom
+from cumulet.hypervisor import HostUnreachable, HypervisorError, ImageOrder, ImageTaking, TakenFrom
 from cumulet.hypervisor.libvirt import freezing
 from cumulet.hypervisor.libvirt.backup import Backup
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domains import find_running
-from cumulet.hypervisor.libvirt.files import ids_in, write_whole
+from cumulet.hypervisor.libvirt.files import ids_in, remove, write_whole
 from cumulet.hypervisor.libvirt.image_copies import copy_whole
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.snapshots import described
 
 LOOK_SECONDS: Final = 0.1
 CHUNK_BYTES: Final = 4 << 20
+THAW_TRIES: Final = 30
+"""A guest that does not go on by then hangs: nobody waits for it any longer."""
+THAW_SECONDS: Final = 1.0
+"""Between two tries."""
+NOTICE_SECONDS: Final = 1.0
+"""Until libvirt has noticed for certain that a machine has ended."""
 PERCENT: Final = re.compile(rb"(\d+\.\d+)/100%")
 
 
@@ -58,6 +64,8 @@ class Record(msgspec.Struct):
     fraction: float = 0.0
     freezing: bool = False
     """The guest may hold its file systems still, and nobody may know."""
+    thaws: int = 0
+    """How often it was asked to go on since."""
     taken_from: TakenFrom | None = None
     sha256: str = ""
     error: str = ""
@@ -69,18 +77,31 @@ class Taking:
 
     order: ImageOrder
     record: Record
-    part: Path
-    file: Path
+    folder: Path
+
+    @property
+    def part(self) -> Path:
+        """Where the image grows."""
+        return self.folder / f"{self.order.image_id}.qcow2"
+
+    def check(self) -> None:
+        """Return when the image is still wanted; GivenUp otherwise."""
+        if (self.folder / f"{self.order.image_id}.unwanted").exists():
+            raise GivenUp
 
     def note(self) -> None:
         """Write down how far it is; GivenUp when it is wanted no more."""
-        if not self.file.exists():
-            raise GivenUp
-        write_whole(self.file, msgspec.json.encode(self.record))
+        self.check()
+        write_record(self.folder, self.order.image_id, self.record)
 
     def progress(self, fraction: float) -> None:
         """Write down how much is copied."""
         self.record.fraction = fraction
+        self.note()
+
+    def fail(self, why: str) -> None:
+        """Write down why it ended."""
+        self.record.error = f"cannot copy the disk: {why}"
         self.note()
 
 
@@ -98,90 +119,118 @@ class ImageTakings:
         record = self._read(order.image_id) or Record(vm_id=order.vm_id)
         if lock is None:
             return ImageTaking(record.fraction)
-        if record.taken_from and order.target.exists():
-            lock.close()
-            return ImageTaking(1.0, record.taken_from, record.sha256)
-        told = record.error
-        fresh = Record(vm_id=order.vm_id, freezing=record.freezing)
-        write_whole(self._file(order.image_id, "json"), msgspec.json.encode(fresh))
-        if told:
-            lock.close()
-            return ImageTaking(record.fraction, error=told)
-        taking = Taking(order, fresh, self._file(order.image_id, "qcow2"), self._file(order.image_id, "json"))
-        name = f"image-{order.image_id.hex[:12]}"
-        threading.Thread(target=self._take, args=(taking, lock), name=name, daemon=True).start()
+        with ExitStack() as held:
+            held.enter_context(lock)
+            if record.taken_from and order.target.exists():
+                return ImageTaking(1.0, record.taken_from, record.sha256)
+            fresh = Record(vm_id=order.vm_id, freezing=record.freezing, thaws=record.thaws)
+            write_record(self._layout.takings, order.image_id, fresh)
+            if record.error:
+                return ImageTaking(record.fraction, error=record.error)
+            work = (Taking(order, fresh, self._layout.takings), held.pop_all())
+            name = f"image-{order.image_id.hex[:12]}"
+            threading.Thread(target=self._take, args=work, name=name, daemon=True).start()
         return ImageTaking(0.0)
 
     def known(self) -> frozenset[UUID]:
         """Images of which anything is here."""
         return ids_in(self._layout.takings, ".lock")
 
-    def forget(self, image_id: UUID) -> None:
-        """Give an image up, wait until nobody is at it, and let a guest that was left frozen go on."""
-        lock_file = self._file(image_id, "lock")
-        if not lock_file.exists():
-            return
-        record = self._read(image_id)
-        self._file(image_id, "json").unlink(missing_ok=True)
-        with lock_file.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever is at it looks ten times a second
-            if record and record.freezing:
-                self._thaw(record.vm_id)
-            self._file(image_id, "json").unlink(missing_ok=True)
-            self._file(image_id, "qcow2").unlink(missing_ok=True)
-            lock_file.unlink(missing_ok=True)
+    def forget(self, image_id: UUID) -> bool:
+        """Give an image up; False while somebody is at it still, or a guest that was left frozen does not go on."""
+        if not self._file(image_id, "lock").exists():
+            return True
+        lock = try_lock(self._file(image_id, "lock"))
+        if lock is None:
+            self._file(image_id, "unwanted").touch()
+            return False
+        with lock:
+            record = self._read(image_id)
+            if record and not self._goes_on(record):
+                write_record(self._layout.takings, image_id, record)
+                return False
+            for suffix in ("qcow2", "json", "unwanted", "lock"):
+                remove(self._file(image_id, suffix))
+        return True
 
-    def _take(self, taking: Taking, lock: IO[bytes]) -> None:
-        with lock, suppress(GivenUp):
+    def _take(self, taking: Taking, lock: ExitStack) -> None:
+        """Copy, and write down how that ended; where there is no room even for that, the next call begins anew."""
+        with lock, suppress(GivenUp, OSError):
             try:
                 self._copy(taking)
-            except Interrupted:
+            except (Interrupted, HostUnreachable):
                 taking.progress(0.0)
-            except (HypervisorError, OSError, libvirt.libvirtError) as failure:
-                taking.record.error = f"cannot copy the disk: {failure}"
-                taking.note()
-            except GivenUp:
-                taking.part.unlink(missing_ok=True)
+            except HypervisorError as failure:
+                taking.fail(str(failure))
+            except OSError as failure:
+                taking.fail(failure.strerror or str(failure))
 
     def _copy(self, taking: Taking) -> None:
-        record, vm_id = taking.record, taking.order.vm_id
+        self._let_go_on(taking)
         taking.part.unlink(missing_ok=True)
-        if record.freezing:
-            self._thaw(vm_id)
-            record.freezing = False
-        running = self._works.call(lambda link: find_running(link, vm_id)) is not None
-        taken_from = self._back_up(taking) if running else self._convert(taking)
-        taking.part.chmod(0o644)
-        record.sha256 = digest(taking)
-        move(taking.part, taking.order.target)
-        record.taken_from = taken_from
+        try:
+            taken_from = self._copy_disk(taking)
+            taking.part.chmod(0o644)
+            taking.record.sha256 = digest(taking)
+            move(taking.part, taking.order.target)
+        finally:
+            taking.part.unlink(missing_ok=True)  # it may be what fills the disk
+        taking.record.taken_from = taken_from
         taking.progress(1.0)
+
+    def _copy_disk(self, taking: Taking) -> TakenFrom:
+        """Copy in the way that the machine's power asks for; Interrupted when that changes under the copy."""
+        runs = self._runs(taking)
+        try:
+            return self._back_up(taking) if runs else self._convert(taking)
+        except HypervisorError:
+            time.sleep(NOTICE_SECONDS)
+            if self._runs(taking) is runs:
+                raise
+            raise Interrupted from None
 
     def _back_up(self, taking: Taking) -> TakenFrom:
         """Have QEMU copy the disk of a machine that runs, as it is at one moment."""
-        vm_id = taking.order.vm_id
-        backup = Backup(self._works, vm_id, taking.part)
+        backup = Backup(self._works, taking.order.vm_id, taking.part)
         backup.clear()
-        taking.record.freezing = True
-        taking.note()
         try:
-            frozen = self._agents.call(lambda link: freezing.freeze(link, vm_id))
-            begun = backup.begin()
-        finally:
-            self._thaw(vm_id)
-        taking.record.freezing = False
-        if not begun:
-            raise Interrupted
-        try:
+            frozen = self._begin(taking, backup)
             while (fraction := backup.fraction()) is not None:
                 taking.progress(fraction)
                 time.sleep(LOOK_SECONDS)
-        except GivenUp:
+        except BaseException:
             backup.clear()
             raise
         if not backup.succeeded():
             raise Interrupted
         return TakenFrom.FROZEN if frozen else TakenFrom.RUNNING
+
+    def _begin(self, taking: Taking, backup: Backup) -> bool:
+        """Fix the moment while the guest holds still, if it can; says whether it did."""
+        taking.record.freezing, taking.record.thaws = True, 0
+        taking.note()
+        try:
+            frozen = self._agents.call(lambda link: freezing.freeze(link, taking.order.vm_id))
+            begun = backup.begin()
+        finally:
+            self._let_go_on(taking)
+        if not begun:
+            raise Interrupted
+        return frozen
+
+    def _let_go_on(self, taking: Taking) -> None:
+        """Return when the guest goes on; with one that does not, whoever gives the image up goes on trying."""
+        while not self._goes_on(taking.record):
+            taking.note()
+            time.sleep(THAW_SECONDS)
+
+    def _goes_on(self, record: Record) -> bool:
+        """Have a guest that may hold still go on, in one try; says whether there is nothing more to do."""
+        if record.freezing:
+            record.thaws += 1
+            thawed = self._agents.call(lambda link: freezing.thaw(link, record.vm_id))
+            record.freezing = not thawed and record.thaws < THAW_TRIES
+        return not record.freezing
 
     def _convert(self, taking: Taking) -> TakenFrom:
         """Copy the disk of a machine that is off; qemu-img dies with this process, and keeps the machine off."""
@@ -195,18 +244,16 @@ class ImageTakings:
             try:
                 for fraction in percents(copying):
                     taking.progress(fraction)
-            except GivenUp:
+            except BaseException:
                 copying.kill()
                 raise
             problem = copying.stderr.read().decode(errors="replace").strip() if copying.stderr else ""
         if copying.returncode != 0:
-            if self._works.call(lambda link: find_running(link, taking.order.vm_id)) is not None:
-                raise Interrupted
             raise HypervisorError(problem or f"qemu-img ended with {copying.returncode}")
         return TakenFrom.STOPPED
 
-    def _thaw(self, vm_id: UUID) -> None:
-        self._agents.call(lambda link: freezing.thaw(link, vm_id))
+    def _runs(self, taking: Taking) -> bool:
+        return self._works.call(lambda link: find_running(link, taking.order.vm_id)) is not None
 
     def _read(self, image_id: UUID) -> Record | None:
         with suppress(FileNotFoundError):
@@ -215,6 +262,11 @@ class ImageTakings:
 
     def _file(self, image_id: UUID, suffix: str) -> Path:
         return self._layout.takings / f"{image_id}.{suffix}"
+
+
+def write_record(folder: Path, image_id: UUID, record: Record) -> None:
+    """Write down how far a taking is."""
+    write_whole(folder / f"{image_id}.json", msgspec.json.encode(record))
 
 
 def try_lock(path: Path) -> IO[bytes] | None:
@@ -247,8 +299,8 @@ def digest(taking: Taking) -> str:
     with taking.part.open("rb") as image:
         while chunk := image.read(CHUNK_BYTES):
             sha256.update(chunk)
+            taking.check()
         os.fsync(image.fileno())
-    taking.note()
     return sha256.hexdigest()
 
 

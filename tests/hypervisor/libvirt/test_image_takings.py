@@ -1,0 +1,204 @@
+"""What happens to a real host while an image is taken: its machine ends, its libvirtd dies, its disk is full."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+import libvirt
+import msgspec
+import pytest
+from tests.hypervisor.contract import a_seed, a_spec, an_order, copy_image, eventually, found, prepare, taken
+from tests.hypervisor.libvirt.conftest import qemu_io
+from tests.lab.small_disk import small
+
+from cumulet.hypervisor import DiskSpec, HostUnreachable, TakenFrom
+from cumulet.hypervisor.libvirt import freezing, image_takings
+from cumulet.hypervisor.libvirt.domains import find_domain
+from cumulet.hypervisor.libvirt.image_copies import copy_whole
+from cumulet.hypervisor.libvirt.image_takings import THAW_TRIES, ImageTakings, Record
+from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.snapshots import found_in
+
+lab = pytest.mark.lab
+HUGE_GIB = 16 * 1024
+"""So large that QEMU copies for minutes, though there is nothing on it; qemu-img sees that and is done at once."""
+
+
+def remove(host, spec):
+    host.undefine(spec.id)
+    host.remove_disk(spec.boot_disk)
+    host.remove_seed(spec.id)
+    host.remove_console_log(spec.id)
+
+
+@pytest.fixture
+def spec(host, image):
+    spec = a_spec(image)
+    yield spec
+    remove(host, spec)
+
+
+@pytest.fixture
+def half_taken(host, image, spec, tmp_path):
+    """An image of a machine that runs, in the midst of QEMU's copy."""
+    copy_image(host, image)
+    host.create_disk(DiskSpec(spec.boot_disk, HUGE_GIB, image))
+    host.write_seed(a_seed(spec.id))
+    host.define(spec)
+    host.start(spec.id)
+    order = an_order(spec, tmp_path)
+    wait_for_the_middle(host, order)
+    yield order
+    eventually(lambda: host.forget_taking(order.image_id))
+
+
+def wait_for_the_middle(host, order):
+    def look():
+        taking = host.ensure_image_taken(order)
+        assert not taking.error
+        return 0 < taking.fraction < 1
+
+    eventually(look)
+
+
+def left_of(host, order):
+    """What lies about of an image's taking."""
+    return [path.name for path in host._layout.takings.glob(f"{order.image_id}*")]
+
+
+def has_a_job(host, vm_id):
+    return host._works.call(lambda link: find_domain(link, vm_id).jobInfo()[0]) != libvirt.VIR_DOMAIN_JOB_NONE
+
+
+@lab
+@pytest.mark.parametrize("end_of", ["kill", "pull_plug"])
+def test_a_machine_that_ends_in_the_midst_of_its_image_has_it_taken_of_what_it_left(
+    host, half_taken, kill, end_of
+):
+    (kill if end_of == "kill" else host.pull_plug)(half_taken.vm_id)
+    assert taken(host, half_taken).taken_from is TakenFrom.STOPPED
+    host.start(half_taken.vm_id)
+    assert host.forget_taking(half_taken.image_id)
+    assert left_of(host, half_taken) == []
+
+
+@lab
+def test_a_libvirtd_that_dies_in_the_midst_of_an_image_begins_it_anew(host, half_taken, kill_libvirtd):
+    started = found(host, half_taken.vm_id).started
+    kill_libvirtd()
+    eventually(lambda: is_known_to_run(host, half_taken, started))
+    wait_for_the_middle(host, half_taken)
+    host.pull_plug(half_taken.vm_id)
+    assert taken(host, half_taken).taken_from is TakenFrom.STOPPED
+
+
+def is_known_to_run(host, order, started):
+    try:
+        host.screenshot(order.vm_id)
+        return found(host, order.vm_id).started == started
+    except HostUnreachable:
+        return False
+
+
+@lab
+def test_an_image_that_is_given_up_in_the_midst_leaves_nothing(host, half_taken):
+    started = found(host, half_taken.vm_id).started
+    eventually(lambda: host.forget_taking(half_taken.image_id))
+    eventually(lambda: not has_a_job(host, half_taken.vm_id))
+    assert left_of(host, half_taken) == []
+    assert not half_taken.target.exists()
+    assert found(host, half_taken.vm_id).started == started
+
+
+@lab
+@pytest.mark.parametrize("runs", [False, True], ids=["off", "running"])
+@pytest.mark.parametrize("full", ["takings", "store"])
+def test_a_disk_that_is_full_ends_an_image_with_that_reason_and_stays_as_it_was(
+    host, image, spec, disk_path, tmp_path, runs, full
+):
+    prepare(host, image, spec)
+    qemu_io("write -P 97 0 8M", disk_path(spec.boot_disk))
+    if runs:
+        host.start(spec.id)
+    order = an_order(spec, tmp_path)
+    with small(host._layout.takings if full == "takings" else tmp_path):
+        told = eventually(lambda: host.ensure_image_taken(order).error)
+        assert "No space left" in told
+        assert list(tmp_path.iterdir()) == []
+        assert host.forget_taking(order.image_id)
+        assert left_of(host, order) == []
+    assert not (runs and has_a_job(host, spec.id))
+    assert taken(host, order).taken_from is (TakenFrom.RUNNING if runs else TakenFrom.STOPPED)
+    host.forget_taking(order.image_id)
+
+
+@lab
+@pytest.mark.parametrize("runs", [False, True], ids=["off", "running"])
+def test_snapshots_of_a_disk_do_not_get_into_its_image(host, image, spec, tmp_path, written, runs):
+    prepare(host, image, spec)
+    written(spec.boot_disk, "a")
+    host.take_snapshot(spec.boot_disk, uuid4())
+    if runs:
+        host.start(spec.id)
+    order = an_order(spec, tmp_path)
+    taken(host, order)
+    assert found_in(order.target) == frozenset()
+    host.forget_taking(order.image_id)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Connections to a libvirt that is not there."""
+
+    def call(self, work):
+        return work(None)
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = HostLayout("test", tmp_path / "host", kvm=False, userspace_datapath=False)
+    layout.takings.mkdir(parents=True)
+    return layout
+
+
+@pytest.fixture
+def left_frozen(layout):
+    """An image whose taking died while its guest held still."""
+    image_id = uuid4()
+    (layout.takings / f"{image_id}.lock").touch()
+    (layout.takings / f"{image_id}.json").write_bytes(msgspec.json.encode(Record(uuid4(), freezing=True)))
+    return image_id
+
+
+def test_who_gives_an_image_up_does_not_wait_for_who_is_at_it(layout):
+    takings, image_id = ImageTakings(layout, Lines(), Lines()), uuid4()
+    with image_takings.try_lock(layout.takings / f"{image_id}.lock"):
+        assert not takings.forget(image_id)
+        assert takings.known() == {image_id}
+    assert takings.forget(image_id)
+    assert list(layout.takings.iterdir()) == []
+
+
+def test_who_gives_an_image_up_does_not_wait_for_a_guest_that_holds_still(layout, left_frozen, monkeypatch):
+    takings, answers = ImageTakings(layout, Lines(), Lines()), [False, False, True]
+    monkeypatch.setattr(freezing, "thaw", lambda _link, _vm_id: answers.pop(0))
+    assert [takings.forget(left_frozen) for _ in range(3)] == [False, False, True]
+    assert list(layout.takings.iterdir()) == []
+
+
+def test_a_guest_that_never_goes_on_does_not_keep_its_image(layout, left_frozen, monkeypatch):
+    takings = ImageTakings(layout, Lines(), Lines())
+    monkeypatch.setattr(freezing, "thaw", lambda _link, _vm_id: False)
+    answers = [takings.forget(left_frozen) for _ in range(THAW_TRIES)]
+    assert answers == [False] * (THAW_TRIES - 1) + [True]
+    assert list(layout.takings.iterdir()) == []
+
+
+def test_a_copy_into_a_full_store_leaves_nothing_there(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    (source := tmp_path / "a").write_bytes(b"content")
+    monkeypatch.setattr("os.sendfile", refuse)
+    with pytest.raises(OSError, match="No space"):
+        copy_whole(source, tmp_path / "b")
+    assert list(tmp_path.iterdir()) == [source]
