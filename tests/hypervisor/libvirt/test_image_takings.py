@@ -10,7 +10,7 @@ from tests.hypervisor.contract import a_seed, a_spec, an_order, copy_image, even
 from tests.hypervisor.libvirt.conftest import qemu_io
 from tests.lab.small_disk import small
 
-from cumulet.hypervisor import DiskSpec, HostUnreachable, TakenFrom
+from cumulet.hypervisor import DiskSpec, HypervisorError, TakenFrom
 from cumulet.hypervisor.libvirt import freezing, image_takings
 from cumulet.hypervisor.libvirt.domains import find_domain
 from cumulet.hypervisor.libvirt.image_copies import copy_whole
@@ -95,7 +95,7 @@ def is_known_to_run(host, order, started):
     try:
         host.screenshot(order.vm_id)
         return found(host, order.vm_id).started == started
-    except HostUnreachable:
+    except HypervisorError:
         return False
 
 
@@ -103,7 +103,7 @@ def is_known_to_run(host, order, started):
 def test_an_image_that_is_given_up_in_the_midst_leaves_nothing(host, half_taken):
     started = found(host, half_taken.vm_id).started
     eventually(lambda: host.forget_taking(half_taken.image_id))
-    eventually(lambda: not has_a_job(host, half_taken.vm_id))
+    assert not has_a_job(host, half_taken.vm_id)
     assert left_of(host, half_taken) == []
     assert not half_taken.target.exists()
     assert found(host, half_taken.vm_id).started == started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, element, render
 from cumulet.hypervisor.libvirt.domains import find_running, off_is_fine
 
+LOOK_SECONDS: Final = 0.05
 UNDER_WAY: Final = (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 
 
@@ -38,8 +40,9 @@ class Backup:
         return self.works.call(self._succeeded)
 
     def clear(self) -> None:
-        """End one that is under way, ours or left behind."""
-        self.works.call(self._clear)
+        """End one that is under way, ours or left behind, and wait until QEMU has let go of what it wrote."""
+        while self.works.call(self._abort):
+            time.sleep(LOOK_SECONDS)
 
     def _begin(self, link: libvirt.virConnect) -> bool:
         domain = find_running(link, self.vm_id)
@@ -73,12 +76,14 @@ class Backup:
             return bool(backup and job["type"] == libvirt.VIR_DOMAIN_JOB_COMPLETED)
         return False
 
-    def _clear(self, link: libvirt.virConnect) -> None:
+    def _abort(self, link: libvirt.virConnect) -> bool:
         domain = find_running(link, self.vm_id)
         if domain is not None:
             with off_is_fine():
                 if domain.jobStats()["type"] in UNDER_WAY:
                     domain.abortJob()
+                    return True
+        return False
 
 
 def backup_xml(target: Path) -> str:
