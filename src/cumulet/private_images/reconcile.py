@@ -24,8 +24,11 @@ from cumulet.private_images.model import PrivateImage, Wanted
 from cumulet.private_images.wire import ImageState
 from cumulet.reconcile import NotYet, Run, wake
 
-LOOK_AGAIN: Final = 0.3
+SHORTEST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 2.0
 """Seconds between looks at a copy in the making."""
+ENDING_PAUSE: Final = 0.3
+"""Seconds between looks at one that ends."""
 
 
 def reconcile_image(
@@ -53,7 +56,7 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
         failed = {"state": ImageState.FAILED, "problem": taking.error}
         settle(run, image, failed, f"image {image.name} could not be taken: {taking.error}")
     elif taking.taken_from is None:
-        raise NotYet(f"copying image, {taking.fraction:.0%}", LOOK_AGAIN)
+        raise NotYet(f"copying image, {taking.fraction:.0%}", pause(run, image))
     else:
         ready = {"state": ImageState.READY, "taken_from": taking.taken_from, "sha256": taking.sha256}
         seconds = (run.now - image.create_time).total_seconds()
@@ -64,7 +67,12 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
 def ensure_forgotten(image: PrivateImage, host: Host) -> None:
     """Have the host end and forget its part; NotYet while that takes a moment."""
     if not host.forget_taking(image.id):
-        raise NotYet("ending the copy of the disk", LOOK_AGAIN)
+        raise NotYet("ending the copy of the disk", ENDING_PAUSE)
+
+
+def pause(run: Run, image: PrivateImage) -> float:
+    """Seconds until the next look: a tenth of what it has taken so far, so that none ends long before that is seen."""
+    return min(max((run.now - image.create_time).total_seconds() / 10, SHORTEST_PAUSE), LONGEST_PAUSE)
 
 
 def settle(run: Run, image: PrivateImage, values: Mapping[str, Any], text: str) -> None:

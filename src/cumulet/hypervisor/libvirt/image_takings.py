@@ -38,7 +38,7 @@ from cumulet.hypervisor.libvirt.image_copies import copy_whole
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.snapshots import described
 
-LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.05
 CHUNK_BYTES: Final = 4 << 20
 THAW_TRIES: Final = 30
 """A guest that does not go on by then hangs: nobody waits for it any longer."""
