@@ -10,10 +10,10 @@ from tests.hypervisor.contract import a_seed, a_spec, an_order, copy_image, even
 from tests.hypervisor.libvirt.conftest import qemu_io
 from tests.lab.small_disk import small
 
-from cumulet.hypervisor import DiskSpec, HypervisorError, TakenFrom
+from cumulet.hypervisor import DiskSpec, HypervisorError, ImageOrder, TakenFrom
 from cumulet.hypervisor.libvirt import freezing, image_takings
 from cumulet.hypervisor.libvirt.domains import find_domain
-from cumulet.hypervisor.libvirt.image_copies import copy_whole
+from cumulet.hypervisor.libvirt.image_copies import copy_whole, is_named
 from cumulet.hypervisor.libvirt.image_takings import THAW_TRIES, ImageTakings, Record
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.snapshots import found_in
@@ -82,13 +82,20 @@ def test_a_machine_that_ends_in_the_midst_of_its_image_has_it_taken_of_what_it_l
 
 
 @lab
-def test_a_libvirtd_that_dies_in_the_midst_of_an_image_begins_it_anew(host, half_taken, kill_libvirtd):
+def test_a_libvirtd_that_dies_in_the_midst_of_an_image_has_it_begun_anew(host, half_taken, kill_libvirtd):
     started = found(host, half_taken.vm_id).started
-    kill_libvirtd()
+    with (host._layout.takings / f"{half_taken.image_id}.qcow2").open("rb") as first:
+        kill_libvirtd()
+        eventually(lambda: is_begun_anew(host, half_taken, first))
     eventually(lambda: is_known_to_run(host, half_taken, started))
-    wait_for_the_middle(host, half_taken)
     host.pull_plug(half_taken.vm_id)
     assert taken(host, half_taken).taken_from is TakenFrom.STOPPED
+
+
+def is_begun_anew(host, order, first):
+    assert not host.ensure_image_taken(order).error
+    part = host._layout.takings / f"{order.image_id}.qcow2"
+    return part.exists() and not is_named(first, part)
 
 
 def is_known_to_run(host, order, started):
@@ -190,6 +197,45 @@ def test_a_guest_that_never_goes_on_does_not_keep_its_image(layout, left_frozen,
     monkeypatch.setattr(freezing, "thaw", lambda _link, _vm_id: False)
     answers = [takings.forget(left_frozen) for _ in range(THAW_TRIES)]
     assert answers == [False] * (THAW_TRIES - 1) + [True]
+    assert list(layout.takings.iterdir()) == []
+
+
+@pytest.fixture
+def failing(layout, monkeypatch):
+    """Takings of machines whose backups fail, and whose disks are copied well once they are off."""
+
+    def back_up(_self, _taking):
+        raise HypervisorError("End of file from qemu monitor")
+
+    def convert(_self, taking):
+        taking.part.write_bytes(b"a disk")
+        return TakenFrom.STOPPED
+
+    monkeypatch.setattr(ImageTakings, "_back_up", back_up)
+    monkeypatch.setattr(ImageTakings, "_convert", convert)
+    monkeypatch.setattr(image_takings, "NOTICE_SECONDS", 0)
+    return ImageTakings(layout, Lines(), Lines())
+
+
+def test_a_backup_that_fails_because_its_machine_ended_is_no_failure(failing, tmp_path, monkeypatch):
+    runs = [True]
+    monkeypatch.setattr(image_takings, "find_running", lambda _link, _vm_id: runs.pop() if runs else None)
+    order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
+
+    def look():
+        taking = failing.ensure(order)
+        assert not taking.error
+        return taking.taken_from
+
+    assert eventually(look) is TakenFrom.STOPPED
+
+
+def test_a_backup_that_fails_under_its_machine_says_why(failing, layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_takings, "find_running", lambda _link, _vm_id: True)
+    order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
+    told = eventually(lambda: failing.ensure(order).error)
+    assert told == "cannot copy the disk: End of file from qemu monitor"
+    assert failing.forget(order.image_id)
     assert list(layout.takings.iterdir()) == []
 
 
