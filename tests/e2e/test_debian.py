@@ -105,11 +105,16 @@ def test_its_root_disk_has_grown_to_the_size_asked_for(debian):
     assert int(debian.output_of("df --block-size=1 --output=size / | tail -n 1")) > 4.6 * 2**30
 
 
+def found(vm: Vm, name: str) -> str:
+    """The addresses that a guest finds under a name; nothing when it finds none."""
+    return vm.ssh(f"getent ahostsv4 {name}").stdout.decode()
+
+
 def test_it_got_its_address_by_dhcp_and_finds_its_neighbour_by_name(debian, ann):
     assert f"inet {debian.internal()}/16" in debian.output_of("ip -4 address show dev eth0")
     assert "proto dhcp" in debian.output_of("ip route show default")
     for name in ("ann", "ann.internal"):
-        assert debian.output_of(f"getent ahostsv4 {name}").startswith(f"{ann.internal()} ")
+        eventually(lambda name=name: found(debian, name).startswith(f"{ann.internal()} "))
         assert debian.output_of(f"head -c 4 </dev/tcp/{name}/22") == "SSH-"
 
 

@@ -40,7 +40,7 @@ def host_connects(address: str) -> bool:
 
 def test_vms_of_a_project_reach_each_other_by_address_and_by_name(ann, bob):
     for target in (bob.internal(), "bob", "bob.internal"):
-        assert pings(ann, target)
+        eventually(lambda target=target: pings(ann, target))
         assert greeting(ann, target).startswith("SSH-2.0-")
 
 

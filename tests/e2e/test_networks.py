@@ -65,7 +65,7 @@ def test_each_card_has_its_address_in_request_order_and_one_leads_out(both):
 
 def test_cards_meet_on_their_networks_and_by_name(both, inner):
     eventually(lambda: pings(both, inner.internal()))
-    assert pings(both, "inner")
+    eventually(lambda: pings(both, "inner"))
     assert pings(inner, both.shown()["nics"][0]["internalIpAddress"])
 
 
