@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.cli.test_follow import AWAY
 
-from cumulet.cli import settling
+from cumulet.cli import follow as waiting
 from cumulet.cli.client import Declined
 from cumulet.cli.follow import Failed, TimedOut
 from cumulet.cli.settling import Thing, Wait, follow, state
@@ -33,7 +33,7 @@ class Story:
 
 @pytest.fixture
 def wait_for(monkeypatch):
-    monkeypatch.setattr(settling, "pause", lambda _: 0)
+    monkeypatch.setattr(waiting, "pause", lambda _: 0)
 
     def go(so, *looks, seconds=60):
         thing = Thing(Story(*looks), "disk", "/{}/{}", "default", "data")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -94,24 +94,49 @@ def follow(wait: Wait, progress: Progress) -> Json:
     Failed when it cannot be done any more, TimedOut when it takes too long. A server that starts anew meanwhile is
     waited for.
     """
-    told, begun = Told(progress), time.monotonic()
-    with progress.live(wait.name):
+    told = Told(progress)
+
+    def see() -> tuple[Json, str]:
+        vm, steps = look(wait)
+        told.tell(vm, steps)
+        if done(wait, vm, steps):
+            return vm, ""
+        return vm, vm["problem"] or vm["waitingFor"] or f"it is {vm['state']}"
+
+    late = f"VM {wait.name!r} {LATE[wait.verb]}"
+    return watch(progress, wait.name, see, deadline=wait.deadline, late=late, done=DONE[wait.verb])
+
+
+def watch(
+    progress: Progress,
+    name: str,
+    see: Callable[[], tuple[Json, str]],
+    *,
+    deadline: float,
+    late: str,
+    done: str,
+) -> Json:
+    """Look at a thing until there is nothing that it waits for any more, and tell how long that took; gives it as it then is.
+
+    `see` gives the thing and what it waits for, `""` in the end. TimedOut, with `late`, after the deadline (monotonic
+    seconds). A server that starts anew meanwhile is waited for.
+    """
+    begun = time.monotonic()
+    with progress.live(name):
         while True:
             try:
-                vm, steps = look(wait)
+                seen, now = see()
             except Unavailable as outage:
                 now = outage.message
             else:
-                told.tell(vm, steps)
-                if done(wait, vm, steps):
+                if not now:
                     break
-                now = vm["problem"] or vm["waitingFor"] or f"it is {vm['state']}"
-            if time.monotonic() > wait.deadline:
-                raise TimedOut(f"VM {wait.name!r} {LATE[wait.verb]} in time: {now}")
-            progress.under_way(f"{wait.name}: {now}")
+            if time.monotonic() > deadline:
+                raise TimedOut(f"{late} in time: {now}")
+            progress.under_way(f"{name}: {now}")
             time.sleep(pause(time.monotonic() - begun))
-    progress.say(f"{wait.name} {DONE[wait.verb]} after {span(time.monotonic() - begun)}")
-    return vm
+    progress.say(f"{name} {done} after {span(time.monotonic() - begun)}")
+    return seen
 
 
 def pause(waited: float) -> float:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from cumulet.cli.client import Client, Declined, Json
-from cumulet.cli.follow import NOT_FOUND, Failed, TimedOut, pause
-from cumulet.cli.output import span
+from cumulet.cli.follow import NOT_FOUND, Failed, watch
 from cumulet.cli.progress import Progress
-from cumulet.errors import Unavailable
 
 LOST: Final = frozenset({"ERROR", "FAILED"})
 
@@ -56,23 +53,13 @@ def follow(thing: Thing, wait: Wait) -> Json:
 
     Failed when it will not be, TimedOut when it takes too long. A server that starts anew meanwhile is waited for.
     """
-    progress, begun = Progress(), time.monotonic()
-    with progress.live(thing.name):
-        while True:
-            try:
-                seen = thing.look()
-            except Unavailable as outage:
-                now = outage.message
-            else:
-                if wait.so(seen):
-                    break
-                now = waits_for(thing, seen)
-            if time.monotonic() > wait.deadline:
-                raise TimedOut(f"{thing.kind} {thing.name!r} was not done in time: {now}")
-            progress.under_way(f"{thing.name}: {now}")
-            time.sleep(pause(time.monotonic() - begun))
-    progress.say(f"{thing.name} {wait.told} after {span(time.monotonic() - begun)}")
-    return seen
+
+    def see() -> tuple[Json, str]:
+        seen = thing.look()
+        return seen, "" if wait.so(seen) else waits_for(thing, seen)
+
+    late = f"{thing.kind} {thing.name!r} was not done"
+    return watch(Progress(), thing.name, see, deadline=wait.deadline, late=late, done=wait.told)
 
 
 def waits_for(thing: Thing, seen: Json) -> str:
