@@ -1,9 +1,11 @@
 """Disks of real guests: found by their serial, growing under them, keeping what was written through all that happens to VMs."""
 
 import time
+from uuid import UUID
 
 import pytest
 from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.lab.small_disk import cramped, enlarge
 
 pytestmark = pytest.mark.lab
 
@@ -109,6 +111,31 @@ def test_what_is_written_to_a_disk_outlives_its_vms(cloud, vm):
     assert sectors(vm, device(vm, "lasting")) == 3 * SECTORS
     detach(cloud, "lasting")
     delete(cloud, "lasting")
+
+
+def test_a_guest_that_its_host_has_no_room_for_is_kept_still_until_there_is_and_loses_nothing(
+    cloud, vm, tmp_path
+):
+    create(cloud, "tight")
+    (file,) = cloud.column("SELECT id FROM disk WHERE name = 'tight'")
+    with cramped(cloud.data_dir / f"host/disks/{UUID(file)}.qcow2", tmp_path):
+        attach(vm, "tight")
+        name = eventually(lambda: device(vm, "tight"))
+        digest = vm.output_of(
+            "dd if=/dev/urandom of=/root/work bs=1M count=8 2>/dev/null; md5sum </root/work"
+        )
+        vm.output_of(
+            f"(dd if=/root/work of=/dev/{name} bs=1M conv=fsync; echo $? >/root/done) </dev/null >/dev/null 2>&1 &"
+        )
+        vm.wait_for("SUSPENDED")
+        eventually(lambda: "cannot write to a disk" in vm.shown()["waitingFor"])
+        enlarge(tmp_path)
+        vm.wait_for("ACTIVE")
+        eventually(lambda: vm.ssh("cat /root/done").stdout == b"0\n")
+        vm.output_of("echo 3 >/proc/sys/vm/drop_caches")
+        assert vm.output_of(f"dd if=/dev/{name} bs=1M count=8 2>/dev/null | md5sum") == digest
+        detach(cloud, "tight")
+    delete(cloud, "tight")
 
 
 def test_a_disk_that_joined_and_left_a_stopped_vm_is_and_is_not_there_at_its_start(cloud, vm):

@@ -8,6 +8,9 @@ from tests.lab.small_disk import small
 pytestmark = pytest.mark.lab
 
 IMAGES = "/v1/projects/default/images"
+WRITE_ON_AND_ON = """
+echo $$ >/run/writer
+while :; do dd if=/dev/zero of=/root/written bs=64k count=32 conv=fsync || touch /root/broken; done"""
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +40,15 @@ def test_a_server_that_is_killed_over_it_takes_the_image_all_the_same(cloud, vm)
 
 
 def test_a_disk_that_is_full_fails_the_image_with_that_reason_and_its_guest_goes_on(cloud, vm):
+    vm.output_of(f"sh -c '{WRITE_ON_AND_ON}' </dev/null >/dev/null 2>&1 &")
     takings = cloud.data_dir / "host/takings"
     with small(takings):
         cloud.ask("POST", IMAGES, params={"vmId": vm.name, "id": "full"})
         eventually(lambda: shown(cloud, "full")["state"] == "FAILED")
         eventually(lambda: list(takings.iterdir()) == [])
     assert "No space left" in shown(cloud, "full")["problem"]
-    vm.output_of("touch /root/it-goes-on && sync")
+    vm.wait_for_ssh()
+    vm.output_of("kill $(cat /run/writer); sync; ls -l /root/written; test ! -e /root/broken")
     cloud.ask("DELETE", f"{IMAGES}/full")
 
 

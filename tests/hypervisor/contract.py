@@ -394,6 +394,14 @@ class HypervisorContract:
         host.start(running.id)
         assert found(host, running.id) == domain
 
+    def test_a_machine_that_runs_or_is_off_has_nothing_to_go_on_with(self, host, running):
+        domain = found(host, running.id)
+        host.resume(running.id)
+        assert found(host, running.id) == domain
+        host.pull_plug(running.id)
+        host.resume(running.id)
+        assert found(host, running.id).power is Power.OFF
+
     def test_each_start_can_be_told_from_the_one_before(self, host, running):
         first = found(host, running.id).started
         host.pull_plug(running.id)
@@ -443,7 +451,13 @@ class HypervisorContract:
 
     def test_a_machine_that_is_not_there_cannot_be_worked(self, host):
         nobody = uuid4()
-        verbs = (host.start, host.press_power_button, host.pull_plug, lambda one: host.plug_disks(one, ()))
+        verbs = (
+            host.start,
+            host.resume,
+            host.press_power_button,
+            host.pull_plug,
+            lambda one: host.plug_disks(one, ()),
+        )
         for verb in verbs:
             with pytest.raises(HypervisorError, match=str(nobody)):
                 verb(nobody)

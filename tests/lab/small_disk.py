@@ -1,5 +1,6 @@
 """A disk that is soon full."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,3 +15,20 @@ def small(directory: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(("umount", "--lazy", directory), check=True)
+
+
+@contextmanager
+def cramped(file: Path, directory: Path) -> Iterator[None]:
+    """Have a file lie there on such a file system meanwhile; what is written to it is lost in the end."""
+    with small(directory):
+        copy = shutil.copy(file, directory)
+        subprocess.run(("mount", "--bind", copy, file), check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(("umount", "--lazy", file), check=True)
+
+
+def enlarge(directory: Path) -> None:
+    """Give a small file system room for more."""
+    subprocess.run(("mount", "-o", "remount,size=64M", directory), check=True)

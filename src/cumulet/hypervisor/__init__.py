@@ -163,6 +163,9 @@ class Hypervisor(Protocol):
     def start(self, vm_id: UUID) -> None:
         """Start the machine unless it runs."""
 
+    def resume(self, vm_id: UUID) -> None:
+        """Let a machine that is stalled go on; it stalls again at once where its host still fails to write."""
+
     def plug_disks(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
         """Have just these storage disks plugged into a running machine; none is into one that is off.
 

@@ -2,7 +2,7 @@
 
 It obeys the same contract tests as the real one, refuses what that refuses, and costs microseconds. Beyond the
 Protocol it has levers, which do to it what the world does to a host: a machine crashes, a guest powers itself off or
-ignores its power button, the host falls silent, a call fails before or after its effect.
+ignores its power button, the host is full or falls silent, a call fails before or after its effect.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class MemoryHypervisor(MemoryDisks):
         """Lever: what guests that boot say in the place of being done."""
         self.clinging = False
         """Lever: guests hold on to disks that are to be unplugged."""
+        self.full = False
+        """Lever: nothing can be written on the host."""
         self._facts = facts
         self._consoles = MadeUpConsoles()
         self._starts = itertools.count(1)
@@ -64,6 +66,12 @@ class MemoryHypervisor(MemoryDisks):
     def kill(self, vm_id: UUID) -> None:
         """Let the machine's process die."""
         self._let_go_off(vm_id, OffReason.CRASHED)
+
+    def stall(self, vm_id: UUID) -> None:
+        """Let the guest write when the host cannot."""
+        with self._lock:
+            self._stall(vm_id)
+        self._tell_changes()
 
     def write_to_console(self, vm_id: UUID, text: str) -> None:
         """Let the guest write to its serial console."""
@@ -135,6 +143,15 @@ class MemoryHypervisor(MemoryDisks):
         console = self._contents.consoles.setdefault(vm_id, bytearray())
         console += f"start {machine.started} of {machine.spec.name}\n".encode()
         self._changed.append(vm_id)
+
+    @verb
+    def resume(self, vm_id: UUID) -> None:
+        """Let a stalled machine go on; on a host that is full it stalls again, which is told like the first time."""
+        machine = self._contents.find_machine(vm_id)
+        if machine.power is Power.STALLED:
+            machine.power = Power.RUNNING
+            if self.full:
+                self._stall(vm_id)
 
     @verb
     def plug_disks(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
@@ -258,6 +275,10 @@ class MemoryHypervisor(MemoryDisks):
             machine.plugged.clear()
             self._consoles.end(vm_id)
             self._changed.append(vm_id)
+
+    def _stall(self, vm_id: UUID) -> None:
+        self._contents.find_machine(vm_id).power = Power.STALLED
+        self._changed.append(vm_id)
 
     def _let_go_off(self, vm_id: UUID, reason: OffReason) -> None:
         with self._lock:

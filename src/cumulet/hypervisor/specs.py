@@ -41,6 +41,8 @@ class Power(enum.Enum):
 
     RUNNING = "running"
     PAUSED = "paused"
+    STALLED = "stalled"
+    """Its host failed to write to a disk of it, and keeps it still until `resume`: its guest knows of no failure."""
     OFF = "off"
 
 

@@ -79,6 +79,8 @@ class Vm(Row):
     """When we saw that run begin."""
     power_asked_at: Mapped[datetime | None]
     """Since when the guest is asked to power off."""
+    resumed_at: Mapped[datetime | None]
+    """When its machine was last told to go on, after its host had failed to write."""
     reboots_asked: Mapped[int] = mapped_column(default=0)
     reboots_done: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)

@@ -38,6 +38,8 @@ STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.RUNNING, Wanted.STOPPED): VmState.STOPPING,
     (Power.PAUSED, Wanted.ACTIVE): VmState.SUSPENDED,
     (Power.PAUSED, Wanted.STOPPED): VmState.STOPPING,
+    (Power.STALLED, Wanted.ACTIVE): VmState.SUSPENDED,
+    (Power.STALLED, Wanted.STOPPED): VmState.STOPPING,
     (Power.OFF, Wanted.ACTIVE): VmState.STARTING,
     (Power.OFF, Wanted.STOPPED): VmState.STOPPED,
 }
@@ -82,7 +84,8 @@ def note_state(run: Run, vm: Vm, domain: Domain) -> None:
         off = {"state": state, "started": 0, "power_asked_at": None}
         change(run, vm, off, ("vm.stopped", f"it is off ({domain.off_reason.value}{asked})"))
     elif vm.state is not state:
-        change(run, vm, {"state": state})
+        goes_on = vm.state is VmState.SUSPENDED and state is VmState.ACTIVE
+        change(run, vm, {"state": state}, *([("vm.goes_on", "it goes on")] if goes_on else []))
 
 
 def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:

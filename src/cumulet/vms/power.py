@@ -24,6 +24,11 @@ IMAGE_LOOK: Final = 5.0
 """Seconds between looks at an image in the making."""
 RAN_WELL: Final = timedelta(minutes=10)
 """After running this long, earlier crashes are forgiven."""
+RESUME_PAUSE: Final = timedelta(seconds=5)
+"""Between two tries of what a host failed to write."""
+RESUME_LOOK: Final = 0.5
+"""Seconds after such a try until it is seen whether it went well."""
+STALLED: Final = "its host cannot write to a disk of it (is it full?) and keeps it still"
 FIRST_CRASH_PAUSE: Final = timedelta(seconds=2)
 LONGEST_CRASH_PAUSE: Final = timedelta(minutes=5)
 
@@ -42,6 +47,8 @@ def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
         wait_for_image(run, vm)
         host.write_seed(seed)
         host.start(vm.id)
+    elif domain.power is Power.STALLED:
+        go_on(run, vm, host)
 
 
 def wait_for_image(run: Run, vm: Vm) -> None:
@@ -83,6 +90,19 @@ def begin_grace(run: Run, vm: Vm, text: str) -> None:
     """Write down since when the guest has been asked, once; anew when the clock was set back since."""
     if vm.power_asked_at is None or vm.power_asked_at > run.now:
         change(run, vm, {"power_asked_at": run.now}, ("vm.power_button", text))
+
+
+def go_on(run: Run, vm: Vm, host: Host) -> None:
+    """Have what the host failed to write tried again, now and then; NotYet, for it may fail again at once."""
+    if vm.state is not VmState.SUSPENDED:
+        change(
+            run, vm, {"state": VmState.SUSPENDED}, ("vm.stalled", f"{STALLED}, and lets it go on when it can")
+        )
+    if vm.resumed_at is None or not vm.resumed_at <= run.now < vm.resumed_at + RESUME_PAUSE:
+        change(run, vm, {"resumed_at": run.now})
+        host.resume(vm.id)
+        raise NotYet(STALLED, RESUME_LOOK)
+    raise NotYet(STALLED, (vm.resumed_at + RESUME_PAUSE - run.now).total_seconds())
 
 
 def guest_left(run: Run, vm: Vm, domain: Domain) -> bool:

@@ -131,6 +131,8 @@ def differs(domain: Domain | None, *, wanted: Wanted, state: VmState, started: i
     """Whether a VM's machine is not as its row says it was last seen, or not as it is wanted."""
     if wanted is Wanted.DELETED or domain is None or not domain.spec_digest or state is VmState.UNKNOWN:
         return True
+    if (domain.power in {Power.PAUSED, Power.STALLED}) is not (state is VmState.SUSPENDED):
+        return True
     runs = domain.power is not Power.OFF
     return runs != (wanted is Wanted.ACTIVE) or domain.started != started
 

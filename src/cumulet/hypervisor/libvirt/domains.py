@@ -28,6 +28,7 @@ POWERS: Final = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: Power.PAUSED,
 }
 """Everything else runs."""
+STALLED: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 OFF_REASONS: Final = {
     libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: OffReason.GUEST_SHUTDOWN,
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: OffReason.DESTROYED,
@@ -72,7 +73,7 @@ def look_up(link: libvirt.virConnect, vm_id: UUID, layout: HostLayout) -> Domain
 def look_at(domain: libvirt.virDomain, layout: HostLayout, state: int, reason: int) -> Domain:
     """Say of a domain what the cloud wants to know; one to be defined anew for the host's sake shows no digest."""
     mark = mark_of(domain)
-    power = POWERS.get(state, Power.RUNNING)
+    power = power_of(state, reason)
     return Domain(
         id=UUID(bytes=domain.UUID()),
         power=power,
@@ -80,6 +81,11 @@ def look_at(domain: libvirt.virDomain, layout: HostLayout, state: int, reason: i
         started=0 if power is Power.OFF else mark.started,
         spec_digest=mark.digest if mark.host == layout.traits else "",
     )
+
+
+def power_of(state: int, reason: int) -> Power:
+    """Whether a domain in that state runs."""
+    return Power.STALLED if (state, reason) == STALLED else POWERS.get(state, Power.RUNNING)
 
 
 def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
@@ -116,6 +122,14 @@ def start(link: libvirt.virConnect, vm_id: UUID) -> None:
     except libvirt.libvirtError as error:
         if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):  # somebody else has just started it
             raise
+
+
+def resume(link: libvirt.virConnect, vm_id: UUID) -> None:
+    """Let the domain go on if it is stalled."""
+    domain = find_domain(link, vm_id)
+    if power_of(*domain.state()) is Power.STALLED:
+        with off_is_fine():
+            domain.resume()
 
 
 def destroy(link: libvirt.virConnect, vm_id: UUID) -> None:

@@ -181,6 +181,10 @@ class LibvirtHypervisor:
         """Start the machine unless it runs."""
         self._works.call(lambda link: domains.start(link, vm_id))
 
+    def resume(self, vm_id: UUID) -> None:
+        """Let the machine go on if it is stalled."""
+        self._works.call(lambda link: domains.resume(link, vm_id))
+
     def plug_disks(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
         """Plug and unplug storage disks."""
         return self._works.call(lambda link: plugging.plug(link, vm_id, disks, self._layout))
