@@ -152,6 +152,14 @@ def test_a_vm_that_is_off_says_so(cloud, vm, url, ticket):
     assert refused(cloud, url, one) == told(End.OFF)
 
 
+def test_a_vm_that_stands_still_does_not_say_that_it_is_off(cloud, vm, url, ticket):
+    one = ticket()
+    cloud.host.full = True
+    cloud.host.stall(vm.id)
+    cloud.sweep()
+    assert refused(cloud, url, one) == told(End.HELD)
+
+
 def test_a_vm_that_will_run_again_says_so(cloud, vm, url, ticket):
     one = ticket()
     cloud.host.kill(vm.id)

@@ -22,6 +22,7 @@ class End(enum.Enum):
     IDLE = 4408, "Nothing happened here for an hour. Reconnect to go on."
     OFF = 4409, "The VM is off. Start it with `cumulet vm start`, then reconnect."
     STARTS = 4410, "The VM starts anew. Reconnect in a moment to see it again."
+    HELD = 4411, "The VM does not run now: `cumulet vm get` says why. Reconnect when it does."
     SLOW = 4413, "This connection was too slow to keep up. Reconnect to go on."
     TAKEN_OVER = 4423, "The console was opened somewhere else. Reconnect to take it back."
     OUR_FAULT = (

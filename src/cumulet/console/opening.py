@@ -29,8 +29,8 @@ from cumulet.operation import Caller
 from cumulet.projects import Role, require
 from cumulet.vms import Verb, Vm, VmState, Wanted, accepts
 
-STAYS: Final = frozenset({VmState.FAILED, VmState.SUSPENDED})
-"""States that do not end by themselves."""
+HELD: Final = frozenset({VmState.FAILED, VmState.SUSPENDED})
+"""States in which something keeps a VM from running."""
 RENEW_SECONDS: Final = GOOD_FOR.total_seconds() / 3
 
 
@@ -152,8 +152,9 @@ def why_off(vm: Vm | None, domain: Domain | None) -> End:
     if vm.state is VmState.UNKNOWN:
         return End.HOST_AWAY
     guest_left = domain is not None and domain.off_reason is OffReason.GUEST_SHUTDOWN
-    stays_off = vm.wanted is Wanted.STOPPED or vm.state in STAYS or (guest_left and not vm.reboot_pending)
-    return End.OFF if stays_off else End.STARTS
+    if vm.wanted is Wanted.STOPPED or (guest_left and not vm.reboot_pending):
+        return End.OFF
+    return End.HELD if vm.state in HELD else End.STARTS
 
 
 def end_of(problem: HypervisorError) -> End:
