@@ -266,7 +266,7 @@ def make_cloud(database: Database, folder: Path, *, hypervisor: str = "memory:")
     with database.writing() as db:
         hosts = {
             register_host(db, host.facts(), data_center_id="local", uri=hypervisor, now=NOON).id: host
-            for host in memory_hosts(hypervisor).values()
+            for host in memory_hosts(hypervisor, pools=("local",)).values()
         }
     fabric = MemoryFabric()
     fabrics = Fabrics(

@@ -129,7 +129,7 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
 
 def memory_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
     """Make a world of made-up hosts: for a look, for tests and for load."""
-    hosts = memory_hosts(settings.hypervisor)
+    hosts = memory_hosts(settings.hypervisor, pools=("local",))
     return make_world(
         settings,
         catalogue,
@@ -151,6 +151,7 @@ def real_world(settings: Settings, catalogue: Catalogue, database: Database, ins
         settings.hypervisor,
         installation=installation,
         state_dir=settings.data_dir / "host",
+        pools={"local": None},
         kvm_works=prepared.kvm.works,
         userspace_datapath=prepared.datapath == "netdev",
     )

@@ -158,7 +158,7 @@ def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, 
     cloud.create_disk()
     id = cloud.disk_row().id
     (other,) = [host for host in cloud.hosts.values() if id not in host.disks()]
-    other.create_disk(DiskSpec(id, 10, None))
+    other.create_disk(DiskSpec(id, 10, None, "local"))
     cloud.sweep()
     cloud.clock.advance(AFTER_GRACE)
     cloud.sweep()
@@ -168,7 +168,7 @@ def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, 
 def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
     for host in cloud.hosts.values():
-        host.create_disk(DiskSpec(stray := uuid4(), 10, None))
+        host.create_disk(DiskSpec(stray := uuid4(), 10, None, "local"))
         cloud.remember(stray)
     cloud.sweep()
     cloud.clock.advance(AFTER_GRACE)
@@ -178,7 +178,7 @@ def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
 
 def test_a_disk_without_a_row_goes_after_the_grace(cloud):
     cloud.create_disk()
-    cloud.host.create_disk(DiskSpec(stray := uuid4(), 10, None))
+    cloud.host.create_disk(DiskSpec(stray := uuid4(), 10, None, "local"))
     cloud.remember(stray)
     cloud.sweep()
     assert stray in cloud.host.disks()

@@ -13,7 +13,7 @@ from cumulet.hypervisor.memory import memory_hosts
 
 @pytest.fixture
 def facts():
-    return memory_hosts("memory:?vcpus=8&memory_gib=16&disk_gib=100")["memory-1"].facts()
+    return memory_hosts("memory:?vcpus=8&memory_gib=16&disk_gib=100", pools=("local",))["memory-1"].facts()
 
 
 def register(db, facts):

@@ -95,7 +95,7 @@ def taken(host: Hypervisor, order: ImageOrder) -> ImageTaking:
 def prepare(host: Hypervisor, image: BaseImage, spec: DomainSpec, start_script: str = "") -> None:
     """All that a machine needs before its start."""
     copy_image(host, image)
-    host.create_disk(DiskSpec(spec.boot_disk, image.size_gib + 1, image))
+    host.create_disk(DiskSpec(spec.boot_disk, image.size_gib + 1, image, "local"))
     host.write_seed(a_seed(spec.id, start_script))
     host.define(spec)
 
@@ -145,7 +145,7 @@ class HypervisorContract:
     def empty_disk(self, host: Hypervisor, spec: DomainSpec) -> Iterator[UUID]:
         """A disk of 1 GiB with nothing on it; goes when the machine has gone."""
         id = uuid4()
-        host.create_disk(DiskSpec(id, 1, None))
+        host.create_disk(DiskSpec(id, 1, None, "local"))
         yield id
         host.undefine(spec.id)
         host.remove_disk(id)
@@ -159,7 +159,8 @@ class HypervisorContract:
     def test_the_host_says_what_it_has(self, host):
         facts = host.facts()
         host.ping()
-        assert min(facts.cpus, facts.memory_mib, facts.disk_gib) > 0
+        assert min(facts.cpus, facts.memory_mib, *facts.disk_gib.values()) > 0
+        assert facts.disk_gib.keys() == {"local"}
         assert all((facts.name, facts.cpu_model, facts.accelerator, facts.version))
 
     def test_an_image_copy_is_found_again_and_goes_away(self, host, image):
@@ -180,7 +181,7 @@ class HypervisorContract:
 
     def test_a_disk_has_the_size_asked_for_and_is_made_once(self, host, image, spec):
         copy_image(host, image)
-        disk = DiskSpec(spec.boot_disk, image.size_gib + 2, image)
+        disk = DiskSpec(spec.boot_disk, image.size_gib + 2, image, "local")
         host.create_disk(disk)
         host.create_disk(disk)
         assert host.disks()[disk.id] == image.size_gib + 2
@@ -190,7 +191,7 @@ class HypervisorContract:
 
     def test_a_disk_without_its_image_is_refused(self, host, image):
         with pytest.raises(HypervisorError, match="image"):
-            host.create_disk(DiskSpec(uuid4(), 10, replace(image, sha256="0" * 64)))
+            host.create_disk(DiskSpec(uuid4(), 10, replace(image, sha256="0" * 64), "local"))
 
     def test_a_disk_without_an_image_is_empty_and_grows_but_never_shrinks(self, host, empty_disk):
         assert host.disks()[empty_disk] == 1
@@ -241,7 +242,7 @@ class HypervisorContract:
         assert host.ensure_image_taken(order) == taking
         base = BaseImage(taking.sha256, "qcow2", order.target, image.size_gib + 1)
         copy_image(host, base)
-        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base))
+        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base, "local"))
         assert read(made) == "a"
         with pytest.raises(HypervisorError):
             host.remove_image_copy(taking.sha256)
@@ -275,7 +276,7 @@ class HypervisorContract:
         assert found(host, spec.id).started == started
         base = BaseImage(taken(host, order).sha256, "qcow2", order.target, image.size_gib + 1)
         copy_image(host, base)
-        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base))
+        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base, "local"))
         assert made in host.disks()
         host.remove_disk(made)
         host.remove_image_copy(base.sha256)
@@ -294,7 +295,7 @@ class HypervisorContract:
             taken(host, order := an_order(spec, tmp_path)).sha256, "qcow2", order.target, image.size_gib + 1
         )
         copy_image(host, base)
-        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base))
+        host.create_disk(DiskSpec(made := uuid4(), image.size_gib + 1, base, "local"))
         assert read(made) == "b"
         assert host.snapshots(spec.boot_disk) == {snapshot}
         host.pull_plug(spec.id)
@@ -351,7 +352,7 @@ class HypervisorContract:
     def test_a_machine_has_room_for_as_many_disks_as_is_promised(self, host, running):
         disks = tuple(uuid4() for _ in range(MOST_STORAGE_DISKS))
         for disk_id in disks:
-            host.create_disk(DiskSpec(disk_id, 1, None))
+            host.create_disk(DiskSpec(disk_id, 1, None, "local"))
         assert host.plug_disks(running.id, disks) == frozenset()
         host.undefine(running.id)
         for disk_id in disks:
@@ -588,7 +589,7 @@ class GuestContract:
         assert domain.off_reason is OffReason.GUEST_SHUTDOWN
 
     def test_a_guest_lets_go_of_a_disk_that_is_unplugged(self, host, booted):
-        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))
+        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
         eventually(lambda: host.guest(booted.id).first_boot_done)
         host.plug_disks(booted.id, (disk_id,))
         eventually(lambda: not host.plug_disks(booted.id, ()))

@@ -9,7 +9,7 @@ from cumulet.hypervisor.memory import memory_hosts
 
 @pytest.fixture
 def host():
-    return memory_hosts("memory:")["memory-1"]
+    return memory_hosts("memory:", pools=("local",))["memory-1"]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ class Crash(BaseException):
 
 @pytest.fixture
 def host():
-    return memory_hosts("memory:")["memory-1"]
+    return memory_hosts("memory:", pools=("local",))["memory-1"]
 
 
 @pytest.fixture
@@ -31,10 +31,15 @@ def running(host):
 
 def test_a_uri_tells_how_many_hosts_there_are_and_of_what_size():
     uri = "memory:?hosts=100&vcpus=8&memory_gib=512&disk_gib=9&gpus=4&gpu_model=H100"
-    hosts = memory_hosts(uri)
+    hosts = memory_hosts(uri, pools=("local",))
     facts = hosts["memory-100"].facts()
     assert len(hosts) == 100
-    assert (facts.name, facts.cpus, facts.memory_mib, facts.disk_gib) == ("memory-100", 8, 512 * 1024, 9)
+    assert (facts.name, facts.cpus, facts.memory_mib, facts.disk_gib) == (
+        "memory-100",
+        8,
+        512 * 1024,
+        {"local": 9},
+    )
     assert (hosts["memory-1"].gpus, hosts["memory-1"].gpu_model) == (4, "H100")
 
 
@@ -49,16 +54,16 @@ def test_a_uri_tells_how_many_hosts_there_are_and_of_what_size():
 )
 def test_a_wrong_uri_is_refused_by_name(uri, words):
     with pytest.raises(Invalid, match=words):
-        memory_hosts(uri)
+        memory_hosts(uri, pools=("local",))
 
 
 def test_hosts_of_a_named_uri_outlive_who_opened_them():
     name = f"memory:{uuid4()}"
-    host = memory_hosts(name)["memory-1"]
+    host = memory_hosts(name, pools=("local",))["memory-1"]
     host.write_seed(seed := a_seed(uuid4()))
     host.close()
-    assert memory_hosts(name)["memory-1"].seeds() == {seed.vm_id}
-    assert memory_hosts("memory:")["memory-1"].seeds() == frozenset()
+    assert memory_hosts(name, pools=("local",))["memory-1"].seeds() == {seed.vm_id}
+    assert memory_hosts("memory:", pools=("local",))["memory-1"].seeds() == frozenset()
 
 
 def test_a_call_fails_before_its_effect(host):

@@ -34,7 +34,7 @@ def put_leftovers(host, image):
     base = BaseImage(sha256=image.sha256, format="qcow2", path=image.path, size_gib=1)
     id, disk_id = uuid4(), uuid4()
     host.ensure_image_copy(base)
-    host.create_disk(DiskSpec(id=disk_id, size_gib=1, base=base))
+    host.create_disk(DiskSpec(id=disk_id, size_gib=1, base=base, pool="local"))
     host.write_seed(
         Seed(vm_id=id, instance_id="", hostname="", ssh_keys=(), password_hash="", start_script="")
     )

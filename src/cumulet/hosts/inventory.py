@@ -45,7 +45,7 @@ def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: st
 
 def note_facts(host: Host, facts: HostFacts, *, now: datetime) -> None:
     """Write down what a host that answers has."""
-    host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, facts.disk_gib
+    host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, facts.disk_gib["local"]
     host.cpu_model, host.accelerator, host.version = facts.cpu_model, facts.accelerator, facts.version
     host.routes = [str(route) for route in facts.routes]
     host.state, host.problem, host.seen_at = HostState.UP, "", now

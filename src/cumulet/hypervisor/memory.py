@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -286,27 +286,28 @@ class MemoryHypervisor(MemoryDisks):
         self._tell_changes()
 
 
-def memory_hosts(uri: str) -> dict[str, MemoryHypervisor]:
-    """Make the hosts of a `memory:` URI, by name; Invalid names what is wrong in it.
+def memory_hosts(uri: str, *, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
+    """Make the hosts of a `memory:` URI, by name, each with these disk pools; Invalid names what is wrong in it.
 
-    `memory:?hosts=100&vcpus=64&memory_gib=512&disk_gib=4096&gpus=8&gpu_model=H100` makes a hundred new ones;
+    `memory:?hosts=100&vcpus=64&memory_gib=512&disk_gib=4096&gpus=8&gpu_model=H100` makes a hundred new ones, whose
+    pools have 4096 GiB each;
     `memory:NAME?…` answers the same hosts, with all that is on them, to everyone in this process who asks again.
     """
     if not uri.startswith("memory:"):
         raise Invalid.field("hypervisor", uri, "memory:, memory:?hosts=… or memory:NAME?hosts=…")
     name, _, query = uri.removeprefix("memory:").partition("?")
     if not name:
-        return _make_hosts(query)
+        return _make_hosts(query, pools)
     with _shared_lock:
         if uri not in _shared:
-            _shared[uri] = _make_hosts(query)
+            _shared[uri] = _make_hosts(query, pools)
         return _shared[uri]
 
 
-def _make_hosts(query: str) -> dict[str, MemoryHypervisor]:
+def _make_hosts(query: str, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
     sizes, gpu_model = read_query(parse_qsl(query, keep_blank_values=True))
     names = [f"memory-{number}" for number in range(1, sizes["hosts"] + 1)]
     return {
-        name: MemoryHypervisor(facts_of(name, sizes), gpus=sizes["gpus"], gpu_model=gpu_model)
+        name: MemoryHypervisor(facts_of(name, sizes, pools), gpus=sizes["gpus"], gpu_model=gpu_model)
         for name in names
     }

@@ -27,13 +27,13 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, int], str]:
     return sizes, gpu_model
 
 
-def facts_of(name: str, sizes: Mapping[str, int]) -> HostFacts:
-    """Say what a host of these sizes has."""
+def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str]) -> HostFacts:
+    """Say what a host of these sizes has, each of the disk pools alike."""
     return HostFacts(
         name=name,
         cpus=sizes["vcpus"],
         memory_mib=sizes["memory_gib"] * 1024,
-        disk_gib=sizes["disk_gib"],
+        disk_gib=dict.fromkeys(pools, sizes["disk_gib"]),
         cpu_model="memory",
         accelerator="memory",
         version="memory",

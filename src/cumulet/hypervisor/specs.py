@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -68,8 +69,8 @@ class HostFacts:
     name: str
     cpus: int
     memory_mib: int
-    disk_gib: int
-    """Of the file system that holds disks: what is free for them, and what they take already."""
+    disk_gib: Mapping[str, int]
+    """By disk pool: what is free for disks in its file system, and what they take already; 0 for one not mounted."""
     cpu_model: str
     accelerator: str
     """`kvm`, or `tcg` where KVM is missing or does not work (software emulation: a supported, slow mode)."""
@@ -195,6 +196,8 @@ class DiskSpec:
     id: UUID
     size_gib: int
     base: BaseImage | None
+    pool: str
+    """The data center's disk pool it is made in; from then on it is found wherever it lies."""
 
 
 @dataclass(frozen=True, slots=True)

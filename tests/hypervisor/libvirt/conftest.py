@@ -38,6 +38,7 @@ def open_lab_host(prepared, lab_dir):
             "qemu:///system",
             installation=installation,
             state_dir=lab_dir / installation,
+            pools={"local": None},
             kvm_works=prepared.kvm.works,
             userspace_datapath=prepared.datapath == "netdev",
         )

@@ -66,7 +66,7 @@ class TestGuestsOfLibvirt(GuestContract):
         assert status_of(host, booted) == "thawed"
 
     def test_who_listens_is_told_when_a_guest_has_let_go_of_a_disk(self, host, booted):
-        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))
+        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
         eventually(lambda: host.guest(booted.id).first_boot_done)
         host.plug_disks(booted.id, (disk_id,))
         host.ping()

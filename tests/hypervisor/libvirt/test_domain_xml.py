@@ -19,8 +19,10 @@ from cumulet.hypervisor.libvirt.domain_xml import (
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "domain"
-EMULATED = HostLayout("1a2b3c4d", Path("/var/lib/cumulet"), kvm=False, userspace_datapath=True)
-ACCELERATED = HostLayout("99887766", Path("/srv/cloud"), kvm=True, userspace_datapath=False)
+EMULATED = HostLayout(
+    "1a2b3c4d", Path("/var/lib/cumulet"), {"local": None}, kvm=False, userspace_datapath=True
+)
+ACCELERATED = HostLayout("99887766", Path("/srv/cloud"), {"fast": None}, kvm=True, userspace_datapath=False)
 PLAIN = DomainSpec(
     id=UUID("f3aa42a5-2c1b-4f2e-9d0e-5f1f0c2f7a10"),
     name="hello",
@@ -70,14 +72,14 @@ def test_a_machine_is_described_as_its_golden_file_says(name):
     assert xml == golden.read_text()
 
 
-def varied(*values: object) -> dict[str, set[object]]:
+def varied(*values: object) -> dict[str, set[str]]:
     """Every value of each dataclass field found in the values, all the way down."""
     seen = defaultdict(set)
     for value in values:
         if dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
                 part = getattr(value, field.name)
-                seen[f"{type(value).__name__}.{field.name}"].add(part)
+                seen[f"{type(value).__name__}.{field.name}"].add(repr(part))
                 for name, parts in varied(part).items():
                     seen[name] |= parts
         elif isinstance(value, tuple):

@@ -193,7 +193,7 @@ def test_a_guest_that_listens_to_nothing_does_not_hold_up_who_presses_its_button
 
 @lab
 def test_a_guest_that_never_lets_go_has_its_disk_until_it_is_off(host, running):
-    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))
+    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
     host.plug_disks(running.id, (disk_id,))
     for _ in range(3):
         assert host.plug_disks(running.id, ()) == {disk_id}
@@ -206,7 +206,7 @@ def test_a_guest_that_never_lets_go_has_its_disk_until_it_is_off(host, running):
 
 @lab
 def test_a_disk_that_another_client_gave_to_a_machine_of_his_is_not_removed(host, disk_path):
-    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None))
+    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
     disk = f"<disk type='file'><source file='{disk_path(disk_id)}'/><target dev='vda'/></disk>"
     xml = (
         "<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type>hvm</type></os>"
@@ -225,6 +225,7 @@ def test_another_machines_libvirt_is_refused_for_now(tmp_path):
             "qemu+ssh://elsewhere/system",
             installation="x",
             state_dir=tmp_path,
+            pools={"local": None},
             kvm_works=False,
             userspace_datapath=False,
         )
@@ -237,6 +238,7 @@ def test_a_directory_that_qemu_cannot_get_to_is_refused_with_the_cure(tmp_path):
             "qemu:///system",
             installation="x",
             state_dir=tmp_path / "state",
+            pools={"local": None},
             kvm_works=False,
             userspace_datapath=False,
         )

@@ -15,7 +15,7 @@ from cumulet.hypervisor.libvirt.layout import HostLayout
 
 @pytest.fixture
 def layout(tmp_path):
-    layout = HostLayout("test", tmp_path / "host", kvm=False, userspace_datapath=False)
+    layout = HostLayout("test", tmp_path / "host", {"local": None}, kvm=False, userspace_datapath=False)
     layout.images.mkdir(parents=True)
     return layout
 

@@ -41,7 +41,7 @@ def spec(host, image):
 def half_taken(host, image, spec, tmp_path):
     """An image of a machine that runs, in the midst of QEMU's copy."""
     copy_image(host, image)
-    host.create_disk(DiskSpec(spec.boot_disk, HUGE_GIB, image))
+    host.create_disk(DiskSpec(spec.boot_disk, HUGE_GIB, image, "local"))
     host.write_seed(a_seed(spec.id))
     host.define(spec)
     host.start(spec.id)
@@ -162,7 +162,7 @@ class Lines:
 
 @pytest.fixture
 def layout(tmp_path):
-    layout = HostLayout("test", tmp_path / "host", kvm=False, userspace_datapath=False)
+    layout = HostLayout("test", tmp_path / "host", {"local": None}, kvm=False, userspace_datapath=False)
     layout.takings.mkdir(parents=True)
     return layout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from cumulet.errors import Invalid
@@ -15,9 +16,17 @@ LOCAL_URIS = frozenset({"qemu:///system"})
 
 
 def open_host(
-    uri: str, *, installation: str, state_dir: Path, kvm_works: bool, userspace_datapath: bool
+    uri: str,
+    *,
+    installation: str,
+    state_dir: Path,
+    pools: Mapping[str, Path | None],
+    kvm_works: bool,
+    userspace_datapath: bool,
 ) -> LibvirtHypervisor:
     """Open this machine as a host, with disks, seeds and logs under `state_dir`; connects at the first verb.
+
+    `pools` says by disk pool where its file system is mounted; None for the one under `state_dir`.
 
     Invalid when `uri` is another machine's; HypervisorError when QEMU's user could not get to `state_dir`.
     """
@@ -28,6 +37,7 @@ def open_host(
     layout = HostLayout(
         installation=installation,
         root=state_dir,
+        pools=pools,
         kvm=kvm_works,
         userspace_datapath=userspace_datapath,
     )

@@ -29,7 +29,7 @@ def read_facts(link: libvirt.virConnect, layout: HostLayout) -> HostFacts:
         name=link.getHostname(),
         cpus=link.getInfo()[CPUS],
         memory_mib=link.getMemoryStats(ALL_NODES)["total"] // 1024,
-        disk_gib=read_disk_gib(layout.disks),
+        disk_gib={pool: read_disk_gib(layout.disks) for pool in layout.pools},
         cpu_model=read_cpu_model(link),
         accelerator="kvm" if layout.kvm else "tcg",
         version=f"QEMU {dotted(link.getVersion())}, libvirt {dotted(link.getLibVersion())}",

@@ -13,6 +13,7 @@ QEMU runs as a user of its own, who must get through to them.
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,8 @@ class HostLayout:
 
     installation: str
     root: Path
+    pools: Mapping[str, Path | None]
+    """Where the file system of each disk pool is mounted; None for the one under `root`."""
     kvm: bool
     """Guests run under KVM; otherwise under TCG."""
     userspace_datapath: bool
