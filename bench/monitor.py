@@ -25,6 +25,7 @@ from sqlalchemy import select
 from cumulet.db import Database
 from cumulet.hypervisor import Stats
 from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.hypervisor.libvirt.stats import read_stats
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import FORMAT, QUARTER, STEP, sample_of
@@ -99,7 +100,9 @@ def made_up(server: Server) -> Figure:
 def real(stage: Stage) -> Figure:
     """Measure real machines again and again; count what we, libvirtd and the machines' QEMUs spend on it."""
     stage.real_server  # noqa: B018 - starts libvirtd
-    layout = HostLayout("bench", Path("/nowhere"), {"local": None}, kvm=False, userspace_datapath=False)
+    layout = HostLayout(
+        "bench", Path("/nowhere"), DiskPools(Path("/nowhere"), ()), kvm=False, userspace_datapath=False
+    )
     with paused_machines(stage.folder, layout) as link:
         pids = [*pids_of("libvirtd"), *pids_of("qemu-system"), os.getpid()]
         before, began = sum(map(cpu_seconds, pids)), time.perf_counter()

@@ -1,4 +1,8 @@
-"""What every Hypervisor must do: subclassed for each of them, with fixtures `host`, `image`, `kill`, `written` and `read`."""
+"""What every Hypervisor must do: subclassed for each of them, with the fixtures named below.
+
+`host` has the disk pools `local` and `fast`, `image` is one for its disks, `kill` ends a machine's process, `written` and
+`read` are what a guest does to a disk, and `unmounted` has the file system of `fast` not mounted for a while.
+"""
 
 import hashlib
 import socket
@@ -92,10 +96,12 @@ def taken(host: Hypervisor, order: ImageOrder) -> ImageTaking:
     return eventually(look)
 
 
-def prepare(host: Hypervisor, image: BaseImage, spec: DomainSpec, start_script: str = "") -> None:
+def prepare(
+    host: Hypervisor, image: BaseImage, spec: DomainSpec, *, pool: str = "local", start_script: str = ""
+) -> None:
     """All that a machine needs before its start."""
     copy_image(host, image)
-    host.create_disk(DiskSpec(spec.boot_disk, image.size_gib + 1, image, "local"))
+    host.create_disk(DiskSpec(spec.boot_disk, image.size_gib + 1, image, pool))
     host.write_seed(a_seed(spec.id, start_script))
     host.define(spec)
 
@@ -141,11 +147,22 @@ class HypervisorContract:
         host.remove_seed(spec.id)
         host.remove_console_log(spec.id)
 
-    @pytest.fixture
-    def empty_disk(self, host: Hypervisor, spec: DomainSpec) -> Iterator[UUID]:
-        """A disk of 1 GiB with nothing on it; goes when the machine has gone."""
+    @pytest.fixture(params=["local", "fast"])
+    def empty_disk(
+        self, host: Hypervisor, spec: DomainSpec, request: pytest.FixtureRequest
+    ) -> Iterator[UUID]:
+        """A disk of 1 GiB with nothing on it, in either pool; goes when the machine has gone."""
         id = uuid4()
-        host.create_disk(DiskSpec(id, 1, None, "local"))
+        host.create_disk(DiskSpec(id, 1, None, request.param))
+        yield id
+        host.undefine(spec.id)
+        host.remove_disk(id)
+
+    @pytest.fixture
+    def fast_disk(self, host: Hypervisor, spec: DomainSpec) -> Iterator[UUID]:
+        """A disk in the pool that may not be mounted."""
+        id = uuid4()
+        host.create_disk(DiskSpec(id, 1, None, "fast"))
         yield id
         host.undefine(spec.id)
         host.remove_disk(id)
@@ -159,8 +176,8 @@ class HypervisorContract:
     def test_the_host_says_what_it_has(self, host):
         facts = host.facts()
         host.ping()
+        assert facts.disk_gib.keys() == {"local", "fast"}
         assert min(facts.cpus, facts.memory_mib, *facts.disk_gib.values()) > 0
-        assert facts.disk_gib.keys() == {"local"}
         assert all((facts.name, facts.cpu_model, facts.accelerator, facts.version))
 
     def test_an_image_copy_is_found_again_and_goes_away(self, host, image):
@@ -171,17 +188,19 @@ class HypervisorContract:
         host.remove_image_copy(image.sha256)
         assert image.sha256 not in host.image_copies()
 
-    def test_an_image_copy_stays_while_a_disk_is_based_on_it(self, host, image, spec):
-        prepare(host, image, spec)
+    @pytest.mark.parametrize("pool", ["local", "fast"])
+    def test_an_image_copy_stays_while_a_disk_is_based_on_it(self, host, image, spec, pool):
+        prepare(host, image, spec, pool=pool)
         with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
             host.remove_image_copy(image.sha256)
         host.undefine(spec.id)
         host.remove_disk(spec.boot_disk)
         host.remove_image_copy(image.sha256)
 
-    def test_a_disk_has_the_size_asked_for_and_is_made_once(self, host, image, spec):
+    @pytest.mark.parametrize("pool", ["local", "fast"])
+    def test_a_disk_has_the_size_asked_for_and_is_made_once(self, host, image, spec, pool):
         copy_image(host, image)
-        disk = DiskSpec(spec.boot_disk, image.size_gib + 2, image, "local")
+        disk = DiskSpec(spec.boot_disk, image.size_gib + 2, image, pool)
         host.create_disk(disk)
         host.create_disk(disk)
         assert host.disks()[disk.id] == image.size_gib + 2
@@ -192,6 +211,70 @@ class HypervisorContract:
     def test_a_disk_without_its_image_is_refused(self, host, image):
         with pytest.raises(HypervisorError, match="image"):
             host.create_disk(DiskSpec(uuid4(), 10, replace(image, sha256="0" * 64), "local"))
+
+    def test_a_disk_in_a_pool_that_the_host_does_not_have_is_refused(self, host):
+        with pytest.raises(HypervisorError, match="no disk pool 'slow'"):
+            host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "slow"))
+        assert disk_id not in host.disks()
+
+    def test_a_disk_is_made_in_the_pool_asked_for_and_in_no_other(self, host, empty_disk, unmounted, request):
+        with unmounted():
+            assert (empty_disk in host.disks()) == ("local" in request.node.callspec.id)
+
+    def test_a_pool_that_is_not_mounted_has_no_room_and_takes_no_disks(self, host, unmounted):
+        with unmounted():
+            room = host.facts().disk_gib
+            assert (room["fast"], room["local"] > 0) == (0, True)
+            with pytest.raises(HypervisorError, match="disk pool 'fast': nothing is mounted"):
+                host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
+        assert host.facts().disk_gib["fast"] > 0
+        assert disk_id not in host.disks()
+
+    def test_a_disk_whose_pool_is_not_mounted_is_nowhere_until_it_is_mounted_again(
+        self, host, fast_disk, running, unmounted, written, read
+    ):
+        written(fast_disk, "a")
+        with unmounted():
+            for verb in (
+                lambda: host.resize_disk(fast_disk, 2, vm_id=None),
+                lambda: host.take_snapshot(fast_disk, uuid4()),
+                lambda: host.define(replace(running, disks=(fast_disk,))),
+                lambda: host.plug_disks(running.id, (fast_disk,)),
+            ):
+                with pytest.raises(HypervisorError, match=str(fast_disk)):
+                    verb()
+            host.remove_disk(fast_disk)
+        assert (read(fast_disk), host.disks()[fast_disk]) == ("a", 1)
+
+    def test_a_machine_starts_once_the_pool_of_its_disk_is_mounted(
+        self, host, image, spec, fast_disk, unmounted
+    ):
+        prepare(host, image, with_disk := replace(spec, disks=(fast_disk,)))
+        with unmounted():
+            host.define(with_disk)
+            with pytest.raises(HypervisorError, match=str(fast_disk)):
+                host.start(spec.id)
+        host.start(spec.id)
+
+    def test_a_machine_that_runs_keeps_a_disk_whose_pool_is_mounted_no_more(
+        self, host, image, spec, fast_disk, unmounted
+    ):
+        prepare(host, image, with_disk := replace(spec, disks=(fast_disk,)))
+        host.start(spec.id)
+        with unmounted():
+            assert found(host, spec.id).power is Power.RUNNING
+            assert host.plug_disks(spec.id, (fast_disk,)) == frozenset()
+        with pytest.raises(HypervisorError, match=str(fast_disk)):
+            host.remove_disk(fast_disk)
+        host.undefine(with_disk.id)
+
+    def test_an_image_copy_stays_while_a_disk_that_is_not_seen_may_be_based_on_it(
+        self, host, image, spec, unmounted
+    ):
+        prepare(host, image, spec, pool="fast")
+        with unmounted(), pytest.raises(HypervisorError, match="disk pool 'fast'"):
+            host.remove_image_copy(image.sha256)
+        host.start(spec.id)
 
     def test_a_disk_without_an_image_is_empty_and_grows_but_never_shrinks(self, host, empty_disk):
         assert host.disks()[empty_disk] == 1
@@ -229,10 +312,11 @@ class HypervisorContract:
         host.revert_disk(empty_disk, second)
         assert (read(empty_disk), host.disks()[empty_disk]) == ("b", 2)
 
+    @pytest.mark.parametrize("pool", ["local", "fast"])
     def test_an_image_of_a_disk_that_no_machine_runs_with_holds_what_the_disk_holds(
-        self, host, image, spec, tmp_path, written, read
+        self, host, image, spec, tmp_path, written, read, pool
     ):
-        prepare(host, image, spec)
+        prepare(host, image, spec, pool=pool)
         written(spec.boot_disk, "a")
         order = an_order(spec, tmp_path)
         taking = taken(host, order)
@@ -367,10 +451,11 @@ class HypervisorContract:
         with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
             host.plug_disks(running.id, (nobody,))
 
-    def test_a_machine_without_one_of_its_storage_disks_does_not_start(self, host, image, spec):
-        prepare(host, image, replace(spec, disks=(nobody := uuid4(),)))
-        with pytest.raises(HypervisorError, match=str(nobody)):
-            host.start(spec.id)
+    def test_a_machine_without_one_of_its_storage_disks_is_not_defined(self, host, image, spec):
+        prepare(host, image, spec)
+        with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
+            host.define(replace(spec, disks=(nobody,)))
+        assert found(host, spec.id).spec_digest == spec_digest(spec)
 
     def test_a_seed_is_listed_until_it_is_removed(self, host, spec):
         host.write_seed(a_seed(spec.id))
@@ -437,12 +522,10 @@ class HypervisorContract:
         assert host.domain(running.id) is None
         assert running.id not in host.domains()
 
-    def test_a_machine_without_its_disk_does_not_start(self, host, spec):
-        host.write_seed(a_seed(spec.id))
-        host.define(spec)
+    def test_a_machine_without_its_boot_disk_is_not_defined(self, host, spec):
         with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
-            host.start(spec.id)
-        assert found(host, spec.id).off_reason is OffReason.NONE
+            host.define(spec)
+        assert host.domain(spec.id) is None
 
     def test_a_machine_without_its_seed_does_not_start(self, host, image, spec):
         prepare(host, image, spec)
@@ -589,7 +672,7 @@ class GuestContract:
         assert domain.off_reason is OffReason.GUEST_SHUTDOWN
 
     def test_a_guest_lets_go_of_a_disk_that_is_unplugged(self, host, booted):
-        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
+        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
         eventually(lambda: host.guest(booted.id).first_boot_done)
         host.plug_disks(booted.id, (disk_id,))
         eventually(lambda: not host.plug_disks(booted.id, ()))

@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from cumulet.hypervisor.memory import memory_hosts
 
 @pytest.fixture
 def host():
-    return memory_hosts("memory:", pools=("local",))["memory-1"]
+    return memory_hosts("memory:", pools=("local", "fast"))["memory-1"]
 
 
 @pytest.fixture
@@ -30,6 +31,17 @@ def written(host):
 @pytest.fixture
 def read(host):
     return host.read_disk
+
+
+@pytest.fixture
+def unmounted(host):
+    @contextmanager
+    def without_fast():
+        host.unmount("fast")
+        yield
+        host.mount("fast")
+
+    return without_fast
 
 
 @pytest.fixture

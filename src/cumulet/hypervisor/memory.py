@@ -11,6 +11,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -45,7 +46,7 @@ class MemoryHypervisor(MemoryDisks):
     """One host in memory: its machines and their guests beside what lies on it."""
 
     def __init__(self, facts: HostFacts, *, gpus: int = 0, gpu_model: str = "") -> None:
-        super().__init__(facts.name)
+        super().__init__(facts.name, facts.disk_gib)
         self.gpus = gpus
         self.gpu_model = gpu_model
         self.mute = False
@@ -99,7 +100,8 @@ class MemoryHypervisor(MemoryDisks):
     @verb
     def facts(self) -> HostFacts:
         """Say what the host has."""
-        return self._facts
+        room = {pool: 0 if pool in self._contents.unmounted else gib for pool, gib in self.pools.items()}
+        return replace(self._facts, disk_gib=room)
 
     @verb
     def ping(self) -> None:
@@ -119,9 +121,12 @@ class MemoryHypervisor(MemoryDisks):
 
     @verb
     def define(self, spec: DomainSpec) -> None:
-        """Define or redefine the machine."""
-        machine = self._contents.machines.setdefault(spec.id, Machine(spec))
-        machine.spec = spec
+        """Define or redefine the machine; its disks must be there."""
+        known = self._contents.machines.get(spec.id)
+        if known is None or known.spec != spec:
+            for disk_id in (spec.boot_disk, *spec.disks):
+                self._contents.find_disk(disk_id)
+            self._contents.machines.setdefault(spec.id, Machine(spec)).spec = spec
 
     @verb
     def start(self, vm_id: UUID) -> None:
@@ -159,7 +164,7 @@ class MemoryHypervisor(MemoryDisks):
         machine = self._contents.find_machine(vm_id)
         if machine.power is Power.OFF:
             return frozenset()
-        for disk_id in disks:
+        for disk_id in set(disks) - machine.plugged:
             self._contents.find_disk(disk_id)
         held = machine.plugged - set(disks) if self.clinging else set()
         machine.plugged = set(disks) | held

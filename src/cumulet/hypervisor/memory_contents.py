@@ -82,12 +82,29 @@ class Contents:
 
     machines: dict[UUID, Machine] = field(default_factory=dict)
     disks: dict[UUID, StoredDisk] = field(default_factory=dict)
+    unmounted: dict[str, dict[UUID, StoredDisk]] = field(default_factory=dict)
+    """Disks that are not there now, by the disk pool that is not mounted."""
     seeds: dict[UUID, Seed] = field(default_factory=dict)
     consoles: dict[UUID, bytearray] = field(default_factory=dict)
     copies: dict[str, float] = field(default_factory=dict)
     """How much of each image's copy is there, by digest."""
     takings: dict[UUID, ImageTaking] = field(default_factory=dict)
     """How far images are that are taken of disks."""
+
+    def unmount(self, pool: str) -> None:
+        """Let a disk pool go away with what lies in it."""
+        away = {id: disk for id, disk in self.disks.items() if disk.spec.pool == pool}
+        self.disks = {id: disk for id, disk in self.disks.items() if id not in away}
+        self.unmounted.setdefault(pool, {}).update(away)
+
+    def mount(self, pool: str) -> None:
+        """Let it come back."""
+        self.disks |= self.unmounted.pop(pool, {})
+
+    def check_mounted(self, pool: str) -> None:
+        """Return when a disk pool is there; HypervisorError otherwise."""
+        if pool in self.unmounted:
+            raise HypervisorError(f"disk pool {pool!r}: nothing is mounted")
 
     def disks_based_on(self, sha256: str) -> list[UUID]:
         """Disks that are overlays of an image."""

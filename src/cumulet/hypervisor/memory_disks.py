@@ -24,14 +24,28 @@ from cumulet.hypervisor.memory_faults import FaultyHost, verb
 class MemoryDisks(FaultyHost):
     """What lies on one host in memory."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pools: Mapping[str, int]) -> None:
         super().__init__(name)
+        self.pools = dict(pools)
+        """Lever: how many GiB each disk pool has while it is mounted."""
         self.deaf = False
         """Lever: guests ignore their power button, and do not hold still for an image."""
         self.copy_step = 1.0
         """Lever: how much of an image's copy gets done with each look at it."""
         self._contents = Contents()
 
+    # Levers
+    def unmount(self, pool: str) -> None:
+        """Let a disk pool's file system be mounted no more: what lies there is not seen until it is again."""
+        with self._lock:
+            self._contents.unmount(pool)
+
+    def mount(self, pool: str) -> None:
+        """Let it be mounted again."""
+        with self._lock:
+            self._contents.mount(pool)
+
+    # Verbs
     @verb
     def ensure_image_copy(self, image: BaseImage) -> ImageCopy:
         """Copy a bit more of the image."""
@@ -46,7 +60,9 @@ class MemoryDisks(FaultyHost):
 
     @verb
     def remove_image_copy(self, sha256: str) -> None:
-        """Remove a copy, unless a disk is based on it."""
+        """Remove a copy, unless a disk is based on it, or may be."""
+        for pool in self._contents.unmounted:
+            self._contents.check_mounted(pool)
         based = self._contents.disks_based_on(sha256)
         if based:
             raise HypervisorError(f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}")
@@ -55,6 +71,9 @@ class MemoryDisks(FaultyHost):
     @verb
     def create_disk(self, disk: DiskSpec) -> None:
         """Make the disk if it is not there."""
+        if disk.pool not in self.pools:
+            raise HypervisorError(f"the host has no disk pool {disk.pool!r}")
+        self._contents.check_mounted(disk.pool)
         if disk.id in self._contents.disks:
             return
         if disk.base and self._contents.copies.get(disk.base.sha256) != 1.0:

@@ -2,6 +2,8 @@ import hashlib
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -29,16 +31,42 @@ def prepared(lab_dir):
     return prepare_host()
 
 
+@pytest.fixture(scope="session")
+def fast(lab_dir) -> Iterator[Path]:
+    """Where a file system of its own is mounted; it outlives that, for it is mounted elsewhere too."""
+    kept, mount = lab_dir / "kept", lab_dir / "fast"
+    for directory in (kept, mount):
+        directory.mkdir()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1G,mode=755", "fast", kept), check=True)
+    subprocess.run(("mount", "--bind", kept, mount), check=True)
+    yield mount
+    for directory in (mount, kept):
+        subprocess.run(("umount", "--lazy", directory), check=True)
+
+
 @pytest.fixture
-def open_lab_host(prepared, lab_dir):
+def unmounted(fast):
+    @contextmanager
+    def without_fast() -> Iterator[None]:
+        subprocess.run(("umount", "--lazy", fast), check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(("mount", "--bind", fast.with_name("kept"), fast), check=True)
+
+    return without_fast
+
+
+@pytest.fixture
+def open_lab_host(prepared, lab_dir, fast):
     opened = []
 
-    def open_another(installation="lab"):
+    def open_another(installation="lab", **pools):
         host = open_host(
             "qemu:///system",
             installation=installation,
             state_dir=lab_dir / installation,
-            pools={"local": None},
+            pools={"local": None, **(pools or {"fast": fast})},
             kvm_works=prepared.kvm.works,
             userspace_datapath=prepared.datapath == "netdev",
         )
@@ -66,8 +94,8 @@ def kill():
 
 
 @pytest.fixture
-def disk_path(lab_dir):
-    return lambda disk_id: str(lab_dir / "lab" / "disks" / f"{disk_id}.qcow2")
+def disk_path(host):
+    return lambda disk_id: str(host._layout.pools.find_disk(disk_id))
 
 
 @pytest.fixture

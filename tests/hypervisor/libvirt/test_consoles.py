@@ -24,7 +24,7 @@ def start(host: Hypervisor, nics: tuple[NicSpec, ...]):
 
     def start_one(image: BaseImage, script: str = "") -> DomainSpec:
         specs.append(replace(a_spec(image), nics=nics))
-        prepare(host, image, specs[-1], script)
+        prepare(host, image, specs[-1], start_script=script)
         host.start(specs[-1].id)
         return specs[-1]
 

@@ -1,6 +1,7 @@
 import dataclasses
 import os
 from collections import defaultdict
+from itertools import cycle
 from pathlib import Path
 from uuid import UUID
 
@@ -17,12 +18,24 @@ from cumulet.hypervisor.libvirt.domain_xml import (
     with_start,
 )
 from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.pools import DiskPool, DiskPools, place_pools
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "domain"
+LIB, SRV, FAST = Path("/var/lib/cumulet"), Path("/srv/cloud"), Path("/mnt/fast")
 EMULATED = HostLayout(
-    "1a2b3c4d", Path("/var/lib/cumulet"), {"local": None}, kvm=False, userspace_datapath=True
+    "1a2b3c4d",
+    LIB,
+    place_pools({"local": None}, root=LIB, name="cumulet-1a2b3c4d"),
+    kvm=False,
+    userspace_datapath=True,
 )
-ACCELERATED = HostLayout("99887766", Path("/srv/cloud"), {"fast": None}, kvm=True, userspace_datapath=False)
+ACCELERATED = HostLayout(
+    "99887766",
+    SRV,
+    place_pools({"local": None, "fast": FAST}, root=SRV, name="cumulet-99887766"),
+    kvm=True,
+    userspace_datapath=False,
+)
 PLAIN = DomainSpec(
     id=UUID("f3aa42a5-2c1b-4f2e-9d0e-5f1f0c2f7a10"),
     name="hello",
@@ -62,9 +75,15 @@ MACHINES = {
 }
 
 
+def disks_of(spec: DomainSpec, layout: HostLayout) -> dict[UUID, Path]:
+    """Where a machine's disks lie: each in the next of the pools."""
+    return {id: pool.disk(id) for id, pool in zip((spec.boot_disk, *spec.disks), cycle(layout.pools.every))}
+
+
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_machine_is_described_as_its_golden_file_says(name):
-    xml = domain_xml(*MACHINES[name]) + "\n"
+    spec, layout = MACHINES[name]
+    xml = domain_xml(spec, layout, disks=disks_of(spec, layout)) + "\n"
     golden = GOLDEN / f"{name}.xml"
     if os.environ.get("GOLDEN") == "write":
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -72,14 +91,14 @@ def test_a_machine_is_described_as_its_golden_file_says(name):
     assert xml == golden.read_text()
 
 
-def varied(*values: object) -> dict[str, set[str]]:
+def varied(*values: object) -> dict[str, set[object]]:
     """Every value of each dataclass field found in the values, all the way down."""
     seen = defaultdict(set)
     for value in values:
         if dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
                 part = getattr(value, field.name)
-                seen[f"{type(value).__name__}.{field.name}"].add(repr(part))
+                seen[f"{type(value).__name__}.{field.name}"].add(part)
                 for name, parts in varied(part).items():
                     seen[name] |= parts
         elif isinstance(value, tuple):
@@ -90,7 +109,7 @@ def varied(*values: object) -> dict[str, set[str]]:
 
 def test_every_field_of_a_machine_is_varied_in_some_golden_file():
     seen = varied(*MACHINES.values())
-    kinds = (DomainSpec, NicSpec, Topology, HostLayout)
+    kinds = (DomainSpec, NicSpec, Topology, HostLayout, DiskPools, DiskPool)
     fields = {f"{kind.__name__}.{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
     assert seen.keys() == fields
     assert {name for name, values in seen.items() if len(values) < 2} == set()
@@ -100,7 +119,9 @@ def test_every_field_of_a_machine_is_varied_in_some_golden_file():
 def test_libvirt_accepts_a_machine_by_its_schema(name):
     spec, layout = MACHINES[name]
     xml = (
-        domain_xml(spec, layout).replace('type="kvm"', 'type="test"').replace('type="qemu"', 'type="test"', 1)
+        domain_xml(spec, layout, disks=disks_of(spec, layout))
+        .replace('type="kvm"', 'type="test"')
+        .replace('type="qemu"', 'type="test"', 1)
     )
     link = libvirt.open("test:///default")
     domain = link.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)

@@ -2,12 +2,14 @@
 
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 from tests.hypervisor.contract import a_spec, changes_of, eventually, found, prepare
 
 from cumulet.errors import Invalid
@@ -36,6 +38,14 @@ def running(host, image):
     host.remove_disk(spec.boot_disk)
     host.remove_seed(spec.id)
     host.remove_console_log(spec.id)
+
+
+@pytest.fixture
+def fast_disk(host):
+    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
+    yield disk_id
+    eventually(lambda: answers(host))
+    host.remove_disk(disk_id)
 
 
 def answers(host):
@@ -134,12 +144,84 @@ def test_a_call_under_way_when_libvirtd_dies_is_made_again(host, image, kill_lib
 
 
 @lab
-def test_two_installations_on_one_host_do_not_see_each_others_things(open_lab_host, host, running):
+def test_two_installations_on_one_host_do_not_see_each_others_things(open_lab_host, host, running, fast_disk):
     other = open_lab_host("other")
     assert other.domains() == {}
     assert other.disks() == {}
     assert other.seeds() == frozenset()
     assert running.id in host.domains()
+    assert {running.boot_disk, fast_disk} == host.disks().keys()
+
+
+@lab
+def test_disks_come_back_with_their_pool_though_libvirtd_began_without_it(
+    host, fast_disk, unmounted, kill_libvirtd
+):
+    with unmounted():
+        kill_libvirtd()
+        eventually(lambda: answers(host))
+        assert fast_disk not in host.disks()
+    assert fast_disk in host.disks()
+    host.resize_disk(fast_disk, 2, vm_id=None)
+    assert host.disks()[fast_disk] == 2
+
+
+@lab
+def test_a_disk_whose_file_is_gone_is_not_there_until_it_is_brought_back(host, fast_disk, disk_path):
+    path = Path(disk_path(fast_disk))
+    elsewhere = path.rename(path.with_suffix(".away"))
+    assert fast_disk not in host.disks()
+    elsewhere.rename(path)
+    assert fast_disk in host.disks()
+
+
+@lab
+def test_a_pool_that_gets_another_name_keeps_its_disks(open_lab_host, host, fast, fast_disk):
+    renamed = open_lab_host(nvme=fast)
+    assert fast_disk in renamed.disks()
+    renamed.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "nvme"))
+    assert host.disks().keys() == {fast_disk, disk_id}
+    host.remove_disk(disk_id)
+
+
+@lab
+def test_a_pool_whose_file_system_is_mounted_elsewhere_is_looked_for_there(
+    open_lab_host, host, fast, fast_disk
+):
+    (elsewhere := fast / "elsewhere").mkdir(exist_ok=True)
+    moved = open_lab_host(fast=elsewhere)
+    assert moved.disks() == {}
+    moved.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
+    assert (elsewhere / "cumulet-lab" / f"{disk_id}.qcow2").exists()
+    moved.remove_disk(disk_id)
+    assert host.disks().keys() == {fast_disk}
+
+
+@lab
+def test_first_disks_of_a_pool_are_made_by_several_threads_at_once(open_lab_host, fast):
+    (fresh := fast / "fresh").mkdir()
+    host = open_lab_host(fresh=fresh)
+    disks = [DiskSpec(uuid4(), 1, None, "fresh") for _ in range(8)]
+    with ThreadPoolExecutor(len(disks)) as threads:
+        list(threads.map(host.create_disk, disks))
+    assert host.disks().keys() == {disk.id for disk in disks}
+    for disk in disks:
+        host.remove_disk(disk.id)
+
+
+@lab
+def test_a_host_opens_without_the_file_system_of_a_pool_and_says_so(open_lab_host, unmounted, fast):
+    with unmounted(), capture_logs() as logged:
+        assert open_lab_host().facts().disk_gib["fast"] == 0
+        assert list(fast.iterdir()) == []
+    assert [f"nothing is mounted at {fast} " in line["problem"] for line in logged] == [True]
+
+
+@lab
+def test_a_pool_that_qemu_cannot_get_to_is_refused_with_the_cure(open_lab_host, fast):
+    (closed := fast / "closed").mkdir(mode=0o700)
+    with pytest.raises(HypervisorError, match=f"chmod o\\+x {closed}"):
+        open_lab_host(closed=closed)
 
 
 @lab

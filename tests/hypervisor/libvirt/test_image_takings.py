@@ -16,6 +16,7 @@ from cumulet.hypervisor.libvirt.domains import find_domain
 from cumulet.hypervisor.libvirt.image_copies import copy_whole, is_named
 from cumulet.hypervisor.libvirt.image_takings import THAW_TRIES, ImageTakings, Record
 from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.hypervisor.libvirt.snapshots import found_in
 
 lab = pytest.mark.lab
@@ -162,7 +163,9 @@ class Lines:
 
 @pytest.fixture
 def layout(tmp_path):
-    layout = HostLayout("test", tmp_path / "host", {"local": None}, kvm=False, userspace_datapath=False)
+    layout = HostLayout(
+        "test", tmp_path / "host", DiskPools(tmp_path, ()), kvm=False, userspace_datapath=False
+    )
     layout.takings.mkdir(parents=True)
     return layout
 

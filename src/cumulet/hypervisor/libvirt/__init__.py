@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from cumulet.errors import Invalid
 from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
 from cumulet.hypervisor.libvirt.image_copies import remove_abandoned
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.layout import HostLayout, name_of
+from cumulet.hypervisor.libvirt.pools import place_pools
 
 __all__ = ["LibvirtHypervisor", "open_host"]
+
+log = structlog.get_logger()
 
 LOCAL_URIS = frozenset({"qemu:///system"})
 
@@ -37,10 +42,12 @@ def open_host(
     layout = HostLayout(
         installation=installation,
         root=state_dir,
-        pools=pools,
+        pools=place_pools(pools, root=state_dir, name=name_of(installation)),
         kvm=kvm_works,
         userspace_datapath=userspace_datapath,
     )
     layout.make_directories()
     remove_abandoned(layout.images)
+    for problem in filter(None, layout.pools.problems().values()):
+        log.warning("a disk pool has no room and its disks are not there", problem=problem)
     return LibvirtHypervisor(uri, layout)

@@ -7,7 +7,9 @@ CD; no USB; spare PCIe root ports, because q35 takes a device while it runs only
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from string import ascii_lowercase
 from typing import Final
 from uuid import UUID
@@ -62,8 +64,8 @@ def render(root: ET.Element) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def domain_xml(spec: DomainSpec, layout: HostLayout, *, started: int = 0) -> str:
-    """Describe the whole machine."""
+def domain_xml(spec: DomainSpec, layout: HostLayout, *, disks: Mapping[UUID, Path], started: int = 0) -> str:
+    """Describe the whole machine; `disks` says where its disks lie."""
     root = element(
         "domain",
         element("name", layout.domain_name(spec.id)),
@@ -79,7 +81,7 @@ def domain_xml(spec: DomainSpec, layout: HostLayout, *, started: int = 0) -> str
         element("on_poweroff", "destroy"),
         element("on_reboot", "restart"),
         element("on_crash", "destroy"),
-        devices(spec, layout),
+        devices(spec, layout, disks),
         type="kvm" if layout.kvm else "qemu",
     )
     return render(root)
@@ -147,7 +149,7 @@ def clock(layout: HostLayout) -> ET.Element:
     return made
 
 
-def devices(spec: DomainSpec, layout: HostLayout) -> ET.Element:
+def devices(spec: DomainSpec, layout: HostLayout, disks: Mapping[UUID, Path]) -> ET.Element:
     """Everything that is plugged in."""
     ports = COLD_DEVICES + len(spec.nics) + MOST_STORAGE_DISKS
     storage = zip(spec.disks, STORAGE_TARGETS, strict=False)
@@ -156,9 +158,9 @@ def devices(spec: DomainSpec, layout: HostLayout) -> ET.Element:
         element("controller", type="usb", model="none"),
         element("controller", type="pci", model="pcie-root"),
         *(element("controller", type="pci", model="pcie-root-port") for _ in range(ports)),
-        disk(spec.boot_disk, BOOT_TARGET, layout),
+        disk(spec.boot_disk, BOOT_TARGET, disks[spec.boot_disk]),
         seed_disk(spec.id, layout),
-        *(disk(id, target, layout) for id, target in storage),
+        *(disk(id, target, disks[id]) for id, target in storage),
         *(nic(each, layout) for each in spec.nics),
         serial_console(spec.id, layout),
         element("channel", element("target", type="virtio", name=AGENT_CHANNEL), type="unix"),
@@ -170,12 +172,12 @@ def devices(spec: DomainSpec, layout: HostLayout) -> ET.Element:
     )
 
 
-def disk(disk_id: UUID, target: str, layout: HostLayout) -> ET.Element:
+def disk(disk_id: UUID, target: str, path: Path) -> ET.Element:
     """Describe a disk; what its guest discards is given back to the host."""
     return element(
         "disk",
         element("driver", name="qemu", type="qcow2", cache="writeback", discard="unmap"),
-        element("source", file=str(layout.disk(disk_id))),
+        element("source", file=str(path)),
         element("target", dev=target, bus="virtio"),
         element("serial", serial_of(disk_id)),
         type="file",

@@ -96,14 +96,15 @@ def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
 
 
 def define(link: libvirt.virConnect, spec: DomainSpec, layout: HostLayout) -> None:
-    """Define the domain, unless it is defined just so."""
+    """Define the domain with its disks where they lie now, unless it is defined just so."""
     started = 0
     with absent_is_fine():
         mark = mark_of(link.lookupByUUID(spec.id.bytes))
         if (mark.digest, mark.host) == (spec_digest(spec), layout.traits):
             return
         started = mark.started
-    link.defineXML(domain_xml(spec, layout, started=started))
+    disks = {id: layout.pools.find_disk(id) for id in (spec.boot_disk, *spec.disks)}
+    link.defineXML(domain_xml(spec, layout, disks=disks, started=started))
 
 
 def start(link: libvirt.virConnect, vm_id: UUID) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ import libvirt
 
 from cumulet.hypervisor import HostFacts
 from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
+from cumulet.hypervisor.libvirt.pools import DiskPools
 
 CPUS: Final = 2
 ROUTES: Final = Path("/proc/net/route")
@@ -29,7 +31,7 @@ def read_facts(link: libvirt.virConnect, layout: HostLayout) -> HostFacts:
         name=link.getHostname(),
         cpus=link.getInfo()[CPUS],
         memory_mib=link.getMemoryStats(ALL_NODES)["total"] // 1024,
-        disk_gib={pool: read_disk_gib(layout.disks) for pool in layout.pools},
+        disk_gib=read_room(layout.pools),
         cpu_model=read_cpu_model(link),
         accelerator="kvm" if layout.kvm else "tcg",
         version=f"QEMU {dotted(link.getVersion())}, libvirt {dotted(link.getLibVersion())}",
@@ -46,6 +48,13 @@ def read_routes(table: str) -> tuple[IPv4Network, ...]:
         for target, mask in found
     )
     return tuple(sorted(route for route in routes if route.prefixlen > 0))
+
+
+def read_room(pools: DiskPools) -> Mapping[str, int]:
+    """What each disk pool has for disks."""
+    return {
+        pool.id: 0 if problem else read_disk_gib(pool.directory) for pool, problem in pools.problems().items()
+    }
 
 
 def read_disk_gib(directory: Path) -> int:

@@ -105,7 +105,7 @@ class LibvirtHypervisor:
 
     def resize_disk(self, disk_id: UUID, size_gib: int, *, vm_id: UUID | None) -> None:
         """Let the disk grow, under its guest or without one."""
-        path = str(self._layout.disk(disk_id))
+        path = str(self._layout.pools.find_disk(disk_id))
 
         def grow(link: libvirt.virConnect) -> None:
             domain = domains.find_running(link, vm_id) if vm_id else None
@@ -126,19 +126,19 @@ class LibvirtHypervisor:
 
     def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
         """Keep the disk's content of now."""
-        snapshots.take(self._layout.disk(disk_id), snapshot_id)
+        snapshots.take(self._layout.pools.find_disk(disk_id), snapshot_id)
 
     def revert_disk(self, disk_id: UUID, snapshot_id: UUID) -> None:
         """Bring a snapshot's content back."""
-        snapshots.revert(self._layout.disk(disk_id), snapshot_id)
+        snapshots.revert(self._layout.pools.find_disk(disk_id), snapshot_id)
 
     def remove_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
         """Forget a snapshot."""
-        snapshots.remove(self._layout.disk(disk_id), snapshot_id)
+        snapshots.remove(self._layout.pools.find_disk(disk_id), snapshot_id)
 
     def snapshots(self, disk_id: UUID) -> frozenset[UUID]:
         """The disk's snapshots."""
-        return snapshots.found_in(self._layout.disk(disk_id))
+        return snapshots.found_in(self._layout.pools.find_disk(disk_id))
 
     def ensure_image_taken(self, order: ImageOrder) -> ImageTaking:
         """Begin or find the taking."""

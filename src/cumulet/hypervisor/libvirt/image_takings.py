@@ -234,7 +234,7 @@ class ImageTakings:
 
     def _convert(self, taking: Taking) -> TakenFrom:
         """Copy the disk of a machine that is off; qemu-img dies with this process, and keeps the machine off."""
-        source = described(self._layout.disk(taking.order.disk_id))
+        source = described(self._layout.pools.find_disk(taking.order.disk_id))
         words = ("convert", "-p", "--image-opts", "-O", "qcow2", source, str(taking.part))
         with subprocess.Popen(
             ("setpriv", "--pdeathsig", "KILL", "qemu-img", *words),

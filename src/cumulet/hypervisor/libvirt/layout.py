@@ -2,6 +2,7 @@
 
     ROOT/images/SHA256.FORMAT   copies of images, under the disks that are based on them
     ROOT/disks/UUID.qcow2       libvirt's pool cumulet-INSTALLATION
+    MOUNT/cumulet-INSTALLATION  likewise, the pool cumulet-INSTALLATION-POOL of a disk pool mounted there
     ROOT/takings/UUID.*         images that are being taken of disks
     ROOT/seeds/UUID.iso         by VM
     ROOT/consoles/UUID.log      by VM; virtlogd turns over to UUID.log.0 and so on
@@ -12,14 +13,13 @@ QEMU runs as a user of its own, who must get through to them.
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from cumulet.hypervisor import BaseImage, HypervisorError
+from cumulet.hypervisor import BaseImage
+from cumulet.hypervisor.libvirt.pools import DiskPools, make_passable
 
 GIB: Final = 1 << 30
 QEMU_LOGS: Final = Path("/var/log/libvirt/qemu")
@@ -31,8 +31,7 @@ class HostLayout:
 
     installation: str
     root: Path
-    pools: Mapping[str, Path | None]
-    """Where the file system of each disk pool is mounted; None for the one under `root`."""
+    pools: DiskPools
     kvm: bool
     """Guests run under KVM; otherwise under TCG."""
     userspace_datapath: bool
@@ -40,8 +39,8 @@ class HostLayout:
 
     @property
     def name(self) -> str:
-        """The name of the pool, and what the names of domains begin with."""
-        return f"cumulet-{self.installation}"
+        """What the names of domains and of libvirt's pools begin with."""
+        return name_of(self.installation)
 
     @property
     def traits(self) -> str:
@@ -52,11 +51,6 @@ class HostLayout:
     def images(self) -> Path:
         """Where copies of images lie."""
         return self.root / "images"
-
-    @property
-    def disks(self) -> Path:
-        """Where the pool lies."""
-        return self.root / "disks"
 
     @property
     def takings(self) -> Path:
@@ -85,10 +79,6 @@ class HostLayout:
         """Place an image's copy."""
         return self.images / f"{image.sha256}.{image.format}"
 
-    def disk(self, disk_id: UUID) -> Path:
-        """Place a disk."""
-        return self.disks / f"{disk_id}.qcow2"
-
     def seed(self, vm_id: UUID) -> Path:
         """Place a VM's seed."""
         return self.seeds / f"{vm_id}.iso"
@@ -103,11 +93,12 @@ class HostLayout:
 
     def make_directories(self) -> None:
         """Make what is missing; HypervisorError when QEMU's user cannot get there."""
-        for directory in (self.images, self.disks, self.takings, self.seeds, self.consoles):
-            directory.mkdir(parents=True, exist_ok=True)
-            directory.chmod(0o711)
-        for directory in self.disks.parents:
-            if not directory.stat().st_mode & stat.S_IXOTH:
-                raise HypervisorError(
-                    f"QEMU's user cannot get to disks in {self.disks}: run `chmod o+x {directory}`"
-                )
+        for directory in (self.images, self.takings, self.seeds, self.consoles):
+            make_passable(directory)
+        for pool in self.pools.usable():
+            make_passable(pool.directory)
+
+
+def name_of(installation: str) -> str:
+    """What all of an installation on its hosts is called by."""
+    return f"cumulet-{installation}"

@@ -32,7 +32,8 @@ def plug(link: libvirt.virConnect, vm_id: UUID, disks: Sequence[UUID], layout: H
     plugged = plugged_disks(domain, layout)
     free = [target for target in STORAGE_TARGETS if target not in targets(domain)]
     for id, target in zip((id for id in disks if id not in plugged), free, strict=False):
-        domain.attachDeviceFlags(render(disk(id, target, layout)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        path = layout.pools.find_disk(id)
+        domain.attachDeviceFlags(render(disk(id, target, path)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     leaving = plugged.keys() - set(disks)
     for id in leaving:
         ask_to_let_go(domain, plugged[id])
@@ -58,6 +59,7 @@ def grow(domain: libvirt.virDomain, path: str, size_gib: int) -> None:
 
 def plugged_disks(domain: libvirt.virDomain, layout: HostLayout) -> Mapping[UUID, str]:
     """The storage disks that a running domain has, with the aliases of their devices."""
+    directories = {pool.directory for pool in layout.pools.every}
     found = {}
     for device in ET.fromstring(domain.XMLDesc()).iterfind("devices/disk"):  # noqa: S314 - libvirt's
         source, target, alias = (device.find(tag) for tag in ("source", "target", "alias"))
@@ -65,7 +67,7 @@ def plugged_disks(domain: libvirt.virDomain, layout: HostLayout) -> Mapping[UUID
             continue
         path = Path(source.get("file", ""))
         with suppress(ValueError):
-            if path.parent == layout.disks:
+            if path.parent in directories:
                 found[UUID(path.stem)] = alias.get("name", "")
     return found
 

@@ -1,14 +1,15 @@
-"""Disks as qcow2 volumes in a pool of libvirt's, one pool for each installation.
+"""Disks as qcow2 volumes, each disk pool of an installation a pool of libvirt's.
 
 libvirt deletes a base under its overlays, and a disk under a machine, without a word. So the account of which disk is
 based on which image is ours to keep: it is read from the disks themselves. And machines are asked before a disk goes.
+It also only remembers what lies in a pool; whether a disk is there is asked of the file system.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 from xml.etree import ElementTree as ET
 
 import libvirt
@@ -16,30 +17,33 @@ import libvirt
 from cumulet.hypervisor import DiskSpec, HypervisorError
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domain_xml import element, render
+from cumulet.hypervisor.libvirt.files import ids_in
 from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
 from cumulet.hypervisor.libvirt.plugging import domain_with
+from cumulet.hypervisor.libvirt.pools import DiskPool, make_passable
 
 
-def pool_xml(layout: HostLayout) -> str:
-    """Describe the pool."""
+def pool_xml(pool: DiskPool) -> str:
+    """Describe a pool; two who define it at once define the same."""
     return render(
         element(
             "pool",
-            element("name", layout.name),
-            element("target", element("path", str(layout.disks))),
+            element("name", pool.name),
+            element("uuid", str(uuid5(NAMESPACE_URL, str(pool.directory)))),
+            element("target", element("path", str(pool.directory))),
             type="dir",
         )
     )
 
 
-def volume_xml(disk: DiskSpec, layout: HostLayout) -> str:
+def volume_xml(disk: DiskSpec, name: str, layout: HostLayout) -> str:
     """Describe an empty disk, or one that holds only what differs from its image.
 
     Only the newer form of qcow2 can grow when it has snapshots.
     """
     volume = element(
         "volume",
-        element("name", layout.disk(disk.id).name),
+        element("name", name),
         element("capacity", str(disk.size_gib), unit="GiB"),
         element(
             "target",
@@ -54,34 +58,63 @@ def volume_xml(disk: DiskSpec, layout: HostLayout) -> str:
     return render(volume)
 
 
-def find_pool(link: libvirt.virConnect, layout: HostLayout) -> libvirt.virStoragePool:
-    """Our pool, made and started if it is not."""
+def open_pool(link: libvirt.virConnect, pool: DiskPool) -> libvirt.virStoragePool:
+    """A pool of libvirt's, made and started if it is not."""
     try:
-        pool = link.storagePoolLookupByName(layout.name)
+        found = link.storagePoolLookupByName(pool.name)
     except libvirt.libvirtError as error:
         if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_POOL):
             raise
-        pool = link.storagePoolDefineXML(pool_xml(layout))
-        pool.setAutostart(1)
-    if not pool.isActive():
+        found = None
+    if found is None or target_of(found) != str(pool.directory):
+        found = define_pool(link, pool)
+    if not found.isActive():
+        start_pool(found)
+    return found
+
+
+def define_pool(link: libvirt.virConnect, pool: DiskPool) -> libvirt.virStoragePool:
+    """Define a pool in the place of those that an earlier catalogue had of its name or in its directory."""
+    for other in link.listAllStoragePools():
+        if (other.name() == pool.name) != (target_of(other) == str(pool.directory)):
+            if other.isActive():
+                other.destroy()
+            other.undefine()
+    defined = link.storagePoolDefineXML(pool_xml(pool))
+    defined.setAutostart(1)
+    return defined
+
+
+def start_pool(pool: libvirt.virStoragePool) -> None:
+    """Have libvirt look at what lies in the pool."""
+    try:
         pool.create()
-    return pool
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):  # somebody else has just started it
+            raise
+
+
+def target_of(pool: libvirt.virStoragePool) -> str:
+    """Where a pool of libvirt's lies."""
+    return ET.fromstring(pool.XMLDesc()).findtext("target/path", "")  # noqa: S314 - libvirt's
 
 
 def create_volume(link: libvirt.virConnect, disk: DiskSpec, layout: HostLayout) -> None:
     """Make the disk, unless it is there whole; what an interrupted making left behind is made anew."""
-    pool = find_pool(link, layout)
-    volume = find_volume(pool, layout.disk(disk.id).name)
+    pool = layout.pools.find(disk.pool)
+    make_passable(pool.directory)
+    opened, name = open_pool(link, pool), pool.disk(disk.id).name
+    volume = look_up(opened, name)
     if volume is not None:
         if ET.fromstring(volume.XMLDesc()).find("target/format[@type='qcow2']") is not None:  # noqa: S314 - libvirt's
             return
         volume.delete()
-    pool.createXML(volume_xml(disk, layout))
+    opened.createXML(volume_xml(disk, name, layout))
 
 
 def grow_volume(link: libvirt.virConnect, disk_id: UUID, size_gib: int, layout: HostLayout) -> None:
     """Let a disk grow that no running machine has."""
-    volume = find_volume(find_pool(link, layout), layout.disk(disk_id).name)
+    volume = find_volume(link, disk_id, layout)
     if volume is None:
         raise HypervisorError(f"the host has no disk {disk_id}")
     if volume.info()[1] < size_gib * GIB:
@@ -90,10 +123,10 @@ def grow_volume(link: libvirt.virConnect, disk_id: UUID, size_gib: int, layout: 
 
 def remove_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -> None:
     """Remove the disk, if it is there and no machine has it."""
-    volume = find_volume(find_pool(link, layout), layout.disk(disk_id).name)
+    volume = find_volume(link, disk_id, layout)
     if volume is None:
         return
-    if machine := domain_with(link, str(layout.disk(disk_id))):
+    if machine := domain_with(link, volume.path()):
         raise HypervisorError(f"disk {disk_id} belongs to the machine {machine}")
     try:
         volume.delete()
@@ -108,7 +141,9 @@ def list_volumes(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, 
 
 
 def disks_based_on(link: libvirt.virConnect, image: str, layout: HostLayout) -> list[UUID]:
-    """Disks whose content is partly in the image's copy at that path."""
+    """Disks whose content is partly in the image's copy at that path; HypervisorError when some cannot be looked at."""
+    for problem in filter(None, layout.pools.problems().values()):
+        raise HypervisorError(f"disks may be based on it that are not there now: {problem}")
     return [
         id
         for id, volume in our_volumes(link, layout)
@@ -117,13 +152,23 @@ def disks_based_on(link: libvirt.virConnect, image: str, layout: HostLayout) -> 
 
 
 def our_volumes(link: libvirt.virConnect, layout: HostLayout) -> Iterator[tuple[UUID, libvirt.virStorageVol]]:
-    """The pool's volumes by the disk each holds; a file that somebody else put there is none of them."""
-    for volume in find_pool(link, layout).listAllVolumes():
-        with suppress(ValueError):
-            yield UUID(volume.name().removesuffix(".qcow2")), volume
+    """The volumes by the disk each holds; a file that somebody else put there is none of them."""
+    for pool in layout.pools.usable():
+        there = ids_in(pool.directory, ".qcow2")
+        for volume in open_pool(link, pool).listAllVolumes():
+            with suppress(ValueError):
+                id = UUID(volume.name().removesuffix(".qcow2"))
+                if id in there:
+                    yield id, volume
 
 
-def find_volume(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+def find_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -> libvirt.virStorageVol | None:
+    """The volume that holds a disk, in whichever pool; None when there is none."""
+    pool = layout.pools.find_with(disk_id)
+    return look_up(open_pool(link, pool), pool.disk(disk_id).name) if pool else None
+
+
+def look_up(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
     """A volume of that name, or None."""
     try:
         return pool.storageVolLookupByName(name)

@@ -1,0 +1,124 @@
+"""The places that a host's disks lie in: one with all else that the host keeps, the others in file systems of their own.
+
+A file system may not be mounted just now, which is looked at each time: its pool has no room and its disks are not
+there until it is. So what was to go onto it never fills the disk under its mount point. One that two pools share
+counts for the first of them alone, for each would promise the same room.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from cumulet.hypervisor import HypervisorError
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPool:
+    """One of them."""
+
+    id: str
+    """The catalogue's."""
+    name: str
+    """libvirt's."""
+    directory: Path
+    """Where its disks lie."""
+    mount: Path | None
+    """In which file system that is to be; None for the one under the host's root."""
+
+    def disk(self, disk_id: UUID) -> Path:
+        """Place a disk."""
+        return self.directory / f"{disk_id}.qcow2"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPools:
+    """All of a host's disk pools, in the catalogue's order."""
+
+    root: Path
+    every: tuple[DiskPool, ...]
+
+    def problems(self) -> Mapping[DiskPool, str]:
+        """Say of each pool what keeps it from being used now; `""` when nothing does."""
+        holders = {device_of(self.root): ""}
+        found = {}
+        for pool in self.every:
+            found[pool] = problem_of(pool, pool.mount, holders) if pool.mount else ""
+        return found
+
+    def usable(self) -> list[DiskPool]:
+        """The pools whose disks are there now."""
+        return [pool for pool, problem in self.problems().items() if not problem]
+
+    def find(self, pool_id: str) -> DiskPool:
+        """A pool that disks can be made in now; HypervisorError says why it is none."""
+        for pool, problem in self.problems().items():
+            if pool.id == pool_id:
+                if problem:
+                    raise HypervisorError(problem)
+                return pool
+        raise HypervisorError(f"the host has no disk pool {pool_id!r}")
+
+    def find_with(self, disk_id: UUID) -> DiskPool | None:
+        """The pool that a disk lies in; None when it lies in none that is usable."""
+        return next((pool for pool in self.usable() if pool.disk(disk_id).exists()), None)
+
+    def find_disk(self, disk_id: UUID) -> Path:
+        """Where a disk lies; HypervisorError when it lies nowhere."""
+        pool = self.find_with(disk_id)
+        if pool is None:
+            raise HypervisorError(f"the host has no disk {disk_id}")
+        return pool.disk(disk_id)
+
+
+def place_pools(mounts: Mapping[str, Path | None], *, root: Path, name: str) -> DiskPools:
+    """Say where the disks of each pool lie, by where its file system is mounted; `name` is the installation's."""
+    return DiskPools(
+        root,
+        tuple(
+            DiskPool(id, name, root / "disks", None)
+            if mount is None
+            else DiskPool(id, f"{name}-{id}", mount / name, mount)
+            for id, mount in mounts.items()
+        ),
+    )
+
+
+def problem_of(pool: DiskPool, mount: Path, holders: dict[int, str]) -> str:
+    """What keeps a pool from being used; one that can be gets its directory, and is the holder of its file system."""
+    try:
+        device = device_of(mount)
+    except OSError as error:
+        return f"disk pool {pool.id!r}: nothing is mounted at {mount} ({error.strerror})"
+    if device not in holders:
+        holders[device] = pool.id
+        return problem_of_making(pool)
+    if holder := holders[device]:
+        return f"disk pool {pool.id!r}: the file system at {mount} is that of disk pool {holder!r}"
+    return f"disk pool {pool.id!r}: nothing is mounted at {mount} (it is a directory like any other)"
+
+
+def problem_of_making(pool: DiskPool) -> str:
+    """Make a pool's directory; says what is wrong if that cannot be done."""
+    try:
+        pool.directory.mkdir(mode=0o711, exist_ok=True)
+    except OSError as error:
+        return f"disk pool {pool.id!r}: cannot make {pool.directory} ({error.strerror})"
+    return ""
+
+
+def device_of(path: Path) -> int:
+    """Tell the file system that a path is in."""
+    return path.stat().st_dev
+
+
+def make_passable(directory: Path) -> None:
+    """Make a directory that QEMU's user gets through to; HypervisorError names what keeps him out."""
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o711)
+    for above in directory.parents:
+        if not above.stat().st_mode & stat.S_IXOTH:
+            raise HypervisorError(f"QEMU's user cannot get to {directory}: run `chmod o+x {above}`")

@@ -1,0 +1,93 @@
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from cumulet.hypervisor import HypervisorError
+from cumulet.hypervisor.libvirt import facts, pools
+from cumulet.hypervisor.libvirt.facts import read_room
+from cumulet.hypervisor.libvirt.pools import DiskPool, place_pools
+
+
+@pytest.fixture
+def mounts(tmp_path):
+    return {"local": None, "fast": tmp_path / "fast", "slow": tmp_path / "slow"}
+
+
+@pytest.fixture
+def devices(tmp_path, mounts, monkeypatch):
+    """The file system that each directory is in; all are mounted."""
+    found = {tmp_path: 1, mounts["fast"]: 2, mounts["slow"]: 3}
+    for directory in (tmp_path / "disks", *found):
+        directory.mkdir(exist_ok=True)
+    monkeypatch.setattr(pools, "device_of", lambda path: path.stat() and found[path])
+    return found
+
+
+@pytest.fixture
+def placed(tmp_path, mounts, devices):
+    return place_pools(mounts, root=tmp_path, name="cumulet-1a2b3c4d")
+
+
+def a_disk(pool: DiskPool) -> UUID:
+    pool.disk(id := uuid4()).touch()
+    return id
+
+
+def test_a_pool_without_a_path_lies_where_disks_have_always_been(tmp_path, placed):
+    local, fast, slow = placed.usable()
+    assert (local.directory, local.name) == (tmp_path / "disks", "cumulet-1a2b3c4d")
+    assert (fast.directory, fast.name) == (tmp_path / "fast/cumulet-1a2b3c4d", "cumulet-1a2b3c4d-fast")
+    assert slow.directory.is_dir()
+
+
+def test_a_disk_is_found_in_whichever_pool_it_lies(placed):
+    for pool in placed.usable():
+        assert placed.find_disk(disk := a_disk(pool)) == pool.directory / f"{disk}.qcow2"
+    with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
+        placed.find_disk(nobody)
+
+
+@pytest.mark.parametrize("how", ["gone", "plain"])
+def test_nothing_is_made_below_a_path_where_nothing_is_mounted(placed, mounts, devices, how):
+    fast = placed.find("fast")
+    fast.directory.rmdir()
+    devices[mounts["fast"]] = devices[placed.root]
+    if how == "gone":
+        mounts["fast"].rmdir()
+    with pytest.raises(HypervisorError, match=f"disk pool 'fast': nothing is mounted at {mounts['fast']} "):
+        placed.find("fast")
+    assert not fast.directory.exists()
+    assert [pool.id for pool in placed.usable()] == ["local", "slow"]
+
+
+def test_a_disk_below_a_path_where_nothing_is_mounted_is_not_there(placed, mounts, devices):
+    disk = a_disk(placed.find("fast"))
+    devices[mounts["fast"]] = devices[placed.root]
+    assert placed.find_with(disk) is None
+    devices[mounts["fast"]] = 4
+    assert placed.find_with(disk) == placed.find("fast")
+
+
+def test_a_file_system_that_two_pools_share_counts_once(placed, mounts, devices, monkeypatch):
+    devices[mounts["slow"]] = devices[mounts["fast"]]
+    monkeypatch.setattr(facts, "read_disk_gib", lambda _: 7)
+    assert read_room(placed) == {"local": 7, "fast": 7, "slow": 0}
+    with pytest.raises(HypervisorError, match=f"file system at {mounts['slow']} is that of disk pool 'fast'"):
+        placed.find("slow")
+
+
+def test_what_disks_take_is_counted_for_the_pool_they_lie_in(placed, monkeypatch):
+    seen: list[Path] = []
+    monkeypatch.setattr(facts, "read_disk_gib", lambda directory: len(seen.append(directory) or seen))
+    assert read_room(placed) == {"local": 1, "fast": 2, "slow": 3}
+    assert seen == [pool.directory for pool in placed.every]
+
+
+def test_a_path_that_cannot_be_written_to_is_told_of(placed, mounts, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(HypervisorError, match=f"disk pool 'fast': cannot make {mounts['fast']}.*Read-only"):
+        placed.find("fast")
