@@ -37,7 +37,7 @@ def fast(lab_dir) -> Iterator[Path]:
     kept, mount = lab_dir / "kept", lab_dir / "fast"
     for directory in (kept, mount):
         directory.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1G,mode=755", "fast", kept), check=True)
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=4G,mode=755", "fast", kept), check=True)
     subprocess.run(("mount", "--bind", kept, mount), check=True)
     yield mount
     for directory in (mount, kept):

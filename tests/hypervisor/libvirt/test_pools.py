@@ -17,7 +17,7 @@ def mounts(tmp_path):
 @pytest.fixture
 def devices(tmp_path, mounts, monkeypatch):
     """The file system that each directory is in; all are mounted."""
-    found = {tmp_path: 1, mounts["fast"]: 2, mounts["slow"]: 3}
+    found = {Path("/"): 0, tmp_path: 1, mounts["fast"]: 2, mounts["slow"]: 3}
     for directory in (tmp_path / "disks", *found):
         directory.mkdir(exist_ok=True)
     monkeypatch.setattr(pools, "device_of", lambda path: path.stat() and found[path])
@@ -48,11 +48,11 @@ def test_a_disk_is_found_in_whichever_pool_it_lies(placed):
         placed.find_disk(nobody)
 
 
-@pytest.mark.parametrize("how", ["gone", "plain"])
+@pytest.mark.parametrize("how", ["gone", "beside the data", "on the root disk"])
 def test_nothing_is_made_below_a_path_where_nothing_is_mounted(placed, mounts, devices, how):
     fast = placed.find("fast")
     fast.directory.rmdir()
-    devices[mounts["fast"]] = devices[placed.root]
+    devices[mounts["fast"]] = 0 if how == "on the root disk" else 1
     if how == "gone":
         mounts["fast"].rmdir()
     with pytest.raises(HypervisorError, match=f"disk pool 'fast': nothing is mounted at {mounts['fast']} "):
@@ -73,7 +73,7 @@ def test_a_file_system_that_two_pools_share_counts_once(placed, mounts, devices,
     devices[mounts["slow"]] = devices[mounts["fast"]]
     monkeypatch.setattr(facts, "read_disk_gib", lambda _: 7)
     assert read_room(placed) == {"local": 7, "fast": 7, "slow": 0}
-    with pytest.raises(HypervisorError, match=f"file system at {mounts['slow']} is that of disk pool 'fast'"):
+    with pytest.raises(HypervisorError, match=r"disk pool 'slow': .*file system of disk pool 'fast'"):
         placed.find("slow")
 
 

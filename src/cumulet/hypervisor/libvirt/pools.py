@@ -43,7 +43,7 @@ class DiskPools:
 
     def problems(self) -> Mapping[DiskPool, str]:
         """Say of each pool what keeps it from being used now; `""` when nothing does."""
-        holders = {device_of(self.root): ""}
+        holders = {device_of(path): str(path) for path in (self.root, Path("/"))}
         found = {}
         for pool in self.every:
             found[pool] = problem_of(pool, pool.mount, holders) if pool.mount else ""
@@ -93,12 +93,11 @@ def problem_of(pool: DiskPool, mount: Path, holders: dict[int, str]) -> str:
         device = device_of(mount)
     except OSError as error:
         return f"disk pool {pool.id!r}: nothing is mounted at {mount} ({error.strerror})"
-    if device not in holders:
-        holders[device] = pool.id
-        return problem_of_making(pool)
-    if holder := holders[device]:
-        return f"disk pool {pool.id!r}: the file system at {mount} is that of disk pool {holder!r}"
-    return f"disk pool {pool.id!r}: nothing is mounted at {mount} (it is a directory like any other)"
+    if device in holders:
+        found = f"it lies in the file system of {holders[device]}"
+        return f"disk pool {pool.id!r}: nothing is mounted at {mount} ({found})"
+    holders[device] = f"disk pool {pool.id!r}"
+    return problem_of_making(pool)
 
 
 def problem_of_making(pool: DiskPool) -> str:
