@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -142,9 +142,9 @@ class Cloud:
         answer = self.call(operations.create_vm, caller, project_id=project_id, data=data)
         return answer.vm
 
-    def create_disk(self, id: str = "data", size_gib: int = 10) -> disk_wire.Disk:
+    def create_disk(self, id: str = "data", size_gib: int = 10, **fields: Any) -> disk_wire.Disk:
         """A storage disk that is ready."""
-        data = disk_wire.CreateStorageDisk(data_center_id="local", id=id, size_gib=size_gib)
+        data = disk_wire.CreateStorageDisk(data_center_id="local", id=id, size_gib=size_gib, **fields)
         self.call(disk_verbs.create_storage_disk, project_id=PROJECT, data=data)
         self.settle()
         return self.disk(id)
@@ -257,16 +257,29 @@ class Cloud:
         )
 
 
-def make_cloud(database: Database, folder: Path, *, hypervisor: str = "memory:") -> Cloud:
+def two_pools(catalogue: Catalogue) -> Catalogue:
+    """Let a second pool, `fast`, serve LOCAL at twice the price."""
+    (data_center,) = catalogue.data_centers
+    (own,) = data_center.disk_pools
+    price = own.disk_gib_price_hr * 2
+    fast = replace(own, id="fast", path="/mnt/fast", storage_classes=("LOCAL",), disk_gib_price_hr=price)
+    pools = (replace(own, storage_classes=("NETWORK",)), fast)
+    return replace(catalogue, data_centers=(replace(data_center, disk_pools=pools),))
+
+
+def make_cloud(
+    database: Database, folder: Path, *, hypervisor: str = "memory:", catalogue: Catalogue | None = None
+) -> Cloud:
     """Put a cloud together on a database that has a default project and its owner."""
     clock = Clock()
-    catalogue = read_catalogue(None)
+    catalogue = catalogue or read_catalogue(None)
+    pools = catalogue.data_centers[0].pool_paths
     images = ImageStore(folder / "images")
     store_image(images)
     with database.writing() as db:
         hosts = {
             register_host(db, host.facts(), data_center_id="local", uri=hypervisor, now=NOON).id: host
-            for host in memory_hosts(hypervisor, pools=("local",)).values()
+            for host in memory_hosts(hypervisor, pools=pools).values()
         }
     fabric = MemoryFabric()
     fabrics = Fabrics(

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,9 +20,10 @@ from cumulet import migrations, serve
 from cumulet.catalogue import StorageClass
 from cumulet.db import Database, Row
 from cumulet.disks import Disk, DiskState, DiskType, Wanted
-from cumulet.hosts import Reservation
+from cumulet.hosts import Host, Reservation
 from cumulet.migrations import migrate
 
+AFTERNOON = NOON + timedelta(hours=1)
 ID = "1" * 32
 """Of whatever is beside the point."""
 
@@ -133,3 +136,42 @@ def test_vms_of_an_earlier_version_have_the_logins_that_they_were_created_with(e
     with empty.reading() as db:
         seen = db.execute(text("SELECT keys_in_guest, password_in_guest, boot_log, panic_at FROM vm")).all()
     assert seen == [("a key", "a hash", "", None)]
+
+
+def test_disks_of_an_earlier_version_lie_in_the_one_pool_there_was_at_the_price_they_had(empty):
+    old_vm, new_vm, boot, free, elsewhere = (uuid4().hex for _ in range(5))
+    migrate_to(empty, "0008")
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "project", created_by=ID)
+        fill_every_column(db, "host", disk_gib=321)
+        for id, name, price, at in ((old_vm, "old", "0.25", NOON), (new_vm, "new", "0.5", AFTERNOON)):
+            shape = {"id": id, "name": name, "project_id": ID, "host_id": ID, "data_center_id": "here"}
+            fill_every_column(db, "vm", **shape, storage_price=price, create_time=at.isoformat())
+            fill_every_column(db, "reservation", holder_id=id, host_id=ID, vcpus=2, disk_gib=0)
+        for id, vm_id, where in ((boot, old_vm, "here"), (free, None, "here"), (elsewhere, None, "there")):
+            shape = {"id": id, "name": id, "project_id": ID, "host_id": ID, "data_center_id": where}
+            kind = {"type": "BOOT", "storage_class": "LOCAL", "wanted": "KEPT", "state": "READY"}
+            fill_every_column(db, "disk", **shape, **kind, vm_id=vm_id)
+            fill_every_column(db, "reservation", holder_id=id, host_id=ID, disk_gib=7)
+    migrate(empty)
+    with empty.reading() as db:
+        disks = {disk.id.hex: (disk.pool, disk.gib_price) for disk in db.scalars(select(Disk))}
+        held = {one.holder_id.hex: (one.disk_gib, one.pool) for one in db.scalars(select(Reservation))}
+        assert db.scalars(select(Host.disk_gib)).all() == [{"local": 321}]
+    prices = {boot: "0.25", free: "0.5", elsewhere: "0"}
+    assert disks == {id: ("local", Decimal(price)) for id, price in prices.items()}
+    assert held == dict.fromkeys((old_vm, new_vm), (0, "")) | dict.fromkeys(prices, (7, "local"))
+
+
+def test_what_refers_to_vms_and_hosts_outlives_that_step(empty):
+    migrate_to(empty, "0008")
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "project", created_by=ID)
+        fill_every_column(db, "host")
+        fill_every_column(db, "vm", id=ID, project_id=ID, host_id=ID)
+        fill_every_column(db, "samples", vm_id=ID, packed=b"packed")
+    migrate(empty)
+    with empty.reading() as db:
+        assert db.execute(text("SELECT packed FROM samples")).scalars().all() == [b"packed"]

@@ -34,7 +34,7 @@ from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
 from cumulet.errors import Unavailable
 from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.fabric.memory import MemoryFabric
-from cumulet.hosts import installation_id, register_host
+from cumulet.hosts import check_pools_still_offered, installation_id, register_host
 from cumulet.hypervisor import Hypervisor
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore
@@ -85,6 +85,7 @@ def build(settings: Settings) -> Cloud:
     with database.writing() as db:
         installation = installation_id(db)
         check_still_offered(db, catalogue)
+        check_pools_still_offered(db, catalogue)
     world = (memory_world if settings.hypervisor.startswith("memory:") else real_world)(
         settings, catalogue, database, installation
     )
@@ -129,7 +130,7 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
 
 def memory_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
     """Make a world of made-up hosts: for a look, for tests and for load."""
-    hosts = memory_hosts(settings.hypervisor, pools=("local",))
+    hosts = memory_hosts(settings.hypervisor, pools=catalogue.data_centers[0].pool_paths)
     return make_world(
         settings,
         catalogue,
@@ -151,7 +152,7 @@ def real_world(settings: Settings, catalogue: Catalogue, database: Database, ins
         settings.hypervisor,
         installation=installation,
         state_dir=settings.data_dir / "host",
-        pools={"local": None},
+        pools=catalogue.data_centers[0].pool_paths,
         kvm_works=prepared.kvm.works,
         userspace_datapath=prepared.datapath == "netdev",
     )

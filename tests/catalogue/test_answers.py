@@ -5,14 +5,17 @@ from typing import Any
 import cudo_compute
 import msgspec
 import pytest
+from tests.made_up import two_pools
 
 from cumulet.catalogue import (
     Catalogue,
     CommitmentTerm,
+    DataCenter,
     FreeCapacity,
     GpuModel,
     ListVmDataCentersResponse,
     ListVmMachineTypesResponse,
+    StorageClass,
     data_center_answer,
     machine_type_answer,
     matching_data_centers,
@@ -85,6 +88,28 @@ def test_the_official_client_reads_gpu_models(catalogue: Catalogue) -> None:
         "H100 SXM",
         80,
     )
+
+
+def test_each_storage_class_has_the_price_of_its_pool_and_the_least_of_them_is_named() -> None:
+    offered = two_pools(read_catalogue(None))
+    (local,), (standard,) = offered.data_centers, offered.machine_types
+    assert prices_by_class(local) == {StorageClass.NETWORK: "0.000116", StorageClass.LOCAL: "0.000232"}
+    assert machine_type_answer(offered, standard, FREE).min_storage_gib_price_hr.value == "0.000116"
+
+
+def test_a_pool_that_serves_no_class_is_not_offered() -> None:
+    offered = two_pools(read_catalogue(None))
+    (local,), (standard,) = offered.data_centers, offered.machine_types
+    own, fast = local.disk_pools
+    local = replace(local, disk_pools=(replace(own, storage_classes=()), fast))
+    assert prices_by_class(local) == {StorageClass.LOCAL: "0.000232"}
+    shown = machine_type_answer(replace(offered, data_centers=(local,)), standard, FREE)
+    assert shown.min_storage_gib_price_hr.value == "0.000232"
+
+
+def prices_by_class(data_center: DataCenter) -> dict[StorageClass, str]:
+    priced = data_center_answer(data_center, 7).disk_pool_pricing
+    return {one.storage_class: one.disk_gib_price_hr.value for one in priced}
 
 
 def test_free_capacity_is_shown_but_no_vm_larger_than_the_type_allows(catalogue: Catalogue) -> None:

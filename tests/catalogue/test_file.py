@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cumulet.catalogue import read_catalogue
+from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.catalogue.file import parse_catalogue
 from cumulet.errors import Invalid, NotFound
 
@@ -14,10 +14,14 @@ DATA_CENTER = {
     "id": '"lab"',
     "external_range": '"198.51.100.0/24"',
     "network_range": '"10.9.0.0/16"',
-    "disk_gib_price_hr": "0.0001",
-    "snapshot_gib_price_hr": "0",
     "ipv4_price_hr": "0.005",
     "network_price_hr": "0.01",
+}
+POOL = {
+    "id": '"own"',
+    "storage_classes": '["NETWORK"]',
+    "disk_gib_price_hr": "0.0001",
+    "snapshot_gib_price_hr": "0",
 }
 MACHINE_TYPE = {
     "id": '"epyc"',
@@ -39,7 +43,22 @@ def table(name: str, fields: dict[str, str], **changes: str | None) -> str:
 
 
 def data_center(**changes: str | None) -> str:
-    return table("data_centers", DATA_CENTER, **changes)
+    return table("data_centers", DATA_CENTER, **changes) + pool()
+
+
+def pool(**changes: str | None) -> str:
+    return table("data_centers.disk_pools", POOL, **changes)
+
+
+def fast(**changes: str | None) -> str:
+    """A second pool, beside the one of `data_center`."""
+    fields = {"id": '"fast"', "storage_classes": '["LOCAL"]', "path": '"/mnt/fast"'}
+    return pool(**(fields | changes))
+
+
+def only(**changes: str | None) -> str:
+    """A data center with just this pool."""
+    return table("data_centers", DATA_CENTER) + pool(**changes)
 
 
 def machine_type(**changes: str | None) -> str:
@@ -55,7 +74,9 @@ def test_without_a_file_there_is_one_data_center_with_one_machine_type() -> None
 
 def test_the_examples_in_the_default_file_are_right() -> None:
     text = files("cumulet.catalogue").joinpath("default.toml").read_text()
+    text = text.replace('["LOCAL", "NETWORK"]', '["NETWORK"]')  # the example's pool serves LOCAL
     catalogue = parse_catalogue(re.sub(r"(?m)^#(?=\S)", "", text))
+    assert catalogue.data_centers[0].pool_paths == {"local": None, "fast": Path("/mnt/fast")}
     machine_type = catalogue.find_machine_type("local", "sapphire-rapids-l40s")
     assert catalogue.find_gpu_model(machine_type.gpu_model_id).memory_gib == 48
     assert catalogue.image_id("ubuntu-2204-nvidia-535-docker-v20240214") == "ubuntu-2204"
@@ -68,8 +89,25 @@ def test_every_value_arrives_exactly() -> None:
     catalogue = parse_catalogue(text)
     (lab,), (epyc,) = catalogue.data_centers, catalogue.machine_types
     assert (lab.resolvers, lab.latitude) == ((IPv4Address("192.0.2.53"),), -33.9)
-    assert (lab.disk_gib_price_hr, lab.network_range) == (Decimal("0.0001"), IPv4Network("10.9.0.0/16"))
+    assert (lab.ipv4_price_hr, lab.network_range) == (Decimal("0.005"), IPv4Network("10.9.0.0/16"))
+    assert lab.own_pool.disk_gib_price_hr == Decimal("0.0001")
     assert epyc.commitment_discount_percent == {12: 20}
+
+
+def test_each_class_is_served_by_its_pool_and_the_first_of_them_is_what_who_names_none_gets() -> None:
+    (lab,) = parse_catalogue(data_center() + fast() + machine_type()).data_centers
+    own, fast_pool = lab.disk_pools
+    assert list(lab.served_classes.items()) == [(StorageClass.NETWORK, own), (StorageClass.LOCAL, fast_pool)]
+    assert (lab.own_pool, lab.pool_paths) == (own, {"own": None, "fast": Path("/mnt/fast")})
+
+
+def test_paths_that_only_begin_alike_are_apart() -> None:
+    parse_catalogue(
+        data_center(id='"other"', external_range='"192.0.2.0/24"')
+        + data_center()
+        + fast(path='"/mnt/..fast"')
+        + machine_type()
+    )
 
 
 def test_what_is_not_offered_is_not_found() -> None:
@@ -121,6 +159,32 @@ GPU = '[[gpu_models]]\nid = "h100"\nvendor_name = "NVIDIA"\nmodel_name = "H100"\
         ("datacenters = []\n" + data_center() + machine_type(), "datacenters: there is no such key; known are data_centers"),
         (data_center() + data_center(), "data_centers[1].id: 'lab' is not accepted; expected an id that no other"),
         (data_center() + data_center(id='"two"'), "external_range of 'two': '198.51.100.0/24' is not accepted; expected a range apart from 198.51.100.0/24 of data center 'lab'"),
+        (table("data_centers", DATA_CENTER), "data_centers[0].disk_pools is required"),
+        (data_center(disk_gib_price_hr="1"), "data_centers[0].disk_gib_price_hr: there is no such key"),
+        (table("data_centers", DATA_CENTER, disk_pools="[]"), "data_centers[0].disk_pools: [] is not accepted; expected at least one pool"),
+        (table("data_centers", DATA_CENTER, disk_pools='["a"]'), "data_centers[0].disk_pools[0]: 'a' is not accepted"),
+        (only(id='"a_b"'), "data_centers[0].disk_pools[0].id: 'a_b' is not accepted"),
+        (only(storage_classes=None), "data_centers[0].disk_pools[0].storage_classes is required"),
+        (only(storage_classes="[]"), "disk_pools.storage_classes: [] is not accepted; expected LOCAL or NETWORK in one of the pools"),
+        (only(storage_classes='["local"]'), "disk_pools[0].storage_classes: 'local' is not accepted; expected one of 'LOCAL', 'NETWORK'"),
+        (only(storage_classes='["UNKNOWN"]'), "disk_pools[0].storage_classes: 'UNKNOWN' is not accepted"),
+        (only(storage_classes='["LOCAL", "LOCAL"]'), "disk_pools[0].storage_classes: 'LOCAL' is not accepted"),
+        (only(disk_gib_price_hr=None), "disk_pools[0].disk_gib_price_hr is required"),
+        (only(disk_gib_price_hr="-1"), "data_centers[0].disk_pools[0].disk_gib_price_hr: '-1' is not accepted; expected an amount from 0"),
+        (only(snapshot_gib_price_hr="1e-10"), "data_centers[0].disk_pools[0].snapshot_gib_price_hr: '1E-10' is not accepted"),
+        (only(mount='"/mnt"'), "data_centers[0].disk_pools[0].mount: there is no such key; known are id, storage_classes, path"),
+        (only(path='"/mnt/fast"'), "disk_pools.path: ['/mnt/fast'] is not accepted; expected '' in just one pool"),
+        (data_center() + fast(path='""'), "disk_pools.path: ['', ''] is not accepted; expected '' in just one pool"),
+        (data_center() + fast(id='"own"'), "data_centers[0].disk_pools[1].id: 'own' is not accepted"),
+        (data_center() + fast(storage_classes='["LOCAL", "NETWORK"]'), "disk_pools[1].storage_classes: 'NETWORK' is not accepted; expected a class that no pool serves; 'own' does"),
+        *[
+            (data_center() + fast(path=f'"{path}"'), f"disk_pools[1].path: {path!r} is not accepted; expected an absolute path, such as /mnt/fast")
+            for path in ("mnt/fast", "/", "/mnt/fast/", "//mnt/fast", "/mnt/../fast", "/mnt/.")
+        ],
+        *[
+            (data_center() + fast() + fast(id='"slow"', storage_classes="[]", path=f'"{path}"'), f"disk_pools.path: {path!r} is not accepted; expected a path apart from /mnt/fast")
+            for path in ("/mnt/fast", "/mnt/fast/slow", "/mnt")
+        ],
         (data_center() + machine_type(id='"a_b"'), "machine_types[0].id: 'a_b' is not accepted"),
         (data_center() + machine_type() * 2, "machine_types[1].id: 'epyc' is not accepted"),
         (data_center() + machine_type(data_center_id='"moon"'), "machine_types[0].data_center_id: 'moon' is not accepted; expected one of 'lab'"),

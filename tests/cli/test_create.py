@@ -34,6 +34,11 @@ def test_what_is_left_out_comes_from_the_catalogue():
     assert (asked["bootDiskImageId"], asked["bootDiskSizeGib"], asked["gpus"]) == ("debian-12", 10, 0)
 
 
+def test_the_boot_disk_has_the_storage_class_that_was_named_or_none():
+    assert body(storage_class="network")["bootDisk"] == {"storageClass": "STORAGE_CLASS_NETWORK"}
+    assert body()["bootDisk"] == {"storageClass": "STORAGE_CLASS_UNKNOWN"}
+
+
 def test_where_there_is_a_choice_it_is_the_callers():
     two = {"dataCenters": [{"id": "here"}, {"id": "elsewhere"}]}
     with pytest.raises(create.Invalid, match="--data-center is needed; there are here, elsewhere"):

@@ -43,13 +43,14 @@ def test_a_disk_goes_back_to_a_snapshot(cumulet):
 
 
 def test_disks_are_listed_and_shown_to_people(cumulet):
-    cumulet("disk", "create", "shown", "2", "--wait")
+    cumulet("disk", "create", "shown", "2", "--storage-class", "network", "--wait")
     lines = [line.split() for line in cumulet("disk", "list").out.splitlines()]
-    assert lines[0] == ["NAME", "STATE", "SIZE", "TYPE", "VM", "NOW"]
-    assert ["shown", "READY", "2", "GiB", "storage"] in lines
+    assert lines[0] == ["NAME", "STATE", "SIZE", "TYPE", "CLASS", "VM", "NOW"]
+    assert ["shown", "READY", "2", "GiB", "storage", "network"] in lines
     serial = disk(cumulet, "shown")["serial"]
     told = cumulet("disk", "get", "shown").out
     assert re.search(rf"^in its guest +/dev/disk/by-id/virtio-{serial}$", told, re.MULTILINE)
+    assert re.search(r"^storage class +network$", told, re.MULTILINE)
     assert "problem" not in told
 
 
@@ -60,6 +61,7 @@ def test_disks_are_listed_and_shown_to_people(cumulet):
         (["disk", "create", "Big", "1"], 2, "id: 'Big' is not accepted"),
         (["disk", "create", "none", "0"], 2, "sizeGib: 0 is not accepted"),
         (["disk", "create", "huge", "60000"], 4, "no host has room for this disk"),
+        (["disk", "create", "odd", "1", "--storage-class", "tape"], 2, "local"),
         (["disk", "attach", "nothing", "nobody"], 3, "there is no VM 'nobody'"),
         (["disk", "detach", "nothing"], 3, "there is no disk 'nothing'"),
         (["disk", "snapshot", "revert", "nothing", "one"], 3, "there is no disk 'nothing'"),

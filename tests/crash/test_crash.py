@@ -16,13 +16,15 @@ import pytest
 from sqlalchemy import select
 from tests.crash.faults import FaultyDatabase, Point, Where, arm, counts, insist, survive
 from tests.crash.network_stories import NETWORK_STORIES, network_snapshot
-from tests.made_up import PROJECT, Clock, Cloud
+from tests.made_up import PROJECT, Clock, Cloud, make_cloud, two_pools
 from tests.projects.people import ed25519_line
 
+from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.console.operations import connect_vm
 from cumulet.disks import Disk, Snapshot
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
+from cumulet.disks.wire import Disk as DiskRequest
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import Leftovers, Reservation
 from cumulet.hosts.leftovers import GRACE
@@ -48,6 +50,8 @@ from cumulet.vms.wire import (
     VmState,
 )
 
+FAST = DiskRequest(storage_class=StorageClass.LOCAL)
+"""A boot disk in the second pool."""
 A_KEY = ed25519_line(1)
 LONG_ENOUGH = 400.0
 """Seconds in which everything comes to rest: a lease, a grace and all looks at the guest."""
@@ -61,8 +65,8 @@ class Story:
     act: Callable[[Cloud], object]
 
 
-def stopped(cloud: Cloud) -> None:
-    cloud.running()
+def stopped(cloud: Cloud, **fields: Any) -> None:
+    cloud.running(**fields)
     cloud.ask(verbs.stop_vm)
     cloud.settle()
 
@@ -122,7 +126,7 @@ def with_snapshot(cloud: Cloud) -> None:
 
 
 def create_disk(cloud: Cloud) -> None:
-    data = CreateStorageDisk(data_center_id="local", id="data", size_gib=5)
+    data = CreateStorageDisk(data_center_id="local", id="data", size_gib=5, storage_class=StorageClass.LOCAL)
     cloud.call(disk_verbs.create_storage_disk, project_id=PROJECT, data=data)
 
 
@@ -178,7 +182,7 @@ def delete_image(cloud: Cloud) -> None:
 
 
 STORIES = {
-    "create": Story(lambda _: None, lambda cloud: cloud.create(start_script="exit 3")),
+    "create": Story(lambda _: None, lambda cloud: cloud.create(start_script="exit 3", boot_disk=FAST)),
     "stop": Story(Cloud.running, lambda cloud: cloud.ask(verbs.stop_vm)),
     "stop a deaf guest": Story(running_deaf, lambda cloud: cloud.ask(verbs.stop_vm)),
     "start": Story(stopped, lambda cloud: cloud.ask(verbs.start_vm)),
@@ -211,7 +215,7 @@ STORIES = {
     "delete a snapshot": Story(with_snapshot, of_snapshot(snapshot_verbs.delete_disk_snapshot)),
     "terminate with a disk": Story(with_disk, lambda cloud: cloud.ask(verbs.terminate_vm)),
     "take an image": Story(Cloud.running, take_image),
-    "take an image while off": Story(stopped, take_image),
+    "take an image while off": Story(lambda cloud: stopped(cloud, boot_disk=FAST), take_image),
     "describe an image": Story(with_image, describe_image),
     "delete an image": Story(with_image, delete_image),
     "give an image up": Story(with_image_half_taken, delete_image),
@@ -245,11 +249,13 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             "last words": [zlib.decompress(kept) for kept in db.scalars(select(KeptLog.content))],
             "starts": [log.count(b"\n") for log in host.consoles.values()],
             "disks": [
-                (disk.name, disk.wanted, disk.state, bool(disk.vm_id), disk.size_gib) for disk in disks
+                (disk.name, disk.wanted, disk.state, bool(disk.vm_id), disk.size_gib, disk.pool)
+                for disk in disks
             ],
             "volumes": (len(host.disks), host.disks.keys() == {disk.id for disk in disks}),
             "contents": sorted(
-                (disk.size_gib, disk.content, len(disk.snapshots)) for disk in host.disks.values()
+                (disk.spec.pool, disk.size_gib, disk.content, len(disk.snapshots))
+                for disk in host.disks.values()
             ),
             "snapshots": [(one.name, one.made, one.deleting) for one in snapshots],
             "plugged": [(len(one.spec.disks), len(one.plugged)) for one in host.machines.values()],
@@ -263,10 +269,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             "ports": (len(fabric.ports()), fabric.ports().keys() == nics),
             "paths": (len(fabric.networks()), len(fabric.routers()), db.scalars(select(Network.state)).all()),
             "reserved": sorted(
-                map(
-                    tuple,
-                    db.execute(select(Reservation.vcpus, Reservation.memory_mib, Reservation.disk_gib)),
-                )
+                (one.vcpus, one.memory_mib, one.disk_gib, one.pool) for one in db.scalars(select(Reservation))
             ),
             "addresses": len(db.scalars(select(ExternalAddress.address)).all()),
             "due": db.scalars(select(Due.kind).where(Due.since.is_not(None))).all(),
@@ -346,6 +349,12 @@ class Copies:
         live(cloud, story)
         look_at_everything(cloud)
         return snapshot(cloud)
+
+
+@pytest.fixture
+def cloud(database, tmp_path):
+    """A cloud with two disk pools."""
+    return make_cloud(database, tmp_path, catalogue=two_pools(read_catalogue(None)))
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from cumulet.hypervisor.memory import memory_hosts
 
 @pytest.fixture
 def facts():
-    return memory_hosts("memory:?vcpus=8&memory_gib=16&disk_gib=100", pools=("local",))["memory-1"].facts()
+    return memory_hosts("memory:?vcpus=8&memory_gib=16&disk_gib=100", pools=("local", "fast"))[
+        "memory-1"
+    ].facts()
 
 
 def register(db, facts):
@@ -26,7 +28,7 @@ def room_of(database, vcpus_per_cpu=1):
     return room.free_vcpus, room.free_memory_mib, room.free_disk_gib
 
 
-WHOLE = (8, 16 * 1024 - HOST_MEMORY_MIB, 100 - HOST_DISK_GIB)
+WHOLE = (8, 16 * 1024 - HOST_MEMORY_MIB, {"local": 100 - HOST_DISK_GIB, "fast": 100 - HOST_DISK_GIB})
 
 
 def test_a_host_is_known_by_its_name_and_its_facts_follow(database, facts):
@@ -60,14 +62,29 @@ def test_vcpus_are_promised_more_than_once_where_the_machine_type_says_so(databa
 
 
 def test_what_is_reserved_is_not_free_until_it_is_released(database, facts):
-    vm_id = uuid4()
+    needs = {
+        uuid4(): Need(vcpus=2, memory_mib=1024, disk_gib=0),
+        uuid4(): Need(vcpus=0, memory_mib=0, disk_gib=10, pool="fast"),
+        uuid4(): Need(vcpus=1, memory_mib=512, disk_gib=20, pool="fast"),
+        uuid4(): Need(vcpus=0, memory_mib=0, disk_gib=90, pool="local"),
+    }
     with database.writing() as db:
-        reserve(db, vm_id, register(db, facts).id, Need(vcpus=2, memory_mib=1024, disk_gib=10))
-    assert room_of(database) == (WHOLE[0] - 2, WHOLE[1] - 1024, WHOLE[2] - 10)
+        host = register(db, facts)
+        for holder_id, need in needs.items():
+            reserve(db, holder_id, host.id, need)
+    free = {"local": 96 - 90, "fast": 96 - 30}
+    assert room_of(database) == (WHOLE[0] - 3, WHOLE[1] - 1024 - 512, free)
     for _ in range(2):
         with database.writing() as db:
-            release(db, vm_id)
+            for holder_id in needs:
+                release(db, holder_id)
     assert room_of(database) == WHOLE
+
+
+def test_a_pool_that_is_not_mounted_has_no_room(database, facts):
+    with database.writing() as db:
+        register(db, replace(facts, disk_gib={"local": 100, "fast": 0}))
+    assert room_of(database)[2] == {"local": 100 - HOST_DISK_GIB, "fast": 0}
 
 
 def test_hosts_of_other_data_centers_do_not_count(database, facts):

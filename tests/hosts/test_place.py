@@ -5,15 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cumulet.errors import Invalid
-from cumulet.hosts.place import Need, Room, Sizes, nearest, shortages
+from cumulet.hosts.place import Need, Room, Sizes, nearest, place_disk, shortages
 from cumulet.hosts.place import place as place_as_sold
 
+POOLS = ("local", "fast")
 sizes = st.integers(0, 64)
 needs = st.builds(
     Need,
     vcpus=st.integers(1, 64),
     memory_mib=st.integers(1, 64).map(lambda gib: gib * 1024),
     disk_gib=st.integers(1, 64),
+    pool=st.sampled_from(POOLS),
 )
 
 
@@ -35,13 +37,13 @@ def rooms(draw):
             memory_mib=64 * 1024,
             free_vcpus=draw(sizes),
             free_memory_mib=draw(st.integers(0, 64 * 1024)),
-            free_disk_gib=draw(sizes),
+            free_disk_gib={pool: draw(sizes) for pool in POOLS},
         )
         for number in range(count)
     ]
 
 
-def room(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64):
+def room(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64, **further):
     return Room(
         host_id=UUID(int=sum(name.encode())),
         name=name,
@@ -49,12 +51,12 @@ def room(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64):
         memory_mib=of_gib * 1024,
         free_vcpus=vcpus,
         free_memory_mib=memory_gib * 1024,
-        free_disk_gib=disk_gib,
+        free_disk_gib={"local": disk_gib} | further,
     )
 
 
-def need(vcpus=1, memory_gib=1, disk_gib=1):
-    return Need(vcpus=vcpus, memory_mib=memory_gib * 1024, disk_gib=disk_gib)
+def need(vcpus=1, memory_gib=1, disk_gib=1, pool="local"):
+    return Need(vcpus=vcpus, memory_mib=memory_gib * 1024, disk_gib=disk_gib, pool=pool)
 
 
 @given(needs, rooms())
@@ -129,6 +131,24 @@ def test_the_refusal_tells_of_each_host_what_was_short_and_what_would_fit():
         "c": "0 GiB disk free, 4 asked",
         "d": "does not answer",
     }
+
+
+def test_room_in_another_pool_is_no_room():
+    hosts = [room("a", disk_gib=50, fast=10), room("b", disk_gib=50)]
+    with pytest.raises(Invalid) as refused:
+        place(need(disk_gib=20, pool="fast"), hosts)
+    assert refused.value.message == (
+        "no host has room for this VM (a: pool 'fast': 10 GiB disk free, 20 asked; b: 0 GiB disk free, 20 asked); "
+        "the nearest size that fits is 1 vCPUs, 1 GiB memory, 10 GiB disk"
+    )
+
+
+def test_a_disk_goes_to_the_host_with_the_most_free_in_its_pool():
+    hosts = [room("a", disk_gib=50, fast=10), room("b", disk_gib=20, fast=30)]
+    assert place_disk(5, hosts, pool="local") == hosts[0].host_id
+    assert place_disk(5, hosts, pool="fast") == hosts[1].host_id
+    with pytest.raises(Invalid, match="the largest that fits is 30 GiB"):
+        place_disk(40, hosts, pool="fast")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from functools import partial
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.made_up import NOON, PROJECT
+from tests.made_up import NOON, PROJECT, make_cloud, two_pools
 from tests.projects.people import add_user
 from tests.rest.conftest import serving
 
+from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.errors import Unauthenticated
 from cumulet.monitoring import read_metrics
 from cumulet.operation import Caller
@@ -48,10 +49,20 @@ def test_what_hosts_have_and_what_is_reserved_of_it(cloud):
     )
     assert told["cumulet_host_memory_bytes", "memory-1"] == 256 * 2**30
     assert told["cumulet_host_reserved_memory_bytes", "memory-1"] == 5 * 2**30
-    assert told["cumulet_host_reserved_disk_bytes", "memory-1"] == 7 * 2**30
+    assert told["cumulet_host_reserved_disk_bytes", "local", "memory-1"] == 7 * 2**30
     before = told["cumulet_external_addresses_free", "local"]
     cloud.create(vm_id="other")
     assert samples(cloud)["cumulet_external_addresses_free", "local"] == before - 1
+
+
+def test_disks_are_told_by_pool(database, tmp_path):
+    catalogue = two_pools(read_catalogue(None))
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?disk_gib=100", catalogue=catalogue)
+    cloud.create_disk("data", 5, storage_class=StorageClass.LOCAL)
+    told = samples(cloud)
+    for pool, reserved in (("fast", 5), ("local", 0)):
+        assert told["cumulet_host_disk_bytes", pool, "memory-1"] == 100 * 2**30
+        assert told["cumulet_host_reserved_disk_bytes", pool, "memory-1"] == reserved * 2**30
 
 
 def test_a_host_that_is_down_is_told(cloud):

@@ -4,10 +4,13 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
-from tests.made_up import PROJECT, make_cloud
+from tests.made_up import PROJECT, make_cloud, two_pools
 from tests.projects.people import add_user
 
+from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import DiskState
+from cumulet.disks import operations as disk_operations
+from cumulet.disks.wire import Disk
 from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
 from cumulet.hosts.leftovers import GRACE
@@ -330,6 +333,23 @@ def test_there_must_be_room_for_an_image(database, tmp_path):
     with pytest.raises(Invalid, match="36 GiB disk free, 60 asked"):
         take(cloud)
     assert cloud.disk("hello-boot").disk_state is DiskState.USED
+
+
+def test_an_image_takes_room_in_the_own_pool_wherever_its_disk_lies(database, tmp_path):
+    catalogue = two_pools(read_catalogue(None))
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?disk_gib=100", catalogue=catalogue)
+    cloud.running(boot_disk=Disk(size_gib=30, storage_class=StorageClass.LOCAL))
+    cloud.create_disk("most", 70, storage_class=StorageClass.NETWORK)
+    with pytest.raises(Invalid, match="pool 'local': 26 GiB disk free, 30 asked"):
+        take(cloud)
+    cloud.ask(disk_operations.delete_storage_disk, "most")
+    cloud.settle()
+    assert taken(cloud).state is ImageState.READY
+    with cloud.database.reading() as db:
+        rows = db.scalars(select(Reservation)).all()
+    assert sorted((row.pool, row.disk_gib) for row in rows) == [("", 0), ("fast", 30), ("local", 30)]
+    second = cloud.running(vm_id="second", boot_disk_image_id="golden", boot_disk=Disk(size_gib=30))
+    assert second.boot_disk.private_image_id == "golden"
 
 
 def test_images_are_listed_by_page(cloud):

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.made_up import NOON, vm_request
+from tests.made_up import NOON, two_pools, vm_request
 
-from cumulet.catalogue import read_catalogue
+from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks.wire import Disk
 from cumulet.errors import Invalid
 from cumulet.images import Image
@@ -11,6 +13,8 @@ from cumulet.vms.plan import PASSWORD_RULE, check_password, hostname_of, plan_vm
 from cumulet.vms.wire import CpuTopology
 
 (STANDARD,) = read_catalogue(None).machine_types
+(BOTH,) = two_pools(read_catalogue(None)).data_centers
+LOCAL_ONLY = replace(BOTH, disk_pools=(replace(BOTH.own_pool, storage_classes=("LOCAL",)),))
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann"
 numbers = st.integers(-2, 20) | st.integers(-(2**31), 2**31 - 1)
 
@@ -28,8 +32,8 @@ def image(size_gib=2):
     )
 
 
-def plan(keys=(), **fields):
-    return plan_vm(vm_request(**fields), STANDARD, image(), keys=keys, now=NOON)
+def plan(keys=(), data_center=BOTH, **fields):
+    return plan_vm(vm_request(**fields), STANDARD, image(), data_center=data_center, keys=keys, now=NOON)
 
 
 @given(vcpus=numbers, memory_gib=numbers, size=numbers, nested=numbers, sockets=numbers, cores=numbers)
@@ -48,6 +52,29 @@ def test_whatever_the_numbers_there_is_a_plan_within_the_rules_or_a_refusal(
     assert STANDARD.min_vcpu <= made.need.vcpus == vcpus <= STANDARD.max_vcpu
     assert made.need.memory_mib == memory_gib * 1024
     assert made.need.disk_gib == made.boot_disk_gib >= 2
+
+
+@pytest.mark.parametrize(
+    ("boot_disk", "given", "pool"),
+    [
+        (Disk(storage_class=StorageClass.LOCAL), StorageClass.LOCAL, "fast"),
+        (Disk(storage_class=StorageClass.NETWORK), StorageClass.NETWORK, "local"),
+        (Disk(), StorageClass.NETWORK, "local"),
+        (None, StorageClass.NETWORK, "local"),
+    ],
+)
+def test_a_class_leads_to_the_pool_that_serves_it_and_none_to_the_first(boot_disk, given, pool):
+    made = plan(boot_disk=boot_disk)
+    assert (made.storage_class, made.pool.id, made.need.pool) == (given, pool, pool)
+
+
+def test_a_class_that_no_pool_serves_is_refused():
+    with pytest.raises(Invalid) as refusal:
+        plan(data_center=LOCAL_ONLY, boot_disk=Disk(storage_class=StorageClass.NETWORK))
+    assert refusal.value.message == (
+        "bootDisk.storageClass: 'STORAGE_CLASS_NETWORK' is not accepted; "
+        "expected STORAGE_CLASS_LOCAL, which data center 'local' serves, or none"
+    )
 
 
 @given(st.integers(1, 16), st.integers(1, 8), st.integers(1, 8), st.integers(1, 8))

@@ -8,8 +8,8 @@ from cumulet.catalogue.answers import (
     matching_data_centers,
 )
 from cumulet.catalogue.file import read_catalogue
-from cumulet.catalogue.model import Catalogue, DataCenter, GpuModel, MachineType
-from cumulet.catalogue.price import Price, Rates, price_vm, rates_of, vm_price_answer
+from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
+from cumulet.catalogue.price import Price, PricedDisk, Rates, price_vm, rates_of, vm_price_answer
 from cumulet.catalogue.wire import (
     CommitmentTerm,
     ListVmDataCentersResponse,
@@ -24,12 +24,14 @@ __all__ = [
     "Catalogue",
     "CommitmentTerm",
     "DataCenter",
+    "DiskPool",
     "FreeCapacity",
     "GpuModel",
     "ListVmDataCentersResponse",
     "ListVmMachineTypesResponse",
     "MachineType",
     "Price",
+    "PricedDisk",
     "Rates",
     "RouterSize",
     "StorageClass",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cumulet.catalogue.model import Catalogue, DataCenter, GpuModel, MachineType
+from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
 from cumulet.catalogue.price import Rates, rates_of
 from cumulet.catalogue.wire import (
     CommitmentTerm,
@@ -52,11 +52,6 @@ def matching_data_centers(
 
 def data_center_answer(data_center: DataCenter, ipv4_free: int) -> VmDataCenter:
     """Show a data center with the number of external addresses that are free."""
-    disk_price = DiskPoolPrice(
-        storage_class=StorageClass.LOCAL,
-        disk_gib_price_hr=Amount.of(data_center.disk_gib_price_hr),
-        snapshot_gib_price_hr=Amount.of(data_center.snapshot_gib_price_hr),
-    )
     network_price = Amount.of(data_center.network_price_hr)
     return VmDataCenter(
         id=data_center.id,
@@ -64,7 +59,7 @@ def data_center_answer(data_center: DataCenter, ipv4_free: int) -> VmDataCenter:
         region_name=data_center.region_name,
         supplier_name=data_center.supplier_name,
         renewable_energy=data_center.renewable_energy,
-        disk_pool_pricing=[disk_price],
+        disk_pool_pricing=[_pool_price(*served) for served in data_center.served_classes.items()],
         network_pricing=[NetworkPrice(size=RouterSize.SMALL, price_hr=network_price)],
         network_price_hr=network_price,
         ipv4_price_hr=Amount.of(data_center.ipv4_price_hr),
@@ -92,7 +87,9 @@ def machine_type_answer(catalogue: Catalogue, machine_type: MachineType, free: F
         vcpu_price_hr=prices[0].vcpu_price_hr,
         memory_gib_price_hr=prices[0].memory_gib_price_hr,
         gpu_price_hr=prices[0].gpu_price_hr,
-        min_storage_gib_price_hr=Amount.of(data_center.disk_gib_price_hr),
+        min_storage_gib_price_hr=Amount.of(
+            min(pool.disk_gib_price_hr for pool in data_center.served_classes.values())
+        ),
         ipv4_price_hr=Amount.of(data_center.ipv4_price_hr),
         renewable_energy=data_center.renewable_energy,
         max_vcpu_free=min(free.max_vcpus, machine_type.max_vcpu),
@@ -116,6 +113,14 @@ def gpu_model_answer(gpu_model: GpuModel) -> VmGpuModel:
         vendor_name=gpu_model.vendor_name,
         model_name=gpu_model.model_name,
         memory_gib=gpu_model.memory_gib,
+    )
+
+
+def _pool_price(storage_class: StorageClass, pool: DiskPool) -> DiskPoolPrice:
+    return DiskPoolPrice(
+        storage_class=storage_class,
+        disk_gib_price_hr=Amount.of(pool.disk_gib_price_hr),
+        snapshot_gib_price_hr=Amount.of(pool.snapshot_gib_price_hr),
     )
 
 

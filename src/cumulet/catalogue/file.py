@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import msgspec
 
-from cumulet.catalogue.model import Catalogue, DataCenter, GpuModel, MachineType
-from cumulet.catalogue.wire import CommitmentTerm
+from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
+from cumulet.catalogue.wire import CommitmentTerm, StorageClass
 from cumulet.errors import Invalid
 from cumulet.wire import refusal
 
@@ -32,6 +32,9 @@ FINEST: Final = Decimal("1e-9")
 """Prices within these bounds multiply and add up without ever being rounded (28 digits)."""
 SMALLEST_PREFIX: Final = 29
 """Six addresses: a gateway, a router and some VMs."""
+MOUNT_PATH: Final = re.compile(r"(/(?!\.\.?(/|$))[^/\0]+)+")
+"""One spelling for each directory, so that two paths can be compared."""
+CLASSES: Final = [one.name for one in StorageClass if one is not StorageClass.UNKNOWN]
 PRIVATE: Final = tuple(IPv4Network(one) for one in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
@@ -82,6 +85,8 @@ def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]
         for index, row in enumerate(rows):
             yield from _wrong_prices(f"{table}[{index}]", row)
     yield from _wrong_ranges(catalogue)
+    for index, data_center in enumerate(catalogue.data_centers):
+        yield from _wrong_pools(f"data_centers[{index}].disk_pools", data_center.disk_pools)
     for index, machine_type in enumerate(catalogue.machine_types):
         yield from _wrong_references(f"machine_types[{index}]", machine_type, catalogue)
         yield from _wrong_shape(f"machine_types[{index}]", machine_type)
@@ -91,16 +96,22 @@ def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]
 
 
 def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[Invalid]:
-    tables = [("", raw, Catalogue)] + [
-        (f"{table}[{index}].", row, kind)
-        for table, kind in TABLES.items()
-        for index, row in enumerate(raw.get(table, ()))
-    ]
-    for path, table, kind in tables:
+    for path, table, kind in _tables(raw):
         known = [field.name for field in fields(kind)]
         for key in table:
             if key not in known:
                 yield Invalid(f"{path}{key}: there is no such key; known are {', '.join(known)}")
+
+
+def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], type[Any]]]:
+    """Go through all tables, with where each stands and what it describes."""
+    yield "", raw, Catalogue
+    for table, kind in TABLES.items():
+        for index, row in enumerate(raw.get(table, ())):
+            yield f"{table}[{index}].", row, kind
+    for index, data_center in enumerate(raw["data_centers"]):
+        for number, pool in enumerate(data_center["disk_pools"]):
+            yield f"data_centers[{index}].disk_pools[{number}].", pool, DiskPool
 
 
 def _duplicates(table: str, rows: tuple[Any, ...]) -> Iterator[Invalid]:
@@ -143,6 +154,37 @@ def _wrong_ranges(catalogue: Catalogue) -> Iterator[Invalid]:
         if one.external_range.overlaps(other.external_range):
             accepted = f"a range apart from {one.external_range} of data center {one.id!r}"
             yield Invalid.field(f"external_range of {other.id!r}", str(other.external_range), accepted)
+
+
+def _wrong_pools(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:
+    if not pools:
+        yield Invalid.field(path, [], "at least one pool")
+    yield from _duplicates(path, pools)
+    for index, pool in enumerate(pools):
+        yield from _wrong_prices(f"{path}[{index}]", pool)
+        if pool.path and not MOUNT_PATH.fullmatch(pool.path):
+            yield Invalid.field(f"{path}[{index}].path", pool.path, "an absolute path, such as /mnt/fast")
+    yield from _wrong_classes(path, pools)
+    paths = [pool.path for pool in pools]
+    if paths.count("") != 1:
+        yield Invalid.field(f"{path}.path", paths, "'' in just one pool, which lies with Cumulet's own data")
+    for one, other in combinations(filter(None, paths), 2):
+        if Path(one).is_relative_to(other) or Path(other).is_relative_to(one):
+            yield Invalid.field(f"{path}.path", other, f"a path apart from {one}")
+
+
+def _wrong_classes(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:
+    serving: dict[str, str] = {}
+    for index, pool in enumerate(pools):
+        field = f"{path}[{index}].storage_classes"
+        for name in pool.storage_classes:
+            if name not in CLASSES:
+                yield _not_one_of(field, name, CLASSES)
+            if name in serving:
+                yield Invalid.field(field, name, f"a class that no pool serves; {serving[name]!r} does")
+            serving[name] = pool.id
+    if not serving:
+        yield Invalid.field(f"{path}.storage_classes", [], f"{' or '.join(CLASSES)} in one of the pools")
 
 
 def _wrong_references(path: str, machine_type: MachineType, catalogue: Catalogue) -> Iterator[Invalid]:

@@ -10,16 +10,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from cumulet.catalogue.wire import StorageClass
 from cumulet.errors import NotFound
 
 Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """No underscore: SkyPilot cuts `<machine type>_<gpus>x…` at the first one."""
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
 Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPool:
+    """Where disks of some storage classes lie on each host of a data center, and what they cost."""
+
+    id: Id
+    storage_classes: tuple[str, ...]
+    """Names of StorageClass; no two pools of a data center serve the same. None: it gets no further disks."""
+    path: str = ""
+    """Where a file system of its own is mounted; empty in one pool, which lies with Cumulet's own data."""
+    disk_gib_price_hr: Decimal
+    snapshot_gib_price_hr: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +54,7 @@ class DataCenter:
     """The range of every project's default network here: the same for all, since projects never meet."""
     resolvers: tuple[IPv4Address, ...] = ()
     """DNS servers handed to guests; none here means those of the host."""
-    disk_gib_price_hr: Decimal
-    snapshot_gib_price_hr: Decimal
+    disk_pools: tuple[DiskPool, ...]
     ipv4_price_hr: Decimal
     network_price_hr: Decimal
 
@@ -48,6 +62,21 @@ class DataCenter:
     def external_gateway(self) -> IPv4Address:
         """The host's own address in the external range: the first."""
         return self.external_range[1]
+
+    @property
+    def served_classes(self) -> dict[StorageClass, DiskPool]:
+        """Which pool serves each storage class; who asks for none gets the first."""
+        return {StorageClass[name]: pool for pool in self.disk_pools for name in pool.storage_classes}
+
+    @property
+    def own_pool(self) -> DiskPool:
+        """The pool that lies with Cumulet's own data."""
+        return next(pool for pool in self.disk_pools if not pool.path)
+
+    @property
+    def pool_paths(self) -> dict[str, Path | None]:
+        """Where each pool is mounted on a host; None for the own pool."""
+        return {pool.id: Path(pool.path) if pool.path else None for pool in self.disk_pools}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

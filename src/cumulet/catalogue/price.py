@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from cumulet.catalogue.model import DataCenter, MachineType
 from cumulet.catalogue.wire import CommitmentTerm, VmPrice
@@ -17,8 +19,14 @@ class Rates:
     vcpu: Decimal
     memory_gib: Decimal
     gpu: Decimal
-    storage_gib: Decimal
     ipv4: Decimal
+
+
+class PricedDisk(NamedTuple):
+    """A disk of a VM, with what a GiB of it costs an hour."""
+
+    gib: int
+    gib_price: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,8 @@ class Price:
     """The itemised price of one VM per hour."""
 
     rates: Rates
+    storage_gib: Decimal
+    """Of the boot disk."""
     total_vcpu: Decimal
     total_memory: Decimal
     total_gpu: Decimal
@@ -47,21 +57,21 @@ def rates_of(machine_type: MachineType, data_center: DataCenter, term: Commitmen
         vcpu=machine_type.vcpu_price_hr * share,
         memory_gib=machine_type.memory_gib_price_hr * share,
         gpu=machine_type.gpu_price_hr * share,
-        storage_gib=data_center.disk_gib_price_hr,
         ipv4=data_center.ipv4_price_hr,
     )
 
 
 def price_vm(
-    rates: Rates, *, vcpus: int, memory_gib: int, gpus: int, storage_gib: int, ipv4_addresses: int
+    rates: Rates, *, vcpus: int, memory_gib: int, gpus: int, disks: Sequence[PricedDisk], ipv4_addresses: int
 ) -> Price:
-    """Price a VM of this shape; `storage_gib` is all its disks together."""
+    """Price a VM of this shape; the boot disk is the first of its disks."""
     return Price(
         rates=rates,
+        storage_gib=disks[0].gib_price,
         total_vcpu=rates.vcpu * vcpus,
         total_memory=rates.memory_gib * memory_gib,
         total_gpu=rates.gpu * gpus,
-        total_storage=rates.storage_gib * storage_gib,
+        total_storage=sum((disk.gib * disk.gib_price for disk in disks), start=Decimal(0)),
         total_ipv4=rates.ipv4 * ipv4_addresses,
     )
 
@@ -75,7 +85,7 @@ def vm_price_answer(price: Price) -> VmPrice:
         total_memory_price_hr=Amount.of(price.total_memory),
         gpu_price_hr=Amount.of(price.rates.gpu),
         total_gpu_price_hr=Amount.of(price.total_gpu),
-        storage_gib_price_hr=Amount.of(price.rates.storage_gib),
+        storage_gib_price_hr=Amount.of(price.storage_gib),
         total_storage_price_hr=Amount.of(price.total_storage),
         ipv4_address_price_hr=Amount.of(price.total_ipv4),
         total_price_hr=Amount.of(price.total),

@@ -27,7 +27,7 @@ class CommitmentTerm(ProtoEnum):
 
 
 class StorageClass(ProtoEnum):
-    """Where a disk's bytes lie: on the VM's host, or reachable from all hosts."""
+    """What a disk is asked for by: which pool serves a class the catalogue says."""
 
     UNKNOWN = "STORAGE_CLASS_UNKNOWN", 0
     LOCAL = "STORAGE_CLASS_LOCAL", 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from getpass import getpass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from cyclopts import Parameter
 
@@ -16,6 +16,8 @@ from cumulet.cli.client import Client, Json
 from cumulet.cli.follow import read_span
 from cumulet.cli.keys import find_public_keys, read_public_keys
 from cumulet.errors import Invalid, NotFound
+
+StorageClass: TypeAlias = Literal["local", "network"]
 
 
 @Parameter(name="*")
@@ -31,6 +33,8 @@ class Wishes:
     """How much memory, in GiB."""
     disk: int = 10
     """The size of the boot disk, in GiB."""
+    storage_class: StorageClass | None = None
+    """Its storage class. Without: the data center's first."""
     storage_disk: tuple[str, ...] = ()
     """A storage disk that it is to have; repeatable."""
     ssh_key: tuple[Path, ...] | None = None
@@ -76,6 +80,7 @@ def create_body(client: Client, name: str, wishes: Wishes) -> Json:
         "dataCenterId": data_center,
         "machineType": wishes.machine_type or first_machine_type(client, data_center),
         "bootDiskImageId": wishes.image,
+        "bootDisk": {"storageClass": class_of(wishes.storage_class)},
         "bootDiskSizeGib": wishes.disk,
         "storageDiskIds": list(wishes.storage_disk),
         "vcpus": wishes.vcpus,
@@ -101,6 +106,11 @@ def card(text: str, groups: tuple[str, ...]) -> Json:
     if public not in {"", "public"}:
         raise Invalid.field("--nic", text, "NETWORK or NETWORK:public")
     return {"networkId": network, "assignPublicIp": bool(public), "securityGroupIds": groups}
+
+
+def class_of(storage_class: StorageClass | None) -> str:
+    """Write a storage class, or that none is asked for."""
+    return f"STORAGE_CLASS_{(storage_class or 'unknown').upper()}"
 
 
 def only_data_center(client: Client) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from cumulet.cli.client import Client, Json, connect
-from cumulet.cli.create import only_data_center
+from cumulet.cli.create import StorageClass, class_of, only_data_center
 from cumulet.cli.output import OPTIONS, Columns, Format, Project, local_time, show, show_one
 from cumulet.cli.settling import Thing, Wait, follow, state
 from cumulet.cli.vms import AT_ONCE, Patience
@@ -21,11 +21,18 @@ Name = Annotated[str, Parameter(help="The disk's id.")]
 Names = Annotated[str, Parameter(name="MORE", help="Further disks.")]
 Snapshot = Annotated[str, Parameter(help="The snapshot's id.")]
 
+
+def storage_class_of(disk: Json) -> str:
+    """Tell a disk's storage class as it is asked for."""
+    return str(disk["storageClass"]).removeprefix("STORAGE_CLASS_").lower()
+
+
 COLUMNS: Final[Columns] = {
     "NAME": lambda disk: disk["id"],
     "STATE": state,
     "SIZE": lambda disk: f"{disk['sizeGib']} GiB",
     "TYPE": lambda disk: str(disk["diskType"]).removeprefix("DISK_TYPE_").lower(),
+    "CLASS": storage_class_of,
     "VM": lambda disk: disk["vmId"],
     "NOW": lambda disk: disk["problem"] or disk["waitingFor"],
 }
@@ -35,6 +42,7 @@ FACTS: Final[Columns] = {
     "waits for": lambda disk: disk["waitingFor"],
     "problem": lambda disk: disk["problem"],
     "size": lambda disk: f"{disk['sizeGib']} GiB",
+    "storage class": storage_class_of,
     "VM": lambda disk: disk["vmId"],
     "in its guest": lambda disk: f"/dev/disk/by-id/virtio-{disk['serial']}",
     "image": lambda disk: disk["publicImageId"] or disk["privateImageId"],
@@ -60,6 +68,7 @@ def create(
     size: int,
     *,
     data_center: str = "",
+    storage_class: StorageClass | None = None,
     patience: Patience = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
@@ -68,9 +77,15 @@ def create(
 
     :param size: Its size, in GiB.
     :param data_center: Where it lies; needed only where there are several.
+    :param storage_class: Which kind of disk. Without: the data center's first.
     """
     client, until = connect(), patience.deadline()
-    body = {"id": name, "sizeGib": size, "dataCenterId": data_center or only_data_center(client)}
+    body = {
+        "id": name,
+        "sizeGib": size,
+        "dataCenterId": data_center or only_data_center(client),
+        "storageClass": class_of(storage_class),
+    }
     client.post(DISKS, project, body=body)
     disk = one(client, project, name).look()
     if patience.wait:

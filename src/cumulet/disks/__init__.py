@@ -17,7 +17,7 @@ from cumulet.disks.allocate import (
     take_more_room,
 )
 from cumulet.disks.model import Disk, Snapshot, Wanted
-from cumulet.disks.plan import MOST_DISK_GIB, check_disk_gib, check_disk_id
+from cumulet.disks.plan import MOST_DISK_GIB, check_disk_gib, check_disk_id, plan_pool
 from cumulet.disks.reconcile import ensure_contents, reconcile_disk
 from cumulet.disks.wire import DiskState, DiskType
 
@@ -43,6 +43,7 @@ __all__ = [
     "lock_disk",
     "lock_room",
     "operations",
+    "plan_pool",
     "reconcile_disk",
     "release_disks",
     "set_free",

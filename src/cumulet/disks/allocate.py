@@ -30,7 +30,7 @@ def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
         raise AlreadyExists(f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}")
     db.add(disk)
     db.flush()
-    reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib))
+    reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib, pool=disk.pool))
     journal.record(
         db,
         "disk.create_asked",
@@ -101,8 +101,8 @@ def lock_room(db: Session, disk: Disk) -> Sequence[Room]:
 
 
 def take_more_room(db: Session, disk: Disk, gib: int, room: Sequence[Room]) -> None:
-    """Take more of the room on its host for a disk; Invalid (code 3: no capacity) when there is not as much."""
-    place_disk(gib, room)
+    """Take more of the room in its pool for a disk; Invalid (code 3: no capacity) when there is not as much."""
+    place_disk(gib, room, pool=disk.pool)
     reserve_more_disk(db, disk.id, gib)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, UniqueConstraint
@@ -47,6 +48,10 @@ class Disk(Row):
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
     size_gib: Mapped[int]
     storage_class: Mapped[StorageClass]
+    pool: Mapped[str]
+    """The data center's disk pool in which it lies."""
+    gib_price: Mapped[Decimal]
+    """What a GiB of that pool cost an hour when it was made."""
     create_time: Mapped[datetime]
 
     wanted: Mapped[Wanted]

@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.catalogue import Catalogue, StorageClass
+from cumulet.catalogue import Catalogue
 from cumulet.disks.accepts import accept_delete
 from cumulet.disks.allocate import add_disk, find_disk, lock_disk
 from cumulet.disks.model import Disk, Wanted
@@ -34,9 +34,10 @@ def create_storage_disk(
     """Create an empty storage disk; it is READY a moment later, and stays when VMs that had it are gone."""
     require(db, caller, project_id, Role.EDITOR)
     data_center = catalogue.find_data_center(data.data_center_id)
-    plan = plan_disk(data)
+    plan = plan_disk(data, data_center)
     disk = disk_row(plan, project_id, data_center.id, now=now)
-    disk.host_id = place_disk(plan.size_gib, rooms(db, data_center.id, vcpus_per_cpu=1, lock=True))
+    free = rooms(db, data_center.id, vcpus_per_cpu=1, lock=True)
+    disk.host_id = place_disk(disk.size_gib, free, pool=disk.pool)
     add_disk(db, disk, field="disk.id" if data.disk else "id", actor=caller.email)
     wake(db, "disk", disk.id, now=now)
     return Empty()
@@ -74,7 +75,9 @@ def disk_row(plan: DiskPlan, project_id: str, data_center_id: str, *, now: datet
         type=DiskType.STORAGE,
         data_center_id=data_center_id,
         size_gib=plan.size_gib,
-        storage_class=StorageClass.LOCAL,
+        storage_class=plan.storage_class,
+        pool=plan.pool.id,
+        gib_price=plan.pool.disk_gib_price_hr,
         create_time=now,
         wanted=Wanted.KEPT,
         state=DiskState.INIT,

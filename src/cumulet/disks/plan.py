@@ -6,15 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from cumulet.catalogue import StorageClass
+from cumulet.catalogue import DataCenter, DiskPool, StorageClass
 from cumulet.disks.wire import CreateStorageDisk
 from cumulet.errors import Invalid
 
 DISK_ID: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,126}[a-z0-9])?")
 """dstack sends `<vm id>_disk_id`."""
 MOST_DISK_GIB: Final = 65_536
-OFFERED: Final = frozenset({StorageClass.UNKNOWN, StorageClass.LOCAL})
-"""There is one pool on each host; who names no class gets that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +21,29 @@ class DiskPlan:
 
     name: str
     size_gib: int
+    storage_class: StorageClass
+    pool: DiskPool
 
 
-def plan_disk(data: CreateStorageDisk) -> DiskPlan:
+def plan_disk(data: CreateStorageDisk, data_center: DataCenter) -> DiskPlan:
     """Check every field, in either form of the body; Invalid names the field as the caller wrote it."""
     given, path = (data, "") if data.disk is None else (data.disk, "disk.")
     check_disk_id(f"{path}id", given.id)
     check_disk_gib(f"{path}sizeGib", given.size_gib, least=1)
-    if given.storage_class not in OFFERED:
-        accepted = f"{StorageClass.LOCAL.value}, the only class that is offered, or none"
-        raise Invalid.field(f"{path}storageClass", given.storage_class.value, accepted)
-    return DiskPlan(name=given.id, size_gib=given.size_gib)
+    storage_class, pool = plan_pool(f"{path}storageClass", given.storage_class, data_center)
+    return DiskPlan(name=given.id, size_gib=given.size_gib, storage_class=storage_class, pool=pool)
+
+
+def plan_pool(field: str, asked: StorageClass, data_center: DataCenter) -> tuple[StorageClass, DiskPool]:
+    """Choose the pool that serves a storage class, or without a wish the first class; Invalid names those served."""
+    served = data_center.served_classes
+    storage_class = next(iter(served)) if asked is StorageClass.UNKNOWN else asked
+    if storage_class not in served:
+        names = " or ".join(str(one.value) for one in served)
+        raise Invalid.field(
+            field, asked.value, f"{names}, which data center {data_center.id!r} serves, or none"
+        )
+    return storage_class, served[storage_class]
 
 
 def check_disk_id(field: str, value: str) -> None:

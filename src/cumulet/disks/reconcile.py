@@ -35,7 +35,7 @@ def reconcile_disk(run: Run, find_host: Callable[[UUID], Host]) -> None:
 def ensure_volume(run: Run, disk: Disk, host: Host) -> None:
     """Have the disk on its host; one that was made once is never made anew, an empty one would hide the loss."""
     if disk.state is DiskState.INIT:
-        host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool="local"))
+        host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool=disk.pool))
         change(run, disk, DiskState.READY, ("disk.made", "it is ready"))
     elif disk.id not in host.disks():
         text = f"disk {disk.name!r} ({disk.id}) has gone from its host: bring it back, or delete it"

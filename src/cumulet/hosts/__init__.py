@@ -15,6 +15,7 @@ from cumulet.hosts.inventory import (
 )
 from cumulet.hosts.leftovers import Leftovers
 from cumulet.hosts.model import Host, HostState, Reservation
+from cumulet.hosts.offered import check_pools_still_offered
 from cumulet.hosts.place import Need, Room, Sizes, place, place_disk
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Reservation",
     "Room",
     "Sizes",
+    "check_pools_still_offered",
     "cpu_model",
     "host_routes",
     "installation_id",

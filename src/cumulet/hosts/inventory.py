@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from cumulet.hypervisor import HostFacts
 HOST_MEMORY_MIB: Final = 1024
 """Kept for the host itself: its kernel, libvirt, OVN and Cumulet."""
 HOST_DISK_GIB: Final = 4
-"""Kept for logs and image copies in the making."""
+"""Kept in each disk pool; in the own one for logs and image copies in the making."""
 
 
 def installation_id(db: Session) -> str:
@@ -45,7 +46,7 @@ def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: st
 
 def note_facts(host: Host, facts: HostFacts, *, now: datetime) -> None:
     """Write down what a host that answers has."""
-    host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, facts.disk_gib["local"]
+    host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, dict(facts.disk_gib)
     host.cpu_model, host.accelerator, host.version = facts.cpu_model, facts.accelerator, facts.version
     host.routes = [str(route) for route in facts.routes]
     host.state, host.problem, host.seen_at = HostState.UP, "", now
@@ -68,7 +69,7 @@ def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: float, lock: bool 
     hosts = select(Host).where(Host.data_center_id == data_center_id).order_by(Host.name)
     found = db.scalars(hosts.with_for_update() if lock else hosts).all()
     taken = _taken(db)
-    return [_room(host, taken.get(host.id, Need(0, 0, 0)), vcpus_per_cpu) for host in found]
+    return [_room(host, taken[host.id], vcpus_per_cpu) for host in found]
 
 
 def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need) -> None:
@@ -80,6 +81,7 @@ def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need) -> None:
             vcpus=need.vcpus,
             memory_mib=need.memory_mib,
             disk_gib=need.disk_gib,
+            pool=need.pool,
         )
     )
 
@@ -97,12 +99,11 @@ def room_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: float) -> Room:
     host_id = reserved(db, vm_id).host_id
     host = db.get_one(Host, host_id, with_for_update=True, populate_existing=True)
     own = reserved(db, vm_id)
-    room = _room(host, _taken(db).get(host_id, Need(0, 0, 0)), vcpus_per_cpu)
+    room = _room(host, _taken(db)[host_id], vcpus_per_cpu)
     return replace(
         room,
         free_vcpus=room.free_vcpus + own.vcpus,
         free_memory_mib=room.free_memory_mib + own.memory_mib,
-        free_disk_gib=room.free_disk_gib + own.disk_gib,
     )
 
 
@@ -118,25 +119,33 @@ def release(db: Session, holder_id: UUID) -> None:
         db.delete(reservation)
 
 
-def _taken(db: Session) -> dict[UUID, Need]:
+def _taken(db: Session) -> dict[UUID, list[Need]]:
+    """Sum up what is reserved on each host: a need for each disk pool, and one for what holds no disk."""
     sums = select(
         Reservation.host_id,
         func.sum(Reservation.vcpus),
         func.sum(Reservation.memory_mib),
         func.sum(Reservation.disk_gib),
-    ).group_by(Reservation.host_id)
-    return {
-        host_id: Need(int(vcpus), int(memory), int(disk)) for host_id, vcpus, memory, disk in db.execute(sums)
-    }
+        Reservation.pool,
+    ).group_by(Reservation.host_id, Reservation.pool)
+    taken: dict[UUID, list[Need]] = defaultdict(list)
+    for host_id, vcpus, memory, disk, pool in db.execute(sums):
+        taken[host_id].append(Need(int(vcpus), int(memory), int(disk), pool))
+    return taken
 
 
-def _room(host: Host, taken: Need, vcpus_per_cpu: float) -> Room:
+def _room(host: Host, taken: Sequence[Need], vcpus_per_cpu: float) -> Room:
+    taken_gib = {need.pool: need.disk_gib for need in taken}
+    taken_mib = sum(need.memory_mib for need in taken)
+    free_vcpus = int(host.cpus * vcpus_per_cpu) - sum(need.vcpus for need in taken)
     return Room(
         host_id=host.id,
         name=host.name,
         up=host.state is HostState.UP,
         memory_mib=host.memory_mib,
-        free_vcpus=max(int(host.cpus * vcpus_per_cpu) - taken.vcpus, 0),
-        free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken.memory_mib, 0),
-        free_disk_gib=max(host.disk_gib - HOST_DISK_GIB - taken.disk_gib, 0),
+        free_vcpus=max(free_vcpus, 0),
+        free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken_mib, 0),
+        free_disk_gib={
+            pool: max(gib - HOST_DISK_GIB - taken_gib.get(pool, 0), 0) for pool, gib in host.disk_gib.items()
+        },
     )

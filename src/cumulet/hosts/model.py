@@ -41,7 +41,8 @@ class Host(Row):
     uri: Mapped[str]
     cpus: Mapped[int]
     memory_mib: Mapped[int]
-    disk_gib: Mapped[int]
+    disk_gib: Mapped[dict[str, int]] = mapped_column(JSON)
+    """By disk pool."""
     cpu_model: Mapped[str]
     accelerator: Mapped[str]
     version: Mapped[str]
@@ -63,3 +64,5 @@ class Reservation(Row):
     vcpus: Mapped[int]
     memory_mib: Mapped[int]
     disk_gib: Mapped[int]
+    pool: Mapped[str]
+    """The disk pool in which that is; empty for what holds no disk."""

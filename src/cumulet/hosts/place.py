@@ -6,7 +6,7 @@ that would fit: an owner who reads only "no valid host" can do nothing with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,11 +15,13 @@ from cumulet.errors import Invalid
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a VM asks of its host."""
+    """What a VM or a disk asks of its host."""
 
     vcpus: int
     memory_mib: int
     disk_gib: int
+    pool: str = ""
+    """The disk pool that the disk is to lie in; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,12 @@ class Room:
     memory_mib: int
     free_vcpus: int
     free_memory_mib: int
-    free_disk_gib: int
+    free_disk_gib: Mapping[str, int]
+    """By disk pool."""
+
+    def free_disk_of(self, pool: str) -> int:
+        """Say how many GiB are free in one disk pool."""
+        return self.free_disk_gib.get(pool, 0)
 
 
 def place(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> UUID:
@@ -54,15 +61,15 @@ def place(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> UUID:
     ).host_id
 
 
-def place_disk(gib: int, rooms: Sequence[Room]) -> UUID:
-    """Choose the host with the most disk free; Invalid (code 3: no capacity) tells why none fits."""
-    need = Need(vcpus=0, memory_mib=0, disk_gib=gib)
+def place_disk(gib: int, rooms: Sequence[Room], *, pool: str) -> UUID:
+    """Choose the host with the most disk free in that pool; Invalid (code 3: no capacity) tells why none fits."""
+    need = Need(vcpus=0, memory_mib=0, disk_gib=gib, pool=pool)
     fitting = [room for room in rooms if not shortages(need, room)]
     if not fitting:
-        largest = max((room.free_disk_gib for room in rooms if room.up), default=0)
+        largest = max((room.free_disk_of(pool) for room in rooms if room.up), default=0)
         advice = f"the largest that fits is {largest} GiB" if largest else "nothing fits now"
         raise no_room("disk", need, rooms, advice)
-    return max(fitting, key=lambda room: (room.free_disk_gib, room.name)).host_id
+    return max(fitting, key=lambda room: (room.free_disk_of(pool), room.name)).host_id
 
 
 def shortages(need: Need, room: Room) -> list[str]:
@@ -74,8 +81,9 @@ def shortages(need: Need, room: Room) -> list[str]:
         short.append(f"{room.free_vcpus} vCPUs free, {need.vcpus} asked")
     if need.memory_mib > room.free_memory_mib:
         short.append(f"{room.free_memory_mib // 1024} GiB memory free, {need.memory_mib // 1024} asked")
-    if need.disk_gib > room.free_disk_gib:
-        short.append(f"{room.free_disk_gib} GiB disk free, {need.disk_gib} asked")
+    if need.disk_gib > room.free_disk_of(need.pool):
+        where = f"pool {need.pool!r}: " if len(room.free_disk_gib) > 1 else ""
+        short.append(f"{where}{room.free_disk_of(need.pool)} GiB disk free, {need.disk_gib} asked")
     return short
 
 
@@ -110,7 +118,7 @@ def no_room(what: str, need: Need, rooms: Sequence[Room], advice: str) -> Invali
 
 def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:
     """Cut a need down to a room, and further to the proportions that may be asked for; None when too little is left."""
-    vcpus, disk_gib = min(need.vcpus, room.free_vcpus), min(need.disk_gib, room.free_disk_gib)
+    vcpus, disk_gib = min(need.vcpus, room.free_vcpus), min(need.disk_gib, room.free_disk_of(need.pool))
     gib = min(need.memory_mib, room.free_memory_mib) // 1024
     if gib and vcpus / gib > sizes.most_vcpus_per_gib:
         vcpus = int(gib * sizes.most_vcpus_per_gib)
@@ -120,7 +128,7 @@ def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:
     too_little = vcpus < least.vcpus or gib * 1024 < least.memory_mib or disk_gib < least.disk_gib
     if too_little or not sizes.least_vcpus_per_gib <= vcpus / gib <= sizes.most_vcpus_per_gib:
         return None
-    return Need(vcpus, gib * 1024, disk_gib)
+    return Need(vcpus, gib * 1024, disk_gib, need.pool)
 
 
 def _kept_share(size: Need, need: Need) -> float:

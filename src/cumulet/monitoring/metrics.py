@@ -114,7 +114,6 @@ def capacity(db: Session) -> Iterator[Metric]:
     for name, has, taken, unit in (
         ("vcpus", Host.cpus, Reservation.vcpus, 1),
         ("memory_bytes", Host.memory_mib, Reservation.memory_mib, 2**20),
-        ("disk_bytes", Host.disk_gib, Reservation.disk_gib, 2**30),
     ):
         reserved = select(Host.name, has, func.coalesce(func.sum(taken), 0)).group_by(Host.name, has)
         rows = db.execute(reserved.outerjoin(Reservation, Reservation.host_id == Host.id)).all()
@@ -122,6 +121,19 @@ def capacity(db: Session) -> Iterator[Metric]:
         used = [((host,), int(sum_of) * unit) for host, _, sum_of in rows]
         yield gauge(f"host_{name}", "What the host has.", ("host",), whole)
         yield gauge(f"host_reserved_{name}", "What VMs have reserved of it.", ("host",), used)
+    yield from disk_capacity(db, hosts)
+
+
+def disk_capacity(db: Session, hosts: Sequence[Host]) -> Iterator[Metric]:
+    """Tell the same of disks, by pool."""
+    sums = select(Reservation.host_id, Reservation.pool, func.sum(Reservation.disk_gib))
+    grouped = db.execute(sums.group_by(Reservation.host_id, Reservation.pool))
+    reserved = {(host_id, pool): int(gib) for host_id, pool, gib in grouped}
+    pools = [(host, pool, gib) for host in hosts for pool, gib in host.disk_gib.items()]
+    whole = [((host.name, pool), gib * 2**30) for host, pool, gib in pools]
+    used = [((host.name, pool), reserved.get((host.id, pool), 0) * 2**30) for host, pool, _ in pools]
+    yield gauge("host_disk_bytes", "What the host's disk pool has.", ("host", "pool"), whole)
+    yield gauge("host_reserved_disk_bytes", "What is reserved of it.", ("host", "pool"), used)
 
 
 def machines(db: Session, *, now: datetime) -> Iterator[Metric]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import Catalogue, Rates, VmPrice, price_vm, vm_price_answer
+from cumulet.catalogue import Catalogue, PricedDisk, Rates, VmPrice, price_vm, vm_price_answer
 from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.disks.wire import Disk as DiskAnswer
@@ -43,27 +43,28 @@ def vm_answers(db: Session, catalogue: Catalogue, these: Selection, **values: st
 
 
 def _price_answer(vm: ShownVm, disks: Sequence[ShownDisk], *, ipv4_addresses: int) -> VmPrice:
-    """Price a VM with its disks and addresses at the rates it was created with."""
+    """Price a VM with its disks and addresses, each at the rates it was created with."""
     rates = Rates(
         vcpu=vm.vcpu_price,
         memory_gib=vm.memory_price,
         gpu=vm.gpu_price,
-        storage_gib=vm.storage_price,
         ipv4=vm.ipv4_price,
     )
-    storage_gib = sum(disk.size_gib for disk in disks)
-    return _price_at(rates, vm.vcpus, vm.memory_gib, storage_gib, ipv4_addresses)
+    priced = tuple(PricedDisk(disk.size_gib, disk.gib_price) for disk in disks)
+    return _price_at(rates, vm.vcpus, vm.memory_gib, priced, ipv4_addresses)
 
 
 @lru_cache(maxsize=1000)
-def _price_at(rates: Rates, vcpus: int, memory_gib: int, storage_gib: int, ipv4_addresses: int) -> VmPrice:
+def _price_at(
+    rates: Rates, vcpus: int, memory_gib: int, disks: tuple[PricedDisk, ...], ipv4_addresses: int
+) -> VmPrice:
     """Price VMs of one shape: a long list has few."""
     price = price_vm(
         rates,
         vcpus=vcpus,
         memory_gib=memory_gib,
         gpus=0,
-        storage_gib=storage_gib,
+        disks=disks,
         ipv4_addresses=ipv4_addresses,
     )
     return vm_price_answer(price)

@@ -79,8 +79,8 @@ def take_size(db: Session, vm: Vm, size: tuple[int, int], *, room: Room, machine
     """Reserve another size where there is room for it, and have the row say so; Invalid with the nearest that fits."""
     vm.sockets, vm.cores, vm.threads = resized_topology((vm.sockets, vm.cores, vm.threads), size[0])
     reservation = reserved(db, vm.id)
-    need = Need(vcpus=size[0], memory_mib=size[1] * 1024, disk_gib=reservation.disk_gib)
-    place(need, [room], sizes=sizes_of(machine_type, disk_gib=need.disk_gib))
+    need = Need(vcpus=size[0], memory_mib=size[1] * 1024, disk_gib=0)
+    place(need, [room], sizes=sizes_of(machine_type, disk_gib=0))
     reservation.vcpus, reservation.memory_mib = need.vcpus, need.memory_mib
     vm.vcpus, vm.memory_gib = size
 

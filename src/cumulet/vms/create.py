@@ -36,7 +36,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
     machine_type = described(db, request.catalogue.find_machine_type(data_center.id, data.machine_type))
     private, image = find_boot_image(db, request, data_center.id)
     keys = source_keys(db, request.caller, request.project_id, data.ssh_key_source)
-    plan = plan_vm(data, machine_type, image, keys=keys, now=request.now)
+    plan = plan_vm(data, machine_type, image, data_center=data_center, keys=keys, now=request.now)
     refuse_duplicates(db, request.project_id, data.vm_id)
     free = rooms(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
@@ -45,7 +45,7 @@ def create(db: Session, request: CreateRequest) -> Vm:
     vm.host_id = place(plan.need, beside(disks, free), sizes=sizes)
     db.add(vm)
     db.flush()
-    reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0))  # its boot disk holds that
+    reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0, pool=""))  # its boot disk holds that
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
     for disk in disks:
         attach(disk, vm.id, now=request.now)
@@ -150,7 +150,6 @@ def vm_row(
         vcpu_price=rates.vcpu,
         memory_price=rates.memory_gib,
         gpu_price=rates.gpu,
-        storage_price=rates.storage_gib,
         ipv4_price=rates.ipv4,
     )
 
@@ -166,6 +165,8 @@ def boot_disk_row(vm: Vm, plan: VmPlan, private: PrivateImage | None) -> Disk:
         host_id=vm.host_id,
         size_gib=plan.boot_disk_gib,
         storage_class=plan.storage_class,
+        pool=plan.pool.id,
+        gib_price=plan.pool.disk_gib_price_hr,
         create_time=vm.create_time,
         wanted=DiskWanted.KEPT,
         state=DiskState.INIT,

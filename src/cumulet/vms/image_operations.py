@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
+from cumulet.catalogue import Catalogue
 from cumulet.disks import Disk, DiskState, find_boot_disk, lock_disk, lock_room
 from cumulet.errors import AlreadyExists, Refused
 from cumulet.hosts import Need, place_disk, reserve
@@ -31,6 +32,7 @@ def create_private_vm_image(
     db: Session,
     caller: Caller,
     *,
+    catalogue: Catalogue,
     now: datetime,
     project_id: str,
     vm_id: str,
@@ -50,11 +52,12 @@ def create_private_vm_image(
     refuse_duplicate(db, project_id, id)
     disk = lock_disk(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk)
-    place_disk(disk.size_gib, room)
+    pool = catalogue.find_data_center(vm.data_center_id).own_pool.id  # the image grows there and stays there
+    place_disk(disk.size_gib, room, pool=pool)
     image = image_row(vm, disk, id, description, now=now)
     db.add(image)
     db.flush()
-    reserve(db, image.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib))
+    reserve(db, image.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib, pool=pool))
     disk.state = DiskState.CLONE
     asked(db, caller, vm, "vm.image_asked", f"image {id} of its boot disk was asked for", now=now)
     journal.record(

@@ -70,7 +70,6 @@ class Vm(Row):
     vcpu_price: Mapped[Decimal]
     memory_price: Mapped[Decimal]
     gpu_price: Mapped[Decimal]
-    storage_price: Mapped[Decimal]
     ipv4_price: Mapped[Decimal]
 
     started: Mapped[int] = mapped_column(default=0)

@@ -88,7 +88,7 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         total_memory_gib=sum(memory),
         max_gpus=0,
         total_gpus=0,
-        max_storage_gib=max((room.free_disk_gib for room in free), default=0),
-        total_storage_gib=sum(room.free_disk_gib for room in free),
+        max_storage_gib=max((gib for room in free for gib in room.free_disk_gib.values()), default=0),
+        total_storage_gib=sum(gib for room in free for gib in room.free_disk_gib.values()),
     )
     return machine_type_answer(catalogue, described(db, machine_type), capacity)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cumulet.catalogue import CommitmentTerm, MachineType, StorageClass
-from cumulet.disks import check_disk_gib, check_disk_id
+from cumulet.catalogue import CommitmentTerm, DataCenter, DiskPool, MachineType, StorageClass
+from cumulet.disks import check_disk_gib, check_disk_id, plan_pool
 from cumulet.errors import Invalid, Unimplemented
 from cumulet.hosts import Need
 from cumulet.ids import check_id
@@ -39,13 +39,20 @@ class VmPlan:
     boot_disk_name: str
     boot_disk_gib: int
     storage_class: StorageClass
+    pool: DiskPool
     topology: CpuTopology
     expire_time: datetime | None
     ssh_keys: tuple[str, ...]
 
 
 def plan_vm(
-    data: CreateVm, machine_type: MachineType, image: Image, *, keys: Sequence[str], now: datetime
+    data: CreateVm,
+    machine_type: MachineType,
+    image: Image,
+    *,
+    data_center: DataCenter,
+    keys: Sequence[str],
+    now: datetime,
 ) -> VmPlan:
     """Check every field and work out what the VM needs; Invalid and Unimplemented name the field."""
     refuse_later_features(data)
@@ -59,11 +66,14 @@ def plan_vm(
     disk_gib = plan_boot_disk(data, image)
     boot_disk_name = (data.boot_disk.id if data.boot_disk else "") or f"{data.vm_id}-boot"
     check_disk_id("bootDisk.id", boot_disk_name)
+    asked = data.boot_disk.storage_class if data.boot_disk else StorageClass.UNKNOWN
+    storage_class, pool = plan_pool("bootDisk.storageClass", asked, data_center)
     return VmPlan(
-        need=Need(vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib),
+        need=Need(vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib, pool=pool.id),
         boot_disk_name=boot_disk_name,
         boot_disk_gib=disk_gib,
-        storage_class=plan_storage_class(data),
+        storage_class=storage_class,
+        pool=pool,
         topology=plan_topology(data),
         expire_time=plan_expiry(data.expire_time, data.ttl, now=now),
         ssh_keys=plan_keys(keys, data.custom_ssh_keys),
@@ -151,12 +161,6 @@ def plan_boot_disk(data: CreateVm, image: Image) -> int:
     field = "bootDisk.sizeGib" if nested else "bootDiskSizeGib"
     check_disk_gib(field, size, least=image.size_gib)
     return size
-
-
-def plan_storage_class(data: CreateVm) -> StorageClass:
-    """Keep the class asked for: all are served by the host's own pool; local is what it is without a wish."""
-    asked = data.boot_disk.storage_class if data.boot_disk else StorageClass.UNKNOWN
-    return StorageClass.LOCAL if asked is StorageClass.UNKNOWN else asked
 
 
 def plan_topology(data: CreateVm) -> CpuTopology:

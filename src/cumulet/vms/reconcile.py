@@ -128,7 +128,7 @@ def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore)
         raise HypervisorError(copy.error)
     if not copy.ready:
         raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
-    host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool="local"))
+    host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
     with run.writing() as db:
         db.get_one(Disk, disk.id).state = DiskState.USED
 

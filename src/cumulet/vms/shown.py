@@ -50,7 +50,6 @@ class ShownVm(NamedTuple):
     vcpu_price: Decimal
     memory_price: Decimal
     gpu_price: Decimal
-    storage_price: Decimal
     ipv4_price: Decimal
     agent_answers: bool
     first_boot_done: bool
@@ -76,6 +75,7 @@ class ShownDisk(NamedTuple):
     data_center_id: str
     size_gib: int
     storage_class: StorageClass
+    gib_price: Decimal
     type: DiskType
     private_image_id: UUID | None
     create_time: datetime
