@@ -122,6 +122,12 @@ class RealCloud:
         self.process.terminate()
         assert self.process.wait(timeout=60) == 0, self.log.read_text()[-3000:]
 
+    def offer(self, catalogue: str) -> None:
+        """Start it anew with another catalogue."""
+        self.stop()
+        self.catalogue.write_text(catalogue)
+        self.start()
+
     def ask(self, method: str, path: str, **request: Any) -> Any:
         """An answer of the API; a refusal fails the test."""
         answer = self.api.request(method, path, **request)

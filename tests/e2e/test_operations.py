@@ -359,19 +359,13 @@ def test_list_vm_machine_types2(cloud, running):
     assert ask_for(one["maxVcpuFree"] + 1).json()["code"] == 3
 
 
-def offer(cloud: RealCloud, catalogue: str) -> None:
-    cloud.stop()
-    cloud.catalogue.write_text(catalogue)
-    cloud.start()
-
-
 @pytest.fixture
 def gpus_offered(cloud: RealCloud) -> Iterator[None]:
     """A catalogue with GPUs, which no host of this cloud has."""
     before = cloud.catalogue.read_text()
-    offer(cloud, before + GPUS)
+    cloud.offer(before + GPUS)
     yield
-    offer(cloud, before)
+    cloud.offer(before)
 
 
 def test_list_vm_gpu_models(cloud, running, gpus_offered):
