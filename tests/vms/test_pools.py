@@ -148,6 +148,16 @@ def test_offers_tell_the_most_of_one_pool_and_the_sum_of_all(cloud):
     assert [one.storage_class for one in data_center.disk_pool_pricing] == [OWN, FAST]
 
 
+def test_a_pool_that_serves_no_class_any_more_is_not_on_offer(cloud):
+    (data_center,) = cloud.catalogue.data_centers
+    own, fast = data_center.disk_pools
+    pools = (replace(own, storage_classes=("LOCAL", "NETWORK")), replace(fast, storage_classes=()))
+    drained = replace(data_center, disk_pools=pools)
+    cloud.catalogue = replace(cloud.catalogue, data_centers=(drained,))
+    (shown,) = cloud.call(list_vm_machine_types2).machine_types
+    assert (shown.max_storage_gib_free, shown.total_storage_gib_free) == (WHOLE, WHOLE)
+
+
 def test_a_pool_that_is_not_mounted_takes_no_further_disks(cloud):
     cloud.host.unmount("fast")
     cloud.sweep()

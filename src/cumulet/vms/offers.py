@@ -81,6 +81,8 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         if room.up
     ]
     memory = [room.free_memory_mib // 1024 for room in free]
+    served = catalogue.find_data_center(machine_type.data_center_id).served_classes.values()
+    storage = [room.free_disk_of(id) for room in free for id in {pool.id for pool in served}]
     capacity = FreeCapacity(
         max_vcpus=max((room.free_vcpus for room in free), default=0),
         total_vcpus=sum(room.free_vcpus for room in free),
@@ -88,7 +90,7 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         total_memory_gib=sum(memory),
         max_gpus=0,
         total_gpus=0,
-        max_storage_gib=max((gib for room in free for gib in room.free_disk_gib.values()), default=0),
-        total_storage_gib=sum(gib for room in free for gib in room.free_disk_gib.values()),
+        max_storage_gib=max(storage, default=0),
+        total_storage_gib=sum(storage),
     )
     return machine_type_answer(catalogue, described(db, machine_type), capacity)
