@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cyclopts import App
@@ -14,19 +15,22 @@ from cumulet.doctor.daemons import stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Finding, Level
 from cumulet.doctor.prepare import prepare_host
-from cumulet.settings import read_settings
+from cumulet.settings import Settings, read_settings
 
 COLORS: Final = {Level.OK: "green", Level.DEGRADED: "yellow", Level.BROKEN: "red"}
 
 
-def doctor_app(packages: tuple[str, ...] = ()) -> App:
-    """The `doctor` commands, for a host that also needs `packages`."""
+def doctor_app(
+    packages: tuple[str, ...] = (), look: Callable[[Settings], Sequence[Finding]] = lambda _: ()
+) -> App:
+    """The `doctor` commands, for a host that also needs `packages`, and on which there is more to `look` at."""
     app = App(name="doctor", help="Examine and prepare this machine as a host.")
 
     @app.default
     def show() -> int:
         """Say what is there, what is missing, what that costs and what mends it; exit code 1 if VMs cannot run."""
-        findings = examine(read_settings(os.environ).data_dir, packages=packages)
+        settings = read_settings(os.environ)
+        findings = [*examine(settings.data_dir, packages=packages), *look(settings)]
         Console().print(findings_table(findings))
         return int(any(finding.level is Level.BROKEN for finding in findings))
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from cumulet.doctor.checks import machine
 from cumulet.doctor.checks.machine import (
     GIB,
     is_virtual,
@@ -11,6 +12,7 @@ from cumulet.doctor.checks.machine import (
     judge_kvm,
     judge_memory,
     measure_disk,
+    measure_pool,
 )
 from cumulet.doctor.findings import Level
 from cumulet.doctor.kvm import KvmVerdict
@@ -68,3 +70,21 @@ def test_disk_is_judged_by_what_is_free(free, level):
 
 def test_the_disk_of_a_directory_to_come_is_measured(tmp_path):
     assert str(tmp_path / "not" / "yet") in measure_disk(tmp_path / "not" / "yet").text
+
+
+def test_a_disk_pool_with_a_file_system_of_its_own_is_measured(tmp_path, monkeypatch):
+    (pool := tmp_path / "fast").mkdir()
+    monkeypatch.setattr(machine, "device_of", lambda path: int(path == pool))
+    finding = measure_pool("fast", pool, data_dir=tmp_path / "not" / "yet")
+    assert (finding.name, finding.level) == ("disk pool fast", Level.OK)
+    assert finding.text.endswith(f"GiB free at {pool}")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_disk_pool_where_nothing_is_mounted_has_no_room(tmp_path, there):
+    pool = tmp_path / "fast"
+    if there:
+        pool.mkdir()
+    finding = measure_pool("fast", pool, data_dir=tmp_path)
+    assert (finding.level, finding.text) == (Level.DEGRADED, f"nothing is mounted at {pool}")
+    assert str(pool) in finding.cure

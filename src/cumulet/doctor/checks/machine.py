@@ -77,6 +77,27 @@ def judge_disk(path: Path, *, free: int, total: int) -> Finding:
 
 def measure_disk(path: Path) -> Finding:
     """Look at the disk below a path that need not be there yet."""
-    place = next(place for place in (path, *path.parents) if place.exists())
-    usage = shutil.disk_usage(place)
+    usage = shutil.disk_usage(nearest(path))
     return judge_disk(path, free=usage.free, total=usage.total)
+
+
+def measure_pool(pool: str, path: Path, *, data_dir: Path) -> Finding:
+    """Look at a disk pool that is to be a file system of its own, neither the root's nor that of Cumulet's data."""
+    name = f"disk pool {pool}"
+    if not path.exists() or device_of(path) in {device_of(Path("/")), device_of(nearest(data_dir))}:
+        cost = "no room for disks in it, and VMs with disks there do not start"
+        return degraded(
+            name, f"nothing is mounted at {path}", cost=cost, cure=f"mount its file system at {path}"
+        )
+    usage = shutil.disk_usage(path)
+    return ok(name, f"{usage.free // GIB} of {usage.total // GIB} GiB free at {path}")
+
+
+def device_of(path: Path) -> int:
+    """Tell the file system that a path is in."""
+    return path.stat().st_dev
+
+
+def nearest(path: Path) -> Path:
+    """Give what is there of a path."""
+    return next(place for place in (path, *path.parents) if place.exists())
