@@ -185,7 +185,7 @@ def test_disks_of_a_pool_that_is_not_mounted_are_missing_and_not_lost(cloud):
     cloud.host.unmount("fast")
     cloud.sweep()
     assert (cloud.vm().state, cloud.disk().disk_state) == (VmState.FAILED, DiskState.ERROR)
-    assert "has gone from the host: bring it back" in cloud.vm().problem
+    assert "in pool 'fast') has gone from the host: bring it back" in cloud.vm().problem
     cloud.host.mount("fast")
     cloud.sweep()
     cloud.settle()

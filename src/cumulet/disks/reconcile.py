@@ -38,7 +38,8 @@ def ensure_volume(run: Run, disk: Disk, host: Host) -> None:
         host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool=disk.pool))
         change(run, disk, DiskState.READY, ("disk.made", "it is ready"))
     elif disk.id not in host.disks():
-        text = f"disk {disk.name!r} ({disk.id}) has gone from its host: bring it back, or delete it"
+        where = f"{disk.id} in pool {disk.pool!r}"
+        text = f"disk {disk.name!r} ({where}) has gone from its host: bring it back, or delete it"
         if disk.state is DiskState.READY:
             change(run, disk, DiskState.ERROR, ("disk.lost", text))
         raise HypervisorError(text)

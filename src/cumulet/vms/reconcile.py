@@ -140,7 +140,8 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
         if disk.id in there or disk.wanted is DiskWanted.DETACHED:
             continue
         way_out = "terminate the VM" if disk.type is DiskType.BOOT else "detach it"
-        text = f"its disk {disk.name!r} ({disk.id}) has gone from the host: bring it back, or {way_out}"
+        where = f"{disk.id} in pool {disk.pool!r}"
+        text = f"its disk {disk.name!r} ({where}) has gone from the host: bring it back, or {way_out}"
         if vm.state is not VmState.FAILED:
             change(run, vm, {"state": VmState.FAILED}, ("vm.disk_lost", text))
         raise HypervisorError(text)
