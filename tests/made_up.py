@@ -217,6 +217,11 @@ class Cloud:
             self.run()
         self.clock.now = end
 
+    def hear(self, vm_id: UUID) -> None:
+        """Take note of what a host tells of, as a server does."""
+        with self.database.writing() as db:
+            wake(db, "vm", vm_id, now=self.clock())
+
     def remember(self, *ids: UUID) -> None:
         """Have the journal tell of things, as it does of what had a row once."""
         with self.database.writing() as db:

@@ -34,7 +34,7 @@ from cumulet.monitoring import sample
 from cumulet.networks import ExternalAddress, Network, Nic
 from cumulet.private_images import PrivateImage
 from cumulet.private_images import operations as private_images
-from cumulet.reconcile import Due, wake
+from cumulet.reconcile import Due
 from cumulet.vms import Vm, power
 from cumulet.vms import change_operations as changes
 from cumulet.vms import disk_operations as vm_disk_verbs
@@ -79,11 +79,6 @@ def running_deaf(cloud: Cloud) -> None:
 def stalled(cloud: Cloud) -> None:
     cloud.running()
     cloud.host.stall(cloud.row().id)
-
-
-def hear_of_it(cloud: Cloud) -> None:
-    with cloud.database.writing() as db:
-        wake(db, "vm", cloud.row().id, now=cloud.clock())
 
 
 def ask(cloud: Cloud, verb: Callable[..., Any], **arguments: Any) -> None:
@@ -187,7 +182,7 @@ STORIES = {
     "stop a deaf guest": Story(running_deaf, lambda cloud: cloud.ask(verbs.stop_vm)),
     "start": Story(stopped, lambda cloud: cloud.ask(verbs.start_vm)),
     "reboot": Story(Cloud.running, lambda cloud: cloud.ask(verbs.reboot_vm)),
-    "go on": Story(stalled, hear_of_it),
+    "go on": Story(stalled, lambda cloud: cloud.hear(cloud.row().id)),
     "connect": Story(Cloud.running, lambda cloud: cloud.ask(connect_vm)),
     "terminate": Story(Cloud.running, lambda cloud: cloud.ask(verbs.terminate_vm)),
     "change the size": Story(stopped, lambda cloud: ask(cloud, changes.resize_vm, vcpus=3)),

@@ -10,7 +10,6 @@ from cumulet.errors import NotFound
 from cumulet.hosts import Reservation
 from cumulet.hypervisor import HypervisorError, ImageCopy, OffReason, Power
 from cumulet.networks import ExternalAddress, Nic
-from cumulet.reconcile import wake
 from cumulet.vms import operations as verbs
 from cumulet.vms.model import Vm
 from cumulet.vms.power import STOP_GRACE
@@ -221,12 +220,8 @@ def test_a_machine_that_ran_well_is_forgiven(cloud):
 
 
 def test_an_event_of_the_host_is_heard_at_once(cloud):
-    def hear(vm_id):
-        with cloud.database.writing() as db:
-            wake(db, "vm", vm_id, now=cloud.clock())
-
     cloud.running()
-    cloud.host.on_change(hear)
+    cloud.host.on_change(cloud.hear)
     cloud.host.kill(cloud.row().id)
     cloud.run()
     assert machine(cloud).power is Power.RUNNING

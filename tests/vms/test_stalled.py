@@ -5,7 +5,6 @@ from itertools import pairwise
 import pytest
 
 from cumulet.hypervisor import Power
-from cumulet.reconcile import wake
 from cumulet.vms import operations as verbs
 from cumulet.vms.power import RESUME_PAUSE, STOP_GRACE
 from cumulet.vms.wire import VmState
@@ -14,13 +13,8 @@ from cumulet.vms.wire import VmState
 @pytest.fixture
 def heard(cloud):
     """A running VM whose host is heard at once."""
-
-    def hear(vm_id):
-        with cloud.database.writing() as db:
-            wake(db, "vm", vm_id, now=cloud.clock())
-
     cloud.running()
-    cloud.host.on_change(hear)
+    cloud.host.on_change(cloud.hear)
     return cloud.row().id
 
 
