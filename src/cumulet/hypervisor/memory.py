@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from cumulet.errors import Invalid
+from cumulet.faults import verb
 from cumulet.hypervisor import (
     NO_GUEST,
     Domain,
@@ -34,7 +35,6 @@ from cumulet.hypervisor import (
 from cumulet.hypervisor.memory_consoles import MadeUpConsoles, made_up_picture
 from cumulet.hypervisor.memory_contents import Machine
 from cumulet.hypervisor.memory_disks import MemoryDisks
-from cumulet.hypervisor.memory_faults import verb
 from cumulet.hypervisor.memory_guests import exit_status_of, little_work, panic_of
 from cumulet.hypervisor.memory_uri import facts_of, read_query
 

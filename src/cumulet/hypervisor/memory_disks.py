@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from uuid import UUID
 
+from cumulet.faults import verb
 from cumulet.hypervisor import (
     BaseImage,
     DiskSpec,
@@ -18,7 +19,7 @@ from cumulet.hypervisor import (
     TakenFrom,
 )
 from cumulet.hypervisor.memory_contents import Contents, StoredDisk, read_image, write_image
-from cumulet.hypervisor.memory_faults import FaultyHost, verb
+from cumulet.hypervisor.memory_faults import FaultyHost
 
 
 class MemoryDisks(FaultyHost):
