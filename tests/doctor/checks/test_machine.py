@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from cumulet.doctor.checks import machine
 from cumulet.doctor.checks.machine import (
     GIB,
     is_virtual,
@@ -74,7 +73,7 @@ def test_the_disk_of_a_directory_to_come_is_measured(tmp_path):
 
 def test_a_disk_pool_with_a_file_system_of_its_own_is_measured(tmp_path, monkeypatch):
     (pool := tmp_path / "fast").mkdir()
-    monkeypatch.setattr(machine, "device_of", lambda path: int(path == pool))
+    monkeypatch.setattr("cumulet.hypervisor.mounts.device_of", lambda path: int(path == pool))
     finding = measure_pool("fast", pool, data_dir=tmp_path / "not" / "yet")
     assert (finding.name, finding.level) == ("disk pool fast", Level.OK)
     assert finding.text.endswith(f"GiB free at {pool}")

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from cumulet.hypervisor import HypervisorError
-from cumulet.hypervisor.libvirt import facts, pools
+from cumulet.hypervisor.libvirt import facts
 from cumulet.hypervisor.libvirt.facts import read_room
 from cumulet.hypervisor.libvirt.pools import DiskPool, place_pools
 
@@ -20,7 +20,7 @@ def devices(tmp_path, mounts, monkeypatch):
     found = {Path("/"): 0, tmp_path: 1, mounts["fast"]: 2, mounts["slow"]: 3}
     for directory in (tmp_path / "disks", *found):
         directory.mkdir(exist_ok=True)
-    monkeypatch.setattr(pools, "device_of", lambda path: path.stat() and found[path])
+    monkeypatch.setattr("cumulet.hypervisor.mounts.device_of", lambda path: path.stat() and found[path])
     return found
 
 

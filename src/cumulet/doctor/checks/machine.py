@@ -8,6 +8,7 @@ from typing import Final
 
 from cumulet.doctor.findings import Finding, broken, degraded, ok
 from cumulet.doctor.kvm import KvmVerdict
+from cumulet.hypervisor.mounts import NotMounted, find_device, holders_of
 
 GIB: Final = 1 << 30
 LITTLE_MEMORY: Final = 2 * GIB
@@ -84,18 +85,15 @@ def measure_disk(path: Path) -> Finding:
 def measure_pool(pool: str, path: Path, *, data_dir: Path) -> Finding:
     """Look at a disk pool that is to be a file system of its own, neither the root's nor that of Cumulet's data."""
     name = f"disk pool {pool}"
-    if not path.exists() or device_of(path) in {device_of(Path("/")), device_of(nearest(data_dir))}:
+    try:
+        find_device(path, holders_of(nearest(data_dir), Path("/")))
+    except NotMounted:
         cost = "no room for disks in it, and VMs with disks there do not start"
         return degraded(
             name, f"nothing is mounted at {path}", cost=cost, cure=f"mount its file system at {path}"
         )
     usage = shutil.disk_usage(path)
     return ok(name, f"{usage.free // GIB} of {usage.total // GIB} GiB free at {path}")
-
-
-def device_of(path: Path) -> int:
-    """Tell the file system that a path is in."""
-    return path.stat().st_dev
 
 
 def nearest(path: Path) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 from cumulet.hypervisor import HypervisorError
+from cumulet.hypervisor.mounts import NotMounted, find_device, holders_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class DiskPools:
 
     def problems(self) -> Mapping[DiskPool, str]:
         """Say of each pool what keeps it from being used now; `""` when nothing does."""
-        holders = {device_of(path): str(path) for path in (self.root, Path("/"))}
+        holders = holders_of(self.root, Path("/"))
         found = {}
         for pool in self.every:
             found[pool] = problem_of(pool, pool.mount, holders) if pool.mount else ""
@@ -74,7 +75,7 @@ class DiskPools:
         return pool.disk(disk_id)
 
 
-def place_pools(mounts: Mapping[str, Path | None], *, root: Path, name: str) -> DiskPools:
+def place_pools(paths: Mapping[str, Path | None], *, root: Path, name: str) -> DiskPools:
     """Say where the disks of each pool lie, by where its file system is mounted; `name` is the installation's."""
     return DiskPools(
         root,
@@ -82,7 +83,7 @@ def place_pools(mounts: Mapping[str, Path | None], *, root: Path, name: str) -> 
             DiskPool(id, name, root / "disks", None)
             if mount is None
             else DiskPool(id, f"{name}-{id}", mount / name, mount)
-            for id, mount in mounts.items()
+            for id, mount in paths.items()
         ),
     )
 
@@ -90,12 +91,9 @@ def place_pools(mounts: Mapping[str, Path | None], *, root: Path, name: str) -> 
 def problem_of(pool: DiskPool, mount: Path, holders: dict[int, str]) -> str:
     """What keeps a pool from being used; one that can be gets its directory, and is the holder of its file system."""
     try:
-        device = device_of(mount)
-    except OSError as error:
-        return f"disk pool {pool.id!r}: nothing is mounted at {mount} ({error.strerror})"
-    if device in holders:
-        found = f"it lies in the file system of {holders[device]}"
-        return f"disk pool {pool.id!r}: nothing is mounted at {mount} ({found})"
+        device = find_device(mount, holders)
+    except NotMounted as why:
+        return f"disk pool {pool.id!r}: nothing is mounted at {mount} ({why})"
     holders[device] = f"disk pool {pool.id!r}"
     return problem_of_making(pool)
 
@@ -107,11 +105,6 @@ def problem_of_making(pool: DiskPool) -> str:
     except OSError as error:
         return f"disk pool {pool.id!r}: cannot make {pool.directory} ({error.strerror})"
     return ""
-
-
-def device_of(path: Path) -> int:
-    """Tell the file system that a path is in."""
-    return path.stat().st_dev
 
 
 def make_passable(directory: Path) -> None:
