@@ -81,8 +81,9 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         if room.up
     ]
     memory = [room.free_memory_mib // 1024 for room in free]
-    served = catalogue.find_data_center(machine_type.data_center_id).served_classes.values()
-    storage = [room.free_disk_of(id) for room in free for id in {pool.id for pool in served}]
+    data_center = catalogue.find_data_center(machine_type.data_center_id)
+    served = {pool.id for pool in data_center.served_classes.values()}
+    storage = [room.free_disk_of(id) for room in free for id in served]
     capacity = FreeCapacity(
         max_vcpus=max((room.free_vcpus for room in free), default=0),
         total_vcpus=sum(room.free_vcpus for room in free),

@@ -14,6 +14,8 @@ from cumulet.doctor.prepare import prepare_host
 from cumulet.doctor.supervisor import read_status
 from cumulet.hypervisor import BaseImage, NicSpec
 from cumulet.hypervisor.libvirt import open_host
+from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.images import ImageStore
 
 DHCP = '{server_id=10.0.0.1,server_mac="02:00:00:00:00:01",lease_time=3600,router=10.0.0.1}'
@@ -81,6 +83,17 @@ def open_lab_host(prepared, lab_dir, fast):
 @pytest.fixture
 def host(open_lab_host):
     return open_lab_host()
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """The directories of a host without disk pools."""
+    layout = HostLayout(
+        "test", tmp_path / "host", DiskPools(tmp_path, ()), kvm=False, userspace_datapath=False
+    )
+    for directory in (layout.images, layout.takings):
+        directory.mkdir(parents=True)
+    return layout
 
 
 @pytest.fixture

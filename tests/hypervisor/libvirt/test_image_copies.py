@@ -10,17 +10,6 @@ from tests.hypervisor.contract import eventually
 from cumulet.hypervisor import BaseImage, HypervisorError
 from cumulet.hypervisor.libvirt import image_copies
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
-from cumulet.hypervisor.libvirt.layout import HostLayout
-from cumulet.hypervisor.libvirt.pools import DiskPools
-
-
-@pytest.fixture
-def layout(tmp_path):
-    layout = HostLayout(
-        "test", tmp_path / "host", DiskPools(tmp_path, ()), kvm=False, userspace_datapath=False
-    )
-    layout.images.mkdir(parents=True)
-    return layout
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from cumulet.hypervisor.libvirt import freezing, image_takings
 from cumulet.hypervisor.libvirt.domains import find_domain
 from cumulet.hypervisor.libvirt.image_copies import copy_whole, is_named
 from cumulet.hypervisor.libvirt.image_takings import THAW_TRIES, ImageTakings, Record
-from cumulet.hypervisor.libvirt.layout import HostLayout
-from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.hypervisor.libvirt.snapshots import found_in
 
 lab = pytest.mark.lab
@@ -159,15 +157,6 @@ class Lines:
 
     def call(self, work):
         return work(None)
-
-
-@pytest.fixture
-def layout(tmp_path):
-    layout = HostLayout(
-        "test", tmp_path / "host", DiskPools(tmp_path, ()), kvm=False, userspace_datapath=False
-    )
-    layout.takings.mkdir(parents=True)
-    return layout
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ import msgspec
 
 from cumulet.hypervisor import HostUnreachable, HypervisorError, ImageOrder, ImageTaking, TakenFrom
 from cumulet.hypervisor.libvirt import freezing
-from cumulet.hypervisor.libvirt.backup import Backup
+from cumulet.hypervisor.libvirt.backup import LOOK_SECONDS, Backup
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domains import find_running
 from cumulet.hypervisor.libvirt.files import ids_in, remove, write_whole
@@ -38,7 +38,6 @@ from cumulet.hypervisor.libvirt.image_copies import copy_whole
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.snapshots import described
 
-LOOK_SECONDS: Final = 0.05
 CHUNK_BYTES: Final = 4 << 20
 THAW_TRIES: Final = 30
 """A guest that does not go on by then hangs: nobody waits for it any longer."""
@@ -198,9 +197,8 @@ class ImageTakings:
             while (fraction := backup.fraction()) is not None:
                 taking.progress(fraction)
                 time.sleep(LOOK_SECONDS)
-        except BaseException:
+        finally:
             backup.clear()
-            raise
         if not backup.succeeded():
             raise Interrupted
         return TakenFrom.FROZEN if frozen else TakenFrom.RUNNING
@@ -244,9 +242,8 @@ class ImageTakings:
             try:
                 for fraction in percents(copying):
                     taking.progress(fraction)
-            except BaseException:
+            finally:
                 copying.kill()
-                raise
             problem = copying.stderr.read().decode(errors="replace").strip() if copying.stderr else ""
         if copying.returncode != 0:
             raise HypervisorError(problem or f"qemu-img ended with {copying.returncode}")
