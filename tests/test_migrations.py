@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -22,6 +23,10 @@ from cumulet.db import Database, Row
 from cumulet.disks import Disk, DiskState, DiskType, Wanted
 from cumulet.hosts import Host, Reservation
 from cumulet.migrations import migrate
+from cumulet.networks import Nic
+from cumulet.security_groups import SecurityGroup
+from cumulet.security_groups.reconcile import group_spec
+from cumulet.vms.plan import hostname_of
 
 AFTERNOON = NOON + timedelta(hours=1)
 ID = "1" * 32
@@ -175,3 +180,40 @@ def test_what_refers_to_vms_and_hosts_outlives_that_step(empty):
     migrate(empty)
     with empty.reading() as db:
         assert db.execute(text("SELECT packed FROM samples")).scalars().all() == [b"packed"]
+
+
+def test_rules_of_an_earlier_version_are_spelled_in_the_one_way_that_is_accepted_now(empty):
+    migrate_to(empty, "0009")
+    written = {"id": "x", "protocol": "PROTOCOL_TCP", "ruleType": "RULE_TYPE_INBOUND", "icmpType": ""}
+    ranges = {"10.1.2.3/8": "10.0.0.0/8", "fe80::1%x": "fe80::1", "fe80::1%x/64": "fe80::/64", "": ""}
+    rules = [written | {"ports": "٢٢:80", "ipRangeCidr": range_} for range_ in ranges]
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "project", created_by=ID)
+        fill_every_column(db, "security_group", project_id=ID, rules=json.dumps(rules))
+    migrate(empty)
+    with empty.reading() as db:
+        (group,) = db.scalars(select(SecurityGroup)).all()
+        assert [rule["ipRangeCidr"] for rule in group.rules] == list(ranges.values())
+        assert {rule["ports"] for rule in group.rules} == {"22:80"}
+        assert group_spec(group).rules[0].ports == ((22, 80),)
+
+
+def test_vms_of_an_earlier_version_whose_names_begin_alike_get_hostnames_of_their_own(empty):
+    migrate_to(empty, "0009")
+    names = {uuid4().hex: name for name in ("a" * 70, "a" * 69, "short")}
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "project", created_by=ID)
+        fill_every_column(db, "host")
+        fill_every_column(db, "router", id=ID, project_id=ID)
+        fill_every_column(db, "network", id=ID, project_id=ID, router_id=ID)
+        for number, (id, name) in enumerate(names.items()):
+            fill_every_column(db, "vm", id=id, project_id=ID, host_id=ID, name=name)
+            place = {"mac": str(number), "address": str(number)}
+            fill_every_column(db, "nic", id=id, vm_id=id, network_id=ID, hostname=name[:63], **place)
+    migrate(empty)
+    with empty.reading() as db:
+        assert {nic.id.hex: nic.hostname for nic in db.scalars(select(Nic))} == {
+            id: hostname_of(name) for id, name in names.items()
+        }

@@ -11,7 +11,7 @@ from tests.plots import Crash, eventually
 from cumulet.errors import Unavailable
 from cumulet.operation import Caller
 from cumulet.projects.model import User
-from cumulet.serve import build, only_one, started
+from cumulet.serve import build, only_one, show_controls, started
 from cumulet.settings import read_settings
 from cumulet.vms import operations as verbs
 from cumulet.vms.wire import VmState
@@ -92,3 +92,13 @@ def test_on_postgresql_there_may_be_several(tmp_path):
     settings = read_settings({"CUMULET_DATA_DIR": str(tmp_path), "CUMULET_DATABASE_URL": url})
     with only_one(settings), only_one(settings):
         pass
+
+
+def test_what_steers_a_terminal_is_escaped_in_the_log():
+    said = {"path": "/v1/\x9b2J\x1b[2J\x7f", "exception": "one\n\ttwo\r", "status": 404, "name": "naïve"}
+    assert show_controls(None, "info", said) == {
+        "path": r"/v1/\x9b2J\x1b[2J\x7f",
+        "exception": "one\n\ttwo\\x0d",
+        "status": 404,
+        "name": "naïve",
+    }

@@ -72,6 +72,12 @@ def test_what_is_no_value_of_an_enum_is_refused_with_those_that_are(wrong):
         decode(Thing, {"color": wrong})
 
 
+@pytest.mark.parametrize("text", ["٢٢", "2_2", " 22", "+22", "0x16", "1e1"])
+def test_an_integer_as_text_has_the_digits_0_to_9_alone(text):
+    with pytest.raises(Invalid, match="expected an integer from"):
+        decode(Thing, {"size": text})
+
+
 def test_bounds_are_told():
     with pytest.raises(Invalid, match="size: 101 is not accepted; expected int <= 100"):
         decode(Thing, {"size": 101})

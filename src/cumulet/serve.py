@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import queue
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from uuid import UUID, uuid5
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
+from structlog.typing import EventDict
 
 from cumulet.catalogue import Catalogue, read_catalogue
 from cumulet.console import Consoles
@@ -58,6 +60,7 @@ WEBSOCKETS: Final[Mapping[str, Any]] = {
     "ws_per_message_deflate": False,  # pictures are compressed already, and a key press must not wait for it
 }
 """How uvicorn serves consoles."""
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 FABRIC_SWEEP: Final = uuid5(UUID(int=0), "fabric sweep")
 """The id under which the looks at the whole fabric are due."""
 
@@ -287,6 +290,14 @@ def only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
+def show_controls(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Escape what steers a terminal (C0 but for line ends and tabs, DEL, C1): paths and errors hold others' texts."""
+    return {
+        key: CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
+
+
 def configure_logging() -> None:
     """Write one line an event; tracebacks without local variables, because those hold secrets."""
     for_people = sys.stderr.isatty()
@@ -296,6 +307,7 @@ def configure_logging() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            show_controls,
             structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -85,6 +85,6 @@ def read_database_url(value: str) -> str:
 def read_listen(value: str) -> tuple[str, int]:
     """Split `HOST:PORT`; port 0 lets the system choose."""
     host, _, port = value.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
         raise Invalid.field("CUMULET_LISTEN", value, "HOST:PORT, for example 127.0.0.1:8480")
     return host.strip("[]"), int(port)

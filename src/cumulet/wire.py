@@ -163,7 +163,7 @@ def _enum_name(kind: type[ProtoEnum], raw: object, path: str) -> str:
 
 
 def _integer(raw: object, path: str) -> int:
-    whole = re.fullmatch(r"-?\d{1,10}(\.0+)?", raw) if isinstance(raw, str) else None
+    whole = re.fullmatch(r"-?[0-9]{1,10}(\.0+)?", raw) if isinstance(raw, str) else None
     if whole or (isinstance(raw, float) and raw.is_integer()):
         number: object = int(float(str(raw)))
     else:

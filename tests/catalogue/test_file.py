@@ -140,7 +140,7 @@ GPU = '[[gpu_models]]\nid = "h100"\nvendor_name = "NVIDIA"\nmodel_name = "H100"\
         (data_center(id="7"), "data_centers[0].id: 7 is not accepted; expected str"),
         (data_center(id='"Lab"'), "data_centers[0].id: 'Lab' is not accepted"),
         (data_center(renewable_energy='"yes"'), "renewable_energy: 'yes' is not accepted; expected bool"),
-        (data_center(external_range='"198.51.100.1/24"'), "external_range: '198.51.100.1/24' is not accepted; expected an IPv4 range"),
+        (data_center(external_range='"198.51.100.1/24"'), "external_range: '198.51.100.1/24' is not accepted; expected 198.51.100.0/24, which begins"),
         (data_center(external_range='"198.51.100.0/30"'), "external_range: '198.51.100.0/30' is not accepted; expected at least a /29"),
         (data_center(external_range="5"), "external_range: 5 is not accepted; expected an IPv4 range"),
         (data_center(network_range='"9.9.0.0/16"'), "network_range: '9.9.0.0/16' is not accepted; expected a range inside 10.0.0.0/8"),

@@ -5,7 +5,7 @@ from sqlalchemy import select
 from tests.made_up import PROJECT
 from tests.projects.people import add_user
 
-from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
+from cumulet.errors import AlreadyExists, Exhausted, Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts.leftovers import GRACE
 from cumulet.networks import NicGroup
 from cumulet.networks import operations as network_verbs
@@ -25,6 +25,11 @@ from cumulet.vms.wire import NicRequest
 
 SSH = Rule(protocol=Protocol.TCP, rule_type=RuleType.INBOUND, ports="22")
 WEB = Rule(protocol=Protocol.TCP, rule_type=RuleType.INBOUND, ports="80,443")
+RANGES = ",".join(f"{1000 + 40 * index}:{1020 + 40 * index}" for index in range(100))
+HEAVY = [
+    Rule(id=str(index), protocol=Protocol.TCP, rule_type=RuleType.INBOUND, ports=RANGES) for index in range(5)
+]
+"""They expand to 3,500 matches: 350 values of ports under masks, for IPv4 and IPv6, five times."""
 
 
 @pytest.fixture
@@ -292,3 +297,41 @@ def test_a_group_without_an_owner_is_removed_after_its_grace(cloud, web):
     cloud.clock.advance(GRACE.total_seconds())
     cloud.sweep()
     assert cloud.fabric.groups() == {}
+
+
+# What they come to
+def test_groups_that_come_to_too_much_on_one_card_are_refused_with_the_figure(cloud, make, attach):
+    for id in ("one", "two", "three"):
+        make(id=id, rules=HEAVY)
+    cloud.running(security_group_ids=["one", "two"])
+    refusal = r"a network card would expand to 10500 matches; at most 8000 are accepted"
+    with pytest.raises(Exhausted, match=refusal):
+        attach(group="three")
+    with pytest.raises(Exhausted, match=refusal):
+        cloud.create(vm_id="other", security_group_ids=["one", "two", "three"])
+    assert cloud.vm().security_group_ids == ["one", "two"]
+    assert cloud.count(NicGroup) == 2
+
+
+def test_rules_that_come_to_too_much_where_they_are_attached_already_are_refused(cloud, make, ask):
+    for id, rules in {"one": HEAVY, "two": HEAVY, "web": [SSH]}.items():
+        make(id=id, rules=rules)
+    cloud.running(security_group_ids=["one", "two", "web"])
+    with pytest.raises(Exhausted, match="expand to 10500 matches"):
+        ask(operations.update_security_group, data=UpdateSecurityGroup(rules=HEAVY))
+    assert len(ask(operations.get_security_group).rules) == 1
+
+
+def test_a_project_s_groups_count_once_for_each_network_where_they_are_attached(cloud, make):
+    for id in ("one", "two"):
+        make(id=id, rules=HEAVY)
+    for number in range(3):
+        network = CreateNetwork(id=f"net{number}", data_center_id="local", ip_range=f"10.{number + 1}.0.0/24")
+        cloud.call(network_verbs.create_network, project_id=PROJECT, data=network)
+    for number in (0, 0, 1):
+        cloud.create(
+            vm_id=f"vm-{cloud.count(NicGroup)}",
+            nics=[NicRequest(network_id=f"net{number}", security_group_ids=["one", "two"])],
+        )
+    with pytest.raises(Exhausted, match="a project would expand to 21000 matches; at most 20000"):
+        cloud.create(vm_id="third", nics=[NicRequest(network_id="net2", security_group_ids=["one", "two"])])

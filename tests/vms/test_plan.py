@@ -129,5 +129,9 @@ def test_parts_of_a_topology_that_are_left_out_are_one():
 
 
 def test_a_long_id_s_hostname_is_cut_to_a_dns_label():
-    assert hostname_of("a" * 62 + "-" + "b" * 7) == "a" * 62
+    assert hostname_of("a" * 63) == "a" * 63
     assert len(hostname_of("a" * 70)) == 63
+
+
+def test_long_names_that_begin_alike_have_hostnames_of_their_own():
+    assert hostname_of("a" * 64) != hostname_of("a" * 65) != hostname_of("a" * 63)

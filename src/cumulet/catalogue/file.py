@@ -70,11 +70,19 @@ def parse_catalogue(text: str) -> Catalogue:
 
 
 def _decode_address(kind: type[Any], value: object) -> Any:  # noqa: ANN401 - msgspec's own signature
-    example = "an IPv4 range, such as 10.77.0.0/16" if kind is IPv4Network else "an IPv4 address"
     try:
         return kind(str(value))
     except ValueError:
-        raise ValueError(f"Expected {example}") from None
+        accepted = _right_range(str(value)) if kind is IPv4Network else "an IPv4 address"
+        raise ValueError(f"Expected {accepted}") from None
+
+
+def _right_range(text: str) -> str:
+    """Say which range somebody meant who wrote an address inside it; else give an example."""
+    try:
+        return f"{IPv4Network(text, strict=False)}, which begins at its first address"
+    except ValueError:
+        return "an IPv4 range, such as 10.77.0.0/16"
 
 
 def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]:

@@ -20,7 +20,7 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, int], str]:
             gpu_model = value
         elif key not in SIZES:
             raise Invalid(f"hypervisor: memory: has no {key!r}; it has {', '.join(SIZES)} and gpu_model")
-        elif not value.isdecimal() or (int(value) == 0 and SIZES[key] > 0):
+        elif not (value.isascii() and value.isdecimal()) or (int(value) == 0 and SIZES[key] > 0):
             raise Invalid.field(f"hypervisor {key}", value, "a whole number")
         else:
             sizes[key] = int(value)

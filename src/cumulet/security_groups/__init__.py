@@ -2,6 +2,7 @@
 
 from cumulet.security_groups import operations  # noqa: F401 - declares them
 from cumulet.security_groups.answers import GroupsByNic, groups_by_nic
+from cumulet.security_groups.budget import check_budget
 from cumulet.security_groups.find import find_group, lock_group
 from cumulet.security_groups.model import SecurityGroup
 from cumulet.security_groups.reconcile import all_in_force, reconcile_group, sweep_groups
@@ -13,6 +14,7 @@ __all__ = [
     "SecurityGroup",
     "SecurityGroupAnswer",
     "all_in_force",
+    "check_budget",
     "find_group",
     "groups_by_nic",
     "lock_group",

@@ -23,6 +23,7 @@ from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_page, read_page, require
 from cumulet.reconcile import wake
 from cumulet.security_groups.answers import group_answer
+from cumulet.security_groups.budget import check_budget
 from cumulet.security_groups.find import find_group, lock_group
 from cumulet.security_groups.model import SecurityGroup
 from cumulet.security_groups.rules import plan_rules
@@ -34,7 +35,7 @@ from cumulet.security_groups.wire import (
 )
 from cumulet.wire import Empty
 
-DESCRIPTION: Final = re.compile(r"[A-Za-z0-9,'.\s]{0,255}")
+DESCRIPTION: Final = re.compile(r"[A-Za-z0-9,'.\s]{0,255}", re.ASCII)
 DESCRIPTION_RULE: Final = "at most 255 letters, digits, spaces and any of , ' ."
 
 
@@ -132,6 +133,7 @@ def update_security_group(
         )
     group.description, group.rules = data.description, msgspec.to_builtins(rules)
     db.flush()
+    check_budget(db, project_id)
     asked(db, caller, group, "security_group.changed", f"it has {len(rules)} rules now", now=now)
     return response(group)
 

@@ -20,7 +20,7 @@ from cumulet.networks import (
     take_external,
     usable,
 )
-from cumulet.security_groups import lock_group
+from cumulet.security_groups import check_budget, lock_group
 from cumulet.vms.create_request import CreateRequest
 from cumulet.vms.model import Vm
 from cumulet.vms.plan import hostname_of
@@ -30,7 +30,14 @@ MOST_NICS: Final = 8
 
 
 def connect(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
-    """Give the VM the cards it asks for, or one on its project's default network with an external address."""
+    """Give the VM the cards it asks for with their security groups, as long as those come to little enough."""
+    add_cards(db, request, vm, data_center)
+    if request.data.security_group_ids or any(wish.security_group_ids for wish in request.data.nics):
+        check_budget(db, vm.project_id)
+
+
+def add_cards(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
+    """Write down the cards it asks for, or one on its project's default network with an external address."""
     asked = request.data.nics
     if not asked:
         network = default_network(db, vm.project_id, data_center, now=request.now)

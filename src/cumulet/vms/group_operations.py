@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from cumulet.errors import Invalid, Refused
 from cumulet.networks import NicGroup, nics_of
 from cumulet.operation import Caller, operation
-from cumulet.security_groups import lock_group
+from cumulet.security_groups import check_budget, lock_group
 from cumulet.vms.operations import asked, find_vm_to_change
 from cumulet.wire import Empty
 
@@ -31,6 +31,8 @@ def attach_security_group(
         return Empty()
     for nic in lacking:
         db.add(NicGroup(nic_id=nic.id, group_id=group.id))
+    db.flush()
+    check_budget(db, project_id)
     asked(db, caller, vm, "vm.group_attached", f"security group {group.name} was attached", now=now)
     return Empty()
 

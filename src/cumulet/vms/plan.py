@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ MOST_LABELS: Final = 64
 LONGEST_LABEL: Final = 255
 LONGEST_LABEL_VALUE: Final = 4096
 MOST_KEYS: Final = 100
+LONGEST_DNS_LABEL: Final = 63
 LONGEST_TTL: Final = timedelta(days=3650)
 PASSWORD_RULE: Final = (
     "6 to 64 characters with an upper-case letter, a lower-case letter, a digit and a symbol"  # noqa: S105
@@ -196,7 +198,7 @@ def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> dat
         raise Invalid.field("expireTime", expire_time.isoformat(), "a time to come")
     if not ttl:
         return utc(expire_time) if expire_time else None
-    seconds = re.fullmatch(r"(\d{1,12}(?:\.\d{1,9})?)s", ttl)
+    seconds = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s", ttl)
     if not seconds or not 0 < float(seconds[1]) <= LONGEST_TTL.total_seconds():
         raise Invalid.field("ttl", ttl, "seconds with an 's', for example 3600s, at most ten years")
     return now + timedelta(seconds=float(seconds[1]))
@@ -211,5 +213,8 @@ def plan_keys(of_source: Sequence[str], custom: Sequence[str]) -> tuple[str, ...
 
 
 def hostname_of(name: str) -> str:
-    """Make a DNS label of a VM's id: at most 63 characters."""
-    return name[:63].rstrip("-")
+    """Make a DNS label of a VM's id; one that is too long is cut, and told apart from its like by a digest."""
+    if len(name) <= LONGEST_DNS_LABEL:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST_DNS_LABEL - len(digest) - 1]}-{digest}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from cumulet.fabric import IpProtocol, RuleSpec
+from cumulet.fabric.port_masks import ALL_BITS, port_masks
 
 
 def match_members(port_group: str, *, inbound: bool) -> str:
@@ -45,7 +46,8 @@ def match_ports(protocol: str, ports: Sequence[tuple[int, int]]) -> str:
     if not ports:
         return protocol
     field = f"{protocol}.dst"
-    ranges = (
-        f"{field} == {first}" if first == last else f"{first} <= {field} <= {last}" for first, last in ports
+    masked = (
+        f"{field} == {value}" if mask == ALL_BITS else f"{field} == {value:#x}/{mask:#x}"
+        for value, mask in port_masks(ports)
     )
-    return f"({' || '.join(ranges)})"
+    return f"({' || '.join(masked)})"
