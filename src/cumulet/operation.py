@@ -63,6 +63,8 @@ class Operation:
     answer: type[Wire | File]
     reads_only: bool
     """It changes nothing."""
+    makes: str = ""
+    """The path at which what it makes will be found, with names of its own path and of its body; empty for none."""
 
     @property
     def summary(self) -> str:
@@ -74,16 +76,17 @@ OPERATIONS: Final[dict[str, Operation]] = {}
 
 
 def operation(
-    route: str, *, alias: str = "", access: Access = Access.KEY, writes: bool = False
+    route: str, *, alias: str = "", access: Access = Access.KEY, writes: bool = False, makes: str = ""
 ) -> Callable[[Function], Function]:
     """Declare a function as the operation at `route`, `METHOD /path/{withNames}`.
 
     A GET changes nothing, unless it `writes`. `alias` is the path, with the same names in the same order, where another
-    generation of clients looks for it; there it is called `<name>_alias`.
+    generation of clients looks for it; there it is called `<name>_alias`. What it `makes` is waited for by those who ask
+    for that path meanwhile.
     """
 
     def declare(function: Function) -> Function:
-        new = declared(route, function, access=access, writes=writes)
+        new = declared(route, function, access=access, writes=writes, makes=makes)
         publish(new)
         if alias:
             publish(replace(new, name=f"{new.name}_alias", path=alias))
@@ -101,7 +104,12 @@ def publish(new: Operation) -> None:
 
 
 def declared(
-    route: str, function: Callable[..., Any], *, access: Access = Access.KEY, writes: bool = False
+    route: str,
+    function: Callable[..., Any],
+    *,
+    access: Access = Access.KEY,
+    writes: bool = False,
+    makes: str = "",
 ) -> Operation:
     """Read a function's signature as the declaration of an operation at `route`, without publishing it."""
     method, path = route.split()
@@ -128,6 +136,7 @@ def declared(
         body=body,
         answer=answer,
         reads_only=method == "GET" and not writes,
+        makes=makes,
     )
 
 

@@ -5,10 +5,13 @@ import subprocess
 import pytest
 from tests.cli.conftest import own_settings
 from tests.doctor.conftest import eventually
+from tests.made_up import PROJECT
 
 from cumulet.cli import background
 from cumulet.cli.background import answers, is_there, stop_server
+from cumulet.cli.down import vms_of
 from cumulet.settings import Settings, read_settings
+from cumulet.vms.operations import terminate_vm
 
 
 @pytest.fixture
@@ -71,6 +74,13 @@ def test_down_with_vms_deletes_them_first(machine, command):
     assert "hello is gone after" in done.err
     assert "other is gone after" in done.err
     assert not is_there(machine)
+
+
+def test_down_waits_also_for_vms_that_are_being_deleted_already(cloud):
+    cloud.create()
+    cloud.ask(terminate_vm)
+    settings = read_settings({"CUMULET_DATABASE_URL": cloud.database.url})
+    assert vms_of(settings, [PROJECT]) == [(PROJECT, "hello")]
 
 
 def test_a_server_that_cannot_start_says_why_at_once(machine, monkeypatch, command):

@@ -8,6 +8,7 @@ import pytest
 from tests.made_up import IMAGE, store_image
 from tests.rest.conftest import serving
 
+from cumulet.db import Database
 from cumulet.serve import build, started
 from cumulet.settings import read_settings
 
@@ -20,6 +21,8 @@ class Endpoint:
 
     url: str
     key: str
+    database: Database
+    """What the server has; no user sees it."""
 
 
 @pytest.fixture(scope="module")
@@ -33,4 +36,4 @@ def endpoint(tmp_path_factory) -> Iterator[Endpoint]:
     store_image(cloud.images)
     cloud.images.set_aliases(IMAGE, HARD_CODED_IMAGES)
     with started(cloud), serving(cloud.app) as url:
-        yield Endpoint(url, (folder / "admin.key").read_text().strip())
+        yield Endpoint(url, (folder / "admin.key").read_text().strip(), cloud.database)

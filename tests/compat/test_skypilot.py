@@ -34,11 +34,11 @@ def of_this_cluster(vms: cudo_compute.VirtualMachinesApi) -> dict[str, dict[str,
     return {vm["id"]: vm for vm in shown if vm["metadata"].get("cluster") == "sky"}
 
 
-def test_a_cluster_goes_up_and_down(vms):
-    body = cudo_compute.CreateVMBody(
+def body(vm_id: str = HEAD) -> cudo_compute.CreateVMBody:
+    return cudo_compute.CreateVMBody(
         ssh_key_source="SSH_KEY_SOURCE_NONE",
         custom_ssh_keys=[KEY_WITH_LINE_END],
-        vm_id=HEAD,
+        vm_id=vm_id,
         machine_type="standard",
         data_center_id="local",
         boot_disk_image_id="ubuntu-2204-nvidia-535-docker-v20240214",
@@ -48,8 +48,11 @@ def test_a_cluster_goes_up_and_down(vms):
         boot_disk=cudo_compute.Disk(storage_class="STORAGE_CLASS_NETWORK", size_gib=50),
         metadata={"cluster": "sky"},
     )
+
+
+def test_a_cluster_goes_up_and_down(vms):
     assert of_this_cluster(vms) == {}
-    assert vms.create_vm(PROJECT, body).to_dict()["id"] == HEAD
+    assert vms.create_vm(PROJECT, body()).to_dict()["id"] == HEAD
     eventually(lambda: of_this_cluster(vms)[HEAD]["short_state"] == "runn")
     head = of_this_cluster(vms)[HEAD]
     assert head["external_ip_address"]
@@ -57,7 +60,25 @@ def test_a_cluster_goes_up_and_down(vms):
 
     assert vms.get_vm(PROJECT, HEAD).to_dict()["vm"]["short_state"] in CAN_GO_DOWN
     vms.terminate_vm(PROJECT, HEAD)
-    eventually(lambda: of_this_cluster(vms) == {})
-    with pytest.raises(ApiException) as gone:
-        vms.get_vm(PROJECT, HEAD)
-    assert gone.value.status == 404
+    assert of_this_cluster(vms) == {}
+    eventually(lambda: status_of(vms, HEAD) == 404)
+
+
+def test_it_looks_for_a_vm_whose_create_has_only_begun(endpoint, vms):
+    name = "sky-4567-root-head"
+    with endpoint.database.writing():
+        creating = vms.create_vm(PROJECT, body(name), async_req=True)
+        user = cudo_compute.UserApi(vms.api_client)
+        eventually(lambda: user.get().email_address)  # by then the create has come in too
+        looking = vms.get_vm(PROJECT, name, async_req=True)
+        looking.wait(0.2)
+    assert (creating.get().id, looking.get().vm.id) == (name, name)
+
+
+def status_of(vms: cudo_compute.VirtualMachinesApi, id: str) -> int:
+    """What a look at a VM is answered with."""
+    try:
+        vms.get_vm(PROJECT, id)
+    except ApiException as refused:
+        return refused.status
+    return 200

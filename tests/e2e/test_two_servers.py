@@ -29,6 +29,9 @@ class Server:
         except httpx.TransportError:
             return False
 
+    def knows(self, name: str) -> bool:
+        return self.api.get(f"/v1/projects/default/vms/{name}").is_success
+
     def states(self) -> dict[str, str]:
         vms = self.api.get("/v1/projects/default/vms").json()["VMs"]
         return {vm["id"]: vm["state"] for vm in vms}
@@ -82,4 +85,5 @@ def test_what_a_killed_server_had_accepted_the_other_one_does(pair):
     eventually(lambda: living.states() == dict.fromkeys(NAMES, "ACTIVE"), within=180)
     for name in NAMES:
         assert living.api.post(f"/v1/projects/default/vms/{name}/terminate").is_success
-    eventually(lambda: living.states() == {})
+    assert living.states() == {}
+    eventually(lambda: not any(map(living.knows, NAMES)))

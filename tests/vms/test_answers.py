@@ -14,7 +14,7 @@ from cumulet.security_groups import operations as groups
 from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vms import operations as verbs
 from cumulet.vms.offers import get_vm_machine_type, list_vm_data_centers, list_vm_machine_types2
-from cumulet.vms.wire import NicRequest
+from cumulet.vms.wire import NicRequest, VmState
 
 
 @pytest.fixture
@@ -73,6 +73,20 @@ def test_a_list_shows_each_vm_as_it_shows_alone(cloud, create_full):
     names = ["a", "b", "c", "plain-a", "plain-b", "plain-c"]
     assert list_all(cloud) == [cloud.vm(name) for name in names]
     assert cloud.call(verbs.count_vms, project_id=PROJECT).count == 6
+
+
+def test_a_vm_whose_end_was_asked_for_is_shown_until_it_is_gone_but_not_listed(cloud, create_full):
+    for name in ("going", "staying"):
+        create_full(name)
+    cloud.ask(verbs.terminate_vm, "going")
+    assert cloud.vm("going").state is VmState.DELETING
+    network = cloud.vm("going").nics[0].network_id
+    assert [vm.id for vm in list_all(cloud)] == ["staying"]
+    assert [vm.id for vm in list_all(cloud, network_id=network)] == ["staying"]
+    assert cloud.call(verbs.count_vms, project_id=PROJECT).count == 1
+    cloud.settle()
+    with pytest.raises(NotFound):
+        cloud.vm("going")
 
 
 def test_what_a_vm_has_several_of_is_shown_in_its_order(create_full):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Final
 
+from sqlalchemy import select
+
 from cumulet.cli.background import start_server, stop_server
-from cumulet.cli.client import KEY_FILE, Client, Json, connect_here
+from cumulet.cli.client import KEY_FILE, Client, connect_here
 from cumulet.cli.follow import VM, Wait, follow
 from cumulet.cli.output import write
 from cumulet.cli.progress import Progress
@@ -19,6 +23,7 @@ from cumulet.doctor.daemons import stop_daemons
 from cumulet.hosts import installation_id
 from cumulet.networks import bridge_prefix
 from cumulet.settings import Settings, read_settings
+from cumulet.vms import Vm
 
 DELETE_SECONDS: Final = 300.0
 
@@ -31,26 +36,27 @@ def down(*, vms: bool = False) -> None:
     settings, progress = read_settings(os.environ), Progress()
     if vms and (settings.data_dir / KEY_FILE).exists():
         start_server(settings)
-        delete_vms(connect_here(settings), progress)
+        delete_vms(settings, connect_here(settings), progress)
     write("the server is stopped\n" if stop_server(settings) else "no server was running\n")
     if vms and not settings.hypervisor.startswith("memory:"):
         clear_host(settings)
 
 
-def delete_vms(client: Client, progress: Progress) -> None:
+def delete_vms(settings: Settings, client: Client, progress: Progress) -> None:
     """Delete the VMs of all projects and wait until nothing is left of them."""
-    found = [vm for project in all_projects(client) for vm in project_vms(client, project["id"])]
-    for vm in found:
-        client.post(f"{VM}/terminate", vm["projectId"], vm["id"])
+    found = vms_of(settings, [project["id"] for project in all_projects(client)])
+    for project_id, name in found:
+        client.post(f"{VM}/terminate", project_id, name)
     deadline = time.monotonic() + DELETE_SECONDS
-    for vm in found:
-        follow(Wait(client, vm["projectId"], vm["id"], "terminate", deadline), progress)
+    for project_id, name in found:
+        follow(Wait(client, project_id, name, "terminate", deadline), progress)
 
 
-def project_vms(client: Client, project: str) -> list[Json]:
-    """List a project's VMs."""
-    vms: list[Json] = client.get("/v1/projects/{}/vms", project)["VMs"]
-    return vms
+def vms_of(settings: Settings, project_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Name the VMs of projects, those too that are being deleted already, which no list shows."""
+    theirs = select(Vm.project_id, Vm.name).where(Vm.project_id.in_(project_ids)).order_by(Vm.name)
+    with closing(Database(settings.database_url)) as database, database.reading() as db:
+        return [(project_id, name) for project_id, name in db.execute(theirs)]
 
 
 def clear_host(settings: Settings) -> None:

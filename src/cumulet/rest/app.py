@@ -28,6 +28,7 @@ from cumulet.rest import faults
 from cumulet.rest.binding import Asked
 from cumulet.rest.edge import Edge
 from cumulet.rest.endpoint import Authenticate, Endpoint
+from cumulet.rest.making import Making
 from cumulet.rest.metrics import ReadMetrics, metrics_route
 from cumulet.rest.openapi import openapi_document
 
@@ -86,11 +87,12 @@ def _routes(endpoints: Iterable[Endpoint]) -> Iterable[HTTPRouteHandler]:
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in endpoints:
         by_path[litestar_path(endpoint.operation.path)][endpoint.operation.method] = endpoint
+    making = Making()
     for path, verbs in by_path.items():
-        yield _route(path, verbs)
+        yield _route(path, verbs, making)
 
 
-def _route(path: str, verbs: Mapping[str, Endpoint]) -> HTTPRouteHandler:
+def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
         endpoint = verbs[request.method]
         asked = Asked(
@@ -100,7 +102,8 @@ def _route(path: str, verbs: Mapping[str, Endpoint]) -> HTTPRouteHandler:
             authorization=request.headers.get("authorization", ""),
             origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
         )
-        content = await to_thread.run_sync(endpoint.answer, asked)
+        async with making.turn(endpoint.operation, asked):
+            content = await to_thread.run_sync(endpoint.answer, asked)
         return Response(content, media_type=endpoint.media_type)
 
     methods = [HttpMethod(method) for method in verbs]

@@ -25,7 +25,7 @@ from cumulet.vms.create import create
 from cumulet.vms.create_request import CreateRequest
 from cumulet.vms.kept_log import CONSOLE_LOG_BYTES, find_kept
 from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.shown import ALL, ON_NETWORK
+from cumulet.vms.shown import ALL, ON_NETWORK, STAYS
 from cumulet.vms.wire import (
     ConsoleLogResponse,
     CountVmsResponse,
@@ -44,7 +44,7 @@ ONE_LIST: Final = threading.Lock()
 from everybody who asks for little."""
 
 
-@operation("POST /v1/projects/{projectId}/vm")
+@operation("POST /v1/projects/{projectId}/vm", makes="/v1/projects/{projectId}/vms/{vmId}")
 def create_vm(
     db: Session,
     caller: Caller,
@@ -93,7 +93,10 @@ def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str
 def list_vms(
     db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, network_id: str = ""
 ) -> ListVmsResponse:
-    """List the project's virtual machines by id; with `networkId` only those with a card on that network."""
+    """List the project's virtual machines by id; with `networkId` only those with a card on that network.
+
+    One whose end was asked for is not among them; GetVM shows it until it is gone.
+    """
     require(db, caller, project_id, Role.VIEWER)
     values = {"project_id": project_id} | ({"network": network_id} if network_id else {})
     with ONE_LIST:
@@ -103,9 +106,10 @@ def list_vms(
 
 @operation("GET /v1/projects/{projectId}/count-vms")
 def count_vms(db: Session, caller: Caller, *, project_id: str) -> CountVmsResponse:
-    """Count the project's virtual machines."""
+    """Count the project's virtual machines, as many as a list shows."""
     require(db, caller, project_id, Role.VIEWER)
-    count = db.scalar(select(func.count()).select_from(Vm).where(Vm.project_id == project_id))
+    listed = select(func.count()).select_from(Vm).where(Vm.project_id == project_id, STAYS)
+    count = db.scalar(listed)
     return CountVmsResponse(count=count or 0)
 
 

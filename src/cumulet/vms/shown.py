@@ -23,7 +23,7 @@ from cumulet.disks import Wanted as DiskWanted
 from cumulet.hosts import Host
 from cumulet.networks import ExternalAddress, Network, Nic, NicGroup
 from cumulet.reconcile import Due
-from cumulet.vms.model import Vm
+from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.wire import SshKeySource, VmState
 
 Columns: TypeAlias = Select[*tuple[Any, ...]]
@@ -177,12 +177,15 @@ def selection(*which: SQLColumnExpression[bool], log: SQLColumnExpression[str]) 
 
 
 OF_PROJECT: Final = Vm.project_id == bindparam("project_id")
+STAYS: Final = Vm.wanted != Wanted.DELETED
+"""Nobody asked for its end: clients take what is listed for what is there, and break on states of going."""
 NO_LOG: Final = literal("")
 """Nobody reads guests' logs in a long list."""
 ONE: Final = selection(OF_PROJECT, Vm.name == bindparam("name"), log=Vm.boot_log)
-ALL: Final = selection(OF_PROJECT, log=NO_LOG)
+ALL: Final = selection(OF_PROJECT, STAYS, log=NO_LOG)
 ON_NETWORK: Final = selection(
     OF_PROJECT,
+    STAYS,
     Vm.id.in_(
         select(Nic.vm_id)
         .join(Network, Network.id == Nic.network_id)
