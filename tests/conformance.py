@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cumulet.operation import Operation
+from cumulet.rest.contract import Promised, promised, shape
 
 TESTS = Path(__file__).parent
-TABLE = TESTS / "contract" / "operations.txt"
 REFERENCE = "The reference's 25"
 REAL = "e2e/"
 """Where tests are that go through REST to a real server, most of them to real guests."""
@@ -24,39 +23,14 @@ NAMED = f"{REAL}test_operations.py"
 """Where each of the reference's operations has a real guest in a test named after it."""
 
 
-@dataclass(frozen=True)
-class Promised:
-    """One operation of the contract."""
-
-    rank: str
-    method: str
-    path: str
-    name: str
-
-    @property
-    def python_name(self) -> str:
-        """One of the reference as Python writes it: ListVMDisks is list_vm_disks."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name.replace("VM", "Vm")).lower()
-
-
-def promised() -> Iterator[Promised]:
-    """Read the table."""
-    rank = ""
-    for line in TABLE.read_text().splitlines():
-        if line.startswith("["):
-            rank = line.strip("[]")
-        elif line and not line.startswith("#"):
-            yield Promised(rank, *line.split(maxsplit=2))
-
-
 def reference() -> list[Promised]:
     """The operations of the reference alone."""
     return [one for one in promised() if one.rank == REFERENCE]
 
 
-def shape(method: str, path: str) -> tuple[str, str]:
-    """A route without the names of its parameters, which are nobody's business."""
-    return method, re.sub(r"{[^}]+}", "{}", path)
+def python_name(promise: Promised) -> str:
+    """One of the reference as Python writes it: ListVMDisks is list_vm_disks."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", promise.name.replace("VM", "Vm")).lower()
 
 
 def calls_by_name() -> dict[str, list[str]]:
@@ -114,12 +88,12 @@ def conformance_text(operations: Iterable[Operation]) -> str:
     lines = ["# The contract's operations", "", "Written by `make api` from what is declared and tested.", ""]
     for rank in dict.fromkeys(one.rank for one in table):
         rows = [one for one in table if one.rank == rank]
-        done = [one for one in rows if shape(one.method, one.path) in declared]
+        done = [one for one in rows if one.shape in declared]
         lines += [f"## {rank}: {len(done)} of {len(rows)}", ""]
         lines += ["| Operation | | Done | Shown by |", "|---|---|---|---|"]
-        lines += [row(one, declared.get(shape(one.method, one.path)), tests) for one in rows]
+        lines += [row(one, declared.get(one.shape), tests) for one in rows]
         lines.append("")
-    known = {shape(one.method, one.path) for one in table}
+    known = {one.shape for one in table}
     ours = sorted(
         (one for at, one in declared.items() if at not in known), key=lambda one: (one.path, one.method)
     )

@@ -17,7 +17,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVarTuple
 
-from sqlalchemy import DateTime, Engine, Enum, MetaData, Select, String, create_engine, event, exc
+from sqlalchemy import (
+    DateTime,
+    Engine,
+    Enum,
+    MetaData,
+    Select,
+    SQLColumnExpression,
+    String,
+    create_engine,
+    event,
+    exc,
+    select,
+)
 from sqlalchemy import Row as FoundRow
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
@@ -28,6 +40,8 @@ Columns = TypeVarTuple("Columns")
 SQLITE_BUSY_MS: Final = 10_000
 POOL_SIZE: Final = 40
 """As many connections as the REST edge has threads (anyio's default)."""
+MOST_NAMES: Final = 500
+"""How many names are looked through for one that is nearest."""
 UNREACHABLE: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 """The database is locked for too long or gone, or all connections are taken: it may be better in a moment."""
 
@@ -135,6 +149,13 @@ def fetch_columns(db: Session, statement: Select[*Columns], **values: object) ->
     """
     db.flush()
     return db.connection().execute(statement, values).all()
+
+
+def names_there(
+    db: Session, column: SQLColumnExpression[str], *which: SQLColumnExpression[bool]
+) -> list[str]:
+    """Read the names of those for which all this is true, for somebody who asked for one that is not there."""
+    return list(db.scalars(select(column).where(*which).order_by(column).limit(MOST_NAMES)))
 
 
 def insert_into(db: Session, table: type[Row]) -> postgresql.Insert | sqlite.Insert:

@@ -17,10 +17,15 @@ carries it (contract: `google.rpc.Status`). A refusal's message names the field,
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, Self
 
 LONGEST_SHOWN: Final = 200
 """Characters of a refused value that its refusal repeats; callers may send a megabyte."""
+MOST_NAMED: Final = 5
+"""How many names a refusal tells of those that there are."""
 
 
 class CumuletError(Exception):
@@ -29,9 +34,11 @@ class CumuletError(Exception):
     code: ClassVar[int] = 13
     http: ClassVar[int] = 500
 
-    def __init__(self, message: str, *details: dict[str, Any]) -> None:
+    def __init__(self, message: str, *details: dict[str, Any], for_operator: str = "") -> None:
+        """Take the words, and others `for_operator` if he may read more; he is whoever runs the cloud."""
         super().__init__(message)
         self.message = message
+        self.for_operator = for_operator or message
         self.details = list(details)
 
 
@@ -42,13 +49,38 @@ class Invalid(CumuletError):
     http = 400
 
     @classmethod
-    def field(cls, name: str, value: object, accepted: str) -> Invalid:
+    def field(cls, name: str, value: object, accepted: str) -> Self:
         """Name the field (as the caller wrote it), the value given and what would be accepted."""
-        message = f"{name}: {_shown(value)} is not accepted; expected {accepted}"
+        return cls._at(name, f"{_shown(value)} is not accepted; expected {accepted}")
+
+    @classmethod
+    @contextmanager
+    def reference(cls, name: str) -> Iterator[None]:
+        """Refuse the field that refers to what is not there, as `reason` says; NotFound is for what a path names."""
+        try:
+            yield
+        except NotFound as missing:
+            raise cls._at(name, missing.message, error_info("NOT_FOUND")) from None
+
+    @classmethod
+    def _at(cls, name: str, words: str, *further: dict[str, Any]) -> Self:
+        message = f"{name}: {words}"
         violation = {"field": name, "description": message}
         return cls(
-            message, {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}
+            message,
+            {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]},
+            *further,
         )
+
+
+def error_info(reason: str) -> dict[str, Any]:
+    """Tell programs a reason that the code alone does not tell."""
+    return {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": reason,
+        "domain": "cumulet",
+        "metadata": {},
+    }
 
 
 def _shown(value: object) -> str:
@@ -63,9 +95,21 @@ class NotFound(CumuletError):
     http = 404
 
     @classmethod
-    def named(cls, kind: str, id: str) -> NotFound:
-        """Say which kind of thing was looked for under which id."""
-        return cls(f"there is no {kind} {id!r}")
+    def named(cls, kind: str, id: str, known: Sequence[str] | None = None) -> NotFound:
+        """Say which kind of thing was looked for under which id, and which ids are `known` if the caller may see them."""
+        return cls(f"there is no {kind} {_shown(id)}{'' if known is None else '; ' + those_there(known, id)}")
+
+
+def those_there(known: Sequence[str], wanted: str) -> str:
+    """Name some of what there is, first what is spelled like what was wanted."""
+    if not known:
+        return "there are none yet"
+    near = difflib.get_close_matches(wanted[:LONGEST_SHOWN], known, n=MOST_NAMED)
+    named = list(dict.fromkeys([*near, *known]))[:MOST_NAMED]
+    shown = ", ".join(map(repr, named))
+    if len(known) == 1:
+        return f"there is only {shown}"
+    return f"there are {shown}" + (f" and {len(known) - len(named)} more" if len(known) > len(named) else "")
 
 
 class AlreadyExists(CumuletError):

@@ -43,6 +43,8 @@ class Caller:
 
     user_id: UUID
     email: str
+    is_operator: bool = False
+    """He runs this cloud: refusals may tell him of its hosts."""
 
 
 @dataclass(frozen=True, slots=True)

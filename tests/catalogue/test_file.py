@@ -114,7 +114,9 @@ def test_what_is_not_offered_is_not_found() -> None:
     catalogue = parse_catalogue(data_center() + machine_type())
     with pytest.raises(NotFound, match="there is no data center 'moon'"):
         catalogue.find_machine_type("moon", "epyc")
-    with pytest.raises(NotFound, match="data center 'lab' has no machine type 'cray'"):
+    with pytest.raises(
+        NotFound, match="no machine type of data center 'lab' called 'cray'; there is only 'epyc'"
+    ):
         catalogue.find_machine_type("lab", "cray")
     with pytest.raises(NotFound, match="there is no GPU model 'h100'"):
         catalogue.find_gpu_model("h100")

@@ -52,7 +52,7 @@ def ask_for_disk(cloud, id, gib, storage_class="LOCAL"):
 def free_gib(cloud):
     """How much the pool has free, as a refusal tells."""
     refused = ask_for_disk(cloud, "huge", 60_000).json()["message"]
-    return int(re.search(r"pool 'fast': (\d+) GiB disk free", refused)[1])
+    return int(re.search(r"(\d+) GiB disk free in pool 'fast'", refused)[1])
 
 
 def files_of(cloud, path):

@@ -114,23 +114,33 @@ def test_it_goes_to_the_host_with_the_largest_free_share_of_memory():
     assert place(need(), [third, half]) == half.host_id
 
 
-def test_the_refusal_tells_of_each_host_what_was_short_and_what_would_fit():
+def test_the_refusal_tells_what_was_short_on_how_many_hosts_and_what_would_fit():
     full = [room("a", vcpus=2), room("b", memory_gib=3), room("c", disk_gib=0), room("d", up=False)]
     with pytest.raises(Invalid) as refused:
         place(need(vcpus=4, memory_gib=4, disk_gib=4), full)
     assert refused.value.message == (
-        "no host has room for this VM (a: 2 vCPUs free, 4 asked; b: 3 GiB memory free, 4 asked; "
-        "c: 0 GiB disk free, 4 asked; d: does not answer); "
+        "no host has room for this VM (1 host: 2 vCPUs free, 4 asked; 1 host: 3 GiB memory free, 4 asked; "
+        "1 host: 0 GiB disk free, 4 asked; 1 host: no answer); "
         "the nearest size that fits is 4 vCPUs, 3 GiB memory, 4 GiB disk"
     )
     (details,) = refused.value.details
     assert details["reason"] == "NO_CAPACITY"
-    assert details["metadata"] == {
-        "a": "2 vCPUs free, 4 asked",
-        "b": "3 GiB memory free, 4 asked",
-        "c": "0 GiB disk free, 4 asked",
-        "d": "does not answer",
-    }
+
+
+def test_hosts_with_one_reason_are_told_at_once_and_by_name_to_the_operator_alone():
+    full = [room(f"host-{number}", vcpus=number % 3) for number in range(100)]
+    silent = [room("silent-1", up=False), room("silent-2", up=False)]
+    with pytest.raises(Invalid) as refused:
+        place(need(vcpus=4), full + silent)
+    assert refused.value.message == (
+        "no host has room for this VM (100 hosts: at most 2 vCPUs free, 4 asked; 2 hosts: no answer); "
+        "the nearest size that fits is 2 vCPUs, 1 GiB memory, 1 GiB disk"
+    )
+    assert refused.value.for_operator == (
+        "no host has room for this VM (host-0, host-1, host-2, host-3, host-4 and 95 more: at most 2 vCPUs free, "
+        "4 asked; silent-1, silent-2: no answer); "
+        "the nearest size that fits is 2 vCPUs, 1 GiB memory, 1 GiB disk"
+    )
 
 
 def test_room_in_another_pool_is_no_room():
@@ -138,7 +148,7 @@ def test_room_in_another_pool_is_no_room():
     with pytest.raises(Invalid) as refused:
         place(need(disk_gib=20, pool="fast"), hosts)
     assert refused.value.message == (
-        "no host has room for this VM (a: pool 'fast': 10 GiB disk free, 20 asked; b: 0 GiB disk free, 20 asked); "
+        "no host has room for this VM (2 hosts: at most 10 GiB disk free in pool 'fast', 20 asked); "
         "the nearest size that fits is 1 vCPUs, 1 GiB memory, 10 GiB disk"
     )
 

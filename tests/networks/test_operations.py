@@ -144,7 +144,7 @@ def test_what_is_not_there_is_named(cloud, ask, make):
     for verb in (operations.get_network, operations.start_network, operations.stop_network):
         with pytest.raises(NotFound, match="network 'backend'"):
             ask(verb)
-    with pytest.raises(NotFound, match="data center 'mars'"):
+    with pytest.raises(Invalid, match=r"^dataCenterId: .* 'mars'; there is only 'local'"):
         cloud.call(
             operations.create_network,
             project_id=PROJECT,

@@ -4,19 +4,34 @@ from datetime import datetime
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from tests.projects.conftest import NOW
 from tests.projects.people import add_user, ed25519_line
 
 from cumulet.errors import Forbidden, NotFound, Unauthenticated
 from cumulet.operation import Caller
 from cumulet.projects import Role, authenticate, keys_of_project, keys_of_user, require
 from cumulet.projects.access import find_project
-from cumulet.projects.key_operations import create_ssh_key
+from cumulet.projects.key_operations import create_ssh_key, generate_api_key
 from cumulet.projects.model import ApiKey
-from cumulet.projects.wire import CreateSshKey
+from cumulet.projects.operations import create_project
+from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey
 
 
 def test_a_key_stands_for_its_user(db: Session, admin_key: str) -> None:
     assert authenticate(db, admin_key).email == "owner@localhost"
+
+
+@pytest.mark.parametrize(
+    ("role", "where", "expected"),
+    [(Role.OWNER, "default", True), (Role.EDITOR, "default", False), (Role.OWNER, "other", False)],
+    ids=["its owner", "an editor", "another's owner"],
+)
+def test_an_owner_of_the_default_project_runs_the_cloud(
+    db: Session, admin_key: str, role: Role, where: str, expected: object
+) -> None:
+    create_project(db, authenticate(db, admin_key), NOW, data=CreateProject(id="other"))
+    key = generate_api_key(db, add_user(db, "ada", **{where: role}), NOW, data=GenerateApiKey()).key
+    assert authenticate(db, key).is_operator is expected
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ from tests.conformance import (
     calls_by_name,
     conformance_text,
     names_used,
-    promised,
+    python_name,
     reached,
     reference,
-    shape,
     shown_by,
 )
 
 import cumulet.serve  # noqa: F401 - declares all operations
 from cumulet.operation import OPERATIONS
+from cumulet.rest.contract import promised, shape
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "api" / "conformance.md"
 
@@ -40,8 +40,8 @@ def test_every_operation_has_a_test_that_calls_it(name):
 @pytest.mark.parametrize("promise", reference(), ids=lambda promise: promise.name)
 def test_each_of_the_reference_has_a_real_guest_in_a_test_named_after_it(promise):
     declared = {shape(one.method, one.path): one for one in OPERATIONS.values()}
-    operation = declared[shape(promise.method, promise.path)]
-    assert shown_by(operation, all_tests())[0] == f"{NAMED}::test_{promise.python_name}"
+    operation = declared[promise.shape]
+    assert shown_by(operation, all_tests())[0] == f"{NAMED}::test_{python_name(promise)}"
 
 
 def all_tests(found={}):  # noqa: B006 - read once for all

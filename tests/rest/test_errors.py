@@ -13,7 +13,7 @@ import pytest
 import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
-from tests.rest.toys import KEY, TOYS, ToyRow, authenticate
+from tests.rest.toys import KEY, OPERATOR_KEY, TOYS, ToyRow, authenticate
 
 from cumulet import db
 from cumulet.errors import Unavailable
@@ -76,6 +76,16 @@ def test_a_wrong_key_is_unauthenticated(stranger, header):
 def test_the_case_of_the_scheme_does_not_matter(stranger, scheme):
     answer = stranger.get("/v1/me", headers={"authorization": f"{scheme} {KEY}"})
     assert answer.json()["label"] == "ann@example.org"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [(KEY, "two hosts are full"), (OPERATOR_KEY, "a and b are full")],
+    ids=["ann", "operator"],
+)
+def test_the_operator_alone_reads_what_is_for_him(stranger, key, words):
+    answer = stranger.post("/v1/full", headers={"authorization": f"Bearer {key}"})
+    assert (told(answer), answer.json()["message"]) == ((400, 3), words)
 
 
 def test_an_open_operation_needs_no_key(stranger):

@@ -9,11 +9,12 @@ from msgspec import field
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from cumulet.errors import Unauthenticated
+from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Access, Caller, Operation, declared
 from cumulet.wire import Empty, Png, ProtoEnum, Wire
 
 KEY = "key-of-ann"
+OPERATOR_KEY = "key-of-the-operator"
 
 
 class ToyTables(DeclarativeBase):
@@ -134,6 +135,11 @@ def count_look(db: Session, *, id: str) -> Heard:
     return Heard(id=row.id, count=row.count)
 
 
+def fill_up() -> Heard:
+    """Refuse, with other words for the operator."""
+    raise Invalid("two hosts are full", for_operator="a and b are full")
+
+
 def where_am_i(origin: str) -> Heard:
     """Tell by which address one came."""
     return Heard(place=origin)
@@ -155,12 +161,13 @@ TOYS: tuple[Operation, ...] = (
     declared("POST /v1/toys/{id}/break", break_toy),
     declared("GET /v1/toys/{id}/drawing", draw_toy, access=Access.OPEN),
     declared("GET /v1/toys/{id}/look", count_look, writes=True),
+    declared("POST /v1/full", fill_up),
     declared("GET /v1/here", where_am_i, access=Access.OPEN),
     declared("GET /v1/me", who_am_i),
 )
 
 
 def authenticate(_db: Session, key: str) -> Caller:
-    if key != KEY:
+    if key not in {KEY, OPERATOR_KEY}:
         raise Unauthenticated("this key is not known")
-    return Caller(user_id=UUID(int=1), email="ann@example.org")
+    return Caller(user_id=UUID(int=1), email="ann@example.org", is_operator=key == OPERATOR_KEY)

@@ -271,7 +271,7 @@ def test_an_unknown_group_or_vm_is_named(cloud, attach):
     cloud.running()
     with pytest.raises(NotFound, match="security group 'web'"):
         attach()
-    with pytest.raises(NotFound, match="security group 'web'"):
+    with pytest.raises(Invalid, match=r"^securityGroupIds: there is no security group 'web'"):
         cloud.create(vm_id="other", security_group_ids=["web"])
 
 

@@ -99,7 +99,7 @@ def test_a_size_that_its_host_has_no_room_for_is_refused_with_the_nearest_that_f
     stopped(cloud, vcpus=2, memory_gib=4)
     with pytest.raises(Invalid) as refusal:
         ask(cloud, changes.resize_vm, vcpus=4, memory_gib=60)
-    assert "memory-1: 55 GiB memory free, 60 asked" in refusal.value.message
+    assert "1 host: 55 GiB memory free, 60 asked" in refusal.value.message
     assert refusal.value.message.endswith("nearest size that fits is 4 vCPUs, 55 GiB memory")
     assert refusal.value.details[0]["reason"] == "NO_CAPACITY"
     assert ask(cloud, changes.resize_vm, vcpus=4, memory_gib=55).vm.memory == 55

@@ -198,7 +198,7 @@ def test_disks_that_a_new_vm_cannot_have_are_refused_and_nothing_is_written(runn
     refusals = [
         (["data"], Refused, "a VM has it"),
         (["hello-boot"], Refused, "boot disk"),
-        (["nothing"], NotFound, "'nothing'"),
+        (["nothing"], Invalid, "^storageDiskIds: there is no disk 'nothing'; there are 'data', 'free'"),
         (["free", "free"], Invalid, "each once"),
         ([f"disk-{number}" for number in range(MOST_STORAGE_DISKS + 1)], Invalid, "at most 8"),
     ]
@@ -278,7 +278,7 @@ def test_what_is_not_there_is_said_by_name(running):
         (lambda: attach(running, "nothing"), "disk 'nothing'"),
         (lambda: attach(running, vm_id="nobody"), "VM 'nobody'"),
         (lambda: detach(running, "nothing"), "disk 'nothing'"),
-        (lambda: resize(running, "data", 20), "VM 'hello' has no disk 'data'"),
+        (lambda: resize(running, "data", 20), "no disk of VM 'hello' called 'data'"),
     ):
         with pytest.raises(NotFound, match=words):
             verb()
@@ -328,7 +328,7 @@ def test_a_disk_never_shrinks_and_growing_to_its_own_size_is_nothing_to_do(runni
 def test_a_disk_does_not_grow_beyond_the_room_of_its_host(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=1&disk_gib=20")
     cloud.running()
-    with pytest.raises(Invalid, match="memory-1: 15 GiB disk free, 16 asked"):
+    with pytest.raises(Invalid, match="1 host: 15 GiB disk free, 16 asked"):
         resize(cloud, "hello-boot", 17)
     resize(cloud, "hello-boot", 16)
     cloud.settle()

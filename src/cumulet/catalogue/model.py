@@ -133,7 +133,7 @@ class Catalogue:
         for data_center in self.data_centers:
             if data_center.id == id:
                 return data_center
-        raise NotFound.named("data center", id)
+        raise NotFound.named("data center", id, [one.id for one in self.data_centers])
 
     def find_machine_type(self, data_center_id: str, id: str) -> MachineType:
         """Give the machine type that a data center sells under that id; NotFound for either."""
@@ -141,7 +141,8 @@ class Catalogue:
         for machine_type in self.machine_types_of(data_center_id):
             if machine_type.id == id:
                 return machine_type
-        raise NotFound(f"data center {data_center_id!r} has no machine type {id!r}")
+        offered = [one.id for one in self.machine_types_of(data_center_id)]
+        raise NotFound.named(f"machine type of data center {data_center_id!r} called", id, offered)
 
     def machine_types_of(self, data_center_id: str) -> Iterator[MachineType]:
         """Go through what one data center sells."""
@@ -152,7 +153,7 @@ class Catalogue:
         for gpu_model in self.gpu_models:
             if gpu_model.id == id:
                 return gpu_model
-        raise NotFound.named("GPU model", id)
+        raise NotFound.named("GPU model", id, [one.id for one in self.gpu_models])
 
     def image_id(self, id_or_alias: str) -> str:
         """Turn an alias into the image's own id; any other id stays as it is."""

@@ -19,7 +19,8 @@ from cumulet.errors import CumuletError
 
 EXIT_CODES: Final[Mapping[int, int]] = {3: 2, 4: 5, 5: 3}
 """From gRPC's numbers (invalid argument, deadline exceeded, not found) to ours; all others are 1."""
-NO_CAPACITY: Final = 4
+EXIT_CODES_OF_REASONS: Final[Mapping[str, int]] = {"NOT_FOUND": 3, "NO_CAPACITY": 4}
+"""Both are invalid arguments by gRPC's number."""
 
 app = App(
     name="cumulet",
@@ -71,6 +72,6 @@ def run(words: Sequence[str]) -> int:
 
 def exit_code(code: int, details: Sequence[Mapping[str, Any]]) -> int:
     """Say with which exit code a refusal ends a command."""
-    if any(detail.get("reason") == "NO_CAPACITY" for detail in details):
-        return NO_CAPACITY
-    return EXIT_CODES.get(code, 1)
+    reasons = [str(detail.get("reason")) for detail in details]
+    told = [EXIT_CODES_OF_REASONS[reason] for reason in reasons if reason in EXIT_CODES_OF_REASONS]
+    return told[0] if told else EXIT_CODES.get(code, 1)

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
+from cumulet.db import names_there
 from cumulet.disks.accepts import accept_attach
 from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.wire import DiskState, DiskType
@@ -53,7 +54,7 @@ def find_disk(db: Session, project_id: str, name: str) -> Disk:
     """Find a project's disk; NotFound."""
     disk = db.scalar(select(Disk).where(Disk.project_id == project_id, Disk.name == name))
     if disk is None:
-        raise NotFound.named("disk", name)
+        raise NotFound.named("disk", name, names_there(db, Disk.name, Disk.project_id == project_id))
     return disk
 
 
@@ -77,11 +78,12 @@ def find_boot_disk(db: Session, vm_id: UUID) -> Disk:
 
 
 def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Sequence[Disk]:
-    """Find storage disks that one new VM can have together; Invalid, NotFound, Refused otherwise."""
+    """Find storage disks that one new VM can have together; Invalid, Refused otherwise."""
     if len(set(names)) != len(names) or len(names) > MOST_STORAGE_DISKS:
         accepted = f"at most {MOST_STORAGE_DISKS} disks, each once"
         raise Invalid.field("storageDiskIds", ", ".join(names), accepted)
-    disks = [lock_disk(db, find_disk(db, project_id, name)) for name in sorted(names)]
+    with Invalid.reference("storageDiskIds"):
+        disks = [lock_disk(db, find_disk(db, project_id, name)) for name in sorted(names)]
     for disk in disks:
         accept_attach(disk)
     if len({disk.host_id for disk in disks}) > 1:

@@ -14,6 +14,7 @@ from cumulet.disks.allocate import add_disk, find_disk, lock_disk
 from cumulet.disks.model import Disk, Wanted
 from cumulet.disks.plan import DiskPlan, plan_disk
 from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType
+from cumulet.errors import Invalid
 from cumulet.hosts import place_disk, rooms
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, require
@@ -33,7 +34,8 @@ def create_storage_disk(
 ) -> Empty:
     """Create an empty storage disk; it is READY a moment later, and stays when VMs that had it are gone."""
     require(db, caller, project_id, Role.EDITOR)
-    data_center = catalogue.find_data_center(data.data_center_id)
+    with Invalid.reference("dataCenterId"):
+        data_center = catalogue.find_data_center(data.data_center_id)
     plan = plan_disk(data, data_center)
     disk = disk_row(plan, project_id, data_center.id, now=now)
     free = rooms(db, data_center.id, vcpus_per_cpu=1, lock=True)

@@ -1,16 +1,17 @@
 """Where a VM or a disk goes: pure, so that every choice and every refusal can be shown by a table of numbers.
 
-A host fits or it does not, and if it does not, the refusal says for each host what was short, and the nearest size
+A host fits or it does not, and if none does, the refusal says what was short on how many, and the nearest size
 that would fit: an owner who reads only "no valid host" can do nothing with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from cumulet.errors import Invalid
+from cumulet.errors import MOST_NAMED, Invalid, error_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +73,18 @@ def place_disk(gib: int, rooms: Sequence[Room], *, pool: str) -> UUID:
     return max(fitting, key=lambda room: (room.free_disk_of(pool), room.name)).host_id
 
 
-def shortages(need: Need, room: Room) -> list[str]:
-    """Say in words what a host lacks; empty when what is needed fits."""
+def shortages(need: Need, room: Room) -> dict[str, str]:
+    """Say in words what a host lacks, by kind; empty when what is needed fits."""
     if not room.up:
-        return ["does not answer"]
-    short = []
+        return {"answer": "no answer"}
+    short = {}
     if need.vcpus > room.free_vcpus:
-        short.append(f"{room.free_vcpus} vCPUs free, {need.vcpus} asked")
+        short["vcpus"] = f"{room.free_vcpus} vCPUs free, {need.vcpus} asked"
     if need.memory_mib > room.free_memory_mib:
-        short.append(f"{room.free_memory_mib // 1024} GiB memory free, {need.memory_mib // 1024} asked")
+        short["memory"] = f"{room.free_memory_mib // 1024} GiB memory free, {need.memory_mib // 1024} asked"
     if need.disk_gib > room.free_disk_of(need.pool):
-        where = f"pool {need.pool!r}: " if len(room.free_disk_gib) > 1 else ""
-        short.append(f"{where}{room.free_disk_of(need.pool)} GiB disk free, {need.disk_gib} asked")
+        where = f" in pool {need.pool!r}" if len(room.free_disk_gib) > 1 else ""
+        short["disk"] = f"{room.free_disk_of(need.pool)} GiB disk free{where}, {need.disk_gib} asked"
     return short
 
 
@@ -104,16 +105,44 @@ def advise(closest: Need | None) -> str:
 
 
 def no_room(what: str, need: Need, rooms: Sequence[Room], advice: str) -> Invalid:
-    """Make the refusal: per host what was short, and what would fit."""
-    per_host = {room.name: shortages(need, room) for room in rooms}
-    told = "; ".join(f"{name}: {', '.join(short)}" for name, short in per_host.items())
-    details = {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": "NO_CAPACITY",
-        "domain": "cumulet",
-        "metadata": {name: ", ".join(short) for name, short in per_host.items()},
-    }
-    return Invalid(f"no host has room for this {what} ({told or 'there is no host'}); {advice}", details)
+    """Make the refusal: what was short, each reason once with how many hosts it is true of, and what would fit.
+
+    The operator reads which hosts those are.
+    """
+    alike: dict[tuple[str, ...], list[Room]] = defaultdict(list)
+    for room in rooms:
+        alike[tuple(shortages(need, room))].append(room)
+
+    def told(who: Callable[[Sequence[Room]], str]) -> str:
+        reasons = "; ".join(f"{who(group)}: {_short_together(need, group)}" for group in alike.values())
+        return f"no host has room for this {what} ({reasons or 'there is no host'}); {advice}"
+
+    return Invalid(told(_counted), error_info("NO_CAPACITY"), for_operator=told(_named))
+
+
+def _short_together(need: Need, rooms: Sequence[Room]) -> str:
+    """Say what hosts lack that all lack the same, by those of them that have most."""
+    best = replace(
+        rooms[0],
+        free_vcpus=max(room.free_vcpus for room in rooms),
+        free_memory_mib=max(room.free_memory_mib for room in rooms),
+        free_disk_gib={
+            **rooms[0].free_disk_gib,
+            need.pool: max(room.free_disk_of(need.pool) for room in rooms),
+        },
+    )
+    words = ", ".join(shortages(need, best).values())
+    differ = any(shortages(need, room) != shortages(need, rooms[0]) for room in rooms)
+    return f"at most {words}" if differ else words
+
+
+def _counted(rooms: Sequence[Room]) -> str:
+    return f"{len(rooms)} host{'s' if len(rooms) > 1 else ''}"
+
+
+def _named(rooms: Sequence[Room]) -> str:
+    names = ", ".join(room.name for room in rooms[:MOST_NAMED])
+    return names + (f" and {len(rooms) - MOST_NAMED} more" if len(rooms) > MOST_NAMED else "")
 
 
 def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:

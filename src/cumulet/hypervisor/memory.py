@@ -46,7 +46,7 @@ class MemoryHypervisor(MemoryDisks):
     """One host in memory: its machines and their guests beside what lies on it."""
 
     def __init__(self, facts: HostFacts, *, gpus: int = 0, gpu_model: str = "") -> None:
-        super().__init__(facts.name, facts.disk_gib)
+        super().__init__(facts.disk_gib)
         self.gpus = gpus
         self.gpu_model = gpu_model
         self.mute = False

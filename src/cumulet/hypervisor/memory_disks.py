@@ -25,8 +25,8 @@ from cumulet.hypervisor.memory_faults import FaultyHost
 class MemoryDisks(FaultyHost):
     """What lies on one host in memory."""
 
-    def __init__(self, name: str, pools: Mapping[str, int]) -> None:
-        super().__init__(name)
+    def __init__(self, pools: Mapping[str, int]) -> None:
+        super().__init__()
         self.pools = dict(pools)
         """Lever: how many GiB each disk pool has while it is mounted."""
         self.deaf = False

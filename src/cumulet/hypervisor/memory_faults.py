@@ -12,8 +12,8 @@ from cumulet.hypervisor import HostUnreachable
 class FaultyHost(Faulty):
     """A host that can fail. `notify` of `on_change` is called in the thread that caused the change."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(lambda: HostUnreachable(f"{name} does not answer"))
+    def __init__(self) -> None:
+        super().__init__(lambda: HostUnreachable("the host does not answer"))
         self._listeners: list[Callable[[UUID], None]] = []
         self._changed: list[UUID] = []
 

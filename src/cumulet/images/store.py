@@ -11,6 +11,7 @@ need none, and read `image.json` again only when it changed.
 
 from __future__ import annotations
 
+import builtins
 import fcntl
 import os
 import shutil
@@ -99,8 +100,13 @@ class ImageStore:
         named = self._load(id) if is_id(id) else None
         found = named or next((image for image in self.list() if id in image.aliases), None)
         if found is None:
-            raise NotFound.named("image", id)
+            raise NotFound.named("image", id, self.ids())
         return found
+
+    def ids(self) -> builtins.list[str]:
+        """Return what all images answer to: their ids, then their aliases."""
+        images = self.list()
+        return [image.id for image in images] + [alias for image in images for alias in image.aliases]
 
     def add(self, image: Image, disk: Path) -> Image:
         """Take over the file `disk` (it is moved) as this image; an older one of that id gives way to it.
@@ -127,7 +133,7 @@ class ImageStore:
         with self._writing():
             link = self.root / id
             if not is_id(id) or not link.is_symlink():
-                raise NotFound.named("image", id)
+                raise NotFound.named("image", id, [image.id for image in self.list()])
             link.unlink()
             self._sweep()
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
+from cumulet.db import names_there
 from cumulet.errors import NotFound, Refused
 from cumulet.networks.addresses import mac_of
 from cumulet.networks.allocate import take_external
@@ -69,7 +70,7 @@ def find_network(db: Session, project_id: str, name: str) -> Network:
     """Find a network of a project; NotFound."""
     network = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == name))
     if network is None:
-        raise NotFound.named("network", name)
+        raise NotFound.named("network", name, names_there(db, Network.name, Network.project_id == project_id))
     return network
 
 

@@ -41,7 +41,8 @@ def create_network(
     """
     require(db, caller, project_id, Role.EDITOR)
     check_id("id", data.id)
-    data_center = catalogue.find_data_center(data.data_center_id)
+    with Invalid.reference("dataCenterId"):
+        data_center = catalogue.find_data_center(data.data_center_id)
     lock_networks(db, project_id)
     if db.scalar(select(Network.id).where(Network.project_id == project_id, Network.name == data.id)):
         raise AlreadyExists(f"id: there is already a network {data.id!r} in project {project_id!r}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from cumulet.db import names_there
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.images import Image, ImageStore
 from cumulet.private_images import wire
@@ -19,7 +20,8 @@ def find_image(db: Session, project_id: str, name: str) -> PrivateImage:
     """Find a project's image; NotFound."""
     image = db.scalar(_named(project_id, name))
     if image is None:
-        raise NotFound.named("private image", name)
+        theirs = names_there(db, PrivateImage.name, PrivateImage.project_id == project_id)
+        raise NotFound.named("private image", name, theirs)
     return image
 
 

@@ -11,19 +11,25 @@ import secrets
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import fetch_columns
+from cumulet.db import fetch_columns, names_there
 from cumulet.errors import Forbidden, NotFound, Unauthenticated
 from cumulet.operation import Caller
-from cumulet.projects.model import ApiKey, Membership, Project, Role, SshKey, User
+from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, Role, SshKey, User
 
 KEY_PREFIX: Final = "cumulet_"
 """Lets people and secret scanners tell what a found text is."""
+RUNS_THE_CLOUD: Final = and_(
+    Membership.user_id == User.id,
+    Membership.project_id == DEFAULT_PROJECT,
+    Membership.role == Role.OWNER,
+)
 OWNER_OF_KEY: Final = (
-    select(User.id, User.email)
+    select(User.id, User.email, Membership.role.is_not(None))
     .join(ApiKey, ApiKey.user_id == User.id)
+    .outerjoin(Membership, RUNS_THE_CLOUD)
     .where(ApiKey.digest == bindparam("digest"))
 )
 ROLE: Final = select(Membership.role).where(
@@ -46,8 +52,8 @@ def authenticate(db: Session, key: str) -> Caller:
     owners = fetch_columns(db, OWNER_OF_KEY, digest=digest_of(key))
     if not owners:
         raise Unauthenticated("this API key is not valid; expected the header 'Authorization: Bearer KEY'")
-    ((user_id, email),) = owners
-    return Caller(user_id=user_id, email=email)
+    ((user_id, email, is_operator),) = owners
+    return Caller(user_id=user_id, email=email, is_operator=is_operator)
 
 
 def find_user(db: Session, user_id: UUID) -> User:
@@ -65,7 +71,8 @@ def require(db: Session, caller: Caller, project_id: str, role: Role) -> None:
     """
     roles = fetch_columns(db, ROLE, project_id=project_id, user_id=caller.user_id)
     if not roles:
-        raise NotFound.named("project", project_id)
+        theirs = names_there(db, Membership.project_id, Membership.user_id == caller.user_id)
+        raise NotFound.named("project", project_id, theirs)
     ((actual,),) = roles
     if actual.value < role.value:
         raise Forbidden(

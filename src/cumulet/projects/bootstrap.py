@@ -23,9 +23,8 @@ from sqlalchemy.orm import Session
 from cumulet.db import Database, insert_into
 from cumulet.errors import Invalid
 from cumulet.projects.access import KEY_PREFIX, digest_of, new_key
-from cumulet.projects.model import ApiKey, Membership, Project, Role, User
+from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, Role, User
 
-DEFAULT_PROJECT: Final = "default"
 DEFAULT_BILLING_ACCOUNT: Final = "default"
 OWNER_EMAIL: Final = "owner@localhost"
 KEY_FILE: Final = "admin.key"

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cumulet import journal
+from cumulet.db import MOST_NAMES, names_there
 from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.operation import Caller, operation
 from cumulet.projects.access import digest_of, new_key, require
@@ -132,7 +133,8 @@ def delete_api_key(db: Session, caller: Caller, now: datetime, *, name: str) -> 
     """Revoke an API key of the caller, at once."""
     mine = delete(ApiKey).where(ApiKey.user_id == caller.user_id, ApiKey.id == name)
     if db.scalar(mine.returning(ApiKey.id)) is None:
-        raise NotFound.named("API key", name)
+        theirs = names_there(db, ApiKey.id, ApiKey.user_id == caller.user_id)
+        raise NotFound.named("API key", name, theirs)
     _record(db, "user.removed_api_key", f"{caller.email} revoked the API key {name}", caller, now)
     return Empty()
 
@@ -155,7 +157,8 @@ def _find_ssh_key(db: Session, caller: Caller, id: str) -> SshKey:
     except ValueError:
         key = None
     if key is None or key.user_id != caller.user_id:
-        raise NotFound.named("SSH key", id)
+        mine = db.scalars(select(SshKey.id).where(SshKey.user_id == caller.user_id).limit(MOST_NAMES))
+        raise NotFound.named("SSH key", id, [str(one) for one in mine])
     return key
 
 

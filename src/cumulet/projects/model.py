@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Enum, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
+
+DEFAULT_PROJECT: Final = "default"
+"""What the first start makes; its owners run the cloud."""
 
 
 class Role(enum.Enum):

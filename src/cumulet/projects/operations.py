@@ -13,8 +13,8 @@ from cumulet.errors import AlreadyExists, Refused
 from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
 from cumulet.projects.access import find_project, find_user
-from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, DEFAULT_PROJECT
-from cumulet.projects.model import Membership, Project, Role
+from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT
+from cumulet.projects.model import DEFAULT_PROJECT, Membership, Project, Role
 from cumulet.projects.paging import read_size
 from cumulet.projects.wire import (
     CreateProject,

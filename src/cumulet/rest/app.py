@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
 from cumulet.rest import faults
 from cumulet.rest.binding import Asked
+from cumulet.rest.contract import unserved
 from cumulet.rest.edge import Edge
 from cumulet.rest.endpoint import Authenticate, Endpoint
 from cumulet.rest.making import Making
@@ -55,6 +57,7 @@ def create_app(
         Endpoint(operation, database, authenticate=authenticate, provided=provided, clock=clock)
         for operation in served
     ]
+    find_unserved = unserved(served)
     app = Litestar(
         [
             *_routes(endpoints),
@@ -70,8 +73,8 @@ def create_app(
             ),
         ],
         exception_handlers={
-            CumuletError: faults.refusal,
-            HTTPException: faults.protocol_error,
+            CumuletError: partial(faults.refusal, find_unserved=find_unserved),
+            HTTPException: partial(faults.protocol_error, find_unserved=find_unserved),
             InternalServerException: faults.caller_left,  # Litestar's word for it
             Exception: faults.our_mistake,
         },

@@ -14,7 +14,7 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
 from cumulet.db import UNREACHABLE, Database
-from cumulet.errors import Unavailable
+from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import Access, Caller, Operation
 from cumulet.rest.binding import Asked, Binding, bearer_key
 from cumulet.rest.faults import JSON
@@ -89,7 +89,12 @@ class Endpoint:
     def _call(self, db: Session, caller: Caller | None, asked: Asked, arguments: dict[str, Any]) -> object:
         passing = {"db": db, "caller": caller, "now": self._clock(), "origin": asked.origin}
         needed = {name: value for name, value in passing.items() if name in self.operation.provided}
-        return self.operation.function(**needed, **self._standing, **arguments)
+        try:
+            return self.operation.function(**needed, **self._standing, **arguments)
+        except CumuletError as refused:
+            if caller and caller.is_operator:
+                refused.message = refused.for_operator
+            raise
 
 
 def lost_a_race(problem: exc.DBAPIError) -> bool:

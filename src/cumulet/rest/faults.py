@@ -14,6 +14,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from cumulet.errors import CumuletError, Invalid, NotFound, Unauthenticated, Unavailable, Unimplemented
+from cumulet.rest.contract import FindUnserved
 from cumulet.wire import Wire
 
 log = structlog.get_logger()
@@ -38,19 +39,29 @@ class Cancelled(CumuletError):
     http = 499
 
 
-def refusal(request: Request[Any, Any, Any], error: CumuletError) -> Response[bytes]:
+def refusal(
+    request: Request[Any, Any, Any], error: CumuletError, *, find_unserved: FindUnserved
+) -> Response[bytes]:
     """Answer with a refusal's own words."""
+    if isinstance(
+        error, NotFound
+    ):  # such as `projects/{id}:list-permissions`, which looks like a project's path
+        error = find_unserved(request.scope["method"], request.scope["path"]) or error
     if isinstance(error, Unavailable):
         log.warning("unavailable", path=request.scope["path"], exc_info=error)
     headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
     return _answer(error, status=error.http, headers=headers)
 
 
-def protocol_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def protocol_error(
+    request: Request[Any, Any, Any], error: HTTPException, *, find_unserved: FindUnserved
+) -> Response[bytes]:
     """Answer what does not even reach an operation: unknown path, wrong method, too much."""
     method, path = request.scope["method"], request.scope["path"]
     headers = dict(error.headers or {})
     refused: CumuletError
+    if unserved := find_unserved(method, path):
+        return _answer(unserved, status=unserved.http, headers={})
     match error.status_code:
         case 404:
             refused = NotFound(f"there is no {path} in this API; /docs shows what there is")

@@ -55,7 +55,8 @@ def create_security_group(
     """Create a security group; attached to a VM it lets in only what its rules say."""
     require(db, caller, project_id, Role.EDITOR)
     check_id("id", data.id)
-    data_center = catalogue.find_data_center(data.data_center_id)
+    with Invalid.reference("dataCenterId"):
+        data_center = catalogue.find_data_center(data.data_center_id)
     check_description(data.description)
     rules = plan_rules(data.rules)
     wanted = select(SecurityGroup.id).where(

@@ -9,6 +9,7 @@ from functools import lru_cache
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, PricedDisk, Rates, VmPrice, price_vm, vm_price_answer
+from cumulet.db import names_there
 from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.disks.wire import Disk as DiskAnswer
@@ -26,7 +27,7 @@ def vm_answer(db: Session, catalogue: Catalogue, *, project_id: str, id: str) ->
     """Show one VM of a project; NotFound."""
     answers = vm_answers(db, catalogue, ONE, project_id=project_id, name=id)
     if not answers:
-        raise NotFound.named("VM", id)
+        raise NotFound.named("VM", id, names_there(db, Vm.name, Vm.project_id == project_id))
     return answers[0]
 
 

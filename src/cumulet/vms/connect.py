@@ -86,7 +86,8 @@ def find_vm_network(
     """Find the network that a card is asked for on; the project's default one need not be there yet."""
     if wish.network_id in {"", default_network_name(data_center.id)}:
         return default_network(db, request.project_id, data_center, now=request.now)
-    network = usable(find_network(db, request.project_id, wish.network_id))
+    with Invalid.reference(f"{field}.networkId"):
+        network = usable(find_network(db, request.project_id, wish.network_id))
     if network.data_center_id != data_center.id:
         accepted = f"a network of data center {data_center.id!r}; this one is in {network.data_center_id!r}"
         raise Invalid.field(f"{field}.networkId", wish.network_id, accepted)
@@ -97,7 +98,8 @@ def find_groups(db: Session, vm: Vm, names: Sequence[str], field: str) -> list[U
     """Find the security groups that a card gets, each once; locked in one order for all who do so."""
     found = []
     for name in sorted(set(names)):
-        group = lock_group(db, vm.project_id, name)
+        with Invalid.reference(field):
+            group = lock_group(db, vm.project_id, name)
         if group.data_center_id != vm.data_center_id:
             accepted = (
                 f"a group of data center {vm.data_center_id!r}; this one is in {group.data_center_id!r}"

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import DataCenter, MachineType, rates_of
+from cumulet.db import names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks
 from cumulet.disks import Wanted as DiskWanted
-from cumulet.errors import AlreadyExists, Invalid
+from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.hosts import Need, Room, Sizes, place, reserve, rooms
 from cumulet.images import Image
 from cumulet.operation import Caller
@@ -32,11 +33,21 @@ from cumulet.vms.wire import SshKeySource, VmState
 def create(db: Session, request: CreateRequest) -> Vm:
     """Check the request, find it a host and write all its rows; nothing is half done when it is refused."""
     data = request.data
-    data_center = request.catalogue.find_data_center(data.data_center_id)
-    machine_type = described(db, request.catalogue.find_machine_type(data_center.id, data.machine_type))
+    with Invalid.reference("dataCenterId"):
+        data_center = request.catalogue.find_data_center(data.data_center_id)
+    with Invalid.reference("machineType"):
+        machine_type = described(db, request.catalogue.find_machine_type(data_center.id, data.machine_type))
     private, image = find_boot_image(db, request, data_center.id)
     keys = source_keys(db, request.caller, request.project_id, data.ssh_key_source)
-    plan = plan_vm(data, machine_type, image, data_center=data_center, keys=keys, now=request.now)
+    plan = plan_vm(
+        data,
+        machine_type,
+        image,
+        data_center=data_center,
+        gpu_models=request.catalogue.gpu_models,
+        keys=keys,
+        now=request.now,
+    )
     refuse_duplicates(db, request.project_id, data.vm_id)
     free = rooms(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
@@ -71,7 +82,22 @@ def find_boot_image(
     private = find_ready_image(db, request.project_id, id, data_center_id)
     if private is not None:
         return private, as_image(private, request.images)
-    return None, request.images.find(request.catalogue.image_id(id))
+    with Invalid.reference("bootDiskImageId"):
+        try:
+            return None, request.images.find(request.catalogue.image_id(id))
+        except NotFound:
+            raise NotFound.named("image", id, image_ids(db, request, data_center_id)) from None
+
+
+def image_ids(db: Session, request: CreateRequest, data_center_id: str) -> list[str]:
+    """Name all that a VM of this project can boot from in a data center."""
+    public = request.images.ids()
+    aliases = [alias for alias, id in request.catalogue.image_aliases.items() if id in public]
+    of_project = (
+        PrivateImage.project_id == request.project_id,
+        PrivateImage.data_center_id == data_center_id,
+    )
+    return [*public, *aliases, *names_there(db, PrivateImage.name, *of_project)]
 
 
 def sizes_of(machine_type: MachineType, *, disk_gib: int) -> Sizes:

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from cumulet.db import names_there
 from cumulet.disks import (
     Disk,
     DiskState,
@@ -176,7 +177,8 @@ def find_disk_of(db: Session, vm: Vm, name: str) -> Disk:
     """Find a disk that a VM has; NotFound."""
     disk = db.scalar(select(Disk).where(Disk.vm_id == vm.id, Disk.name == name))
     if disk is None:
-        raise NotFound(f"VM {vm.name!r} has no disk {name!r}")
+        theirs = names_there(db, Disk.name, Disk.vm_id == vm.id)
+        raise NotFound.named(f"disk of VM {vm.name!r} called", name, theirs)
     return disk
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue
+from cumulet.db import names_there
 from cumulet.errors import NotFound, Unavailable
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
@@ -188,7 +189,7 @@ def find_vm(db: Session, caller: Caller, role: Role, *, project_id: str, id: str
     require(db, caller, project_id, role)
     vm = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == id))
     if vm is None:
-        raise NotFound.named("VM", id)
+        raise NotFound.named("VM", id, names_there(db, Vm.name, Vm.project_id == project_id))
     return vm
 
 

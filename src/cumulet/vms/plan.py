@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cumulet.catalogue import CommitmentTerm, DataCenter, DiskPool, MachineType, StorageClass
+from cumulet.catalogue import CommitmentTerm, DataCenter, DiskPool, GpuModel, MachineType, StorageClass
 from cumulet.disks import check_disk_gib, check_disk_id, plan_pool
-from cumulet.errors import Invalid, Unimplemented
+from cumulet.errors import Invalid, NotFound, Unimplemented
 from cumulet.hosts import Need
 from cumulet.ids import check_id
 from cumulet.images import Image
@@ -53,6 +53,7 @@ def plan_vm(
     image: Image,
     *,
     data_center: DataCenter,
+    gpu_models: Sequence[GpuModel] = (),
     keys: Sequence[str],
     now: datetime,
 ) -> VmPlan:
@@ -61,7 +62,7 @@ def plan_vm(
     check_id("vmId", data.vm_id, most=MOST_VM_ID)
     check_size(machine_type, vcpus=data.vcpus, memory_gib=data.memory_gib)
     check_range("gpus", data.gpus, 0, 0)
-    check_selectors(data, machine_type)
+    check_selectors(data, machine_type, gpu_models)
     check_labels(data.metadata)
     check_script(data.start_script)
     check_password(data.password)
@@ -109,17 +110,29 @@ def check_range(field: str, value: int, least: float, most: float) -> None:
         raise Invalid.field(field, value, f"{least:g} to {most:g}")
 
 
-def check_selectors(data: CreateVm, machine_type: MachineType) -> None:
+def check_selectors(data: CreateVm, machine_type: MachineType, gpu_models: Sequence[GpuModel]) -> None:
     """Refuse a CPU or GPU model that the machine type does not have."""
-    for field, value, offered in (
-        ("cpuModel", data.cpu_model, machine_type.cpu_model),
-        ("gpuModel", data.gpu_model, ""),
-        ("gpuModelId", data.gpu_model_id, ""),
-    ):
-        if value and value != offered:
-            raise Invalid.field(
-                field, value, f"{offered!r}, as machine type {machine_type.id!r} has, or none"
-            )
+    names = {one.id: one.model_name for one in gpu_models}
+    own = machine_type.gpu_model_id
+    check_selector("cpuModel", data.cpu_model, machine_type, offered=machine_type.cpu_model)
+    check_known("gpuModel", data.gpu_model, list(names.values()))
+    check_selector("gpuModel", data.gpu_model, machine_type, offered=names.get(own, ""))
+    check_known("gpuModelId", data.gpu_model_id, list(names))
+    check_selector("gpuModelId", data.gpu_model_id, machine_type, offered=own)
+
+
+def check_known(field: str, model: str, known: Sequence[str]) -> None:
+    """Refuse a GPU model that there is not."""
+    if model and model not in known:
+        with Invalid.reference(field):
+            raise NotFound.named("GPU model", model, known)
+
+
+def check_selector(field: str, model: str, machine_type: MachineType, *, offered: str) -> None:
+    """Refuse a model other than the one that a machine type has."""
+    if model and model != offered:
+        accepted = f"{offered!r} or none" if offered else "none"
+        raise Invalid.field(field, model, f"{accepted}, as machine type {machine_type.id!r} has")
 
 
 def check_labels(metadata: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
+from cumulet.db import names_there
 from cumulet.disks import (
     Disk,
     DiskState,
@@ -134,7 +135,8 @@ def find_snapshot(db: Session, disk: Disk, name: str) -> Snapshot:
     named = select(Snapshot).where(Snapshot.disk_id == disk.id, Snapshot.name == name, ~Snapshot.deleting)
     snapshot = db.scalar(named)
     if snapshot is None:
-        raise NotFound(f"disk {disk.name!r} has no snapshot {name!r}")
+        kept = names_there(db, Snapshot.name, Snapshot.disk_id == disk.id, ~Snapshot.deleting)
+        raise NotFound.named(f"snapshot of disk {disk.name!r} called", name, kept)
     return snapshot
 
 
