@@ -130,3 +130,26 @@ def test_only_the_servers_user_reads_the_file_and_what_sqlite_puts_beside_it(tmp
 def test_a_new_file_is_its_users_alone_from_the_first_moment(tmp_path):
     Database(f"sqlite:///{tmp_path}/cumulet.db").close()
     assert (tmp_path / "cumulet.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_version_names_the_state_that_the_newest_commit_left(open_database):
+    here, elsewhere = open_database(), open_database()
+    versions = [here.version(), here.version()]
+    for door in (here, elsewhere, here):
+        with door.writing() as db:
+            add_fact(db)
+        versions.append(here.version())
+        with door.reading() as db:
+            texts(db)
+        versions.append(here.version())
+    assert [versions.index(version) for version in versions] == [0, 0, 2, 2, 4, 4, 6, 6]
+
+
+def test_what_is_not_committed_makes_no_version(open_database):
+    here, elsewhere = open_database(), open_database()
+    before = here.version()
+    with pytest.raises(KeyError), elsewhere.writing() as db:
+        add_fact(db)
+        db.flush()
+        assert here.version() == before
+        raise KeyError

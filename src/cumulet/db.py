@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import typing
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Engine,
     Enum,
     MetaData,
+    PoolProxiedConnection,
     Select,
     SQLColumnExpression,
     String,
@@ -115,6 +117,7 @@ class Database:
             self._writing = self.engine.execution_options(sqlite_begin="IMMEDIATE")
         else:
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        self._versions = _SqliteVersions(self.engine) if self.is_sqlite else _PostgresVersions(self.engine)
         self.bell = threading.Event()
         """Rung after a commit whose session has `info["woken"]`: work became due (see reconcile)."""
 
@@ -137,9 +140,60 @@ class Database:
         if session.info.get("woken"):
             self.bell.set()
 
+    def version(self) -> Hashable:
+        """Name the state that the newest commit left, whichever process made it; a name never comes again.
+
+        Where two calls give the same, whatever was read between them was the same. SQLite tells within microseconds,
+        PostgreSQL takes a round trip.
+        """
+        return self._versions.current()
+
     def close(self) -> None:
         """Let go of all connections."""
+        self._versions.close()
         self.engine.dispose()
+
+
+class _SqliteVersions:
+    """A connection that never writes: SQLite counts for it the commits of all others."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._connection: PoolProxiedConnection | None = None
+
+    def current(self) -> Hashable:
+        with self._lock:
+            try:
+                (count,) = self._opened().execute("PRAGMA data_version").fetchone()
+            except sqlite3.OperationalError as problem:
+                raise exc.OperationalError("PRAGMA data_version", None, problem) from problem
+            return int(count)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+        return typing.cast("sqlite3.Connection", self._connection.driver_connection)
+
+
+class _PostgresVersions:
+    """The transactions that a snapshot would see: another name as soon as one that writes has ended."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def current(self) -> Hashable:
+        with self._engine.connect() as connection:
+            return connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar()
+
+    def close(self) -> None:
+        """Nothing is held: the connections are the pool's."""
 
 
 def fetch_columns(db: Session, statement: Select[*Columns], **values: object) -> Sequence[FoundRow[*Columns]]:

@@ -26,6 +26,8 @@ from cumulet.wire import File, Wire
 Function = TypeVar("Function", bound=Callable[..., Any])
 PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "hosts", "fabric", "origin"})
 """What the edge hands to an operation that asks for it by name."""
+LASTING: Final = frozenset({"db", "caller", "catalogue"})
+"""What of that is the same until somebody commits."""
 
 
 class Access(enum.Enum):
@@ -67,6 +69,11 @@ class Operation:
     """It changes nothing."""
     makes: str = ""
     """The path at which what it makes will be found, with names of its own path and of its body; empty for none."""
+
+    @property
+    def lasts_until_a_commit(self) -> bool:
+        """Whether the same question has the same answer until then: it asks no clock, no host and no file."""
+        return self.reads_only and self.provided <= LASTING
 
     @property
     def summary(self) -> str:

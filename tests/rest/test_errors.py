@@ -19,6 +19,7 @@ from cumulet import db
 from cumulet.errors import Unavailable
 from cumulet.rest.binding import Asked
 from cumulet.rest.endpoint import Endpoint, lost_a_race
+from cumulet.rest.kept import KeptAnswers
 
 OPERATION = {operation.name: operation for operation in TOYS}
 
@@ -148,7 +149,12 @@ def test_a_locked_database_is_unavailable(database, monkeypatch):
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 20)
     impatient = db.Database(database.url)
     make_toy = Endpoint(
-        OPERATION["make_toy"], impatient, authenticate=authenticate, provided={}, clock=datetime.now
+        OPERATION["make_toy"],
+        impatient,
+        authenticate=authenticate,
+        provided={},
+        kept=KeptAnswers(),
+        clock=datetime.now,
     )
     asked = Asked((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="")
     with database.writing() as session:

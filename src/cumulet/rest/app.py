@@ -30,6 +30,7 @@ from cumulet.rest.binding import Asked
 from cumulet.rest.contract import unserved
 from cumulet.rest.edge import Edge
 from cumulet.rest.endpoint import Authenticate, Endpoint
+from cumulet.rest.kept import KeptAnswers
 from cumulet.rest.making import Making
 from cumulet.rest.metrics import ReadMetrics, metrics_route
 from cumulet.rest.openapi import openapi_document
@@ -53,8 +54,9 @@ def create_app(
     /metrics shows; `pages` are served beside them.
     """
     served = OPERATIONS.values() if operations is None else operations
+    kept = KeptAnswers()
     endpoints = [
-        Endpoint(operation, database, authenticate=authenticate, provided=provided, clock=clock)
+        Endpoint(operation, database, authenticate=authenticate, provided=provided, kept=kept, clock=clock)
         for operation in served
     ]
     find_unserved = unserved(served)
@@ -105,8 +107,10 @@ def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRout
             authorization=request.headers.get("authorization", ""),
             origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
         )
-        async with making.turn(endpoint.operation, asked):
-            content = await to_thread.run_sync(endpoint.answer, asked)
+        content = endpoint.at_hand(asked)
+        if content is None:
+            async with making.turn(endpoint.operation, asked):
+                content = await to_thread.run_sync(endpoint.answer, asked)
         return Response(content, media_type=endpoint.media_type)
 
     methods = [HttpMethod(method) for method in verbs]

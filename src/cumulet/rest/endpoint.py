@@ -5,7 +5,8 @@ Everything that can be known before the first request is worked out when the end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import Access, Caller, Operation
 from cumulet.rest.binding import Asked, Binding, bearer_key
 from cumulet.rest.faults import JSON
+from cumulet.rest.kept import KeptAnswers, question
 from cumulet.wire import File
 
 ATTEMPTS: Final = 3
@@ -38,12 +40,14 @@ class Endpoint:
         *,
         authenticate: Authenticate,
         provided: Mapping[str, object],
+        kept: KeptAnswers,
         clock: Callable[[], datetime],
     ) -> None:
         self.operation = operation
         self._binding = Binding(operation)
         self._database = database
         self._authenticate = authenticate
+        self._kept = kept
         self._clock = clock
         self.media_type = JSON
         self._encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
@@ -54,12 +58,28 @@ class Endpoint:
             raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
         self._standing = {name: provided[name] for name in standing}
 
+    def at_hand(self, asked: Asked) -> bytes | None:
+        """Give the answer if it takes no time: one that is kept, where the database can be asked in no time."""
+        if not (self.operation.lasts_until_a_commit and self._database.is_sqlite):
+            return None
+        with reachable():
+            return self._kept.find(question(self.operation, asked), self._database.version())
+
     def answer(self, asked: Asked) -> bytes:
         """Do what was asked and give the answer as it is sent; what it changed is committed by then."""
-        try:
+        with reachable():
+            if self.operation.lasts_until_a_commit:
+                return self._recall(asked)
             return self._read(asked) if self.operation.reads_only else self._write(asked)
-        except UNREACHABLE as problem:
-            raise Unavailable("the database does not answer now; try again in a moment") from problem
+
+    def _recall(self, asked: Asked) -> bytes:
+        """Give the kept answer, or read it; the version is asked for first: see `KeptAnswers`."""
+        version, asking = self._database.version(), question(self.operation, asked)
+        answer = self._kept.find(asking, version)
+        if answer is None:
+            answer = self._read(asked)
+            self._kept.keep(asking, version, answer)
+        return answer
 
     def _read(self, asked: Asked) -> bytes:
         with self._database.reading() as db:
@@ -95,6 +115,15 @@ class Endpoint:
             if caller and caller.is_operator:
                 refused.message = refused.for_operator
             raise
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Tell a caller in our words that the database cannot be asked."""
+    try:
+        yield
+    except UNREACHABLE as problem:
+        raise Unavailable("the database does not answer now; try again in a moment") from problem
 
 
 def lost_a_race(problem: exc.DBAPIError) -> bool:
