@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 ASSETS := src/cumulet/web/page/lib
 # The guest images that the tests boot, kept between runs.
 TEST_DATA := /var/cache/cumulet-test
+# Fast tests share nothing, so that each core takes whatever is left.
+PARALLEL := --numprocesses auto --dist worksteal --quiet
 
-.PHONY: up down env lock api lint test bench
+.PHONY: up down env lock api lint check test bench
 
 up: env  ## a running cloud with a first VM, `hello`
 	@$(BIN)/cumulet up
@@ -43,10 +45,13 @@ lint: env  ## style, types and the layers of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check: lint  ## style, types, and the fast tests on SQLite: no root, no guests, a few minutes
+	$(BIN)/pytest $(PARALLEL) -m "not lab and not postgresql"
+
 test: lint  ## everything, real guests included; those run on a private host that dies with the tests
 	$(BIN)/python scripts/test-packages
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
-	$(BIN)/pytest -m "not lab"
+	$(BIN)/pytest $(PARALLEL) -m "not lab"
 	tests/lab/enter $(BIN)/pytest -m lab
 
 bench: env  ## the figures of docs/promises.md, all or ONLY=one

@@ -23,9 +23,16 @@ OpenDatabase = Callable[[], Database]
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what changes the host itself come before what shares one cloud on it: the browser's tests are of the latter."""
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Let what changes the host itself come before what shares one cloud on it, and mark what needs PostgreSQL.
+
+    The browser's tests are of those that share one cloud.
+    """
     items.sort(key=lambda item: item.path.relative_to(HERE).parts[0].replace("browser", "e2e"))
+    for item in items:
+        chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "postgresql" in chosen or "postgres" in item.fixturenames:
+            item.add_marker("postgresql")
 
 
 @pytest.fixture(autouse=True, scope="session")

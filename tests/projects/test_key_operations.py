@@ -1,5 +1,4 @@
 from datetime import datetime
-from uuid import uuid4
 
 import pytest
 from sqlalchemy.orm import Session
@@ -55,7 +54,7 @@ def test_ssh_keys_of_others_are_not_there(db: Session, owner: Caller, now: datet
         delete_ssh_key(db, owner, now, id=theirs.id)
 
 
-@pytest.mark.parametrize("id", ["", "no-uuid", str(uuid4())])
+@pytest.mark.parametrize("id", ["", "no-uuid", "6f2d6c1e-8f3a-4f0e-9f55-0c7b3a1d9e42"])
 def test_an_unknown_ssh_key_is_not_found(db: Session, owner: Caller, id: str) -> None:
     with pytest.raises(NotFound, match="there is no SSH key"):
         get_ssh_key(db, owner, id=id)

@@ -33,7 +33,7 @@ def test_each_verb_is_accepted_in_its_state_and_refused_with_its_reason_in_all_o
 
 @pytest.mark.parametrize(
     "state",
-    {*STATES.values(), VmState.PENDING, VmState.DELETING, VmState.FAILED, VmState.UNKNOWN},
+    dict.fromkeys([*STATES.values(), VmState.PENDING, VmState.DELETING, VmState.FAILED, VmState.UNKNOWN]),
     ids=lambda state: state.value,
 )
 def test_every_state_that_is_ever_shown_has_four_letters_that_clients_know(state):
