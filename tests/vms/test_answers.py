@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 from tests.made_up import PROJECT
 
-from cumulet.errors import NotFound
+from cumulet.errors import Invalid, NotFound
 from cumulet.hosts import register_host
 from cumulet.projects import operations as projects
 from cumulet.projects.wire import CreateProject
@@ -73,6 +73,37 @@ def test_a_list_shows_each_vm_as_it_shows_alone(cloud, create_full):
     names = ["a", "b", "c", "plain-a", "plain-b", "plain-c"]
     assert list_all(cloud) == [cloud.vm(name) for name in names]
     assert cloud.call(verbs.count_vms, project_id=PROJECT).count == 6
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        (["team=blue"], ["api", "web"]),
+        (["team=blue", "tier"], ["web"]),
+        (["team"], ["api", "db", "web"]),
+        (["team="], []),
+        (["te"], []),
+        (["7.a\"]$'=x=y"], ["db"]),
+        (["note=🙂 ü"], ["api"]),
+    ],
+)
+def test_a_list_can_be_of_those_with_some_labels(cloud, filters, names):
+    labels = {
+        "web": {"team": "blue", "tier": "1"},
+        "api": {"team": "blue", "note": "🙂 ü"},
+        "db": {"team": "red", "7.a\"]$'": "x=y"},
+    }
+    for name, metadata in labels.items():
+        cloud.create(vm_id=name, metadata=metadata)
+    assert [vm.id for vm in list_all(cloud, metadata=filters)] == names
+    cloud.settle()
+    assert [vm.id for vm in list_all(cloud, metadata=filters, network_id="default-local")] == names
+
+
+@pytest.mark.parametrize("text", ["", "=blue"])
+def test_a_filter_by_labels_names_a_key(cloud, text):
+    with pytest.raises(Invalid, match=r"metadata: .*KEY=VALUE"):
+        list_all(cloud, metadata=["team", text])
 
 
 def test_a_vm_whose_end_was_asked_for_is_shown_until_it_is_gone_but_not_listed(cloud, create_full):

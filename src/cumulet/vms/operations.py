@@ -25,6 +25,7 @@ from cumulet.vms.answers import vm_answer, vm_answers
 from cumulet.vms.create import create
 from cumulet.vms.create_request import CreateRequest
 from cumulet.vms.kept_log import CONSOLE_LOG_BYTES, find_kept
+from cumulet.vms.labels import labelled
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.shown import ALL, ON_NETWORK, STAYS
 from cumulet.vms.wire import (
@@ -92,16 +93,27 @@ def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str
 
 @operation("GET /v1/projects/{projectId}/vms")
 def list_vms(
-    db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, network_id: str = ""
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    project_id: str,
+    network_id: str = "",
+    metadata: list[str] = [],  # noqa: B006 - nobody changes it
 ) -> ListVmsResponse:
     """List the project's virtual machines by id; with `networkId` only those with a card on that network.
+
+    With `metadata`, repeated for each, only those that have this key, or this value under it: `KEY` or `KEY=VALUE`.
 
     One whose end was asked for is not among them; GetVM shows it until it is gone.
     """
     require(db, caller, project_id, Role.VIEWER)
     values = {"project_id": project_id} | ({"network": network_id} if network_id else {})
+    these = ON_NETWORK if network_id else ALL
+    if metadata:
+        these = these.where(*map(labelled, metadata))
     with ONE_LIST:
-        vms = vm_answers(db, catalogue, ON_NETWORK if network_id else ALL, **values)
+        vms = vm_answers(db, catalogue, these, **values)
     return ListVmsResponse(vms=vms)
 
 

@@ -149,6 +149,15 @@ class Selection:
     cards: Columns
     groups: Columns
 
+    def where(self, *which: SQLColumnExpression[bool]) -> Selection:
+        """Select those among them for which all this is true as well."""
+        return Selection(
+            vms=self.vms.where(*which),
+            disks=self.disks.where(*which),
+            cards=self.cards.where(*which),
+            groups=self.groups.where(*which),
+        )
+
     def read_vms(self, db: Session, **values: str) -> list[ShownVm]:
         """Give the VMs by name."""
         return [ShownVm._make(row) for row in fetch_columns(db, self.vms, **values)]
