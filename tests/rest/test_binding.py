@@ -120,10 +120,6 @@ def test_a_word_of_the_path_wins_over_an_id(stranger):
     assert stranger.get("/v1/toys/special").json()["label"] == "special"
 
 
-def test_a_slash_at_the_end_does_not_matter(stranger):
-    assert stranger.get("/v1/toys/bear/").json()["id"] == "bear"
-
-
 def test_verbs_of_one_path_may_name_its_parameter_differently(ann):
     assert ann.get("/v1/toys/bear").json()["id"] == "bear"
     assert ann.delete("/v1/toys/bear").json() == {}

@@ -6,6 +6,8 @@ bodies come empty, as `{}` or without a Content-Type; all that is folded here, a
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +20,7 @@ from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Operation
 from cumulet.wire import Wire, decode, plain_text
 
+HEADER: Final = "`Authorization: Bearer KEY`, the key as it was told when it was made"
 UNSET: Final = "None"
 """What the Python client sends for an argument that was given as None."""
 
@@ -99,10 +102,11 @@ def _is_list(kind: inspect.Type) -> bool:
 
 def read_body(body: bytes) -> dict[str, Any]:
     """Decode a JSON object; nothing and `null` are an empty one, whatever the Content-Type says."""
-    if not body.strip():
+    text = body.removeprefix(BOM_UTF8)
+    if not text.strip():
         return {}
     try:
-        raw = msgspec.json.decode(body)
+        raw = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise Invalid(f"the body is not JSON: {problem}") from None
     except RecursionError:
@@ -114,7 +118,12 @@ def read_body(body: bytes) -> dict[str, Any]:
 
 def bearer_key(authorization: str) -> str:
     """Take the API key out of an Authorization header; the scheme's case does not matter."""
-    scheme, _, key = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise Unauthenticated("an API key is needed, in the header `Authorization: Bearer KEY`")
-    return key.strip()
+    scheme, _, rest = authorization.replace("\t", " ").partition(" ")
+    key = rest.strip(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise Unauthenticated(f"an API key is needed, in the header {HEADER}")
+    if foreign := re.search(r"[^!-~]", key):
+        raise Unauthenticated(
+            f"Authorization: U+{ord(foreign[0]):04X} is in no API key; expected the header {HEADER}"
+        )
+    return key

@@ -1,13 +1,16 @@
-"""The outermost ring around the app: every request gets a name, keeps its path as sent, and leaves one line in the log.
+"""The outermost ring around the app: what holds for every request and every answer, whatever they are about.
 
-Routing works on the path *before* percent-decoding, because an id may hold an encoded `/` and is still one segment.
-The line names method, path, status and time; never a query, header or body, where secrets may be.
+Every request gets a name, keeps its path as sent, waits for its caller's turn, and leaves one line in the log; every
+answer tells browsers to be careful with it. Routing works on the path *before* percent-decoding, because an id may hold
+an encoded `/` and is still one segment. The line names method, path, status and time; never a query, header or body,
+where secrets may be.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -15,9 +18,26 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from cumulet.errors import CumuletError, NotFound
+from cumulet.rest import faults
+from cumulet.rest.turns import Turns
+
 log = structlog.get_logger()
 
 SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+ORIGIN: Final = re.compile(r"^https?://[^/]*", re.IGNORECASE)
+API: Final = "/v1/"
+CAREFUL: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Headers of every answer."""
+USUAL: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""Headers of every answer that has none of its own: answers hold keys, passwords and tickets, and are no pages."""
 
 
 class Edge:
@@ -25,6 +45,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is not HTTP (the app's start and end) untouched."""
@@ -36,32 +57,67 @@ class Edge:
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Let one request through, and write down how it ended."""
         began = time.perf_counter()
-        request_id = _request_id(scope)
+        headers = dict(scope["headers"])
+        caller = _caller(scope, headers)
+        request_id = _request_id(headers)
         status = 0
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                message["headers"] = [*_with_care(message.get("headers", ())), (b"x-request-id", request_id)]
             elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
 
-        method, path = scope["method"], scope["raw_path"].decode("latin-1")
+        method, path = scope["method"], _path(scope)
         is_head = method == "HEAD"
         inner = {**scope, "path": path, "method": "GET" if is_head else method}
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
             try:
-                await self._app(inner, receive, send_named)  # type: ignore[arg-type]
+                _refuse_unserved(path, headers)
+                await self._turns.wait(caller)
+                try:
+                    await self._app(inner, receive, send_named)  # type: ignore[arg-type]
+                finally:
+                    self._turns.end(caller)
+            except CumuletError as refused:
+                await faults.unserved(refused)(inner, receive, send_named)  # type: ignore[arg-type]
             finally:
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
                 log.info("request", method=method, path=path, status=status, ms=milliseconds)
 
 
-def _request_id(scope: HTTPScope) -> bytes:
+def _request_id(headers: Mapping[bytes, bytes]) -> bytes:
     """Take the caller's x-request-id if it is harmless, else make one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and SANE_ID.fullmatch(value):
-            return value
-    return uuid4().hex.encode()
+    given = headers.get(b"x-request-id", b"")
+    return given if SANE_ID.fullmatch(given) else uuid4().hex.encode()
+
+
+def _path(scope: HTTPScope) -> str:
+    """Give the path as sent, without what stands before it in a request that is written for a proxy."""
+    path = scope["raw_path"].decode("latin-1")
+    return path if path.startswith("/") else ORIGIN.sub("", path) or "/"
+
+
+def _caller(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> object:
+    """Tell callers apart: by key, and by address where there is no key."""
+    return headers.get(b"authorization") or (scope["client"] or ("",))[0]
+
+
+def _refuse_unserved(path: str, headers: Mapping[bytes, bytes]) -> None:
+    """Refuse what routing would fold into something else, and what nobody here decompresses."""
+    if "//" in path or (path.startswith(API) and path.endswith("/")):
+        raise NotFound(f"there is no {path} in this API: a part of the path is empty")
+    encoding = headers.get(b"content-encoding", b"")
+    if encoding.lower() not in {b"", b"identity"}:
+        raise faults.Encoded(
+            f"Content-Encoding: {encoding.decode('latin-1')} is not accepted; send the body as it is, without that header"
+        )
+
+
+def _with_care(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Add what browsers are to be told with every answer."""
+    given = {name for name, _ in headers}
+    return [*headers, *CAREFUL, *(one for one in USUAL if one[0] not in given)]

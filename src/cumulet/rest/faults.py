@@ -12,8 +12,17 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
 
-from cumulet.errors import CumuletError, Invalid, NotFound, Unauthenticated, Unavailable, Unimplemented
+from cumulet.errors import (
+    CumuletError,
+    Exhausted,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
 from cumulet.rest.contract import FindUnserved
 from cumulet.wire import Wire
 
@@ -30,6 +39,12 @@ class Status(Wire):
     code: int
     message: str
     details: list[dict[str, Any]]
+
+
+class Encoded(Invalid):
+    """The body is compressed, or otherwise not as it is."""
+
+    http = 415
 
 
 class Cancelled(CumuletError):
@@ -90,6 +105,16 @@ def our_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[b
     return _answer(told, status=told.http, headers={})
 
 
+def unserved(error: CumuletError) -> ASGIResponse:
+    """Answer a request that the app is not to see."""
+    later = {"retry-after": "1"} if isinstance(error, Exhausted) else {}
+    return ASGIResponse(body=encoded(error), status_code=error.http, media_type=JSON, headers=later)
+
+
+def encoded(error: CumuletError) -> bytes:
+    """Write a refusal as clients read it."""
+    return msgspec.json.encode(Status(code=error.code, message=error.message, details=error.details))
+
+
 def _answer(error: CumuletError, *, status: int, headers: dict[str, str]) -> Response[bytes]:
-    body = Status(code=error.code, message=error.message, details=error.details)
-    return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=headers)
+    return Response(encoded(error), status_code=status, media_type=JSON, headers=headers)

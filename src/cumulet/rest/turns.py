@@ -1,0 +1,67 @@
+"""How much one caller may have under way: nobody's requests, however many and long, hold the threads that others need.
+
+A caller is a key, or an address where there is no key. A few of his requests are worked on at once, the next wait in
+line without a thread, in their order; what comes beyond that is refused before anything is done for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final
+
+from cumulet.errors import Exhausted
+
+AT_ONCE: Final = 8
+"""Requests of one caller that are worked on at once: a fifth of the threads that there are."""
+UNDER_WAY: Final = 64
+"""Requests of one caller that are worked on or wait: more than clients' own pools of connections have."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One caller's requests."""
+
+    working: int = 0
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+
+class Turns:
+    """The lines of all callers that have something under way; for one event loop."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, Line] = {}
+
+    async def wait(self, caller: Hashable) -> None:
+        """Return when it is this caller's turn, which `end` ends; Exhausted when too many wait already."""
+        line = self._lines.setdefault(caller, Line())
+        if line.working < AT_ONCE:
+            line.working += 1
+            return
+        if line.working + len(line.waiting) >= UNDER_WAY:
+            raise Exhausted(
+                f"you have {UNDER_WAY} requests under way, as many as one caller may: "
+                "send the next when one of them is answered"
+            )
+        turn = asyncio.get_running_loop().create_future()
+        line.waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.end(caller)
+            raise
+
+    def end(self, caller: Hashable) -> None:
+        """Give this turn to the caller's next request."""
+        line = self._lines[caller]
+        while line.waiting:
+            turn = line.waiting.popleft()
+            if not turn.cancelled():
+                turn.set_result(None)
+                return
+        line.working -= 1
+        if not line.working:
+            del self._lines[caller]
