@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its own command line: half its start
-import httpx  # noqa: E402 - after the line above
+for unused in ("httpx._main", "trio"):  # its own command line and an event loop: half its start
+    sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
+import httpx  # noqa: E402 - after the lines above
 
 from cumulet.errors import Invalid, Unauthenticated, Unavailable  # noqa: E402 - likewise
 from cumulet.settings import Settings, read_settings  # noqa: E402 - likewise
@@ -21,6 +23,8 @@ Json = dict[str, Any]
 SECONDS: Final = 30.0
 KEY_FILE: Final = "admin.key"
 """The owner's key, in the server's data directory."""
+NOBODY_TRUSTED: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Where nothing is encrypted: to read all authorities takes as long as a call."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to call one that listens on all
 
@@ -147,6 +151,7 @@ def open_client(url: str, key: str) -> Client:
             limits=httpx.Limits(
                 max_keepalive_connections=0
             ),  # a command makes few calls and leaves nothing open
+            verify=url.startswith("https:") or NOBODY_TRUSTED,
             trust_env=not is_local(url),  # a proxy of the environment is for the world outside
         )
     )
