@@ -6,6 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Final
+
+CROWD: Final = 1000
+"""As many VMs are many."""
 
 
 @dataclass(frozen=True, slots=True)

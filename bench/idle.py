@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bench.figure import Figure, at_most, say
+from bench.figure import CROWD, Figure, at_most, say
 from bench.server import Server
-from bench.stage import CROWD, Stage
+from bench.stage import Stage
 
 SECONDS: Final = 60
 """Every sweep comes by twice: in a span that is no multiple of theirs, chance decides how often."""

@@ -2,6 +2,7 @@
 
     KEY=… python -m bench.load URL PATH SECONDS CONNECTIONS
 
+A PATH with a `{}` in it is asked for with the numbers of a crowd, one after the other.
 Prints JSON: see `Load`. A library's client costs more than the server that it measures.
 """
 
@@ -12,11 +13,13 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from bench.figure import percentile
+from bench.figure import CROWD, percentile
 
 BUFFER_BYTES: Final = 1 << 23
 CONTENT_LENGTH: Final = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
@@ -31,20 +34,20 @@ class Load(msgspec.Struct, frozen=True):
     body_bytes: int
 
 
-async def load(host: str, port: int, request: bytes, *, seconds: float, connections: int) -> Load:
+async def load(host: str, port: int, requests: Sequence[bytes], *, seconds: float, connections: int) -> Load:
     """Ask on all connections at once."""
-    end = time.perf_counter() + seconds
-    seen = await asyncio.gather(*(ask_until(end, host, port, request) for _ in range(connections)))
+    end, turns = time.perf_counter() + seconds, cycle(requests)
+    seen = await asyncio.gather(*(ask_until(end, host, port, turns) for _ in range(connections)))
     times = [took * 1000 for each, _ in seen for took in each]
     return Load(len(times) / seconds, percentile(times, 50), percentile(times, 99), seen[0][1])
 
 
-async def ask_until(end: float, host: str, port: int, request: bytes) -> tuple[list[float], int]:
+async def ask_until(end: float, host: str, port: int, turns: Iterator[bytes]) -> tuple[list[float], int]:
     """Ask on one connection; give the seconds that each answer took, and the size of the last."""
     reader, writer = await asyncio.open_connection(host, port, limit=BUFFER_BYTES)
     took, size = [], 0
     while (began := time.perf_counter()) < end:
-        writer.write(request)
+        writer.write(next(turns))
         size = await read_answer(reader)
         took.append(time.perf_counter() - began)
     writer.close()
@@ -63,10 +66,10 @@ async def read_answer(reader: asyncio.StreamReader) -> int:
 def main(url: str, path: str, seconds: str, connections: str) -> None:
     """Print what was seen."""
     host, _, port = urlsplit(url).netloc.partition(":")
-    request = (
-        f"GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {os.environ['KEY']}\r\n\r\n".encode()
-    )
-    asking = load(host, int(port), request, seconds=float(seconds), connections=int(connections))
+    head = f"HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {os.environ['KEY']}\r\n\r\n"
+    paths = dict.fromkeys(path.format(number) for number in range(CROWD))
+    requests = [f"GET {one} {head}".encode() for one in paths]
+    asking = load(host, int(port), requests, seconds=float(seconds), connections=int(connections))
     seen = asyncio.run(asking)
     print(msgspec.json.encode(seen).decode())
 

@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from bench.figure import say
+from bench.figure import CROWD, say
 from bench.server import Server, running_server, wait_until
 
 MADE_UP_HOSTS: Final = "memory:?hosts=20"
-CROWD: Final = 1000
 SETTLES_WITHIN: Final = 300
 """Seconds, where the CPU is shared."""
 
