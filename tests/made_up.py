@@ -149,6 +149,15 @@ class Cloud:
         self.settle()
         return self.disk(id)
 
+    def used_disk(self, id: str = "data", size_gib: int = 10, **fields: Any) -> disk_wire.Disk:
+        """A storage disk that lies on a host, because a VM had it that is gone."""
+        self.create_disk(id, size_gib, **fields)
+        self.create(vm_id="carrier", memory_gib=1, storage_disk_ids=[id])
+        self.settle()
+        self.ask(operations.terminate_vm, "carrier")
+        self.settle()
+        return self.disk(id)
+
     def attached(self, id: str = "data", vm_id: str = "hello") -> disk_wire.Disk:
         """A storage disk that a VM has."""
         self.create_disk(id)

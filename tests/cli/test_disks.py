@@ -32,6 +32,8 @@ def test_a_vm_is_created_with_a_disk_and_leaves_it_behind(cumulet):
 
 def test_a_disk_goes_back_to_a_snapshot(cumulet):
     cumulet("disk", "create", "memory", "2", "--wait")
+    vm(cumulet, "writer", "--storage-disk", "memory")
+    cumulet("vm", "delete", "writer", "--wait")
     assert "has its snapshot one" in cumulet("disk", "snapshot", "create", "memory", "one", "--wait").err
     assert "is back at one" in cumulet("disk", "snapshot", "revert", "memory", "one", "--wait").err
     assert cumulet("disk", "snapshot", "list", "memory", "-o", "name").out == "one\n"

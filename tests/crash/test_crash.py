@@ -196,6 +196,9 @@ STORIES = {
     "delete a disk": Story(
         Cloud.create_disk, lambda cloud: cloud.ask(disk_verbs.delete_storage_disk, "data")
     ),
+    "delete a disk that was used": Story(
+        Cloud.used_disk, lambda cloud: cloud.ask(disk_verbs.delete_storage_disk, "data")
+    ),
     "create with a disk": Story(Cloud.create_disk, lambda cloud: cloud.create(storage_disk_ids=["data"])),
     "attach": Story(lambda cloud: (cloud.running(), cloud.create_disk()), attach),
     "attach while off": Story(lambda cloud: (stopped(cloud), cloud.create_disk()), attach),

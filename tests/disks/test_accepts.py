@@ -28,7 +28,8 @@ def reason(accept, *disk_and_more):
 
 @pytest.mark.parametrize(("type", "wanted", "state", "vm_id"), EVERY)
 def test_a_disk_joins_a_vm_only_when_it_is_ready_and_free(type, wanted, state, vm_id):
-    free = vm_id is None and wanted is Wanted.KEPT and state is DiskState.READY
+    ready = state in {DiskState.INIT, DiskState.READY}
+    free = vm_id is None and wanted is Wanted.KEPT and ready
     said = reason(accept_attach, disk(type, wanted, state, vm_id))
     assert (said == "") is (free and type is DiskType.STORAGE)
     if type is DiskType.BOOT:

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
-from tests.made_up import PROJECT, make_cloud
+from tests.made_up import PROJECT, Cloud, make_cloud
 from tests.projects.people import add_user
 
 from cumulet.disks import Disk, DiskState, DiskType, Snapshot, lock_disk
@@ -38,15 +38,15 @@ def reserved(cloud):
         return sum(db.scalars(select(Reservation.disk_gib)))
 
 
-def test_a_disk_that_was_asked_for_is_ready_a_moment_later(cloud):
+def test_a_disk_that_was_asked_for_is_ready_and_made_when_a_vm_gets_it(cloud):
     ask_for(cloud)
-    assert cloud.disk().disk_state is DiskState.INIT
-    cloud.settle()
     disk = cloud.disk()
     assert (disk.disk_state, disk.disk_type, disk.size_gib) == (DiskState.READY, DiskType.STORAGE, 10)
     assert (disk.vm_id, disk.data_center_id, disk.project_id) == ("", "local", PROJECT)
-    assert cloud.host.disks() == {cloud.disk_row().id: 10}
-    assert cloud.due("disk", cloud.disk_row().id) is None
+    cloud.sweep()
+    assert (cloud.host.disks(), cloud.due("disk", cloud.disk_row().id)) == ({}, None)
+    cloud.running(storage_disk_ids=["data"])
+    assert cloud.host.disks().items() >= {cloud.disk_row().id: 10}.items()
 
 
 def test_its_room_is_taken_from_the_request_to_its_end(cloud):
@@ -62,22 +62,34 @@ def test_its_room_is_taken_from_the_request_to_its_end(cloud):
         cloud.disk()
 
 
-def test_its_story_is_told(cloud):
-    id = cloud.create_disk() and cloud.disk_row().id
+@pytest.mark.parametrize(
+    ("make", "life"), [(Cloud.create_disk, []), (Cloud.used_disk, ["disk.made"])], ids=["never used", "used"]
+)
+def test_its_story_is_told(cloud, make, life):
+    id = make(cloud) and cloud.disk_row().id
     cloud.ask(disk_verbs.delete_storage_disk, "data")
     cloud.ask(disk_verbs.delete_storage_disk, "data")
     assert cloud.disk().disk_state is DiskState.DELETE
     cloud.settle()
     with cloud.database.reading() as db:
         told = [fact.event for fact in facts_about(db, id)]
-    assert told == ["disk.create_asked", "disk.made", "disk.delete_asked", "disk.deleted"]
+    assert told == ["disk.create_asked", *life, "disk.delete_asked", "disk.deleted"]
 
 
-def test_a_disk_lies_where_most_is_free(database, tmp_path):
+def test_a_disk_takes_room_where_most_is_free(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2&disk_gib=100")
     for number in range(4):
         cloud.create_disk(f"disk-{number}", 40)
-    assert sorted(len(host.disks()) for host in cloud.hosts.values()) == [2, 2]
+    places = [cloud.disk_row(f"disk-{number}").host_id for number in range(4)]
+    assert [places.count(host_id) for host_id in cloud.hosts] == [2, 2]
+
+
+def test_a_disk_that_no_vm_had_goes_though_its_host_does_not_answer(cloud):
+    cloud.create_disk()
+    cloud.host.unreachable = True
+    cloud.ask(disk_verbs.delete_storage_disk, "data")
+    cloud.settle()
+    assert (cloud.count(Disk), reserved(cloud)) == (0, 0)
 
 
 def test_no_room_tells_what_is_short_and_what_would_fit(database, tmp_path):
@@ -133,7 +145,7 @@ def test_others_neither_see_nor_touch_it(cloud):
 
 
 def test_a_lost_disk_is_never_replaced_by_an_empty_one_and_found_again(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     id = cloud.disk_row().id
     lost = cloud.host._contents.disks.pop(id)
     cloud.sweep()
@@ -145,7 +157,7 @@ def test_a_lost_disk_is_never_replaced_by_an_empty_one_and_found_again(cloud):
 
 
 def test_a_lost_disk_can_be_deleted(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     cloud.host._contents.disks.clear()
     cloud.sweep()
     cloud.ask(disk_verbs.delete_storage_disk, "data")
@@ -155,7 +167,7 @@ def test_a_lost_disk_can_be_deleted(cloud):
 
 def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
-    cloud.create_disk()
+    cloud.used_disk()
     id = cloud.disk_row().id
     (other,) = [host for host in cloud.hosts.values() if id not in host.disks()]
     other.create_disk(DiskSpec(id, 10, None, "local"))
@@ -177,7 +189,7 @@ def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
 
 
 def test_a_disk_without_a_row_goes_after_the_grace(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     cloud.host.create_disk(DiskSpec(stray := uuid4(), 10, None, "local"))
     cloud.remember(stray)
     cloud.sweep()
@@ -202,7 +214,7 @@ def change(cloud, verb, name, **query):
 
 
 def test_a_snapshot_brings_back_what_the_disk_held(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     id = cloud.disk_row().id
     cloud.host.write_disk(id, "first")
     take(cloud, "one")
@@ -227,7 +239,7 @@ def test_a_snapshot_brings_back_what_the_disk_held(cloud):
 
 
 def test_a_snapshot_takes_room_until_it_is_gone(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     take(cloud, "one")
     assert reserved(cloud) == 20
     cloud.settle()
@@ -239,7 +251,7 @@ def test_a_snapshot_takes_room_until_it_is_gone(cloud):
 
 
 def test_a_disk_goes_with_its_snapshots(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     take(cloud, "one")
     cloud.settle()
     cloud.ask(disk_verbs.delete_storage_disk, "data")
@@ -248,7 +260,7 @@ def test_a_disk_goes_with_its_snapshots(cloud):
 
 
 def test_a_disk_that_is_being_changed_is_not_changed_further(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     take(cloud, "one")
     with pytest.raises(Refused, match="DISK_STATE_LOCKED") as refusal:
         take(cloud, "two")
@@ -256,7 +268,7 @@ def test_a_disk_that_is_being_changed_is_not_changed_further(cloud):
 
 
 def test_a_disk_that_changes_hands_just_now_is_to_be_asked_for_again(cloud, monkeypatch):
-    cloud.create_disk()
+    cloud.used_disk()
 
     def changes_hands(db, seen):
         disk = lock_disk(db, seen)
@@ -270,7 +282,7 @@ def test_a_disk_that_changes_hands_just_now_is_to_be_asked_for_again(cloud, monk
 
 
 def test_snapshots_are_refused_by_name(cloud):
-    cloud.create_disk()
+    cloud.used_disk()
     take(cloud, "one")
     cloud.settle()
     with pytest.raises(AlreadyExists, match="'one'"):
@@ -284,9 +296,16 @@ def test_snapshots_are_refused_by_name(cloud):
             change(cloud, verb, "nothing")
 
 
+def test_a_disk_that_no_vm_had_has_nothing_to_keep_in_a_snapshot(cloud):
+    cloud.create_disk()
+    with pytest.raises(Refused, match="cannot take a snapshot of disk 'data': it is empty") as refusal:
+        take(cloud, "one")
+    assert (refusal.value.reason, cloud.count(Snapshot)) == ("DISK_NOT_READY", 0)
+
+
 def test_a_snapshot_for_which_there_is_no_room_is_refused(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=1&disk_gib=20")
-    cloud.create_disk()
+    cloud.used_disk()
     with pytest.raises(Invalid, match="no host has room"):
         take(cloud, "one")
     assert (cloud.count(Snapshot), cloud.disk().disk_state) == (0, DiskState.READY)

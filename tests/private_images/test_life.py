@@ -340,7 +340,7 @@ def test_an_image_takes_room_in_the_own_pool_wherever_its_disk_lies(database, tm
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?disk_gib=100", catalogue=catalogue)
     cloud.running(boot_disk=Disk(size_gib=30, storage_class=StorageClass.LOCAL))
     cloud.create_disk("most", 70, storage_class=StorageClass.NETWORK)
-    with pytest.raises(Invalid, match="pool 'local': 26 GiB disk free, 30 asked"):
+    with pytest.raises(Invalid, match="26 GiB disk free in pool 'local', 30 asked"):
         take(cloud)
     cloud.ask(disk_operations.delete_storage_disk, "most")
     cloud.settle()

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, update
 from tests.made_up import PROJECT, make_cloud
+from tests.plots import Crash
 
 from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks import operations as disk_verbs
@@ -181,7 +182,7 @@ def test_guests_find_their_disks_in_the_order_in_which_they_came(running):
 # With a new VM
 def test_a_vm_is_created_with_disks_on_the_host_where_they_lie(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=3")
-    cloud.create_disk("one", 1)
+    cloud.used_disk("one", 1)
     host_id = cloud.disk_row("one").host_id
     for number in range(2):
         cloud.create(vm_id=f"vm-{number}", memory_gib=1 + number)
@@ -190,6 +191,82 @@ def test_a_vm_is_created_with_disks_on_the_host_where_they_lie(database, tmp_pat
     assert cloud.row().host_id == host_id
     assert cloud.disk("one").disk_state is DiskState.USED
     assert cloud.hosts[host_id]._contents.machines[cloud.row().id].plugged == {cloud.disk_row("one").id}
+
+
+def two_small_hosts(database, tmp_path):
+    """Each has room for disks of 16 GiB."""
+    return make_cloud(database, tmp_path, hypervisor="memory:?hosts=2&disk_gib=20")
+
+
+def reserved_on(cloud, host_id):
+    with cloud.database.reading() as db:
+        return sum(db.scalars(select(Reservation.disk_gib).where(Reservation.host_id == host_id)))
+
+
+def test_a_disk_goes_to_the_host_of_the_first_vm_that_gets_it(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=3")
+    cloud.running()
+    cloud.create_disk()
+    here, kept_at = cloud.row().host_id, cloud.disk_row().host_id
+    assert (kept_at == here, reserved_on(cloud, kept_at)) == (False, 10)
+    attach(cloud)
+    cloud.settle()
+    id = cloud.disk_row().id
+    assert (cloud.disk().disk_state, cloud.disk_row().host_id) == (DiskState.USED, here)
+    assert [id in host.disks() for host in cloud.hosts.values()] == [one == here for one in cloud.hosts]
+    assert (reserved_on(cloud, kept_at), reserved_on(cloud, here)) == (0, 11)
+    assert cloud.hosts[here]._contents.machines[cloud.row().id].plugged == {id}
+
+
+def test_a_disk_for_which_the_vm_s_host_has_no_room_stays_free_for_others(database, tmp_path):
+    cloud = two_small_hosts(database, tmp_path)
+    cloud.running(boot_disk_size_gib=10)
+    cloud.create_disk()
+    words = r"^vmId: 'hello' .* a VM whose host has 10 GiB free in pool 'local'; on this one's 6 are"
+    with pytest.raises(Invalid, match=words):
+        attach(cloud)
+    assert (cloud.disk().disk_state, cloud.disk().vm_id) == (DiskState.READY, "")
+    assert cloud.running(vm_id="other", storage_disk_ids=["data"]).storage_disks[0].id == "data"
+
+
+def test_a_new_vm_goes_where_its_new_disks_have_room_too(database, tmp_path):
+    cloud = two_small_hosts(database, tmp_path)
+    cloud.create_disk("filler", 5)
+    cloud.create_disk("data", 12)
+    with pytest.raises(Invalid, match="2 hosts: at most 16 GiB disk free, 17 asked"):
+        cloud.create(boot_disk_size_gib=5, storage_disk_ids=["data"])
+    vm = cloud.running(boot_disk_size_gib=4, storage_disk_ids=["data"])
+    assert [disk.id for disk in vm.storage_disks] == ["data"]
+    assert cloud.row().host_id == cloud.disk_row().host_id != cloud.disk_row("filler").host_id
+    assert reserved_on(cloud, cloud.row().host_id) == 16
+
+
+@pytest.mark.parametrize(
+    "leave", [detach, lambda cloud: cloud.ask(vm_verbs.terminate_vm)], ids=["detach", "terminate"]
+)
+def test_a_disk_that_leaves_before_it_was_made_can_go_anywhere_again(running, leave):
+    running.create_disk()
+    attach(running)
+    with pytest.raises(Crash):
+        die_once_made(running)
+    leave(running)
+    running.settle()
+    assert (running.disk().disk_state, running.disk().vm_id) == (DiskState.READY, "")
+    assert running.disk_row().id not in running.host.disks()
+    assert not running.disk_row().is_made
+
+
+def die_once_made(cloud):
+    """Let the process end when the disk is on its host and nobody has written that down."""
+    create = cloud.host.create_disk
+
+    def make_and_die(spec):
+        create(spec)
+        cloud.host.create_disk = create
+        raise Crash
+
+    cloud.host.create_disk = make_and_die
+    cloud.run()
 
 
 def test_disks_that_a_new_vm_cannot_have_are_refused_and_nothing_is_written(running):
@@ -210,8 +287,12 @@ def test_disks_that_a_new_vm_cannot_have_are_refused_and_nothing_is_written(runn
 
 def test_disks_on_different_hosts_cannot_join_one_vm(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
-    cloud.create_disk("one")
-    cloud.create_disk("two")
+    for name in ("one", "two"):
+        cloud.create_disk(name)
+        cloud.running(vm_id=f"with-{name}", storage_disk_ids=[name])
+    for name in ("one", "two"):
+        detach(cloud, name)
+    cloud.settle()
     with pytest.raises(Invalid, match="the same host"):
         cloud.create(storage_disk_ids=["one", "two"])
     cloud.create(storage_disk_ids=["one"])

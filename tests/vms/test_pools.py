@@ -69,7 +69,7 @@ def take_snapshot(cloud, disk_id):
 def test_each_disk_is_made_in_the_pool_that_serves_its_class(cloud):
     cloud.create_disk("slow", 20, storage_class=OWN)
     cloud.create_disk("default", 5)
-    cloud.running(boot_disk=boot_disk(FAST, 10), storage_disk_ids=["slow"])
+    cloud.running(boot_disk=boot_disk(FAST, 10), storage_disk_ids=["slow", "default"])
     assert [pool_on_host(cloud, id) for id in ("hello-boot", "slow", "default")] == ["fast", "local", "local"]
     assert [cloud.disk(id).storage_class for id in ("hello-boot", "slow", "default")] == [FAST, OWN, OWN]
     assert taken(cloud) == {"fast": 10, "local": 25, "": 0}
@@ -168,17 +168,18 @@ def test_a_pool_that_is_not_mounted_takes_no_further_disks(cloud):
 
 def test_a_disk_whose_pool_has_just_gone_is_made_when_it_is_back(cloud):
     ask_for_disk(cloud, FAST)
+    cloud.create(boot_disk=boot_disk(OWN), storage_disk_ids=["data"])
     cloud.host.unmount("fast")
     cloud.pass_time(60)
     shown = cloud.disk()
     assert (shown.disk_state, shown.problem) == (DiskState.INIT, "disk pool 'fast': nothing is mounted")
     cloud.host.mount("fast")
     cloud.settle()
-    assert (cloud.disk().disk_state, pool_on_host(cloud, "data")) == (DiskState.READY, "fast")
+    assert (cloud.disk().disk_state, pool_on_host(cloud, "data")) == (DiskState.USED, "fast")
 
 
 def test_disks_of_a_pool_that_is_not_mounted_are_missing_and_not_lost(cloud):
-    cloud.create_disk("data", storage_class=FAST)
+    cloud.used_disk("data", storage_class=FAST)
     cloud.running(boot_disk=boot_disk(FAST))
     cloud.host.write_disk(cloud.row().boot_disk_id, "hard work")
     cloud.host.kill(cloud.row().id)
@@ -194,7 +195,7 @@ def test_disks_of_a_pool_that_is_not_mounted_are_missing_and_not_lost(cloud):
 
 
 def test_what_is_deleted_while_its_pool_is_not_mounted_goes_when_it_is_back(cloud):
-    cloud.create_disk("data", storage_class=FAST)
+    cloud.used_disk("data", storage_class=FAST)
     cloud.running(boot_disk=boot_disk(FAST))
     cloud.host.unmount("fast")
     cloud.ask(disk_verbs.delete_storage_disk, "data")

@@ -15,10 +15,11 @@ from cumulet.disks.allocate import (
     set_free,
     snapshot_answers,
     take_more_room,
+    without,
 )
 from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.plan import MOST_DISK_GIB, check_disk_gib, check_disk_id, plan_pool
-from cumulet.disks.reconcile import ensure_contents, reconcile_disk
+from cumulet.disks.reconcile import ensure_contents, ensure_made, reconcile_disk
 from cumulet.disks.wire import DiskState, DiskType
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "check_disk_id",
     "disks_of",
     "ensure_contents",
+    "ensure_made",
     "find_boot_disk",
     "find_disk",
     "find_free_disks",
@@ -49,4 +51,5 @@ __all__ = [
     "set_free",
     "snapshot_answers",
     "take_more_room",
+    "without",
 ]

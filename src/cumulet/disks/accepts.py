@@ -12,7 +12,7 @@ def accept_attach(disk: Disk) -> None:
     _accept_storage(disk, "attach")
     if disk.vm_id is not None:
         raise _refused(disk, "attach", "a VM has it: detach it from there first", "DISK_IN_USE")
-    if disk.wanted is not Wanted.KEPT or disk.state is not DiskState.READY:
+    if disk.wanted is not Wanted.KEPT or (disk.is_made and disk.state is not DiskState.READY):
         raise _refused(disk, "attach", _not_ready(disk), "DISK_NOT_READY")
 
 
@@ -33,6 +33,9 @@ def accept_delete(disk: Disk) -> None:
 
 def accept_change(disk: Disk, what: str) -> None:
     """Return when the disk's size or snapshots can be changed; Refused (code 9) otherwise."""
+    if disk.vm_id is None and not disk.is_made:
+        why = "it is empty, and is made when a VM gets it for the first time"
+        raise _refused(disk, what, why, "DISK_NOT_READY")
     at_rest = DiskState.READY if disk.vm_id is None else DiskState.USED
     if disk.wanted is not Wanted.KEPT or disk.state is not at_rest:
         raise _refused(disk, what, _not_ready(disk), "DISK_NOT_READY")

@@ -19,7 +19,7 @@ from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.disks.wire import Snapshot as SnapshotAnswer
 from cumulet.errors import AlreadyExists, Invalid, NotFound
-from cumulet.hosts import Need, Room, place_disk, release, reserve, reserve_more_disk, rooms
+from cumulet.hosts import Need, Room, move_reservation, place_disk, release, reserve, reserve_more_disk, rooms
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.reconcile import wake
 
@@ -86,20 +86,31 @@ def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Seque
         disks = [lock_disk(db, find_disk(db, project_id, name)) for name in sorted(names)]
     for disk in disks:
         accept_attach(disk)
-    if len({disk.host_id for disk in disks}) > 1:
+    if len({disk.host_id for disk in disks if disk.is_made}) > 1:
         raise Invalid.field("storageDiskIds", ", ".join(names), "disks that lie on the same host")
     return disks
 
 
-def attach(disk: Disk, vm_id: UUID, *, now: datetime) -> None:
-    """Let a VM have the disk; its plot plugs it."""
+def attach(db: Session, disk: Disk, vm_id: UUID, host_id: UUID, *, now: datetime) -> None:
+    """Let a VM on that host have the disk, whose place is there from now on; its plot makes and plugs it."""
     disk.vm_id, disk.attached_at = vm_id, now
+    if disk.host_id != host_id:
+        disk.host_id = host_id
+        move_reservation(db, disk.id, host_id)
 
 
-def lock_room(db: Session, disk: Disk) -> Sequence[Room]:
-    """Look at the room on a disk's host, and keep others from taking of it until the transaction ends."""
-    free = rooms(db, disk.data_center_id, vcpus_per_cpu=1, lock=True)
-    return [room for room in free if room.host_id == disk.host_id]
+def lock_room(db: Session, data_center_id: str, host_id: UUID) -> Sequence[Room]:
+    """Look at the room on a host, and keep others from taking of it until the transaction ends."""
+    free = rooms(db, data_center_id, vcpus_per_cpu=1, lock=True)
+    return [room for room in free if room.host_id == host_id]
+
+
+def without(disks: Sequence[Disk], room: Room) -> Room:
+    """Give the room on a host as if those of the disks that have their place there had none."""
+    for disk in disks:
+        if disk.host_id == room.host_id:
+            room = room.with_more_disk(disk.size_gib, disk.pool)
+    return room
 
 
 def take_more_room(db: Session, disk: Disk, gib: int, room: Sequence[Room]) -> None:

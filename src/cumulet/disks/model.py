@@ -5,7 +5,8 @@
                      ▼
                    ERROR: it has gone from its host
 
-A VM's boot disk is one of them: it is made with its VM, always plugged into it, and goes with it.
+A storage disk is made when a VM gets it for the first time. Until then its row keeps room for it on some host, and moves
+to the host of that VM; shown it is READY. A VM's boot disk is made with its VM, always plugged into it, and goes with it.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class Disk(Row):
     """The snapshot that what it holds now began as."""
     reverting: Mapped[bool] = mapped_column(default=False)
     """It is to hold again what that snapshot holds."""
+
+    @property
+    def is_made(self) -> bool:
+        """It is, or was once, on its host, from which it does not move."""
+        return self.state is not DiskState.INIT
 
 
 class Snapshot(Row):

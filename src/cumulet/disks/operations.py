@@ -32,7 +32,10 @@ def create_storage_disk(
     project_id: str,
     data: CreateStorageDisk,
 ) -> Empty:
-    """Create an empty storage disk; it is READY a moment later, and stays when VMs that had it are gone."""
+    """Create an empty storage disk, which is READY for any virtual machine, and stays when those that had it are gone.
+
+    It takes its room at once, and its place for good on the host of the first virtual machine that gets it.
+    """
     require(db, caller, project_id, Role.EDITOR)
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)
@@ -41,7 +44,6 @@ def create_storage_disk(
     free = rooms(db, data_center.id, vcpus_per_cpu=1, lock=True)
     disk.host_id = place_disk(disk.size_gib, free, pool=disk.pool)
     add_disk(db, disk, field="disk.id" if data.disk else "id", actor=caller.email)
-    wake(db, "disk", disk.id, now=now)
     return Empty()
 
 

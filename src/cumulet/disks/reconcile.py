@@ -24,26 +24,34 @@ def reconcile_disk(run: Run, find_host: Callable[[UUID], Host]) -> None:
         disk = db.get(Disk, run.id)
     if disk is None or disk.vm_id is not None:
         return
-    host = find_host(disk.host_id)
     if disk.wanted is Wanted.DELETED:
-        tear_down(run, disk, host)
+        tear_down(run, disk, find_host)
+    elif disk.is_made:
+        host = find_host(disk.host_id)
+        refuse_loss(run, disk, host)
+        ensure_contents(run, disk, host)
+
+
+def ensure_made(run: Run, disk: Disk, host: Host) -> None:
+    """Have a storage disk that a VM gets for the first time on the VM's host; one that leaves it unused can move again."""
+    if disk.is_made:
         return
-    ensure_volume(run, disk, host)
-    ensure_contents(run, disk, host)
+    if disk.wanted is Wanted.DETACHED:
+        host.remove_disk(disk.id)
+        return
+    host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool=disk.pool))
+    change(run, disk, DiskState.READY, ("disk.made", "it is on its host"))
 
 
-def ensure_volume(run: Run, disk: Disk, host: Host) -> None:
-    """Have the disk on its host; one that was made once is never made anew, an empty one would hide the loss."""
-    if disk.state is DiskState.INIT:
-        host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool=disk.pool))
-        change(run, disk, DiskState.READY, ("disk.made", "it is ready"))
-    elif disk.id not in host.disks():
+def refuse_loss(run: Run, disk: Disk, host: Host) -> None:
+    """Go no further when the disk has gone from its host; an empty one in its place would hide the loss."""
+    if disk.id not in host.disks():
         where = f"{disk.id} in pool {disk.pool!r}"
         text = f"disk {disk.name!r} ({where}) has gone from its host: bring it back, or delete it"
         if disk.state is DiskState.READY:
             change(run, disk, DiskState.ERROR, ("disk.lost", text))
         raise HypervisorError(text)
-    elif disk.state is DiskState.ERROR:
+    if disk.state is DiskState.ERROR:
         change(run, disk, DiskState.READY, ("disk.found", "it is there again"))
 
 
@@ -98,9 +106,10 @@ def change(run: Run, disk: Disk, state: DiskState, fact: tuple[str, str]) -> Non
     disk.state = state
 
 
-def tear_down(run: Run, disk: Disk, host: Host) -> None:
+def tear_down(run: Run, disk: Disk, find_host: Callable[[UUID], Host]) -> None:
     """Remove the disk; its row goes last, with its room."""
-    host.remove_disk(disk.id)
+    if disk.is_made:
+        find_host(disk.host_id).remove_disk(disk.id)
     with run.writing() as db:
         remove_disk_rows(db, disk.id)
         tell(db, run, disk, "disk.deleted", "it is gone, with what was on it and its room on the host")

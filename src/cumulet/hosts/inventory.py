@@ -112,6 +112,11 @@ def reserve_more_disk(db: Session, holder_id: UUID, gib: int) -> None:
     db.get_one(Reservation, holder_id).disk_gib += gib
 
 
+def move_reservation(db: Session, holder_id: UUID, host_id: UUID) -> None:
+    """Take the room of what is not made yet on another host instead, in the caller's transaction."""
+    db.get_one(Reservation, holder_id).host_id = host_id
+
+
 def release(db: Session, holder_id: UUID) -> None:
     """Give the room of a VM or a disk back, in the caller's transaction."""
     reservation = db.get(Reservation, holder_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from cumulet.errors import MOST_NAMED, Invalid, error_info
@@ -23,6 +23,12 @@ class Need:
     disk_gib: int
     pool: str = ""
     """The disk pool that the disk is to lie in; empty for none."""
+    beside: Mapping[str, int] = field(default_factory=dict)
+    """What further disks take there, in GiB by pool."""
+
+    def disks(self) -> dict[str, int]:
+        """Give all that disks take, in GiB by pool."""
+        return {**self.beside, self.pool: self.disk_gib + self.beside.get(self.pool, 0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,12 @@ class Room:
     def free_disk_of(self, pool: str) -> int:
         """Say how many GiB are free in one disk pool."""
         return self.free_disk_gib.get(pool, 0)
+
+    def with_more_disk(self, gib: int, pool: str) -> Room:
+        """Give the room with more free in one disk pool, if that is mounted here."""
+        if pool not in self.free_disk_gib:
+            return self
+        return replace(self, free_disk_gib={**self.free_disk_gib, pool: self.free_disk_of(pool) + gib})
 
 
 def place(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> UUID:
@@ -82,9 +94,10 @@ def shortages(need: Need, room: Room) -> dict[str, str]:
         short["vcpus"] = f"{room.free_vcpus} vCPUs free, {need.vcpus} asked"
     if need.memory_mib > room.free_memory_mib:
         short["memory"] = f"{room.free_memory_mib // 1024} GiB memory free, {need.memory_mib // 1024} asked"
-    if need.disk_gib > room.free_disk_of(need.pool):
-        where = f" in pool {need.pool!r}" if len(room.free_disk_gib) > 1 else ""
-        short["disk"] = f"{room.free_disk_of(need.pool)} GiB disk free{where}, {need.disk_gib} asked"
+    for pool, gib in need.disks().items():
+        if gib > room.free_disk_of(pool):
+            where = f" in pool {pool!r}" if len(room.free_disk_gib) > 1 else ""
+            short[f"disk {pool}"] = f"{room.free_disk_of(pool)} GiB disk free{where}, {gib} asked"
     return short
 
 
@@ -128,7 +141,7 @@ def _short_together(need: Need, rooms: Sequence[Room]) -> str:
         free_memory_mib=max(room.free_memory_mib for room in rooms),
         free_disk_gib={
             **rooms[0].free_disk_gib,
-            need.pool: max(room.free_disk_of(need.pool) for room in rooms),
+            **{pool: max(room.free_disk_of(pool) for room in rooms) for pool in need.disks()},
         },
     )
     words = ", ".join(shortages(need, best).values())
@@ -147,7 +160,8 @@ def _named(rooms: Sequence[Room]) -> str:
 
 def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:
     """Cut a need down to a room, and further to the proportions that may be asked for; None when too little is left."""
-    vcpus, disk_gib = min(need.vcpus, room.free_vcpus), min(need.disk_gib, room.free_disk_of(need.pool))
+    vcpus = min(need.vcpus, room.free_vcpus)
+    disk_gib = min(need.disk_gib, room.free_disk_of(need.pool) - need.beside.get(need.pool, 0))
     gib = min(need.memory_mib, room.free_memory_mib) // 1024
     if gib and vcpus / gib > sizes.most_vcpus_per_gib:
         vcpus = int(gib * sizes.most_vcpus_per_gib)
@@ -155,9 +169,11 @@ def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:
         gib = int(vcpus / sizes.least_vcpus_per_gib)
     least = sizes.least
     too_little = vcpus < least.vcpus or gib * 1024 < least.memory_mib or disk_gib < least.disk_gib
+    if any(size > room.free_disk_of(pool) for pool, size in need.beside.items()):
+        return None
     if too_little or not sizes.least_vcpus_per_gib <= vcpus / gib <= sizes.most_vcpus_per_gib:
         return None
-    return Need(vcpus, gib * 1024, disk_gib, need.pool)
+    return replace(need, vcpus=vcpus, memory_mib=gib * 1024, disk_gib=disk_gib)
 
 
 def _kept_share(size: Need, need: Need) -> float:

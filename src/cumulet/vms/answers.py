@@ -128,6 +128,13 @@ def _guest_report(vm: ShownVm) -> wire.GuestReport:
     )
 
 
+def shown_state(disk: Disk | ShownDisk, vm: Vm | ShownVm | None) -> DiskState:
+    """The state as its owner sees it: one that no VM has had yet is ready for any."""
+    if disk.wanted is DiskWanted.DELETED:
+        return DiskState.DELETE
+    return DiskState.READY if disk.state is DiskState.INIT and vm is None else disk.state
+
+
 def disk_answer(
     disk: Disk | ShownDisk, vm: Vm | ShownVm | None, *, waiting_for: str = "", problem: str = ""
 ) -> DiskAnswer:
@@ -144,7 +151,7 @@ def disk_answer(
         public_image_id="" if disk.private_image_id else image_id,
         private_image_id=image_id if disk.private_image_id else "",
         create_time=disk.create_time,
-        disk_state=DiskState.DELETE if disk.wanted is DiskWanted.DELETED else disk.state,
+        disk_state=shown_state(disk, vm),
         serial=serial_of(disk.id),
         waiting_for=waiting_for,
         problem=problem,

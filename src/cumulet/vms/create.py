@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.catalogue import DataCenter, MachineType, rates_of
 from cumulet.db import names_there
-from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks
+from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.hosts import Need, Room, Sizes, place, reserve, rooms
@@ -53,13 +54,13 @@ def create(db: Session, request: CreateRequest) -> Vm:
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
-    vm.host_id = place(plan.need, beside(disks, free), sizes=sizes)
+    vm.host_id = place(with_disks(plan.need, disks), beside(disks, free), sizes=sizes)
     db.add(vm)
     db.flush()
     reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0, pool=""))  # its boot disk holds that
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
     for disk in disks:
-        attach(disk, vm.id, now=request.now)
+        attach(db, disk, vm.id, vm.host_id, now=request.now)
     connect(db, request, vm, data_center)
     journal.record(
         db,
@@ -126,15 +127,25 @@ def refuse_duplicates(db: Session, project_id: str, name: str) -> None:
         raise AlreadyExists(f"vmId: there is already a VM {name!r} in project {project_id!r}")
 
 
+def with_disks(need: Need, disks: Sequence[Disk]) -> Need:
+    """Add what storage disks take that are not made yet: they go where the VM goes."""
+    sizes: dict[str, int] = defaultdict(int)
+    for disk in disks:
+        if not disk.is_made:
+            sizes[disk.pool] += disk.size_gib
+    return replace(need, beside=sizes)
+
+
 def beside(disks: Sequence[Disk], free: Sequence[Room]) -> Sequence[Room]:
-    """Leave only the host that storage disks lie on, if there are any; Invalid when it is not among these."""
-    if not disks:
-        return free
-    theirs = [room for room in free if room.host_id == disks[0].host_id]
-    if not theirs:
-        elsewhere = f"disks of that data center; {disks[0].name!r} is in {disks[0].data_center_id!r}"
-        raise Invalid.field("storageDiskIds", ", ".join(disk.name for disk in disks), elsewhere)
-    return theirs
+    """Leave only the host that storage disks lie on, if some are made; Invalid when one is in another data center."""
+    hosts = {room.host_id for room in free}
+    for disk in disks:
+        if disk.host_id not in hosts:
+            elsewhere = f"disks of that data center; {disk.name!r} is in {disk.data_center_id!r}"
+            raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), elsewhere)
+    theirs = {disk.host_id for disk in disks if disk.is_made} or hosts
+    unmade = [disk for disk in disks if not disk.is_made]
+    return [without(unmade, room) for room in free if room.host_id in theirs]
 
 
 def vm_row(

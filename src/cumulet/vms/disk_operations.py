@@ -25,11 +25,13 @@ from cumulet.disks import (
     lock_room,
     snapshot_answers,
     take_more_room,
+    without,
 )
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.disks.wire import Disk as DiskAnswer
 from cumulet.disks.wire import GetDiskResponse, ListDisksResponse, ListVmDisksResponse
 from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.hosts import Room
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_page, read_page, require
@@ -88,14 +90,19 @@ def list_vm_disks(db: Session, caller: Caller, *, project_id: str, id: str) -> L
 def attach_storage_disk(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, vm_id: str
 ) -> Empty:
-    """Plug a storage disk into a virtual machine that is running or stopped; its guest finds it by its serial."""
+    """Plug a storage disk into a virtual machine that is running or stopped; its guest finds it by its serial.
+
+    The host of the first one that gets it is where the disk lies from then on.
+    """
+    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
+    room = lock_room(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
     accept_disks(vm, AT_REST)
     disk = lock_disk(db, find_disk(db, project_id, id))
     accept_attach(disk)
-    check_reach(disk, vm)
+    check_reach(disk, vm, room)
     check_number(db, vm)
-    attach(disk, vm.id, now=now)
+    attach(db, disk, vm.id, vm.host_id, now=now)
     asked(db, caller, vm, "vm.disk_attach_asked", f"disk {disk.name} was asked to join it", now=now)
     return Empty()
 
@@ -122,7 +129,7 @@ def resize_vm_disk(
 ) -> Empty:
     """Let a disk of a virtual machine grow; a running guest sees it at once. Disks never shrink."""
     seen = find_disk_of(db, find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id), disk_id)
-    room = lock_room(db, seen)
+    room = lock_room(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept_disks(vm, AT_REST)
     disk = lock_disk(db, seen)
@@ -145,15 +152,21 @@ def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name)
 
 
-def check_reach(disk: Disk, vm: Vm) -> None:
-    """Refuse a VM that runs where the disk is not."""
+def check_reach(disk: Disk, vm: Vm, room: Sequence[Room]) -> None:
+    """Refuse a VM that runs where the disk is not, and cannot be for the first time."""
     if vm.data_center_id != disk.data_center_id:
         accepted = f"a VM in data center {disk.data_center_id!r}, where the disk is"
         raise Invalid.field("vmId", vm.name, accepted)
-    if vm.host_id != disk.host_id:
+    if disk.is_made and vm.host_id != disk.host_id:
         accepted = (
             "a VM on the host that the disk lies on; a VM that is created with the disk in storageDiskIds "
             "is placed there"
+        )
+        raise Invalid.field("vmId", vm.name, accepted)
+    free = sum(without([disk], one).free_disk_of(disk.pool) for one in room)
+    if not disk.is_made and free < disk.size_gib:
+        accepted = (
+            f"a VM whose host has {disk.size_gib} GiB free in pool {disk.pool!r}; on this one's {free} are"
         )
         raise Invalid.field("vmId", vm.name, accepted)
 

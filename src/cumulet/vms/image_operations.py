@@ -47,7 +47,7 @@ def create_private_vm_image(
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
     check_id("id", id)
     check_description(description)
-    room = lock_room(db, find_boot_disk(db, seen.id))
+    room = lock_room(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
     refuse_duplicate(db, project_id, id)
     disk = lock_disk(db, find_boot_disk(db, vm.id))

@@ -94,7 +94,7 @@ def domain_spec(vm: Vm, cards: tuple[NicSpec, ...], disks: Sequence[Disk]) -> Do
         disks=tuple(
             disk.id
             for disk in disks
-            if disk.type is DiskType.STORAGE and disk.wanted is not DiskWanted.DETACHED
+            if disk.type is DiskType.STORAGE and disk.is_made and disk.wanted is not DiskWanted.DETACHED
         ),
         nics=cards,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, release_disks
+from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, ensure_made, release_disks
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.hosts import release
 from cumulet.hypervisor import BaseImage, DiskSpec, HostUnreachable, HypervisorError, Power, Seed
@@ -109,6 +109,8 @@ def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
     """
     with run.reading() as db:
         disks = disks_of(db, vm.id)
+    for disk in disks[1:]:
+        ensure_made(run, disk, host)
     domain = host.domain(vm.id)
     if domain is not None and domain.power is not Power.OFF:
         return
@@ -176,12 +178,20 @@ def seed(vm: Vm) -> Seed:
     )
 
 
+def remove_disks(run: Run, vm: Vm, host: Host) -> None:
+    """Remove the VM's boot disk, and what there may be of storage disks that were not made in time; the others outlive it."""
+    with run.reading() as db:
+        unmade = [disk.id for disk in disks_of(db, vm.id) if not disk.is_made]
+    for disk_id in {vm.boot_disk_id, *unmade}:
+        host.remove_disk(disk_id)
+
+
 def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
     """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
     wait_for_image(run, vm)
     host.undefine(vm.id)
     keep_log(run, vm, host)
-    host.remove_disk(vm.boot_disk_id)  # the others outlive it
+    remove_disks(run, vm, host)
     host.remove_seed(vm.id)
     host.remove_console_log(vm.id)
     remove_ports(run, vm.id, world.fabrics)

@@ -50,7 +50,8 @@ def create_disk_snapshot(
     """Keep what a disk holds now; the virtual machine that has it must be stopped."""
     check_disk_id("snapshotId", data.snapshot_id)
     require(db, caller, project_id, Role.EDITOR)
-    room = lock_room(db, find_disk(db, project_id, id))
+    seen = find_disk(db, project_id, id)
+    room = lock_room(db, seen.data_center_id, seen.host_id)
     disk, vm = find_disk_to_change(
         db, caller, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
     )

@@ -143,6 +143,8 @@ def wake_changed_disks(db: Session, run: Run, there: AbstractSet[UUID]) -> set[U
     ids = set()
     for id, state, vm_id in db.execute(rows):
         ids.add(id)
+        if state is DiskState.INIT:
+            continue
         if vm_id is None and (id in there) == (state is DiskState.ERROR):
             wake(db, "disk", id, now=run.now)
     return ids
