@@ -47,6 +47,7 @@ from cumulet.private_images import reconcile_image
 from cumulet.projects import authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
+from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.settings import Settings
 from cumulet.vms import Sweeper, World, reconcile_vm
@@ -55,7 +56,6 @@ from cumulet.web import console_pages
 log = structlog.get_logger()
 
 WEBSOCKETS: Final[Mapping[str, Any]] = {
-    "ws": "websockets-sansio",  # the one that stops reading when what it brought is not taken
     "ws_max_size": 1024 * 1024,
     "ws_per_message_deflate": False,  # pictures are compressed already, and a key press must not wait for it
 }
@@ -330,4 +330,5 @@ def serve(settings: Settings) -> None:
             access_log=False,
             lifespan="on",
             **WEBSOCKETS,
+            **guarded(Door(raise_descriptor_limit())),
         )

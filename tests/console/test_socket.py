@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from sqlalchemy import delete, update
 from structlog.testing import capture_logs
@@ -15,6 +16,7 @@ from tests.console.conftest import GREETING, app_of, socket_to
 from tests.made_up import PROJECT
 from tests.projects.people import add_user
 from tests.rest.conftest import serving
+from tests.rest.test_errors import wait_for
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.uri import parse_uri
@@ -23,6 +25,8 @@ from cumulet.console import End, Kind, bridge, operations
 from cumulet.hypervisor import HypervisorError
 from cumulet.projects import Role
 from cumulet.projects.model import Membership
+from cumulet.rest import connections
+from cumulet.rest.connections import Phase
 from cumulet.vms import VmState
 from cumulet.vms import operations as verbs
 from cumulet.web import console as edge
@@ -87,6 +91,21 @@ def test_another_server_takes_the_ticket_too(cloud, vm, ticket):
     with serving(app_of(cloud)) as other, socket_to(other, "screen") as line:
         line.send(ticket())
         assert [line.recv(timeout=10), line.recv(timeout=10)] == ["open", GREETING]
+
+
+def test_a_console_stays_open_beyond_the_limits_of_requests_and_holds_its_place_at_the_door(
+    cloud, vm, ticket, monkeypatch
+):
+    monkeypatch.setattr(connections, "SECONDS", {Phase.HEAD: 0.1, Phase.BODY: 0.1})
+    with serving(app_of(cloud), most=1) as url:
+        with socket_to(url, "serial") as line:
+            line.send(ticket())
+            assert line.recv(timeout=10) == "open"
+            threading.Event().wait(0.3)
+            assert httpx.get(f"{url}/healthz").status_code == 503
+            line.send(b"still here")
+            assert line.recv(timeout=10) == b"still here"
+        wait_for(lambda: httpx.get(f"{url}/healthz").status_code == 200)
 
 
 # Who is not let in

@@ -16,16 +16,18 @@ from tests.rest.toys import KEY, TOYS, ToyTables, authenticate
 
 from cumulet.db import Database
 from cumulet.rest import create_app
+from cumulet.rest.connections import Door, guarded
 from cumulet.serve import WEBSOCKETS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @contextmanager
-def serving(app: ASGIApp, **options: float) -> Iterator[str]:
-    """Serve the app on a free port; gives its URL."""
+def serving(app: ASGIApp, *, most: int = 1000, **options: float) -> Iterator[str]:
+    """Serve the app on a free port, to so many connections at once; gives its URL."""
+    how = {**WEBSOCKETS, **guarded(Door(most)), **options}
     server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on", **WEBSOCKETS, **options)
+        uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on", **how)
     )
     ready = threading.Event()
     startup = server.startup
