@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from tests.e2e.processes import QEMU, pids_of
 from tests.e2e.real_cloud import RealCloud, Vm
 
+NVRAM = Path("/var/lib/libvirt/qemu/nvram")
+"""Where libvirt keeps what a UEFI remembers."""
 ROWS = (
     "select 'VM' from vm where id = ?",
     "select 'disk ' || name from disk where id = ?",
@@ -44,6 +47,7 @@ def traces(cloud: RealCloud, parts: Parts) -> list[str]:
 def on_the_host(cloud: RealCloud, parts: Parts) -> list[str]:
     domains = output_of("virsh", "--quiet", "list", "--all", "--uuid").split()
     files = [path for path in (cloud.data_dir / "host").rglob("*") if path.stem in {parts.vm, parts.disk}]
+    files += NVRAM.glob(f"*{parts.vm}*")
     return [
         *(f"domain {id}" for id in domains if id == parts.vm),
         *(f"process {pid}" for pid in pids_of(QEMU, parts.vm)),

@@ -1,11 +1,14 @@
 import hashlib
+import os
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from tests.images.makers import a_file, a_qcow2, a_raw_disk
+from tests.images.makers import a_file, a_partitioned_disk, a_qcow2, a_raw_disk, an_empty_qcow2
 
 from cumulet.errors import Invalid, Unavailable
+from cumulet.hypervisor import Firmware
 from cumulet.images import ImageStore
 from cumulet.images.fetch import import_image, part_file, public_part
 
@@ -19,6 +22,9 @@ class FarSide:
         self.kind = "application/octet-stream"
         self.break_off_after = None
         self.knows_ranges = True
+        self.headers = {}
+        """Told in the place of what is true; None leaves one out."""
+        self.status = None
         self.asked = []
 
     def answer(self, request):
@@ -31,13 +37,17 @@ class FarSide:
             request.send_header("content-length", "0")
             request.end_headers()
             return
-        request.send_response(206 if start else 200)
-        if start:
-            request.send_header("content-range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
-        if self.tag:
-            request.send_header("etag", self.tag)
-        request.send_header("content-type", self.kind)
-        request.send_header("content-length", str(len(self.content) - start))
+        request.send_response(self.status or (206 if start else 200))
+        end = f"{len(self.content) - 1}/{len(self.content)}"
+        headers = {
+            "content-range": f"bytes {start}-{end}" if start else None,
+            "etag": self.tag or None,
+            "content-type": self.kind,
+            "content-length": str(len(self.content) - start),
+        }
+        for name, value in (headers | self.headers).items():
+            if value is not None:
+                request.send_header(name, value)
         request.end_headers()
         request.wfile.write(self.content[start : self.break_off_after])
 
@@ -58,6 +68,11 @@ def url(far_side):
         def do_GET(self):
             if self.path.partition("?")[0] == "/image":
                 far_side.answer(self)
+            elif self.path.startswith("/moved-to/"):
+                self.send_response(302)
+                self.send_header("location", self.path.removeprefix("/moved-to/") or self.path)
+                self.send_header("content-length", "0")
+                self.end_headers()
             else:
                 self.send_error(404)
 
@@ -136,9 +151,10 @@ def test_without_a_version_nothing_is_resumed(bring, far_side, url, disk):
 
 
 def test_a_crash_after_the_last_byte_costs_no_second_download(bring, store, far_side, url, disk):
-    with part_file(store, url) as part:
+    with suppress(KeyboardInterrupt), part_file(store, url) as part:
         part.write_bytes(disk)
         part.with_suffix(".version").write_text(far_side.tag)
+        raise KeyboardInterrupt
     assert bring(url).path.read_bytes() == disk
     assert far_side.asked == [f"bytes={len(disk)}-"]
 
@@ -147,7 +163,7 @@ def test_a_wrong_checksum_is_refused_and_the_bytes_are_thrown_away(bring, store,
     with pytest.raises(Invalid, match=hashlib.sha256(disk).hexdigest()):
         bring(url, sha256="0" * 64)
     assert store.list() == ()
-    assert not list(store.parts.glob("*.part"))
+    assert list(store.parts.iterdir()) == []
 
 
 def test_a_web_page_is_refused_before_it_is_downloaded(bring, far_side, url):
@@ -181,8 +197,70 @@ def test_a_source_that_is_none_is_refused(bring, source):
 def test_an_image_with_a_backing_file_is_refused(bring, store, tmp_path):
     base = a_qcow2(tmp_path / "base")
     with pytest.raises(Invalid, match="only the changes to another file"):
-        bring(a_qcow2(tmp_path / "overlay", "-b", str(base), "-F", "qcow2"))
+        bring(an_empty_qcow2(tmp_path / "overlay", "-b", str(base), "-F", "qcow2"))
     assert store.list() == ()
+
+
+def test_a_redirect_is_followed_and_one_without_an_end_or_to_elsewhere_is_refused(bring, url):
+    at = url.removesuffix("/image") + "/moved-to/"
+    assert bring(f"{at}{url}").id == "far"
+    with pytest.raises(Invalid, match="leads from one address to the next without an end"):
+        bring(at)
+    with pytest.raises(Invalid, match="leads to an address that is not http or https"):
+        bring(f"{at}ftp://127.0.0.1/image")
+
+
+@pytest.mark.parametrize("status", [206, 416])
+def test_a_part_that_nobody_asked_for_is_refused(bring, store, far_side, url, status):
+    far_side.status = status
+    with pytest.raises(Invalid, match=str(status)):
+        bring(url)
+    assert list(store.parts.iterdir()) == []
+
+
+def test_a_rest_that_is_not_all_of_it_is_refused(bring, far_side, url):
+    far_side.break_off_after = 1 << 20
+    with pytest.raises(Unavailable):
+        bring(url)
+    far_side.headers = {"content-range": f"bytes {1 << 20}-{(1 << 20) + 9}/{len(far_side.content)}"}
+    with pytest.raises(Unavailable, match="asked for all bytes from 1048576 on"):
+        bring(url)
+
+
+def test_a_file_of_no_told_length_is_taken_only_with_its_checksum(bring, far_side, url, disk):
+    far_side.headers = {"content-length": None}
+    with pytest.raises(Invalid, match="does not say how long the file is"):
+        bring(url)
+    assert bring(url, sha256=hashlib.sha256(disk).hexdigest()).path.read_bytes() == disk
+
+
+def test_nothing_is_left_of_imports_but_what_one_can_go_on_from(bring, store, far_side, url, tmp_path):
+    bring(url)
+    bring(a_qcow2(tmp_path / "cloud.img"))
+    assert list(store.parts.iterdir()) == []
+    far_side.break_off_after = 1 << 20
+    with pytest.raises(Unavailable):
+        bring(url)
+    left = list(store.parts.iterdir())
+    assert sorted(file.suffix for file in left) == [".part", ".version"]
+    for file in left:
+        os.utime(file, (0, 0))
+    bring(a_qcow2(tmp_path / "cloud.img"))
+    assert list(store.parts.iterdir()) == []
+
+
+def test_what_an_image_starts_by_is_found_and_kept(bring, store, tmp_path):
+    bring(a_partitioned_disk(tmp_path / "uefi"))
+    assert store.find("far").firmware is Firmware.UEFI
+
+
+def test_a_file_that_cannot_be_copied_is_told_with_the_reason(bring, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{a_file(tmp_path / 'cp').parent}:/usr/bin:/bin")
+    (tmp_path / "cp").write_text("#!/bin/sh\necho 'cp: no space' >&2; echo half >\"$5\"; exit 1")
+    (tmp_path / "cp").chmod(0o755)
+    with pytest.raises(Invalid, match="cannot be copied: cp: no space"):
+        bring(a_raw_disk(tmp_path / "disk"))
+    assert list(store.parts.iterdir()) == []
 
 
 def test_two_imports_of_one_source_do_not_meet(bring, store, url):

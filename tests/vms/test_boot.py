@@ -7,7 +7,7 @@ from tests.made_up import PROJECT
 
 from cumulet.hypervisor import Guest
 from cumulet.vms import operations as verbs
-from cumulet.vms.boot import STAGES, panic_in, stage_in_words, stage_of
+from cumulet.vms.boot import NO_WORD, STAGES, is_wordless, panic_in, stage_in_words, stage_of
 from cumulet.vms.wire import VmState
 
 ENDED = "---[ end Kernel panic - not syncing: sysrq triggered crash ]---"
@@ -66,15 +66,18 @@ def test_stages_before_the_agent_starts_are_read_from_the_console(cloud):
     ]
 
 
-def test_a_broken_start_script_is_told_with_its_last_words(cloud):
-    boots(cloud, first_boot_done=True, start_script_status=127, log="hello\nline 3: apt-gett: not found")
+@pytest.mark.parametrize("said", ["line 3: apt-gett: not found", "line 3: apt-gett\r: not found\r"])
+def test_a_broken_start_script_is_told_with_its_last_words(cloud, said):
+    boots(cloud, first_boot_done=True, start_script_status=127, log=f"hello\n{said}")
     cloud.create()
     cloud.settle()
     cloud.pass_time(3)
     (text,) = told(cloud, "vm.first_boot")
-    assert text.endswith("its start script ended with status 127: line 3: apt-gett: not found")
+    assert text.replace(" :", ":").endswith(
+        "its start script ended with status 127: line 3: apt-gett: not found"
+    )
     assert cloud.vm().guest.start_script_status == 127
-    assert cloud.vm().guest.log == "hello\nline 3: apt-gett: not found"
+    assert cloud.vm().guest.log == f"hello\n{said}"
     (listed,) = cloud.call(verbs.list_vms, project_id=PROJECT).vms
     assert listed.guest.log == ""
 
@@ -173,3 +176,56 @@ def test_a_stage_that_nobody_knows_is_shown_as_it_is_called():
     assert stage_in_words("") == ""
     done = Guest(agent=True, first_boot_done=True, start_script_status=None, stage="init", has_address=False)
     assert stage_of(done, timedelta(minutes=5)) == ""
+
+
+def test_a_guest_of_which_nothing_at_all_is_heard_is_waited_for_in_words_for_as_long_as_that_lasts(cloud):
+    cloud.host.mute = True
+    cloud.create()
+    cloud.settle()
+    cloud.host._contents.consoles[cloud.row().id].clear()
+    cloud.pass_time(60)
+    assert cloud.vm().waiting_for == ""
+    cloud.pass_time(90)
+    assert (cloud.vm().waiting_for, cloud.vm().guest.stage) == (STAGES[NO_WORD], STAGES[NO_WORD])
+    cloud.pass_time(3600)
+    assert cloud.vm().waiting_for == STAGES[NO_WORD]
+    assert told(cloud, "vm.boot_stage") == [STAGES[NO_WORD]]
+    cloud.ask(verbs.stop_vm)
+    cloud.pass_time(100)
+    assert cloud.vm().waiting_for == ""
+
+
+def test_a_late_first_word_ends_the_wait(cloud):
+    cloud.host.mute = True
+    cloud.create()
+    cloud.settle()
+    cloud.host._contents.consoles[cloud.row().id].clear()
+    cloud.pass_time(150)
+    cloud.host.mute = False
+    cloud.pass_time(10)
+    assert cloud.vm().waiting_for == ""
+    assert cloud.vm().guest.first_boot_done
+
+
+def test_a_guest_without_an_agent_that_writes_to_its_console_has_spoken(cloud):
+    cloud.host.mute = True
+    cloud.create()
+    cloud.settle()
+    cloud.host.write_to_console(cloud.row().id, "hello login: ")
+    cloud.pass_time(150)
+    assert cloud.vm().waiting_for == ""
+
+
+@pytest.mark.parametrize(
+    ("console", "wordless"),
+    [
+        ("", True),
+        (
+            "\x1b[2J\x1b[01;01H\x1b[=3h\r\nBdsDxe: failed to load Boot0001\r\nBdsDxe: No bootable option\r\n",
+            True,
+        ),
+        ("\x1b[2JGRUB", False),
+    ],
+)
+def test_what_the_firmware_writes_is_no_word_of_the_guest(console, wordless):
+    assert is_wordless(console) is wordless

@@ -14,6 +14,7 @@ from cumulet.doctor.command import CommandFailed, output_of
 HOST_PACKAGES: Final = (
     "qemu-system-x86",
     "qemu-utils",
+    "ovmf",
     "libvirt-daemon-system",
     "libvirt-daemon-driver-qemu",
     "libvirt-clients",

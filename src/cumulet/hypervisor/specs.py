@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
@@ -45,6 +45,13 @@ class Power(enum.Enum):
     STALLED = "stalled"
     """Its host failed to write to a disk of it, and keeps it still until `resume`: its guest knows of no failure."""
     OFF = "off"
+
+
+class Firmware(enum.Enum):
+    """What starts a machine."""
+
+    BIOS = "BIOS"
+    UEFI = "UEFI"
 
 
 class OffReason(enum.Enum):
@@ -114,6 +121,8 @@ class DomainSpec:
     disks: tuple[UUID, ...]
     """Storage disks, in the order in which the guest finds them at its start."""
     nics: tuple[NicSpec, ...]
+    firmware: Firmware = Firmware.BIOS
+    """What its image starts by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +221,11 @@ class Seed:
     password_hash: str
     """Of root, as crypt(3) writes it (`$6$…`); `""` for none. The clear text is nowhere."""
     start_script: str
-    """Shell commands, no shebang needed; `""` for none."""
+    """Shell commands, no shebang needed, or other user data (`parts_of`); `""` for none."""
+
+    def without_secrets(self) -> Seed:
+        """What a guest needs to know itself again once its first boot is over."""
+        return replace(self, password_hash="", start_script="")
 
     def __repr__(self) -> str:
         """Tell nothing that is secret."""

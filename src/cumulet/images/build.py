@@ -8,14 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from cumulet.errors import NotFound
 from cumulet.images.recipes import RECIPES, BuildFailed, Progress, Recipe
-from cumulet.images.store import Image, ImageStore
-
-BUILT: Final = "recipe:"
-"""How the origin of an image that we built begins; the recipe's digest follows."""
+from cumulet.images.store import BUILT, Image, ImageStore
 
 
 def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
@@ -35,6 +31,7 @@ def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
             display_name=recipe.display_name,
             description=recipe.description,
             platform=recipe.platform,
+            cloud_init=recipe.cloud_init,
             size_gib=recipe.size_gib,
             format="qcow2",
             sha256=sha256_of(disk),
@@ -64,7 +61,7 @@ def ensure_image(store: ImageStore, id: str, progress: Progress) -> Image:
         image = store.find(recipe.id)
     except NotFound:
         return build_image(store, recipe, progress)
-    outdated = image.origin.startswith(BUILT) and image.origin != f"{BUILT}{recipe.digest()}"
+    outdated = image.is_built and image.origin != f"{BUILT}{recipe.digest()}"
     return build_image(store, recipe, progress) if outdated else image
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from cumulet.images.build import BUILT, build_image, ensure_image, find_recipe
+from cumulet.images.build import build_image, ensure_image, find_recipe
 from cumulet.images.fetch import import_image
 from cumulet.images.recipes import RECIPES, Progress
 from cumulet.images.store import ImageStore
@@ -61,7 +61,7 @@ def list_() -> None:
     """Show the images."""
     table = Table("id", "name", "GiB", "from", "also called", box=None, header_style="bold")
     for image in our_store().list():
-        origin = "a recipe" if image.origin.startswith(BUILT) else image.origin
+        origin = "a recipe" if image.is_built else image.origin
         table.add_row(image.id, image.display_name, str(image.size_gib), origin, " ".join(image.aliases))
     Console(markup=False).print(table)
 

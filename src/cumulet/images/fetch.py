@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,10 +26,11 @@ from cumulet.ids import check_id
 from cumulet.images.build import sha256_of
 from cumulet.images.inspect import GIB, inspect_disk
 from cumulet.images.recipes import Progress
-from cumulet.images.store import Image, ImageStore
+from cumulet.images.store import IMPORTED, Image, ImageStore
 
 CHUNK: Final = 1 << 20
 TIMEOUT_SECONDS: Final = 30
+FORGOTTEN_SECONDS: Final = 7 * 86400
 
 
 def import_image(
@@ -41,24 +44,21 @@ def import_image(
     check_id("id", id)
     with part_file(store, source) as part:
         if is_url(source):
-            download(source, part, progress)
+            download(source, part, progress, known=bool(sha256))
         else:
             copy(Path(source), part, progress)
         progress("checking", 1.0)
         found = sha256_of(part)
-        try:
-            check_sum(found, sha256)
-            facts = inspect_disk(part)
-        except Invalid:
-            part.unlink()
-            raise
+        check_sum(found, sha256)
+        facts = inspect_disk(part)
         image = Image(
             id=id,
             name=name or id,
             display_name=name or id,
-            description=f"Imported from {public_part(source)}",
+            description=IMPORTED,
             size_gib=-(-facts.size // GIB),
             format=facts.format,
+            firmware=facts.firmware,
             sha256=found,
             origin=public_part(source),
             created=datetime.now(UTC),
@@ -88,16 +88,52 @@ def check_sum(found: str, expected: str) -> None:
 
 @contextmanager
 def part_file(store: ImageStore, source: str) -> Iterator[Path]:
-    """Give the file that holds what has come of `source` so far; one import of it at a time."""
-    folder = store.parts
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / hashlib.sha256(source.encode()).hexdigest()[:16]
-    with stem.with_suffix(".lock").open("w") as lock:
+    """Give the file that holds what has come of `source` so far; one import of it at a time.
+
+    Of what is refused or done nothing outlives the block; what broke off can go on from there.
+    """
+    stem = store.parts / hashlib.sha256(source.encode()).hexdigest()[:16]
+    part, lock = stem.with_suffix(".part"), stem.with_suffix(".lock")
+    with locked(lock, source):
+        remove_forgotten(store.parts)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Unavailable(f"{public_part(source)} is being imported already") from error
-        yield stem.with_suffix(".part")
+            yield part
+        except Invalid:
+            forget(part)
+            raise
+        else:
+            forget(part)
+        finally:
+            lock.unlink()
+
+
+def forget(part: Path) -> None:
+    """Remove what has come of a source, as far as it has not moved into the store."""
+    part.unlink(missing_ok=True)
+    version_file(part).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, source: str) -> Iterator[None]:
+    """Hold the lock of a source's import, which whoever held it before us may just have removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Unavailable(f"{public_part(source)} is being imported already") from error
+            if path.exists() and path.samefile(f"/proc/self/fd/{lock.fileno()}"):
+                yield
+                return
+
+
+def remove_forgotten(folder: Path) -> None:
+    """Remove parts of downloads that nobody has gone on with for long."""
+    for file in [*folder.glob("*.part"), *folder.glob("*.version")]:
+        with suppress(FileNotFoundError):  # its own import has just ended
+            if time.time() - file.stat().st_mtime > FORGOTTEN_SECONDS:
+                file.unlink()
 
 
 def copy(source: Path, part: Path, progress: Progress) -> None:
@@ -105,19 +141,31 @@ def copy(source: Path, part: Path, progress: Progress) -> None:
     if not source.is_file():
         raise Invalid.field("source", str(source), "the path of a file, or an http or https URL")
     progress(f"copying {source.name}", 0.0)
-    subprocess.run(["cp", "--sparse=always", "--reflink=auto", "--", source, part], check=True)
+    command = ["cp", "--sparse=always", "--reflink=auto", "--", str(source), str(part)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise Invalid(
+            f"source: {str(source)!r} cannot be copied: {done.stderr.decode(errors='replace').strip()}"
+        )
 
 
-def download(url: str, part: Path, progress: Progress) -> None:
-    """Download into `part`, going on from what is there when the far side can and its file is the same."""
+def download(url: str, part: Path, progress: Progress, *, known: bool) -> None:
+    """Download into `part`, going on from what is there when the far side can and its file is the same.
+
+    `known` says that a checksum tells whether the file is whole.
+    """
     try:
         with httpx.Client(follow_redirects=True, timeout=TIMEOUT_SECONDS) as client:
             headers = {"accept-encoding": "identity", **resume_headers(part)}
             with client.stream("GET", url, headers=headers) as answer:
-                check_answer(answer, url)
+                check_answer(answer, url, resumed="range" in headers, known=known)
                 receive(answer, part, progress)
     except httpx.InvalidURL as error:
         raise Invalid(f"{url!r} is not a URL: {error}") from error
+    except httpx.TooManyRedirects as error:
+        raise Invalid(f"{public_part(url)} leads from one address to the next without an end") from error
+    except httpx.UnsupportedProtocol as error:
+        raise Invalid(f"{public_part(url)} leads to an address that is not http or https") from error
     except httpx.TransportError as error:
         have = part.stat().st_size if part.exists() else 0
         raise Unavailable(
@@ -138,11 +186,22 @@ def version_file(part: Path) -> Path:
     return part.with_suffix(".version")
 
 
-def check_answer(answer: httpx.Response, url: str) -> None:
-    """Refuse an answer that cannot be a disk image."""
+def check_answer(answer: httpx.Response, url: str, *, resumed: bool, known: bool) -> None:
+    """Refuse an answer that cannot be a disk image, or of which nobody could tell whether it is whole."""
     where = public_part(url)
-    if answer.is_error and answer.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+    nothing_left = resumed and answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
+    if answer.is_error and not nothing_left:
         raise Invalid(f"{where} answered {answer.status_code} {answer.reason_phrase}")
+    if answer.status_code == httpx.codes.PARTIAL_CONTENT and not resumed:
+        raise Invalid(f"{where} sends a part of the file (206) though the whole was asked for")
+    if (
+        not known
+        and answer.is_success
+        and not {"content-length", "transfer-encoding"} & answer.headers.keys()
+    ):
+        raise Invalid(
+            f"{where} does not say how long the file is, so that one cut short would look whole: give its --sha256"
+        )
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if kind in {"text/html", "application/xhtml+xml"} and answer.is_success:
         raise Invalid(
@@ -156,8 +215,8 @@ def receive(answer: httpx.Response, part: Path, progress: Progress) -> None:
         return  # there is no rest: we have it all, and the checks that follow tell whether it is right
     resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
     have = part.stat().st_size if resumed else 0
-    if resumed and not answer.headers.get("content-range", "").startswith(f"bytes {have}-"):
-        raise Unavailable(f"asked for the bytes from {have}, got {answer.headers.get('content-range')!r}")
+    if resumed:
+        check_range(answer.headers.get("content-range", ""), have)
     total = have + int(answer.headers.get("content-length", 0))
     if not resumed:
         note_version(answer, part)
@@ -166,6 +225,13 @@ def receive(answer: httpx.Response, part: Path, progress: Progress) -> None:
             file.write(chunk)
             have += len(chunk)
             progress("downloading", have / total if total > have else 1.0)
+
+
+def check_range(told: str, have: int) -> None:
+    """Refuse a part that is not all of the rest; what is there is kept, and the next try asks for the same."""
+    whole = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", told)
+    if not whole or int(whole[1]) != have or int(whole[2]) + 1 != int(whole[3]):
+        raise Unavailable(f"asked for all bytes from {have} on, got {told!r}; try again")
 
 
 def note_version(answer: httpx.Response, part: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cumulet.images.store import Image, ImageStore
+from cumulet.images.store import IMPORTED, Image, ImageStore
 from cumulet.images.wire import ImagePackage, ListPublicVmImagesResponse, PublicVmImage
 from cumulet.operation import Access, operation
 
@@ -22,7 +22,9 @@ def public_image(image: Image) -> PublicVmImage:
     return PublicVmImage(
         id=image.id,
         name=image.name,
-        description=image.description,
+        description=image.description
+        if image.is_built
+        else IMPORTED,  # older ones tell there where they are from
         display_name=image.display_name,
         platform=image.platform,
         size_gib=image.size_gib,

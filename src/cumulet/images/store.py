@@ -25,9 +25,13 @@ from pathlib import Path
 import msgspec
 
 from cumulet.errors import AlreadyExists, NotFound
+from cumulet.hypervisor import Firmware
 from cumulet.ids import check_id, is_id
 from cumulet.images.recipes.recipe import Package
 
+BUILT = "recipe:"
+"""How the origin of an image that we built begins; the recipe's digest follows."""
+IMPORTED = "A disk image that was made elsewhere"
 RESERVED = frozenset({".lock", ".parts"})
 
 
@@ -47,12 +51,21 @@ class Image:
     """Of the file, so that copies on hosts can be named by what they hold."""
     origin: str
     """`recipe:` and the digest of the recipe, or where it was imported from."""
+    firmware: Firmware = Firmware.BIOS
+    """What its disk starts by."""
+    cloud_init: bool = True
+    """It takes whatever user data there is; one without takes shell scripts alone."""
     platform: str = "linux"
     aliases: tuple[str, ...] = ()
     """Further ids it answers to, because clients hard-code some."""
     installed_packages: tuple[Package, ...] = ()
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     path: Path = Path()
+
+    @property
+    def is_built(self) -> bool:
+        """We built it ourselves."""
+        return self.origin.startswith(BUILT)
 
 
 class ImageStore:

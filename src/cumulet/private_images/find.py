@@ -51,6 +51,8 @@ def as_image(row: PrivateImage, store: ImageStore) -> Image:
         description=row.description,
         size_gib=row.size_gib,
         format="qcow2",
+        firmware=row.firmware,
+        cloud_init=row.cloud_init,
         sha256=row.sha256,
         origin=f"private:{row.id}",
         path=store.private(row.id),

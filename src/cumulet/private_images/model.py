@@ -16,7 +16,7 @@ from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
-from cumulet.hypervisor import TakenFrom
+from cumulet.hypervisor import Firmware, TakenFrom
 from cumulet.private_images.wire import ImageState
 
 
@@ -40,6 +40,9 @@ class PrivateImage(Row):
     description: Mapped[str]
     data_center_id: Mapped[str]
     size_gib: Mapped[int]
+    firmware: Mapped[Firmware] = mapped_column(default=Firmware.BIOS)
+    cloud_init: Mapped[bool] = mapped_column(default=True)
+    """As the image had it that its VM was made of."""
     create_time: Mapped[datetime]
 
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"))

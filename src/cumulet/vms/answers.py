@@ -17,10 +17,11 @@ from cumulet.errors import NotFound
 from cumulet.hypervisor import serial_of
 from cumulet.vms import wire
 from cumulet.vms.accepts import SHORT_STATES
-from cumulet.vms.boot import stage_in_words, why_of
+from cumulet.vms.boot import stage_in_words, waits_for, why_of
 from cumulet.vms.cards import Cards, cards_by_vm
 from cumulet.vms.model import Vm
 from cumulet.vms.shown import ONE, Selection, ShownDisk, ShownVm
+from cumulet.vms.wire import VmState
 
 
 def vm_answer(db: Session, catalogue: Catalogue, *, project_id: str, id: str) -> wire.Vm:
@@ -109,7 +110,7 @@ def _vm_answer(vm: ShownVm, disks: Sequence[ShownDisk], cards: Cards, catalogue:
         ssh_key_source=vm.ssh_key_source,
         authorized_ssh_keys=vm.ssh_keys,
         project_id=vm.project_id,
-        waiting_for=vm.waiting_for,
+        waiting_for=vm.waiting_for or waits_for(vm.boot_stage, runs=vm.state is VmState.ACTIVE),
         problem=vm.problem,
         accelerator=vm.accelerator,
         guest=_guest_report(vm),

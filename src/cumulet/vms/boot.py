@@ -11,10 +11,13 @@ from cumulet.hypervisor import Guest
 
 NO_ADDRESS: Final = "no-address"
 """A stage of ours: the guest is there, but its network is not."""
+NO_WORD: Final = "no-word"
+"""Another: nothing at all is heard of the guest."""
 ADDRESS_PATIENCE: Final = timedelta(seconds=30)
 """How long after its start a guest may be without an address before that is told."""
 STAGES: Final[Mapping[str, str]] = {
     NO_ADDRESS: "it has no IPv4 address: its network is not set up, or nobody answers its DHCP",
+    NO_WORD: "the guest has not said anything yet: its image may not boot, or have neither an agent nor a serial console",
     "init-local": "cloud-init looks for its seed",
     "init": "cloud-init sets up users, keys and files",
     "init-network": "cloud-init sets up users, keys and files",
@@ -26,6 +29,8 @@ STAGES: Final[Mapping[str, str]] = {
 }
 CLOUD_INIT: Final = re.compile(r"Cloud-init v\. \S+ running '([a-z:-]+)' at")
 """What cloud-init writes to the console when a stage begins: most are over before the guest's agent starts."""
+NOT_THE_GUEST: Final = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|BdsDxe: .*")
+"""What a UEFI writes to the console, be there a guest or not."""
 LONGEST_LINE: Final = 300
 PANIC: Final = re.compile(r"\[ *\d+\.\d+\](?:\[[^\]]*\])? Kernel panic - not syncing: .*")
 TIMED: Final = re.compile(r"\[ *(\d+\.\d+)\]")
@@ -46,6 +51,16 @@ def stage_in(console: str) -> str:
     return told[-1] if told else ""
 
 
+def is_wordless(console: str) -> bool:
+    """Whether no guest has written to its console."""
+    return not NOT_THE_GUEST.sub("", console).strip()
+
+
+def waits_for(stage: str, *, runs: bool) -> str:
+    """Say what a machine that runs waits for as far as its guest is concerned: a first word."""
+    return stage_in_words(stage) if runs and stage == NO_WORD else ""
+
+
 def stage_in_words(stage: str) -> str:
     """Tell a stage to people."""
     return STAGES.get(stage, f"cloud-init is at {stage[:LONGEST_LINE]}" if stage else "")
@@ -60,9 +75,8 @@ def end_in_words(guest: Guest) -> str:
 
 
 def last_words(log: str) -> str:
-    """The last line of a log, as far as anybody reads it."""
-    lines = log.splitlines() or [""]
-    return lines[-1][:LONGEST_LINE]
+    """The last line of a log, as far as anybody reads it; what went back to its beginning is part of it."""
+    return " ".join(log.rpartition("\n")[2].split())[:LONGEST_LINE]
 
 
 def panic_in(console: str) -> str:

@@ -176,6 +176,8 @@ def vm_row(
         image_sha256=image.sha256,
         image_format=image.format,
         image_gib=image.size_gib,
+        image_firmware=image.firmware,
+        image_cloud_init=image.cloud_init,
         boot_disk_id=uuid4(),
         labels=data.metadata,
         ssh_key_source=data.ssh_key_source,

@@ -105,6 +105,8 @@ def image_row(vm: Vm, disk: Disk, name: str, description: str, *, now: datetime)
         description=description,
         data_center_id=vm.data_center_id,
         size_gib=disk.size_gib,
+        firmware=vm.image_firmware,
+        cloud_init=vm.image_cloud_init,
         create_time=now,
         host_id=disk.host_id,
         vm_id=vm.id,

@@ -97,4 +97,5 @@ def domain_spec(vm: Vm, cards: tuple[NicSpec, ...], disks: Sequence[Disk]) -> Do
             if disk.type is DiskType.STORAGE and disk.is_made and disk.wanted is not DiskWanted.DETACHED
         ),
         nics=cards,
+        firmware=vm.image_firmware,
     )

@@ -12,6 +12,7 @@ from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
+from cumulet.hypervisor import Firmware
 from cumulet.vms.wire import SshKeySource, VmState
 
 
@@ -54,6 +55,8 @@ class Vm(Row):
     image_sha256: Mapped[str]
     image_format: Mapped[str]
     image_gib: Mapped[int]
+    image_firmware: Mapped[Firmware] = mapped_column(default=Firmware.BIOS)
+    image_cloud_init: Mapped[bool] = mapped_column(default=True)
     boot_disk_id: Mapped[UUID]
     labels: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
 
@@ -89,6 +92,8 @@ class Vm(Row):
     first_boot_at: Mapped[datetime | None]
     """When the guest was first seen to have finished its first boot."""
     start_script_status: Mapped[int | None]
+    seed_spent_at: Mapped[datetime | None]
+    """When its seed on the host was rewritten without secrets."""
     boot_stage: Mapped[str] = mapped_column(default="")
     """Where its first boot was when we last looked, in the guest's word for it."""
     boot_problems: Mapped[str] = mapped_column(default="")

@@ -13,7 +13,9 @@ from cumulet.hypervisor import Domain, Guest, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
 from cumulet.vms.boot import (
+    NO_WORD,
     end_in_words,
+    is_wordless,
     last_words,
     panic_in,
     problems_text,
@@ -31,7 +33,7 @@ PATIENCE: Final = timedelta(minutes=15)
 """Then we no longer expect a word from the guest."""
 CONSOLE_BYTES: Final = 16 * 1024
 """Of the console's end: a panic and its trace fit in."""
-SILENT: Final = "the guest says nothing about its boot: its image may have no agent"
+SILENT: Final = "the guest says nothing about its boot: its image may have no agent; its password and start script leave its seed"
 
 STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.RUNNING, Wanted.ACTIVE): VmState.ACTIVE,
@@ -101,7 +103,7 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
     if guest.agent:
         note_guest(run, vm, guest, age)
     else:
-        look_at_console(run, vm, host)
+        look_at_console(run, vm, host, age)
     if vm.agent_at and vm.first_boot_at:
         return None
     if age >= PATIENCE:
@@ -148,10 +150,11 @@ def note_first_boot(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
     change(run, vm, seen, ("vm.first_boot", text))
 
 
-def look_at_console(run: Run, vm: Vm, host: Host) -> None:
-    """See what a guest that says nothing else wrote to its console: that its kernel panicked, or how far it is."""
+def look_at_console(run: Run, vm: Vm, host: Host, age: timedelta) -> None:
+    """See what a guest that says nothing else wrote to its console: that its kernel panicked, how far it is, nothing."""
     console = look_for_panic(run, vm, host)
-    if vm.first_boot_at is None and (stage := stage_in(console)):
+    stage = NO_WORD if age >= EAGER and is_wordless(console) else stage_in(console)
+    if vm.first_boot_at is None and stage:
         note_stage(run, vm, stage, {})
 
 

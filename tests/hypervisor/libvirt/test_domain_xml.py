@@ -8,7 +8,7 @@ from uuid import UUID
 import libvirt
 import pytest
 
-from cumulet.hypervisor import DomainSpec, NicSpec, Topology, spec_digest
+from cumulet.hypervisor import DomainSpec, Firmware, NicSpec, Topology, spec_digest
 from cumulet.hypervisor.libvirt.domain_xml import (
     Mark,
     domain_xml,
@@ -64,6 +64,7 @@ LARGE = DomainSpec(
         NicSpec(UUID("cccccccc-dddd-4eee-8fff-000000000000"), "02:00:00:00:00:0b", 9000),
     ),
 )
+FROM_UEFI = dataclasses.replace(PLAIN, firmware=Firmware.UEFI)
 SMALL_TOPOLOGY = dataclasses.replace(
     PLAIN, vcpus=6, topology=Topology(sockets=1, cores=2, threads=3), nics=()
 )
@@ -71,6 +72,7 @@ MACHINES = {
     "emulated": (PLAIN, EMULATED),
     "accelerated": (PLAIN, ACCELERATED),
     "large": (LARGE, ACCELERATED),
+    "uefi": (FROM_UEFI, EMULATED),
     "without-nics": (SMALL_TOPOLOGY, EMULATED),
 }
 

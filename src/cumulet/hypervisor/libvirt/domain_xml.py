@@ -15,7 +15,15 @@ from typing import Final
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
-from cumulet.hypervisor import MOST_STORAGE_DISKS, DomainSpec, NicSpec, Topology, serial_of, spec_digest
+from cumulet.hypervisor import (
+    MOST_STORAGE_DISKS,
+    DomainSpec,
+    Firmware,
+    NicSpec,
+    Topology,
+    serial_of,
+    spec_digest,
+)
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 NAMESPACE: Final = "urn:cumulet:vm"
@@ -30,6 +38,7 @@ SEED_TARGET: Final = "vdb"
 STORAGE_TARGETS: Final = tuple(f"vd{letter}" for letter in ascii_lowercase[2 : 2 + MOST_STORAGE_DISKS])
 BALLOON_SECONDS: Final = 30
 """How often the guest tells how much of its memory it uses."""
+SIGNED_ONLY: Final = ("enrolled-keys", "secure-boot")
 OFFLOADS: Final = {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
 
 ET.register_namespace("cumulet", NAMESPACE)
@@ -74,7 +83,7 @@ def domain_xml(spec: DomainSpec, layout: HostLayout, *, disks: Mapping[UUID, Pat
         element("metadata", mark_element(spec, layout, Mark(spec_digest(spec), layout.traits, started))),
         element("memory", str(spec.memory_mib), unit="MiB"),
         element("vcpu", str(spec.vcpus), placement="static"),
-        element("os", element("type", "hvm", arch="x86_64", machine="q35"), element("boot", dev="hd")),
+        operating_system(spec),
         features(layout),
         cpu(spec, layout),
         clock(layout),
@@ -111,6 +120,18 @@ def with_start(metadata: str, started: int) -> str:
     found = ET.fromstring(metadata)  # noqa: S314 - what we wrote ourselves, from libvirt
     found.set("started", str(started))
     return ET.tostring(found, encoding="unicode")
+
+
+def operating_system(spec: DomainSpec) -> ET.Element:
+    """What starts from the first disk; of the UEFIs that a host has, one that takes unsigned boot loaders."""
+    made = element("os", element("type", "hvm", arch="x86_64", machine="q35"))
+    if spec.firmware is Firmware.UEFI:
+        made.set("firmware", "efi")
+        made.append(
+            element("firmware", *(element("feature", name=name, enabled="no") for name in SIGNED_ONLY))
+        )
+    made.append(element("boot", dev="hd"))
+    return made
 
 
 def features(layout: HostLayout) -> ET.Element:

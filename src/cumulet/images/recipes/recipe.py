@@ -48,6 +48,8 @@ class Recipe:
     folder: Path
     write_disk: Callable[[Path, Progress], tuple[Package, ...]] = field(repr=False)
     platform: str = "linux"
+    cloud_init: bool = True
+    """Cloud-init reads its seed."""
 
     def digest(self) -> str:
         """Hash what decides about the disk: the recipe's own folder and the modules that all recipes share."""
