@@ -52,7 +52,7 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-def store_image(images: ImageStore, id: str = IMAGE, *, content: bytes = b"a disk") -> Image:
+def store_image(images: ImageStore, id: str = IMAGE, *, content: bytes = b"a disk", **facts: Any) -> Image:
     """Put a tiny fake into the store."""
     disk = images.root.parent / f"{id}.new"
     disk.write_bytes(content)
@@ -65,6 +65,7 @@ def store_image(images: ImageStore, id: str = IMAGE, *, content: bytes = b"a dis
         format="qcow2",
         sha256=content.hex().ljust(64, "0"),
         origin="a test",
+        **facts,
     )
     return images.add(image, disk)
 

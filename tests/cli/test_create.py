@@ -1,3 +1,6 @@
+import base64
+import gzip
+
 import pytest
 
 from cumulet.cli import create
@@ -76,6 +79,15 @@ def test_a_start_script_comes_from_a_file_or_from_a_word(tmp_path):
     assert body(start_script="true")["startScript"] == "true"
     with pytest.raises(create.Invalid, match="give only one"):
         body(start_script="true", start_script_file=script)
+
+
+def test_user_data_that_is_no_text_is_told_in_base64(tmp_path):
+    packed = tmp_path / "user-data.gz"
+    packed.write_bytes(gzip.compress(b"#cloud-config\n"))
+    asked = body(start_script_file=packed)["startScript"]
+    assert gzip.decompress(base64.b64decode(asked)) == b"#cloud-config\n"
+    with pytest.raises(create.Invalid, match="--user-data: cannot read 'nowhere'"):
+        body(start_script_file=create.Path("nowhere"))
 
 
 def test_a_password_comes_from_a_file_or_stdin_but_never_from_a_word(cumulet, tmp_path):

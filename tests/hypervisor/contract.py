@@ -671,6 +671,15 @@ class GuestContract:
         domain = eventually(lambda: (seen := found(host, booted.id)).power is Power.OFF and seen)
         assert domain.off_reason is OffReason.GUEST_SHUTDOWN
 
+    def test_a_guest_that_starts_again_knows_itself_by_a_seed_without_secrets(self, host, booted):
+        eventually(lambda: host.guest(booted.id).first_boot_done)
+        host.write_seed(a_seed(booted.id, "exit 4").without_secrets())
+        host.press_power_button(booted.id)
+        eventually(lambda: found(host, booted.id).power is Power.OFF)
+        host.start(booted.id)
+        guest = eventually(lambda: (seen := host.guest(booted.id)).agent and seen)
+        assert (guest.first_boot_done, guest.start_script_status) == (True, 3)
+
     def test_a_guest_lets_go_of_a_disk_that_is_unplugged(self, host, booted):
         host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
         eventually(lambda: host.guest(booted.id).first_boot_done)

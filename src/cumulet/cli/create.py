@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sys
 from dataclasses import dataclass
 from datetime import datetime
 from getpass import getpass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
@@ -43,8 +44,8 @@ class Wishes:
     """Whose keys kept by the cloud may enter as well; `none` also leaves out those in ~/.ssh."""
     start_script: str = ""
     """Commands that the guest runs at its first boot. Others can see them in the process list: secrets go in a file."""
-    start_script_file: Path | None = None
-    """A file of such commands."""
+    start_script_file: Annotated[Path | None, Parameter(name=("--start-script-file", "--user-data"))] = None
+    """A file of such commands, or of other user data for cloud-init: a cloud-config, a MIME message, either in gzip."""
     password_file: Path | None = None
     """A file with root's password for the console."""
     password_stdin: bool = False
@@ -147,7 +148,7 @@ def start_script(wishes: Wishes) -> str:
         return wishes.start_script
     if wishes.start_script:
         raise Invalid("--start-script and --start-script-file: give only one")
-    return read_file("--start-script-file", wishes.start_script_file)
+    return read_user_data(wishes.start_script_file)
 
 
 def read_password(file: Path | None, *, from_stdin: bool) -> str:
@@ -159,6 +160,18 @@ def read_password(file: Path | None, *, from_stdin: bool) -> str:
     if file:
         return read_file("--password-file", file).rstrip("\r\n")
     return ""
+
+
+def read_user_data(path: Path) -> str:
+    """Read user data: what is no text, as gzip is none, is told in base64."""
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise Invalid(f"--user-data: cannot read {str(path)!r}: {problem.strerror}") from None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(content).decode()
 
 
 def read_file(option: str, path: Path) -> str:

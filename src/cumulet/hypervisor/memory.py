@@ -145,6 +145,7 @@ class MemoryHypervisor(MemoryDisks):
         if machine.keys is None:
             seed = self._contents.seeds[vm_id]
             machine.keys, machine.password_hash = seed.ssh_keys, seed.password_hash
+            machine.start_script = seed.start_script
         console = self._contents.consoles.setdefault(vm_id, bytearray())
         console += f"start {machine.started} of {machine.spec.name}\n".encode()
         self._changed.append(vm_id)
@@ -195,12 +196,11 @@ class MemoryHypervisor(MemoryDisks):
         if machine is None or machine.power is not Power.RUNNING:
             return NO_GUEST
         machine.looks += 1
-        seed = self._contents.seeds.get(vm_id)
-        if not machine.answers or seed is None or self.mute:
+        if not machine.answers or self.mute:
             return NO_GUEST
         if self.booting:
             return self.booting
-        status = exit_status_of(seed.start_script) if seed.start_script else None
+        status = exit_status_of(machine.start_script) if machine.start_script else None
         return Guest(agent=True, first_boot_done=True, start_script_status=status, has_address=True)
 
     @verb

@@ -38,6 +38,8 @@ class Machine:
     keys: tuple[str, ...] | None = None
     """Root's SSH keys in the guest; None before its first boot."""
     password_hash: str = ""
+    start_script: str = ""
+    """What it ran at its first boot."""
     plugged: set[UUID] = field(default_factory=set)
     """Storage disks that it runs with."""
 

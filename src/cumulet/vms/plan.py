@@ -13,6 +13,7 @@ from cumulet.catalogue import CommitmentTerm, DataCenter, DiskPool, GpuModel, Ma
 from cumulet.disks import check_disk_gib, check_disk_id, plan_pool
 from cumulet.errors import Invalid, NotFound, Unimplemented
 from cumulet.hosts import Need
+from cumulet.hypervisor.user_data import parts_of, script_in
 from cumulet.ids import check_id
 from cumulet.images import Image
 from cumulet.projects import check_public_key
@@ -64,7 +65,7 @@ def plan_vm(
     check_range("gpus", data.gpus, 0, 0)
     check_selectors(data, machine_type, gpu_models)
     check_labels(data.metadata)
-    check_script(data.start_script)
+    check_script(data.start_script, image)
     check_password(data.password)
     disk_gib = plan_boot_disk(data, image)
     boot_disk_name = (data.boot_disk.id if data.boot_disk else "") or f"{data.vm_id}-boot"
@@ -148,13 +149,15 @@ def check_labels(metadata: dict[str, str]) -> None:
             )
 
 
-def check_script(script: str) -> None:
-    """Refuse a start script that does not fit a seed, or that no shell can read."""
+def check_script(script: str, image: Image) -> None:
+    """Refuse a start script that does not fit a seed, or that the image would pass over."""
     size = len(script.encode())
     if size > MOST_SCRIPT:
         raise Invalid.field("startScript", f"{size} bytes", f"at most {MOST_SCRIPT}")
-    if "\0" in script:
-        raise Invalid.field("startScript", "(not shown)", "text without NUL characters")
+    parts = parts_of(script)
+    if script_in(parts) is None and not image.cloud_init:
+        given = f"user data of type {', '.join(part.type for part in parts)}"
+        raise Invalid.field("startScript", given, f"a shell script: image {image.id!r} has no cloud-init")
 
 
 def check_password(password: str) -> None:

@@ -67,6 +67,7 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
     ensure_domain(run, vm, host)
     ensure_power(run, vm, host, seed(vm))
     look_again = observe(run, vm, host)
+    ensure_seed_spent(run, vm, host)
     ensure_plugged(run, vm, host)
     ensure_logins(run, vm, host)
     return look_again
@@ -166,9 +167,16 @@ def described(vm: Vm, path: Path) -> BaseImage:
     return BaseImage(sha256=vm.image_sha256, format=vm.image_format, path=path, size_gib=vm.image_gib)
 
 
+def ensure_seed_spent(run: Run, vm: Vm, host: Host) -> None:
+    """Have the seed's secrets leave the host when its guest has read them, or nobody expects a word of it any more."""
+    if vm.seed_spent_at is None and (vm.first_boot_at is not None or vm.guest_silent):
+        host.write_seed(seed(vm).without_secrets())
+        change(run, vm, {"seed_spent_at": run.now})
+
+
 def seed(vm: Vm) -> Seed:
-    """Describe what the guest learns about itself."""
-    return Seed(
+    """Describe what the guest learns about itself; from its first boot on that is only who it is."""
+    whole = Seed(
         vm_id=vm.id,
         instance_id=str(vm.id),
         hostname=hostname_of(vm.name),
@@ -176,6 +184,7 @@ def seed(vm: Vm) -> Seed:
         password_hash=vm.password_hash,
         start_script=vm.start_script,
     )
+    return whole.without_secrets() if vm.seed_spent_at else whole
 
 
 def remove_disks(run: Run, vm: Vm, host: Host) -> None:

@@ -94,8 +94,18 @@ def revert_disk(
     disk, vm = find_disk_to_change(db, caller, "revert", now=now, project_id=project_id, id=id, vm_id=vm_id)
     snapshot = find_snapshot(db, disk, snapshot_id)
     disk.snapshot_id, disk.reverting, disk.state = snapshot.id, True, DiskState.LOCKED
+    if vm is not None and disk.id == vm.boot_disk_id:
+        expect_first_boot(vm, snapshot)
     record(db, caller, disk, vm, f"disk {id} was asked back to snapshot {snapshot_id}", now=now)
     return Empty()
+
+
+def expect_first_boot(vm: Vm, snapshot: Snapshot) -> None:
+    """Let a guest that goes back to before its first boot do that again, with all of its seed."""
+    if vm.first_boot_at is not None and snapshot.create_time <= vm.first_boot_at:
+        vm.first_boot_at = None
+    if vm.seed_spent_at is not None and snapshot.create_time <= vm.seed_spent_at:
+        vm.seed_spent_at = None
 
 
 def find_disk_to_change(
