@@ -9,6 +9,7 @@ import pytest
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.catalogue.file import parse_catalogue
 from cumulet.errors import Invalid, NotFound
+from cumulet.images.recipes import RECIPES
 
 DATA_CENTER = {
     "id": '"lab"',
@@ -79,7 +80,8 @@ def test_the_examples_in_the_default_file_are_right() -> None:
     assert catalogue.data_centers[0].pool_paths == {"local": None, "fast": Path("/mnt/fast")}
     machine_type = catalogue.find_machine_type("local", "sapphire-rapids-l40s")
     assert catalogue.find_gpu_model(machine_type.gpu_model_id).memory_gib == 48
-    assert catalogue.image_id("ubuntu-2204-nvidia-535-docker-v20240214") == "ubuntu-2204"
+    assert catalogue.image_id("ubuntu-2204-nvidia-535-docker-v20240214") == "debian-12"
+    assert set(catalogue.image_aliases.values()) <= RECIPES.keys()
 
 
 def test_every_value_arrives_exactly() -> None:

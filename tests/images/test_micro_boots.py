@@ -10,8 +10,8 @@ from tests.images.guest import booted
 from cumulet.hypervisor import Seed
 from cumulet.hypervisor.libvirt.seed import seed_image
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5j6v7qg0nRLsWJq8fYBqKQy7LrXr2nS8N1dKqkZ2aa somebody@example"
-SCRIPT = 'echo "$HOME on $(hostname)" >/root/made-by-script; exit 3'
+KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5j6v7qg0nRLsWJq8fYBqKQy7LrXr2nS8N1dKqkZ2aa somebody of "here" 🙂'
+SCRIPT = '\ufeffecho "$HOME on $(hostname)" >/root/made-by-script\r\nexit 3\r\n'
 
 
 def a_seed(instance_id: str, password: str = "") -> Seed:
@@ -40,6 +40,11 @@ def test_a_micro_guest_becomes_what_its_seed_says_and_obeys_the_power_button(mic
         guest.log_in("s3cret")
         assert guest.output_of("cat /root/made-by-script") == "/root on hello\n"
         assert guest.output_of("cat /root/.ssh/authorized_keys") == KEY + "\n"
+        assert guest.output_of("nohup sh -c 'sleep 1; echo on' >/tmp/out; cat /tmp/out") == "on\n"
+        assert guest.output_of("nohup no-such 2>/dev/null; echo $?") == "127\n"
+        guest.output_of(r"printf '\0\0\0\5\1\0\0\0\3' >/tmp/hello")  # of a client that speaks version 3
+        talk = "(cat /tmp/hello;sleep 1)|/usr/lib/sftp-server|hexdump -C"
+        assert " 02 00 00 00 03 " in " ".join(guest.output_of(talk).split())
         assert guest.output_of("ls /etc/dropbear/password-logins") == "/etc/dropbear/password-logins\n"
         assert guest.output_of("cat /var/lib/cumulet/start-script.status") == "3\n"
         assert int(guest.output_of("df -m / | awk 'END {print $2}'")) > 2900

@@ -39,8 +39,8 @@ ROOT_LABEL = "debian-root"
 
 PACKAGES = (
     "apt-utils", "bash-completion", "ca-certificates", "cloud-init", "curl", "dbus",
-    "e2fsprogs", "fdisk", "gpgv", "iproute2", "iputils-ping", "kmod", "less", "libpam-systemd",
-    "linux-image-cloud-amd64", "netbase", "openssh-server", "procps", "qemu-guest-agent", "sudo",
+    "e2fsprogs", "fdisk", "gpg", "gpg-agent", "gpgv", "iproute2", "iputils-ping", "kmod", "less", "libpam-systemd",
+    "linux-image-cloud-amd64", "netbase", "openssh-server", "procps", "qemu-guest-agent", "rsync", "sudo",
     "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev", "vim-tiny",
 )  # fmt: skip
 

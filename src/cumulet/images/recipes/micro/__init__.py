@@ -36,7 +36,7 @@ ROOT = Partition(2, BOOT.end, SIZE_GIB * GIB - BOOT.end, "83")
 KERNEL_ARGUMENTS = "console=tty0 console=ttyS0,115200 cryptomgr.notests quiet"
 
 KERNEL = "linux-image-cloud-amd64"
-PROGRAMS = ("busybox-static", "dropbear-bin", "e2fsprogs", "qemu-guest-agent")
+PROGRAMS = ("busybox-static", "dropbear-bin", "e2fsprogs", "openssh-sftp-server", "qemu-guest-agent")
 LIBRARIES = (
     "libblkid1", "libc6", "libcom-err2", "libcrypt1", "libext2fs2", "libglib2.0-0", "libgmp10", "libnuma1",
     "libpcre2-8-0", "libtomcrypt1", "libtommath1", "libudev1", "liburing2", "libuuid1", "zlib1g",
@@ -48,7 +48,9 @@ MODULES = (
     *BOOT_MODULES, "virtio_net", "virtio_console", "virtio_rng", "isofs", "vfat", "nls_ascii", "nls_cp437",
     "button", "evdev",
 )  # fmt: skip
-BINARIES = ("usr/sbin/dropbear", "usr/bin/dropbearkey", "usr/sbin/qemu-ga", "sbin/resize2fs")
+BINARIES = (
+    "usr/sbin/dropbear", "usr/bin/dropbearkey", "usr/lib/openssh/sftp-server", "usr/sbin/qemu-ga", "sbin/resize2fs",
+)  # fmt: skip
 EMPTY_FOLDERS = ("dev", "proc", "sys", "run", "tmp", "mnt", "root", "var/log", "var/lib", "etc/dropbear")
 
 
@@ -107,6 +109,7 @@ def link_applets(root: Path) -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
             link.symlink_to("/bin/busybox")
+    (root / "usr/lib/sftp-server").symlink_to("openssh/sftp-server")  # where dropbear looks for it
     for program in ("shutdown", "qemu-ga"):
         (root / "sbin" / program).symlink_to(f"/usr/sbin/{program}")
 
@@ -176,4 +179,5 @@ MICRO = Recipe(
     size_gib=SIZE_GIB,
     folder=FOLDER,
     write_disk=write_disk,
+    cloud_init=False,
 )
