@@ -50,7 +50,7 @@ from cumulet.rest import create_app
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.settings import Settings
-from cumulet.vms import Sweeper, World, reconcile_vm
+from cumulet.vms import Sweeper, World, reconcile_vm, weigh_vcpus
 from cumulet.web import console_pages
 
 log = structlog.get_logger()
@@ -89,6 +89,7 @@ def build(settings: Settings) -> Cloud:
         installation = installation_id(db)
         check_still_offered(db, catalogue)
         check_pools_still_offered(db, catalogue)
+        weigh_vcpus(db, catalogue)
     world = (memory_world if settings.hypervisor.startswith("memory:") else real_world)(
         settings, catalogue, database, installation
     )

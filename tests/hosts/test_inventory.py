@@ -61,6 +61,16 @@ def test_vcpus_are_promised_more_than_once_where_the_machine_type_says_so(databa
     assert room_of(database, vcpus_per_cpu=4)[0] == 32
 
 
+@pytest.mark.parametrize(("vcpus_per_cpu", "free"), [(1, 3), (4, 15), (8, 30)])
+def test_vcpus_of_each_machine_type_weigh_what_that_type_promises(database, facts, vcpus_per_cpu, free):
+    with database.writing() as db:
+        host = register(db, facts)
+        for vcpus, vcpus_per_core in ((2, 1), (8, 4), (1, 4)):
+            need = Need(vcpus=vcpus, memory_mib=0, disk_gib=0)
+            reserve(db, uuid4(), host.id, need, vcpus_per_core=vcpus_per_core)
+    assert room_of(database, vcpus_per_cpu)[0] == free
+
+
 def test_what_is_reserved_is_not_free_until_it_is_released(database, facts):
     needs = {
         uuid4(): Need(vcpus=2, memory_mib=1024, disk_gib=0),

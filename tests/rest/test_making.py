@@ -104,7 +104,8 @@ def test_an_answer_waits_for_a_second_at_most(client, workshop, pool):
 def test_those_who_wait_hold_no_thread(client, workshop, pool):
     pool.submit(client.post, "/v1/toys", json={"toyId": "ball"})
     workshop.begun.acquire()
-    waiting = [pool.submit(client.get, "/v1/toys/ball") for _ in range(MORE_THAN_THREADS)]
+    callers = [{"authorization": f"Bearer key-{number}"} for number in range(MORE_THAN_THREADS)]
+    waiting = [pool.submit(client.get, "/v1/toys/ball", headers=caller) for caller in callers]
     with pytest.raises(NotYet):
         waiting[-1].result(timeout=0.3)
     assert client.get("/v1/toys/doll").status_code == 404

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from ipaddress import IPv4Network
+from math import floor
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import SQLColumnExpression, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import insert_into
@@ -64,7 +66,7 @@ def cpu_model(db: Session, data_center_id: str) -> str:
     return models[0] if len(models) == 1 else ""
 
 
-def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: float, lock: bool = False) -> Sequence[Room]:
+def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False) -> Sequence[Room]:
     """Compute the free room of each host of a data center; `lock` keeps others from placing there meanwhile."""
     hosts = select(Host).where(Host.data_center_id == data_center_id).order_by(Host.name)
     found = db.scalars(hosts.with_for_update() if lock else hosts).all()
@@ -72,13 +74,14 @@ def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: float, lock: bool 
     return [_room(host, taken[host.id], vcpus_per_cpu) for host in found]
 
 
-def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need) -> None:
-    """Take room on a host for a VM or a disk, in the caller's transaction."""
+def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need, *, vcpus_per_core: int = 1) -> None:
+    """Take room on a host for a VM or a disk, in the caller's transaction; so many of its vCPUs weigh a core."""
     db.add(
         Reservation(
             holder_id=holder_id,
             host_id=host_id,
             vcpus=need.vcpus,
+            vcpus_per_core=vcpus_per_core,
             memory_mib=need.memory_mib,
             disk_gib=need.disk_gib,
             pool=need.pool,
@@ -94,17 +97,11 @@ def reserved(db: Session, vm_id: UUID) -> Reservation:
     return reservation
 
 
-def room_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: float) -> Room:
+def room_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: int) -> Room:
     """Compute the room on a VM's host as if the VM were not there; nobody places there meanwhile."""
     host_id = reserved(db, vm_id).host_id
     host = db.get_one(Host, host_id, with_for_update=True, populate_existing=True)
-    own = reserved(db, vm_id)
-    room = _room(host, _taken(db)[host_id], vcpus_per_cpu)
-    return replace(
-        room,
-        free_vcpus=room.free_vcpus + own.vcpus,
-        free_memory_mib=room.free_memory_mib + own.memory_mib,
-    )
+    return _room(host, _taken(db, Reservation.holder_id != vm_id)[host_id], vcpus_per_cpu)
 
 
 def reserve_more_disk(db: Session, holder_id: UUID, gib: int) -> None:
@@ -124,33 +121,48 @@ def release(db: Session, holder_id: UUID) -> None:
         db.delete(reservation)
 
 
-def _taken(db: Session) -> dict[UUID, list[Need]]:
-    """Sum up what is reserved on each host: a need for each disk pool, and one for what holds no disk."""
-    sums = select(
-        Reservation.host_id,
-        func.sum(Reservation.vcpus),
-        func.sum(Reservation.memory_mib),
-        func.sum(Reservation.disk_gib),
-        Reservation.pool,
-    ).group_by(Reservation.host_id, Reservation.pool)
-    taken: dict[UUID, list[Need]] = defaultdict(list)
-    for host_id, vcpus, memory, disk, pool in db.execute(sums):
-        taken[host_id].append(Need(int(vcpus), int(memory), int(disk), pool))
+@dataclass(slots=True)
+class _Taken:
+    """What is reserved on one host."""
+
+    cores: Fraction = Fraction(0)
+    memory_mib: int = 0
+    disk_gib: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By disk pool."""
+
+
+def _taken(db: Session, *which: SQLColumnExpression[bool]) -> dict[UUID, _Taken]:
+    """Sum up what is reserved on each host; vCPUs of each machine type weigh as much of a core as that type promises."""
+    sums = (
+        select(
+            Reservation.host_id,
+            Reservation.vcpus_per_core,
+            Reservation.pool,
+            func.sum(Reservation.vcpus),
+            func.sum(Reservation.memory_mib),
+            func.sum(Reservation.disk_gib),
+        )
+        .where(*which)
+        .group_by(Reservation.host_id, Reservation.vcpus_per_core, Reservation.pool)
+    )
+    taken: dict[UUID, _Taken] = defaultdict(_Taken)
+    for host_id, vcpus_per_core, pool, vcpus, memory, disk in db.execute(sums):
+        on_host = taken[host_id]
+        on_host.cores += Fraction(int(vcpus), vcpus_per_core)
+        on_host.memory_mib += int(memory)
+        on_host.disk_gib[pool] += int(disk)
     return taken
 
 
-def _room(host: Host, taken: Sequence[Need], vcpus_per_cpu: float) -> Room:
-    taken_gib = {need.pool: need.disk_gib for need in taken}
-    taken_mib = sum(need.memory_mib for need in taken)
-    free_vcpus = int(host.cpus * vcpus_per_cpu) - sum(need.vcpus for need in taken)
+def _room(host: Host, taken: _Taken, vcpus_per_cpu: int) -> Room:
     return Room(
         host_id=host.id,
         name=host.name,
         up=host.state is HostState.UP,
         memory_mib=host.memory_mib,
-        free_vcpus=max(free_vcpus, 0),
-        free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken_mib, 0),
+        free_vcpus=max(floor((host.cpus - taken.cores) * vcpus_per_cpu), 0),
+        free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken.memory_mib, 0),
         free_disk_gib={
-            pool: max(gib - HOST_DISK_GIB - taken_gib.get(pool, 0), 0) for pool, gib in host.disk_gib.items()
+            pool: max(gib - HOST_DISK_GIB - taken.disk_gib[pool], 0) for pool, gib in host.disk_gib.items()
         },
     )

@@ -62,6 +62,8 @@ class Reservation(Row):
     holder_id: Mapped[UUID] = mapped_column(primary_key=True)
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
     vcpus: Mapped[int]
+    vcpus_per_core: Mapped[int] = mapped_column(default=1)
+    """How many of them weigh a core of the host: as many as the VM's machine type promises."""
     memory_mib: Mapped[int]
     disk_gib: Mapped[int]
     pool: Mapped[str]

@@ -12,6 +12,7 @@ from cumulet.vms import (
 )
 from cumulet.vms.accepts import Verb, accept, accepts
 from cumulet.vms.model import Vm, Wanted
+from cumulet.vms.offers import weigh_vcpus
 from cumulet.vms.operations import find_vm
 from cumulet.vms.reconcile import World, reconcile_vm
 from cumulet.vms.sweep import Sweeper
@@ -36,4 +37,5 @@ __all__ = [
     "reach",
     "reconcile_vm",
     "snapshot_operations",
+    "weigh_vcpus",
 ]

@@ -57,7 +57,8 @@ def create(db: Session, request: CreateRequest) -> Vm:
     vm.host_id = place(with_disks(plan.need, disks), beside(disks, free), sizes=sizes)
     db.add(vm)
     db.flush()
-    reserve(db, vm.id, vm.host_id, replace(plan.need, disk_gib=0, pool=""))  # its boot disk holds that
+    machine = replace(plan.need, disk_gib=0, pool="")  # its boot disk holds that
+    reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
     for disk in disks:
         attach(db, disk, vm.id, vm.host_id, now=request.now)

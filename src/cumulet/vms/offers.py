@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import (
@@ -18,9 +19,10 @@ from cumulet.catalogue import (
     machine_type_answer,
     matching_data_centers,
 )
-from cumulet.hosts import cpu_model, rooms
+from cumulet.hosts import Reservation, cpu_model, rooms
 from cumulet.networks import free_external
 from cumulet.operation import Access, operation
+from cumulet.vms.model import Vm
 
 
 @operation("GET /v1/vms/data-centers", access=Access.OPEN)
@@ -64,6 +66,14 @@ def get_vm_machine_type(
 ) -> VmMachineType:
     """Show one machine type of a data center."""
     return offer(db, catalogue, catalogue.find_machine_type(data_center_id, machine_type_id))
+
+
+def weigh_vcpus(db: Session, catalogue: Catalogue) -> None:
+    """Have reservations weigh vCPUs as the catalogue's machine types promise them now; those of a type that is gone stay."""
+    for one in catalogue.machine_types:
+        theirs = select(Vm.id).where(Vm.data_center_id == one.data_center_id, Vm.machine_type == one.id)
+        weighed = update(Reservation).where(Reservation.holder_id.in_(theirs))
+        db.execute(weighed.values(vcpus_per_core=one.vcpus_per_core))
 
 
 def described(db: Session, machine_type: MachineType) -> MachineType:
