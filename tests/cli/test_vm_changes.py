@@ -31,12 +31,37 @@ def eventually(look):
 
 
 def test_a_stopped_vm_is_resized(cumulet, vm):
-    assert "must be STOPPED" in cumulet("vm", "resize", vm, "--vcpus", "2").err
+    refused = cumulet("vm", "resize", vm, "--vcpus", "2")
+    assert "must be STOPPED; --restart stops it" in refused.err
+    assert (refused.code, cumulet("vm", "resize", vm).code) == (1, 2)
     cumulet("vm", "stop", vm, "--wait")
     assert "2 vCPUs, 3 GiB memory" in cumulet("vm", "resize", vm, "--vcpus", "2", "--memory", "3").out
     assert cumulet("vm", "resize", vm, "--memory", "4", "-o", "json").json["vcpus"] == 2
     done = cumulet("vm", "resize", vm, "--vcpus", "2", "--memory", "64")
     assert (done.code, "nearest size" in done.err) == (4, True)
+
+
+def test_a_running_vm_is_resized_by_a_restart(cumulet, vm):
+    done = cumulet("vm", "resize", vm, "--vcpus", "2", "--memory", "3GiB", "--restart", "--wait")
+    assert "2 vCPUs, 3 GiB memory" in done.out
+    assert f"{vm} runs after" in done.err
+    assert story(cumulet, vm)[-6:].count("vm.started") == 1
+    refused = cumulet("vm", "resize", vm, "--memory", "64", "--restart")
+    assert refused.code == 4
+    assert cumulet("vm", "wait", vm).code == 0
+
+
+def test_a_boot_disk_grows_while_its_vm_runs(cumulet, vm):
+    done = cumulet("vm", "resize", vm, "--disk", "20G", "--wait")
+    assert "20 GiB disk" in done.out
+    assert f"{vm}-boot has 20 GiB after" in done.err
+    assert "sizeGib: 10 is not accepted" in cumulet("vm", "resize", vm, "--disk", "10").err
+
+
+def test_labels_are_removed(cumulet, vm):
+    cumulet("vm", "metadata", vm, "team=blue", "stage=test", "owner=ann")
+    words = ("--remove", "team", "--remove", "owner", "--remove", "nothing", "kind=web", "-o", "json")
+    assert cumulet("vm", "metadata", vm, *words).json == {"stage": "test", "kind": "web"}
 
 
 def test_labels_are_added_replaced_and_shown(cumulet, vm):

@@ -13,7 +13,7 @@ def test_a_created_vm_is_waited_for_with_each_step_on_stderr(cumulet):
 
 
 def test_without_waiting_a_create_answers_at_once(cumulet):
-    done = cumulet("vm", "create", "at-once", "--image", "micro", "-o", "json")
+    done = cumulet("vm", "create", "at-once", "--image", "micro", "--ssh-key-source", "none", "-o", "json")
     assert (done.code, done.err) == (0, "")
     assert done.json["state"] == "PENDING"
 
@@ -47,6 +47,41 @@ def test_a_list_is_a_table_json_yaml_or_names(cumulet):
     assert int(cumulet("vm", "count").out) == len(cumulet("vm", "list", "-o", "name").out.split())
 
 
+def test_a_list_can_be_of_those_with_some_labels(cumulet):
+    for name, label in (("blue-1", "team=blue"), ("red-1", "team=red")):
+        cumulet("vm", "create", name, "--image", "micro", "--metadata", label, "--metadata", "kind=labelled")
+
+    def listed(*words):
+        return cumulet("vm", "list", "-o", "name", *words).out.split()
+
+    assert listed("-l", "team=blue,kind") == ["blue-1"]
+    assert listed("-l", "kind=labelled", "--label", "team") == ["blue-1", "red-1"]
+    assert listed("-l", "team=green") == []
+    assert cumulet("vm", "list", "-l", "=x").code == 2
+
+
+def test_a_wide_list_tells_more(cumulet):
+    cumulet("vm", "create", "wide", "--image", "micro", "--metadata", "team=blue")
+    told = cumulet("vm", "list", "-o", "wide").out
+    assert told.splitlines()[0].split()[-2:] == ["LABELS", "CREATED"]
+    assert "team=blue" in told
+    chosen = cumulet("vm", "list", "--columns", "labels,name", "--no-header").out
+    assert ["team=blue", "wide"] in [line.split() for line in chosen.splitlines()]
+
+
+def test_a_vm_that_nobody_can_enter_is_told_of(cumulet, tmp_path, public_key):
+    keys = ("--ssh-key", str(public_key))
+    password = tmp_path / "password"
+    password.write_text("Corr3ct-horse")
+    for number, words in enumerate((keys, ("--ssh-key-source", "none"), ("--password-file", str(password)))):
+        assert cumulet("vm", "create", f"entered-{number}", "--image", "micro", *words).err == ""
+    public_key.unlink()
+    warned = cumulet("vm", "create", "locked", "--image", "micro")
+    assert warned.code == 0
+    assert "nobody can enter locked by SSH" in warned.err
+    assert "cumulet vm authorize locked --ssh-key FILE" in warned.err
+
+
 def test_a_vm_is_shown_without_what_is_empty(cumulet):
     cumulet("vm", "create", "shown", "--image", "micro", "--wait", "--metadata", "team=blue")
     facts = dict(
@@ -73,6 +108,7 @@ def test_the_console_log_is_printed_without_what_speaks_to_terminals(cumulet, mo
     assert "talks" in cumulet("vm", "log", "talks").out
     monkeypatch.setattr("cumulet.cli.client.decoded", lambda _: {"text": "\x1b]0;owned\x07hello\r\n"})
     assert cumulet("vm", "log", "talks").out == "]0;ownedhello\n"
+    assert cumulet("vm", "log", "talks", "--raw").out == "\x1b]0;owned\x07hello\r\n"
 
 
 def test_a_start_script_that_fails_fails_the_wait(cumulet):

@@ -1,6 +1,8 @@
 import pytest
 from tests.images.makers import a_qcow2, a_raw_disk
 
+from cumulet.cli.images import app, list_
+from cumulet.cli.output import Listing
 from cumulet.errors import NotFound
 from cumulet.images import ImageStore, cli
 from cumulet.images.recipes import RECIPES, Recipe
@@ -61,9 +63,9 @@ def test_the_list_shows_where_images_come_from(store, tmp_path, capsys):
     source = a_raw_disk(tmp_path / "cloud.raw")
     cli.import_("mine", str(source), name="My own")
     cli.alias("mine", "ubuntu-2204", "yours")
-    cli.list_()
+    list_(listing=Listing(output="wide"))
     *_, line = capsys.readouterr().out.splitlines()
-    assert line.split() == ["mine", "My", "own", "1", str(source), "ubuntu-2204", "yours"]
+    assert line.split() == ["mine", "1", "GiB", "My", "own", "ubuntu-2204", "yours", str(source)]
 
 
 def test_an_imported_image_can_be_removed(store, tmp_path):
@@ -73,5 +75,4 @@ def test_an_imported_image_can_be_removed(store, tmp_path):
 
 
 def test_the_commands_are_those_of_the_tour():
-    app = cli.image_app()
     assert {"build", "import", "list", "remove", "alias"} <= set(app)

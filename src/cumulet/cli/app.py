@@ -1,6 +1,7 @@
 """All commands by name, and how a command ends: its words on stderr and its exit code.
 
-Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 no capacity, 5 not done in time.
+Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 no capacity, 5 not done in time, 130 interrupted; with
+several names that of the first failure.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from cyclopts import App
+from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError
 
 from cumulet.cli.client import Declined
-from cumulet.cli.output import OPTIONS
+from cumulet.cli.follow import Interrupted
+from cumulet.cli.guesses import guess
+from cumulet.cli.output import OPTIONS, printable
+from cumulet.cli.several import SomeFailed
 from cumulet.errors import CumuletError
 
 EXIT_CODES: Final[Mapping[int, int]] = {3: 2, 4: 5, 5: 3}
@@ -22,11 +26,15 @@ EXIT_CODES: Final[Mapping[int, int]] = {3: 2, 4: 5, 5: 3}
 EXIT_CODES_OF_REASONS: Final[Mapping[str, int]] = {"NOT_FOUND": 3, "NO_CAPACITY": 4}
 """Both are invalid arguments by gRPC's number."""
 
+USED_WRONGLY: Final = 2
+INTERRUPTED: Final = 130
+
 app = App(
     name="cumulet",
     help="A cloud of virtual machines on machines you own.",
     version=lambda: f"cumulet {importlib.metadata.version('cumulet')}",
     default_parameter=OPTIONS,
+    suppress_keyboard_interrupt=False,
 )
 for module, name, what in (
     ("vms", "vm", "Create virtual machines and look after them."),
@@ -59,15 +67,49 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
 def run(words: Sequence[str]) -> int:
     """Run a command; gives its exit code."""
     try:
-        code = app(words, result_action="return_int_as_exit_code_else_zero")
+        code = app(
+            words,
+            result_action="return_int_as_exit_code_else_zero",
+            exit_on_error=False,
+            print_error=False,
+        )
         sys.stdout.flush()
     except (CumuletError, Declined) as refused:
-        print(f"cumulet: {refused.message}", file=sys.stderr)  # noqa: T201 - a program's last words
-        return exit_code(refused.code, refused.details)
+        return ended(refused)
+    except SomeFailed as some:
+        codes = [ended(failure) for failure in some.failures]
+        return codes[0]
+    except CycloptsError as wrong:
+        tell(wrong_words(wrong))
+        return USED_WRONGLY
+    except (KeyboardInterrupt, Interrupted) as interrupted:
+        tell(str(interrupted) or "interrupted")
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return int(code)
+
+
+def ended(refused: CumuletError | Declined) -> int:
+    """Tell a refusal; gives the exit code that it ends a command with."""
+    tell(refused.message)
+    return exit_code(refused.code, refused.details)
+
+
+def tell(words: str) -> None:
+    """Say a command's last words."""
+    print(f"cumulet: {printable(words)}", file=sys.stderr)  # noqa: T201 - what this is for
+
+
+def wrong_words(wrong: CycloptsError) -> str:
+    """Say what was wrong with the words of a command, and what would be right."""
+    if isinstance(wrong, UnknownCommandError) and wrong.app and wrong.unused_tokens:
+        return guess(wrong.command_chain or (), wrong.unused_tokens, wrong.app, app["vm"])
+    if isinstance(wrong, CoercionError) and wrong.msg and wrong.argument:  # said by a converter of ours
+        option = wrong.token.keyword if wrong.token else None
+        return f"{option or wrong.argument.name.lstrip('-').upper()}: {wrong.msg}"
+    return str(wrong)
 
 
 def exit_code(code: int, details: Sequence[Mapping[str, Any]]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
@@ -20,6 +20,8 @@ from cumulet.errors import Invalid, Unauthenticated, Unavailable  # noqa: E402 -
 from cumulet.settings import Settings, read_settings  # noqa: E402 - likewise
 
 Json = dict[str, Any]
+Query = str | int | Sequence[str]
+"""A value of a query, or several of one name."""
 SECONDS: Final = 30.0
 KEY_FILE: Final = "admin.key"
 """The owner's key, in the server's data directory."""
@@ -45,15 +47,15 @@ class Client:
 
     http: httpx.Client
 
-    def get(self, path: str, *ids: str, **query: str | int) -> Json:
+    def get(self, path: str, *ids: str, **query: Query) -> Json:
         """Read; `ids` fill the `{}` of the path."""
         return self.call("GET", path.format(*map(quoted, ids)), query=query)
 
-    def post(self, path: str, *ids: str, body: Json | None = None, **query: str | int) -> Json:
+    def post(self, path: str, *ids: str, body: Json | None = None, **query: Query) -> Json:
         """Ask for something to be done."""
         return self.call("POST", path.format(*map(quoted, ids)), query=query, body=body or {})
 
-    def patch(self, path: str, *ids: str, body: Json | None = None, **query: str | int) -> Json:
+    def patch(self, path: str, *ids: str, body: Json | None = None, **query: Query) -> Json:
         """Change."""
         return self.call("PATCH", path.format(*map(quoted, ids)), query=query, body=body or {})
 
@@ -61,12 +63,12 @@ class Client:
         """Likewise, where the API has another word for it."""
         return self.call("PUT", path.format(*map(quoted, ids)), body={})
 
-    def delete(self, path: str, *ids: str, **query: str | int) -> Json:
+    def delete(self, path: str, *ids: str, **query: Query) -> Json:
         """Remove."""
         return self.call("DELETE", path.format(*map(quoted, ids)), query=query)
 
     def call(
-        self, method: str, path: str, *, query: Mapping[str, str | int] | None = None, body: object = None
+        self, method: str, path: str, *, query: Mapping[str, Query] | None = None, body: object = None
     ) -> Json:
         """Call the API; Declined when it says no, Unavailable when it does not answer."""
         return decoded(self._answer(method, path, query=query, body=body))
@@ -76,7 +78,7 @@ class Client:
         return self._answer("GET", path.format(*map(quoted, ids))).content
 
     def _answer(
-        self, method: str, path: str, *, query: Mapping[str, str | int] | None = None, body: object = None
+        self, method: str, path: str, *, query: Mapping[str, Query] | None = None, body: object = None
     ) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
         try:
@@ -123,12 +125,15 @@ def declined(answer: httpx.Response) -> Declined | Unauthenticated | Unavailable
     )
 
 
-def connect() -> Client:
-    """Open the API that the environment names: `CUMULET_URL` and `CUMULET_API_KEY`, or this machine's own server."""
+def connect(seconds: float = SECONDS) -> Client:
+    """Open the API that the environment names: `CUMULET_URL` and `CUMULET_API_KEY`, or this machine's own server.
+
+    `seconds` is how long an answer may take.
+    """
     settings = read_settings(os.environ)
     url = os.environ.get("CUMULET_URL") or local_url(settings)
     key = os.environ.get("CUMULET_API_KEY") or (local_key(settings) if is_local(url) else "")
-    return open_client(url, key.strip())
+    return open_client(url, key.strip(), seconds=seconds)
 
 
 def connect_here(settings: Settings) -> Client:
@@ -136,7 +141,7 @@ def connect_here(settings: Settings) -> Client:
     return open_client(local_url(settings), local_key(settings).strip())
 
 
-def open_client(url: str, key: str) -> Client:
+def open_client(url: str, key: str, *, seconds: float = SECONDS) -> Client:
     """Open an API; without a key only what is open to all answers."""
     if not urlsplit(url).scheme.startswith("http"):
         raise Invalid.field("CUMULET_URL", url, "a URL such as http://127.0.0.1:8480")
@@ -147,7 +152,7 @@ def open_client(url: str, key: str) -> Client:
         httpx.Client(
             base_url=url,
             headers=headers,
-            timeout=SECONDS,
+            timeout=seconds,
             limits=httpx.Limits(
                 max_keepalive_connections=0
             ),  # a command makes few calls and leaves nothing open

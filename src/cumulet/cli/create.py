@@ -16,6 +16,8 @@ from cyclopts import Parameter
 from cumulet.cli.client import Client, Json
 from cumulet.cli.follow import read_span
 from cumulet.cli.keys import find_public_keys, read_public_keys
+from cumulet.cli.progress import Progress
+from cumulet.cli.words import Count, Gib, names_at
 from cumulet.errors import Invalid, NotFound
 
 StorageClass: TypeAlias = Literal["local", "network"]
@@ -26,17 +28,19 @@ StorageClass: TypeAlias = Literal["local", "network"]
 class Wishes:
     """What the VM is to be."""
 
-    image: str = "debian-12"
+    image: Annotated[str, Parameter(completer=names_at("/v1/vms/public-images", "images"))] = "debian-12"
     """The image to boot from."""
-    vcpus: int = 1
+    vcpus: Count = 1
     """How many vCPUs."""
-    memory: int = 1
-    """How much memory, in GiB."""
-    disk: int = 10
-    """The size of the boot disk, in GiB."""
+    memory: Gib = 1
+    """How much memory: 4 or 4GiB."""
+    disk: Gib = 10
+    """The size of the boot disk: 20 or 20GiB, or 2TiB."""
     storage_class: StorageClass | None = None
     """Its storage class. Without: the data center's first."""
-    storage_disk: tuple[str, ...] = ()
+    storage_disk: Annotated[
+        tuple[str, ...], Parameter(completer=names_at("/v1/projects/{}/disks", "disks"))
+    ] = ()
     """A storage disk that it is to have; repeatable."""
     ssh_key: tuple[Path, ...] | None = None
     """Files of public keys that may enter as root; repeatable. Without: those in ~/.ssh."""
@@ -52,16 +56,22 @@ class Wishes:
     """Read root's password from stdin."""
     metadata: tuple[str, ...] = ()
     """A label, KEY=VALUE; repeatable."""
-    nic: tuple[str, ...] = ()
+    nic: Annotated[
+        tuple[str, ...], Parameter(completer=names_at("/v1/projects/{}/networks", "networks"))
+    ] = ()
     """A card on one of the project's networks, NETWORK or NETWORK:public for one with an external address; repeatable.
 
     Without: one on the project's default network, with an external address.
     """
-    security_group: tuple[str, ...] = ()
+    security_group: Annotated[
+        tuple[str, ...], Parameter(completer=names_at("/v1/projects/{}/security-groups", "securityGroups"))
+    ] = ()
     """A security group that all its cards get; repeatable."""
-    data_center: str = ""
+    data_center: Annotated[str, Parameter(completer=names_at("/v1/vms/data-centers", "dataCenters"))] = ""
     """Where it runs; needed only where there are several."""
-    machine_type: str = ""
+    machine_type: Annotated[str, Parameter(completer=names_at("/v1/vms/machine-types-2", "machineTypes"))] = (
+        ""
+    )
     """What kind it is. Without: the data center's first."""
     topology: str = ""
     """How its vCPUs are arranged: SOCKETSxCORESxTHREADS."""
@@ -140,6 +150,16 @@ def chosen_keys(wishes: Wishes) -> list[str]:
     if wishes.ssh_key is not None:
         return read_public_keys(wishes.ssh_key)
     return [] if wishes.ssh_key_source == "none" else read_public_keys(find_public_keys())
+
+
+def warn_without_keys(vm: Json, wishes: Wishes) -> None:
+    """Say so when nobody can enter a VM, unless that was asked for."""
+    told = wishes.ssh_key_source == "none" or wishes.password_file or wishes.password_stdin
+    if not (told or vm["authorizedSshKeys"]):
+        Progress().say(
+            f"nobody can enter {vm['id']} by SSH: there is no key in ~/.ssh and none kept by the cloud; once it runs, "
+            f"`cumulet vm authorize {vm['id']} --ssh-key FILE` lets one in"
+        )
 
 
 def start_script(wishes: Wishes) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from cyclopts import App
 
 from cumulet.cli.client import connect
-from cumulet.cli.output import Columns, Format, show
+from cumulet.cli.output import AS_TABLE, Columns, Listing, show
 
 COLUMNS: Final[Columns] = {
     "NAME": lambda one: one["id"],
@@ -20,6 +20,6 @@ app = App(name="data-center")
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table") -> None:
+def list_(*, listing: Listing = AS_TABLE) -> None:
     """List the data centers."""
-    show(connect().get("/v1/vms/data-centers")["dataCenters"], output, COLUMNS)
+    show(connect().get("/v1/vms/data-centers")["dataCenters"], listing, COLUMNS)

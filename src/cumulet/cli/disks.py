@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from cumulet.cli.client import Client, Json, connect
 from cumulet.cli.create import StorageClass, class_of, only_data_center
-from cumulet.cli.output import OPTIONS, Columns, Format, Project, local_time, show, show_one
+from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, local_time, show, show_one
 from cumulet.cli.settling import Thing, Wait, follow, state
+from cumulet.cli.several import each
 from cumulet.cli.vms import AT_ONCE, Patience
+from cumulet.cli.words import DiskName, DiskNames, Gib, NewId, Project, VmName, identifier
 from cumulet.errors import Invalid
 
 DISKS: Final = "/v1/projects/{}/disks"
 DISK: Final = "/v1/projects/{}/disks/{}"
 SNAPSHOTS: Final = "/v1/projects/{}/disks/{}/snapshots"
 PAGE: Final = 1000
-Name = Annotated[str, Parameter(help="The disk's id.")]
-Names = Annotated[str, Parameter(name="MORE", help="Further disks.")]
-Snapshot = Annotated[str, Parameter(help="The snapshot's id.")]
+Snapshot = Annotated[str, identifier("The snapshot's id.")]
 
 
 def storage_class_of(disk: Json) -> str:
@@ -35,6 +35,10 @@ COLUMNS: Final[Columns] = {
     "CLASS": storage_class_of,
     "VM": lambda disk: disk["vmId"],
     "NOW": lambda disk: disk["problem"] or disk["waitingFor"],
+}
+MORE: Final[Columns] = {
+    "DATA CENTER": lambda disk: disk["dataCenterId"],
+    "CREATED": lambda disk: local_time(disk["createTime"]),
 }
 FACTS: Final[Columns] = {
     "name": lambda disk: disk["id"],
@@ -63,9 +67,9 @@ app.command(snapshots)
 
 @app.command
 def create(
-    name: Name,
+    name: NewId,
     /,
-    size: int,
+    size: Gib,
     *,
     data_center: str = "",
     storage_class: StorageClass | None = None,
@@ -75,7 +79,7 @@ def create(
 ) -> None:
     """Create an empty storage disk; with --wait return when it can be attached.
 
-    :param size: Its size, in GiB.
+    :param size: Its size: 20 or 20GiB, or 2TiB.
     :param data_center: Where it lies; needed only where there are several.
     :param storage_class: Which kind of disk. Without: the data center's first.
     """
@@ -96,23 +100,22 @@ def create(
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table", project: Project = "default") -> None:
+def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's disks, boot disks too."""
-    show(connect().get(DISKS, project, pageSize=PAGE)["disks"], output, COLUMNS)
+    show(connect().get(DISKS, project, pageSize=PAGE)["disks"], listing, COLUMNS, more=MORE)
 
 
 @app.command
-def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def get(name: DiskName, /, *, output: Format = "table", project: Project = "default") -> None:
     """Show a disk."""
     show_one(connect().get(DISK, project, name)["disk"], output, FACTS)
 
 
 @app.command
-def attach(name: Name, vm: str, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
-    """Plug a storage disk into a VM that is running or stopped; with --wait return when it is there.
-
-    :param vm: The VM's id.
-    """
+def attach(
+    name: DiskName, vm: VmName, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
+    """Plug a storage disk into a VM that is running or stopped; with --wait return when it is there."""
     client, until = connect(), patience.deadline()
     client.patch("/v1/projects/{}/disk/{}/attach", project, name, vmId=vm)
     if patience.wait:
@@ -123,7 +126,7 @@ def attach(name: Name, vm: str, /, *, patience: Patience = AT_ONCE, project: Pro
 
 
 @app.command
-def detach(name: Name, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def detach(name: DiskName, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
     """Unplug a storage disk from its VM: unmount it there first; with --wait return when the guest has let go."""
     client, until = connect(), patience.deadline()
     client.put("/v1/projects/{}/disk/{}/detach", project, name)
@@ -132,10 +135,12 @@ def detach(name: Name, /, *, patience: Patience = AT_ONCE, project: Project = "d
 
 
 @app.command
-def resize(name: Name, size: int, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def resize(
+    name: DiskName, size: Gib, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
     """Let a VM's disk grow, while it runs or not; with --wait return when it has.
 
-    :param size: Its new size, in GiB.
+    :param size: Its new size: 20 or 20GiB, or 2TiB.
     """
     client, until = connect(), patience.deadline()
     vm = client.get(DISK, project, name)["disk"]["vmId"]
@@ -147,18 +152,19 @@ def resize(name: Name, size: int, /, *, patience: Patience = AT_ONCE, project: P
 
 
 @app.command(alias="rm")
-def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def delete(
+    name: DiskName, /, *more: DiskNames, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
     """Delete storage disks that no VM has, with their snapshots; with --wait return when they are gone."""
     client, until = connect(), patience.deadline()
-    for each in (name, *more):
-        client.delete(DISK, project, each)
-    for each in (name, *more) if patience.wait else ():
-        follow(one(client, project, each), Wait(lambda disk: not disk, "is gone", until))
+    gone = Wait(lambda disk: not disk, "is gone", until)
+    wait = [lambda disk: follow(one(client, project, disk), gone)] if patience.wait else []
+    each((name, *more), lambda disk: client.delete(DISK, project, disk), *wait)
 
 
 @snapshots.command(name="create")
 def create_snapshot(
-    disk: Name, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
 ) -> None:
     """Keep what a disk holds now; its VM must be stopped."""
     client, until = connect(), patience.deadline()
@@ -168,14 +174,14 @@ def create_snapshot(
 
 
 @snapshots.command(name="list", alias="ls")
-def list_snapshots(disk: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def list_snapshots(disk: DiskName, /, *, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List a disk's snapshots, oldest first."""
-    show(connect().get(SNAPSHOTS, project, disk)["snapshots"], output, SNAPSHOT_COLUMNS)
+    show(connect().get(SNAPSHOTS, project, disk)["snapshots"], listing, SNAPSHOT_COLUMNS)
 
 
 @snapshots.command(name="delete", alias="rm")
 def delete_snapshot(
-    disk: Name, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
 ) -> None:
     """Forget a snapshot; what the disk holds stays. Its VM must be stopped."""
     client, until = connect(), patience.deadline()
@@ -186,7 +192,7 @@ def delete_snapshot(
 
 @snapshots.command
 def revert(
-    disk: Name, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
 ) -> None:
     """Bring back what a disk held; what it holds now is lost. Its VM must be stopped."""
     client, until = connect(), patience.deadline()

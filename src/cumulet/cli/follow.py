@@ -52,6 +52,10 @@ class Failed(CumuletError):
     """What was waited for will not come to be."""
 
 
+class Interrupted(Exception):
+    """Whoever waited pressed Ctrl-C; the cloud goes on with it."""
+
+
 class TimedOut(CumuletError):
     """What was waited for did not come to be in time; the cloud goes on with it."""
 
@@ -97,14 +101,14 @@ def follow(wait: Wait, progress: Progress) -> Json:
     told = Told(progress)
 
     def see() -> tuple[Json, str]:
-        vm, steps = look(wait)
+        vm, timeline = look(wait.client, wait.project, wait.name)
+        steps = since_asked(timeline, wait.verb)
         told.tell(vm, steps)
-        if done(wait, vm, steps):
-            return vm, ""
-        return vm, vm["problem"] or vm["waitingFor"] or f"it is {vm['state']}"
+        return vm, "" if done(wait, vm, steps) else what_it_waits_for(vm)
 
     late = f"VM {wait.name!r} {LATE[wait.verb]}"
-    return watch(progress, wait.name, see, deadline=wait.deadline, late=late, done=DONE[wait.verb])
+    told_done = DONE[wait.verb]
+    return watch(progress, wait.name, see, deadline=wait.deadline, late=late, done=told_done, kind="vm")
 
 
 def watch(
@@ -115,28 +119,36 @@ def watch(
     deadline: float,
     late: str,
     done: str,
+    kind: Literal["vm", "disk", "private-image"],
 ) -> Json:
     """Look at a thing until there is nothing that it waits for any more, and tell how long that took; gives it as it then is.
 
-    `see` gives the thing and what it waits for, `""` in the end. TimedOut, with `late`, after the deadline (monotonic
-    seconds). A server that starts anew meanwhile is waited for.
+    `see` gives the thing and what it waits for, `""` in the end; `kind` is the commands' word for it. TimedOut, with
+    `late`, after the deadline (monotonic seconds); Interrupted at Ctrl-C.
     """
     begun = time.monotonic()
-    with progress.live(name):
-        while True:
-            try:
-                seen, now = see()
-            except Unavailable as outage:
-                now = outage.message
-            else:
-                if not now:
-                    break
-            if time.monotonic() > deadline:
-                raise TimedOut(f"{late} in time: {now}")
-            progress.under_way(f"{name}: {now}")
-            time.sleep(pause(time.monotonic() - begun))
+    try:
+        with progress.live(name):
+            while (looked := look_once(see))[1]:
+                if time.monotonic() > deadline:
+                    raise TimedOut(f"{late} in time: {looked[1]}")
+                progress.under_way(f"{name}: {looked[1]}")
+                time.sleep(pause(time.monotonic() - begun))
+    except KeyboardInterrupt:
+        again = f" and `cumulet vm wait {name}` waits again" if kind == "vm" else ""
+        raise Interrupted(
+            f"the cloud goes on with {name}; `cumulet {kind} get {name}` shows how far it is{again}"
+        ) from None
     progress.say(f"{name} {done} after {span(time.monotonic() - begun)}")
-    return seen
+    return looked[0]
+
+
+def look_once(see: Callable[[], tuple[Json, str]]) -> tuple[Json, str]:
+    """Look at a thing; a server that starts anew meanwhile is waited for."""
+    try:
+        return see()
+    except Unavailable as outage:
+        return {}, outage.message
 
 
 def pause(waited: float) -> float:
@@ -144,18 +156,28 @@ def pause(waited: float) -> float:
     return min(max(SHORTEST_PAUSE, waited / 20), LONGEST_PAUSE)
 
 
-def look(wait: Wait) -> tuple[Json, list[Json]]:
-    """Read the VM, and its timeline from the last time that this was asked of it; nothing when it is gone."""
+def look(client: Client, project: str, name: str) -> tuple[Json, list[Json]]:
+    """Read a VM and its timeline; nothing when it is gone."""
     try:
-        entries = wait.client.get(f"{VM}/timeline", wait.project, wait.name)["entries"]
-        vm: Json = wait.client.get(VM, wait.project, wait.name)["VM"]
+        entries = client.get(f"{VM}/timeline", project, name)["entries"]
+        return client.get(VM, project, name)["VM"], entries
     except Declined as declined:
         if declined.code != NOT_FOUND:
             raise
         return {}, []
-    asked = f"vm.{wait.verb}_asked"
-    last = max((place for place, entry in enumerate(entries) if entry["event"] == asked), default=0)
-    return vm, entries[last:]
+
+
+def since_asked(timeline: Sequence[Json], verb: Verb) -> Sequence[Json]:
+    """Give a timeline from the last time that something was asked of the VM."""
+    asked = f"vm.{verb}_asked"
+    return timeline[
+        max((place for place, entry in enumerate(timeline) if entry["event"] == asked), default=0) :
+    ]
+
+
+def what_it_waits_for(vm: Json) -> str:
+    """Tell in the cloud's own words what a VM waits for."""
+    return str(vm["problem"] or vm["waitingFor"] or f"it is {vm['state']}")
 
 
 def done(wait: Wait, vm: Json, steps: Sequence[Json]) -> bool:

@@ -7,23 +7,26 @@ from typing import Final
 from cyclopts import App
 
 from cumulet.cli.client import connect
-from cumulet.cli.output import Columns, Format, show
+from cumulet.cli.output import AS_TABLE, Columns, Listing, show
 
 COLUMNS: Final[Columns] = {
     "NAME": lambda one: one["machineType"],
     "DATA CENTER": lambda one: one["dataCenterId"],
-    "CPU": lambda one: one["cpuModel"],
-    "GPU": lambda one: one["gpuModel"],
     "FREE VCPUS": lambda one: str(one["totalVcpuFree"]),
     "FREE MEMORY": lambda one: f"{one['totalMemoryGibFree']} GiB",
     "FREE DISK": lambda one: f"{one['totalStorageGibFree']} GiB",
     "VCPU/HOUR": lambda one: one["vcpuPriceHr"]["value"],
     "GIB/HOUR": lambda one: one["memoryGibPriceHr"]["value"],
 }
+MORE: Final[Columns] = {
+    "CPU": lambda one: one["cpuModel"],
+    "GPU": lambda one: one["gpuModel"],
+}
 app = App(name="machine-type")
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table") -> None:
+def list_(*, listing: Listing = AS_TABLE) -> None:
     """List the machine types of all data centers."""
-    show(connect().get("/v1/vms/machine-types-2")["machineTypes"], output, COLUMNS, name="machineType")
+    found = connect().get("/v1/vms/machine-types-2")["machineTypes"]
+    show(found, listing, COLUMNS, more=MORE, name="machineType")

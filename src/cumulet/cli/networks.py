@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from cumulet.cli.client import connect
 from cumulet.cli.create import only_data_center
-from cumulet.cli.output import OPTIONS, Columns, Format, Project, local_time, show, show_one
+from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, local_time, show, show_one
+from cumulet.cli.several import each
+from cumulet.cli.words import NetworkName, NetworkNames, NewId, Project
 
 NETWORKS: Final = "/v1/projects/{}/networks"
 NETWORK: Final = f"{NETWORKS}/{{}}"
 PAGE: Final = 1000
-Name = Annotated[str, Parameter(help="The network's id.")]
 COLUMNS: Final[Columns] = {
     "NAME": lambda one: one["id"],
     "STATE": lambda one: one["state"],
@@ -41,7 +42,7 @@ app = App(name="network", default_parameter=OPTIONS)
 
 @app.command
 def create(
-    name: Name,
+    name: NewId,
     range_: str,
     /,
     *,
@@ -61,30 +62,31 @@ def create(
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table", project: Project = "default") -> None:
+def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's networks."""
-    show(connect().get(NETWORKS, project, pageSize=PAGE)["networks"], output, COLUMNS)
+    show(connect().get(NETWORKS, project, pageSize=PAGE)["networks"], listing, COLUMNS)
 
 
 @app.command
-def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def get(name: NetworkName, /, *, output: Format = "table", project: Project = "default") -> None:
     """Show a network."""
     show_one(connect().get(NETWORK, project, name)["network"], output, FACTS)
 
 
 @app.command
-def start(name: Name, /, *, project: Project = "default") -> None:
+def start(name: NetworkName, /, *, project: Project = "default") -> None:
     """Let a network that was stopped reach the others and the world again."""
     connect().post(f"{NETWORK}/start", project, name)
 
 
 @app.command
-def stop(name: Name, /, *, project: Project = "default") -> None:
+def stop(name: NetworkName, /, *, project: Project = "default") -> None:
     """Cut a network off from the others and the world; its VMs still reach each other."""
     connect().post(f"{NETWORK}/stop", project, name)
 
 
 @app.command(alias="rm")
-def delete(name: Name, /, *, project: Project = "default") -> None:
-    """Delete a network that no VM has a card on."""
-    connect().delete(NETWORK, project, name)
+def delete(name: NetworkName, /, *more: NetworkNames, project: Project = "default") -> None:
+    """Delete networks that no VM has a card on."""
+    client = connect()
+    each((name, *more), lambda one: client.delete(NETWORK, project, one))

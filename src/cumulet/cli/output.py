@@ -1,41 +1,100 @@
-"""How answers are printed: aligned text for people, the API's own JSON or YAML for programs, names for shells."""
+"""How answers are printed: aligned text for people, the API's own JSON or YAML for programs, names for shells.
+
+Texts of an answer come from guests and colleagues, and a terminal obeys some characters. None of them is printed: JSON
+and YAML tell them by their escapes, all else leaves them out.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
 
+from cumulet.errors import Invalid
+
 Json = dict[str, Any]
 Columns = Mapping[str, Callable[[Json], str]]
 """What people are shown of a thing: headings, and how to write what stands under them."""
+Data = Literal["json", "yaml"]
 Format = Annotated[
     Literal["table", "json", "yaml", "name"],
     Parameter(name=["--output", "-o"], help="What to print: a table, the API's answer, or names alone."),
 ]
 OPTIONS: Final = Parameter(negative=(), show_default=lambda value: str(value) if value else None)
 """How options are: no `--no-…` beside a flag, and a default is shown where there is something to show."""
-Project = Annotated[str, Parameter(env_var="CUMULET_PROJECT", help="The project.")]
-CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that would speak to the terminal; a guest or a colleague may have written them."""
+UNSAFE: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a terminal obeys: control characters of both sets, those that turn a line's direction, other ends of lines."""
+GAP: Final = 2
+NARROWEST: Final = 6
+"""Characters that a column keeps, however narrow the terminal is."""
 
 
-def show(things: Sequence[Json], format: Format, columns: Columns, *, name: str = "id") -> None:
-    """Print a list of things; `name` is the member that names one."""
-    if format == "name":
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """How a list is printed."""
+
+    output: Annotated[
+        Literal["table", "wide", "json", "yaml", "name"], Parameter(name=["--output", "-o"])
+    ] = "table"
+    """What to print: a table, one with more columns, the API's answer, or names alone."""
+    columns: str = ""
+    """Which columns of a table, in which order, such as name,state; any of those that `-o wide` has."""
+    no_header: bool = False
+    """Leave out the headings."""
+
+
+AS_TABLE: Final = Listing()
+
+
+def show(
+    things: Sequence[Json],
+    listing: Listing,
+    columns: Columns,
+    *,
+    more: Columns | None = None,
+    name: str = "id",
+) -> None:
+    """Print a list of things.
+
+    `more` are columns that only a wide table has; `name` is the member that names a thing.
+    """
+    if listing.output == "name":
         write("".join(f"{thing[name]}\n" for thing in things))
-    elif format == "table":
-        write(aligned([tuple(columns), *(tuple(tell(one) for tell in columns.values()) for one in things)]))
+    elif listing.output == "json" or listing.output == "yaml":  # noqa: PLR1714 - mypy follows this form alone
+        show_data(list(things), listing.output)
     else:
-        show_data(list(things), format)
+        chosen = choose(listing, columns, more or {})
+        heading = [] if listing.no_header else [tuple(chosen)]
+        lines = [*heading, *(tuple(tell(one) for tell in chosen.values()) for one in things)]
+        write(aligned(lines, room=terminal_width() if listing.output == "table" else None))
 
 
-def show_one(thing: Json, format: Format, facts: Columns, *, name: str = "id") -> None:
+def choose(listing: Listing, columns: Columns, more: Columns) -> Columns:
+    """Choose a table's columns; Invalid names those that there are."""
+    every = {**columns, **more}
+    if not listing.columns:
+        return every if listing.output == "wide" else columns
+    named = {heading.lower().replace(" ", "-"): heading for heading in every}
+    wanted = [word.strip().lower().replace(" ", "-") for word in listing.columns.split(",")]
+    for word in wanted:
+        if word not in named:
+            raise Invalid.field("--columns", word, f"some of {', '.join(named)}")
+    return {named[word]: every[named[word]] for word in wanted}
+
+
+def show_one(
+    thing: Json, format: Literal["table", "json", "yaml", "name"], facts: Columns, *, name: str = "id"
+) -> None:
     """Print one thing: for people a line a fact, those that are empty left out."""
     if format == "name":
         write(f"{thing[name]}\n")
@@ -46,32 +105,68 @@ def show_one(thing: Json, format: Format, facts: Columns, *, name: str = "id") -
         show_data(thing, format)
 
 
-def show_data(data: object, format: Literal["json", "yaml"]) -> None:
+def show_data(data: object, format: Data) -> None:
     """Print an answer of the API as it is."""
-    if format == "json":
-        write(msgspec.json.format(msgspec.json.encode(data)).decode() + "\n")
-    else:
-        write(msgspec.yaml.encode(data).decode())
+    write(json_text(data) if format == "json" else yaml_text(data))
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Set lines in columns, each as wide as its widest cell."""
-    cells = [[printable(cell) for cell in line] for line in lines]
+def json_text(data: object) -> str:
+    """Write JSON; what a terminal would obey can only be inside of strings, which have escapes for it."""
+    text = msgspec.json.format(msgspec.json.encode(data)).decode()
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def yaml_text(data: object) -> str:
+    """Write YAML; with something in it that a terminal would obey, all that is not ASCII is told by its escapes."""
+    text = msgspec.yaml.encode(data).decode()
+    if UNSAFE.search(text) is None:
+        return text
+    import yaml  # noqa: PLC0415 - as msgspec does, which has no word for this
+
+    return str(yaml.safe_dump(data, allow_unicode=False, sort_keys=False))
+
+
+def aligned(lines: Sequence[Sequence[str]], *, room: int | None = None) -> str:
+    """Set lines in columns, each as wide as its widest cell, or narrower where all must fit in `room` characters."""
+    if not lines:
+        return ""
+    cells = [[" ".join(printable(cell).split("\n")) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if room is not None:
+        widths = fitted(widths, room)
     texts = (
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells
+        (" " * GAP).join(f"{cut(cell, width):<{width}}" for cell, width in zip(line, widths, strict=True))
+        for line in cells
     )
     return "".join(f"{text.rstrip()}\n" for text in texts)
 
 
+def fitted(widths: Sequence[int], room: int) -> list[int]:
+    """Narrow the widest columns until all fit; the first stays, for it names things."""
+    first, *rest = widths
+    while first + sum(rest) + GAP * len(rest) > room and max(rest, default=0) > NARROWEST:
+        rest[rest.index(max(rest))] -= 1
+    return [first, *rest]
+
+
+def cut(text: str, width: int) -> str:
+    """Shorten a text to a width, and show that it was."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def terminal_width() -> int | None:
+    """Say how many characters a line of the terminal has; None where there is no terminal: programs get all."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def printable(text: str) -> str:
-    """Leave out what would speak to the terminal instead of the reader."""
-    return CONTROL.sub("", text)
+    """Leave out what a terminal would obey."""
+    return UNSAFE.sub("", text)
 
 
 def write(text: str) -> None:
-    """Print a text as it stands."""
-    sys.stdout.write(text)
+    """Print a text, without what a terminal would obey."""
+    sys.stdout.write(printable(text))
 
 
 def local_time(text: str | None) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from cumulet.cli.client import Client, connect
-from cumulet.cli.output import OPTIONS, Columns, Format, Project, show, show_one
+from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, show, show_one
 from cumulet.cli.settling import Thing, Wait, follow, state
+from cumulet.cli.several import each
 from cumulet.cli.vms import AT_ONCE, Patience
+from cumulet.cli.words import NewId, PrivateImage, PrivateImages, Project, VmName
 
 IMAGES: Final = "/v1/projects/{}/images"
 IMAGE: Final = "/v1/projects/{}/images/{}"
@@ -20,8 +22,6 @@ TAKEN: Final = {
     "FROZEN": "running, its file systems held still",
     "RUNNING": "running, as a crash would have left it",
 }
-Name = Annotated[str, Parameter(help="The image's id.")]
-Names = Annotated[str, Parameter(name="MORE", help="Further images.")]
 
 COLUMNS: Final[Columns] = {
     "NAME": lambda image: image["id"],
@@ -46,8 +46,8 @@ app = App(name="private-image", default_parameter=OPTIONS)
 
 @app.command
 def create(
-    vm: str,
-    name: Name,
+    vm: VmName,
+    name: NewId,
     /,
     *,
     description: str = "",
@@ -57,7 +57,6 @@ def create(
 ) -> None:
     """Take an image of a VM's boot disk, running or stopped; with --wait return when VMs can be made of it.
 
-    :param vm: The VM's id.
     :param description: What people shall read.
     """
     client, until = connect(), patience.deadline()
@@ -69,19 +68,19 @@ def create(
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table", project: Project = "default") -> None:
+def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's own images."""
-    show(connect().get(IMAGES, project, pageSize=PAGE)["images"], output, COLUMNS)
+    show(connect().get(IMAGES, project, pageSize=PAGE)["images"], listing, COLUMNS)
 
 
 @app.command
-def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def get(name: PrivateImage, /, *, output: Format = "table", project: Project = "default") -> None:
     """Show an image."""
     show_one(connect().get(IMAGE, project, name)["image"], output, FACTS)
 
 
 @app.command
-def update(name: Name, description: str, /, *, project: Project = "default") -> None:
+def update(name: PrivateImage, description: str, /, *, project: Project = "default") -> None:
     """Describe an image anew.
 
     :param description: What people shall read.
@@ -90,13 +89,14 @@ def update(name: Name, description: str, /, *, project: Project = "default") -> 
 
 
 @app.command(alias="rm")
-def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def delete(
+    name: PrivateImage, /, *more: PrivateImages, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
     """Delete images that no VM was made of; with --wait return when they are gone."""
     client, until = connect(), patience.deadline()
-    for each in (name, *more):
-        client.delete(IMAGE, project, each)
-    for each in (name, *more) if patience.wait else ():
-        follow(one(client, project, each), Wait(lambda image: not image, "is gone", until))
+    gone = Wait(lambda image: not image, "is gone", until)
+    wait = [lambda image: follow(one(client, project, image), gone)] if patience.wait else []
+    each((name, *more), lambda image: client.delete(IMAGE, project, image), *wait)
 
 
 def one(client: Client, project: str, name: str) -> Thing:

@@ -8,16 +8,16 @@ from typing import Final
 from cyclopts import App
 
 from cumulet.cli.client import Client, Json, connect
-from cumulet.cli.output import Columns, Format, show
+from cumulet.cli.output import AS_TABLE, Columns, Listing, show
 
 COLUMNS: Final[Columns] = {"NAME": lambda one: one["id"]}
 app = App(name="project")
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table") -> None:
+def list_(*, listing: Listing = AS_TABLE) -> None:
     """List your projects."""
-    show(list(all_projects(connect())), output, COLUMNS)
+    show(list(all_projects(connect())), listing, COLUMNS)
 
 
 def all_projects(client: Client) -> Iterator[Json]:

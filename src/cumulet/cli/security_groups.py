@@ -14,7 +14,9 @@ from cyclopts import App, Parameter
 
 from cumulet.cli.client import Client, Json, connect
 from cumulet.cli.create import only_data_center
-from cumulet.cli.output import OPTIONS, Columns, Format, Project, show, show_one
+from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, show, show_one
+from cumulet.cli.several import each
+from cumulet.cli.words import GroupName, GroupNames, NewId, Project
 from cumulet.errors import Invalid, NotFound
 
 GROUPS: Final = "/v1/projects/{}/security-groups"
@@ -30,7 +32,6 @@ SPOKEN: Final = {
 }
 WORDS: Final = {value: word for word, value in SPOKEN.items()}
 RULE: Final = re.compile(r"(?P<protocol>[a-z0-9]+)(?::(?P<detail>[0-9:,-]+))?(?:@(?P<range>\S+))?")
-Name = Annotated[str, Parameter(help="The group's id.")]
 
 
 @Parameter(name="*")
@@ -98,7 +99,7 @@ app = App(name="security-group", default_parameter=OPTIONS)
 
 @app.command
 def create(
-    name: Name,
+    name: NewId,
     /,
     rules: Rules = NO_RULES,
     *,
@@ -123,25 +124,25 @@ def create(
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table", project: Project = "default") -> None:
+def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's security groups."""
-    show(connect().get(GROUPS, project, pageSize=PAGE)["securityGroups"], output, COLUMNS)
+    show(connect().get(GROUPS, project, pageSize=PAGE)["securityGroups"], listing, COLUMNS)
 
 
 @app.command
-def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def get(name: GroupName, /, *, output: Format = "table", project: Project = "default") -> None:
     """Show a security group."""
     show_one(find(connect(), project, name), output, FACTS)
 
 
 @app.command
-def rules(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def rules(name: GroupName, /, *, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List a security group's rules with their ids."""
-    show(find(connect(), project, name)["rules"], output, RULE_COLUMNS)
+    show(find(connect(), project, name)["rules"], listing, RULE_COLUMNS)
 
 
 @app.command
-def allow(name: Name, /, rules: Rules = NO_RULES, *, project: Project = "default") -> None:
+def allow(name: GroupName, /, rules: Rules = NO_RULES, *, project: Project = "default") -> None:
     """Let something more pass; in force at once."""
     client = connect()
     group = find(client, project, name)
@@ -150,7 +151,7 @@ def allow(name: Name, /, rules: Rules = NO_RULES, *, project: Project = "default
 
 @app.command
 def revoke(
-    name: Name, /, *rule_ids: Annotated[str, Parameter(name="RULE")], project: Project = "default"
+    name: GroupName, /, *rule_ids: Annotated[str, Parameter(name="RULE")], project: Project = "default"
 ) -> None:
     """Let something pass no longer, and cut what passes now; `cumulet security-group rules` shows the rules' ids."""
     client = connect()
@@ -161,9 +162,10 @@ def revoke(
 
 
 @app.command(alias="rm")
-def delete(name: Name, /, *, project: Project = "default") -> None:
-    """Delete a security group that no VM has."""
-    connect().delete(GROUP, project, name)
+def delete(name: GroupName, /, *more: GroupNames, project: Project = "default") -> None:
+    """Delete security groups that no VM has."""
+    client = connect()
+    each((name, *more), lambda one: client.delete(GROUP, project, one))
 
 
 def find(client: Client, project: str, name: str) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -10,6 +10,8 @@ from cumulet.cli.client import Client, Declined, Json
 from cumulet.cli.follow import NOT_FOUND, Failed, watch
 from cumulet.cli.progress import Progress
 
+KINDS: Final[Mapping[str, Literal["disk", "private-image"]]] = {"disk": "disk", "image": "private-image"}
+"""Things in the commands' words."""
 LOST: Final = frozenset({"ERROR", "FAILED"})
 
 
@@ -59,7 +61,9 @@ def follow(thing: Thing, wait: Wait) -> Json:
         return seen, "" if wait.so(seen) else waits_for(thing, seen)
 
     late = f"{thing.kind} {thing.name!r} was not done"
-    return watch(Progress(), thing.name, see, deadline=wait.deadline, late=late, done=wait.told)
+    return watch(
+        Progress(), thing.name, see, deadline=wait.deadline, late=late, done=wait.told, kind=KINDS[thing.kind]
+    )
 
 
 def waits_for(thing: Thing, seen: Json) -> str:

@@ -1,4 +1,4 @@
-"""`cumulet vm resize | metadata | expire | password | authorize`: changing a virtual machine that is there."""
+"""`cumulet vm metadata | expire | password | authorize`: changing a virtual machine that is there."""
 
 from __future__ import annotations
 
@@ -10,49 +10,36 @@ from cyclopts import Parameter
 
 from cumulet.cli.client import connect
 from cumulet.cli.create import label, read_password
-from cumulet.cli.follow import read_span
+from cumulet.cli.follow import VM, read_span
 from cumulet.cli.keys import find_public_keys, read_public_keys
-from cumulet.cli.output import Format, Project, aligned, local_time, show_data, show_one, write
-from cumulet.cli.vm_views import FACTS
+from cumulet.cli.output import Format, aligned, local_time, show_data, write
+from cumulet.cli.words import Project, VmName
 from cumulet.errors import Invalid
 
-Name = Annotated[str, Parameter(help="The VM's id.")]
 CHANGE: Final = "/v1/projects/{}/vm/{}/"
 
 
-def resize(
-    name: Name,
-    /,
-    *,
-    vcpus: int = 0,
-    memory: int = 0,
-    output: Format = "table",
-    project: Project = "default",
-) -> None:
-    """Give a stopped virtual machine another size, in force at its next start.
-
-    :param vcpus: How many vCPUs. Without: as many as before.
-    :param memory: How much memory, in GiB. Without: as much as before.
-    """
-    sizes = {"vcpus": vcpus, "memoryGib": memory}
-    show_one(connect().post("/v1/projects/{}/vms/{}/resize", project, name, body=sizes)["vm"], output, FACTS)
-
-
 def metadata(
-    name: Name,
+    name: VmName,
     /,
     *labels: Annotated[str, Parameter(name="LABEL")],
+    remove: tuple[str, ...] = (),
     replace: bool = False,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
-    """Show a virtual machine's labels, or add to them.
+    """Show a virtual machine's labels, add to them or remove some.
 
     :param labels: KEY=VALUE; none only shows those that are there.
+    :param remove: The key of a label to remove; repeatable.
     :param replace: Put these labels in the place of all others.
     """
-    body = {"metadata": dict(label(text) for text in labels), "merge": not replace}
-    found = connect().post(CHANGE + "metadata", project, name, body=body)["metadata"]
+    client, wanted = connect(), dict(label(text) for text in labels)
+    if remove:
+        there = {} if replace else client.get(VM, project, name)["VM"]["metadata"]
+        wanted = {key: value for key, value in (there | wanted).items() if key not in remove}
+    body = {"metadata": wanted, "merge": not (replace or remove)}
+    found = client.post(CHANGE + "metadata", project, name, body=body)["metadata"]
     if output in {"json", "yaml"}:
         show_data(found, output)
     elif output == "name":
@@ -61,7 +48,9 @@ def metadata(
         write(aligned(list(found.items())))
 
 
-def expire(name: Name, /, *, ttl: str = "", at: datetime | None = None, project: Project = "default") -> None:
+def expire(
+    name: VmName, /, *, ttl: str = "", at: datetime | None = None, project: Project = "default"
+) -> None:
     """Say when a virtual machine is to be deleted.
 
     :param ttl: How long from now, as in 90m or 2d.
@@ -78,7 +67,7 @@ def expire(name: Name, /, *, ttl: str = "", at: datetime | None = None, project:
 
 
 def password(
-    name: Name,
+    name: VmName,
     /,
     *,
     password_file: Path | None = None,
@@ -97,7 +86,7 @@ def password(
 
 
 def authorize(
-    name: Name,
+    name: VmName,
     /,
     *,
     ssh_key: tuple[Path, ...] | None = None,

@@ -6,33 +6,32 @@ from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
-from cumulet.cli.client import connect
+from cumulet.cli.client import Query, connect
 from cumulet.cli.follow import VM
-from cumulet.cli.output import Format, Project, show_data, write
-from cumulet.cli.vms import Name
+from cumulet.cli.output import Format, show_data, write
+from cumulet.cli.words import Count, GroupName, NetworkName, Project, VmName
 
 CARDS: Final = "/v1/projects/{}/vm/{}/security-group"
-Group = Annotated[str, Parameter(help="The security group.")]
 
 
-def attach_security_group(name: Name, group: Group, /, *, project: Project = "default") -> None:
+def attach_security_group(name: VmName, group: GroupName, /, *, project: Project = "default") -> None:
     """Attach a security group to all cards of a virtual machine; in force at once."""
     connect().patch(f"{CARDS}/attach", project, name, securityGroupId=group)
 
 
-def detach_security_group(name: Name, group: Group, /, *, project: Project = "default") -> None:
+def detach_security_group(name: VmName, group: GroupName, /, *, project: Project = "default") -> None:
     """Detach a security group from a virtual machine; in force at once."""
     connect().patch(f"{CARDS}/detach", project, name, securityGroupId=group)
 
 
 def reach(
-    name: Name,
+    name: VmName,
     /,
     *,
     from_: Annotated[str, Parameter(name="--from")],
     protocol: Literal["tcp", "udp", "icmp"] = "tcp",
-    port: int = 0,
-    network: str = "",
+    port: Count = 0,
+    network: NetworkName | None = None,
     output: Format = "table",
     project: Project = "default",
 ) -> int:
@@ -43,7 +42,7 @@ def reach(
     :param port: To which port; none with icmp.
     :param network: To the card on which network; without, to the one that leads out.
     """
-    query: dict[str, str | int] = {"from": from_, "protocol": protocol, "port": port, "networkId": network}
+    query: dict[str, Query] = {"from": from_, "protocol": protocol, "port": port, "networkId": network or ""}
     verdict = connect().get(f"{VM}/reachability", project, name, **query)
     if output == "table":
         write(f"{'yes' if verdict['reachable'] else 'no'}: {verdict['reason']}\n")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
-
-from cyclopts import Parameter
+from typing import Final
 
 from cumulet.cli.client import Json, connect
 from cumulet.cli.follow import VM, read_span
-from cumulet.cli.output import Format, Project, aligned, local_time, show_data, write
+from cumulet.cli.output import Format, aligned, local_time, show_data, write
+from cumulet.cli.words import Project, VmName
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 NOTHING: Final = " "
@@ -68,7 +67,7 @@ MEASURES: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
 
 
 def monitor(
-    name: Annotated[str, Parameter(help="The VM's id.")],
+    name: VmName,
     /,
     *,
     last: str = "1h",

@@ -37,6 +37,11 @@ def troubles(vm: Json) -> str:
     return "; ".join([*panic, *report["problems"]])
 
 
+def labels(vm: Json) -> str:
+    """Give what its owner wrote on it."""
+    return " ".join(f"{key}={value}" for key, value in vm["metadata"].items())
+
+
 def boot_log(vm: Json) -> str:
     """Give the last line of the first boot's log, while it boots or when its start script failed."""
     report = vm["guest"]
@@ -58,9 +63,16 @@ COLUMNS: Final[Columns] = {
     "MEMORY": lambda vm: f"{vm['memory']} GiB",
     "DISK": lambda vm: f"{vm['bootDiskSizeGib']} GiB",
     "EXTERNAL": lambda vm: vm["externalIpAddress"],
-    "INTERNAL": lambda vm: vm["internalIpAddress"],
     "AGE": lambda vm: age(vm["createTime"]),
     "NOW": lambda vm: vm["problem"] or vm["waitingFor"],
+}
+MORE: Final[Columns] = {
+    "INTERNAL": lambda vm: vm["internalIpAddress"],
+    "DATA CENTER": lambda vm: vm["datacenterId"],
+    "MACHINE TYPE": lambda vm: vm["machineType"],
+    "PRICE/HOUR": lambda vm: vm["price"]["totalPriceHr"]["value"],
+    "LABELS": labels,
+    "CREATED": lambda vm: local_time(vm["createTime"]),
 }
 FACTS: Final[Columns] = {
     "name": lambda vm: vm["id"],
@@ -81,7 +93,7 @@ FACTS: Final[Columns] = {
     ),
     "runs in": lambda vm: f"{vm['datacenterId']}, {vm['machineType']}, {vm['accelerator'].upper()}",
     "price": lambda vm: f"{vm['price']['totalPriceHr']['value']} an hour",
-    "metadata": lambda vm: " ".join(f"{key}={value}" for key, value in vm["metadata"].items()),
+    "metadata": labels,
     "created": lambda vm: f"{local_time(vm['createTime'])} by {vm['createBy']}",
     "expires": lambda vm: local_time(vm["expireTime"]),
 }

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from cumulet.cli.asking import ask
 from cumulet.cli.client import connect
-from cumulet.cli.create import Wishes, create_body
-from cumulet.cli.follow import VM, Verb, Wait, follow, read_span
-from cumulet.cli.output import OPTIONS, Format, Project, aligned, printable, show, show_data, show_one, write
+from cumulet.cli.create import Wishes, create_body, warn_without_keys
+from cumulet.cli.follow import VM, Wait, follow, read_span
+from cumulet.cli.output import (
+    AS_TABLE,
+    OPTIONS,
+    Format,
+    Listing,
+    aligned,
+    show,
+    show_data,
+    show_one,
+    write,
+)
 from cumulet.cli.progress import Progress
-from cumulet.cli.ssh import enter
-from cumulet.cli.vm_views import COLUMNS, FACTS, timeline_lines
+from cumulet.cli.ssh import remember_identities
+from cumulet.cli.vm_views import COLUMNS, FACTS, MORE, timeline_lines
+from cumulet.cli.words import NewId, Project, VmName, VmNames
 from cumulet.errors import Invalid
 
 VMS: Final = "/v1/projects/{}/vms"
-Name = Annotated[str, Parameter(help="The VM's id.")]
-Names = Annotated[str, Parameter(name="MORE", help="Further VMs.")]
 
 
 @Parameter(name="*")
@@ -38,6 +48,11 @@ class Patience:
         """Say until when to wait, on the monotonic clock."""
         return time.monotonic() + read_span("--timeout", self.timeout)
 
+    def if_asked(self) -> float | None:
+        """Likewise; None when nothing is to be waited for."""
+        until = self.deadline()
+        return until if self.wait else None
+
 
 AT_ONCE: Final = Patience()
 AS_USUAL: Final = Wishes()
@@ -45,8 +60,9 @@ AS_USUAL: Final = Wishes()
 app = App(name="vm", default_parameter=OPTIONS)
 for where, name, what in (
     ("vm_monitor:monitor", "monitor", "Draw what a virtual machine used."),
-    ("vm_changes:resize", "resize", "Give a stopped virtual machine another size."),
-    ("vm_changes:metadata", "metadata", "Show a virtual machine's labels, or add to them."),
+    ("vm_wait:wait", "wait", "Wait for virtual machines, whoever asked something of them."),
+    ("vm_resize:resize", "resize", "Give a virtual machine another size."),
+    ("vm_changes:metadata", "metadata", "Show a virtual machine's labels, add to them or remove some."),
     ("vm_changes:expire", "expire", "Say when a virtual machine is to be deleted."),
     ("vm_changes:password", "password", "Give a running virtual machine's root another password."),
     ("vm_changes:authorize", "authorize", "Say whose SSH keys a running virtual machine lets in."),
@@ -59,11 +75,17 @@ for where, name, what in (
     ("vm_groups:reach", "reach", "Say whether a connection would reach a VM, and which rule decides."),
 ):
     app.command(f"cumulet.cli.{where}", name=name, help=what)
+app.command(
+    "cumulet.cli.ssh:ssh",
+    name="ssh",
+    help="Enter a virtual machine by SSH, or run a command in it.",
+    help_flags=["--help"],
+)
 
 
 @app.command
 def create(
-    name: Name,
+    name: NewId,
     /,
     wishes: Wishes = AS_USUAL,
     *,
@@ -78,19 +100,31 @@ def create(
     if wishes.validate_only and output == "table":
         write(f"valid; {name} would cost {vm['price']['totalPriceHr']['value']} an hour\n")
         return
+    if not wishes.validate_only:
+        remember_identities(vm, wishes.ssh_key or ())
+        warn_without_keys(vm, wishes)
     if patience.wait and not wishes.validate_only:
         vm = follow(Wait(client, project, name, "create", until), Progress())
     show_one(vm, output, FACTS)
 
 
 @app.command(name="list", alias="ls")
-def list_(*, output: Format = "table", project: Project = "default") -> None:
-    """List the project's virtual machines."""
-    show(connect().get(VMS, project)["VMs"], output, COLUMNS)
+def list_(
+    *,
+    label: Annotated[tuple[str, ...], Parameter(name=["--label", "-l"])] = (),
+    listing: Listing = AS_TABLE,
+    project: Project = "default",
+) -> None:
+    """List the project's virtual machines.
+
+    :param label: Only those with these labels, such as team=blue,tier: KEY=VALUE, or KEY for any value; repeatable.
+    """
+    labels = [one for words in label for one in words.split(",")]
+    show(connect().get(VMS, project, metadata=labels)["VMs"], listing, COLUMNS, more=MORE)
 
 
 @app.command
-def get(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def get(name: VmName, /, *, output: Format = "table", project: Project = "default") -> None:
     """Show a virtual machine."""
     show_one(connect().get(VM, project, name)["VM"], output, FACTS)
 
@@ -102,47 +136,37 @@ def count(*, project: Project = "default") -> None:
 
 
 @app.command
-def start(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def start(
+    name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
     """Start virtual machines that are stopped; with --wait return when their guests answer."""
-    ask("start", (name, *more), patience, project=project)
+    ask(connect(), "start", (name, *more), project=project, until=patience.if_asked())
 
 
 @app.command
-def stop(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def stop(name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default") -> None:
     """Stop virtual machines: their guests are asked, and unplugged if they do not obey in their time."""
-    ask("stop", (name, *more), patience, project=project)
+    ask(connect(), "stop", (name, *more), project=project, until=patience.if_asked())
 
 
 @app.command
-def reboot(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def reboot(
+    name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default"
+) -> None:
     """Restart virtual machines; with --wait return when their guests answer again."""
-    ask("reboot", (name, *more), patience, project=project)
+    ask(connect(), "reboot", (name, *more), project=project, until=patience.if_asked())
 
 
 @app.command(alias="rm")
-def delete(name: Name, /, *more: Names, patience: Patience = AT_ONCE, project: Project = "default") -> None:
-    """Delete virtual machines with their boot disks, not their storage disks; with --wait return when they are gone."""
-    ask("terminate", (name, *more), patience, project=project)
-
-
-@app.command(help_flags=["--help"])
-def ssh(
-    name: Name,
-    /,
-    *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    user: str = "root",
-    project: Project = "default",
+def delete(
+    name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Enter a virtual machine by SSH, or run a command in it.
-
-    :param command: The command and its arguments; none for a shell.
-    :param user: Whom to be in there.
-    """
-    enter(connect().get(VM, project, name)["VM"], command, user=user)
+    """Delete virtual machines with their boot disks, not their storage disks; with --wait return when they are gone."""
+    ask(connect(), "terminate", (name, *more), project=project, until=patience.if_asked())
 
 
 @app.command
-def console(name: Name, /, *, project: Project = "default") -> None:
+def console(name: VmName, /, *, project: Project = "default") -> None:
     """Sit at a virtual machine's serial console; Ctrl-] leaves it, and whoever sat there before is sent away."""
     from cumulet.cli.console import sit_at  # noqa: PLC0415 - brings in websockets, which no other command needs
 
@@ -150,13 +174,13 @@ def console(name: Name, /, *, project: Project = "default") -> None:
 
 
 @app.command(name="connect")
-def connect_(name: Name, /, *, project: Project = "default") -> None:
+def connect_(name: VmName, /, *, project: Project = "default") -> None:
     """Print a link to a virtual machine's screen for a browser; it can be opened for five minutes."""
     write(f"{connect().get(f'{VM}/connect', project, name)['connectUrl']}\n")
 
 
 @app.command
-def screenshot(name: Name, file: Path, /, *, project: Project = "default") -> None:
+def screenshot(name: VmName, file: Path, /, *, project: Project = "default") -> None:
     """Take a picture of a virtual machine's screen.
 
     :param file: Where to write it, as PNG.
@@ -169,13 +193,20 @@ def screenshot(name: Name, file: Path, /, *, project: Project = "default") -> No
 
 
 @app.command
-def log(name: Name, /, *, project: Project = "default") -> None:
-    """Print the newest of what a virtual machine wrote to its serial console, also for a week after it is gone."""
-    write(printable(connect().get(f"{VM}/console-log", project, name)["text"]))
+def log(name: VmName, /, *, raw: bool = False, project: Project = "default") -> None:
+    """Print the newest of what a virtual machine wrote to its serial console, also for a week after it is gone.
+
+    :param raw: With what a terminal obeys: colors, and whatever else a guest may have written.
+    """
+    text = connect().get(f"{VM}/console-log", project, name)["text"]
+    if raw:
+        sys.stdout.write(text)
+    else:
+        write(text)
 
 
 @app.command
-def timeline(name: Name, /, *, output: Format = "table", project: Project = "default") -> None:
+def timeline(name: VmName, /, *, output: Format = "table", project: Project = "default") -> None:
     """Tell what happened to a virtual machine, when, and how long each step took."""
     entries = connect().get(f"{VM}/timeline", project, name)["entries"]
     if output == "table":
@@ -184,13 +215,3 @@ def timeline(name: Name, /, *, output: Format = "table", project: Project = "def
         write("".join(f"{entry['event']}\n" for entry in entries))
     else:
         show_data(entries, output)
-
-
-def ask(verb: Verb, names: Sequence[str], patience: Patience, *, project: str) -> None:
-    """Ask the same of VMs; all are asked before the first is waited for."""
-    until = patience.deadline()
-    client = connect()
-    for name in names:
-        client.post(f"{VM}/{verb}", project, name)
-    for name in names if patience.wait else ():
-        follow(Wait(client, project, name, verb, until), Progress())

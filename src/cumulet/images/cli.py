@@ -10,7 +10,6 @@ from cyclopts import App
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 
 from cumulet.images.build import build_image, ensure_image, find_recipe
 from cumulet.images.fetch import import_image
@@ -24,7 +23,6 @@ def image_app() -> App:
     app = App(name="image", help="Build, import and list the images that VMs boot from.")
     app.command(build)
     app.command(import_, name="import")
-    app.command(list_, name="list")
     app.command(remove)
     app.command(alias)
     return app
@@ -55,15 +53,6 @@ def import_(id: str, source: str, *, sha256: str = "", name: str = "") -> None:
     """
     with shown_progress(id) as progress:
         import_image(our_store(), id, source, sha256=sha256, name=name, progress=progress)
-
-
-def list_() -> None:
-    """Show the images."""
-    table = Table("id", "name", "GiB", "from", "also called", box=None, header_style="bold")
-    for image in our_store().list():
-        origin = "a recipe" if image.is_built else image.origin
-        table.add_row(image.id, image.display_name, str(image.size_gib), origin, " ".join(image.aliases))
-    Console(markup=False).print(table)
 
 
 def remove(id: str) -> None:

@@ -1,0 +1,67 @@
+"""`cumulet vm resize`: another number of vCPUs, more or less memory, a larger boot disk."""
+
+from __future__ import annotations
+
+from cumulet.cli.asking import ask
+from cumulet.cli.client import Client, Declined, Json, connect
+from cumulet.cli.disks import DISK, is_at_rest
+from cumulet.cli.follow import VM
+from cumulet.cli.output import Format, show_one
+from cumulet.cli.settling import Thing, Wait, follow
+from cumulet.cli.vm_views import FACTS
+from cumulet.cli.vms import AT_ONCE, Patience
+from cumulet.cli.words import Count, Gib, Project, VmName
+from cumulet.errors import Invalid
+
+
+def resize(
+    name: VmName,
+    /,
+    *,
+    vcpus: Count = 0,
+    memory: Gib = 0,
+    disk: Gib = 0,
+    restart: bool = False,
+    patience: Patience = AT_ONCE,
+    output: Format = "table",
+    project: Project = "default",
+) -> None:
+    """Give a virtual machine another size: vCPUs and memory while it is stopped, its boot disk also while it runs.
+
+    :param vcpus: How many vCPUs. Without: as many as before.
+    :param memory: How much memory: 4 or 4GiB. Without: as much as before.
+    :param disk: How large its boot disk is to grow: 40 or 40GiB, or 2TiB.
+    :param restart: Stop it for that if it runs, and start it again.
+    """
+    if not (vcpus or memory or disk):
+        raise Invalid("--vcpus, --memory or --disk: one of them is needed")
+    client, until = connect(), patience.deadline()
+    vm = client.get(VM, project, name)["VM"]
+    runs = restart and vm["state"] == "ACTIVE"
+    if runs:
+        ask(client, "stop", (name,), project=project, until=until)
+    try:
+        take_size(client, vm, vcpus=vcpus, memory=memory, disk=disk)
+    finally:
+        if runs:
+            ask(client, "start", (name,), project=project, until=patience.if_asked())
+    if disk and patience.wait:
+        grown = Wait(is_at_rest, f"has {disk} GiB", until)
+        follow(Thing(client, "disk", DISK, project, vm["bootDisk"]["id"]), grown)
+    show_one(client.get(VM, project, name)["VM"], output, FACTS)
+
+
+def take_size(client: Client, vm: Json, *, vcpus: int, memory: int, disk: int) -> None:
+    """Ask for a size; a disk that has grown does not shrink again, so what can be refused comes before it."""
+    path = vm["projectId"], vm["id"]
+    if vcpus or memory:
+        sizes = {"vcpus": vcpus, "memoryGib": memory}
+        try:
+            client.post(f"{VM}/resize", *path, body=sizes)
+        except Declined as declined:
+            if "VM_NOT_STOPPED" not in str(declined.details):
+                raise
+            message = f"{declined.message}; --restart stops it and starts it again"
+            raise Declined(message, code=declined.code, details=declined.details) from None
+    if disk:
+        client.patch(f"{VM}/disks", *path, diskId=vm["bootDisk"]["id"], sizeGib=disk)
