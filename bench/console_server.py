@@ -15,6 +15,7 @@ from litestar import Litestar
 
 from cumulet.console import Asked, Console, Consoles, End
 from cumulet.console.bridge import CHUNK
+from cumulet.rest.connections import Door, guarded
 from cumulet.serve import WEBSOCKETS
 from cumulet.web import console_pages
 
@@ -97,7 +98,9 @@ async def accept(port: int) -> None:
 async def main(web: int, bare: int) -> None:
     """Serve both."""
     app = Litestar([*console_pages(BenchConsoles())], openapi_config=None, logging_config=None)
-    config = uvicorn.Config(app, port=web, log_config=None, access_log=False, **WEBSOCKETS)
+    config = uvicorn.Config(
+        app, port=web, log_config=None, access_log=False, **WEBSOCKETS, **guarded(Door(1000))
+    )
     await asyncio.gather(uvicorn.Server(config).serve(), accept(bare))
 
 

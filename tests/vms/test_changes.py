@@ -148,6 +148,15 @@ def test_metadata_has_the_limits_of_a_create_merged_as_it_is(cloud):
     assert len(cloud.vm().metadata) == 60
 
 
+def test_metadata_is_bounded_in_sum_by_its_bytes(cloud):
+    cloud.create(metadata={f"a{n}": "ä" * 2046 for n in range(4)})
+    with pytest.raises(
+        Invalid, match="metadata: '16388 bytes' is not accepted; expected at most 16384 in all"
+    ):
+        label(cloud, merge=True, b=" " * 11)
+    assert len(label(cloud, merge=True, b=" " * 7)) == 5
+
+
 # Expiry
 def test_a_vm_goes_when_its_new_time_is_over(cloud):
     cloud.running()

@@ -21,6 +21,7 @@ from cumulet.disks.wire import Snapshot as SnapshotAnswer
 from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.hosts import Need, Room, move_reservation, place_disk, release, reserve, reserve_more_disk, rooms
 from cumulet.hypervisor import MOST_STORAGE_DISKS
+from cumulet.projects import Page, fetch_part
 from cumulet.reconcile import wake
 
 
@@ -139,15 +140,17 @@ def set_free(disk: Disk) -> None:
         disk.state = DiskState.READY
 
 
-def snapshot_answers(db: Session, disk: Disk) -> list[SnapshotAnswer]:
-    """Show a disk's snapshots, oldest first."""
+def snapshot_answers(db: Session, disk: Disk, page: Page) -> tuple[list[SnapshotAnswer], str]:
+    """Show a disk's snapshots, oldest first, and the token of the next page."""
     kept = select(Snapshot).where(Snapshot.disk_id == disk.id, ~Snapshot.deleting)
-    return [
+    found, token = fetch_part(db, kept, page, Snapshot.create_time, Snapshot.name)
+    answers = [
         SnapshotAnswer(
             id=snapshot.name,
             active=snapshot.id == disk.snapshot_id,
             size_gib=snapshot.size_gib,
             create_time=snapshot.create_time,
         )
-        for snapshot in db.scalars(kept.order_by(Snapshot.create_time, Snapshot.name))
+        for snapshot in found
     ]
+    return answers, token

@@ -80,7 +80,9 @@ class ListDisksResponse(Wire, kw_only=True):
     disks: list[Disk]
     total_count: int
     page_number: int
+    """0 when the page was asked for by its token."""
     page_size: int
+    page_token: str
 
 
 class GetDiskResponse(Wire, kw_only=True):
@@ -108,3 +110,4 @@ class ListDiskSnapshotsResponse(Wire, kw_only=True):
     """A disk's snapshots, oldest first."""
 
     snapshots: list[Snapshot]
+    page_token: str = ""

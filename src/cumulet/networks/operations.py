@@ -64,18 +64,19 @@ def list_networks(
     project_id: str,
     page_number: int = 0,
     page_size: int = 0,
+    page_token: str = "",
 ) -> ListNetworksResponse:
     """List the project's networks by id."""
     require(db, caller, project_id, Role.VIEWER)
-    page = read_page(page_number, page_size)
-    networks, total = fetch_page(
-        db, select(Network).where(Network.project_id == project_id).order_by(Network.name), page
-    )
+    page = read_page(page_number, page_size, page_token)
+    mine = select(Network).where(Network.project_id == project_id)
+    networks, total, token = fetch_page(db, mine, page, Network.name)
     return ListNetworksResponse(
         networks=network_answers(db, catalogue, networks),
         total_count=total,
         page_number=page.number,
         page_size=page.size,
+        page_token=token,
     )
 
 

@@ -75,4 +75,6 @@ class ListNetworksResponse(Wire, kw_only=True):
     networks: list[NetworkAnswer]
     total_count: int
     page_number: int
+    """0 when the page was asked for by its token."""
     page_size: int
+    page_token: str

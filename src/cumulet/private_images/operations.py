@@ -24,15 +24,25 @@ LONGEST_DESCRIPTION: Final = 1000
 
 @operation("GET /v1/projects/{projectId}/images")
 def list_private_vm_images(
-    db: Session, caller: Caller, *, project_id: str, page_number: int = 0, page_size: int = 0
+    db: Session,
+    caller: Caller,
+    *,
+    project_id: str,
+    page_number: int = 0,
+    page_size: int = 0,
+    page_token: str = "",
 ) -> ListPrivateVmImagesResponse:
     """List the project's own images by id."""
     require(db, caller, project_id, Role.VIEWER)
-    page = read_page(page_number, page_size)
-    wanted = select(PrivateImage).where(PrivateImage.project_id == project_id).order_by(PrivateImage.name)
-    images, total = fetch_page(db, wanted, page)
+    page = read_page(page_number, page_size, page_token)
+    wanted = select(PrivateImage).where(PrivateImage.project_id == project_id)
+    images, total, token = fetch_page(db, wanted, page, PrivateImage.name)
     return ListPrivateVmImagesResponse(
-        images=image_answers(db, images), total_count=total, page_number=page.number, page_size=page.size
+        images=image_answers(db, images),
+        total_count=total,
+        page_number=page.number,
+        page_size=page.size,
+        page_token=token,
     )
 
 

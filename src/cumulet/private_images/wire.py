@@ -58,4 +58,6 @@ class ListPrivateVmImagesResponse(Wire, kw_only=True):
     images: list[PrivateImage]
     total_count: int
     page_number: int
+    """0 when the page was asked for by its token."""
     page_size: int
+    page_token: str

@@ -4,20 +4,24 @@ from cumulet.projects import key_operations, operations  # noqa: F401 - declares
 from cumulet.projects.access import authenticate, keys_of_project, keys_of_user, require
 from cumulet.projects.bootstrap import KEY_FILE, bootstrap
 from cumulet.projects.model import DEFAULT_PROJECT, Project, Role
-from cumulet.projects.paging import fetch_page, read_page
+from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import check_public_key
 
 __all__ = [
     "DEFAULT_PROJECT",
     "KEY_FILE",
+    "WHOLE",
+    "Page",
     "Project",
     "Role",
     "authenticate",
     "bootstrap",
     "check_public_key",
     "fetch_page",
+    "fetch_part",
     "keys_of_project",
     "keys_of_user",
     "read_page",
+    "read_part",
     "require",
 ]

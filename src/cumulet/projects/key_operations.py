@@ -18,7 +18,7 @@ from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.operation import Caller, operation
 from cumulet.projects.access import digest_of, new_key, require
 from cumulet.projects.model import ApiKey, Membership, Role, SshKey
-from cumulet.projects.paging import fetch_page, read_page
+from cumulet.projects.paging import fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import parse_public_key
 from cumulet.projects.wire import (
     ApiKeyAnswer,
@@ -36,17 +36,18 @@ API_KEY_ID: Final = re.compile(r"[a-z0-9-]{4,63}")
 
 @operation("GET /v1/ssh-keys")
 def list_ssh_keys(
-    db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0
+    db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0, page_token: str = ""
 ) -> ListSshKeysResponse:
     """List the caller's SSH keys, oldest first."""
-    page = read_page(page_number, page_size)
-    mine = select(SshKey).where(SshKey.user_id == caller.user_id).order_by(SshKey.created_at, SshKey.id)
-    keys, total = fetch_page(db, mine, page)
+    page = read_page(page_number, page_size, page_token)
+    mine = select(SshKey).where(SshKey.user_id == caller.user_id)
+    keys, total, token = fetch_page(db, mine, page, SshKey.created_at, SshKey.id)
     return ListSshKeysResponse(
         ssh_keys=[ssh_key_answer(key) for key in keys],
         total_count=total,
         page_number=page.number,
         page_size=page.size,
+        page_token=token,
     )
 
 
@@ -88,27 +89,32 @@ def delete_ssh_key(db: Session, caller: Caller, now: datetime, *, id: str) -> Em
 
 
 @operation("GET /v1/project/{projectId}/ssh-keys")
-def list_project_ssh_keys(db: Session, caller: Caller, *, project_id: str) -> ListProjectSshKeysResponse:
+def list_project_ssh_keys(
+    db: Session, caller: Caller, *, project_id: str, page_size: int = 0, page_token: str = ""
+) -> ListProjectSshKeysResponse:
     """List the SSH keys of all members of a project: what SSH_KEY_SOURCE_PROJECT puts into a VM."""
     require(db, caller, project_id, Role.VIEWER)
     theirs = select(SshKey).join(Membership, Membership.user_id == SshKey.user_id)
-    theirs = theirs.where(Membership.project_id == project_id).order_by(SshKey.created_at, SshKey.id)
-    return ListProjectSshKeysResponse(ssh_keys=[ssh_key_answer(key) for key in db.scalars(theirs)])
+    theirs = theirs.where(Membership.project_id == project_id)
+    page = read_part(page_size, page_token)
+    keys, token = fetch_part(db, theirs, page, SshKey.created_at, SshKey.id)
+    return ListProjectSshKeysResponse(ssh_keys=[ssh_key_answer(key) for key in keys], page_token=token)
 
 
 @operation("GET /v1/api-keys")
 def list_api_keys(
-    db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0
+    db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0, page_token: str = ""
 ) -> ListApiKeysResponse:
     """List the caller's API keys by id; the keys themselves are not kept."""
-    page = read_page(page_number, page_size)
-    mine = select(ApiKey).where(ApiKey.user_id == caller.user_id).order_by(ApiKey.id)
-    keys, total = fetch_page(db, mine, page)
+    page = read_page(page_number, page_size, page_token)
+    mine = select(ApiKey).where(ApiKey.user_id == caller.user_id)
+    keys, total, token = fetch_page(db, mine, page, ApiKey.id)
     return ListApiKeysResponse(
         api_keys=[ApiKeyAnswer(id=key.id, create_time=key.created_at, key="") for key in keys],
         total_count=total,
         page_number=page.number,
         page_size=page.size,
+        page_token=token,
     )
 
 

@@ -15,7 +15,7 @@ from cumulet.operation import Caller, operation
 from cumulet.projects.access import find_project, find_user
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT
 from cumulet.projects.model import DEFAULT_PROJECT, Membership, Project, Role
-from cumulet.projects.paging import read_size
+from cumulet.projects.paging import fetch_part, read_page
 from cumulet.projects.wire import (
     CreateProject,
     ListProjectsResponse,
@@ -38,15 +38,11 @@ def list_projects(
     db: Session, caller: Caller, *, page_token: str = "", page_size: int = 0
 ) -> ListProjectsResponse:
     """List the projects that the caller belongs to, by id."""
-    size = read_size(page_size)
+    page = read_page(0, page_size, page_token)
     mine = select(Project).join(Membership, Membership.project_id == Project.id)
-    mine = mine.where(Membership.user_id == caller.user_id, Project.id > page_token).order_by(Project.id)
-    found = db.scalars(mine.limit(size + 1)).all()
-    projects = found[:size]
+    projects, token = fetch_part(db, mine.where(Membership.user_id == caller.user_id), page, Project.id)
     return ListProjectsResponse(
-        projects=[project_answer(one) for one in projects],
-        page_token=projects[-1].id if len(found) > size else "",
-        page_size=size,
+        projects=[project_answer(one) for one in projects], page_token=token, page_size=page.size
     )
 
 

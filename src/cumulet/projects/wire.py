@@ -78,13 +78,16 @@ class ListSshKeysResponse(Wire):
     ssh_keys: list[SshKeyAnswer]
     total_count: int
     page_number: int
+    """0 when the page was asked for by its token."""
     page_size: int
+    page_token: str = ""
 
 
 class ListProjectSshKeysResponse(Wire):
-    """The SSH keys of all members of a project."""
+    """The SSH keys of all members of a project: all, or one page if a size was asked for."""
 
     ssh_keys: list[SshKeyAnswer]
+    page_token: str = ""
 
 
 class ApiKeyAnswer(Wire):
@@ -107,4 +110,6 @@ class ListApiKeysResponse(Wire):
     api_keys: list[ApiKeyAnswer]
     total_count: int
     page_number: int
+    """0 when the page was asked for by its token."""
     page_size: int
+    page_token: str = ""

@@ -90,19 +90,21 @@ def list_security_groups(
     data_center_id: str = "",
     page_number: int = 0,
     page_size: int = 0,
+    page_token: str = "",
 ) -> ListSecurityGroupsResponse:
     """List the project's security groups by id, of one data center or of all."""
     require(db, caller, project_id, Role.VIEWER)
-    page = read_page(page_number, page_size)
+    page = read_page(page_number, page_size, page_token)
     wanted = select(SecurityGroup).where(SecurityGroup.project_id == project_id, ~SecurityGroup.deleted)
     if data_center_id:
         wanted = wanted.where(SecurityGroup.data_center_id == data_center_id)
-    groups, total = fetch_page(db, wanted.order_by(SecurityGroup.name), page)
+    groups, total, token = fetch_page(db, wanted, page, SecurityGroup.name)
     return ListSecurityGroupsResponse(
         security_groups=[group_answer(group) for group in groups],
         total_count=total,
         page_number=page.number,
         page_size=page.size,
+        page_token=token,
     )
 
 

@@ -83,4 +83,6 @@ class ListSecurityGroupsResponse(Wire, kw_only=True):
     security_groups: list[SecurityGroupAnswer]
     total_count: int
     page_number: int
+    """0 when the page was asked for by its token."""
     page_size: int
+    page_token: str

@@ -34,7 +34,7 @@ from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.hosts import Room
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Caller, operation
-from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.projects import WHOLE, Role, fetch_page, read_page, require
 from cumulet.reconcile import Due
 from cumulet.vms.answers import disk_answer
 from cumulet.vms.model import Vm
@@ -55,17 +55,22 @@ def list_disks(
     project_id: str,
     page_number: int = 0,
     page_size: int = 0,
+    page_token: str = "",
     data_center_id: str = "",
 ) -> ListDisksResponse:
     """List the project's disks by id, boot disks too; with `dataCenterId` only those there."""
     require(db, caller, project_id, Role.VIEWER)
-    page = read_page(page_number, page_size)
-    wanted = select(Disk).where(Disk.project_id == project_id).order_by(Disk.name)
+    page = read_page(page_number, page_size, page_token)
+    wanted = select(Disk).where(Disk.project_id == project_id)
     if data_center_id:
         wanted = wanted.where(Disk.data_center_id == data_center_id)
-    disks, total = fetch_page(db, wanted, page)
+    disks, total, token = fetch_page(db, wanted, page, Disk.name)
     return ListDisksResponse(
-        disks=disk_answers(db, disks), total_count=total, page_number=page.number, page_size=page.size
+        disks=disk_answers(db, disks),
+        total_count=total,
+        page_number=page.number,
+        page_size=page.size,
+        page_token=token,
     )
 
 
@@ -75,7 +80,8 @@ def get_disk(db: Session, caller: Caller, *, project_id: str, id: str) -> GetDis
     require(db, caller, project_id, Role.VIEWER)
     disk = find_disk(db, project_id, id)
     (answer,) = disk_answers(db, [disk])
-    return GetDiskResponse(disk=answer, snapshots=snapshot_answers(db, disk))
+    snapshots, _ = snapshot_answers(db, disk, WHOLE)
+    return GetDiskResponse(disk=answer, snapshots=snapshots)
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}/disks")

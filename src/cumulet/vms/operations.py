@@ -18,7 +18,7 @@ from cumulet.errors import NotFound, Unavailable
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
 from cumulet.operation import Caller, operation
-from cumulet.projects import Role, require
+from cumulet.projects import Role, fetch_part, read_part, require
 from cumulet.reconcile import wake
 from cumulet.vms.accepts import Verb, accept
 from cumulet.vms.answers import vm_answer, vm_answers
@@ -100,10 +100,14 @@ def list_vms(
     project_id: str,
     network_id: str = "",
     metadata: list[str] = [],  # noqa: B006 - nobody changes it
+    page_size: int = 0,
+    page_token: str = "",
 ) -> ListVmsResponse:
     """List the project's virtual machines by id; with `networkId` only those with a card on that network.
 
     With `metadata`, repeated for each, only those that have this key, or this value under it: `KEY` or `KEY=VALUE`.
+
+    All come at once, or with `pageSize` so many; its `pageToken` then asks for what follows.
 
     One whose end was asked for is not among them; GetVM shows it until it is gone.
     """
@@ -112,9 +116,10 @@ def list_vms(
     these = ON_NETWORK if network_id else ALL
     if metadata:
         these = these.where(*map(labelled, metadata))
+    these, token = these.part(db, read_part(page_size, page_token), **values)
     with ONE_LIST:
         vms = vm_answers(db, catalogue, these, **values)
-    return ListVmsResponse(vms=vms)
+    return ListVmsResponse(vms=vms, page_token=token)
 
 
 @operation("GET /v1/projects/{projectId}/count-vms")
@@ -167,10 +172,17 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}/timeline")
-def get_vm_timeline(db: Session, caller: Caller, *, project_id: str, id: str) -> TimelineResponse:
-    """Tell the virtual machine's life so far, oldest first."""
+def get_vm_timeline(
+    db: Session, caller: Caller, *, project_id: str, id: str, page_size: int = 0, page_token: str = ""
+) -> TimelineResponse:
+    """Tell the virtual machine's life so far, oldest first: the newest thousand facts, or all in pages."""
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
-    return TimelineResponse(entries=timeline(journal.facts_about(db, vm.id)))
+    page = read_part(page_size, page_token)
+    if not page.size:
+        return TimelineResponse(entries=timeline(journal.facts_about(db, vm.id)))
+    about = select(journal.Fact).where(journal.Fact.subject_id == vm.id)
+    facts, token = fetch_part(db, about, page, journal.Fact.id)
+    return TimelineResponse(entries=timeline(facts), page_token=token)
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}/console-log")

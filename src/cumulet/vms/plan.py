@@ -24,6 +24,7 @@ MOST_VM_ID: Final = 70
 """SkyPilot's ids are up to 67 long, beyond the 63 of the other clients."""
 MOST_SCRIPT: Final = 64 * 1024
 MOST_LABELS: Final = 64
+MOST_LABEL_BYTES: Final = 16 * 1024
 LONGEST_LABEL: Final = 255
 LONGEST_LABEL_VALUE: Final = 4096
 MOST_KEYS: Final = 100
@@ -140,6 +141,10 @@ def check_labels(metadata: dict[str, str]) -> None:
     """Refuse metadata that is too much to carry."""
     if len(metadata) > MOST_LABELS:
         raise Invalid.field("metadata", f"{len(metadata)} entries", f"at most {MOST_LABELS}")
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
+    if size > MOST_LABEL_BYTES:
+        accepted = f"at most {MOST_LABEL_BYTES} in all names and values together"
+        raise Invalid.field("metadata", f"{size} bytes", accepted)
     for name, value in metadata.items():
         if not 0 < len(name) <= LONGEST_LABEL:
             raise Invalid.field("metadata", name[:LONGEST_LABEL], f"names of 1 to {LONGEST_LABEL} characters")

@@ -22,6 +22,7 @@ from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.hosts import Host
 from cumulet.networks import ExternalAddress, Network, Nic, NicGroup
+from cumulet.projects import Page
 from cumulet.reconcile import Due
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.wire import SshKeySource, VmState
@@ -157,6 +158,16 @@ class Selection:
             cards=self.cards.where(*which),
             groups=self.groups.where(*which),
         )
+
+    def part(self, db: Session, page: Page, **values: str) -> tuple[Selection, str]:
+        """Leave only those of one page, and give the token of the next."""
+        if not page.size:
+            return self, ""
+        beyond = page.following(Vm.name)
+        names = self.vms.with_only_columns(Vm.name).where(*beyond).limit(page.size + 1)
+        found = [name for (name,) in fetch_columns(db, names, **values)]
+        chosen, token = page.cut(found, lambda name: (name,))
+        return self.where(*beyond, *([Vm.name <= chosen[-1]] if token else [])), token
 
     def read_vms(self, db: Session, **values: str) -> list[ShownVm]:
         """Give the VMs by name."""

@@ -25,7 +25,7 @@ from cumulet.disks import (
 from cumulet.disks.wire import CreateDiskSnapshot, ListDiskSnapshotsResponse
 from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailable
 from cumulet.operation import Caller, operation
-from cumulet.projects import Role, require
+from cumulet.projects import Role, read_part, require
 from cumulet.reconcile import wake
 from cumulet.vms.disk_operations import holder_of
 from cumulet.vms.model import Vm
@@ -36,11 +36,13 @@ from cumulet.wire import Empty
 
 @operation("GET /v1/projects/{projectId}/disks/{id}/snapshots")
 def list_disk_snapshots(
-    db: Session, caller: Caller, *, project_id: str, id: str
+    db: Session, caller: Caller, *, project_id: str, id: str, page_size: int = 0, page_token: str = ""
 ) -> ListDiskSnapshotsResponse:
     """List a disk's snapshots, oldest first."""
     require(db, caller, project_id, Role.VIEWER)
-    return ListDiskSnapshotsResponse(snapshots=snapshot_answers(db, find_disk(db, project_id, id)))
+    page = read_part(page_size, page_token)
+    snapshots, token = snapshot_answers(db, find_disk(db, project_id, id), page)
+    return ListDiskSnapshotsResponse(snapshots=snapshots, page_token=token)
 
 
 @operation("POST /v1/projects/{projectId}/disks/{id}/snapshots")

@@ -245,6 +245,8 @@ class ListVmsResponse(Wire, kw_only=True):
     """The response of ListVMs: key `VMs`."""
 
     vms: list[Vm] = field(name="VMs")
+    page_token: str = ""
+    """What asks for the next page, if a page was asked for and there is one."""
 
 
 class CountVmsResponse(Wire, kw_only=True):
@@ -266,6 +268,7 @@ class TimelineResponse(Wire, kw_only=True):
     """A VM's life, oldest first."""
 
     entries: list[TimelineEntry]
+    page_token: str = ""
 
 
 class ReachabilityResponse(Wire, kw_only=True):
