@@ -21,6 +21,17 @@ def domains(project: str) -> set[str]:
     return {title.removeprefix(f"{project}/") for title in titles if title.startswith(f"{project}/")}
 
 
+def tap_of(vm: Vm) -> str:
+    """The host's end of the VM's only card."""
+    return output_of("virsh", "--quiet", "domiflist", Parts.of(vm).vm).split()[0]
+
+
+def pings_heard(vm: Vm) -> int:
+    """How many echo requests ever came to the guest."""
+    names, values = (line.split() for line in vm.output_of("grep ^Icmp: /proc/net/snmp").splitlines())
+    return int(values[names.index("InEchos")])
+
+
 def processors() -> int:
     """The host's."""
     return processors_in(output_of("virsh", "nodeinfo"))

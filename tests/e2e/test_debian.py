@@ -1,14 +1,20 @@
 """A whole journey with Debian: what was asked for is what the guest finds, and what it does is told."""
 
+import time
+from pathlib import Path
+
 import pytest
 from tests.e2e import world
+from tests.e2e.looks import tap_of
 from tests.e2e.real_cloud import RealCloud, SshKey, Vm, eventually
 from tests.e2e.traces import Parts, traces
+from tests.fabric.guests import router_advertisement, run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 SLOWEST = 600
 """Seconds that its boot may take on a busy machine that emulates it."""
+PREFIX = "2001:db8:bad::"
 PASSWORD, ANOTHER = "Corr3ct-horse", "Batt3ry-staple"
 SCRIPT = """\
 test -n "$BASH_VERSION" && echo "by bash as $(id -un) in $PWD, home $HOME"
@@ -120,6 +126,29 @@ def test_it_got_its_address_by_dhcp_and_finds_its_neighbour_by_name(debian, ann)
 
 def test_it_reaches_the_world_by_name_as_the_host(debian):
     assert debian.output_of(f"cat </dev/tcp/{world.NAME}/80") == f"world {world.HOST}"
+
+
+ANNOUNCE = """
+import socket
+card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+card.bind(("eth0", 0))
+for _ in range(3):
+    card.send(bytes.fromhex("{frame}"))
+"""
+
+
+def test_it_cannot_make_itself_the_host_s_router(debian):
+    """Though its tap takes IPv6 and announcements: as one does that has appeared just now, on many hosts."""
+    tap, mac = tap_of(debian), debian.output_of("cat /sys/class/net/eth0/address").strip()
+    settings = Path("/proc/sys/net/ipv6/conf") / tap
+    (settings / "accept_ra").write_text("2\n")
+    (settings / "disable_ipv6").write_text("0\n")
+    frame = router_advertisement(mac, PREFIX).hex()
+    debian.output_of("python3 -", stdin=ANNOUNCE.format(frame=frame).encode())
+    time.sleep(1)  # much longer than a host takes
+    assert PREFIX not in run("ip", "-6", "route", "show")
+    assert "default" not in run("ip", "-6", "route", "show")
+    (settings / "disable_ipv6").write_text("1\n")
 
 
 def test_its_serial_console_is_read_through_the_api(debian):

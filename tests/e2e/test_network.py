@@ -5,6 +5,7 @@ import socket
 import subprocess
 
 import pytest
+from tests.e2e.looks import pings_heard
 from tests.e2e.real_cloud import Vm, eventually
 
 pytestmark = pytest.mark.lab
@@ -17,12 +18,6 @@ FOREIGN_MAC = "02:00:00:00:be:ef"
 
 def pings(vm: Vm, target: str, *, patience: int = 10) -> bool:
     return vm.ssh(f"ping -q -c 1 -W {patience} {target}").returncode == 0
-
-
-def pings_heard(vm: Vm) -> int:
-    """How many echo requests ever came to the guest."""
-    names, values = (line.split() for line in vm.output_of("grep ^Icmp: /proc/net/snmp").splitlines())
-    return int(values[names.index("InEchos")])
 
 
 def greeting(vm: Vm, target: str) -> str:

@@ -200,6 +200,19 @@ def udp6_frame(text: bytes, *, source: tuple[str, str], target: tuple[str, str])
     )
 
 
+def router_advertisement(mac: str, prefix: str) -> bytes:
+    """A frame by which somebody offers all as their way out, and a prefix of 64 bits to make addresses of."""
+    option = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + socket.inet_pton(
+        socket.AF_INET6, prefix
+    )
+    message = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + option
+    ends = b"".join(socket.inet_pton(socket.AF_INET6, end) for end in ("fe80::1234", "ff02::1"))
+    checksum = internet_checksum(ends + struct.pack("!II", len(message), 58) + message)
+    message = message[:2] + struct.pack("!H", checksum) + message[4:]
+    header = struct.pack("!IHBB", 6 << 28, len(message), 58, 255)
+    return ethernet("33:33:00:00:00:01", mac, 0x86DD, header + ends + message)
+
+
 def internet_checksum(data: bytes) -> int:
     total = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) // 2 * 2]))
     total += data[-1] << 8 if len(data) % 2 else 0

@@ -20,6 +20,7 @@ from cumulet.db import Database
 from cumulet.doctor.bridges import external_bridges, remove_external_bridge
 from cumulet.doctor.command import output_of
 from cumulet.doctor.daemons import stop_daemons
+from cumulet.doctor.taps import listen_on_taps
 from cumulet.hosts import installation_id
 from cumulet.networks import bridge_prefix
 from cumulet.settings import Settings, read_settings
@@ -67,4 +68,5 @@ def clear_host(settings: Settings) -> None:
         if name.startswith(ours):
             remove_external_bridge(name)
     if not output_of("virsh", "--connect", "qemu:///system", "list", "--name").strip():
+        listen_on_taps()
         stop_daemons()

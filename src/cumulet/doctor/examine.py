@@ -16,7 +16,13 @@ from cumulet.doctor.checks.machine import (
     judge_memory,
     measure_disk,
 )
-from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge_forwarding, list_chains
+from cumulet.doctor.checks.packets import (
+    judge_datapath,
+    judge_firewalls,
+    judge_forwarding,
+    judge_taps,
+    list_chains,
+)
 from cumulet.doctor.checks.programs import PROGRAMS, ask_version, judge_packages, judge_program
 from cumulet.doctor.command import CommandFailed, require_root
 from cumulet.doctor.daemons import find_silent, runs_systemd
@@ -66,10 +72,12 @@ def look_for_packages(packages: tuple[str, ...]) -> Finding:
 
 def examine_packets() -> list[Finding]:
     """Datapath, forwarding and others' firewalls."""
+    chains = list_chains()
     return [
         judge_datapath(choose_datapath()),
+        judge_taps(chains),
         judge_forwarding(FORWARDING.read_text()),
-        judge_firewalls(list_chains(), ours()),
+        judge_firewalls(chains, ours()),
     ]
 
 

@@ -27,6 +27,7 @@ from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_package
 from cumulet.doctor.ports import ensure_ports
 from cumulet.doctor.roster import NORTHBOUND_SOCKET
 from cumulet.doctor.supervisor import Paths
+from cumulet.doctor.taps import ensure_deaf_on_taps
 
 CACHE: Final = Path("/var/cache/cumulet")
 
@@ -78,7 +79,8 @@ def ask_kvm(tell: Callable[[str], None]) -> KvmVerdict:
 
 
 def ensure_bridges(datapath: str) -> None:
-    """Mend what OVS must hold for VMs: br-int, their ports, and the bridges that lead out."""
+    """Mend how VMs are plugged in: the host deaf on their taps, br-int, their ports, and the bridges that lead out."""
+    ensure_deaf_on_taps()
     ensure_integration_bridge(datapath)
     ensure_ports()
     allow_forwarding()

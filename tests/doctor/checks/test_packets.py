@@ -1,11 +1,11 @@
 import json
 
-from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge_forwarding
+from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge_forwarding, judge_taps
 from cumulet.doctor.findings import Level
 
 
 def chain(table: str, name: str, **more: str) -> dict[str, object]:
-    return {"chain": {"family": "ip", "table": table, "name": name, **more}}
+    return {"chain": {"family": "ip", "table": table, "name": name} | more}
 
 
 def chains(*entries: dict[str, object]) -> str:
@@ -20,6 +20,14 @@ def test_the_userspace_datapath_has_a_cost():
 def test_forwarding_is_on_or_off():
     assert judge_forwarding("1\n").level is Level.OK
     assert judge_forwarding("0\n").level is Level.BROKEN
+
+
+def test_a_host_that_hears_its_vms_is_told_with_what_is_missing():
+    deaf = chains(chain("cumulet_taps", "hear", family="inet"), chain("cumulet_taps", "hear", family="arp"))
+    assert judge_taps(deaf).level is Level.OK
+    hears = judge_taps(chains(chain("cumulet_taps", "hear", family="inet")))
+    assert hears.level is Level.DEGRADED
+    assert hears.text.endswith("arp cumulet_taps")
 
 
 def test_a_policy_of_drop_on_forwarded_packets_is_told_with_its_cure():

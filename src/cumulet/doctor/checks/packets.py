@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from cumulet.doctor.checks.programs import PREPARE
 from cumulet.doctor.command import CommandFailed, output_of
 from cumulet.doctor.findings import Finding, broken, degraded, ok
+from cumulet.doctor.taps import FAMILIES, TABLE
 
 DOCKER_CHAIN: Final = "DOCKER-USER"
 
@@ -39,9 +40,26 @@ def list_chains() -> str:
         return '{"nftables": []}'
 
 
+def read_chains(chains: str) -> list[dict[str, Any]]:
+    """The chains in what `list_chains` answers."""
+    return [entry["chain"] for entry in msgspec.json.decode(chains)["nftables"] if "chain" in entry]
+
+
+def judge_taps(chains: str) -> Finding:
+    """Whether the host is deaf on VMs' taps."""
+    there = {chain["family"] for chain in read_chains(chains) if chain["table"] == TABLE}
+    if there >= {*FAMILIES}:
+        return ok("VMs' taps", "the host hears nothing that VMs say to it there")
+    missing = ", ".join(f"{family} {TABLE}" for family in FAMILIES if family not in there)
+    cost = "VMs reach what the host serves, and other VMs past the rules of their security groups"
+    return degraded(
+        "VMs' taps", f"the host listens to VMs; missing in nft: {missing}", cost=cost, cure=PREPARE
+    )
+
+
 def judge_firewalls(chains: str, bridges: tuple[str, ...]) -> Finding:
     """Whether somebody's firewall drops what the host forwards for its VMs."""
-    found = [entry["chain"] for entry in msgspec.json.decode(chains)["nftables"] if "chain" in entry]
+    found = read_chains(chains)
     closed = [chain for chain in found if chain.get("hook") == "forward" and chain.get("policy") == "drop"]
     if not closed:
         return ok("firewalls", "none stops what is forwarded")

@@ -25,6 +25,7 @@ from cumulet.hypervisor import (
     spec_digest,
 )
 from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.taps import tap_name
 
 NAMESPACE: Final = "urn:cumulet:vm"
 INTEGRATION_BRIDGE: Final = "br-int"
@@ -225,6 +226,7 @@ def nic(spec: NicSpec, layout: HostLayout) -> ET.Element:
         "interface",
         element("source", bridge=INTEGRATION_BRIDGE),
         element("virtualport", element("parameters", interfaceid=str(spec.port_id)), type="openvswitch"),
+        element("target", dev=tap_name(spec.port_id)),
         element("mac", address=spec.mac),
         element("model", type="virtio"),
         element("mtu", size=str(spec.mtu)),

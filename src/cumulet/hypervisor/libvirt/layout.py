@@ -20,6 +20,7 @@ from uuid import UUID
 
 from cumulet.hypervisor import BaseImage
 from cumulet.hypervisor.libvirt.pools import DiskPools, make_passable
+from cumulet.hypervisor.taps import TAP_PREFIX
 
 GIB: Final = 1 << 30
 QEMU_LOGS: Final = Path("/var/log/libvirt/qemu")
@@ -45,7 +46,7 @@ class HostLayout:
     @property
     def traits(self) -> str:
         """What a domain's definition depends on besides its spec: when it changes, domains are defined anew."""
-        return f"{'kvm' if self.kvm else 'tcg'} {'userspace' if self.userspace_datapath else 'kernel'}"
+        return f"{'kvm' if self.kvm else 'tcg'} {'userspace' if self.userspace_datapath else 'kernel'} {TAP_PREFIX}"
 
     @property
     def images(self) -> Path:
