@@ -168,9 +168,12 @@ def test_a_stop_during_a_reboot_ends_off(cloud):
     cloud.ask(verbs.stop_vm)
     cloud.settle()
     assert (cloud.vm().state, machine(cloud).power) == (VmState.STOPPED, Power.OFF)
+    assert not cloud.row().reboot_pending
+    started = cloud.events().count("vm.started")
     cloud.ask(verbs.start_vm)
     cloud.settle()
-    assert not cloud.row().reboot_pending
+    assert cloud.vm().state is VmState.ACTIVE
+    assert cloud.events().count("vm.started") == started + 1
 
 
 # What guests and hosts do by themselves

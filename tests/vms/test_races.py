@@ -12,10 +12,10 @@ from cumulet.hosts import Reservation
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.monitoring.model import Samples
 from cumulet.reconcile import wake
-from cumulet.vms import Vm
+from cumulet.vms import Vm, reconcile
 from cumulet.vms import change_operations as changes
 from cumulet.vms import operations as verbs
-from cumulet.vms.wire import VmState
+from cumulet.vms.wire import UpdateVmExpireTime, VmState
 
 
 @pytest.fixture
@@ -45,6 +45,33 @@ def test_a_terminate_outweighs_a_guest_that_just_powered_itself_off(cloud, meanw
     cloud.settle()
     with pytest.raises(NotFound):
         cloud.vm()
+
+
+def test_a_restart_outweighs_a_guest_that_just_powered_itself_off(cloud, meanwhile):
+    cloud.running()
+    cloud.host.guest_powers_off(cloud.row().id)
+    meanwhile(lambda: cloud.ask(verbs.reboot_vm))
+    cloud.sweep()
+    cloud.settle()
+    assert cloud.vm().state is VmState.ACTIVE
+    assert not cloud.row().reboot_pending
+
+
+def test_a_vm_whose_end_is_put_off_while_that_is_begun_lives_on(cloud, monkeypatch):
+    cloud.running(ttl="60s")
+    cloud.clock.advance(60)
+    look = reconcile.expired
+
+    def put_off_and_look(run, vm):
+        monkeypatch.setattr(reconcile, "expired", look)
+        data = UpdateVmExpireTime(ttl="3600s")
+        cloud.call(changes.update_vm_expire_time, project_id=PROJECT, id="hello", data=data)
+        return look(run, vm)
+
+    monkeypatch.setattr(reconcile, "expired", put_off_and_look)
+    cloud.settle()
+    cloud.run()
+    assert cloud.vm().state is VmState.ACTIVE
 
 
 def test_a_terminate_shows_from_the_moment_it_is_accepted(cloud, meanwhile):

@@ -112,6 +112,10 @@ class Vm(Row):
         """A restart was asked for and has not happened."""
         return self.reboots_asked > self.reboots_done
 
+    def want_off(self) -> None:
+        """Have it off from now on: a restart that has not happened is overtaken by that and ends."""
+        self.wanted, self.reboots_done = Wanted.STOPPED, self.reboots_asked
+
     @property
     def logins_pending(self) -> bool:
         """A password or keys were asked for that the guest does not have yet."""

@@ -175,7 +175,7 @@ def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str])
     """
     with run.writing() as db:
         row = db.get_one(Vm, vm.id)
-        if row.wanted is not vm.wanted:
+        if overtaken(row, vm, values):
             raise NotYet("its owner asked for something else", 0)
         for name, value in values.items():
             setattr(row, name, value)
@@ -183,6 +183,12 @@ def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str])
             tell(db, run, vm, event, text)
     for name, value in values.items():
         setattr(vm, name, value)
+
+
+def overtaken(row: Vm, vm: Vm, values: Mapping[str, Any]) -> bool:
+    """Whether its owner asked for something since the copy was read that these values would undo."""
+    asked = ("wanted", "reboots_asked", "expire_time") if "wanted" in values else ("wanted",)
+    return any(getattr(row, name) != getattr(vm, name) for name in asked)
 
 
 def tell(db: Session, run: Run, vm: Vm, event: str, text: str) -> None:

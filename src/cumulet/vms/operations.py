@@ -146,7 +146,8 @@ def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: 
     """Stop a virtual machine: the guest is asked, and when it does not answer in its time, the plug is pulled."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.STOP, vm.state, vm.name)
-    vm.wanted, vm.state = Wanted.STOPPED, VmState.STOPPING
+    vm.want_off()
+    vm.state = VmState.STOPPING
     asked(db, caller, vm, "vm.stop_asked", "a stop was asked for", now=now)
     return Empty()
 
