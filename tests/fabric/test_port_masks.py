@@ -12,7 +12,8 @@ RANGES = st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(so
 @given(RANGES, st.lists(st.integers(0, 65535), max_size=50))
 def test_just_the_ports_of_the_ranges_have_a_value_under_a_mask(ranges, ports):
     masks = port_masks(ranges)
-    for port in {*ports, *(end + off for pair in ranges for end in pair for off in (-1, 0, 1))}:
+    around = {end + off for pair in ranges for end in pair for off in (-1, 0, 1)}
+    for port in {*ports, *around} & set(range(65536)):
         named = any(first <= port <= last for first, last in ranges)
         assert sum(port & mask == value for value, mask in masks) == named, port
 
