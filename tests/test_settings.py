@@ -34,6 +34,20 @@ def test_what_is_set_counts():
     assert settings.catalogue == Path("/etc/cumulet.toml")
 
 
+@pytest.mark.parametrize(
+    ("environment", "data_dir"),
+    [
+        ({"HOME": "/home/ann"}, "/home/ann/.local/state/cumulet"),
+        ({"HOME": "/home/ann", "XDG_STATE_HOME": "/state"}, "/state/cumulet"),
+        ({"HOME": "/home/ann", "CUMULET_DATA_DIR": "/srv"}, "/srv"),
+    ],
+    ids=["home", "state", "named"],
+)
+def test_made_up_hosts_need_no_place_that_only_root_can_write_to(environment, data_dir):
+    settings = read_settings({"CUMULET_HYPERVISOR": "memory:"} | environment)
+    assert settings.data_dir == Path(data_dir)
+
+
 def test_made_up_hosts_come_with_a_made_up_fabric():
     assert read_settings({"CUMULET_HYPERVISOR": "memory:?hosts=3"}).fabric == "memory:"
 

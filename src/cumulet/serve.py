@@ -39,12 +39,12 @@ from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import check_pools_still_offered, installation_id, register_host
 from cumulet.hypervisor import Hypervisor
 from cumulet.hypervisor.memory import memory_hosts
-from cumulet.images import ImageStore
+from cumulet.images import ImageStore, offer_made_up_images
 from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import Fabrics, bridge_name, check_still_offered, reconcile_network, sweep_fabric
 from cumulet.private_images import reconcile_image
-from cumulet.projects import authenticate, bootstrap
+from cumulet.projects import KEY_FILE, authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
@@ -90,9 +90,7 @@ def build(settings: Settings) -> Cloud:
         check_still_offered(db, catalogue)
         check_pools_still_offered(db, catalogue)
         weigh_vcpus(db, catalogue)
-    world = (memory_world if settings.hypervisor.startswith("memory:") else real_world)(
-        settings, catalogue, database, installation
-    )
+    world = (memory_world if settings.is_made_up else real_world)(settings, catalogue, database, installation)
     return Cloud(
         settings=settings,
         database=database,
@@ -133,7 +131,8 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
 
 
 def memory_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
-    """Make a world of made-up hosts: for a look, for tests and for load."""
+    """Make a world of made-up hosts, with images for them: for a look, for tests and for load."""
+    offer_made_up_images(ImageStore(settings.images_dir), catalogue.image_aliases.values())
     hosts = memory_hosts(settings.hypervisor, pools=catalogue.data_centers[0].pool_paths)
     return make_world(
         settings,
@@ -322,7 +321,12 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with only_one(settings), started(cloud := build(settings)):
         gc.freeze()  # a collection while a long list is answered need not walk through all that stays anyway
-        log.info("serving", url=f"http://{settings.host}:{settings.port}", data_dir=str(settings.data_dir))
+        log.info(
+            "serving",
+            url=f"http://{settings.host}:{settings.port}",
+            data_dir=str(settings.data_dir),
+            key=str(settings.data_dir / KEY_FILE),
+        )
         uvicorn.run(
             cloud.app,
             host=settings.host,

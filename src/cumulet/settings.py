@@ -25,13 +25,16 @@ SERVER_NAMES: Final = frozenset(
     }
 )
 
+MADE_UP: Final = "memory:"
+"""How the URI of made-up hosts begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The server's settings (design: "The edges")."""
 
     data_dir: Path
-    """Database, keys, images, disks and logs. `CUMULET_DATA_DIR`, /var/lib/cumulet."""
+    """Database, keys, images, disks and logs. `CUMULET_DATA_DIR`, /var/lib/cumulet; in memory ~/.local/state/cumulet."""
     host: str
     port: int
     """Where REST listens. `CUMULET_LISTEN`, 127.0.0.1:8480."""
@@ -43,6 +46,11 @@ class Settings:
     """`CUMULET_FABRIC`: OVN's northbound socket (unix:/run/ovn/ovnnb_db.sock, with the southbound one beside it) or `memory:`."""
     catalogue: Path | None
     """`CUMULET_CATALOGUE`: a TOML of what this cloud offers; None offers this very host."""
+
+    @property
+    def is_made_up(self) -> bool:
+        """Whether hosts and guests are in memory only."""
+        return self.hypervisor.startswith(MADE_UP)
 
     @property
     def images_dir(self) -> Path:
@@ -57,9 +65,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if name.startswith("CUMULET_") and name not in known:
             raise Invalid(f"unknown setting {name}; known are {', '.join(sorted(known))}")
     given = {name: value for name, value in environment.items() if value}
-    data_dir = Path(given.get("CUMULET_DATA_DIR", "/var/lib/cumulet")).absolute()
     hypervisor = given.get("CUMULET_HYPERVISOR", "qemu:///system")
-    default_fabric = "memory:" if hypervisor.startswith("memory:") else "unix:/run/ovn/ovnnb_db.sock"
+    made_up = hypervisor.startswith(MADE_UP)
+    data_dir = Path(given.get("CUMULET_DATA_DIR") or default_data_dir(given, made_up=made_up)).absolute()
+    default_fabric = MADE_UP if made_up else "unix:/run/ovn/ovnnb_db.sock"
     host, port = read_listen(given.get("CUMULET_LISTEN", "127.0.0.1:8480"))
     catalogue = given.get("CUMULET_CATALOGUE")
     database_url = given.get("CUMULET_DATABASE_URL", f"sqlite:///{data_dir}/cumulet.db")
@@ -72,6 +81,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         fabric=given.get("CUMULET_FABRIC", default_fabric),
         catalogue=Path(catalogue).absolute() if catalogue else None,
     )
+
+
+def default_data_dir(environment: Mapping[str, str], *, made_up: bool) -> Path:
+    """Say where data lies without a word: the machine's own with real hosts, one's own with made-up ones."""
+    if not made_up:
+        return Path("/var/lib/cumulet")
+    home = Path(environment.get("HOME") or Path.home())
+    return Path(environment.get("XDG_STATE_HOME") or home / ".local/state") / "cumulet"
 
 
 def read_database_url(value: str) -> str:

@@ -3,7 +3,7 @@ import signal
 import subprocess
 
 import pytest
-from tests.cli.conftest import own_settings
+from tests.cli.conftest import free_port, own_settings
 from tests.doctor.conftest import eventually
 from tests.made_up import PROJECT
 
@@ -40,6 +40,26 @@ def test_up_leads_from_nothing_to_a_vm_whose_start_script_ran(machine, command):
     assert key not in done.out + done.err + background.log_file(machine).read_text()
     assert (machine.data_dir / "ssh_key").stat().st_mode & 0o777 == 0o600
     assert (machine.data_dir / "ssh_key.pub").read_text().split()[1] in hello["authorizedSshKeys"]
+
+
+@pytest.fixture
+def bare_machine(home, monkeypatch) -> Settings:
+    """Somebody's machine where nothing is set but that hosts are made up, and nothing is there."""
+    settings = {"CUMULET_HYPERVISOR": "memory:", "CUMULET_LISTEN": f"127.0.0.1:{free_port()}"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    machine = read_settings(settings | {"HOME": str(home)})
+    yield machine
+    stop_server(machine)
+
+
+def test_made_up_hosts_are_a_whole_endpoint_without_files_or_settings(bare_machine, home, command):
+    done = command("up")
+    assert done.code == 0
+    assert str(home / ".local/state/cumulet/admin.key") in done.out
+    for image in ("debian-12", "ubuntu-2204"):
+        assert command("vm", "create", f"on-{image}", "--image", image, "--wait").code == 0
+    assert command("vm", "get", "on-ubuntu-2204", "-o", "json").json["publicImageId"] == "debian-12"
 
 
 def test_a_second_up_changes_nothing_that_stands(machine, command):

@@ -1,18 +1,15 @@
-"""A cloud of made-up hosts for programs that were written for the public one, with the image ids that they insist on."""
+"""A cloud of made-up hosts for programs that were written for the public one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.made_up import IMAGE, store_image
 from tests.rest.conftest import serving
 
 from cumulet.db import Database
 from cumulet.serve import build, started
 from cumulet.settings import read_settings
-
-HARD_CODED_IMAGES = ("ubuntu-2204", "ubuntu-2204-nvidia-535-docker-v20240214")
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,5 @@ def endpoint(tmp_path_factory) -> Iterator[Endpoint]:
         "CUMULET_HYPERVISOR": "memory:?hosts=2&vcpus=16&memory_gib=64",
     }
     cloud = build(read_settings(settings))
-    store_image(cloud.images)
-    cloud.images.set_aliases(IMAGE, HARD_CODED_IMAGES)
     with started(cloud), serving(cloud.app) as url:
         yield Endpoint(url, (folder / "admin.key").read_text().strip(), cloud.database)

@@ -39,7 +39,7 @@ def down(*, vms: bool = False) -> None:
         start_server(settings)
         delete_vms(settings, connect_here(settings), progress)
     write("the server is stopped\n" if stop_server(settings) else "no server was running\n")
-    if vms and not settings.hypervisor.startswith("memory:"):
+    if vms and not settings.is_made_up:
         clear_host(settings)
 
 

@@ -26,13 +26,12 @@ HELLO: Final = "hello"
 PROJECT: Final = "default"
 START_SCRIPT: Final = 'echo "hello from $(hostname)" | tee /root/hello\n'
 BOOT_SECONDS: Final = 900.0
-MADE_UP: Final = "memory:"
 
 
 def up() -> None:
     """Make this machine a cloud and boot a first VM, `hello`; a second time nothing that stands is changed."""
     settings, progress = read_settings(os.environ), Progress()
-    if not settings.hypervisor.startswith(MADE_UP):
+    if not settings.is_made_up:
         with progress.part("host"), progress.live("looking at the host"):
             prepare_host(progress.tell, packages=HOST_PACKAGES)
     build("micro", settings, progress)
@@ -46,7 +45,9 @@ def up() -> None:
 
 
 def build(id: str, settings: Settings, progress: Progress) -> None:
-    """Build an image unless it is there as its recipe has it now."""
+    """Build an image unless it is there as its recipe has it now; made-up hosts come with theirs."""
+    if settings.is_made_up:
+        return
     with progress.part(f"image {id}"), shown_progress(id) as tell:
         ensure_image(ImageStore(settings.images_dir), id, tell)
 

@@ -2,6 +2,14 @@
 
 from cumulet.images import operations  # noqa: F401 - declares them
 from cumulet.images.build import build_image, ensure_image, find_recipe
+from cumulet.images.made_up import offer_made_up_images
 from cumulet.images.store import Image, ImageStore
 
-__all__ = ["Image", "ImageStore", "build_image", "ensure_image", "find_recipe"]
+__all__ = [
+    "Image",
+    "ImageStore",
+    "build_image",
+    "ensure_image",
+    "find_recipe",
+    "offer_made_up_images",
+]
