@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-from cumulet.cli import app, run
-from cumulet.settings import read_settings
+INTERRUPTED = signal.getsignal(signal.SIGINT)
+if INTERRUPTED is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the rest loads is no error of any part of it
+
+from cumulet.cli import app, run  # noqa: E402 - after the lines above
+from cumulet.settings import read_settings  # noqa: E402 - likewise
 
 
 @app.command
@@ -19,6 +24,7 @@ def serve() -> None:
 
 def main() -> None:
     """Run the command line."""
+    signal.signal(signal.SIGINT, INTERRUPTED)
     sys.exit(run(sys.argv[1:]))
 
 

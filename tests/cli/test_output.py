@@ -72,10 +72,11 @@ def test_neither_steps_nor_refusals_speak_to_the_terminal(command, capsys):
         assert printable(refused) == refused
 
 
-def test_a_narrow_terminal_narrows_the_widest_columns_and_never_the_name():
+def test_a_narrow_terminal_narrows_the_widest_columns():
     assert fitted([20, 9, 30, 5], 80) == [20, 9, 30, 5]
     assert fitted([20, 9, 30, 5], 60) == [20, 9, 20, 5]
-    assert fitted([50, 9, 30, 5], 60) == [50, 6, 6, 5]
+    assert fitted([50, 9, 30, 5], 60) == [20, 9, 20, 5]
+    assert fitted([50, 9, 30, 5], 10) == [6, 6, 6, 5]
     assert (
         aligned([("NAME", "NOW"), ("web", "its host has no room")], room=15) == "NAME  NOW\nweb   its host…\n"
     )

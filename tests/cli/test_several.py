@@ -105,6 +105,12 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_cloud_goes_on(cumulet, settings)
     )
 
 
+def test_ctrl_c_while_a_command_loads_is_no_traceback():
+    code = "import os, signal; from cumulet.__main__ import main; os.kill(os.getpid(), signal.SIGINT)"
+    ended = subprocess.run((sys.executable, "-c", code), capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")  # 130 in a shell
+
+
 def test_ctrl_c_elsewhere_is_no_traceback(command, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt

@@ -96,9 +96,9 @@ def test_a_vm_is_shown_without_what_is_empty(cumulet):
 def test_a_timeline_tells_each_step_with_its_time(cumulet):
     cumulet("vm", "create", "told", "--image", "micro", "--wait")
     heading, first, *others = cumulet("vm", "timeline", "told").out.splitlines()
-    assert heading.split() == ["TIME", "STEP", "WHAT", "WHO"]
+    assert heading.split() == ["TIME", "STEP", "WHO", "WHAT"]
     assert "image micro" in first
-    assert any(re.search(r" \d+\.\d s  QEMU runs it +cumulet$", line) for line in others)
+    assert any(re.search(r" \d+\.\d s  cumulet +QEMU runs it$", line) for line in others)
     events = [entry["event"] for entry in cumulet("vm", "timeline", "told", "-o", "json").json]
     assert events[0] == "vm.create_asked"
 

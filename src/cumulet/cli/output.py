@@ -142,11 +142,11 @@ def aligned(lines: Sequence[Sequence[str]], *, room: int | None = None) -> str:
 
 
 def fitted(widths: Sequence[int], room: int) -> list[int]:
-    """Narrow the widest columns until all fit; the first stays, for it names things."""
-    first, *rest = widths
-    while first + sum(rest) + GAP * len(rest) > room and max(rest, default=0) > NARROWEST:
-        rest[rest.index(max(rest))] -= 1
-    return [first, *rest]
+    """Narrow the widest columns until all fit."""
+    fit = list(widths)
+    while sum(fit) + GAP * (len(fit) - 1) > room and max(fit) > NARROWEST:
+        fit[fit.index(max(fit))] -= 1
+    return fit
 
 
 def cut(text: str, width: int) -> str:

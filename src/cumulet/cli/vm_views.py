@@ -103,4 +103,4 @@ def timeline_lines(entries: Sequence[Json]) -> Iterator[tuple[str, str, str, str
     """Tell a timeline, each entry with the time since the one before."""
     for last, entry in zip([*entries[:1], *entries], entries, strict=False):
         took = span(seconds_between(last, entry)) if last is not entry else ""
-        yield local_time(entry["time"]), took, entry["text"], entry["actor"]
+        yield local_time(entry["time"]), took, entry["actor"], entry["text"]

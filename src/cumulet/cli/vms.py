@@ -80,6 +80,7 @@ app.command(
     name="ssh",
     help="Enter a virtual machine by SSH, or run a command in it.",
     help_flags=["--help"],
+    usage="Usage: cumulet vm ssh [OPTIONS] [OPTIONS OF SSH] NAME [COMMAND...]",
 )
 
 
@@ -210,7 +211,7 @@ def timeline(name: VmName, /, *, output: Format = "table", project: Project = "d
     """Tell what happened to a virtual machine, when, and how long each step took."""
     entries = connect().get(f"{VM}/timeline", project, name)["entries"]
     if output == "table":
-        write(aligned([("TIME", "STEP", "WHAT", "WHO"), *timeline_lines(entries)]))
+        write(aligned([("TIME", "STEP", "WHO", "WHAT"), *timeline_lines(entries)]))
     elif output == "name":
         write("".join(f"{entry['event']}\n" for entry in entries))
     else:
