@@ -47,17 +47,23 @@ def guess(
     unknown, *rest = words
     known = sorted(name for name in here if not name.startswith("-"))
     told = f"there is no command `{' '.join(('cumulet', *chain, unknown))}`"
-    if found := nearest(unknown, known):
-        verb = SYNONYMS.get(rest[0], rest[0]) if rest and not chain and rest[0][:1].isalpha() else ""
+    if found := nearest(unknown, here):
+        verb = verb_of(rest[0]) if rest and not chain else ""
         return f"{told}; did you mean `{' '.join(filter(None, ('cumulet', *chain, found, verb)))}`?"
     if not chain and (found := nearest(unknown, verbs_of_vms)):
         return f"{told}; did you mean `cumulet vm {found}`?"
     return f"{told}; there are {', '.join(known)}"
 
 
+def verb_of(word: str) -> str:
+    """Give our own word for what is to be done with a thing; `""` if it is none."""
+    verb = SYNONYMS.get(word, word)
+    return verb if verb in SYNONYMS.values() else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Choose the command that a word means, one of them written wrongly included; `""` if none."""
-    by_plain = {name.replace("-", ""): name for name in known}
+    by_plain = {name.replace("-", ""): name for name in known if name != "-h"}
     word = word.lower()
     for candidate in (word, word.removesuffix("s")):
         if (ours := SYNONYMS.get(candidate, candidate)).replace("-", "") in by_plain:

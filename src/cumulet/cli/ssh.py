@@ -21,7 +21,7 @@ from cyclopts import Parameter
 from cumulet.cli.client import Json, connect
 from cumulet.cli.follow import VM, read_span
 from cumulet.cli.keys import find_identity
-from cumulet.cli.vm_wait import is_running, is_silent, wait_until
+from cumulet.cli.vm_wait import is_ready, is_running, wait_until
 from cumulet.cli.words import Project, is_id, names_at
 from cumulet.errors import Invalid, NotFound, Refused
 
@@ -29,8 +29,8 @@ WITH_VALUE: Final = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 """Those of ssh's options that a value follows."""
 SSH_PORT: Final = 22
 PROBE_SECONDS: Final = 1.0
-ATTEMPTS: Final = ("-o", "ConnectTimeout=10", "-o", "ConnectionAttempts=30")
-"""An agent may answer a moment before its guest's sshd does."""
+ATTEMPTS: Final = ("-o", "ConnectTimeout=5", "-o", "ConnectionAttempts=10")
+"""After a restart an agent may answer a moment before its guest's sshd does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,8 @@ def take_options(words: list[str]) -> list[str]:
 
 
 def answers(vm: Json, timeline: Sequence[Json]) -> bool:
-    """Whether a VM runs and its guest can be entered: its agent says that it is up, or its port of SSH does."""
-    if not is_running(vm, timeline):
-        return False
-    return bool(vm["guest"]["agentAnswers"]) or is_silent(timeline) or hears_ssh(vm["externalIpAddress"])
+    """Whether a VM runs and its guest can be entered: its port of SSH says so, or its agent once its first boot is done."""
+    return is_running(vm, timeline) and (is_ready(vm, timeline) or hears_ssh(vm["externalIpAddress"]))
 
 
 def hears_ssh(address: str) -> bool:
