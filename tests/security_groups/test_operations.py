@@ -335,3 +335,14 @@ def test_a_project_s_groups_count_once_for_each_network_where_they_are_attached(
         )
     with pytest.raises(Exhausted, match="a project would expand to 21000 matches; at most 20000"):
         cloud.create(vm_id="third", nics=[NicRequest(network_id="net2", security_group_ids=["one", "two"])])
+
+
+def test_a_group_whose_end_was_asked_for_gives_up_its_name(cloud, web, make, ask):
+    ask(operations.delete_security_group)
+    with pytest.raises(NotFound):
+        ask(operations.get_security_group)
+    make()
+    assert ask(operations.get_security_group).id == "web"
+    cloud.settle()
+    assert ask(operations.get_security_group).id == "web"
+    assert cloud.count(SecurityGroup) == 1

@@ -157,7 +157,7 @@ def delete_security_group(db: Session, caller: Caller, *, now: datetime, project
             reason="SECURITY_GROUP_IN_USE",
             subject=id,
         )
-    group.deleted = True
+    group.deleted, group.name = True, str(group.id)  # another may have its name from now on
     asked(db, caller, group, "security_group.delete_asked", "its end was asked for", now=now)
     return Empty()
 

@@ -42,7 +42,7 @@ def tear_down(run: Run, group: SecurityGroup, fabrics: Fabrics) -> None:
     """Remove the group; its row goes last."""
     fabrics.fabric.remove_group(group.id)
     with run.writing() as db:
-        text = f"security group {group.name} is gone"
+        text = "it is gone"
         journal.record(
             db,
             "security_group.deleted",
