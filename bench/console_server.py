@@ -51,7 +51,12 @@ class BenchConsoles(Consoles):
 
     def open(self, asked: Asked) -> Console:
         """Open a machine by its name."""
-        return Console(asked, UUID(int=0), None, 0, machine(asked.vm_name))  # type: ignore[arg-type]
+        nobody = UUID(int=0)
+        return Console(asked, nobody, nobody, None, 0, machine(asked.vm_name))  # type: ignore[arg-type]
+
+    def close(self, console: Console) -> None:
+        """Close the line."""
+        console.line.close()
 
     def renew(self, asked: Asked) -> None:
         """Do nothing."""

@@ -25,7 +25,7 @@ from cumulet.images import Image, ImageStore
 from cumulet.journal import record
 from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller
-from cumulet.projects.model import User
+from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve import FABRIC_SWEEP, plots
 from cumulet.vms import Vm, World, operations
@@ -117,8 +117,8 @@ class Cloud:
     @cached_property
     def owner(self) -> Caller:
         with self.database.reading() as db:
-            user = db.scalars(select(User)).one()
-        return Caller(user_id=user.id, email=user.email)
+            user, key = db.execute(select(User, ApiKey).join(ApiKey, ApiKey.user_id == User.id)).one()
+        return Caller(user_id=user.id, email=user.email, key_digest=key.digest)
 
     # Asking
     def call(self, function: Callable[..., Any], caller: Caller | None = None, **arguments: Any) -> Any:
@@ -127,6 +127,7 @@ class Cloud:
             "caller": caller or self.owner,
             "now": self.clock(),
             "catalogue": self.catalogue,
+            "limits": self.catalogue.limits,
             "images": self.images,
             "hosts": self.hosts,
             "fabric": self.fabric,

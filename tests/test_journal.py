@@ -1,9 +1,14 @@
+from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 from tests.made_up import NOON
 
 from cumulet import journal
+from cumulet.reconcile import Reconciler, wake
+from cumulet.retention import AT_ONCE, forget_old_facts
 
 TOY, OTHER = UUID(int=7), UUID(int=8)
 
@@ -51,3 +56,27 @@ def test_a_change_that_is_rolled_back_leaves_no_fact(database):
         raise KeyError
     with database.reading() as db:
         assert not journal.facts_about(db, TOY)
+
+
+def test_facts_go_after_their_time_in_parts_but_none_that_is_to_be_billed(cloud):
+    old, new = cloud.clock() - timedelta(days=11), cloud.clock() - timedelta(days=9)
+    with cloud.database.writing() as db:
+        for at in (old, new):
+            for event in ("vm.first_boot", "vm.started"):
+                for number in range(AT_ONCE + 1):
+                    journal.record(
+                        db, event, at=at, project_id="default", subject_id=UUID(int=1), text=str(number)
+                    )
+    reconciler = Reconciler(
+        cloud.database, {"journal": partial(forget_old_facts, days=10)}, clock=cloud.clock
+    )
+    with cloud.database.writing() as db:
+        wake(db, "journal", UUID(int=2), now=cloud.clock())
+    left = []
+    while reconciler.run_due():
+        left.append(cloud.count(journal.Fact))
+        cloud.clock.advance(2)
+    assert left == [3 * (AT_ONCE + 1) + 1, 3 * (AT_ONCE + 1)]
+    with cloud.database.reading() as db:
+        kept = db.execute(select(journal.Fact.event, journal.Fact.at).distinct()).all()
+    assert set(kept) == {("vm.started", old), ("vm.started", new), ("vm.first_boot", new)}

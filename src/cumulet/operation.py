@@ -24,7 +24,9 @@ import msgspec
 from cumulet.wire import File, Wire
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-PROVIDED: Final = frozenset({"db", "caller", "now", "catalogue", "images", "hosts", "fabric", "origin"})
+PROVIDED: Final = frozenset(
+    {"db", "caller", "now", "catalogue", "limits", "images", "hosts", "fabric", "origin"}
+)
 """What the edge hands to an operation that asks for it by name."""
 LASTING: Final = frozenset({"db", "caller", "catalogue"})
 """What of that is the same until somebody commits."""
@@ -47,6 +49,8 @@ class Caller:
     email: str
     is_operator: bool = False
     """He runs this cloud: refusals may tell him of its hosts."""
+    key_digest: bytes = b""
+    """What is kept of that key: what he was given by it ends with it."""
 
 
 @dataclass(frozen=True, slots=True)

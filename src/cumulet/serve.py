@@ -48,6 +48,7 @@ from cumulet.projects import KEY_FILE, authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
+from cumulet.retention import forget_old_facts
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.settings import Settings
 from cumulet.vms import Sweeper, World, reconcile_vm, weigh_vcpus
@@ -103,12 +104,15 @@ def build(settings: Settings) -> Cloud:
             authenticate=authenticate,
             provided={
                 "catalogue": catalogue,
+                "limits": catalogue.limits,
                 "images": world.images,
                 "hosts": world.hosts,
                 "fabric": world.fabrics.fabric,
             },
             metrics=partial(read_metrics, catalogue=catalogue),
-            pages=console_pages(Consoles(database, world.hosts, clock=lambda: datetime.now(UTC))),
+            pages=console_pages(
+                Consoles(database, world.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
+            ),
         ),
     )
 
@@ -127,6 +131,7 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
         "samples": Sampler(world).sample_host,
         "fabric": partial(sweep_fabric, fabrics=world.fabrics),
         "groups": partial(sweep_groups, fabrics=world.fabrics),
+        "journal": partial(forget_old_facts, days=world.fabrics.catalogue.limits.journal_days),
     }
 
 
@@ -244,6 +249,7 @@ def started(cloud: Cloud) -> Iterator[None]:
             wake(db, "samples", host_id, now=now)
         wake(db, "fabric", FABRIC_SWEEP, now=now)
         wake(db, "groups", FABRIC_SWEEP, now=now)
+        wake(db, "journal", FABRIC_SWEEP, now=now)
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
     pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
     pump.start()

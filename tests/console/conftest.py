@@ -29,7 +29,7 @@ def app_of(cloud: Cloud) -> ASGIApp:
         operations=[
             OPERATIONS[verb.__name__] for verb in (operations.connect_vm, operations.get_vm_screenshot)
         ],
-        pages=console_pages(Consoles(cloud.database, cloud.hosts, cloud.clock)),
+        pages=console_pages(Consoles(cloud.database, cloud.hosts, cloud.catalogue.limits, cloud.clock)),
         clock=cloud.clock,
     )
 

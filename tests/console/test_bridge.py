@@ -44,7 +44,7 @@ def opened() -> tuple[Console, socket.socket]:
     line, machine = socket.socketpair()
     machine.settimeout(0)
     asked = Asked(Kind.SCREEN, "default", "hello", "ticket")
-    return Console(asked, UUID(int=1), None, 1, line), machine
+    return Console(asked, UUID(int=1), UUID(int=2), None, 1, line), machine
 
 
 async def push(machine: socket.socket, amount: int) -> int:

@@ -23,7 +23,7 @@ from websockets.uri import parse_uri
 
 from cumulet.console import End, Kind, bridge, operations
 from cumulet.hypervisor import HypervisorError
-from cumulet.projects import Role
+from cumulet.projects import Role, key_operations
 from cumulet.projects.model import Membership
 from cumulet.rest import connections
 from cumulet.rest.connections import Phase
@@ -295,7 +295,7 @@ def test_two_look_at_one_screen(vm, look):
 
 
 def test_an_open_console_keeps_its_ticket_good(cloud, vm, look, ticket, monkeypatch):
-    monkeypatch.setattr(bridge, "RENEW_SECONDS", 0.02)
+    monkeypatch.setattr(bridge, "CHECK_SECONDS", 0.02)
     one = ticket()
     look(with_ticket=one)
     renewed = threading.Event()
@@ -314,7 +314,7 @@ def test_an_open_console_keeps_its_ticket_good(cloud, vm, look, ticket, monkeypa
 
 
 def test_who_loses_his_role_loses_his_open_console(cloud, vm, look, ticket, monkeypatch):
-    monkeypatch.setattr(bridge, "RENEW_SECONDS", 0.02)
+    monkeypatch.setattr(bridge, "CHECK_SECONDS", 0.02)
     with cloud.database.writing() as db:
         editor = add_user(db, "eddy", **{PROJECT: Role.EDITOR})
     line = look(with_ticket=ticket(caller=editor))
@@ -383,3 +383,12 @@ def test_no_log_tells_a_ticket(cloud, vm, look, caplog):
         ending(line)
     assert {"console opened", "console closed"} <= {line["event"] for line in lines}
     assert token not in f"{lines}{caplog.text}"
+
+
+def test_an_open_console_ends_with_the_key_behind_it(cloud, vm, look, ticket, monkeypatch):
+    monkeypatch.setattr(bridge, "CHECK_SECONDS", 0.02)
+    with cloud.database.writing() as db:
+        editor = add_user(db, "eddy", **{PROJECT: Role.EDITOR})
+    line = look(with_ticket=ticket(caller=editor))
+    cloud.call(key_operations.delete_api_key, editor, name="key-of-eddy")
+    assert ending(line) == told(End.KEY_REVOKED)

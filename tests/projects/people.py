@@ -2,12 +2,14 @@
 
 import base64
 import struct
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
 from cumulet.operation import Caller
-from cumulet.projects.model import Membership, Role, User
+from cumulet.projects.access import digest_of
+from cumulet.projects.model import ApiKey, Membership, Role, User
 
 
 def add_user(db: Session, name: str, **roles: Role) -> Caller:
@@ -17,7 +19,10 @@ def add_user(db: Session, name: str, **roles: Role) -> Caller:
     for project_id, role in roles.items():
         db.add(Membership(user_id=user.id, project_id=project_id, role=role))
     db.flush()
-    return Caller(user_id=user.id, email=user.email)
+    key = ApiKey(user_id=user.id, id=f"key-of-{name}", digest=digest_of(name), created_at=datetime.now(UTC))
+    db.add(key)
+    db.flush()
+    return Caller(user_id=user.id, email=user.email, key_digest=key.digest)
 
 
 def ed25519_line(number: int, comment: str = "") -> str:

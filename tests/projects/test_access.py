@@ -8,6 +8,7 @@ from tests.projects.conftest import NOW
 from tests.projects.people import add_user, ed25519_line
 
 from cumulet.errors import Forbidden, NotFound, Unauthenticated
+from cumulet.limits import Limits
 from cumulet.operation import Caller
 from cumulet.projects import Role, authenticate, keys_of_project, keys_of_user, require
 from cumulet.projects.access import find_project
@@ -29,8 +30,8 @@ def test_a_key_stands_for_its_user(db: Session, admin_key: str) -> None:
 def test_an_owner_of_the_default_project_runs_the_cloud(
     db: Session, admin_key: str, role: Role, where: str, expected: object
 ) -> None:
-    create_project(db, authenticate(db, admin_key), NOW, data=CreateProject(id="other"))
-    key = generate_api_key(db, add_user(db, "ada", **{where: role}), NOW, data=GenerateApiKey()).key
+    create_project(db, authenticate(db, admin_key), NOW, Limits(), data=CreateProject(id="other"))
+    key = generate_api_key(db, add_user(db, "ada", **{where: role}), NOW, Limits(), data=GenerateApiKey()).key
     assert authenticate(db, key).is_operator is expected
 
 
@@ -74,7 +75,7 @@ def test_a_project_has_the_keys_of_all_its_members_and_of_nobody_else(
     for number, (caller, line) in enumerate(
         [(owner, shared), (member, shared), (member, ed25519_line(2)), (stranger, ed25519_line(3))]
     ):
-        create_ssh_key(db, caller, now.replace(minute=number), data=CreateSshKey(public_key=line))
+        create_ssh_key(db, caller, now.replace(minute=number), Limits(), data=CreateSshKey(public_key=line))
     assert keys_of_project(db, "default") == (shared, ed25519_line(2))
     assert keys_of_user(db, owner.user_id) == (shared,)
     assert keys_of_user(db, stranger.user_id) == (ed25519_line(3),)

@@ -5,7 +5,8 @@ from sqlalchemy.orm import Session
 from tests.projects.people import add_user, ed25519_line
 
 from cumulet import journal
-from cumulet.errors import AlreadyExists, Invalid, NotFound, Unauthenticated
+from cumulet.errors import AlreadyExists, Exhausted, Invalid, NotFound, Unauthenticated
+from cumulet.limits import Limits
 from cumulet.operation import Caller
 from cumulet.projects import Role, authenticate
 from cumulet.projects.key_operations import (
@@ -18,11 +19,12 @@ from cumulet.projects.key_operations import (
     list_project_ssh_keys,
     list_ssh_keys,
 )
-from cumulet.projects.wire import CreateSshKey, GenerateApiKey
+from cumulet.projects.operations import create_project
+from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey
 
 
 def test_an_ssh_key_lives_from_its_adding_to_its_removal(db: Session, owner: Caller, now: datetime) -> None:
-    made = create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1, "ada@lab")))
+    made = create_ssh_key(db, owner, now, Limits(), data=CreateSshKey(public_key=ed25519_line(1, "ada@lab")))
     assert (made.type, made.comment, made.create_time) == ("ssh-ed25519", "ada@lab", now)
     assert get_ssh_key(db, owner, id=made.id) == made
     assert list_ssh_keys(db, owner).ssh_keys == [made]
@@ -35,20 +37,22 @@ def test_an_ssh_key_lives_from_its_adding_to_its_removal(db: Session, owner: Cal
 def test_the_same_ssh_key_is_added_once_whatever_its_comment(
     db: Session, owner: Caller, now: datetime
 ) -> None:
-    create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1, "here")))
+    create_ssh_key(db, owner, now, Limits(), data=CreateSshKey(public_key=ed25519_line(1, "here")))
     with pytest.raises(AlreadyExists, match="SHA256:"):
-        create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1, "there")))
+        create_ssh_key(db, owner, now, Limits(), data=CreateSshKey(public_key=ed25519_line(1, "there")))
 
 
 def test_what_is_no_ssh_key_is_refused_by_the_field_it_came_in(
     db: Session, owner: Caller, now: datetime
 ) -> None:
     with pytest.raises(Invalid, match="publicKey: "):
-        create_ssh_key(db, owner, now, data=CreateSshKey(public_key="hello"))
+        create_ssh_key(db, owner, now, Limits(), data=CreateSshKey(public_key="hello"))
 
 
 def test_ssh_keys_of_others_are_not_there(db: Session, owner: Caller, now: datetime) -> None:
-    theirs = create_ssh_key(db, add_user(db, "eve"), now, data=CreateSshKey(public_key=ed25519_line(1)))
+    theirs = create_ssh_key(
+        db, add_user(db, "eve"), now, Limits(), data=CreateSshKey(public_key=ed25519_line(1))
+    )
     assert list_ssh_keys(db, owner).ssh_keys == []
     with pytest.raises(NotFound):
         delete_ssh_key(db, owner, now, id=theirs.id)
@@ -63,7 +67,7 @@ def test_an_unknown_ssh_key_is_not_found(db: Session, owner: Caller, id: str) ->
 def test_ssh_keys_come_in_pages(db: Session, owner: Caller, now: datetime) -> None:
     for number in range(5):
         line = ed25519_line(number)
-        create_ssh_key(db, owner, now.replace(minute=number), data=CreateSshKey(public_key=line))
+        create_ssh_key(db, owner, now.replace(minute=number), Limits(), data=CreateSshKey(public_key=line))
     first = list_ssh_keys(db, owner, page_size=3)
     second = list_ssh_keys(db, owner, page_number=2, page_size=3)
     assert [key.public_key for key in (*first.ssh_keys, *second.ssh_keys)] == [
@@ -76,7 +80,7 @@ def test_ssh_keys_come_in_pages(db: Session, owner: Caller, now: datetime) -> No
 
 def test_members_of_a_project_see_each_others_ssh_keys(db: Session, owner: Caller, now: datetime) -> None:
     member = add_user(db, "ada", default=Role.VIEWER)
-    made = create_ssh_key(db, owner, now, data=CreateSshKey(public_key=ed25519_line(1)))
+    made = create_ssh_key(db, owner, now, Limits(), data=CreateSshKey(public_key=ed25519_line(1)))
     assert list_project_ssh_keys(db, member, project_id="default").ssh_keys == [made]
     with pytest.raises(NotFound):
         list_project_ssh_keys(db, add_user(db, "eve"), project_id="default")
@@ -85,15 +89,15 @@ def test_members_of_a_project_see_each_others_ssh_keys(db: Session, owner: Calle
 def test_an_api_key_works_from_its_making_to_its_revocation(
     db: Session, owner: Caller, now: datetime
 ) -> None:
-    made = generate_api_key(db, owner, now, data=GenerateApiKey(apikey_id="ci-runner"))
-    assert authenticate(db, made.key) == owner
+    made = generate_api_key(db, owner, now, Limits(), data=GenerateApiKey(apikey_id="ci-runner"))
+    assert authenticate(db, made.key).user_id == owner.user_id
     delete_api_key(db, owner, now, name="ci-runner")
     with pytest.raises(Unauthenticated):
         authenticate(db, made.key)
 
 
 def test_an_api_key_is_told_only_once(db: Session, owner: Caller, now: datetime) -> None:
-    made = generate_api_key(db, owner, now, data=GenerateApiKey())
+    made = generate_api_key(db, owner, now, Limits(), data=GenerateApiKey())
     listed = list_api_keys(db, owner)
     assert made.id in [key.id for key in listed.api_keys]
     assert {key.key for key in listed.api_keys} == {""}
@@ -103,18 +107,49 @@ def test_an_api_key_is_told_only_once(db: Session, owner: Caller, now: datetime)
 @pytest.mark.parametrize("id", ["abc", "Abcd", "a_bcd", "a" * 64, "abcd\n"])
 def test_an_api_key_id_out_of_its_rule_is_refused(db: Session, owner: Caller, now: datetime, id: str) -> None:
     with pytest.raises(Invalid, match="apikeyId: "):
-        generate_api_key(db, owner, now, data=GenerateApiKey(apikey_id=id))
+        generate_api_key(db, owner, now, Limits(), data=GenerateApiKey(apikey_id=id))
 
 
 def test_an_api_key_id_is_used_once_by_each_user(db: Session, owner: Caller, now: datetime) -> None:
     for caller in (owner, add_user(db, "ada")):
-        generate_api_key(db, caller, now, data=GenerateApiKey(apikey_id="mine"))
+        generate_api_key(db, caller, now, Limits(), data=GenerateApiKey(apikey_id="mine"))
     with pytest.raises(AlreadyExists, match="'mine'"):
-        generate_api_key(db, owner, now, data=GenerateApiKey(apikey_id="mine"))
+        generate_api_key(db, owner, now, Limits(), data=GenerateApiKey(apikey_id="mine"))
 
 
 def test_api_keys_of_others_cannot_be_revoked(db: Session, owner: Caller, now: datetime) -> None:
-    theirs = generate_api_key(db, add_user(db, "eve"), now, data=GenerateApiKey(apikey_id="theirs"))
+    theirs = generate_api_key(db, add_user(db, "eve"), now, Limits(), data=GenerateApiKey(apikey_id="theirs"))
     with pytest.raises(NotFound, match="there is no API key 'theirs'"):
         delete_api_key(db, owner, now, name="theirs")
     assert authenticate(db, theirs.key)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda number: (create_ssh_key, CreateSshKey(ed25519_line(number))), "SSH keys"),
+        (lambda number: (generate_api_key, GenerateApiKey(f"key-{number}")), "API keys"),
+        (lambda number: (create_project, CreateProject(f"project-{number}")), "projects of your making"),
+    ],
+)
+def test_what_a_user_makes_for_himself_is_bounded(db: Session, now: datetime, make, what) -> None:
+    ann, eve = add_user(db, "ann"), add_user(db, "eve")
+    limits = Limits(ssh_keys_per_user=3, api_keys_per_user=4, projects_per_user=3)
+    for number in range(3):
+        verb, data = make(number)
+        verb(db, ann, now, limits, data=data)
+    verb, data = make(3)
+    with pytest.raises(Exhausted, match=f"you have [34] {what}, and [34] are as many as one user may have"):
+        verb(db, ann, now, limits, data=data)
+    verb, data = make(4)
+    verb(db, eve, now, limits, data=data)
+
+
+def test_a_key_s_comment_is_bounded(db: Session, owner: Caller, now: datetime) -> None:
+    long = CreateSshKey(ed25519_line(1, "x" * 256))
+    with pytest.raises(
+        Invalid, match="publicKey: 'a comment of 256 characters' is not accepted; expected at most 255"
+    ):
+        create_ssh_key(db, owner, now, Limits(), data=long)
+    kept = CreateSshKey(ed25519_line(1, "x" * 255))
+    assert len(create_ssh_key(db, owner, now, Limits(), data=kept).comment) == 255

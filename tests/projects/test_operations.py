@@ -7,6 +7,7 @@ from tests.projects.people import add_user
 
 from cumulet import journal
 from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
+from cumulet.limits import Limits
 from cumulet.networks.model import Router
 from cumulet.operation import Caller
 from cumulet.projects import Role
@@ -34,7 +35,7 @@ def test_a_project_shows_who_made_it(db: Session, owner: Caller) -> None:
 
 
 def test_who_makes_a_project_owns_it_and_the_journal_tells(db: Session, owner: Caller, now: datetime) -> None:
-    made = create_project(db, owner, now, data=CreateProject(id="lab", billing_account_id="b-1"))
+    made = create_project(db, owner, now, Limits(), data=CreateProject(id="lab", billing_account_id="b-1"))
     assert made == get_project(db, owner, id="lab")
     assert made.billing_account_id == "b-1"
     (fact,) = journal.facts_about(db, owner.user_id)
@@ -43,7 +44,7 @@ def test_who_makes_a_project_owns_it_and_the_journal_tells(db: Session, owner: C
 
 def test_projects_come_in_pages_that_leave_none_out(db: Session, owner: Caller, now: datetime) -> None:
     for name in ("d", "a", "c", "b"):
-        create_project(db, owner, now, data=CreateProject(id=name))
+        create_project(db, owner, now, Limits(), data=CreateProject(id=name))
     seen, token = [], ""
     while True:
         page = list_projects(db, owner, page_token=token, page_size=2)
@@ -64,12 +65,12 @@ def test_projects_of_others_are_neither_listed_nor_shown(db: Session, owner: Cal
 @pytest.mark.parametrize("id", ["", "A", "1a", "a-", "a_b", "a" * 64, "a\n", "ä"])
 def test_a_project_id_out_of_its_rule_is_refused(db: Session, owner: Caller, now: datetime, id: str) -> None:
     with pytest.raises(Invalid, match=r"id: .* expected 1 to 63 of a-z"):
-        create_project(db, owner, now, data=CreateProject(id=id))
+        create_project(db, owner, now, Limits(), data=CreateProject(id=id))
 
 
 def test_a_project_id_is_given_only_once(db: Session, owner: Caller, now: datetime) -> None:
     with pytest.raises(AlreadyExists, match="'default'"):
-        create_project(db, owner, now, data=CreateProject(id="default"))
+        create_project(db, owner, now, Limits(), data=CreateProject(id="default"))
 
 
 @pytest.mark.parametrize("size", [-1, 1001])
@@ -88,28 +89,28 @@ def test_an_overlong_billing_account_is_refused() -> None:
     [{"billingAccountId": "b-2"}, {"project": {"billingAccountId": "b-2"}, "updateMask": "billingAccountId"}],
 )
 def test_a_project_gets_another_billing_account_in_either_shape(db, owner, now, body) -> None:
-    create_project(db, owner, now, data=CreateProject(id="lab", billing_account_id="b-1"))
+    create_project(db, owner, now, Limits(), data=CreateProject(id="lab", billing_account_id="b-1"))
     changed = update_project(db, owner, now, id="lab", data=decode(UpdateProject, body))
     assert changed == get_project(db, owner, id="lab")
     assert changed.billing_account_id == "b-2"
 
 
 def test_an_update_that_says_nothing_changes_nothing(db, owner, now) -> None:
-    before = create_project(db, owner, now, data=CreateProject(id="lab", billing_account_id="b-1"))
+    before = create_project(db, owner, now, Limits(), data=CreateProject(id="lab", billing_account_id="b-1"))
     assert update_project(db, owner, now, id="lab", data=UpdateProject()) == before
     assert [fact.event for fact in journal.facts_about(db, owner.user_id)] == ["user.created_project"]
 
 
 def test_an_empty_project_is_deleted_and_its_name_is_free(db, owner, now) -> None:
-    create_project(db, owner, now, data=CreateProject(id="lab"))
+    create_project(db, owner, now, Limits(), data=CreateProject(id="lab"))
     delete_project(db, owner, now, id="lab")
     with pytest.raises(NotFound):
         get_project(db, owner, id="lab")
-    create_project(db, owner, now, data=CreateProject(id="lab"))
+    create_project(db, owner, now, Limits(), data=CreateProject(id="lab"))
 
 
 def test_a_project_in_which_something_is_left_stays(db, owner, now) -> None:
-    create_project(db, owner, now, data=CreateProject(id="lab"))
+    create_project(db, owner, now, Limits(), data=CreateProject(id="lab"))
     db.add(Router(id=uuid4(), project_id="lab", data_center_id="local", mac="02:00:00:00:00:01"))
     db.flush()
     with pytest.raises(Refused, match="'lab' is not empty"):
@@ -123,7 +124,7 @@ def test_the_operators_project_stays(db, owner, now) -> None:
 
 
 def test_only_an_owner_changes_or_deletes_a_project(db, owner, now) -> None:
-    create_project(db, owner, now, data=CreateProject(id="lab"))
+    create_project(db, owner, now, Limits(), data=CreateProject(id="lab"))
     editor = add_user(db, "editor", lab=Role.EDITOR)
     with pytest.raises(Forbidden):
         update_project(db, editor, now, id="lab", data=UpdateProject(billing_account_id="mine"))

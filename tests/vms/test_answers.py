@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import event
 from tests.made_up import PROJECT
+from tests.projects.people import ed25519_line
 
 from cumulet.errors import Invalid, NotFound
 from cumulet.hosts import register_host
@@ -209,3 +210,10 @@ def test_one_machine_type_is_shown_as_it_is_listed(cloud):
 def test_the_console_log_is_what_the_guest_wrote(cloud):
     cloud.running()
     assert cloud.ask(verbs.get_vm_console_log).text == "start 1 of hello\n"
+
+
+def test_lists_do_not_carry_the_keys_of_every_vm(cloud):
+    cloud.create(custom_ssh_keys=[ed25519_line(1)])
+    assert cloud.vm().authorized_ssh_keys == ed25519_line(1)
+    (listed,) = cloud.call(verbs.list_vms, project_id=PROJECT).vms
+    assert listed.authorized_ssh_keys == ""

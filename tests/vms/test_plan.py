@@ -135,3 +135,12 @@ def test_a_long_id_s_hostname_is_cut_to_a_dns_label():
 
 def test_long_names_that_begin_alike_have_hostnames_of_their_own():
     assert hostname_of("a" * 64) != hostname_of("a" * 65) != hostname_of("a" * 63)
+
+
+def test_the_keys_of_a_vm_are_bounded_in_sum():
+    keys = [f"ssh-ed25519 {'A' * 1000} {number:010}" for number in range(64)]
+    assert len(plan(keys=keys).ssh_keys) == 64
+    with pytest.raises(
+        Invalid, match=r"64 keys of the source and 1 custom ones, 656\d\d bytes.* at most 65536"
+    ):
+        plan(keys=keys, custom_ssh_keys=[KEY])

@@ -22,6 +22,7 @@ import msgspec
 from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
 from cumulet.catalogue.wire import CommitmentTerm, StorageClass
 from cumulet.errors import Invalid
+from cumulet.limits import Limits
 from cumulet.wire import refusal
 
 DEFAULT_FILE: Final = "default.toml"
@@ -114,6 +115,7 @@ def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[Invalid]:
 def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], type[Any]]]:
     """Go through all tables, with where each stands and what it describes."""
     yield "", raw, Catalogue
+    yield "limits.", raw.get("limits", {}), Limits
     for table, kind in TABLES.items():
         for index, row in enumerate(raw.get(table, ())):
             yield f"{table}[{index}].", row, kind

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from cumulet.catalogue.wire import StorageClass
 from cumulet.errors import NotFound
+from cumulet.limits import Limits
 
 Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """No underscore: SkyPilot cuts `<machine type>_<gpus>x…` at the first one."""
@@ -127,6 +128,7 @@ class Catalogue:
     gpu_models: tuple[GpuModel, ...] = ()
     image_aliases: Mapping[str, str] = field(default_factory=dict)
     """Further ids of images: clients hard-code some."""
+    limits: Limits = field(default_factory=Limits)
 
     def find_data_center(self, id: str) -> DataCenter:
         """Give the data center of that id; NotFound."""

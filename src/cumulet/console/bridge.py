@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from anyio import to_thread
 
 from cumulet.console.ends import End, Ended
-from cumulet.console.opening import RENEW_SECONDS, Console, Consoles
+from cumulet.console.opening import CHECK_SECONDS, Console, Consoles
 
 CHUNK: Final = 256 * 1024
 STUCK_SECONDS: Final = 20.0
@@ -110,11 +110,11 @@ async def to_machine(line: socket.socket, viewer: Viewer, activity: Activity) ->
 async def keep_good(consoles: Consoles, console: Console) -> End:
     """Keep the ticket good; return when its holder has lost his right."""
     while True:
-        await asyncio.sleep(RENEW_SECONDS)
         try:
             await to_thread.run_sync(consoles.renew, console.asked)
         except Ended as ended:
             return ended.end
+        await asyncio.sleep(CHECK_SECONDS)
 
 
 async def first_of(*ways: Coroutine[Any, Any, End | None]) -> End | None:

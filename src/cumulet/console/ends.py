@@ -18,6 +18,7 @@ class End(enum.Enum):
     BAD_TICKET = 4401, "This link has expired. Get a new one with `cumulet vm connect`."
     OTHER_VM = 4402, "This link is for another VM. Get one for this VM with `cumulet vm connect`."
     NOT_YOURS = 4403, "You may not use this VM any more: that takes the role EDITOR in its project."
+    KEY_REVOKED = 4405, "The API key behind this link was revoked. Get a new link with another key."
     GONE = 4404, "This VM has been deleted. Its last console output is in `cumulet vm log`."
     IDLE = 4408, "Nothing happened here for an hour. Reconnect to go on."
     OFF = 4409, "The VM is off. Start it with `cumulet vm start`, then reconnect."
@@ -25,6 +26,7 @@ class End(enum.Enum):
     HELD = 4411, "The VM does not run now: `cumulet vm get` says why. Reconnect when it does."
     SLOW = 4413, "This connection was too slow to keep up. Reconnect to go on."
     TAKEN_OVER = 4423, "The console was opened somewhere else. Reconnect to take it back."
+    TOO_MANY = 4429, "Too many consoles are open, of this VM or yours. Close one, then reconnect."
     OUR_FAULT = (
         4500,
         "Something is wrong on our side. Reconnect in a minute; if it stays so, tell the operator.",

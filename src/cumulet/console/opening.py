@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 import socket
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from cumulet.console.ends import End, Ended
@@ -25,13 +29,15 @@ from cumulet.hypervisor import (
     OffReason,
     Power,
 )
+from cumulet.limits import Limits
 from cumulet.operation import Caller
-from cumulet.projects import Role, require
+from cumulet.projects import Role, is_good, require
 from cumulet.vms import Verb, Vm, VmState, Wanted, accepts
 
 HELD: Final = frozenset({VmState.FAILED, VmState.SUSPENDED})
 """States in which something keeps a VM from running."""
-RENEW_SECONDS: Final = GOOD_FOR.total_seconds() / 3
+CHECK_SECONDS: Final = 5.0
+"""How long somebody who lost his right may look on."""
 
 
 class Kind(enum.Enum):
@@ -59,11 +65,33 @@ class Console:
 
     asked: Asked
     vm_id: UUID
+    user_id: UUID
     host: Hypervisor
     started: int
     """The run of the machine that it belongs to."""
     line: socket.socket
     """To the machine."""
+
+
+class OpenOnes:
+    """How many consoles are open on this server, of each VM and of each user."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: Counter[UUID] = Counter()
+
+    def enter(self, vm_id: UUID, user_id: UUID, limits: Limits) -> None:
+        """Count one more; Ended when there are too many."""
+        with self._lock:
+            if self._open[vm_id] >= limits.consoles_per_vm or self._open[user_id] >= limits.consoles_per_user:
+                raise Ended(End.TOO_MANY)
+            self._open.update((vm_id, user_id))
+
+    def leave(self, vm_id: UUID, user_id: UUID) -> None:
+        """Count one less."""
+        with self._lock:
+            self._open.subtract((vm_id, user_id))
+            self._open = +self._open
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +100,29 @@ class Consoles:
 
     database: Database
     hosts: Mapping[UUID, Hypervisor]
+    limits: Limits
     clock: Callable[[], datetime]
+    open_ones: OpenOnes = field(default_factory=OpenOnes)
 
     def open(self, asked: Asked) -> Console:
         """Open a console; Ended says why not."""
         with self.database.reading() as db:
-            vm = self._admit(db, asked)
+            vm, ticket = self._admit(db, asked)
         if not accepts(Verb.CONNECT, vm.state):
             raise Ended(why_off(vm, None))
         if vm.host_id not in self.hosts:
             raise Ended(End.HOST_AWAY)
-        host = self.hosts[vm.host_id]
-        try:
-            domain = host.domain(vm.id)
-            if domain is None or domain.power is Power.OFF:
-                raise Ended(why_off(vm, domain))
-            line = host.open_screen(vm.id) if asked.kind is Kind.SCREEN else host.open_serial(vm.id)
-        except HypervisorError as problem:
-            raise Ended(end_of(problem)) from problem
-        return Console(asked, vm.id, host, domain.started, line)
+        with ExitStack() as undo:
+            self.open_ones.enter(vm.id, ticket.user_id, self.limits)
+            undo.callback(self.open_ones.leave, vm.id, ticket.user_id)
+            started, line = reach(self.hosts[vm.host_id], vm, asked.kind)
+            undo.pop_all()
+        return Console(asked, vm.id, ticket.user_id, self.hosts[vm.host_id], started, line)
+
+    def close(self, console: Console) -> None:
+        """Make room for another."""
+        console.line.close()
+        self.open_ones.leave(console.vm_id, console.user_id)
 
     def renew(self, asked: Asked) -> None:
         """Keep the ticket of an open console good; Ended when its holder has lost his right to it.
@@ -98,11 +130,12 @@ class Consoles:
         A database that does not answer now is asked again the next time.
         """
         try:
-            with self.database.writing() as db:
-                self._admit(db, asked)
-                ticket = find_good(db, asked.ticket, now=self.clock())
-                if ticket is not None:
-                    ticket.expires_at = self.clock() + GOOD_FOR
+            with self.database.reading() as db:
+                _, ticket = self._admit(db, asked)
+            if ticket.expires_at - self.clock() < GOOD_FOR / 2:
+                later = update(Ticket).where(Ticket.digest == ticket.digest)
+                with self.database.writing() as db:
+                    db.execute(later.values(expires_at=self.clock() + GOOD_FOR))
         except UNREACHABLE:
             return
 
@@ -123,7 +156,7 @@ class Consoles:
             return End.STARTS
         return End.TAKEN_OVER if console.asked.kind is Kind.SERIAL else End.NO_CONSOLE
 
-    def _admit(self, db: Session, asked: Asked) -> Vm:
+    def _admit(self, db: Session, asked: Asked) -> tuple[Vm, Ticket]:
         """Find the VM that the ticket is for, if it is the one that is asked for and its holder still may."""
         ticket = find_good(db, asked.ticket, now=self.clock())
         if ticket is None:
@@ -133,8 +166,21 @@ class Consoles:
             raise Ended(End.GONE)
         if (vm.project_id, vm.name) != (asked.project_id, asked.vm_name):
             raise Ended(End.OTHER_VM)
+        if not is_good(db, ticket.key_digest):
+            raise Ended(End.KEY_REVOKED)
         require_editor(db, ticket, vm)
-        return vm
+        return vm, ticket
+
+
+def reach(host: Hypervisor, vm: Vm, kind: Kind) -> tuple[int, socket.socket]:
+    """Get through to a console of a machine that runs: in which run, and a line to it; Ended says why not."""
+    try:
+        domain = host.domain(vm.id)
+        if domain is not None and domain.power is not Power.OFF:
+            return domain.started, host.open_screen(vm.id) if kind is Kind.SCREEN else host.open_serial(vm.id)
+    except HypervisorError as problem:
+        raise Ended(end_of(problem)) from problem
+    raise Ended(why_off(vm, domain))
 
 
 def require_editor(db: Session, ticket: Ticket, vm: Vm) -> None:

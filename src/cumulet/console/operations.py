@@ -38,7 +38,7 @@ def connect_vm(
     """
     vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
     accept(Verb.CONNECT, vm.state, vm.name)
-    ticket = hand_out(db, vm.id, caller.user_id, now=now)
+    ticket = hand_out(db, vm.id, caller, now=now)
     journal.record(
         db,
         "vm.connect_asked",

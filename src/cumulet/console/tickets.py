@@ -2,7 +2,8 @@
 
 A ticket is 256 random bits of which the database keeps the SHA-256, so every server process knows it and none can
 tell it. It opens consoles for five minutes, as often as asked, so that a reload or a reconnect works; an open console
-keeps it good. Its holder's role is looked up anew each time: who leaves the project leaves its consoles too.
+keeps it good. Its holder's role, and whether the API key stands that it was asked for with, is looked up anew each
+time: who leaves the project leaves its consoles too, and so does a key that is revoked.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, delete
+from sqlalchemy import ForeignKey, LargeBinary, delete, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet.db import Row
+from cumulet.errors import Exhausted
+from cumulet.operation import Caller
 
 GOOD_FOR: Final = timedelta(minutes=5)
+MOST_OF_ONE: Final = 200
+"""Tickets of one user that are good at once."""
 
 
 class Ticket(Row):
@@ -29,14 +34,30 @@ class Ticket(Row):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     vm_id: Mapped[UUID]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    key_digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    """Of the API key that it was asked for with."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
-def hand_out(db: Session, vm_id: UUID, user_id: UUID, *, now: datetime) -> str:
-    """Make a ticket, and forget those that are good no more."""
+def hand_out(db: Session, vm_id: UUID, caller: Caller, *, now: datetime) -> str:
+    """Make a ticket, and forget those that are good no more; Exhausted when the caller has too many that are."""
     db.execute(delete(Ticket).where(Ticket.expires_at < now))
+    theirs = db.scalar(select(func.count()).where(Ticket.user_id == caller.user_id)) or 0
+    if theirs >= MOST_OF_ONE:
+        raise Exhausted(
+            f"you have {theirs} links to consoles that are good now, as many as one user may: "
+            "use one of them, or ask again in five minutes"
+        )
     ticket = secrets.token_urlsafe(32)
-    db.add(Ticket(digest=digest_of(ticket), vm_id=vm_id, user_id=user_id, expires_at=now + GOOD_FOR))
+    db.add(
+        Ticket(
+            digest=digest_of(ticket),
+            vm_id=vm_id,
+            user_id=caller.user_id,
+            key_digest=caller.key_digest,
+            expires_at=now + GOOD_FOR,
+        )
+    )
     return ticket
 
 

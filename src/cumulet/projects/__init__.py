@@ -1,7 +1,7 @@
 """Projects, the users who belong to them, and the keys that prove it."""
 
 from cumulet.projects import key_operations, operations  # noqa: F401 - declares them
-from cumulet.projects.access import authenticate, keys_of_project, keys_of_user, require
+from cumulet.projects.access import authenticate, is_good, keys_of_project, keys_of_user, require
 from cumulet.projects.bootstrap import KEY_FILE, bootstrap
 from cumulet.projects.model import DEFAULT_PROJECT, Project, Role
 from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
@@ -19,6 +19,7 @@ __all__ = [
     "check_public_key",
     "fetch_page",
     "fetch_part",
+    "is_good",
     "keys_of_project",
     "keys_of_user",
     "read_page",

@@ -11,11 +11,11 @@ import secrets
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import ColumnElement, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns, names_there
-from cumulet.errors import Forbidden, NotFound, Unauthenticated
+from cumulet.errors import Exhausted, Forbidden, NotFound, Unauthenticated
 from cumulet.operation import Caller
 from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, Role, SshKey, User
 
@@ -49,11 +49,12 @@ def digest_of(key: str) -> bytes:
 
 def authenticate(db: Session, key: str) -> Caller:
     """Find the user that a key acts for; Unauthenticated when nobody's."""
-    owners = fetch_columns(db, OWNER_OF_KEY, digest=digest_of(key))
+    digest = digest_of(key)
+    owners = fetch_columns(db, OWNER_OF_KEY, digest=digest)
     if not owners:
         raise Unauthenticated("this API key is not valid; expected the header 'Authorization: Bearer KEY'")
     ((user_id, email, is_operator),) = owners
-    return Caller(user_id=user_id, email=email, is_operator=is_operator)
+    return Caller(user_id=user_id, email=email, is_operator=is_operator, key_digest=digest)
 
 
 def find_user(db: Session, user_id: UUID) -> User:
@@ -77,6 +78,21 @@ def require(db: Session, caller: Caller, project_id: str, role: Role) -> None:
     if actual.value < role.value:
         raise Forbidden(
             f"you are {actual.name} of project {project_id!r}; this needs the role {role.name} or a higher one"
+        )
+
+
+def is_good(db: Session, key_digest: bytes) -> bool:
+    """Whether a key has not been revoked."""
+    return db.scalar(select(ApiKey.id).where(ApiKey.digest == key_digest)) is not None
+
+
+def refuse_beyond(db: Session, caller: Caller, theirs: ColumnElement[bool], what: str, *, most: int) -> None:
+    """Refuse one more of something when the caller has `most` of it; others wait until the transaction ends."""
+    db.execute(select(User.id).where(User.id == caller.user_id).with_for_update())
+    there = db.scalar(select(func.count()).where(theirs)) or 0
+    if there >= most:
+        raise Exhausted(
+            f"you have {there} {what}, and {most} are as many as one user may have: remove one first"
         )
 
 

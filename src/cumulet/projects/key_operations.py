@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.db import MOST_NAMES, names_there
 from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.limits import Limits
 from cumulet.operation import Caller, operation
-from cumulet.projects.access import digest_of, new_key, require
+from cumulet.projects.access import digest_of, new_key, refuse_beyond, require
 from cumulet.projects.model import ApiKey, Membership, Role, SshKey
 from cumulet.projects.paging import fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import parse_public_key
@@ -52,9 +53,12 @@ def list_ssh_keys(
 
 
 @operation("POST /v1/ssh-keys")
-def create_ssh_key(db: Session, caller: Caller, now: datetime, *, data: CreateSshKey) -> SshKeyAnswer:
+def create_ssh_key(
+    db: Session, caller: Caller, now: datetime, limits: Limits, *, data: CreateSshKey
+) -> SshKeyAnswer:
     """Add an SSH key of the caller; VMs made from now on can take it."""
     public_key = parse_public_key(data.public_key, "publicKey")
+    refuse_beyond(db, caller, SshKey.user_id == caller.user_id, "SSH keys", most=limits.ssh_keys_per_user)
     key = SshKey(
         id=uuid4(),
         user_id=caller.user_id,
@@ -119,11 +123,14 @@ def list_api_keys(
 
 
 @operation("POST /v1/api-keys")
-def generate_api_key(db: Session, caller: Caller, now: datetime, *, data: GenerateApiKey) -> ApiKeyAnswer:
+def generate_api_key(
+    db: Session, caller: Caller, now: datetime, limits: Limits, *, data: GenerateApiKey
+) -> ApiKeyAnswer:
     """Make an API key that acts for the caller; this answer is the only one that tells it."""
     name = data.apikey_id or f"key-{secrets.token_hex(6)}"
     if not API_KEY_ID.fullmatch(name):
         raise Invalid.field("apikeyId", name, "4 to 63 of a-z, 0-9 and '-', or none to have one chosen")
+    refuse_beyond(db, caller, ApiKey.user_id == caller.user_id, "API keys", most=limits.api_keys_per_user)
     key = new_key()
     db.add(ApiKey(user_id=caller.user_id, id=name, digest=digest_of(key), created_at=now))
     try:

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.errors import AlreadyExists, Refused
 from cumulet.ids import check_id
+from cumulet.limits import Limits
 from cumulet.operation import Caller, operation
-from cumulet.projects.access import find_project, find_user
+from cumulet.projects.access import find_project, find_user, refuse_beyond
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT
 from cumulet.projects.model import DEFAULT_PROJECT, Membership, Project, Role
 from cumulet.projects.paging import fetch_part, read_page
@@ -53,9 +54,18 @@ def get_project(db: Session, caller: Caller, *, id: str) -> ProjectAnswer:
 
 
 @operation("POST /v1/projects")
-def create_project(db: Session, caller: Caller, now: datetime, *, data: CreateProject) -> ProjectAnswer:
+def create_project(
+    db: Session, caller: Caller, now: datetime, limits: Limits, *, data: CreateProject
+) -> ProjectAnswer:
     """Make a project; the caller owns it."""
     check_id("id", data.id)
+    refuse_beyond(
+        db,
+        caller,
+        Project.created_by == caller.user_id,
+        "projects of your making",
+        most=limits.projects_per_user,
+    )
     project = Project(
         id=data.id,
         billing_account_id=data.billing_account_id or DEFAULT_BILLING_ACCOUNT,

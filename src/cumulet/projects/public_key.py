@@ -17,6 +17,7 @@ from typing import Final
 from cumulet.errors import Invalid
 
 LONGEST: Final = 16_384
+LONGEST_COMMENT: Final = 255
 FEWEST_RSA_BITS: Final = 2048
 ACCEPTED: Final = "one line as in ~/.ssh/id_ed25519.pub: 'ssh-ed25519 AAAA… comment'"
 
@@ -57,7 +58,10 @@ def parse_public_key(text: str, field: str) -> PublicKey:
         raise Invalid.field(field, f"an incomplete {kind} key", ACCEPTED) from None
     if named != kind.encode() or not _FORMS[kind](parts):
         raise Invalid.field(field, f"a damaged or too short {kind} key", ACCEPTED)
-    return PublicKey(type=kind, body=base64.b64encode(blob).decode(), comment=comment.strip())
+    comment = comment.strip()
+    if len(comment) > LONGEST_COMMENT:
+        raise Invalid.field(field, f"a comment of {len(comment)} characters", f"at most {LONGEST_COMMENT}")
+    return PublicKey(type=kind, body=base64.b64encode(blob).decode(), comment=comment)
 
 
 def check_public_key(text: str, field: str) -> str:

@@ -28,6 +28,8 @@ MOST_LABEL_BYTES: Final = 16 * 1024
 LONGEST_LABEL: Final = 255
 LONGEST_LABEL_VALUE: Final = 4096
 MOST_KEYS: Final = 100
+MOST_KEY_BYTES: Final = 64 * 1024
+"""Of all keys of one VM: six hundred of the usual kind."""
 LONGEST_DNS_LABEL: Final = 63
 LONGEST_TTL: Final = timedelta(days=3650)
 PASSWORD_RULE: Final = (
@@ -230,7 +232,12 @@ def plan_keys(of_source: Sequence[str], custom: Sequence[str]) -> tuple[str, ...
     if len(custom) > MOST_KEYS:
         raise Invalid.field("customSshKeys", f"{len(custom)} keys", f"at most {MOST_KEYS}")
     checked = [check_public_key(key, f"customSshKeys[{index}]") for index, key in enumerate(custom)]
-    return tuple(dict.fromkeys([*of_source, *checked]))
+    keys = tuple(dict.fromkeys([*of_source, *checked]))
+    size = sum(len(key.encode()) + 1 for key in keys)
+    if size > MOST_KEY_BYTES:
+        asked = f"{len(of_source)} keys of the source and {len(custom)} custom ones, {size} bytes"
+        raise Invalid.field("sshKeySource, customSshKeys", asked, f"at most {MOST_KEY_BYTES} bytes in all")
+    return keys
 
 
 def hostname_of(name: str) -> str:

@@ -98,17 +98,22 @@ class ShownCard(NamedTuple):
     range: str
 
 
+NOTHING: Final = literal("")
+"""In place of what is long: nobody reads guests' logs and keys in a list."""
+
+
 def columns(names: Iterable[str], table: type[Row], **others: SQLColumnExpression[Any]) -> Columns:
     """Select what is named, in that order: a table's columns, and those of `others`."""
     return select(*(others[name] if name in others else getattr(table, name) for name in names))
 
 
-def vms_with(log: SQLColumnExpression[str]) -> Columns:
-    """Select VMs with `log` for what is shown of their first boot's log."""
+def vms_with(*, in_full: bool) -> Columns:
+    """Select VMs, with the log of their first boot and the SSH keys that they let in or without."""
     vms = columns(
         ShownVm._fields,
         Vm,
-        boot_log=log,
+        boot_log=Vm.boot_log if in_full else NOTHING,
+        ssh_keys=Vm.ssh_keys if in_full else NOTHING,
         agent_answers=Vm.agent_at.is_not(None),
         first_boot_done=Vm.first_boot_at.is_not(None),
         panic=case((Vm.panic_at.is_not(None), Vm.panic), else_=""),
@@ -186,10 +191,10 @@ class Selection:
         return [(nic_id, group_id) for nic_id, group_id in fetch_columns(db, self.groups, **values)]
 
 
-def selection(*which: SQLColumnExpression[bool], log: SQLColumnExpression[str]) -> Selection:
+def selection(*which: SQLColumnExpression[bool], in_full: bool = False) -> Selection:
     """Select the VMs for which all this is true."""
     return Selection(
-        vms=vms_with(log).where(*which).order_by(Vm.name),
+        vms=vms_with(in_full=in_full).where(*which).order_by(Vm.name),
         disks=DISKS.where(*which).order_by(Disk.type != DiskType.BOOT, Disk.name),
         cards=CARDS.where(*which).order_by(Nic.position),
         groups=GROUPS.where(*which),
@@ -199,10 +204,8 @@ def selection(*which: SQLColumnExpression[bool], log: SQLColumnExpression[str]) 
 OF_PROJECT: Final = Vm.project_id == bindparam("project_id")
 STAYS: Final = Vm.wanted != Wanted.DELETED
 """Nobody asked for its end: clients take what is listed for what is there, and break on states of going."""
-NO_LOG: Final = literal("")
-"""Nobody reads guests' logs in a long list."""
-ONE: Final = selection(OF_PROJECT, Vm.name == bindparam("name"), log=Vm.boot_log)
-ALL: Final = selection(OF_PROJECT, STAYS, log=NO_LOG)
+ONE: Final = selection(OF_PROJECT, Vm.name == bindparam("name"), in_full=True)
+ALL: Final = selection(OF_PROJECT, STAYS)
 ON_NETWORK: Final = selection(
     OF_PROJECT,
     STAYS,
@@ -211,5 +214,4 @@ ON_NETWORK: Final = selection(
         .join(Network, Network.id == Nic.network_id)
         .where(Network.project_id == bindparam("project_id"), Network.name == bindparam("network"))
     ),
-    log=NO_LOG,
 )

@@ -161,6 +161,7 @@ class Vm(Wire, kw_only=True):
     commitment_end_time: datetime | None = None
     ssh_key_source: SshKeySource
     authorized_ssh_keys: str
+    """One a line; `""` in lists."""
     security_groups: list[SecurityGroupAnswer] = []
     project_id: str
     waiting_for: str

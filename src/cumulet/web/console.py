@@ -96,7 +96,7 @@ async def converse(consoles: Consoles, console: Console, viewer: SocketViewer) -
     except Left:
         end = None
     finally:
-        console.line.close()
+        consoles.close(console)
         log.info("console closed", **told, end=end.name if end else "viewer left")
     return end
 

@@ -1,0 +1,25 @@
+"""How much may pile up: what an operator can set of it, in the catalogue's table `limits`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds and times to keep."""
+
+    ssh_keys_per_user: Count = 100
+    api_keys_per_user: Count = 100
+    projects_per_user: Count = 100
+    """That somebody made and that are there still."""
+    consoles_per_vm: Count = 8
+    consoles_per_user: Count = 32
+    """Open at once, on one server."""
+    journal_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
+    """How long the journal tells of what bills nobody."""
