@@ -9,6 +9,8 @@ ASSETS := src/cumulet/web/page/lib
 TEST_DATA := /var/cache/cumulet-test
 # Fast tests share nothing, so that each core takes whatever is left.
 PARALLEL := --numprocesses auto --dist worksteal --quiet
+# Those with real guests run on two private hosts at a time, each of which dies with its part of them.
+IN_LABS := --tx "2*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --quiet
 
 .PHONY: up down env lock api lint check test bench
 
@@ -52,7 +54,7 @@ test: lint  ## everything, real guests included; those run on a private host tha
 	$(BIN)/python scripts/test-packages
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
 	$(BIN)/pytest $(PARALLEL) -m "not lab"
-	tests/lab/enter $(BIN)/pytest -m lab
+	$(BIN)/pytest $(IN_LABS) -m lab
 
 bench: env  ## the figures of docs/promises.md, all or ONLY=one
 	$(BIN)/python scripts/test-packages
