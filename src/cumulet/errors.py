@@ -34,9 +34,15 @@ class CumuletError(Exception):
     code: ClassVar[int] = 13
     http: ClassVar[int] = 500
 
-    def __init__(self, message: str, *details: dict[str, Any], for_operator: str = "") -> None:
-        """Take the words, and others `for_operator` if he may read more; he is whoever runs the cloud."""
+    def __init__(
+        self, message: str, *details: dict[str, Any], for_operator: str = "", passing: bool = False
+    ) -> None:
+        """Take the words, and others `for_operator` if he may read more; he is whoever runs the cloud.
+
+        It is `passing` when only work under way stands against the request: the same is right once that has settled.
+        """
         super().__init__(message)
+        self.passing = passing
         self.message = message
         self.for_operator = for_operator or message
         self.details = list(details)
@@ -142,11 +148,12 @@ class Refused(CumuletError):
     code = 9
     http = 400
 
-    def __init__(self, message: str, *, reason: str, subject: str = "") -> None:
+    def __init__(self, message: str, *, reason: str, subject: str = "", passing: bool = False) -> None:
         violation = {"type": reason, "subject": subject, "description": message}
         super().__init__(
             message,
             {"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [violation]},
+            passing=passing,
         )
         self.reason = reason
 

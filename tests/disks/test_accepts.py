@@ -17,6 +17,10 @@ def disk(type, wanted, state, vm_id):
     return Disk(name="data", type=type, wanted=wanted, state=state, vm_id=vm_id)
 
 
+def grow(disk):
+    accept_change(disk, "resize")
+
+
 def reason(accept, *disk_and_more):
     """Why a disk refuses, or nothing when it accepts."""
     try:
@@ -56,6 +60,30 @@ def test_a_disk_leaves_a_vm_only_when_one_has_it(type, wanted, state, vm_id):
         assert said == "DISK_TYPE_INCORRECT"
     else:
         assert said == ("" if vm_id else "DISK_NOT_IN_USE")
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted", "state", "vm_id", "passing"),
+    [
+        (accept_attach, Wanted.KEPT, DiskState.USED, uuid4(), False),
+        (accept_attach, Wanted.DETACHED, DiskState.USED, uuid4(), True),
+        (accept_attach, Wanted.KEPT, DiskState.LOCKED, None, True),
+        (accept_attach, Wanted.DELETED, DiskState.READY, None, False),
+        (accept_attach, Wanted.KEPT, DiskState.ERROR, None, False),
+        (accept_delete, Wanted.KEPT, DiskState.USED, uuid4(), False),
+        (accept_delete, Wanted.DETACHED, DiskState.USED, uuid4(), True),
+        (grow, Wanted.KEPT, DiskState.INIT, None, False),
+        (grow, Wanted.KEPT, DiskState.INIT, uuid4(), True),
+        (grow, Wanted.KEPT, DiskState.LOCKED, uuid4(), True),
+        (grow, Wanted.DETACHED, DiskState.USED, uuid4(), True),
+        (grow, Wanted.DELETED, DiskState.READY, None, False),
+        (grow, Wanted.KEPT, DiskState.ERROR, None, False),
+    ],
+)
+def test_a_refusal_says_whether_it_passes_with_the_work_under_way(accept, wanted, state, vm_id, passing):
+    with pytest.raises(Refused) as refusal:
+        accept(disk(DiskType.STORAGE, wanted, state, vm_id))
+    assert refusal.value.passing is passing
 
 
 @pytest.mark.parametrize(("type", "wanted", "state", "vm_id"), EVERY)

@@ -1,4 +1,4 @@
-"""May I? What a disk accepts now; each refusal carries the contract's reason."""
+"""May I? What a disk accepts now; each refusal carries the contract's reason, and whether it passes with work under way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def accept_attach(disk: Disk) -> None:
     """Return when a VM can have the disk; Refused (code 9) otherwise."""
     _accept_storage(disk, "attach")
     if disk.vm_id is not None:
-        raise _refused(disk, "attach", "a VM has it: detach it from there first", "DISK_IN_USE")
+        raise _in_use(disk, "attach", "a VM has it: detach it from there first")
     if disk.wanted is not Wanted.KEPT or (disk.is_made and disk.state is not DiskState.READY):
-        raise _refused(disk, "attach", _not_ready(disk), "DISK_NOT_READY")
+        raise _not_ready(disk, "attach")
 
 
 def accept_detach(disk: Disk) -> None:
@@ -28,7 +28,7 @@ def accept_delete(disk: Disk) -> None:
     if disk.type is DiskType.BOOT:
         raise _refused(disk, "delete", "a VM boots from it: terminate that VM", "DISK_TYPE_INCORRECT")
     if disk.vm_id is not None:
-        raise _refused(disk, "delete", "a VM has it: detach it first", "DISK_IN_USE")
+        raise _in_use(disk, "delete", "a VM has it: detach it first")
 
 
 def accept_change(disk: Disk, what: str) -> None:
@@ -38,7 +38,7 @@ def accept_change(disk: Disk, what: str) -> None:
         raise _refused(disk, what, why, "DISK_NOT_READY")
     at_rest = DiskState.READY if disk.vm_id is None else DiskState.USED
     if disk.wanted is not Wanted.KEPT or disk.state is not at_rest:
-        raise _refused(disk, what, _not_ready(disk), "DISK_NOT_READY")
+        raise _not_ready(disk, what)
 
 
 def _accept_storage(disk: Disk, verb: str) -> None:
@@ -46,10 +46,21 @@ def _accept_storage(disk: Disk, verb: str) -> None:
         raise _refused(disk, verb, "it is the boot disk of a VM", "DISK_TYPE_INCORRECT")
 
 
-def _not_ready(disk: Disk) -> str:
+def _in_use(disk: Disk, verb: str, why: str) -> Refused:
+    leaving = disk.wanted is Wanted.DETACHED
+    return _refused(disk, verb, _now(disk) if leaving else why, "DISK_IN_USE", passing=leaving)
+
+
+def _not_ready(disk: Disk, verb: str) -> Refused:
+    passing = disk.wanted is not Wanted.DELETED and disk.state is not DiskState.ERROR
+    return _refused(disk, verb, _now(disk), "DISK_NOT_READY", passing=passing)
+
+
+def _now(disk: Disk) -> str:
     now = {Wanted.DELETED: "being deleted", Wanted.DETACHED: "leaving its VM"}
     return f"it is {now.get(disk.wanted, disk.state.value)}"
 
 
-def _refused(disk: Disk, verb: str, why: str, reason: str) -> Refused:
-    return Refused(f"cannot {verb} disk {disk.name!r}: {why}", reason=reason, subject=disk.name)
+def _refused(disk: Disk, verb: str, why: str, reason: str, *, passing: bool = False) -> Refused:
+    message = f"cannot {verb} disk {disk.name!r}: {why}"
+    return Refused(message, reason=reason, subject=disk.name, passing=passing)

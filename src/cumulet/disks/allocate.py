@@ -27,9 +27,10 @@ from cumulet.reconcile import wake
 
 def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
     """Add a disk that `actor` asked for, with its room on its host; AlreadyExists names `field` if its name is taken."""
-    taken = select(Disk.id).where(Disk.project_id == disk.project_id, Disk.name == disk.name)
-    if db.scalar(taken):
-        raise AlreadyExists(f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}")
+    taken = db.scalar(select(Disk).where(Disk.project_id == disk.project_id, Disk.name == disk.name))
+    if taken:
+        message = f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}"
+        raise AlreadyExists(message, passing=taken.is_going)
     db.add(disk)
     db.flush()
     reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib, pool=disk.pool))
@@ -118,6 +119,12 @@ def take_more_room(db: Session, disk: Disk, gib: int, room: Sequence[Room]) -> N
     """Take more of the room in its pool for a disk; Invalid (code 3: no capacity) when there is not as much."""
     place_disk(gib, room, pool=disk.pool)
     reserve_more_disk(db, disk.id, gib)
+
+
+def let_go(db: Session, vm_id: UUID) -> None:
+    """Have a VM's disks leave it; it keeps them until it is gone."""
+    for disk in disks_of(db, vm_id):
+        disk.wanted = Wanted.DETACHED
 
 
 def release_disks(db: Session, vm_id: UUID, *, now: datetime) -> None:

@@ -30,7 +30,7 @@ class Wanted(enum.Enum):
     KEPT = "KEPT"
     """There, and plugged into its VM if it has one."""
     DETACHED = "DETACHED"
-    """Out of its VM, which has it until the guest lets go."""
+    """Out of its VM, which has it until the guest lets go, or until it is gone itself."""
     DELETED = "DELETED"
 
 
@@ -73,6 +73,13 @@ class Disk(Row):
     def is_made(self) -> bool:
         """It is, or was once, on its host, from which it does not move."""
         return self.state is not DiskState.INIT
+
+    @property
+    def is_going(self) -> bool:
+        """It is being deleted, by itself or with the VM that boots from it."""
+        return self.wanted is Wanted.DELETED or (
+            self.type is DiskType.BOOT and self.wanted is Wanted.DETACHED
+        )
 
 
 class Snapshot(Row):

@@ -44,8 +44,10 @@ def create_network(
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)
     lock_networks(db, project_id)
-    if db.scalar(select(Network.id).where(Network.project_id == project_id, Network.name == data.id)):
-        raise AlreadyExists(f"id: there is already a network {data.id!r} in project {project_id!r}")
+    taken = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == data.id))
+    if taken:
+        message = f"id: there is already a network {data.id!r} in project {project_id!r}"
+        raise AlreadyExists(message, passing=taken.wanted is NetworkWanted.DELETED)
     field, text = ("cidrPrefix", data.cidr_prefix) if data.cidr_prefix else ("ipRange", data.ip_range)
     if data.cidr_prefix and data.ip_range not in {"", data.cidr_prefix}:
         raise Invalid.field("ipRange", data.ip_range, f"the same as cidrPrefix, {data.cidr_prefix}")
@@ -136,7 +138,8 @@ def accept_network(network: Network, verb: str, needed: NetworkWanted) -> None:
     message = (
         f"cannot {verb} network {network.name!r}: it is {network.state.value} and must be {needed.value}"
     )
-    raise Refused(message, reason="NETWORK_NOT_READY", subject=network.name)
+    passing = network.wanted is needed
+    raise Refused(message, reason="NETWORK_NOT_READY", subject=network.name, passing=passing)
 
 
 def ranges_in_use(

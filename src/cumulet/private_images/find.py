@@ -38,7 +38,8 @@ def find_ready_image(db: Session, project_id: str, name: str, data_center_id: st
         raise Invalid.field("bootDiskImageId", name, accepted)
     if image.state is not ImageState.READY or image.wanted is not Wanted.KEPT:
         message = f"cannot make a VM of image {name!r}: it is {shown_state(image).value} and must be READY"
-        raise Refused(message, reason="IMAGE_NOT_READY", subject=name)
+        passing = shown_state(image) is ImageState.CREATING
+        raise Refused(message, reason="IMAGE_NOT_READY", subject=name, passing=passing)
     return image
 
 

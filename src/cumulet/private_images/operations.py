@@ -93,13 +93,15 @@ def delete_private_vm_image(db: Session, caller: Caller, *, now: datetime, proje
 
 def refuse_in_use(db: Session, image: PrivateImage) -> None:
     """Refuse to delete what disks are based on."""
-    based = db.scalars(select(Disk.name).where(Disk.private_image_id == image.id).order_by(Disk.name)).all()
+    based = db.scalars(select(Disk).where(Disk.private_image_id == image.id).order_by(Disk.name)).all()
     if based:
+        names = ", ".join(disk.name for disk in based[:5])
         message = (
-            f"cannot delete image {image.name!r}: boot disks are based on it ({', '.join(based[:5])}): "
+            f"cannot delete image {image.name!r}: boot disks are based on it ({names}): "
             "terminate their VMs first"
         )
-        raise Refused(message, reason="IMAGE_IN_USE", subject=image.name)
+        passing = all(disk.is_going for disk in based)
+        raise Refused(message, reason="IMAGE_IN_USE", subject=image.name, passing=passing)
 
 
 def check_description(description: str) -> None:

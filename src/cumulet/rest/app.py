@@ -34,6 +34,7 @@ from cumulet.rest.kept import KeptAnswers
 from cumulet.rest.making import Making
 from cumulet.rest.metrics import ReadMetrics, metrics_route
 from cumulet.rest.openapi import openapi_document
+from cumulet.rest.settled import once_settled
 
 PAGE: Final = Path(__file__).parent / "page"
 
@@ -109,9 +110,12 @@ def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRout
         )
         content = endpoint.at_hand(asked)
         if content is None:
-            async with making.turn(endpoint.operation, asked):
-                content = await to_thread.run_sync(endpoint.answer, asked)
+            content = await once_settled(partial(in_a_thread, endpoint, asked))
         return Response(content, media_type=endpoint.media_type)
+
+    async def in_a_thread(endpoint: Endpoint, asked: Asked) -> bytes:
+        async with making.turn(endpoint.operation, asked):
+            return await to_thread.run_sync(endpoint.answer, asked)
 
     methods = [HttpMethod(method) for method in verbs]
     return HTTPRouteHandler(path, http_method=methods, status_code=HTTP_200_OK)(answer)

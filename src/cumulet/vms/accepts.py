@@ -42,6 +42,9 @@ NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
 }
 """The state each verb needs, and the contract's reason when it is not so. Terminate is accepted in every state."""
 
+PASSING: Final = frozenset({VmState.PENDING, VmState.CLONING, VmState.STARTING, VmState.STOPPING})
+"""States that a VM leaves by itself for ACTIVE or STOPPED."""
+
 SHORT_STATES: Final[Mapping[VmState, str]] = {
     VmState.PENDING: "pend",
     VmState.CLONING: "prol",

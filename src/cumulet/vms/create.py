@@ -124,8 +124,10 @@ def source_keys(db: Session, caller: Caller, project_id: str, source: SshKeySour
 
 def refuse_duplicates(db: Session, project_id: str, name: str) -> None:
     """Refuse an id that is taken in the project."""
-    if db.scalar(select(Vm.id).where(Vm.project_id == project_id, Vm.name == name)):
-        raise AlreadyExists(f"vmId: there is already a VM {name!r} in project {project_id!r}")
+    taken = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == name))
+    if taken:
+        message = f"vmId: there is already a VM {name!r} in project {project_id!r}"
+        raise AlreadyExists(message, passing=taken.wanted is Wanted.DELETED)
 
 
 def with_disks(need: Need, disks: Sequence[Disk]) -> Need:

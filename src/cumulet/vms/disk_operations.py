@@ -36,6 +36,7 @@ from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Caller, operation
 from cumulet.projects import WHOLE, Role, fetch_page, read_page, require
 from cumulet.reconcile import Due
+from cumulet.vms.accepts import PASSING
 from cumulet.vms.answers import disk_answer
 from cumulet.vms.model import Vm
 from cumulet.vms.operations import asked, find_vm, find_vm_to_change
@@ -155,7 +156,8 @@ def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:
     if vm.state not in states:
         needed = " or ".join(sorted(state.value for state in states))
         message = f"cannot change the disks of VM {vm.name!r}: it is {vm.state.value} and must be {needed}"
-        raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name)
+        passing = vm.state in PASSING
+        raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
 
 
 def check_reach(disk: Disk, vm: Vm, room: Sequence[Room]) -> None:

@@ -20,6 +20,7 @@ from cumulet.private_images.operations import check_description
 from cumulet.private_images.wire import CreatePrivateVmImageResponse
 from cumulet.projects import Role
 from cumulet.reconcile import wake
+from cumulet.vms.accepts import PASSING
 from cumulet.vms.disk_operations import AT_REST
 from cumulet.vms.model import Vm
 from cumulet.vms.model import Wanted as VmWanted
@@ -75,9 +76,11 @@ def create_private_vm_image(
 
 def refuse_duplicate(db: Session, project_id: str, name: str) -> None:
     """Refuse an id that is taken in the project."""
-    taken = select(PrivateImage.id).where(PrivateImage.project_id == project_id, PrivateImage.name == name)
-    if db.scalar(taken):
-        raise AlreadyExists(f"id: there is already an image {name!r} in project {project_id!r}")
+    named = select(PrivateImage).where(PrivateImage.project_id == project_id, PrivateImage.name == name)
+    taken = db.scalar(named)
+    if taken:
+        message = f"id: there is already an image {name!r} in project {project_id!r}"
+        raise AlreadyExists(message, passing=taken.wanted is Wanted.DELETED)
 
 
 def accept_image(vm: Vm, disk: Disk) -> None:
@@ -86,14 +89,15 @@ def accept_image(vm: Vm, disk: Disk) -> None:
         message = (
             f"cannot take an image of VM {vm.name!r}: it is {vm.state.value} and must be ACTIVE or STOPPED"
         )
-        raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name)
+        passing = vm.state in PASSING
+        raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
     settled = vm.wanted is (VmWanted.ACTIVE if vm.state is VmState.ACTIVE else VmWanted.STOPPED)
     if disk.state is DiskState.CLONE:
         message = f"cannot take an image of VM {vm.name!r}: another is being taken; wait until that is READY"
-        raise Refused(message, reason="VM_NOT_READY", subject=vm.name)
+        raise Refused(message, reason="VM_NOT_READY", subject=vm.name, passing=True)
     if not settled or vm.reboot_pending or disk.state is not DiskState.USED:
         message = f"cannot take an image of VM {vm.name!r}: it or its boot disk is just being changed"
-        raise Refused(message, reason="VM_NOT_READY", subject=vm.name)
+        raise Refused(message, reason="VM_NOT_READY", subject=vm.name, passing=True)
 
 
 def image_row(vm: Vm, disk: Disk, name: str, description: str, *, now: datetime) -> PrivateImage:

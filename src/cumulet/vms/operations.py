@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.catalogue import Catalogue
 from cumulet.db import names_there
+from cumulet.disks import let_go
 from cumulet.errors import NotFound, Unavailable
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
@@ -168,6 +169,7 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
+        let_go(db, vm.id)
         asked(db, caller, vm, "vm.terminate_asked", "its end was asked for", now=now)
     return Empty()
 

@@ -123,7 +123,7 @@ def find_disk_to_change(
         accept_stopped(vm, what)
     disk = lock_disk(db, seen)
     if disk.vm_id != (vm.id if vm else None):
-        raise Unavailable(f"disk {id!r} is just being attached or detached: try again")
+        raise Unavailable(f"disk {id!r} is just being attached or detached: try again", passing=True)
     check_holder(vm, vm_id)
     accept_change(disk, what)
     return disk, vm
@@ -133,7 +133,8 @@ def accept_stopped(vm: Vm, what: str) -> None:
     """Refuse to touch the disks of a VM that is not stopped."""
     if vm.state is not VmState.STOPPED:
         message = f"cannot {what} a disk of VM {vm.name!r}: it is {vm.state.value} and must be STOPPED"
-        raise Refused(message, reason="VM_NOT_STOPPED", subject=vm.name)
+        passing = vm.state is VmState.STOPPING
+        raise Refused(message, reason="VM_NOT_STOPPED", subject=vm.name, passing=passing)
 
 
 def check_holder(vm: Vm | None, vm_id: str) -> None:
