@@ -55,7 +55,16 @@ def test_a_boot_disk_grows_while_its_vm_runs(cumulet, vm):
     done = cumulet("vm", "resize", vm, "--disk", "20G", "--wait")
     assert "20 GiB disk" in done.out
     assert f"{vm}-boot has 20 GiB after" in done.err
-    assert "sizeGib: 10 is not accepted" in cumulet("vm", "resize", vm, "--disk", "10").err
+
+
+def test_a_size_that_holds_a_smaller_disk_is_refused_as_a_whole(cumulet, vm):
+    cumulet("vm", "stop", vm, "--wait")
+    refused = cumulet("vm", "resize", vm, "--memory", "2", "--disk", "9")
+    assert (refused.code, "--disk: '9 GiB' is not accepted; expected at least 10 GiB" in refused.err) == (
+        2,
+        True,
+    )
+    assert cumulet("vm", "get", vm, "-o", "json").json["memory"] == 1
 
 
 def test_labels_are_removed(cumulet, vm):

@@ -37,6 +37,10 @@ def resize(
         raise Invalid("--vcpus, --memory or --disk: one of them is needed")
     client, until = connect(), patience.deadline()
     vm = client.get(VM, project, name)["VM"]
+    if 0 < disk < vm["bootDiskSizeGib"]:
+        raise Invalid.field(
+            "--disk", f"{disk} GiB", f"at least {vm['bootDiskSizeGib']} GiB: a disk only grows"
+        )
     runs = restart and vm["state"] == "ACTIVE"
     if runs:
         ask(client, "stop", (name,), project=project, until=until)
