@@ -27,7 +27,7 @@ import uvicorn
 from litestar.types import ASGIApp
 from structlog.typing import EventDict
 
-from cumulet.catalogue import Catalogue, read_catalogue
+from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
 from cumulet.db import UNREACHABLE, Database
 from cumulet.disks import reconcile_disk
@@ -38,7 +38,7 @@ from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import check_pools_still_offered, installation_id, register_host
 from cumulet.hypervisor import Hypervisor
-from cumulet.hypervisor.memory import memory_hosts
+from cumulet.hypervisor.memory import gpu_model_of, memory_hosts
 from cumulet.images import ImageStore, offer_made_up_images
 from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
@@ -83,6 +83,8 @@ def build(settings: Settings) -> Cloud:
     """Put a cloud together from its settings: database migrated, host prepared, nothing running yet."""
     settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     catalogue = with_resolvers(read_catalogue(settings.catalogue))
+    if settings.is_made_up and (gpu_model := gpu_model_of(settings.hypervisor)):
+        catalogue = with_gpus(catalogue, gpu_model)
     database = Database(settings.database_url)
     migrate(database)
     bootstrap(database, settings.data_dir, datetime.now(UTC))

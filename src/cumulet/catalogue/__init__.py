@@ -8,6 +8,7 @@ from cumulet.catalogue.answers import (
     matching_data_centers,
 )
 from cumulet.catalogue.file import read_catalogue
+from cumulet.catalogue.made_up import with_gpus
 from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
 from cumulet.catalogue.price import Price, PricedDisk, Rates, price_vm, rates_of, vm_price_answer
 from cumulet.catalogue.wire import (
@@ -44,4 +45,5 @@ __all__ = [
     "rates_of",
     "read_catalogue",
     "vm_price_answer",
+    "with_gpus",
 ]

@@ -2,6 +2,7 @@
 
 from cumulet.hosts.inventory import (
     cpu_model,
+    gpus_of,
     host_routes,
     installation_id,
     move_reservation,
@@ -29,6 +30,7 @@ __all__ = [
     "Sizes",
     "check_pools_still_offered",
     "cpu_model",
+    "gpus_of",
     "host_routes",
     "installation_id",
     "move_reservation",

@@ -50,6 +50,7 @@ def note_facts(host: Host, facts: HostFacts, *, now: datetime) -> None:
     """Write down what a host that answers has."""
     host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, dict(facts.disk_gib)
     host.cpu_model, host.accelerator, host.version = facts.cpu_model, facts.accelerator, facts.version
+    host.gpus = dict(facts.gpus)
     host.routes = [str(route) for route in facts.routes]
     host.state, host.problem, host.seen_at = HostState.UP, "", now
 
@@ -64,6 +65,12 @@ def cpu_model(db: Session, data_center_id: str) -> str:
     """Say which processor the hosts of a data center report; `""` when they differ."""
     models = db.scalars(select(Host.cpu_model).where(Host.data_center_id == data_center_id).distinct()).all()
     return models[0] if len(models) == 1 else ""
+
+
+def gpus_of(db: Session, data_center_id: str, model: str) -> list[int]:
+    """Say how many GPUs of a model each host of a data center has that answers."""
+    hosts = select(Host.gpus).where(Host.data_center_id == data_center_id, Host.state == HostState.UP)
+    return [gpus.get(model, 0) for gpus in db.scalars(hosts)]
 
 
 def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False) -> Sequence[Room]:

@@ -45,10 +45,8 @@ _shared_lock: Final = threading.Lock()
 class MemoryHypervisor(MemoryDisks):
     """One host in memory: its machines and their guests beside what lies on it."""
 
-    def __init__(self, facts: HostFacts, *, gpus: int = 0, gpu_model: str = "") -> None:
+    def __init__(self, facts: HostFacts) -> None:
         super().__init__(facts.disk_gib)
-        self.gpus = gpus
-        self.gpu_model = gpu_model
         self.mute = False
         """Lever: guests' agents answer nothing."""
         self.stubborn = False
@@ -309,10 +307,13 @@ def memory_hosts(uri: str, *, pools: Collection[str]) -> dict[str, MemoryHypervi
         return _shared[uri]
 
 
+def gpu_model_of(uri: str) -> str:
+    """Say which GPU model the hosts of a `memory:` URI have; `""` for none."""
+    sizes, gpu_model = read_query(parse_qsl(uri.partition("?")[2], keep_blank_values=True))
+    return gpu_model if sizes["gpus"] else ""
+
+
 def _make_hosts(query: str, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
     sizes, gpu_model = read_query(parse_qsl(query, keep_blank_values=True))
     names = [f"memory-{number}" for number in range(1, sizes["hosts"] + 1)]
-    return {
-        name: MemoryHypervisor(facts_of(name, sizes, pools), gpus=sizes["gpus"], gpu_model=gpu_model)
-        for name in names
-    }
+    return {name: MemoryHypervisor(facts_of(name, sizes, pools, gpu_model)) for name in names}

@@ -24,10 +24,12 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, int], str]:
             raise Invalid.field(f"hypervisor {key}", value, "a whole number")
         else:
             sizes[key] = int(value)
+    if sizes["gpus"] and not gpu_model:
+        raise Invalid("hypervisor: memory: with gpus needs a gpu_model, such as gpu_model=H100")
     return sizes, gpu_model
 
 
-def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str]) -> HostFacts:
+def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str], gpu_model: str) -> HostFacts:
     """Say what a host of these sizes has, each of the disk pools alike."""
     return HostFacts(
         name=name,
@@ -38,4 +40,5 @@ def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str]) -> HostF
         accelerator="memory",
         version="memory",
         routes=(),
+        gpus={gpu_model: sizes["gpus"]} if sizes["gpus"] else {},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
@@ -85,6 +85,8 @@ class HostFacts:
     """Of the hypervisor, for people: `QEMU 7.2.22, libvirt 9.0.0`."""
     routes: tuple[IPv4Network, ...]
     """What it reaches by routes of its own: a network of VMs with such a range could not."""
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    """How many of each model, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

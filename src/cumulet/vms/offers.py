@@ -19,7 +19,7 @@ from cumulet.catalogue import (
     machine_type_answer,
     matching_data_centers,
 )
-from cumulet.hosts import Reservation, cpu_model, rooms
+from cumulet.hosts import Reservation, cpu_model, gpus_of, rooms
 from cumulet.networks import free_external
 from cumulet.operation import Access, operation
 from cumulet.vms.model import Vm
@@ -94,13 +94,15 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
     data_center = catalogue.find_data_center(machine_type.data_center_id)
     served = {pool.id for pool in data_center.served_classes.values()}
     storage = [room.free_disk_of(id) for room in free for id in served]
+    model = machine_type.gpu_model_id and catalogue.find_gpu_model(machine_type.gpu_model_id).model_name
+    gpus = gpus_of(db, machine_type.data_center_id, model) if model else []
     capacity = FreeCapacity(
         max_vcpus=max((room.free_vcpus for room in free), default=0),
         total_vcpus=sum(room.free_vcpus for room in free),
         max_memory_gib=max(memory, default=0),
         total_memory_gib=sum(memory),
-        max_gpus=0,
-        total_gpus=0,
+        max_gpus=max(gpus, default=0),
+        total_gpus=sum(gpus),
         max_storage_gib=max(storage, default=0),
         total_storage_gib=sum(storage),
     )

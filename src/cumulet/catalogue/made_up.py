@@ -1,0 +1,34 @@
+"""What made-up hosts with GPUs add to a catalogue that says nothing of their model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+from cumulet.catalogue.model import Catalogue, GpuModel
+
+MEMORY_GIB = 80
+PRICE = Decimal("1.5")
+
+
+def with_gpus(catalogue: Catalogue, model: str) -> Catalogue:
+    """Offer a GPU model, and beside the first machine type one like it with such GPUs, unless the catalogue has the model."""
+    if model in {one.model_name for one in catalogue.gpu_models}:
+        return catalogue
+    id = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") or "gpu"
+    plain = catalogue.machine_types[0]
+    gpu_type = replace(
+        plain,
+        id=f"{plain.id}-{id}",
+        gpu_model_id=id,
+        min_vcpu_per_gpu=1,
+        max_vcpu_per_gpu=float(plain.max_vcpu),
+        gpu_price_hr=PRICE,
+    )
+    gpu_model = GpuModel(id=id, vendor_name="made up", model_name=model, memory_gib=MEMORY_GIB)
+    return replace(
+        catalogue,
+        gpu_models=(*catalogue.gpu_models, gpu_model),
+        machine_types=(*catalogue.machine_types, gpu_type),
+    )

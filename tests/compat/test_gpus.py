@@ -1,0 +1,33 @@
+"""Made-up hosts with GPUs, as clients see them in the catalogue; no VM gets one yet."""
+
+import httpx
+import pytest
+from tests.rest.conftest import serving
+
+from cumulet.serve import build, started
+from cumulet.settings import read_settings
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cloud")
+    uri = "memory:?hosts=3&gpus=8&gpu_model=H100 SXM"
+    cloud = build(read_settings({"CUMULET_DATA_DIR": str(folder), "CUMULET_HYPERVISOR": uri}))
+    with started(cloud), serving(cloud.app) as url:
+        yield url
+
+
+def test_their_model_is_listed(url):
+    (model,) = httpx.get(f"{url}/v1/vms/gpu-models").json()["gpuModels"]
+    assert (model["id"], model["modelName"]) == ("h100-sxm", "H100 SXM")
+
+
+def test_a_machine_type_of_its_own_offers_them_beside_the_one_without(url):
+    types = httpx.get(f"{url}/v1/vms/machine-types").json()["machineTypes"]
+    assert [
+        (one["machineType"], one["gpuModel"], one["maxGpuFree"], one["totalGpuFree"]) for one in types
+    ] == [
+        ("standard", "", 0, 0),
+        ("standard-h100-sxm", "H100 SXM", 8, 24),
+    ]
+    assert float(types[1]["gpuPriceHr"]["value"]) > 0
