@@ -104,3 +104,13 @@ def test_a_refusal_names_the_field_for_programs_too():
 def test_any_json_is_understood_or_refused(raw):
     with suppress(Invalid):
         assert isinstance(decode(Thing, raw), Thing)
+
+
+@pytest.mark.parametrize("value", [5, 1e30, True, ["x"], {}, "tomorrow", "2026-13-01T00:00:00Z"])
+def test_what_is_no_instant_is_refused_with_one(value):
+    with pytest.raises(Invalid, match=r"when: .* expected an instant such as 2026-01-02T03:04:05Z"):
+        decode(WithTime, {"when": value})
+
+
+class WithTime(Wire):
+    when: datetime | None = None

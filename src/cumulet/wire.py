@@ -120,7 +120,7 @@ def _canonical(kind: inspect.Type, raw: Any, path: str) -> Any:  # noqa: ANN401,
             return _integer(raw, path)
         case inspect.StrType(), _:
             return _text(raw, path)
-        case inspect.DateTimeType(), str():
+        case inspect.DateTimeType(), _:
             return _instant(raw, path)
     return raw
 
@@ -173,10 +173,10 @@ def _integer(raw: object, path: str) -> int:
     return number
 
 
-def _instant(raw: str, path: str) -> datetime:
+def _instant(raw: object, path: str) -> datetime:
     try:
-        return utc(datetime.fromisoformat(raw))
-    except (ValueError, OverflowError):
+        return utc(datetime.fromisoformat(raw))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
         raise _refused(path, raw, "an instant such as 2026-01-02T03:04:05Z") from None
 
 

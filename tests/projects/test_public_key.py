@@ -104,8 +104,8 @@ def test_a_private_key_is_refused_and_not_repeated(text: str) -> None:
         ("ssh-dss AAAAB3NzaC1kc3M=", "'ssh-dss'"),
         ("ssh-ed25519-cert-v01@openssh.com AAAA", "'ssh-ed25519-cert-v01@openssh.com'"),
         (f"{ED25519}\n{ED25519}", "several lines"),
-        (f"{ED25519}\x00", "several lines"),
-        (f"{ED25519} {'x' * 20_000}", "too long"),
+        (f"{ED25519}\x00", "U+0000"),
+        (f"{ED25519} {'x' * 20_000}", "characters"),
         ("ssh-ed25519", "incomplete ssh-ed25519"),
         ("ssh-ed25519 !!!!", "incomplete ssh-ed25519"),
         (f"ssh-ed25519 {ED25519.split()[1][:-8]}", "incomplete ssh-ed25519"),
@@ -150,3 +150,13 @@ def test_a_comment_never_becomes_a_second_line(comment: str) -> None:
     except Invalid:
         return
     assert line.splitlines() == [line]
+
+
+@pytest.mark.parametrize(
+    ("between", "named"),
+    [("\t", "a text with U\\+0009"), ("\xa0", "a text with U\\+00A0"), ("\n", "a text of several lines")],
+)
+def test_what_stands_where_a_space_should_is_named(between, named):
+    line = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFivlDfHburNtZpsecMxpnOsevIsUt9hgdva1POS5b92{between}ada@lab"
+    with pytest.raises(Invalid, match=f"publicKey: '{named}.*with plain spaces"):
+        parse_public_key(line, "publicKey")

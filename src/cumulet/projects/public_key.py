@@ -76,8 +76,11 @@ def _refuse_what_is_no_line(line: str, field: str) -> None:
         )
     if not line:
         raise Invalid.field(field, "", ACCEPTED)
-    if not line.isprintable() or len(line) > LONGEST:
-        raise Invalid.field(field, "a text of several lines, with control characters or too long", ACCEPTED)
+    if len(line) > LONGEST:
+        raise Invalid.field(field, f"a text of {len(line)} characters", f"{ACCEPTED}, of at most {LONGEST}")
+    if strange := next((one for one in line if not one.isprintable()), ""):
+        found = "a text of several lines" if strange in "\r\n" else f"a text with U+{ord(strange):04X} in it"
+        raise Invalid.field(field, found, f"{ACCEPTED}, with plain spaces")
 
 
 def _shown(first_word: str) -> str:
