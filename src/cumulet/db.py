@@ -24,6 +24,7 @@ from sqlalchemy import (
     Enum,
     MetaData,
     PoolProxiedConnection,
+    Result,
     Select,
     SQLColumnExpression,
     String,
@@ -36,6 +37,7 @@ from sqlalchemy import Row as FoundRow
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.selectable import TypedReturnsRows
 from sqlalchemy.types import TypeDecorator
 
 Columns = TypeVarTuple("Columns")
@@ -202,8 +204,16 @@ def fetch_columns(db: Session, statement: Select[*Columns], **values: object) ->
 
     What is read often is a constant, with a `bindparam` for each of `values`: to build it costs as much again.
     """
+    return execute(db, statement, **values).all()
+
+
+def execute(db: Session, statement: TypedReturnsRows[*Columns], **values: object) -> Result[*Columns]:
+    """Run a constant statement about tables, not objects; likewise, and also one that changes rows.
+
+    Objects at hand do not follow what it changes.
+    """
     db.flush()
-    return db.connection().execute(statement, values).all()
+    return db.connection().execute(statement, values)
 
 
 def names_there(

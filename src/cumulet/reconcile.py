@@ -19,16 +19,36 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import psycopg
 import structlog
-from sqlalchemy import ColumnElement, Index, and_, case, delete, func, or_, select, text, tuple_, update
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Row as FoundRow
+from sqlalchemy import (
+    update,
+)
+from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.db import UNREACHABLE, Database, Row, insert_into
+from cumulet.db import UNREACHABLE, Database, execute, fetch_columns
+from cumulet.due import (
+    CHANNEL,
+    HELD,
+    PUT_BACK,
+    PUT_BACK_SETTLED,
+    SETTLE,
+    Claim,
+    Due,
+    claim_of,
+    find_due,
+    forget_leases,
+    held_by,
+    soonest_of,
+    wake,
+)
+
+__all__ = ["Due", "LeaseLost", "NotYet", "Reconciler", "Run", "find_due", "forget_leases", "wake"]
 
 log = structlog.get_logger()
 
@@ -43,7 +63,6 @@ IDLE_LOOK: Final = 30.0
 """Seconds until the next look at the due rows when nothing wakes us: SQLite has one process, so nothing is missed."""
 SHARED_LOOK: Final = 1.0
 """The same where other processes may wake: the net under a lost notification."""
-CHANNEL: Final = "cumulet_due"
 
 
 class NotYet(Exception):
@@ -57,40 +76,6 @@ class NotYet(Exception):
 
 class LeaseLost(Exception):
     """Another worker has taken this resource over: stop, write nothing."""
-
-
-class Due(Row):
-    """One resource that is not settled, or wants a look at a time to come."""
-
-    __tablename__ = "due"
-    __table_args__ = (Index("ix_due_due_at", "due_at"),)
-
-    kind: Mapped[str] = mapped_column(primary_key=True)
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    due_at: Mapped[datetime]
-    since: Mapped[datetime | None]
-    """Unsettled since then; None when it only wants a look at a time to come."""
-    lease: Mapped[UUID | None]
-    leased_until: Mapped[datetime | None]
-    wakes: Mapped[int] = mapped_column(default=1)
-    attempts: Mapped[int] = mapped_column(default=0)
-    """Failures since it last settled: a wait in between does not make up for them."""
-    why: Mapped[str] = mapped_column(default="")
-    """What it waits for, in words for its owner."""
-    error: Mapped[str] = mapped_column(default="")
-    """The last failure, in words for its owner."""
-    overdue: Mapped[bool] = mapped_column(default=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A lease on one due resource."""
-
-    kind: str
-    id: UUID
-    lease: UUID
-    wakes: int
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +102,13 @@ class Run:
     def writing(self) -> Iterator[Session]:
         """Give one transaction that the lease guards; LeaseLost when it is not ours any more."""
         with self.database.writing() as db:
-            if db.scalar(select(Due.id).where(_held(self.claim)).with_for_update()) is None:
+            if not fetch_columns(db, HELD, **held_by(self.claim)):
                 raise LeaseLost(f"{self.claim.kind} {self.claim.id}")
             yield db
 
 
 Plot = Callable[[Run], datetime | None]
 """Brings one resource to where it is wanted; answers when to look again, or None when all is done."""
-
-
-def wake(db: Session, kind: str, id: UUID, *, now: datetime) -> None:
-    """Make the resource due, in the caller's transaction; a reconciler starts on it when that commits."""
-    row = insert_into(db, Due).values(kind=kind, id=id, due_at=now, since=now)
-    again = {"due_at": now, "since": func.coalesce(Due.since, now), "wakes": Due.wakes + 1}
-    db.execute(row.on_conflict_do_update(index_elements=["kind", "id"], set_=again))
-    if db.get_bind().dialect.name == "postgresql":
-        db.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
-    db.info["woken"] = True
-
-
-def forget_leases(db: Session) -> None:
-    """Make due again what a process held that was killed at it; only for one that has the database to itself."""
-    db.execute(update(Due).where(Due.lease.is_not(None)).values(lease=None, leased_until=None))
-
-
-def find_due(db: Session, kind: str, id: UUID) -> Due | None:
-    """Look at a resource's due row: what it waits for and its last error; None when it is settled."""
-    return db.get(Due, (kind, id))
 
 
 class Reconciler:
@@ -159,6 +124,8 @@ class Reconciler:
     ) -> None:
         self._database = database
         self._plots = plots
+        self._claiming = claim_of(plots)
+        self._soonest = soonest_of(plots)
         self._clock = clock
         self._last_claim = clock()
         self._workers = workers
@@ -255,27 +222,11 @@ class Reconciler:
         if now < self._last_claim - STEP_BACK:
             self._forget_the_future(now)
         self._last_claim = now
-        ready = (
-            select(Due.kind, Due.id)
-            .where(
-                Due.kind.in_(self._plots), Due.due_at <= now, or_(Due.lease.is_(None), Due.leased_until < now)
-            )
-            .order_by(Due.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            # A subquery PostgreSQL may run more than once, each time with new rows; a CTE that locks only once.
-            .cte("ready")
-        )
         lease = uuid4()
-        taken = (
-            update(Due)
-            .where(tuple_(Due.kind, Due.id).in_(select(ready)))
-            .values(lease=lease, leased_until=now + LEASE)
-            .returning(Due.kind, Due.id, Due.wakes, Due.attempts)
-            .execution_options(synchronize_session=False)
-        )
+        values = {"now": now, "most": limit, "new_lease": lease, "until": now + LEASE}
         with self._database.writing() as db:
-            return [Claim(row.kind, row.id, lease, row.wakes, row.attempts) for row in db.execute(taken)]
+            claimed = execute(db, self._claiming, **values).all()
+        return [Claim(row.kind, row.id, lease, row.wakes, row.attempts) for row in claimed]
 
     def _forget_the_future(self, now: datetime) -> None:
         """Look at everything anew when the clock was set back: a look too early costs nothing, one too late is stuck."""
@@ -286,9 +237,8 @@ class Reconciler:
 
     def _seconds_until_due(self) -> float:
         longest = IDLE_LOOK if self._database.is_sqlite else SHARED_LOOK
-        at = case((Due.leased_until > Due.due_at, Due.leased_until), else_=Due.due_at)
         with self._database.reading() as db:
-            soonest = db.scalar(select(at).where(Due.kind.in_(self._plots)).order_by(at).limit(1))
+            soonest = execute(db, self._soonest).scalar()
         if soonest is None:
             return longest
         return min(max(self._seconds_until(soonest), 0.0), longest)
@@ -297,9 +247,8 @@ class Reconciler:
         return (at - self._clock()).total_seconds()
 
     def _settled(self, claim: Claim, look_again: datetime | None) -> None:
-        unwoken = and_(_held(claim), Due.wakes == claim.wakes)
         with self._database.writing() as db:
-            if look_again is None and db.scalar(delete(Due).where(unwoken).returning(Due.id)):
+            if look_again is None and execute(db, SETTLE, **held_by(claim), held_wakes=claim.wakes).first():
                 return
         self._put_back(claim, at=look_again or self._clock(), settled=True)
 
@@ -323,36 +272,22 @@ class Reconciler:
         error: str = "",
     ) -> None:
         """Let go of the lease and be due again at `at`; at once when it was woken during the run."""
-        unwoken = Due.wakes == claim.wakes
+        back = PUT_BACK_SETTLED if settled else PUT_BACK
+        told = {"told_attempts": attempts, "told_why": why, "told_error": error}
         with self._database.writing() as db:
-            row = db.scalar(
-                update(Due)
-                .where(_held(claim))
-                .values(
-                    lease=None,
-                    leased_until=None,
-                    due_at=case((unwoken, at), else_=Due.due_at),
-                    since=case((unwoken, None), else_=Due.due_at) if settled else Due.since,
-                    overdue=False if settled else Due.overdue,
-                    attempts=attempts,
-                    why=why,
-                    error=error,
-                )
-                .returning(Due)
-                .execution_options(synchronize_session=False)
-            )
+            row = execute(db, back, **held_by(claim), held_wakes=claim.wakes, at=at, **told).first()
             if row is None:
                 return
             self._tell_if_overdue(db, row)
         if self._seconds_until(row.due_at) < self._sleeps_until - monotonic():
             self._database.bell.set()
 
-    def _tell_if_overdue(self, db: Session, row: Due) -> None:
+    def _tell_if_overdue(self, db: Session, row: FoundRow[*tuple[Any, ...]]) -> None:
         """Say once in the journal that something takes far too long: nothing is stuck unseen."""
         now = self._clock()
         if row.overdue or row.since is None or now - row.since < DEADLINE:
             return
-        row.overdue = True
+        db.execute(update(Due).where(Due.kind == row.kind, Due.id == row.id).values(overdue=True))
         minutes = int(DEADLINE.total_seconds() // 60)
         text = f"not settled for {minutes} minutes: {row.error or row.why or 'no reason known'}"
         journal.record(db, f"{row.kind}.overdue", at=now, project_id="", subject_id=row.id, text=text)
@@ -369,7 +304,3 @@ class Reconciler:
             except psycopg.OperationalError as problem:
                 log.warning("cannot listen for wakes", problem=str(problem))
                 self._stopping.wait(SHARED_LOOK)
-
-
-def _held(claim: Claim) -> ColumnElement[bool]:
-    return and_(Due.kind == claim.kind, Due.id == claim.id, Due.lease == claim.lease)
