@@ -28,6 +28,7 @@ from sqlalchemy import (
     Select,
     SQLColumnExpression,
     String,
+    Table,
     create_engine,
     event,
     exc,
@@ -223,9 +224,15 @@ def names_there(
     return list(db.scalars(select(column).where(*which).order_by(column).limit(MOST_NAMES)))
 
 
-def insert_into(db: Session, table: type[Row]) -> postgresql.Insert | sqlite.Insert:
+def dialect_of(db: Session) -> str:
+    """Say which database it is: `sqlite` or `postgresql`."""
+    return db.get_bind().dialect.name
+
+
+def insert_into(dialect: str, table: type[Row]) -> postgresql.Insert | sqlite.Insert:
     """Begin an INSERT that can say what to do ON CONFLICT: both databases know it, each by a dialect of its own."""
-    return postgresql.insert(table) if db.get_bind().dialect.name == "postgresql" else sqlite.insert(table)
+    rows = typing.cast("Table", table.__table__)
+    return postgresql.insert(rows) if dialect == "postgresql" else sqlite.insert(rows)
 
 
 def _sqlite_engine(url: str) -> Engine:

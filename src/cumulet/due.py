@@ -28,7 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from cumulet.db import Row, Timestamp, execute
+from cumulet.db import Row, Timestamp, dialect_of, execute, insert_into
 
 CHANNEL: Final = "cumulet_due"
 
@@ -79,14 +79,15 @@ SETTLE: Final = delete(DUE).where(_AS_CLAIMED, _UNWOKEN).returning(DUE.c.id)
 NOTIFY: Final = select(func.pg_notify(CHANNEL, ""))
 
 
-def _wake_by(insert: postgresql.Insert | sqlite.Insert) -> postgresql.Insert | sqlite.Insert:
+def _wake_on(dialect: str) -> postgresql.Insert | sqlite.Insert:
     """Insert a due row, or make the one that is there due."""
+    insert = insert_into(dialect, Due)
     new = insert.excluded
     again = {"due_at": new.due_at, "since": func.coalesce(DUE.c.since, new.since), "wakes": DUE.c.wakes + 1}
     return insert.on_conflict_do_update(index_elements=["kind", "id"], set_=again)
 
 
-WAKE: Final = {"sqlite": _wake_by(sqlite.insert(DUE)), "postgresql": _wake_by(postgresql.insert(DUE))}
+WAKE: Final = {dialect: _wake_on(dialect) for dialect in ("sqlite", "postgresql")}
 
 
 def _put_back_with(**others: ColumnElement[Any] | bool) -> ReturningUpdate[*tuple[Any, ...]]:
@@ -103,7 +104,7 @@ PUT_BACK_SETTLED: Final = _put_back_with(since=case((~_UNWOKEN, DUE.c.due_at)), 
 
 def wake(db: Session, kind: str, id: UUID, *, now: datetime) -> None:
     """Make the resource due, in the caller's transaction; a reconciler starts on it when that commits."""
-    dialect = db.get_bind().dialect.name
+    dialect = dialect_of(db)
     db.flush()
     db.connection().execute(WAKE[dialect], {"kind": kind, "id": id, "due_at": now, "since": now})
     if dialect == "postgresql":

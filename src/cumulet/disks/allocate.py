@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
@@ -23,6 +24,12 @@ from cumulet.hosts import Need, Room, move_reservation, place_disk, release, res
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.projects import Page, fetch_part
 from cumulet.reconcile import wake
+
+DISKS_OF_VM: Final = (
+    select(Disk)
+    .where(Disk.vm_id == bindparam("vm_id"))
+    .order_by(Disk.type != DiskType.BOOT, Disk.attached_at, Disk.name)
+)
 
 
 def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
@@ -70,8 +77,7 @@ def lock_disk(db: Session, disk: Disk) -> Disk:
 
 def disks_of(db: Session, vm_id: UUID) -> Sequence[Disk]:
     """List a VM's disks in the order in which its guest finds them: the boot disk first."""
-    order = (Disk.type != DiskType.BOOT, Disk.attached_at, Disk.name)
-    return db.scalars(select(Disk).where(Disk.vm_id == vm_id).order_by(*order)).all()
+    return db.scalars(DISKS_OF_VM, {"vm_id": vm_id}).all()
 
 
 def find_boot_disk(db: Session, vm_id: UUID) -> Disk:

@@ -12,10 +12,10 @@ from math import floor
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import SQLColumnExpression, func, select
+from sqlalchemy import SQLColumnExpression, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import insert_into
+from cumulet.db import dialect_of, fetch_columns, insert_into
 from cumulet.errors import NotFound
 from cumulet.hosts.model import Host, HostState, Installation, Reservation
 from cumulet.hosts.place import Need, Room
@@ -25,11 +25,18 @@ HOST_MEMORY_MIB: Final = 1024
 """Kept for the host itself: its kernel, libvirt, OVN and Cumulet."""
 HOST_DISK_GIB: Final = 4
 """Kept in each disk pool; in the own one for logs and image copies in the making."""
+CPU_MODELS: Final = (
+    select(Host.cpu_model).where(Host.data_center_id == bindparam("data_center_id")).distinct()
+)
+HOSTS: Final = select(Host).where(Host.data_center_id == bindparam("data_center_id")).order_by(Host.name)
+LOCK_HOSTS: Final = HOSTS.with_for_update()
 
 
 def installation_id(db: Session) -> str:
     """Say who we are; the first start decides it, once for however many servers start together."""
-    db.execute(insert_into(db, Installation).values(one=1, id=uuid4().hex[:8]).on_conflict_do_nothing())
+    db.execute(
+        insert_into(dialect_of(db), Installation).values(one=1, id=uuid4().hex[:8]).on_conflict_do_nothing()
+    )
     return db.get_one(Installation, 1).id
 
 
@@ -63,8 +70,8 @@ def host_routes(db: Session, data_center_id: str) -> frozenset[IPv4Network]:
 
 def cpu_model(db: Session, data_center_id: str) -> str:
     """Say which processor the hosts of a data center report; `""` when they differ."""
-    models = db.scalars(select(Host.cpu_model).where(Host.data_center_id == data_center_id).distinct()).all()
-    return models[0] if len(models) == 1 else ""
+    models = fetch_columns(db, CPU_MODELS, data_center_id=data_center_id)
+    return models[0].cpu_model if len(models) == 1 else ""
 
 
 def gpus_of(db: Session, data_center_id: str, model: str) -> list[int]:
@@ -75,8 +82,7 @@ def gpus_of(db: Session, data_center_id: str, model: str) -> list[int]:
 
 def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False) -> Sequence[Room]:
     """Compute the free room of each host of a data center; `lock` keeps others from placing there meanwhile."""
-    hosts = select(Host).where(Host.data_center_id == data_center_id).order_by(Host.name)
-    found = db.scalars(hosts.with_for_update() if lock else hosts).all()
+    found = db.scalars(LOCK_HOSTS if lock else HOSTS, {"data_center_id": data_center_id}).all()
     taken = _taken(db)
     return [_room(host, taken[host.id], vcpus_per_cpu) for host in found]
 

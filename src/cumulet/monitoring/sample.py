@@ -16,7 +16,7 @@ from sqlalchemy import LargeBinary, Table, bindparam, delete, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
 
-from cumulet.db import insert_into
+from cumulet.db import dialect_of, insert_into
 from cumulet.hypervisor import HostUnreachable, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.monitoring.model import Samples
@@ -115,7 +115,7 @@ def keep(db: Session, packed: Mapping[UUID, bytes], *, begins: int) -> None:
     ]
     if not rows:
         return
-    new = insert_into(db, Samples)
+    new = insert_into(dialect_of(db), Samples)
     longer = sql_cast(Samples.packed.op("||")(new.excluded.packed), LargeBinary)
     db.connection().execute(
         new.on_conflict_do_update(index_elements=["vm_id", "begins"], set_={"packed": longer}), rows

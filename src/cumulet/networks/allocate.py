@@ -8,21 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, union_all
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from cumulet.catalogue import DataCenter
-from cumulet.db import Row, insert_into
+from cumulet.db import Row, dialect_of, fetch_columns, insert_into
 from cumulet.errors import Exhausted, Refused
 from cumulet.networks.addresses import capacity, mac_of, pick_address
 from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic, NicGroup
 
 COOL_DOWN: Final = timedelta(minutes=2)
 """How long an external address that was given back is nobody's: name servers and open connections still know it."""
+NICS_OF_VM: Final = select(Nic).where(Nic.vm_id == bindparam("vm_id")).order_by(Nic.position)
+ADDRESSES_ON: Final = select(Nic.address).where(Nic.network_id == bindparam("network_id"))
+EXTERNALS_IN_USE: Final = select(ExternalAddress.address).where(
+    ExternalAddress.data_center_id == bindparam("data_center_id")
+)
+COOLING: Final = select(CoolingAddress.address, CoolingAddress.until).where(
+    CoolingAddress.data_center_id == bindparam("data_center_id")
+)
 
 
 def add_nic(
@@ -61,11 +71,9 @@ def add_nic(
 
 def take_external(db: Session, holder_id: UUID, data_center: DataCenter, *, now: datetime) -> IPv4Address:
     """Take an address of the data center's external range; Exhausted when none is free."""
-    cooled = delete(CoolingAddress).where(CoolingAddress.until <= now)
-    db.execute(cooled.where(CoolingAddress.data_center_id == data_center.id))
     held = {"data_center_id": data_center.id, "holder_id": holder_id}
     while (
-        address := pick_address(data_center.external_range, _externals_in_use(db, data_center))
+        address := pick_address(data_center.external_range, _externals_in_use(db, data_center, now))
     ) is not None:
         if _add_unless_taken(db, ExternalAddress, **held, address=str(address)):
             return address
@@ -98,7 +106,7 @@ def free_external(db: Session, data_center: DataCenter, *, now: datetime) -> int
 
 def nics_of(db: Session, vm_id: UUID) -> Sequence[Nic]:
     """List a VM's cards in the order they were asked for."""
-    return db.scalars(select(Nic).where(Nic.vm_id == vm_id).order_by(Nic.position)).all()
+    return db.scalars(NICS_OF_VM, {"vm_id": vm_id}).all()
 
 
 def release_nics(db: Session, vm_id: UUID, *, now: datetime) -> None:
@@ -110,19 +118,31 @@ def release_nics(db: Session, vm_id: UUID, *, now: datetime) -> None:
 
 
 def _addresses_on(db: Session, network: Network) -> Collection[str]:
-    return db.scalars(select(Nic.address).where(Nic.network_id == network.id)).all()
+    return [address for (address,) in fetch_columns(db, ADDRESSES_ON, network_id=network.id)]
 
 
-def _externals_in_use(db: Session, data_center: DataCenter) -> Collection[str]:
-    held = select(ExternalAddress.address).where(ExternalAddress.data_center_id == data_center.id)
-    cooling = select(CoolingAddress.address).where(CoolingAddress.data_center_id == data_center.id)
-    return db.scalars(union_all(held, cooling)).all()
+def _externals_in_use(db: Session, data_center: DataCenter, now: datetime) -> Collection[str]:
+    """List the addresses that are held or cool down; those that have cooled down are forgotten.
+
+    What is held is read first: one that is given back meanwhile is in one of the two.
+    """
+    held = fetch_columns(db, EXTERNALS_IN_USE, data_center_id=data_center.id)
+    cooling = fetch_columns(db, COOLING, data_center_id=data_center.id)
+    if any(until <= now for _, until in cooling):
+        cooled = delete(CoolingAddress).where(CoolingAddress.until <= now)
+        db.execute(cooled.where(CoolingAddress.data_center_id == data_center.id))
+    return [*(address for (address,) in held), *(address for address, until in cooling if until > now)]
 
 
 def _add_unless_taken(db: Session, table: type[Row], **values: object) -> bool:
     """Add a row; False when another transaction has just taken what must be unique."""
-    statement = insert_into(db, table).values(**values).on_conflict_do_nothing()
-    return bool(db.execute(statement.returning(*table.__table__.primary_key)).all())
+    db.flush()
+    return bool(db.connection().execute(_adding(dialect_of(db), table), values).all())
+
+
+@cache
+def _adding(dialect: str, table: type[Row]) -> ReturningInsert[*tuple[Any, ...]]:
+    return insert_into(dialect, table).on_conflict_do_nothing().returning(*table.__table__.primary_key)
 
 
 def _no_external(db: Session, data_center: DataCenter, now: datetime) -> str:

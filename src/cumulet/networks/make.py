@@ -7,11 +7,11 @@ from ipaddress import IPv4Network
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
-from cumulet.db import names_there
+from cumulet.db import fetch_columns, names_there
 from cumulet.errors import NotFound, Refused
 from cumulet.networks.addresses import mac_of
 from cumulet.networks.allocate import take_external
@@ -21,6 +21,10 @@ from cumulet.projects import Project
 from cumulet.reconcile import wake
 
 DEFAULT_NETWORK: Final = "default"
+LOCK_PROJECT: Final = select(Project.id).where(Project.id == bindparam("id")).with_for_update()
+BY_NAME: Final = select(Network).where(
+    Network.project_id == bindparam("project_id"), Network.name == bindparam("name")
+)
 
 
 def default_network_name(data_center_id: str) -> str:
@@ -32,7 +36,7 @@ def default_network(db: Session, project_id: str, data_center: DataCenter, *, no
     """Find the project's own network in a data center, or make it; Refused while it is stopped or goes away."""
     lock_networks(db, project_id)
     name = default_network_name(data_center.id)
-    found = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == name))
+    found = db.scalar(BY_NAME, {"project_id": project_id, "name": name})
     if found is None:
         return make_network(db, project_id, name, data_center, range_=data_center.network_range, now=now)
     return usable(found)
@@ -63,12 +67,12 @@ def make_network(
 
 def lock_networks(db: Session, project_id: str) -> None:
     """Keep others from making and deleting networks of the project, or using them, until the transaction ends."""
-    db.execute(select(Project.id).where(Project.id == project_id).with_for_update())
+    fetch_columns(db, LOCK_PROJECT, id=project_id)
 
 
 def find_network(db: Session, project_id: str, name: str) -> Network:
     """Find a network of a project; NotFound."""
-    network = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == name))
+    network = db.scalar(BY_NAME, {"project_id": project_id, "name": name})
     if network is None:
         raise NotFound.named("network", name, names_there(db, Network.name, Network.project_id == project_id))
     return network

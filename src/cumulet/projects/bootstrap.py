@@ -20,7 +20,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet.db import Database, insert_into
+from cumulet.db import Database, dialect_of, insert_into
 from cumulet.errors import Invalid
 from cumulet.projects.access import KEY_PREFIX, digest_of, new_key
 from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, Role, User
@@ -52,7 +52,9 @@ def bootstrap(database: Database, data_dir: Path, now: datetime) -> None:
 
 def _add_owner(db: Session) -> bool:
     """Whether this is the first start; of two servers that start at once on one database, only one's is."""
-    owner = insert_into(db, User).values(id=uuid4(), email=OWNER_EMAIL, first_name="Owner", last_name="")
+    owner = insert_into(dialect_of(db), User).values(
+        id=uuid4(), email=OWNER_EMAIL, first_name="Owner", last_name=""
+    )
     return db.scalar(owner.on_conflict_do_nothing().returning(User.id)) is not None
 
 

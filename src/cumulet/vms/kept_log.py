@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, LargeBinary, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from cumulet.db import Row, insert_into
+from cumulet.db import Row, dialect_of, insert_into
 from cumulet.errors import NotFound
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import Run
@@ -48,7 +48,9 @@ def keep_log(run: Run, vm: Vm, host: Host) -> None:
         return
     kept = {"kept_at": run.now, "content": zlib.compress(log)}
     with run.writing() as db:
-        row = insert_into(db, KeptLog).values(vm_id=vm.id, project_id=vm.project_id, name=vm.name, **kept)
+        row = insert_into(dialect_of(db), KeptLog).values(
+            vm_id=vm.id, project_id=vm.project_id, name=vm.name, **kept
+        )
         db.execute(row.on_conflict_do_update(index_elements=["vm_id"], set_=kept))
         newest = select(KeptLog.vm_id).where(KeptLog.project_id == vm.project_id)
         too_many = newest.order_by(KeptLog.kept_at.desc(), KeptLog.vm_id).offset(MOST)

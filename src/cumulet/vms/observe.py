@@ -46,22 +46,27 @@ STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.OFF, Wanted.STOPPED): VmState.STOPPED,
 }
 
+News = tuple[dict[str, Any], list[tuple[str, str]]]
+"""What to write into columns, and the facts that tell why."""
+
 
 def observe(run: Run, vm: Vm, host: Host) -> datetime | None:
     """Take over what the host and the guest say; answer when to look again."""
     domain = host.domain(vm.id)
     if domain is None or (domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE):
         raise NotYet("its machine ended right after its start", 1)
-    note_start(run, vm, domain)
-    note_state(run, vm, domain)
+    began, facts = news_of_start(run, vm, domain)
+    became, more = news_of_state(run, vm, domain)
+    if seen := began | became:
+        change(run, vm, seen, *facts, *more)
     looks = [vm.expire_time, watch_guest(run, vm, host)]
     return min((look for look in looks if look is not None), default=None)
 
 
-def note_start(run: Run, vm: Vm, domain: Domain) -> None:
+def news_of_start(run: Run, vm: Vm, domain: Domain) -> News:
     """Tell of a run of the machine that we had not seen."""
     if domain.started in {0, vm.started}:
-        return
+        return {}, []
     began: dict[str, Any] = {
         "started": domain.started,
         "started_at": run.now,
@@ -71,11 +76,11 @@ def note_start(run: Run, vm: Vm, domain: Domain) -> None:
         "guest_silent": False,
         "panic_at": None,
     }
-    change(run, vm, began, ("vm.started", "QEMU runs it"))
+    return began, [("vm.started", "QEMU runs it")]
 
 
-def note_state(run: Run, vm: Vm, domain: Domain) -> None:
-    """Write the state down when it changed; one that was only out of sight has not stopped anew."""
+def news_of_state(run: Run, vm: Vm, domain: Domain) -> News:
+    """Tell the state when it changed; one that was only out of sight has not stopped anew."""
     state = STATES[domain.power, vm.wanted]
     if state is VmState.STOPPED and vm.state not in {state, VmState.UNKNOWN}:
         asked = (
@@ -84,10 +89,11 @@ def note_state(run: Run, vm: Vm, domain: Domain) -> None:
             else ""
         )
         off = {"state": state, "started": 0, "power_asked_at": None}
-        change(run, vm, off, ("vm.stopped", f"it is off ({domain.off_reason.value}{asked})"))
-    elif vm.state is not state:
-        goes_on = vm.state is VmState.SUSPENDED and state is VmState.ACTIVE
-        change(run, vm, {"state": state}, *([("vm.goes_on", "it goes on")] if goes_on else []))
+        return off, [("vm.stopped", f"it is off ({domain.off_reason.value}{asked})")]
+    if vm.state is state:
+        return {}, []
+    goes_on = vm.state is VmState.SUSPENDED and state is VmState.ACTIVE
+    return {"state": state}, [("vm.goes_on", "it goes on")] if goes_on else []
 
 
 def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
