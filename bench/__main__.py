@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench import boots, burst, console, create, groups, idle, images, monitor, networks, reads, wake
+from bench import boots, burst, cli, console, create, groups, idle, images, monitor, networks, reads, wake
 from bench.figure import Figure, say
 from bench.stage import Stage
 from rich.console import Console
@@ -23,6 +23,7 @@ BENCHMARKS = {
     "burst": burst.measure,
     "idle": idle.measure,
     "reads": reads.measure,
+    "cli": cli.measure,
     "monitor": monitor.measure,
     "groups": groups.measure,
     "networks": networks.measure,

@@ -23,7 +23,7 @@ def measure(stage: Stage) -> list[Figure]:
     with ThreadPoolExecutor(CALLERS) as callers:
         list(callers.map(server.create, (f"vm-{number}" for number in range(VMS))))
     accepted = time.perf_counter() - began
-    wait_until(lambda: server.count_in("ACTIVE") == VMS, "all VMs run", pause=0.1)
+    wait_until(lambda: server.running() == VMS, "all VMs run", pause=0.1)
     rate = VMS / (time.perf_counter() - began)
     detail = f"{VMS} in {VMS / rate:.1f} s, accepted after {accepted:.1f} s"
     return [at_least("burst: creates that run", rate, PROMISED_PER_SECOND, unit="VMs/s", detail=detail)]

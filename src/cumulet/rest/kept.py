@@ -19,7 +19,7 @@ import msgspec
 from cumulet.operation import Operation
 from cumulet.rest.binding import Asked
 
-MOST_BYTES: Final = 32 * 1024 * 1024
+MOST_BYTES: Final = 16 * 1024 * 1024
 """Of all answers together; what was asked longest ago goes first."""
 OVERHEAD_BYTES: Final = 512
 """What an answer takes beside its own bytes."""
