@@ -56,7 +56,7 @@ def own_settings(data_dir: Path) -> dict[str, str]:
     return {
         "CUMULET_DATA_DIR": str(data_dir),
         "CUMULET_LISTEN": f"127.0.0.1:{free_port()}",
-        "CUMULET_HYPERVISOR": "memory:?hosts=1&vcpus=8&memory_gib=32",
+        "CUMULET_HYPERVISOR": "memory:?hosts=1&vcpus=8&memory_gib=60",
     }
 
 
