@@ -12,18 +12,25 @@ from cumulet.images import ImageStore
 from cumulet.images.fetch import import_image
 from cumulet.images.recipes import debian, micro
 from cumulet.images.recipes.disk import Partition, make_fat, make_raw_disk, mebibytes, write_at
+from cumulet.images.recipes.recipe import GIB
 
 pytestmark = pytest.mark.lab
 
 ESP = Partition(1, mebibytes(1), mebibytes(40), debian.ESP.type)
-ROOT = Partition(2, ESP.end, micro.ROOT.size - mebibytes(42), "0FC63DAF-8483-4772-8E79-3D69D8477DE4")
+SIZE = 2 * GIB
+ROOT = Partition(2, ESP.end, SIZE - ESP.end - (32 << 10), "0FC63DAF-8483-4772-8E79-3D69D8477DE4")
+"""To the end of the disk: micro lets none grow but on an MBR."""
 GRUB = f"linux /vmlinuz {micro.KERNEL_ARGUMENTS}\ninitrd /initrd\nboot\n"
 IMAGES = "/v1/projects/default/images"
 
 
 def cut_out(disk: Path, part: Partition, into: Path) -> Path:
     """Copy a partition out of a qcow2."""
-    size = (f"bs={mebibytes(1)}", f"skip={part.start >> 20}", f"count={part.size >> 20}")
+    size = (
+        f"bs={mebibytes(1)}",
+        f"skip={part.start >> 20}",
+        f"count={part.end >> 20}",
+    )  # it counts what it skips
     subprocess.run(
         ("qemu-img", "dd", "-f", "qcow2", "-O", "raw", *size, f"if={disk}", f"of={into}"), check=True
     )
@@ -43,8 +50,6 @@ def image(cloud: RealCloud, tmp_path_factory):
     esp = cut_out(store.find("debian-12").path, debian.ESP, folder / "esp")
     boot = cut_out(store.find("micro").path, micro.BOOT, folder / "boot")
     root = cut_out(store.find("micro").path, micro.ROOT, folder / "root")
-    subprocess.run(("e2fsck", "-fp", root), check=False)
-    subprocess.run(("resize2fs", root, f"{ROOT.size >> 10}K"), check=True)
     (folder / "grub.cfg").write_text(GRUB)
     files = {
         "EFI/BOOT/BOOTX64.EFI": taken_from(esp, "EFI/BOOT/BOOTX64.EFI", folder / "grub"),
@@ -54,9 +59,10 @@ def image(cloud: RealCloud, tmp_path_factory):
     }
     make_fat(folder / "fat", ESP.size, debian.ROOT_LABEL, files)  # by that label it finds its configuration
     disk = folder / "disk"
-    make_raw_disk(disk, micro.SIZE_GIB << 30, "gpt", (ESP, ROOT))
+    make_raw_disk(disk, SIZE, "gpt", (ESP, ROOT))
     write_at(disk, ESP.start, (folder / "fat").read_bytes())
-    write_at(disk, ROOT.start, root.read_bytes()[: ROOT.size])
+    place = (f"bs={mebibytes(1)}", f"seek={ROOT.start >> 20}", "conv=notrunc,sparse")
+    subprocess.run(("dd", f"if={root}", f"of={disk}", *place), check=True)
     made = import_image(store, "micro-uefi", str(disk), progress=lambda *_: None)
     yield made
     store.remove(made.id)

@@ -224,6 +224,8 @@ def test_a_guest_without_an_agent_that_writes_to_its_console_has_spoken(cloud):
             "\x1b[2J\x1b[01;01H\x1b[=3h\r\nBdsDxe: failed to load Boot0001\r\nBdsDxe: No bootable option\r\n",
             True,
         ),
+        ("\x1b[01;01HUEFI Interactive Shell v2.2\r\nEDK II\r\nin 5 seconds\x1b[40mShell> \x1b[0m", True),
+        ("UEFI Interactive Shell v2.2\r\nShell> [    0.000000] Linux version 6.1", False),
         ("\x1b[2JGRUB", False),
     ],
 )

@@ -29,8 +29,10 @@ STAGES: Final[Mapping[str, str]] = {
 }
 CLOUD_INIT: Final = re.compile(r"Cloud-init v\. \S+ running '([a-z:-]+)' at")
 """What cloud-init writes to the console when a stage begins: most are over before the guest's agent starts."""
-NOT_THE_GUEST: Final = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|BdsDxe: .*")
-"""What a UEFI writes to the console, be there a guest or not."""
+NOT_THE_GUEST: Final = re.compile(
+    r"\x1b\[[0-9;?=]*[A-Za-z]|BdsDxe: .*|UEFI Interactive Shell v(?s:.*?)Shell> "
+)
+"""What a UEFI writes to the console, be there a guest or not: of what it tries, and of its shell when nothing starts."""
 LONGEST_LINE: Final = 300
 PANIC: Final = re.compile(r"\[ *\d+\.\d+\](?:\[[^\]]*\])? Kernel panic - not syncing: .*")
 TIMED: Final = re.compile(r"\[ *(\d+\.\d+)\]")
