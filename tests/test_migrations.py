@@ -24,6 +24,7 @@ from cumulet.disks import Disk, DiskState, DiskType, Wanted
 from cumulet.hosts import Host, Reservation
 from cumulet.migrations import migrate
 from cumulet.networks import Nic
+from cumulet.reconcile import Due
 from cumulet.security_groups import SecurityGroup
 from cumulet.security_groups.reconcile import group_spec
 from cumulet.vms.plan import hostname_of
@@ -217,3 +218,19 @@ def test_vms_of_an_earlier_version_whose_names_begin_alike_get_hostnames_of_thei
         assert {nic.id.hex: nic.hostname for nic in db.scalars(select(Nic))} == {
             id: hostname_of(name) for id, name in names.items()
         }
+
+
+def test_vms_of_an_earlier_version_whose_first_boot_is_done_take_the_secrets_off_their_hosts(empty):
+    migrate_to(empty, "0009")
+    read, unread = uuid4().hex, uuid4().hex
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "project", created_by=ID)
+        fill_every_column(db, "host")
+        for id, first_boot_at in ((read, NOON.isoformat()), (unread, None)):
+            fill_every_column(
+                db, "vm", id=id, name=id, project_id=ID, host_id=ID, first_boot_at=first_boot_at
+            )
+    migrate(empty)
+    with empty.reading() as db:
+        assert [(due.kind, due.id, due.wakes) for due in db.scalars(select(Due))] == [("vm", UUID(read), 1)]
