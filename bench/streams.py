@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 from statistics import median
 from typing import Final
 
@@ -22,7 +22,9 @@ from tests.fabric.guests import Guest, Namespace, run, wait_for_port
 from tests.fabric.specs import EXTERNAL, Project, a_rule
 
 from cumulet.doctor.bridges import ensure_external_bridge
+from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
 from cumulet.doctor.prepare import prepare_host
+from cumulet.doctor.way_out import Reach
 from cumulet.fabric import IpProtocol, PortSpec
 from cumulet.fabric.ovn import open_fabric
 
@@ -65,7 +67,9 @@ def compared(rates: Mapping[str, float], target: str, group: str, datapath: str)
 
 @contextmanager
 def the_world() -> Iterator[None]:
-    """Make somebody outside, behind the host."""
+    """Make somebody outside, behind the host, who forwards for the plain bridge as well."""
+    FOR_VMS_ALONE.unlink(missing_ok=True)
+    FORWARDING.write_text("1\n")
     world = Namespace()
     run("ip", "address", "replace", "198.51.100.1/24", "dev", world.outer)
     world.give(f"{WORLD}/24", "198.51.100.1")
@@ -101,7 +105,8 @@ def on_ovn() -> Iterator[tuple[str, Mapping[str, Way]]]:
     """Plug two pairs of stand-ins into a network of OVN: open ones, and ones in a group that lets the stream in."""
     host = prepare_host()
     gateway = IPv4Interface(f"{EXTERNAL.gateway}/{EXTERNAL.range.prefixlen}")
-    ensure_external_bridge(EXTERNAL.bridge, gateway, datapath=host.datapath)
+    reach = Reach(networks=(IPv4Network(WORLD),))
+    ensure_external_bridge(EXTERNAL.bridge, gateway, datapath=host.datapath, reach=reach)
     with closing(open_fabric(host.northbound, installation="bench", chassis=host.chassis)) as fabric:
         project = Project(fabric)
         group = project.group(

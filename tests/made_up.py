@@ -299,7 +299,7 @@ def make_cloud(
         }
     fabric = MemoryFabric()
     fabrics = Fabrics(
-        catalogue=catalogue, fabric=fabric, open_way_out=lambda _: None, bridges={"local": "cx-test"}
+        catalogue=catalogue, fabric=fabric, open_way_out=lambda *_: None, bridges={"local": "cx-test"}
     )
     world = World(hosts=hosts, fabrics=fabrics, images=images)
     return Cloud(database, clock, catalogue, images, fabric, world, hosts)

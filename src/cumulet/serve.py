@@ -27,12 +27,13 @@ import uvicorn
 from litestar.types import ASGIApp
 from structlog.typing import EventDict
 
-from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
+from cumulet.catalogue import Catalogue, DataCenter, read_catalogue, with_gpus
 from cumulet.console import Consoles
 from cumulet.db import UNREACHABLE, Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
+from cumulet.doctor.way_out import Reach
 from cumulet.errors import Unavailable
 from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.fabric.memory import MemoryFabric
@@ -148,7 +149,7 @@ def memory_world(settings: Settings, catalogue: Catalogue, database: Database, i
         installation,
         hosts=hosts,
         fabric=MemoryFabric(),
-        open_way_out=lambda _: None,
+        open_way_out=lambda *_: None,
     )
 
 
@@ -179,11 +180,12 @@ def real_world(settings: Settings, catalogue: Catalogue, database: Database, ins
     )
 
 
-def open_way_out(prepared: PreparedHost, spec: ExternalSpec) -> None:
+def open_way_out(prepared: PreparedHost, spec: ExternalSpec, data_center: DataCenter) -> None:
     """Prepare this machine's end of a data center's external range, and what its switch must hold."""
     ensure_bridges(prepared.datapath)
     gateway = IPv4Interface(f"{spec.gateway}/{spec.range.prefixlen}")
-    ensure_external_bridge(spec.bridge, gateway, datapath=prepared.datapath)
+    reach = Reach(data_center.resolvers, data_center.reachable_networks, data_center.reachable_services)
+    ensure_external_bridge(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
 
 
 def make_world(
@@ -194,7 +196,7 @@ def make_world(
     *,
     hosts: Mapping[str, Hypervisor],
     fabric: Fabric,
-    open_way_out: Callable[[ExternalSpec], None],
+    open_way_out: Callable[[ExternalSpec, DataCenter], None],
     mend: Callable[[], object] = lambda: None,
 ) -> World:
     """Register the hosts in the first data center and give the plots all that they touch."""

@@ -85,12 +85,17 @@ def test_the_examples_in_the_default_file_are_right() -> None:
 
 
 def test_every_value_arrives_exactly() -> None:
-    text = data_center(resolvers='["192.0.2.53"]', latitude="-33.9") + machine_type(
-        commitment_discount_percent="{ 12 = 20 }"
-    )
+    text = data_center(
+        resolvers='["192.0.2.53"]',
+        latitude="-33.9",
+        reachable_networks='["192.168.1.0/24"]',
+        reachable_services='["8480/tcp", "123/udp"]',
+    ) + machine_type(commitment_discount_percent="{ 12 = 20 }")
     catalogue = parse_catalogue(text)
     (lab,), (epyc,) = catalogue.data_centers, catalogue.machine_types
     assert (lab.resolvers, lab.latitude) == ((IPv4Address("192.0.2.53"),), -33.9)
+    assert lab.reachable_networks == (IPv4Network("192.168.1.0/24"),)
+    assert lab.reachable_services == ("8480/tcp", "123/udp")
     assert (lab.ipv4_price_hr, lab.network_range) == (Decimal("0.005"), IPv4Network("10.9.0.0/16"))
     assert lab.own_pool.disk_gib_price_hr == Decimal("0.0001")
     assert epyc.commitment_discount_percent == {12: 20}
@@ -141,6 +146,11 @@ GPU = '[[gpu_models]]\nid = "h100"\nvendor_name = "NVIDIA"\nmodel_name = "H100"\
         ("", "data_centers is required"),
         ("data_centers = []\nmachine_types = []", "data_centers: [] is not accepted; expected at least one"),
         (data_center(id=None), "data_centers[0].id is required"),
+        *(
+            (data_center(reachable_services=f'["{one}"]'), f"reachable_services[0]: '{one}' is not accepted")
+            for one in ("8480", "tcp/80", "0/tcp", "65536/udp", "22/sctp")
+        ),
+        (data_center(reachable_networks='["192.168.1.1/24"]'), "expected 192.168.1.0/24, which begins"),
         (data_center(id="7"), "data_centers[0].id: 7 is not accepted; expected str"),
         (data_center(id='"Lab"'), "data_centers[0].id: 'Lab' is not accepted"),
         (data_center(renewable_energy='"yes"'), "renewable_energy: 'yes' is not accepted; expected bool"),

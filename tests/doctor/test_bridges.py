@@ -5,7 +5,6 @@ import pytest
 from cumulet.doctor.bridges import (
     ensure_external_bridge,
     integration_command,
-    masquerade_rules,
     plain,
     with_mapping,
     without_mapping,
@@ -22,15 +21,6 @@ def test_a_mapping_is_added_once_and_others_stay():
 def test_only_our_own_mapping_is_removed():
     assert without_mapping("public:br-ex,br-ex:br-ex", "br-ex") == "public:br-ex"
     assert without_mapping("", "br-ex") == ""
-
-
-def test_what_leaves_the_range_is_masqueraded_by_a_table_of_our_own():
-    rules = masquerade_rules("br-ex", IPv4Interface("203.0.113.1/24"))
-    assert 'ip saddr 203.0.113.0/24 oifname != "br-ex" masquerade' in rules
-    assert {line.split()[-1] for line in rules.splitlines() if line.startswith(("table", "delete"))} == {
-        "cumulet_br-ex",
-        "{",
-    }
 
 
 def test_the_operator_s_settings_for_ovn_are_not_replaced():

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
 from tests.doctor.conftest import eventually
 
-from cumulet.doctor import bridges, daemons, roster
+from cumulet.doctor import bridges, daemons, forwarding, roster
 from cumulet.doctor.command import CommandFailed, output_of, succeeds
 from cumulet.doctor.daemons import PATHS, find_silent, is_supervised, stop_daemons
 from cumulet.doctor.examine import examine
@@ -19,6 +19,7 @@ from cumulet.doctor.ports import ensure_ports
 from cumulet.doctor.prepare import ensure_bridges, prepare_host
 from cumulet.doctor.roster import ANSWERS
 from cumulet.doctor.supervisor import read_status
+from cumulet.doctor.way_out import Reach
 from cumulet.errors import Refused
 
 pytestmark = pytest.mark.lab
@@ -136,8 +137,9 @@ def test_a_missing_daemon_is_started_beside_those_of_others(bare_host):
 
 def test_an_external_bridge_leads_out(external):
     assert "inet 203.0.113.1/24" in output_of("ip", "address", "show", "br-ex")
-    assert "masquerade" in output_of("nft", "list", "table", "ip", "cumulet_br-ex")
-    assert bridges.FORWARDING.read_text() == "1\n"
+    assert "masquerade" in output_of("nft", "list", "table", "inet", "cumulet_br-ex")
+    assert forwarding.FORWARDING.read_text() == "1\n"
+    assert 'iifname "br-ex" accept' in output_of("nft", "list", "table", "inet", "cumulet_forwarding")
     assert "tx-checksumming: off" in output_of("ethtool", "--show-offload", "br-ex")
     assert bridges.read_switch().mappings == "br-ex:br-ex"
 
@@ -154,7 +156,8 @@ def test_a_bridge_that_is_right_is_not_touched(external):
         ("ovs-vsctl", "del-br", "br-ex"),
         ("ip", "address", "flush", "dev", "br-ex"),
         ("ip", "link", "set", "br-ex", "down"),
-        ("nft", "delete", "table", "ip", "cumulet_br-ex"),
+        ("nft", "delete", "table", "inet", "cumulet_br-ex"),
+        ("nft", "delete", "table", "inet", "cumulet_forwarding"),
         ("ovs-vsctl", "remove", "Open_vSwitch", ".", "external_ids", "ovn-bridge-mappings"),
     ],
     ids=lambda harm: " ".join(harm[:3]),
@@ -176,9 +179,35 @@ def test_a_bridge_may_get_another_range(external):
     shown = output_of("ip", "address", "show", "br-ex")
     assert "198.51.100.1/25" in shown
     assert "203.0.113.1" not in shown
-    rules = output_of("nft", "list", "table", "ip", "cumulet_br-ex")
+    rules = output_of("nft", "list", "table", "inet", "cumulet_br-ex")
     assert "198.51.100.0/25" in rules
     assert "203.0.113.0" not in rules
+
+
+def test_what_guests_may_reach_is_mended_by_whoever_does_not_know_it(external):
+    reach = Reach(networks=(IPv4Network("192.168.1.0/24"),), services=("8480/tcp",))
+    bridges.ensure_external_bridge("br-ex", GATEWAY, datapath=external.datapath, reach=reach)
+    rules = output_of("nft", "list", "table", "inet", "cumulet_br-ex")
+    output_of("nft", "delete", "table", "inet", "cumulet_br-ex")
+    prepare_host()
+    assert output_of("nft", "list", "table", "inet", "cumulet_br-ex") == rules
+    assert "8480" in rules
+
+
+def test_forwarding_ends_with_the_last_bridge_on_a_host_that_did_not_forward(external):
+    bridges.remove_external_bridge("br-ex")
+    assert forwarding.FORWARDING.read_text() == "0\n"
+    assert not succeeds("nft", "list", "table", "inet", "cumulet_forwarding")
+
+
+def test_a_host_that_forwarded_before_forwards_for_all_and_goes_on_so(external):
+    bridges.remove_external_bridge("br-ex")
+    forwarding.FORWARDING.write_text("1\n")
+    bridges.ensure_external_bridge("br-ex", GATEWAY, datapath=external.datapath)
+    assert not succeeds("nft", "list", "table", "inet", "cumulet_forwarding")
+    bridges.remove_external_bridge("br-ex")
+    assert forwarding.FORWARDING.read_text() == "1\n"
+    forwarding.FORWARDING.write_text("0\n")
 
 
 def test_removing_a_bridge_leaves_nothing_and_touches_no_other(external):
@@ -186,7 +215,7 @@ def test_removing_a_bridge_leaves_nothing_and_touches_no_other(external):
     for _ in range(2):
         bridges.remove_external_bridge("br-two")
     assert not succeeds("ip", "link", "show", "br-two")
-    assert not succeeds("nft", "list", "table", "ip", "cumulet_br-two")
+    assert not succeeds("nft", "list", "table", "inet", "cumulet_br-two")
     test_an_external_bridge_leads_out(external)
 
 

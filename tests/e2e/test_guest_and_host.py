@@ -1,19 +1,24 @@
 """What a guest has of the host that it runs on: asked from inside real guests."""
 
 import contextlib
+import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e import world
 from tests.e2e.looks import pings_heard, tap_of
-from tests.e2e.real_cloud import eventually
-from tests.fabric.guests import run
+from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.fabric.guests import Namespace, run
 
 pytestmark = pytest.mark.lab
 
 SPOOFED = "203.0.113.77"
+GATEWAY = "198.19.0.1"
+PORT = 8490
 NOBODYS = "10.77.200.201"
 
 
@@ -72,3 +77,73 @@ def test_a_guest_does_not_slip_past_anothers_rules_by_way_of_its_own_tap(ann, bo
         f" ip route del {bob.external()}/32; arp -d {NOBODYS}; ip addr del {SPOOFED}/32 dev eth0"
     )
     assert pings_heard(bob) == heard
+
+
+def hears(vm: Vm, address: str, port: int = PORT) -> str:
+    """What a TCP service says to a guest, if it reaches it."""
+    return vm.ssh(f"nc -w 3 {address} {port} </dev/null").stdout.decode()
+
+
+def asks(vm: Vm, resolver: str) -> bool:
+    """Whether a resolver of the host's own hears a guest, by UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((resolver, 53))
+        listener.settimeout(0.5)
+        vm.ssh(f"nslookup {world.NAME} {resolver}", timeout=20)
+        with contextlib.suppress(TimeoutError):
+            return bool(listener.recv(512))
+    return False
+
+
+@pytest.mark.parametrize("address", [GATEWAY, world.HOST])
+def test_a_guest_reaches_nothing_that_its_host_serves(ann, address):
+    with service("0.0.0.0", PORT) as came:  # noqa: S104 - as an API that listens everywhere
+        assert hears(ann, address) == ""
+        assert came == []
+    assert not asks(ann, address)
+
+
+@pytest.mark.parametrize("address", [world.ROUTER, world.METADATA])
+def test_a_guest_reaches_nothing_of_what_is_beside_its_host(ann, address):
+    assert hears(ann, address, 80) == ""
+    assert ann.ssh(f"ping -c 1 -W 2 {address}").returncode == 1
+
+
+def test_a_guest_reaches_the_world_by_name_and_its_host_by_ping(ann):
+    assert hears(ann, world.NAME, 80) == f"world {world.HOST}"
+    assert hears(ann, world.ADDRESS, 80) == f"world {world.HOST}"
+    ann.output_of(f"ping -c 1 -W 5 {GATEWAY}")
+
+
+def test_the_host_is_no_router_for_others(cloud, outside):
+    branch = Namespace()
+    run("ip", "address", "add", "192.168.78.1/24", "dev", branch.outer)
+    branch.give("192.168.78.2/24", "192.168.78.1")
+    branch.serve(b"branch")
+    with pytest.raises(TimeoutError):
+        outside.connect("192.168.78.2", 80)
+    branch.remove()
+
+
+@pytest.fixture
+def opened(cloud: RealCloud, ann) -> Iterator[None]:
+    """The operator lets guests reach more, for one test."""
+    usual = cloud.catalogue.read_text()
+    more = {"reachable_networks": [f"{world.ROUTER}/32", f"{world.METADATA}/32"]}
+    more["reachable_services"] = [f"{PORT}/tcp", "53/udp"]
+    listed = usual
+    for key, value in more.items():
+        listed = re.sub(rf"(?m)^{key} = \[\]", f"{key} = {json.dumps(value)}", listed)
+    cloud.offer(listed)
+    yield
+    cloud.offer(usual)
+    eventually(lambda: not hears(ann, world.ROUTER, 80))
+
+
+def test_a_guest_reaches_what_the_operator_lists(ann, opened):
+    eventually(lambda: hears(ann, world.ROUTER, 80) == f"world {world.HOST}")
+    assert hears(ann, world.METADATA, 80) == f"world {world.HOST}"
+    with service("0.0.0.0", PORT) as came:  # noqa: S104 - likewise
+        assert hears(ann, GATEWAY) == "hello\n"
+        assert came
+    assert asks(ann, GATEWAY)

@@ -1,7 +1,7 @@
 """The private host's fabric, and guests plugged into it."""
 
 import os
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 from tests.fabric import guests
@@ -10,14 +10,24 @@ from tests.fabric.specs import EXTERNAL, Project
 
 from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.prepare import prepare_host
+from cumulet.doctor.way_out import Reach
 from cumulet.fabric.ovn import open_fabric
+
+REACH = Reach(
+    resolvers=(IPv4Address("192.0.2.1"),),
+    networks=(IPv4Network("198.51.100.0/24"),),
+    services=("8081/tcp", "8082/tcp", "8083/tcp", "8084/tcp"),
+)
+"""Where tests have servers of the host's and of its networks."""
 
 
 @pytest.fixture(scope="module")
 def fabric():
     assert "LAB_DIR" in os.environ, "this test changes its host: run it by tests/lab/enter"
     host = prepare_host(print)
-    ensure_external_bridge(EXTERNAL.bridge, IPv4Interface("192.0.2.1/24"), datapath=host.datapath)
+    ensure_external_bridge(
+        EXTERNAL.bridge, IPv4Interface("192.0.2.1/24"), datapath=host.datapath, reach=REACH
+    )
     fabric = open_fabric(host.northbound, installation="here", chassis=host.chassis)
     yield fabric
     fabric.close()

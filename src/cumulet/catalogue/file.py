@@ -36,6 +36,8 @@ SMALLEST_PREFIX: Final = 29
 MOUNT_PATH: Final = re.compile(r"(/(?!\.\.?(/|$))[^/\0]+)+")
 """One spelling for each directory, so that two paths can be compared."""
 CLASSES: Final = [one.name for one in StorageClass if one is not StorageClass.UNKNOWN]
+SERVICE: Final = re.compile(r"([1-9][0-9]{0,4})/(tcp|udp)")
+HIGHEST_PORT: Final = 65535
 PRIVATE: Final = tuple(IPv4Network(one) for one in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
@@ -96,6 +98,9 @@ def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]
     yield from _wrong_ranges(catalogue)
     for index, data_center in enumerate(catalogue.data_centers):
         yield from _wrong_pools(f"data_centers[{index}].disk_pools", data_center.disk_pools)
+        yield from _wrong_services(
+            f"data_centers[{index}].reachable_services", data_center.reachable_services
+        )
     for index, machine_type in enumerate(catalogue.machine_types):
         yield from _wrong_references(f"machine_types[{index}]", machine_type, catalogue)
         yield from _wrong_shape(f"machine_types[{index}]", machine_type)
@@ -164,6 +169,13 @@ def _wrong_ranges(catalogue: Catalogue) -> Iterator[Invalid]:
         if one.external_range.overlaps(other.external_range):
             accepted = f"a range apart from {one.external_range} of data center {one.id!r}"
             yield Invalid.field(f"external_range of {other.id!r}", str(other.external_range), accepted)
+
+
+def _wrong_services(path: str, services: tuple[str, ...]) -> Iterator[Invalid]:
+    for index, service in enumerate(services):
+        found = SERVICE.fullmatch(service)
+        if found is None or int(found[1]) > HIGHEST_PORT:
+            yield Invalid.field(f"{path}[{index}]", service, "a port and its protocol, such as 8480/tcp")
 
 
 def _wrong_pools(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:

@@ -55,6 +55,10 @@ class DataCenter:
     """The range of every project's default network here: the same for all, since projects never meet."""
     resolvers: tuple[IPv4Address, ...] = ()
     """DNS servers handed to guests; none here means those of the host."""
+    reachable_networks: tuple[IPv4Network, ...] = ()
+    """Of the networks that the host itself is in, and of 169.254.0.0/16: those that guests reach."""
+    reachable_services: tuple[str, ...] = ()
+    """What guests reach of what the host itself serves, such as `8480/tcp`."""
     disk_pools: tuple[DiskPool, ...]
     ipv4_price_hr: Decimal
     network_price_hr: Decimal

@@ -19,16 +19,19 @@ from typing import Any, Final
 import msgspec
 
 from cumulet.doctor.command import output_of, succeeds
+from cumulet.doctor.forwarding import allow_forwarding, end_forwarding
 from cumulet.doctor.roster import CACHE_EXACTLY, SOUTHBOUND_SOCKET, USERSPACE
+from cumulet.doctor.way_out import NOTHING, Reach, decode_reach, encode_reach, load_rules, remove_rules
 from cumulet.errors import Invalid, Refused
 
 INTEGRATION_BRIDGE: Final = "br-int"
 CHASSIS_FILE: Final = Path("/etc/openvswitch/system-id.conf")
 GATEWAY_MARK: Final = "cumulet-gateway"
 """On a bridge of ours: the address that the host has on it."""
+REACH_MARK: Final = "cumulet-reach"
+"""Likewise: what guests reach of the host and beside it."""
 VSCTL: Final = ("ovs-vsctl", "--timeout=10")
 SBCTL: Final = ("ovn-sbctl", "--timeout=10", f"--db=unix:{SOUTHBOUND_SOCKET}")
-FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 BRIDGE_NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,14}")
 
 
@@ -40,6 +43,8 @@ class Bridge:
     """`system` or `netdev`."""
     gateway: IPv4Interface | None
     """The address that the host is to have on it; None on a bridge that is not an external one of ours."""
+    reach: Reach = NOTHING
+    """What guests behind it reach of the host and beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,11 @@ class Switch:
     bridges: dict[str, Bridge]
     mappings: str
     """`ovn-bridge-mappings`."""
+
+    @property
+    def external(self) -> dict[str, Bridge]:
+        """Our own external bridges."""
+        return {name: bridge for name, bridge in self.bridges.items() if bridge.gateway is not None}
 
 
 def choose_datapath() -> str:
@@ -115,53 +125,54 @@ def read_settings() -> dict[str, str]:
     return dict(settings["external_ids"])
 
 
-def ensure_external_bridge(name: str, gateway: IPv4Interface, *, datapath: str) -> None:
+def ensure_external_bridge(
+    name: str, gateway: IPv4Interface, *, datapath: str, reach: Reach = NOTHING
+) -> None:
     """Give the host a bridge to an external range of its own, and that range a way to the world.
 
-    The host holds `gateway` on the bridge's own port, forwards, and masquerades what leaves the range. OVN finds the
-    bridge under its own name in `ovn-bridge-mappings`. Refused when a bridge of that name is somebody else's.
+    The host holds `gateway` on the bridge's own port, forwards, and masquerades what leaves the range; of itself and
+    its surroundings it lets guests reach what `reach` says. OVN finds the bridge under its own name in
+    `ovn-bridge-mappings`. Refused when a bridge of that name is somebody else's.
     """
     if not BRIDGE_NAME.fullmatch(name):
         raise Invalid.field("bridge", name, "at most 15 of a-z, 0-9, '.', '_', '-', beginning with a letter")
     switch = read_switch()
     refuse_foreign(switch, name)
     mappings = with_mapping(switch.mappings, name)
-    if (switch.bridges.get(name), switch.mappings) != (Bridge(datapath, gateway), mappings):
-        put_bridge(name, Bridge(datapath, gateway), mappings)
+    wanted = Bridge(datapath, gateway, reach)
+    if (switch.bridges.get(name), switch.mappings) != (wanted, mappings):
+        put_bridge(name, wanted, mappings)
     give_address(name, gateway, datapath)
-    allow_forwarding()
-    output_of("nft", "--file", "-", stdin=masquerade_rules(name, gateway))
+    ours = {*switch.external, name}
+    load_rules(name, gateway, reach, ours=ours)
+    allow_forwarding(ours)
 
 
 def remove_external_bridge(name: str) -> None:
-    """Take away a bridge of ours with its mapping and masquerading, as far as they are there."""
+    """Take away a bridge of ours with its mapping and rules, as far as they are there, and forwarding with the last."""
     switch = read_switch()
     refuse_foreign(switch, name)
     output_of(
         *VSCTL, "--if-exists", "del-br", name,
         "--", "set", "Open_vSwitch", ".", mappings_setting(without_mapping(switch.mappings, name)),
     )  # fmt: skip
-    output_of(
-        "nft", "--file", "-", stdin=f"table ip {table_name(name)}\ndelete table ip {table_name(name)}\n"
-    )
+    remove_rules(name)
+    if others := switch.external.keys() - {name}:
+        allow_forwarding(others)
+    else:
+        end_forwarding()
 
 
 def mend_external_bridges() -> None:
     """Bring back the addresses and rules of our external bridges, which a reboot takes away."""
     for name, bridge in external_bridges().items():
         if bridge.gateway is not None:
-            ensure_external_bridge(name, bridge.gateway, datapath=bridge.datapath)
+            ensure_external_bridge(name, bridge.gateway, datapath=bridge.datapath, reach=bridge.reach)
 
 
 def external_bridges() -> dict[str, Bridge]:
     """Our own external bridges."""
-    return {name: bridge for name, bridge in read_switch().bridges.items() if bridge.gateway is not None}
-
-
-def allow_forwarding() -> None:
-    """Let the host pass packets on between its VMs and the world."""
-    if FORWARDING.read_text().strip() != "1":
-        FORWARDING.write_text("1\n")
+    return read_switch().external
 
 
 def read_switch() -> Switch:
@@ -169,9 +180,14 @@ def read_switch() -> Switch:
     (settings,) = rows("Open_vSwitch", "external_ids")
     bridges = {}
     for row in rows("Bridge", "name", "datapath_type", "external_ids"):
-        mark = row["external_ids"].get(GATEWAY_MARK)
-        bridges[row["name"]] = Bridge(row["datapath_type"], IPv4Interface(mark) if mark else None)
+        bridges[row["name"]] = read_bridge(row["datapath_type"], row["external_ids"])
     return Switch(bridges, settings["external_ids"].get("ovn-bridge-mappings", ""))
+
+
+def read_bridge(datapath: str, marks: dict[str, str]) -> Bridge:
+    """What a bridge is by the marks on it."""
+    gateway = IPv4Interface(marks[GATEWAY_MARK]) if GATEWAY_MARK in marks else None
+    return Bridge(datapath, gateway, decode_reach(marks.get(REACH_MARK, "{}")))
 
 
 def refuse_foreign(switch: Switch, name: str) -> None:
@@ -188,9 +204,15 @@ def put_bridge(name: str, bridge: Bridge, mappings: str) -> None:
     output_of(
         *VSCTL, "--may-exist", "add-br", name,
         "--", "set", "Bridge", name, f"datapath_type={bridge.datapath}",
-        f"external_ids:{GATEWAY_MARK}={bridge.gateway}", "other_config:disable-in-band=true",
+        f"external_ids:{GATEWAY_MARK}={bridge.gateway}",
+        f"external_ids:{REACH_MARK}={quoted(encode_reach(bridge.reach))}", "other_config:disable-in-band=true",
         "--", "set", "Open_vSwitch", ".", mappings_setting(mappings),
     )  # fmt: skip
+
+
+def quoted(text: str) -> str:
+    """A text as OVSDB writes one that is more than a word."""
+    return msgspec.json.encode(text).decode()
 
 
 def give_address(name: str, gateway: IPv4Interface, datapath: str) -> None:
@@ -211,25 +233,6 @@ def give_address(name: str, gateway: IPv4Interface, datapath: str) -> None:
     ):  # the userspace datapath hands the kernel's unfinished checksums on to the guest
         output_of("ethtool", "--offload", name, "tx", "off")
     output_of("ip", "link", "set", name, "up")
-
-
-def masquerade_rules(name: str, gateway: IPv4Interface) -> str:
-    """The nft script that replaces our table for a bridge in one step."""
-    table = table_name(name)
-    return f"""table ip {table}
-delete table ip {table}
-table ip {table} {{
-    chain postrouting {{
-        type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {gateway.network} oifname != "{name}" masquerade
-    }}
-}}
-"""
-
-
-def table_name(bridge: str) -> str:
-    """Our nft table for a bridge."""
-    return f"cumulet_{bridge}"
 
 
 def mappings_setting(mappings: str) -> str:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from cumulet.doctor.bridges import FORWARDING, choose_datapath, external_bridges
+from cumulet.doctor.bridges import Bridge, choose_datapath, external_bridges
 from cumulet.doctor.checks.devices import find_gpus, has_iommu, judge_gpus
 from cumulet.doctor.checks.machine import (
     is_virtual,
@@ -21,12 +21,14 @@ from cumulet.doctor.checks.packets import (
     judge_firewalls,
     judge_forwarding,
     judge_taps,
+    judge_way_out,
     list_chains,
 )
 from cumulet.doctor.checks.programs import PROGRAMS, ask_version, judge_packages, judge_program
 from cumulet.doctor.command import CommandFailed, require_root
 from cumulet.doctor.daemons import find_silent, runs_systemd
 from cumulet.doctor.findings import Finding, broken
+from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
 from cumulet.doctor.kvm import DEVICE, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing
 from cumulet.doctor.prepare import CACHE
@@ -71,13 +73,14 @@ def look_for_packages(packages: tuple[str, ...]) -> Finding:
 
 
 def examine_packets() -> list[Finding]:
-    """Datapath, forwarding and others' firewalls."""
-    chains = list_chains()
+    """Datapath, what guests reach of the host, forwarding, and others' firewalls."""
+    chains, bridges = list_chains(), ours()
     return [
         judge_datapath(choose_datapath()),
         judge_taps(chains),
-        judge_forwarding(FORWARDING.read_text()),
-        judge_firewalls(chains, ours()),
+        judge_forwarding(FORWARDING.read_text(), for_vms_alone=FOR_VMS_ALONE.exists(), chains=chains),
+        *(judge_way_out(name, bridge.reach, chains) for name, bridge in bridges.items()),
+        judge_firewalls(chains, tuple(bridges)),
     ]
 
 
@@ -86,9 +89,9 @@ def examine_devices() -> list[Finding]:
     return judge_gpus(find_gpus(), iommu=has_iommu())
 
 
-def ours() -> tuple[str, ...]:
+def ours() -> dict[str, Bridge]:
     """The external bridges that Cumulet made here; none while OVS does not answer."""
     try:
-        return tuple(external_bridges())
+        return external_bridges()
     except CommandFailed:
-        return ()
+        return {}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from cumulet.doctor.bridges import (
-    allow_forwarding,
     choose_datapath,
     ensure_integration_bridge,
+    external_bridges,
     forget_earlier_names,
     integration_command,
     mend_external_bridges,
@@ -22,6 +22,7 @@ from cumulet.doctor.bridges import (
 )
 from cumulet.doctor.command import require_root
 from cumulet.doctor.daemons import PATHS, start_daemons
+from cumulet.doctor.forwarding import allow_forwarding
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_packages
 from cumulet.doctor.ports import ensure_ports
@@ -83,5 +84,5 @@ def ensure_bridges(datapath: str) -> None:
     ensure_deaf_on_taps()
     ensure_integration_bridge(datapath)
     ensure_ports()
-    allow_forwarding()
+    allow_forwarding(external_bridges())
     mend_external_bridges()

@@ -39,7 +39,7 @@ class Fabrics:
 
     catalogue: Catalogue
     fabric: Fabric
-    open_way_out: Callable[[ExternalSpec], None]
+    open_way_out: Callable[[ExternalSpec, DataCenter], None]
     """Prepares the host's end of a data center's external range."""
     bridges: Mapping[str, str]
     """Name of the external bridge by data center."""
@@ -71,7 +71,7 @@ def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:
 def ensure_way_out(fabrics: Fabrics, data_center: DataCenter) -> None:
     """Make the data center's external switch and the host's end of it."""
     spec = fabrics.external_spec(data_center)
-    fabrics.open_way_out(spec)
+    fabrics.open_way_out(spec, data_center)
     fabrics.fabric.put_external(spec)
 
 

@@ -1,7 +1,15 @@
 import json
+from ipaddress import IPv4Network
 
-from cumulet.doctor.checks.packets import judge_datapath, judge_firewalls, judge_forwarding, judge_taps
+from cumulet.doctor.checks.packets import (
+    judge_datapath,
+    judge_firewalls,
+    judge_forwarding,
+    judge_taps,
+    judge_way_out,
+)
 from cumulet.doctor.findings import Level
+from cumulet.doctor.way_out import Reach
 
 
 def chain(table: str, name: str, **more: str) -> dict[str, object]:
@@ -18,8 +26,24 @@ def test_the_userspace_datapath_has_a_cost():
 
 
 def test_forwarding_is_on_or_off():
-    assert judge_forwarding("1\n").level is Level.OK
-    assert judge_forwarding("0\n").level is Level.BROKEN
+    assert judge_forwarding("1\n", for_vms_alone=False, chains=chains()).level is Level.OK
+    assert judge_forwarding("0\n", for_vms_alone=True, chains=chains()).level is Level.BROKEN
+
+
+def test_a_host_that_has_become_a_router_for_all_is_told():
+    guarded = chains(chain("cumulet_forwarding", "forward", family="inet"))
+    assert "for VMs alone" in judge_forwarding("1\n", for_vms_alone=True, chains=guarded).text
+    router = judge_forwarding("1\n", for_vms_alone=True, chains=chains())
+    assert (router.level, router.cure) == (Level.DEGRADED, "cumulet doctor prepare")
+
+
+def test_what_guests_reach_of_their_host_is_told_and_when_nothing_keeps_them_off():
+    reach = Reach(networks=(IPv4Network("192.168.1.0/24"),), services=("8480/tcp",))
+    closed = judge_way_out("br-ex", reach, chains(chain("cumulet_br-ex", "input", family="inet")))
+    assert closed.level is Level.OK
+    assert closed.text.endswith("ping, 8480/tcp, 192.168.1.0/24")
+    open_to_all = judge_way_out("br-ex", reach, chains(chain("cumulet_br-ex", "input", family="ip")))
+    assert (open_to_all.level, open_to_all.cure) == (Level.DEGRADED, "cumulet doctor prepare")
 
 
 def test_a_host_that_hears_its_vms_is_told_with_what_is_missing():

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
+from cumulet.doctor import forwarding, taps
 from cumulet.doctor.checks.programs import PREPARE
 from cumulet.doctor.command import CommandFailed, output_of
 from cumulet.doctor.findings import Finding, broken, degraded, ok
-from cumulet.doctor.taps import FAMILIES, TABLE
+from cumulet.doctor.way_out import Reach, table_name
 
 DOCKER_CHAIN: Final = "DOCKER-USER"
 
@@ -23,13 +24,30 @@ def judge_datapath(datapath: str) -> Finding:
     return degraded("datapath", "userspace: this kernel has no openvswitch module", cost=cost, cure=cure)
 
 
-def judge_forwarding(setting: str) -> Finding:
-    """The kernel's net.ipv4.ip_forward."""
-    if setting.strip() == "1":
-        return ok("IP forwarding", "on")
-    return broken(
-        "IP forwarding", "off: VMs do not reach the world", cure=f"{PREPARE} (sysctl net.ipv4.ip_forward=1)"
+def judge_forwarding(setting: str, *, for_vms_alone: bool, chains: str) -> Finding:
+    """The kernel's net.ipv4.ip_forward, and whether what it was turned on for is kept to."""
+    if setting.strip() != "1":
+        cure = f"{PREPARE} (sysctl net.ipv4.ip_forward=1)"
+        return broken("IP forwarding", "off: VMs do not reach the world", cure=cure)
+    if not for_vms_alone:
+        return ok("IP forwarding", "on, as it was before Cumulet")
+    if forwarding.TABLE in tables(chains):
+        text = f"on for VMs alone; to forward for containers or a VPN too: rm {forwarding.FOR_VMS_ALONE}"
+        return ok("IP forwarding", text)
+    cost = "this host is a router for whoever sends to it"
+    return degraded(
+        "IP forwarding", f"on for all; missing in nft: {forwarding.TABLE}", cost=cost, cure=PREPARE
     )
+
+
+def judge_way_out(bridge: str, reach: Reach, chains: str) -> Finding:
+    """Whether guests behind an external bridge are kept off the host and what is beside it."""
+    name, table = f"VMs by {bridge}", f"table inet {table_name(bridge)}"
+    if table in tables(chains):
+        opened = map(str, (*reach.services, *reach.networks))
+        return ok(name, f"reach of this host and its networks: {', '.join(('ping', *opened))}")
+    cost = "VMs do not reach the world, but all that this host serves"
+    return degraded(name, f"missing in nft: {table}", cost=cost, cure=PREPARE)
 
 
 def list_chains() -> str:
@@ -45,12 +63,17 @@ def read_chains(chains: str) -> list[dict[str, Any]]:
     return [entry["chain"] for entry in msgspec.json.decode(chains)["nftables"] if "chain" in entry]
 
 
+def tables(chains: str) -> set[str]:
+    """The tables that these chains are in, as nft writes them."""
+    return {f"table {chain['family']} {chain['table']}" for chain in read_chains(chains)}
+
+
 def judge_taps(chains: str) -> Finding:
     """Whether the host is deaf on VMs' taps."""
-    there = {chain["family"] for chain in read_chains(chains) if chain["table"] == TABLE}
-    if there >= {*FAMILIES}:
+    there = {chain["family"] for chain in read_chains(chains) if chain["table"] == taps.TABLE}
+    if there >= {*taps.FAMILIES}:
         return ok("VMs' taps", "the host hears nothing that VMs say to it there")
-    missing = ", ".join(f"{family} {TABLE}" for family in FAMILIES if family not in there)
+    missing = ", ".join(f"{family} {taps.TABLE}" for family in taps.FAMILIES if family not in there)
     cost = "VMs reach what the host serves, and other VMs past the rules of their security groups"
     return degraded(
         "VMs' taps", f"the host listens to VMs; missing in nft: {missing}", cost=cost, cure=PREPARE
