@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from tests.made_up import NOON, Clock
 from tests.plots import KIND, Crash, eventually, note, notes, wake_toys, workers
 
 from cumulet import reconcile
+from cumulet.errors import NotAtOnce
 from cumulet.reconcile import LEASE, Due, LeaseLost, NotYet, Reconciler, find_due, forget_leases, wake
 
 TOY = UUID(int=7)
@@ -461,3 +463,54 @@ class TestOnPostgres:
 def listens(database):
     with database.reading() as db:
         return db.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+
+
+class LostHost(NotAtOnce):
+    """What a plot raises under which its host was lost."""
+
+
+def test_what_may_have_brought_its_host_down_is_not_brought_forward_by_any_wake(make, wake_up, due, clock):
+    runs = []
+
+    def plot(run):
+        runs.append(clock.now)
+        wake_up()  # its host is back, and tells of all machines
+        raise LostHost("the host was lost")
+
+    reconciler = make(plot)
+    wake_up()
+    for _ in range(200):
+        reconciler.run_due()
+        wake_up()
+        clock.advance(0.5)
+    waits = [(after - before).total_seconds() for before, after in itertools.pairwise(runs)]
+    assert waits == [1, 2, 4, 8, 16, 32]
+    assert due().error == "the host was lost"
+
+
+def test_what_was_held_runs_at_every_wake_again_once_it_went_well(make, wake_up, due, clock):
+    failures = [LostHost("the host was lost")]
+
+    def plot(_run):
+        if failures:
+            raise failures.pop()
+
+    reconciler = make(plot)
+    wake_up()
+    assert reconciler.run_due() == 1
+    wake_up()
+    assert reconciler.run_due() == 0
+    clock.advance(1)
+    assert reconciler.run_due() == 1
+    assert due() is None
+    wake_up()
+    assert reconciler.run_due() == 1
+
+
+def test_a_clock_that_is_set_back_ends_what_was_held(make, wake_up, due, clock):
+    reconciler = make(raising(LostHost("the host was lost")))
+    wake_up()
+    reconciler.run_due()
+    clock.advance(-3600)
+    reconciler.run_due()
+    assert due().due_at <= clock.now + timedelta(seconds=2)

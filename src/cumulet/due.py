@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Index,
     Integer,
@@ -47,6 +48,8 @@ class Due(Row):
     lease: Mapped[UUID | None]
     leased_until: Mapped[datetime | None]
     wakes: Mapped[int] = mapped_column(default=1)
+    held_until: Mapped[datetime | None]
+    """Nobody's wake brings it forward of that: its last run may have brought down what it works with."""
     attempts: Mapped[int] = mapped_column(default=0)
     """Failures since it last settled: a wait in between does not make up for them."""
     why: Mapped[str] = mapped_column(default="")
@@ -83,7 +86,8 @@ def _wake_on(dialect: str) -> postgresql.Insert | sqlite.Insert:
     """Insert a due row, or make the one that is there due."""
     insert = insert_into(dialect, Due)
     new = insert.excluded
-    again = {"due_at": new.due_at, "since": func.coalesce(DUE.c.since, new.since), "wakes": DUE.c.wakes + 1}
+    at = case((DUE.c.held_until > new.due_at, DUE.c.held_until), else_=new.due_at)
+    again = {"due_at": at, "since": func.coalesce(DUE.c.since, new.since), "wakes": DUE.c.wakes + 1}
     return insert.on_conflict_do_update(index_elements=["kind", "id"], set_=again)
 
 
@@ -91,11 +95,13 @@ WAKE: Final = {dialect: _wake_on(dialect) for dialect in ("sqlite", "postgresql"
 
 
 def _put_back_with(**others: ColumnElement[Any] | bool) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Let go of a lease; woken meanwhile, it stays due when that said."""
-    at = case((_UNWOKEN, bindparam("at", type_=Timestamp)), else_=DUE.c.due_at)
+    """Let go of a lease; woken meanwhile, it stays due when that said, unless it is held."""
+    then, held = bindparam("at", type_=Timestamp), bindparam("is_held", type_=Boolean)
+    at, until = case((or_(held, _UNWOKEN), then), else_=DUE.c.due_at), case((held, then))
     told = {name: bindparam(f"told_{name}", type_=DUE.c[name].type) for name in ("attempts", "why", "error")}
     back = update(DUE).where(_AS_CLAIMED)
-    return back.values(lease=None, leased_until=None, due_at=at, **told, **others).returning(*DUE.c)
+    freed = {"lease": None, "leased_until": None, "due_at": at, "held_until": until}
+    return back.values(**freed, **told, **others).returning(*DUE.c)
 
 
 PUT_BACK: Final = _put_back_with()

@@ -177,3 +177,7 @@ class Unauthenticated(CumuletError):
 
     code = 16
     http = 401
+
+
+class NotAtOnce(Exception):
+    """A failure that what was asked may itself have caused: nobody's asking again brings it forward."""

@@ -47,6 +47,7 @@ from cumulet.due import (
     soonest_of,
     wake,
 )
+from cumulet.errors import NotAtOnce
 
 __all__ = ["Due", "LeaseLost", "NotYet", "Reconciler", "Run", "find_due", "forget_leases", "wake"]
 
@@ -232,7 +233,7 @@ class Reconciler:
         """Look at everything anew when the clock was set back: a look too early costs nothing, one too late is stuck."""
         log.warning("the clock was set back", by=str(self._last_claim - now))
         with self._database.writing() as db:
-            db.execute(update(Due).where(Due.due_at > now).values(due_at=now))
+            db.execute(update(Due).where(Due.due_at > now).values(due_at=now, held_until=None))
             db.execute(update(Due).where(Due.leased_until > now + LEASE).values(leased_until=now + LEASE))
 
     def _seconds_until_due(self) -> float:
@@ -259,7 +260,10 @@ class Reconciler:
         )
         seconds = min(FIRST_BACKOFF * 2 ** min(attempts - 1, 10), LONGEST_BACKOFF)
         at = self._clock() + timedelta(seconds=seconds)
-        self._put_back(claim, at=at, attempts=attempts, error=str(failure) or type(failure).__name__)
+        held = isinstance(failure, NotAtOnce)
+        self._put_back(
+            claim, at=at, held=held, attempts=attempts, error=str(failure) or type(failure).__name__
+        )
 
     def _put_back(
         self,
@@ -267,13 +271,14 @@ class Reconciler:
         *,
         at: datetime,
         settled: bool = False,
+        held: bool = False,
         attempts: int = 0,
         why: str = "",
         error: str = "",
     ) -> None:
-        """Let go of the lease and be due again at `at`; at once when it was woken during the run."""
+        """Let go of the lease and be due again at `at`; at once when it was woken during the run and is not held."""
         back = PUT_BACK_SETTLED if settled else PUT_BACK
-        told = {"told_attempts": attempts, "told_why": why, "told_error": error}
+        told = {"told_attempts": attempts, "told_why": why, "told_error": error, "is_held": held}
         with self._database.writing() as db:
             row = execute(db, back, **held_by(claim), held_wakes=claim.wakes, at=at, **told).first()
             if row is None:

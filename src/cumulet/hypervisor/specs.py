@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from cumulet.errors import Unavailable
+from cumulet.errors import NotAtOnce, Unavailable
 
 MOST_STORAGE_DISKS: Final = 8
 """How many storage disks a machine has room for beside its boot disk."""
@@ -23,6 +23,10 @@ class HypervisorError(Exception):
 
 class HostUnreachable(HypervisorError, Unavailable):
     """The host does not answer now; nothing is known about what runs there."""
+
+
+class HostLost(HostUnreachable, NotAtOnce):
+    """The host stopped to answer under this very call: whether it was done nobody knows, and it may be the reason."""
 
 
 class GuestSilent(HypervisorError):

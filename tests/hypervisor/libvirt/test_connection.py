@@ -1,9 +1,16 @@
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import uuid4
 
 import libvirt
 import pytest
+from tests.hypervisor.contract import eventually
 
-from cumulet.hypervisor import HostUnreachable, HypervisorError
+from cumulet.errors import NotAtOnce
+from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError
+from cumulet.hypervisor.libvirt import connection as connection_module
 from cumulet.hypervisor.libvirt.connection import Connection
 
 
@@ -50,3 +57,129 @@ def test_a_closed_connection_stays_closed(connection):
     connection.close()
     with pytest.raises(HostUnreachable, match="closed"):
         connection.call(lambda link: link.getLibVersion())
+
+
+class Opener:
+    """Opens links to a host whose line is down, cut, or as slow as a test wants."""
+
+    def __init__(self, monkeypatch):
+        self.tries = 0
+        self.slow = threading.Event()
+        self.slow.set()
+        self.refuses = False
+        monkeypatch.setattr(connection_module, "open_link", self)
+
+    def __call__(self, _uri, _prepare):
+        self.tries += 1
+        self.slow.wait(30)
+        if self.refuses:
+            raise HostUnreachable("no route to host")
+        return FakeLink()
+
+    def hang(self):
+        self.slow.clear()
+
+
+class FakeLink:
+    """A link that can be cut."""
+
+    alive = 1
+
+    def isAlive(self):  # noqa: N802 - libvirt's name
+        return self.alive
+
+    def close(self):
+        self.alive = 0
+
+    def cut(self):
+        self.alive = 0
+        raise libvirt.libvirtError("End of file while reading data")
+
+
+@pytest.fixture
+def opener(monkeypatch):
+    opener = Opener(monkeypatch)
+    yield opener
+    opener.slow.set()
+
+
+@pytest.fixture
+def line(opener):
+    line = Connection("qemu+ssh://far/system")
+    yield line
+    line.close()
+
+
+def test_a_call_that_loses_the_line_is_not_made_again(line, opener):
+    calls = []
+
+    def lose(link):
+        calls.append(link)
+        link.cut()
+
+    with pytest.raises(HostLost, match="lost under a call"):
+        line.call(lose)
+    assert len(calls) == 1
+    assert issubclass(HostLost, NotAtOnce)
+    assert line.call(id) != id(calls[0])
+    assert opener.tries == 2
+
+
+def test_while_a_line_that_was_lost_is_opened_nobody_waits_for_long_and_one_thread_tries(
+    line, opener, monkeypatch
+):
+    monkeypatch.setattr(connection_module, "AGAIN_SECONDS", 0.2)
+    line.call(id)
+    with suppress(HostLost):
+        line.call(FakeLink.cut)
+    opener.hang()
+    with ThreadPoolExecutor(20) as callers:
+        told = list(callers.map(lambda _: told_by(line), range(20)))
+    assert opener.tries == 2
+    assert all("since" in words and "takes long" in words for words in told), told
+    threads = [thread for thread in threading.enumerate() if thread.name == "libvirt-open"]
+    assert len(threads) == 1
+    opener.slow.set()
+    eventually(lambda: told_by(line) == "")
+    assert opener.tries == 2
+
+
+def told_by(line):
+    try:
+        line.call(id)
+    except HostUnreachable as problem:
+        return str(problem)
+    return ""
+
+
+def test_a_line_that_cannot_be_opened_is_tried_only_now_and_then_and_says_since_when_and_why(line, opener):
+    opener.refuses = True
+    told = {told_by(line) for _ in range(50)}
+    assert opener.tries == 1
+    (words,) = told
+    assert re.fullmatch(r"no connection to the host since \d\d:\d\d:\d\d UTC: no route to host", words)
+    opener.refuses = False
+    eventually(lambda: told_by(line) == "")
+    assert opener.tries == 2
+
+
+def test_a_line_that_is_closed_while_it_is_opened_is_not_left_open(line, opener, monkeypatch):
+    made = []
+    opener.hang()
+    monkeypatch.setattr(connection_module, "open_link", lambda *_: made.append(opener("", None)) or made[0])
+    line._patience = 0.05
+    assert "takes long" in told_by(line)
+    line.close()
+    opener.slow.set()
+    eventually(lambda: made and not made[0].alive)
+
+
+def test_what_goes_wrong_unforeseen_at_the_opening_does_not_end_all_further_attempts(
+    line, opener, monkeypatch
+):
+    monkeypatch.setattr(connection_module, "REST_SECONDS", 0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(connection_module, "open_link", lambda *_: 1 / 0)
+        assert "failed" in told_by(line)
+    assert told_by(line) == ""

@@ -117,7 +117,7 @@ def test_events_come_again_after_libvirtd_died(host, running, kill_libvirtd, kil
 
 
 @lab
-def test_a_call_under_way_when_libvirtd_dies_is_made_again(host, image, kill_libvirtd):
+def test_a_call_under_way_when_libvirtd_dies_fails_and_can_be_made_again(host, image, kill_libvirtd):
     specs = [a_spec(image) for _ in range(6)]
     failures = []
 
