@@ -231,3 +231,34 @@ def test_a_guest_without_an_agent_that_writes_to_its_console_has_spoken(cloud):
 )
 def test_what_the_firmware_writes_is_no_word_of_the_guest(console, wordless):
     assert is_wordless(console) is wordless
+
+
+def test_a_guest_whose_agent_is_wild_is_left_alone_until_its_next_start_and_that_is_told_once(cloud):
+    cloud.host.wild = True
+    cloud.create()
+    cloud.settle()
+    cloud.pass_time(20)
+    cloud.host.wild = False
+    (why,) = told(cloud, "vm.guest_left_alone")
+    assert "left alone until the next start" in why
+    assert told(cloud, "vm.agent") == told(cloud, "vm.guest_silent") == []
+    assert cloud.host.ping_guest(cloud.row().id) is None
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+    cloud.ask(verbs.start_vm)
+    cloud.settle()
+    cloud.pass_time(3)
+    assert len(told(cloud, "vm.agent")) == 1
+    assert cloud.row().first_boot_at is not None
+
+
+def test_an_agent_that_gets_wild_after_its_boot_is_told_of_as_soon_as_anybody_asks_it(cloud):
+    cloud.host.on_change(cloud.hear)
+    cloud.create()
+    cloud.settle()
+    cloud.pass_time(5)
+    cloud.host.wild = True
+    for _ in range(2):
+        assert cloud.host.ping_guest(cloud.row().id) is None
+        cloud.settle()
+    assert len(told(cloud, "vm.guest_left_alone")) == 1

@@ -23,10 +23,10 @@ NOT_FOUND: Final = 5
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
 Verb = Literal["create", "start", "stop", "reboot", "terminate"]
-READY: Final = frozenset({"vm.agent", "vm.guest_silent"})
+READY: Final = frozenset({"vm.agent", "vm.guest_silent", "vm.guest_left_alone"})
 """A guest without an agent says nothing; the cloud gives up on it in its time."""
 ENDS: Final[Mapping[Verb, frozenset[str]]] = {
-    "create": frozenset({"vm.first_boot", "vm.guest_silent"}),
+    "create": frozenset({"vm.first_boot", "vm.guest_silent", "vm.guest_left_alone"}),
     "start": READY,
     "reboot": READY,
     "stop": frozenset({"vm.stopped"}),

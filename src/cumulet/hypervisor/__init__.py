@@ -188,6 +188,12 @@ class Hypervisor(Protocol):
     def guest(self, vm_id: UUID) -> Guest:
         """Ask the guest's agent how it is; `NO_GUEST` when it does not answer within a second or two."""
 
+    def why_left_alone(self, vm_id: UUID) -> str:
+        """Why the guest's agent is asked nothing until the machine's next start; `""` when it is asked.
+
+        An agent is left alone once it has sent what no agent sends; who listens to `on_change` is told.
+        """
+
     def set_password(self, vm_id: UUID, password_hash: str) -> None:
         """Have the guest take a hash as root's password; GuestSilent, GuestRefused."""
 

@@ -38,6 +38,8 @@ from cumulet.hypervisor.memory_disks import MemoryDisks
 from cumulet.hypervisor.memory_guests import exit_status_of, little_work, panic_of
 from cumulet.hypervisor.memory_uri import facts_of, read_query
 
+LEFT_ALONE: Final = "the guest's agent is left alone until the next start: it is wild, which no agent is"
+
 _shared: Final[dict[str, dict[str, MemoryHypervisor]]] = {}
 _shared_lock: Final = threading.Lock()
 
@@ -51,6 +53,8 @@ class MemoryHypervisor(MemoryDisks):
         """Lever: guests' agents answer nothing."""
         self.stubborn = False
         """Lever: guests refuse passwords and keys."""
+        self.wild = False
+        """Lever: guests' agents send what no agent sends."""
         self.booting: Guest | None = None
         """Lever: what guests that boot say in the place of being done."""
         self.clinging = False
@@ -60,6 +64,8 @@ class MemoryHypervisor(MemoryDisks):
         self._facts = facts
         self._consoles = MadeUpConsoles()
         self._starts = itertools.count(1)
+        self._left_alone: dict[UUID, int] = {}
+        """By VM, the start of its machine in which its agent was wild."""
 
     # Levers
     def kill(self, vm_id: UUID) -> None:
@@ -194,12 +200,19 @@ class MemoryHypervisor(MemoryDisks):
         if machine is None or machine.power is not Power.RUNNING:
             return NO_GUEST
         machine.looks += 1
-        if not machine.answers or self.mute:
+        if not self._agent_answers(machine):
             return NO_GUEST
         if self.booting:
             return self.booting
         status = exit_status_of(machine.start_script) if machine.start_script else None
         return Guest(agent=True, first_boot_done=True, start_script_status=status, has_address=True)
+
+    @verb
+    def why_left_alone(self, vm_id: UUID) -> str:
+        """Say whether the agent was wild in this start."""
+        machine = self._contents.machines.get(vm_id)
+        is_left_alone = machine and machine.started and self._left_alone.get(vm_id) == machine.started
+        return LEFT_ALONE if is_left_alone else ""
 
     @verb
     def set_password(self, vm_id: UUID, password_hash: str) -> None:
@@ -226,7 +239,7 @@ class MemoryHypervisor(MemoryDisks):
     def ping_guest(self, vm_id: UUID) -> float | None:
         """Answer in no time, or not at all."""
         machine = self._contents.machines.get(vm_id)
-        return 1.0 if machine and machine.answers and not self.mute else None
+        return 1.0 if machine and self._agent_answers(machine) else None
 
     @verb
     def open_screen(self, vm_id: UUID) -> socket.socket:
@@ -259,11 +272,23 @@ class MemoryHypervisor(MemoryDisks):
 
     def _find_willing(self, vm_id: UUID) -> Machine:
         machine = self._contents.find_machine(vm_id)
-        if not machine.answers or self.mute:
+        if not self._agent_answers(machine):
+            if vm_id in self._left_alone:
+                raise GuestRefused(LEFT_ALONE)
             raise GuestSilent("the guest's agent does not answer")
         if self.stubborn:
             raise GuestRefused("the guest refuses: it is stubborn")
         return machine
+
+    def _agent_answers(self, machine: Machine) -> bool:
+        vm_id = machine.spec.id
+        if self._left_alone.get(vm_id) == machine.started:
+            return False
+        self._left_alone.pop(vm_id, None)
+        if self.wild and machine.answers:
+            self._left_alone[vm_id] = machine.started
+            self._changed.append(vm_id)
+        return machine.answers and not self.mute and not self.wild
 
     def _find_running(self, vm_id: UUID) -> Machine:
         machine = self._contents.find_machine(vm_id)

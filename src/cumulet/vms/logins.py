@@ -25,10 +25,8 @@ def ensure_logins(run: Run, vm: Vm, host: Host) -> None:
     try:
         ensure_password(run, vm, host)
         ensure_keys(run, vm, host)
-    except GuestSilent:
-        raise NotYet(
-            "the guest's agent does not answer: its password or keys are to change", ASK_AGAIN
-        ) from None
+    except GuestSilent as silence:
+        raise NotYet(f"{silence}: its password or keys are to change", ASK_AGAIN) from None
 
 
 def ensure_password(run: Run, vm: Vm, host: Host) -> None:

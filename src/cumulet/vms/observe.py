@@ -102,20 +102,28 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
         return None
     told_all = vm.agent_at is not None and vm.first_boot_at is not None
     if told_all or vm.guest_silent:
+        note_left_alone(run, vm, host)
         look_for_panic(run, vm, host)
         return None
     guest = host.guest(vm.id)
+    note_left_alone(run, vm, host)
     age = run.now - vm.started_at
     if guest.agent:
         note_guest(run, vm, guest, age)
     else:
         look_at_console(run, vm, host, age)
-    if vm.agent_at and vm.first_boot_at:
+    if vm.guest_silent or (vm.agent_at and vm.first_boot_at):
         return None
     if age >= PATIENCE:
         change(run, vm, {"guest_silent": True}, ("vm.guest_silent", SILENT))
         return None
     return run.now + timedelta(seconds=1 if age < EAGER else 5)
+
+
+def note_left_alone(run: Run, vm: Vm, host: Host) -> None:
+    """Tell that the guest's agent is asked nothing more, once until the next start."""
+    if not vm.guest_silent and (why := host.why_left_alone(vm.id)):
+        change(run, vm, {"guest_silent": True}, ("vm.guest_left_alone", why))
 
 
 def note_guest(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,6 +15,8 @@ from cumulet.doctor.prepare import prepare_host
 from cumulet.doctor.supervisor import read_status
 from cumulet.hypervisor import BaseImage, NicSpec
 from cumulet.hypervisor.libvirt import open_host
+from cumulet.hypervisor.libvirt.agents import Agents
+from cumulet.hypervisor.libvirt.domain_xml import AGENT_CHANNEL
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.images import ImageStore
@@ -94,6 +97,48 @@ def layout(tmp_path):
     for directory in (layout.images, layout.takings):
         directory.mkdir(parents=True)
     return layout
+
+
+@dataclass(frozen=True)
+class Line:
+    """A connection to a libvirtd that knows one machine by its XML."""
+
+    machines: dict[bytes, str]
+
+    def call(self, work):
+        return work(self)
+
+    def lookupByUUID(self, _id):  # noqa: N802 - libvirt's name
+        return self
+
+    def XMLDesc(self):  # noqa: N802 - libvirt's name
+        return next(iter(self.machines.values()))
+
+
+@pytest.fixture
+def vm_id() -> UUID:
+    return uuid4()
+
+
+@pytest.fixture
+def agents_of(tmp_path, vm_id):
+    """Agents of a host with one machine, the socket of whose agent is answered too."""
+
+    def make(*, started="7", state="connected", told=lambda _: None):
+        path = tmp_path / "agent"
+        line = Line({vm_id.bytes: running_xml(path, started=started, state=state)})
+        return Agents(line, on_breach=told), path
+
+    return make
+
+
+def running_xml(path: Path, *, started: str, state: str, name: str = AGENT_CHANNEL) -> str:
+    """What libvirt tells of a machine that runs, as far as it concerns its agent."""
+    return (
+        f"<domain><metadata><c:vm xmlns:c='urn:cumulet:vm' started='{started}'/></metadata><devices>"
+        f"<channel><source mode='bind' path='{path}'/><target name='{name}' state='{state}'/></channel>"
+        "</devices></domain>"
+    )
 
 
 @pytest.fixture

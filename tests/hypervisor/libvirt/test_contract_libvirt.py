@@ -15,7 +15,6 @@ from tests.hypervisor.contract import (
 from cumulet.hypervisor import DiskSpec, TakenFrom
 from cumulet.hypervisor.libvirt import freezing
 from cumulet.hypervisor.libvirt.domains import find_domain
-from cumulet.hypervisor.libvirt.guest import ask
 from cumulet.hypervisor.libvirt.image_takings import Record
 
 pytestmark = pytest.mark.lab
@@ -23,9 +22,8 @@ pytestmark = pytest.mark.lab
 
 def status_of(host, spec):
     """Whether a guest holds its file systems still."""
-    return host._agents.call(
-        lambda link: ask(find_domain(link, spec.id), "guest-fsfreeze-status", str, patience=5)
-    )
+    with host._agents.speak_with(spec.id, seconds=5) as agent:
+        return agent.ask("guest-fsfreeze-status", str)
 
 
 class TestMachinesOfLibvirt(HypervisorContract):
@@ -57,7 +55,7 @@ class TestGuestsOfLibvirt(GuestContract):
         (takings / f"{order.image_id}.lock").touch()
         left = Record(vm_id=booted.id, freezing=True)
         (takings / f"{order.image_id}.json").write_bytes(msgspec.json.encode(left))
-        assert host._agents.call(lambda link: freezing.freeze(link, booted.id))
+        assert freezing.freeze(host._agents, booted.id)
         assert status_of(host, booted) == "frozen"
         if end == "forget":
             eventually(lambda: host.forget_taking(order.image_id))

@@ -10,11 +10,11 @@ from tests.hypervisor.contract import a_seed, a_spec, an_order, copy_image, even
 from tests.hypervisor.libvirt.conftest import qemu_io
 from tests.lab.small_disk import small
 
-from cumulet.hypervisor import DiskSpec, HypervisorError, ImageOrder, TakenFrom
+from cumulet.hypervisor import DiskSpec, HostLost, HypervisorError, ImageOrder, TakenFrom
 from cumulet.hypervisor.libvirt import freezing, image_takings
 from cumulet.hypervisor.libvirt.domains import find_domain
 from cumulet.hypervisor.libvirt.image_copies import copy_whole, is_named
-from cumulet.hypervisor.libvirt.image_takings import THAW_TRIES, ImageTakings, Record
+from cumulet.hypervisor.libvirt.image_takings import MOST_LOSSES, THAW_TRIES, ImageTakings, Record
 from cumulet.hypervisor.libvirt.snapshots import found_in
 
 lab = pytest.mark.lab
@@ -229,6 +229,18 @@ def test_a_backup_that_fails_under_its_machine_says_why(failing, layout, tmp_pat
     assert told == "cannot copy the disk: End of file from qemu monitor"
     assert failing.forget(order.image_id)
     assert list(layout.takings.iterdir()) == []
+
+
+def test_an_image_under_which_libvirt_is_lost_again_and_again_is_given_up(failing, tmp_path, monkeypatch):
+    def lose(_link, _vm_id):
+        begun.append(1)
+        raise HostLost("lost under a call")
+
+    begun = []
+    monkeypatch.setattr(image_takings, "find_running", lose)
+    order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
+    assert "lost under a call" in eventually(lambda: failing.ensure(order).error)
+    assert len(begun) == MOST_LOSSES
 
 
 def test_a_copy_into_a_full_store_leaves_nothing_there(tmp_path, monkeypatch):

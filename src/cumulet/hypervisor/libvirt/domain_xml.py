@@ -29,7 +29,12 @@ from cumulet.hypervisor.taps import tap_name
 
 NAMESPACE: Final = "urn:cumulet:vm"
 INTEGRATION_BRIDGE: Final = "br-int"
-AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"
+QEMU_NAMESPACE: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
+AGENT_CHANNEL: Final = "org.cumulet.agent.0"
+"""What libvirtd calls the agent's channel: under its usual name it would read there itself what the guest sends."""
+AGENT_PORT: Final = "org.qemu.guest_agent.0"
+"""What the guest calls it: its agent looks for just that."""
+AGENT_ALIAS: Final = "ua-agent"
 TCG_CACHE_MIB: Final = 128
 """Of translated code: less costs a Debian guest time at its boot, more gains nothing."""
 COLD_DEVICES: Final = 5
@@ -43,6 +48,7 @@ SIGNED_ONLY: Final = ("enrolled-keys", "secure-boot")
 OFFLOADS: Final = {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
 
 ET.register_namespace("cumulet", NAMESPACE)
+ET.register_namespace("qemu", QEMU_NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ def domain_xml(spec: DomainSpec, layout: HostLayout, *, disks: Mapping[UUID, Pat
         element("on_reboot", "restart"),
         element("on_crash", "destroy"),
         devices(spec, layout, disks),
+        override(AGENT_ALIAS, "name", AGENT_PORT),
         type="kvm" if layout.kvm else "qemu",
     )
     return render(root)
@@ -185,7 +192,7 @@ def devices(spec: DomainSpec, layout: HostLayout, disks: Mapping[UUID, Path]) ->
         *(disk(id, target, disks[id]) for id, target in storage),
         *(nic(each, layout) for each in spec.nics),
         serial_console(spec.id, layout),
-        element("channel", element("target", type="virtio", name=AGENT_CHANNEL), type="unix"),
+        agent_channel(),
         element("graphics", element("listen", type="none"), type="vnc"),
         element("video", element("model", type="vga")),
         element("memballoon", element("stats", period=str(BALLOON_SECONDS)), model="virtio"),
@@ -245,3 +252,21 @@ def serial_console(vm_id: UUID, layout: HostLayout) -> ET.Element:
         element("target", port="0"),
         type="pty",
     )
+
+
+def agent_channel() -> ET.Element:
+    """Describe the agent's channel, a socket that libvirtd places."""
+    return element(
+        "channel",
+        element("target", type="virtio", name=AGENT_CHANNEL),
+        element("alias", name=AGENT_ALIAS),
+        type="unix",
+    )
+
+
+def override(alias: str, name: str, value: str) -> ET.Element:
+    """Have QEMU make a device with another value of one of its properties than libvirtd believes."""
+    qemu = f"{{{QEMU_NAMESPACE}}}"
+    changed = element(f"{qemu}property", name=name, type="string", value=value)
+    device = element(f"{qemu}device", element(f"{qemu}frontend", changed), alias=alias)
+    return element(f"{qemu}override", device)

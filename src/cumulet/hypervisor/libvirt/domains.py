@@ -133,6 +133,12 @@ def resume(link: libvirt.virConnect, vm_id: UUID) -> None:
             domain.resume()
 
 
+def press_power_button(link: libvirt.virConnect, vm_id: UUID) -> None:
+    """Ask the guest by ACPI to power off, if it runs."""
+    with off_is_fine():
+        find_domain(link, vm_id).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+
 def destroy(link: libvirt.virConnect, vm_id: UUID) -> None:
     """End the domain's QEMU if it runs."""
     with off_is_fine():

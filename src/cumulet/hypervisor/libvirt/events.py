@@ -15,9 +15,12 @@ from typing import Final
 from uuid import UUID
 
 import libvirt
+import libvirt_qemu
+import msgspec
 
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt.connection import notice_silence
+from cumulet.hypervisor.libvirt.domain_xml import AGENT_ALIAS
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 RETRY_SECONDS: Final = 0.5
@@ -30,6 +33,13 @@ TOLD: Final = frozenset(
     }
 )
 """What happens to a machine against, or without, our will; starts and definitions are our own doing."""
+
+
+class PortChange(msgspec.Struct):
+    """QEMU's event of a guest that opened or closed its end of a channel."""
+
+    id: str
+    open: bool
 
 
 class Changes:
@@ -56,13 +66,18 @@ class Changes:
         """Ask a newly opened connection for its events."""
         notice_silence(link)
         link.registerCloseCallback(self._on_close, None)
-        lifecycle, agent = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
+        lifecycle = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
         link.domainEventRegisterAny(None, lifecycle, self._on_lifecycle, None)
-        link.domainEventRegisterAny(None, agent, self._on_agent, None)
+        libvirt_qemu.qemuMonitorEventRegister(link, None, "VSERPORT_CHANGE", self._on_port, None)
         removed = libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED
         link.domainEventRegisterAny(None, removed, self._on_device_removed, None)
         self._registrations += 1
         self._woken.set()
+
+    def tell(self, vm_id: UUID) -> None:
+        """Call all who listen."""
+        for notify in list(self._listeners):
+            notify(vm_id)
 
     def close(self) -> None:
         """Stop watching; nobody is told anything any more."""
@@ -76,10 +91,18 @@ class Changes:
         if event in TOLD:
             self._tell_of(domain)
 
-    def _on_agent(
-        self, _link: libvirt.virConnect, domain: libvirt.virDomain, state: int, _reason: int, _: object
+    def _on_port(
+        self,
+        _link: libvirt.virConnect,
+        domain: libvirt.virDomain,
+        _event: str,
+        _seconds: int,
+        _micros: int,
+        details: str,
+        _: object,
     ) -> None:
-        if state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED:
+        change = msgspec.json.decode(details, type=PortChange)
+        if change.open and change.id == AGENT_ALIAS:
             self._tell_of(domain)
 
     def _on_device_removed(
@@ -92,11 +115,7 @@ class Changes:
 
     def _tell_of(self, domain: libvirt.virDomain) -> None:
         if self._layout.is_ours(domain.name()):
-            self._tell(UUID(bytes=domain.UUID()))
-
-    def _tell(self, vm_id: UUID) -> None:
-        for notify in list(self._listeners):
-            notify(vm_id)
+            self.tell(UUID(bytes=domain.UUID()))
 
     def _watch(self) -> None:
         told = self._registrations
@@ -112,4 +131,4 @@ class Changes:
             if told != self._registrations:
                 told = self._registrations
                 for vm_id in machines:
-                    self._tell(vm_id)
+                    self.tell(vm_id)

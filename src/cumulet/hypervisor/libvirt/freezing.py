@@ -6,45 +6,31 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
-import libvirt
+from cumulet.hypervisor.libvirt.agent import AgentRefuses, AgentSilent
+from cumulet.hypervisor.libvirt.agents import Agents
 
-from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_running
-from cumulet.hypervisor.libvirt.guest import AgentRefuses, AgentSilent, ask
-
-FREEZE_SECONDS: Final = 10
+FREEZE_SECONDS: Final = 10.0
 """A guest that writes a lot takes its time until all is on its disk."""
+THAW_SECONDS: Final = 2.0
 
 
-def freeze(link: libvirt.virConnect, vm_id: UUID) -> bool:
+def freeze(agents: Agents, vm_id: UUID) -> bool:
     """Ask the guest to hold still; says whether it does. Whoever asks must thaw, whatever the answer."""
-    domain = find_running(link, vm_id)
-    if domain is None:
-        return False
-    with suppress(AgentSilent, AgentRefuses):
-        ask(domain, "guest-ping", dict)
-        return ask(domain, "guest-fsfreeze-freeze", int, patience=FREEZE_SECONDS) > 0
+    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=FREEZE_SECONDS) as agent:
+        return agent.ask("guest-fsfreeze-freeze", int) > 0
     return False
 
 
-def thaw(link: libvirt.virConnect, vm_id: UUID) -> bool:
-    """Have the guest go on; False when it may still hold still: one that took too long to freeze may do so only now."""
-    with absent_is_fine():
-        domain = find_running(link, vm_id)
-        return domain is None or is_thawed(domain)
-    return True
+def thaw(agents: Agents, vm_id: UUID) -> bool:
+    """Have the guest go on; False when it may still hold still: one that took too long to freeze may do so only now.
 
-
-def is_thawed(domain: libvirt.virDomain) -> bool:
-    """Thaw, and say whether there is nothing more to do: a guest without a working agent was never frozen."""
+    A guest that is off, or has no agent that works, was never frozen.
+    """
     try:
-        ask(domain, "guest-fsfreeze-thaw", int)
-        return ask(domain, "guest-fsfreeze-status", str) == "thawed"
+        with agents.speak_with(vm_id, seconds=THAW_SECONDS) as agent:
+            agent.ask("guest-fsfreeze-thaw", int)
+            return agent.ask("guest-fsfreeze-status", str) == "thawed"
     except AgentRefuses:
         return True
     except AgentSilent:
-        return not has_agent(domain)
-
-
-def has_agent(domain: libvirt.virDomain) -> bool:
-    """Whether the guest's end of the agent's channel is open: then the agent only takes its time."""
-    return "state='connected'" in domain.XMLDesc()
+        return not agents.is_there(vm_id)

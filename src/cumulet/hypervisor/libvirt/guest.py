@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
-import libvirt
-import libvirt_qemu
 import msgspec
 
 from cumulet.hypervisor import NO_GUEST, Guest
-from cumulet.hypervisor.libvirt.connection import has_code
-from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain, off_is_fine
+from cumulet.hypervisor.libvirt.agent import Agent, AgentRefuses, AgentSilent
+from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.seed import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
 
-PATIENCE_SECONDS: Final = 1
-SILENCE: Final = (
-    libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
-    libvirt.VIR_ERR_AGENT_UNSYNCED,
-    libvirt.VIR_ERR_OPERATION_INVALID,  # it does not run
-    libvirt.VIR_ERR_OPERATION_TIMEOUT,
-    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,  # it has no channel for an agent
-)
+PATIENCE_SECONDS: Final = 5.0
+"""For all that is asked at once: an emulated guest that boots takes its time."""
+GOODBYE_SECONDS: Final = 1.0
 LARGEST_STATUS: Final = 255
 READ_BYTES: Final = 16
 LOG_BYTES: Final = 2000
@@ -36,22 +28,6 @@ LONGEST_PROBLEM: Final = 300
 LONGEST_STAGE: Final = 40
 
 SELF_GIVEN: Final = ("127.", "169.254.")
-
-T = TypeVar("T")
-
-
-class AgentSilent(Exception):
-    """The agent does not answer."""
-
-
-class AgentRefuses(Exception):
-    """The agent answers that it cannot, for instance open a file that is not there, or answers nonsense."""
-
-
-class Reply(msgspec.Struct):
-    """What comes back from a guest, which may be hostile: nothing in it is believed unread."""
-
-    value: msgspec.Raw = msgspec.field(name="return")
 
 
 class FileRead(msgspec.Struct):
@@ -122,39 +98,43 @@ class CloudInitStatus(msgspec.Struct):
     v1: CloudInit
 
 
-def ask_guest(link: libvirt.virConnect, vm_id: UUID) -> Guest:
+def ask_guest(agents: Agents, vm_id: UUID) -> Guest:
     """Ask the guest how far it is."""
-    with absent_is_fine(), suppress(AgentSilent, AgentRefuses):
-        domain = link.lookupByUUID(vm_id.bytes)
-        ask(domain, "guest-ping", dict)
-        done = read_file(domain, FIRST_BOOT_DONE) is not None
-        cloud_init = read_cloud_init(read_file(domain, CLOUD_INIT_STATUS, count=LARGEST_CLOUD_INIT) or b"")
-        script_log = read_end(domain, SCRIPT_LOG)
+    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=PATIENCE_SECONDS) as agent:
+        done = read_file(agent, FIRST_BOOT_DONE) is not None
+        cloud_init = read_cloud_init(read_file(agent, CLOUD_INIT_STATUS, count=LARGEST_CLOUD_INIT) or b"")
+        script_log = read_end(agent, SCRIPT_LOG)
         return Guest(
             agent=True,
             first_boot_done=done,
-            start_script_status=read_status(read_file(domain, SCRIPT_STATUS) or b"") if done else None,
+            start_script_status=read_status(read_file(agent, SCRIPT_STATUS) or b"") if done else None,
             stage="" if done else "start-script" if script_log is not None else cloud_init.word(),
-            has_address=ask_for_address(domain),
+            has_address=ask_for_address(agent),
             problems=cloud_init.problems(),
-            log=printable(script_log or read_end(domain, CLOUD_INIT_LOG) or b""),
+            log=printable(script_log or read_end(agent, CLOUD_INIT_LOG) or b""),
         )
     return NO_GUEST
 
 
-def ping(link: libvirt.virConnect, vm_id: UUID) -> float | None:
+def ping(agents: Agents, vm_id: UUID) -> float | None:
     """How many milliseconds the agent takes to answer; None when it does not."""
-    began = time.perf_counter()
-    with absent_is_fine(), suppress(AgentSilent, AgentRefuses):
-        ask(link.lookupByUUID(vm_id.bytes), "guest-ping", dict)
+    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=PATIENCE_SECONDS) as agent:
+        began = time.perf_counter()
+        agent.ask("guest-ping", dict)
         return (time.perf_counter() - began) * 1000
     return None
 
 
-def ask_for_address(domain: libvirt.virDomain) -> bool | None:
+def shut_down(agents: Agents, vm_id: UUID) -> None:
+    """Ask the agent to power its guest off; it does so without a word."""
+    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=GOODBYE_SECONDS) as agent:
+        agent.ask("guest-shutdown", dict, mode="powerdown")
+
+
+def ask_for_address(agent: Agent) -> bool | None:
     """Whether a card has an IPv4 address that leads anywhere; None when the agent does not tell."""
     try:
-        cards = ask(domain, "guest-network-get-interfaces", list[Card])
+        cards = agent.ask("guest-network-get-interfaces", list[Card])
     except AgentRefuses:
         return None
     return any(card.leads_somewhere() for card in cards)
@@ -174,26 +154,6 @@ def printable(log: bytes) -> str:
     return (text if len(log) < LOG_BYTES else text.partition("\n")[2]).strip()
 
 
-def press_power_button(link: libvirt.virConnect, vm_id: UUID) -> None:
-    """Ask the guest to power off in both ways there are: some obey only their agent, some only ACPI."""
-    domain = find_domain(link, vm_id)
-    with off_is_fine():
-        with suppress(AgentSilent, AgentRefuses):
-            ask(domain, "guest-ping", dict)
-            shut_down_by_agent(domain)
-        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
-
-
-def shut_down_by_agent(domain: libvirt.virDomain) -> None:
-    """Have an agent that answers shut the guest down; what it says to that does not matter, for ACPI comes next."""
-    domain.agentSetResponseTimeout(PATIENCE_SECONDS)
-    try:
-        domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
-    except libvirt.libvirtError as error:
-        if not has_code(error, *SILENCE, libvirt.VIR_ERR_INTERNAL_ERROR):
-            raise
-
-
 def read_status(content: bytes) -> int | None:
     """An exit status as the guest wrote it down; None when it is none."""
     digits = content.strip()
@@ -201,49 +161,26 @@ def read_status(content: bytes) -> int | None:
     return status if 0 <= status <= LARGEST_STATUS else None
 
 
-def read_file(domain: libvirt.virDomain, path: str, *, count: int = READ_BYTES) -> bytes | None:
+def read_file(agent: Agent, path: str, *, count: int = READ_BYTES) -> bytes | None:
     """The first `count` bytes of a guest's file; None when the agent cannot read it."""
     try:
-        handle = ask(domain, "guest-file-open", int, path=path, mode="r")
-        read = ask(domain, "guest-file-read", FileRead, handle=handle, count=count)
-        ask(domain, "guest-file-close", dict, handle=handle)
+        handle = agent.ask("guest-file-open", int, path=path, mode="r")
+        read = agent.ask("guest-file-read", FileRead, handle=handle, count=count)
+        agent.ask("guest-file-close", dict, handle=handle)
     except AgentRefuses:
         return None
     return read.content[:count]
 
 
-def read_end(domain: libvirt.virDomain, path: str) -> bytes | None:
+def read_end(agent: Agent, path: str) -> bytes | None:
     """The last bytes of a guest's file; None when the agent cannot read it."""
     try:
-        handle = ask(domain, "guest-file-open", int, path=path, mode="r")
-        end = ask(domain, "guest-file-seek", FilePosition, handle=handle, offset=0, whence="end").position
+        handle = agent.ask("guest-file-open", int, path=path, mode="r")
+        end = agent.ask("guest-file-seek", FilePosition, handle=handle, offset=0, whence="end").position
         begin = max(0, end - LOG_BYTES)
-        ask(domain, "guest-file-seek", FilePosition, handle=handle, offset=begin, whence="set")
-        read = ask(domain, "guest-file-read", FileRead, handle=handle, count=LOG_BYTES)
-        ask(domain, "guest-file-close", dict, handle=handle)
+        agent.ask("guest-file-seek", FilePosition, handle=handle, offset=begin, whence="set")
+        read = agent.ask("guest-file-read", FileRead, handle=handle, count=LOG_BYTES)
+        agent.ask("guest-file-close", dict, handle=handle)
     except AgentRefuses:
         return None
     return read.content[:LOG_BYTES]
-
-
-def ask(
-    domain: libvirt.virDomain,
-    command: str,
-    answer: type[T],
-    *,
-    patience: int = PATIENCE_SECONDS,
-    **arguments: object,
-) -> T:
-    """Put one question to the agent; AgentSilent or AgentRefuses when it does not answer it."""
-    question = {"execute": command, **({"arguments": arguments} if arguments else {})}
-    try:
-        reply = libvirt_qemu.qemuAgentCommand(domain, json.dumps(question), patience, 0)
-        return msgspec.json.decode(msgspec.json.decode(reply, type=Reply).value, type=answer)
-    except libvirt.libvirtError as error:
-        if has_code(error, *SILENCE):
-            raise AgentSilent(str(error)) from error
-        if has_code(error, libvirt.VIR_ERR_INTERNAL_ERROR):
-            raise AgentRefuses(str(error)) from error
-        raise
-    except msgspec.MsgspecError as error:
-        raise AgentRefuses(str(error)) from error

@@ -34,6 +34,7 @@ from cumulet.hypervisor.libvirt import (
     stats,
     volumes,
 )
+from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.consoles import SerialLines
 from cumulet.hypervisor.libvirt.events import Changes
@@ -48,8 +49,8 @@ class LibvirtHypervisor:
     """One host with libvirt and QEMU.
 
     libvirtd works on five requests of one connection at a time, so what is quick never waits behind what is slow:
-    `_reads` also brings the events, `_works` starts and stops machines, `_agents` waits for guests that may be dead,
-    `_consoles` carries what they print and show.
+    `_reads` also brings the events, `_works` starts and stops machines, `_consoles` carries what guests print and show.
+    Guests' agents are spoken with beside libvirtd.
     """
 
     def __init__(self, uri: str, layout: HostLayout) -> None:
@@ -58,7 +59,7 @@ class LibvirtHypervisor:
         self._changes = Changes(layout, self._list_ids)
         self._reads = Connection(uri, prepare=self._changes.register)
         self._works = Connection(uri, prepare=notice_silence)
-        self._agents = Connection(uri, prepare=notice_silence)
+        self._agents = Agents(self._reads, on_breach=self._changes.tell)
         self._takings = ImageTakings(layout, self._works, self._agents)
         self._lines = SerialLines()
         self._consoles = Connection(uri, prepare=self._lines.prepare)
@@ -191,7 +192,8 @@ class LibvirtHypervisor:
 
     def press_power_button(self, vm_id: UUID) -> None:
         """Ask the guest to power off."""
-        self._agents.call(lambda link: guest.press_power_button(link, vm_id))
+        guest.shut_down(self._agents, vm_id)
+        self._works.call(lambda link: domains.press_power_button(link, vm_id))
 
     def pull_plug(self, vm_id: UUID) -> None:
         """End the machine now."""
@@ -204,15 +206,19 @@ class LibvirtHypervisor:
 
     def guest(self, vm_id: UUID) -> Guest:
         """Ask the guest's agent."""
-        return self._agents.call(lambda link: guest.ask_guest(link, vm_id))
+        return guest.ask_guest(self._agents, vm_id)
+
+    def why_left_alone(self, vm_id: UUID) -> str:
+        """Say why the guest's agent is asked nothing."""
+        return self._agents.why_left_alone(vm_id)
 
     def set_password(self, vm_id: UUID, password_hash: str) -> None:
         """Have the guest take a password."""
-        self._agents.call(lambda link: logins.set_password(link, vm_id, password_hash))
+        logins.set_password(self._agents, vm_id, password_hash)
 
     def replace_keys(self, vm_id: UUID, keys: Sequence[str], *, instead_of: Sequence[str]) -> None:
         """Have the guest take keys in the place of others."""
-        self._agents.call(lambda link: logins.replace_keys(link, vm_id, keys, instead_of=instead_of))
+        logins.replace_keys(self._agents, vm_id, keys, instead_of=instead_of)
 
     # Measuring
     def stats(self) -> Mapping[UUID, Stats]:
@@ -221,7 +227,7 @@ class LibvirtHypervisor:
 
     def ping_guest(self, vm_id: UUID) -> float | None:
         """Measure how quick the guest's agent is."""
-        return self._agents.call(lambda link: guest.ping(link, vm_id))
+        return guest.ping(self._agents, vm_id)
 
     # Consoles
     def open_screen(self, vm_id: UUID) -> socket.socket:
@@ -248,7 +254,7 @@ class LibvirtHypervisor:
         """Let go of the host; machines run on."""
         self._changes.close()
         self._lines.close()
-        for connection in (self._reads, self._works, self._agents, self._consoles):
+        for connection in (self._reads, self._works, self._consoles):
             connection.close()
 
     def _list_ids(self) -> list[UUID]:

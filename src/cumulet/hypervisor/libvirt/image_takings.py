@@ -28,8 +28,9 @@ from uuid import UUID
 
 import msgspec
 
-from cumulet.hypervisor import HostUnreachable, HypervisorError, ImageOrder, ImageTaking, TakenFrom
+from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, ImageOrder, ImageTaking, TakenFrom
 from cumulet.hypervisor.libvirt import freezing
+from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.backup import LOOK_SECONDS, Backup
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domains import find_running
@@ -43,6 +44,8 @@ THAW_TRIES: Final = 30
 """A guest that does not go on by then hangs: nobody waits for it any longer."""
 THAW_SECONDS: Final = 1.0
 """Between two tries."""
+MOST_LOSSES: Final = 3
+"""How often an image is begun anew under which the host's libvirt was lost: it may be the reason."""
 NOTICE_SECONDS: Final = 1.0
 """Until libvirt has noticed for certain that a machine has ended."""
 PERCENT: Final = re.compile(rb"(\d+\.\d+)/100%")
@@ -65,6 +68,8 @@ class Record(msgspec.Struct):
     """The guest may hold its file systems still, and nobody may know."""
     thaws: int = 0
     """How often it was asked to go on since."""
+    losses: int = 0
+    """How often the host's libvirt was lost under it."""
     taken_from: TakenFrom | None = None
     sha256: str = ""
     error: str = ""
@@ -107,7 +112,7 @@ class Taking:
 class ImageTakings:
     """The images that are being taken on one host."""
 
-    def __init__(self, layout: HostLayout, works: Connection, agents: Connection) -> None:
+    def __init__(self, layout: HostLayout, works: Connection, agents: Agents) -> None:
         self._layout = layout
         self._works = works
         self._agents = agents
@@ -123,6 +128,8 @@ class ImageTakings:
             if record.taken_from and order.target.exists():
                 return ImageTaking(1.0, record.taken_from, record.sha256)
             fresh = Record(vm_id=order.vm_id, freezing=record.freezing, thaws=record.thaws)
+            if not record.error:
+                fresh.losses = record.losses
             write_record(self._layout.takings, order.image_id, fresh)
             if record.error:
                 return ImageTaking(record.fraction, error=record.error)
@@ -157,6 +164,12 @@ class ImageTakings:
         with lock, suppress(GivenUp, OSError):
             try:
                 self._copy(taking)
+            except HostLost as loss:
+                taking.record.losses += 1
+                if taking.record.losses < MOST_LOSSES:
+                    taking.progress(0.0)
+                else:
+                    taking.fail(str(loss))
             except (Interrupted, HostUnreachable):
                 taking.progress(0.0)
             except HypervisorError as failure:
@@ -182,6 +195,8 @@ class ImageTakings:
         runs = self._runs(taking)
         try:
             return self._back_up(taking) if runs else self._convert(taking)
+        except HostLost:
+            raise
         except HypervisorError:
             time.sleep(NOTICE_SECONDS)
             if self._runs(taking) is runs:
@@ -208,7 +223,7 @@ class ImageTakings:
         taking.record.freezing, taking.record.thaws = True, 0
         taking.note()
         try:
-            frozen = self._agents.call(lambda link: freezing.freeze(link, taking.order.vm_id))
+            frozen = freezing.freeze(self._agents, taking.order.vm_id)
             begun = backup.begin()
         finally:
             self._let_go_on(taking)
@@ -226,7 +241,7 @@ class ImageTakings:
         """Have a guest that may hold still go on, in one try; says whether there is nothing more to do."""
         if record.freezing:
             record.thaws += 1
-            thawed = self._agents.call(lambda link: freezing.thaw(link, record.vm_id))
+            thawed = freezing.thaw(self._agents, record.vm_id)
             record.freezing = not thawed and record.thaws < THAW_TRIES
         return not record.freezing
 

@@ -23,6 +23,8 @@ from cumulet.hypervisor.libvirt.pools import DiskPools, make_passable
 from cumulet.hypervisor.taps import TAP_PREFIX
 
 GIB: Final = 1 << 30
+DESCRIPTION: Final = 2
+"""Counts how often `domain_xml` came to describe the same machine in another way."""
 QEMU_LOGS: Final = Path("/var/log/libvirt/qemu")
 
 
@@ -46,7 +48,8 @@ class HostLayout:
     @property
     def traits(self) -> str:
         """What a domain's definition depends on besides its spec: when it changes, domains are defined anew."""
-        return f"{'kvm' if self.kvm else 'tcg'} {'userspace' if self.userspace_datapath else 'kernel'} {TAP_PREFIX}"
+        datapath = "userspace" if self.userspace_datapath else "kernel"
+        return f"{'kvm' if self.kvm else 'tcg'} {datapath} {TAP_PREFIX} {DESCRIPTION}"
 
     @property
     def images(self) -> Path:

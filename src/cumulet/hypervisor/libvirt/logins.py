@@ -11,46 +11,43 @@ from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
-import libvirt
-
 from cumulet.hypervisor import GuestRefused, GuestSilent
-from cumulet.hypervisor.libvirt.domains import find_domain
-from cumulet.hypervisor.libvirt.guest import AgentRefuses, AgentSilent, ask
+from cumulet.hypervisor.libvirt.agent import Agent, AgentRefuses, AgentSilent
+from cumulet.hypervisor.libvirt.agents import AgentLeftAlone, Agents
 
 USER: Final = "root"
-PATIENCE_SECONDS: Final = 5
+PATIENCE_SECONDS: Final = 5.0
 """The agent starts programs for this, and the guest may be emulated."""
 
 
-def set_password(link: libvirt.virConnect, vm_id: UUID, password_hash: str) -> None:
+def set_password(agents: Agents, vm_id: UUID, password_hash: str) -> None:
     """Have the guest take a hash as root's password."""
-    domain, encoded = find_domain(link, vm_id), b64encode(password_hash.encode()).decode()
-    command = "guest-set-user-password"
-    with in_words_of_guests():
-        ask(domain, command, dict, patience=PATIENCE_SECONDS, username=USER, password=encoded, crypted=True)
+    encoded = b64encode(password_hash.encode()).decode()
+    with speaking_of_guests(agents, vm_id) as agent:
+        agent.ask("guest-set-user-password", dict, username=USER, password=encoded, crypted=True)
 
 
-def replace_keys(
-    link: libvirt.virConnect, vm_id: UUID, keys: Sequence[str], *, instead_of: Sequence[str]
-) -> None:
+def replace_keys(agents: Agents, vm_id: UUID, keys: Sequence[str], *, instead_of: Sequence[str]) -> None:
     """Have the guest let keys in, and then others no longer: who asks is never locked out in between."""
-    domain = find_domain(link, vm_id)
     gone = [key for key in instead_of if key not in keys]
-    with in_words_of_guests():
+    with speaking_of_guests(agents, vm_id) as agent:
         for command, these in (
             ("guest-ssh-add-authorized-keys", list(keys)),
             ("guest-ssh-remove-authorized-keys", gone),
         ):
             if these:
-                ask(domain, command, dict, patience=PATIENCE_SECONDS, username=USER, keys=these)
+                agent.ask(command, dict, username=USER, keys=these)
 
 
 @contextmanager
-def in_words_of_guests() -> Iterator[None]:
-    """Tell who asked what the agent did."""
+def speaking_of_guests(agents: Agents, vm_id: UUID) -> Iterator[Agent]:
+    """Speak with an agent, and tell who asked what it did."""
     try:
-        yield
+        with agents.speak_with(vm_id, seconds=PATIENCE_SECONDS) as agent:
+            yield agent
     except AgentSilent as silence:
-        raise GuestSilent("the guest's agent does not answer") from silence
+        raise GuestSilent(f"the guest's agent does not answer ({silence})") from silence
+    except AgentLeftAlone as why:
+        raise GuestRefused(str(why)) from why
     except AgentRefuses as refusal:
         raise GuestRefused(f"the guest refuses: {refusal}") from refusal
