@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid5
 from xml.etree import ElementTree as ET
 
@@ -103,13 +104,13 @@ def create_volume(link: libvirt.virConnect, disk: DiskSpec, layout: HostLayout) 
     """Make the disk, unless it is there whole; what an interrupted making left behind is made anew."""
     pool = layout.pools.find(disk.pool)
     make_passable(pool.directory)
-    opened, name = open_pool(link, pool), pool.disk(disk.id).name
-    volume = look_up(opened, name)
+    opened, path = open_pool(link, pool), pool.disk(disk.id)
+    volume = look_up(opened, path)
     if volume is not None:
         if ET.fromstring(volume.XMLDesc()).find("target/format[@type='qcow2']") is not None:  # noqa: S314 - libvirt's
             return
         volume.delete()
-    opened.createXML(volume_xml(disk, name, layout))
+    opened.createXML(volume_xml(disk, path.name, layout))
 
 
 def grow_volume(link: libvirt.virConnect, disk_id: UUID, size_gib: int, layout: HostLayout) -> None:
@@ -154,22 +155,49 @@ def disks_based_on(link: libvirt.virConnect, image: str, layout: HostLayout) -> 
 def our_volumes(link: libvirt.virConnect, layout: HostLayout) -> Iterator[tuple[UUID, libvirt.virStorageVol]]:
     """The volumes by the disk each holds; a file that somebody else put there is none of them."""
     for pool in layout.pools.usable():
-        there = ids_in(pool.directory, ".qcow2")
-        for volume in open_pool(link, pool).listAllVolumes():
-            with suppress(ValueError):
-                id = UUID(volume.name().removesuffix(".qcow2"))
-                if id in there:
-                    yield id, volume
+        there, opened = ids_in(pool.directory, ".qcow2"), open_pool(link, pool)
+        known = volumes_of(opened)
+        if there - known.keys():
+            refresh(opened)
+            known = volumes_of(opened)
+        yield from ((id, known[id]) for id in there & known.keys())
+
+
+def volumes_of(pool: libvirt.virStoragePool) -> dict[UUID, libvirt.virStorageVol]:
+    """The volumes that libvirt remembers of a pool, by the disk each holds."""
+    found = {}
+    for volume in pool.listAllVolumes():
+        with suppress(ValueError):
+            found[UUID(volume.name().removesuffix(".qcow2"))] = volume
+    return found
 
 
 def find_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -> libvirt.virStorageVol | None:
     """The volume that holds a disk, in whichever pool; None when there is none."""
     pool = layout.pools.find_with(disk_id)
-    return look_up(open_pool(link, pool), pool.disk(disk_id).name) if pool else None
+    return look_up(open_pool(link, pool), pool.disk(disk_id)) if pool else None
 
 
-def look_up(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
-    """A volume of that name, or None."""
+def look_up(pool: libvirt.virStoragePool, path: Path) -> libvirt.virStorageVol | None:
+    """The volume of a file, or None; libvirt looks into the pool again when the file system says otherwise."""
+    volume = remembered(pool, path.name)
+    if (volume is not None) is path.exists():
+        return volume
+    refresh(pool)
+    return remembered(pool, path.name)
+
+
+def refresh(pool: libvirt.virStoragePool) -> None:
+    """Have libvirt look at what lies in a pool now; it will not while it makes a disk there, which then is known."""
+    try:
+        pool.refresh()
+    except libvirt.libvirtError as error:
+        if not has_code(error, libvirt.VIR_ERR_INTERNAL_ERROR):
+            raise
+
+
+def remembered(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+    """A volume that libvirt remembers, or None."""
     try:
         return pool.storageVolLookupByName(name)
     except libvirt.libvirtError as error:
