@@ -27,6 +27,7 @@ from cumulet.hypervisor import (
     GuestSilent,
     Hypervisor,
     HypervisorError,
+    ImageName,
     ImageOrder,
     ImageTaking,
     MachineOff,
@@ -75,6 +76,7 @@ def a_spec(image: BaseImage) -> DomainSpec:
         memory_mib=256,
         topology=None,
         boot_disk=uuid4(),
+        boot_image=ImageName(image.sha256, image.format),
         disks=(),
         nics=(),
     )

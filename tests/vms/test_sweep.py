@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from cumulet.errors import Invalid
 from cumulet.hosts import Host, HostState, register_host
 from cumulet.hosts.leftovers import GRACE
-from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, Power, Seed
+from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, ImageName, Power, Seed
 from cumulet.vms import operations as verbs
 from cumulet.vms.model import Vm
 from cumulet.vms.sweep import differs
@@ -47,6 +47,7 @@ def put_leftovers(host, image):
             memory_mib=1,
             topology=None,
             boot_disk=disk_id,
+            boot_image=ImageName(base.sha256, base.format),
             disks=(),
             nics=(),
         )

@@ -10,11 +10,13 @@ from cumulet.doctor.bridges import Bridge, choose_datapath, external_bridges
 from cumulet.doctor.checks.devices import find_gpus, has_iommu, judge_gpus
 from cumulet.doctor.checks.machine import (
     is_virtual,
+    judge_confinement,
     judge_control_groups,
     judge_init,
     judge_kvm,
     judge_memory,
     measure_disk,
+    read_if_there,
 )
 from cumulet.doctor.checks.packets import (
     judge_datapath,
@@ -34,6 +36,9 @@ from cumulet.doctor.packages import HOST_PACKAGES, find_missing
 from cumulet.doctor.prepare import CACHE
 
 PROC: Final = Path("/proc")
+APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
+SELINUX: Final = Path("/sys/fs/selinux/enforce")
+PROFILES: Final = Path("/etc/apparmor.d/libvirt/TEMPLATE.qemu")
 
 
 def examine(data_dir: Path, *, packages: tuple[str, ...] = ()) -> list[Finding]:
@@ -46,12 +51,15 @@ def examine(data_dir: Path, *, packages: tuple[str, ...] = ()) -> list[Finding]:
 
 
 def examine_machine(data_dir: Path) -> list[Finding]:
-    """KVM, init, control groups, memory and disk."""
+    """KVM, init, control groups, confinement, memory and disk."""
     nested = is_virtual((PROC / "cpuinfo").read_text())
     return [
         judge_kvm(kvm_works(remember_in=CACHE), nested=nested, device=DEVICE.exists()),
         judge_init(systemd=runs_systemd(), tini=shutil.which("tini") is not None),
         judge_control_groups((PROC / "self/mounts").read_text()),
+        judge_confinement(
+            apparmor=read_if_there(APPARMOR), profiles=PROFILES.exists(), selinux=read_if_there(SELINUX)
+        ),
         judge_memory((PROC / "meminfo").read_text()),
         measure_disk(data_dir),
     ]

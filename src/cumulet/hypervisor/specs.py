@@ -112,6 +112,15 @@ class NicSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageName:
+    """A public or private image as machines refer to it."""
+
+    sha256: str
+    format: str
+    """`qcow2` or `raw`."""
+
+
+@dataclass(frozen=True, slots=True)
 class DomainSpec:
     """One VM's machine, whole: the golden files show what becomes of each field."""
 
@@ -124,6 +133,8 @@ class DomainSpec:
     topology: Topology | None
     boot_disk: UUID
     """A disk made before by `create_disk`; the seed of the same VM is attached beside it."""
+    boot_image: ImageName
+    """What the boot disk is based on, as we know it: what the disk itself says its machine may have written."""
     disks: tuple[UUID, ...]
     """Storage disks, in the order in which the guest finds them at its start."""
     nics: tuple[NicSpec, ...]

@@ -191,7 +191,9 @@ class ImageStore:
     def _exchange(self, image: Image, disk: Path) -> None:
         version = self.root / f".{image.id}.{uuid.uuid4().hex}"
         version.mkdir()
-        shutil.move(disk, version / f"image.{image.format}")
+        kept = version / f"image.{image.format}"
+        shutil.move(disk, kept)
+        kept.chmod(0o444)
         write_facts(version, image)
         link = version.with_suffix(".link")
         link.symlink_to(version.name)

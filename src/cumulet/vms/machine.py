@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, set_free
 from cumulet.disks import Wanted as DiskWanted
-from cumulet.hypervisor import DomainSpec, NicSpec, Power, Topology, spec_digest
+from cumulet.hypervisor import DomainSpec, ImageName, NicSpec, Power, Topology, spec_digest
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.networks import MTU, nics_of
 from cumulet.reconcile import NotYet, Run
@@ -91,6 +91,7 @@ def domain_spec(vm: Vm, cards: tuple[NicSpec, ...], disks: Sequence[Disk]) -> Do
         memory_mib=vm.memory_gib * 1024,
         topology=Topology(vm.sockets, vm.cores, vm.threads) if vm.sockets else None,
         boot_disk=vm.boot_disk_id,
+        boot_image=ImageName(vm.image_sha256, vm.image_format),
         disks=tuple(
             disk.id
             for disk in disks

@@ -5,6 +5,7 @@ import pytest
 from cumulet.doctor.checks.machine import (
     GIB,
     is_virtual,
+    judge_confinement,
     judge_control_groups,
     judge_disk,
     judge_init,
@@ -12,6 +13,7 @@ from cumulet.doctor.checks.machine import (
     judge_memory,
     measure_disk,
     measure_pool,
+    read_if_there,
 )
 from cumulet.doctor.findings import Level
 from cumulet.doctor.kvm import KvmVerdict
@@ -87,3 +89,32 @@ def test_a_disk_pool_where_nothing_is_mounted_has_no_room(tmp_path, there):
     finding = measure_pool("fast", pool, data_dir=tmp_path)
     assert (finding.level, finding.text) == (Level.DEGRADED, f"nothing is mounted at {pool}")
     assert str(pool) in finding.cure
+
+
+@pytest.mark.parametrize(
+    ("found", "text", "cure"),
+    [
+        ({"apparmor": "Y\n"}, "AppArmor", ""),
+        ({"selinux": "1"}, "SELinux", ""),
+        ({"selinux": "0"}, "SELinux only warns", "setenforce"),
+        ({}, "neither AppArmor nor SELinux", "security=apparmor"),
+        ({"apparmor": "N\n"}, "neither AppArmor nor SELinux", "security=apparmor"),
+        (
+            {"apparmor": "Y\n", "profiles": False},
+            "AppArmor, without libvirt's profiles",
+            "libvirt-daemon-system",
+        ),
+    ],
+)
+def test_what_confines_guests_is_told_or_what_its_lack_costs_with_the_cure(found, text, cure):
+    finding = judge_confinement(**{"apparmor": "", "profiles": True, "selinux": ""} | found)
+    assert finding.text == text
+    assert (finding.level is Level.OK) is not bool(cure)
+    assert ("disks of all others" in finding.cost) is bool(cure)
+    assert cure in finding.cure
+
+
+def test_a_file_of_the_kernel_that_is_not_there_says_nothing(tmp_path):
+    assert read_if_there(tmp_path / "enforce") == ""
+    (tmp_path / "enforce").write_text("1")
+    assert read_if_there(tmp_path / "enforce") == "1"

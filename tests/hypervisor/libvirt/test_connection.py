@@ -2,16 +2,19 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import libvirt
 import pytest
 from tests.hypervisor.contract import eventually
+from tests.plots import KIND, note, notes, wake_toys
 
 from cumulet.errors import NotAtOnce
 from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError
 from cumulet.hypervisor.libvirt import connection as connection_module
 from cumulet.hypervisor.libvirt.connection import Connection
+from cumulet.reconcile import Reconciler
 
 
 @pytest.fixture
@@ -183,3 +186,30 @@ def test_what_goes_wrong_unforeseen_at_the_opening_does_not_end_all_further_atte
         patch.setattr(connection_module, "open_link", lambda *_: 1 / 0)
         assert "failed" in told_by(line)
     assert told_by(line) == ""
+
+
+def test_work_on_other_hosts_goes_on_while_a_line_that_is_down_takes_its_time(
+    line, opener, database, monkeypatch
+):
+    monkeypatch.setattr(connection_module, "AGAIN_SECONDS", 0.2)
+    line.call(id)
+    with suppress(HostLost):
+        line.call(FakeLink.cut)
+    opener.hang()
+    cut_off, others = {uuid4() for _ in range(6)}, [uuid4() for _ in range(4)]
+
+    def plot(run):
+        if run.id in cut_off:
+            line.call(id)
+        note(run)
+
+    wake_toys(database, *cut_off, now=datetime.now(UTC) - timedelta(seconds=1))
+    wake_toys(database, *others, now=datetime.now(UTC))
+    reconciler = Reconciler(database, {KIND: plot}, workers=2)
+    reconciler.start()
+    eventually(lambda: all(notes(database, one) for one in others))
+    assert not opener.slow.is_set()
+    assert not any(notes(database, one) for one in cut_off)
+    opener.slow.set()
+    eventually(lambda: all(notes(database, one) for one in cut_off))
+    reconciler.stop()

@@ -8,7 +8,7 @@ from uuid import UUID
 import libvirt
 import pytest
 
-from cumulet.hypervisor import DomainSpec, Firmware, NicSpec, Topology, spec_digest
+from cumulet.hypervisor import DomainSpec, Firmware, ImageName, NicSpec, Topology, spec_digest
 from cumulet.hypervisor.libvirt.domain_xml import (
     Mark,
     domain_xml,
@@ -44,6 +44,7 @@ PLAIN = DomainSpec(
     memory_mib=2048,
     topology=None,
     boot_disk=UUID("0a1b2c3d-4e5f-4a5b-8c7d-9e0f1a2b3c4d"),
+    boot_image=ImageName("ab" * 32, "qcow2"),
     disks=(),
     nics=(NicSpec(UUID("6b1d7a52-7a54-4d0c-a1a5-0d8d9f2f3c11"), "02:00:00:12:34:56", 1442),),
 )
@@ -55,6 +56,7 @@ LARGE = DomainSpec(
     memory_mib=65536,
     topology=Topology(sockets=2, cores=4, threads=2),
     boot_disk=UUID("66666666-7777-4888-8999-aaaaaaaaaaaa"),
+    boot_image=ImageName("cd" * 32, "raw"),
     disks=(
         UUID("dddddddd-eeee-4fff-8000-111111111111"),
         UUID("eeeeeeee-ffff-4000-8111-222222222222"),
@@ -111,7 +113,7 @@ def varied(*values: object) -> dict[str, set[object]]:
 
 def test_every_field_of_a_machine_is_varied_in_some_golden_file():
     seen = varied(*MACHINES.values())
-    kinds = (DomainSpec, NicSpec, Topology, HostLayout, DiskPools, DiskPool)
+    kinds = (DomainSpec, ImageName, NicSpec, Topology, HostLayout, DiskPools, DiskPool)
     fields = {f"{kind.__name__}.{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
     assert seen.keys() == fields
     assert {name for name, values in seen.items() if len(values) < 2} == set()

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from structlog.testing import capture_logs
-from tests.hypervisor.contract import a_spec, changes_of, eventually, found, prepare
+from tests.hypervisor.contract import a_spec, changes_of, copy_image, eventually, found, prepare
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor import (
@@ -25,6 +25,7 @@ from cumulet.hypervisor import (
 from cumulet.hypervisor.libvirt import open_host
 
 lab = pytest.mark.lab
+QEMU_USER = "libvirt-qemu"
 
 
 @pytest.fixture
@@ -173,6 +174,62 @@ def test_a_disk_whose_file_is_gone_is_not_there_until_it_is_brought_back(host, f
     assert fast_disk not in host.disks()
     elsewhere.rename(path)
     assert fast_disk in host.disks()
+
+
+@lab
+def test_a_disk_whose_file_has_gone_under_libvirt_is_made_when_it_is_asked_for(host, fast_disk, disk_path):
+    path = Path(disk_path(fast_disk))
+    path.unlink()
+    host.create_disk(DiskSpec(fast_disk, 2, None, "fast"))
+    assert path.exists()
+    assert host.disks()[fast_disk] == 2
+
+
+@lab
+def test_a_disk_of_which_libvirt_has_not_heard_is_found_and_can_be_removed(host, fast_disk, disk_path):
+    path = Path(disk_path(fast_disk))
+    path.rename(unheard := path.with_stem(str(uuid4())))
+    id = UUID(unheard.stem)
+    assert host.disks().keys() == {id}
+    host.create_disk(DiskSpec(id, 5, None, "fast"))
+    assert host.disks()[id] == 1
+    path.write_bytes(unheard.read_bytes())
+    host.remove_disk(fast_disk)
+    assert not path.exists()
+    host.remove_disk(id)
+    assert not unheard.exists()
+
+
+@lab
+def test_what_disks_are_based_on_stays_roots_and_for_nobody_to_write(host, image, running):
+    base = host._layout.image(image)
+    disk = host._layout.pools.find_disk(running.boot_disk)
+    assert disk.owner() == QEMU_USER
+    assert (base.owner(), base.stat().st_mode & 0o777) == ("root", 0o444)
+    as_qemu = ("setpriv", "--reuid", QEMU_USER, "--regid", "kvm", "--clear-groups", "sh", "-c")
+    for attempt in (f"echo x >>{base}", f"chmod u+w {base}", f"rm -f {base}", f"ln {base} {disk}.link"):
+        done = subprocess.run((*as_qemu, attempt), capture_output=True, text=True, check=False)
+        assert done.returncode != 0, attempt
+    assert (
+        subprocess.run((*as_qemu, f"head -c 4 {base}"), capture_output=True, check=True).stdout == b"QFI\xfb"
+    )
+
+
+@lab
+def test_a_base_that_was_tampered_with_is_not_used_and_made_anew(host, image):
+    copy_image(host, image)
+    base, disk = host._layout.image(image), DiskSpec(uuid4(), image.size_gib, image, "local")
+    with base.open("r+b") as file:
+        file.seek(100_000)
+        file.write(b"tampered")
+    with pytest.raises(HypervisorError, match="has changed"):
+        host.create_disk(disk)
+    assert disk.id not in host.disks()
+    assert "made anew" in eventually(lambda: host.ensure_image_copy(image).error)
+    copy_image(host, image)
+    assert base.read_bytes() == image.path.read_bytes()
+    host.create_disk(disk)
+    host.remove_disk(disk.id)
 
 
 @lab

@@ -1,4 +1,4 @@
-import errno
+import hashlib
 import os
 import threading
 from contextlib import ExitStack
@@ -15,8 +15,8 @@ from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 @pytest.fixture
 def image(tmp_path):
     path = tmp_path / "store.qcow2"
-    path.write_bytes(os.urandom(100_000))
-    return BaseImage("ab" * 32, "qcow2", path, size_gib=1)
+    path.write_bytes(content := os.urandom(100_000))
+    return BaseImage(hashlib.sha256(content).hexdigest(), "qcow2", path, size_gib=1)
 
 
 @pytest.fixture
@@ -24,31 +24,18 @@ def copies(layout):
     return ImageCopies(layout)
 
 
-@pytest.fixture
-def apart(monkeypatch):
-    """The store and the copies lie on file systems of their own."""
-
-    def refuse(_source, _target):
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    monkeypatch.setattr(image_copies.os, "link", refuse)
-
-
-def test_on_the_stores_file_system_a_copy_is_there_at_once(copies, layout, image):
-    assert copies.ensure(image).ready
-    assert copies.ensure(image).ready
-    assert layout.image(image).samefile(image.path)
-
-
-def test_elsewhere_a_copy_is_made_in_the_background(copies, layout, image, apart):
+def test_a_copy_is_made_in_the_background_and_is_for_nobody_to_write(copies, layout, image):
     assert not copies.ensure(image).ready
     eventually(lambda: copies.ensure(image).ready)
-    assert layout.image(image).read_bytes() == image.path.read_bytes()
+    copy = layout.image(image)
+    assert copy.read_bytes() == image.path.read_bytes()
+    assert not copy.samefile(image.path)
+    assert (copy.stat().st_mode & 0o777, copy.stat().st_uid) == (0o444, os.geteuid())
     assert copies.complete() == {image.sha256}
     assert [path.name for path in layout.images.iterdir()] == [layout.image(image).name]
 
 
-def test_a_copy_that_was_interrupted_is_begun_again(copies, layout, image, apart):
+def test_a_copy_that_was_interrupted_is_begun_again(copies, layout, image):
     part = image_copies.part_of(layout.image(image))
     part.write_bytes(b"x" * 50_000)
     assert copies.complete() == frozenset()
@@ -58,7 +45,7 @@ def test_a_copy_that_was_interrupted_is_begun_again(copies, layout, image, apart
     assert layout.image(image).read_bytes() == image.path.read_bytes()
 
 
-def test_another_process_at_the_same_copy_is_left_to_it(copies, layout, image, apart):
+def test_another_process_at_the_same_copy_is_left_to_it(copies, layout, image):
     part = image_copies.part_of(layout.image(image))
     part.write_bytes(b"x" * 25_000)
     with image_copies.locked(part, image_copies.fcntl.LOCK_EX):
@@ -67,7 +54,7 @@ def test_another_process_at_the_same_copy_is_left_to_it(copies, layout, image, a
         assert part.read_bytes() == b"x" * 25_000
 
 
-def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, layout, image, apart):
+def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, layout, image):
     theirs, nobodys = layout.images / "aa.qcow2.part", layout.images / "bb.qcow2.part"
     theirs.touch()
     nobodys.touch()
@@ -76,7 +63,7 @@ def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, layout, image,
     assert list(layout.images.iterdir()) == [theirs]
 
 
-def test_a_copy_that_fails_says_why_once_and_is_tried_again(copies, image, apart):
+def test_a_copy_that_fails_says_why_once_and_is_tried_again(copies, image):
     content = image.path.read_bytes()
     image.path.unlink()
     assert "No such file" in eventually(lambda: copies.ensure(image).error)
@@ -89,8 +76,70 @@ def test_a_disk_of_a_missing_copy_is_refused(copies, image):
         pass
 
 
-def test_a_copy_is_not_released_while_a_disk_is_made_of_it(copies, layout, image):
-    copies.ensure(image)
+@pytest.fixture
+def copied(copies, layout, image):
+    eventually(lambda: copies.ensure(image).ready)
+    return layout.image(image)
+
+
+@pytest.mark.parametrize("how", ["in place", "by another file"])
+def test_a_copy_that_was_changed_is_not_used_and_made_anew_and_that_is_told(copies, image, copied, how):
+    before = copied.stat()
+    if how == "in place":
+        copied.chmod(0o644)
+        with copied.open("r+b") as file:
+            file.write(b"another beginning")
+        os.utime(copied, ns=(before.st_atime_ns, before.st_mtime_ns))
+    else:
+        (other := copied.with_suffix(".other")).write_bytes(os.urandom(100_000))
+        other.rename(copied)
+    with pytest.raises(HypervisorError, match="has changed"), copies.held(image):
+        pass
+    assert "was changed: it is made anew" in eventually(lambda: copies.ensure(image).error)
+    eventually(lambda: copies.ensure(image).ready)
+    assert copied.read_bytes() == image.path.read_bytes()
+    with copies.held(image):
+        pass
+
+
+def test_a_copy_that_was_only_touched_is_looked_at_and_used(copies, image, copied):
+    inode = copied.stat().st_ino
+    copied.chmod(0o666)
+    eventually(lambda: copies.ensure(image).ready)
+    assert copied.stat().st_mode & 0o777 == 0o444
+    assert copied.stat().st_ino == inode
+
+
+def test_a_copy_that_another_process_made_is_looked_at_before_it_is_used(copies, layout, image, copied):
+    other = ImageCopies(layout)
+    with pytest.raises(HypervisorError, match="looked at first"), other.held(image):
+        pass
+    assert not other.ensure(image).ready
+    eventually(lambda: other.ensure(image).ready)
+
+
+def test_a_copy_of_earlier_days_that_shares_its_file_with_the_store_is_made_safe(copies, layout, image):
+    os.link(image.path, layout.image(image))
+    eventually(lambda: copies.ensure(image).ready)
+    assert image.path.stat().st_mode & 0o777 == 0o444
+
+
+def test_an_image_that_is_not_what_it_was_in_the_store_is_not_copied(copies, layout, image):
+    image.path.write_bytes(b"another")
+    assert "is not what it was any more" in eventually(lambda: copies.ensure(image).error)
+    assert list(layout.images.iterdir()) == []
+
+
+def test_where_files_cannot_be_shared_they_are_copied(copies, layout, image, monkeypatch):
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(image_copies.os, "copy_file_range", refuse)
+    eventually(lambda: copies.ensure(image).ready)
+    assert layout.image(image).read_bytes() == image.path.read_bytes()
+
+
+def test_a_copy_is_not_released_while_a_disk_is_made_of_it(copies, layout, image, copied):
     released = threading.Event()
 
     def release():
@@ -106,8 +155,7 @@ def test_a_copy_is_not_released_while_a_disk_is_made_of_it(copies, layout, image
     assert released.is_set()
 
 
-def test_a_copy_removed_while_a_disk_waited_for_it_is_refused(copies, layout, image):
-    copies.ensure(image)
+def test_a_copy_removed_while_a_disk_waited_for_it_is_refused(copies, layout, image, copied):
     told: list[str] = []
 
     def make_disk():

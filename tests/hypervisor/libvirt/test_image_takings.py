@@ -248,6 +248,7 @@ def test_a_copy_into_a_full_store_leaves_nothing_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     (source := tmp_path / "a").write_bytes(b"content")
+    monkeypatch.setattr("os.copy_file_range", refuse)
     monkeypatch.setattr("os.sendfile", refuse)
     with pytest.raises(OSError, match="No space"):
         copy_whole(source, tmp_path / "b")

@@ -1,4 +1,4 @@
-"""The machine itself: KVM, whether it is a VM in turn, its init, control groups, memory and disk."""
+"""The machine itself: KVM, whether it is a VM in turn, its init, control groups, confinement, memory and disk."""
 
 from __future__ import annotations
 
@@ -54,6 +54,30 @@ def judge_control_groups(mounts: str) -> Finding:
         return ok("control groups", "v2")
     cost = "VMs share the processors without weights or limits"
     return degraded("control groups", "none mounted", cost=cost)
+
+
+def judge_confinement(*, apparmor: str, profiles: bool, selinux: str) -> Finding:
+    """What keeps a QEMU that its guest took over from the other guests: what the kernel says of each, `""` for nothing.
+
+    `profiles` says whether libvirt's own for AppArmor are there.
+    """
+    name, cost = "confinement", "a guest that takes its QEMU over reads and writes the disks of all others"
+    if selinux.strip() == "1":
+        return ok(name, "SELinux")
+    if selinux.strip() == "0":
+        return degraded(name, "SELinux only warns", cost=cost, cure="setenforce 1")
+    if apparmor.strip() != "Y":
+        cure = "apt-get install apparmor, and boot with: apparmor=1 security=apparmor"
+        return degraded(name, "neither AppArmor nor SELinux", cost=cost, cure=cure)
+    if not profiles:
+        cure = "apt-get install --reinstall -o Dpkg::Options::=--force-confmiss libvirt-daemon-system"
+        return degraded(name, "AppArmor, without libvirt's profiles", cost=cost, cure=cure)
+    return ok(name, "AppArmor")
+
+
+def read_if_there(path: Path) -> str:
+    """What a file of the kernel's says; `""` when it is not there."""
+    return path.read_text() if path.exists() else ""
 
 
 def judge_memory(meminfo: str) -> Finding:

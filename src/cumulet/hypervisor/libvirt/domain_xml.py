@@ -19,6 +19,7 @@ from cumulet.hypervisor import (
     MOST_STORAGE_DISKS,
     DomainSpec,
     Firmware,
+    ImageName,
     NicSpec,
     Topology,
     serial_of,
@@ -187,7 +188,7 @@ def devices(spec: DomainSpec, layout: HostLayout, disks: Mapping[UUID, Path]) ->
         element("controller", type="usb", model="none"),
         element("controller", type="pci", model="pcie-root"),
         *(element("controller", type="pci", model="pcie-root-port") for _ in range(ports)),
-        disk(spec.boot_disk, BOOT_TARGET, disks[spec.boot_disk]),
+        disk(spec.boot_disk, BOOT_TARGET, disks[spec.boot_disk], base=base(spec.boot_image, layout)),
         seed_disk(spec.id, layout),
         *(disk(id, target, disks[id]) for id, target in storage),
         *(nic(each, layout) for each in spec.nics),
@@ -201,16 +202,32 @@ def devices(spec: DomainSpec, layout: HostLayout, disks: Mapping[UUID, Path]) ->
     )
 
 
-def disk(disk_id: UUID, target: str, path: Path) -> ET.Element:
-    """Describe a disk; what its guest discards is given back to the host."""
+def disk(disk_id: UUID, target: str, path: Path, *, base: ET.Element | None = None) -> ET.Element:
+    """Describe a disk; what its guest discards is given back to the host.
+
+    What lies under it is said here: libvirt would believe what the disk says of that, which QEMU may have written.
+    """
     return element(
         "disk",
         element("driver", name="qemu", type="qcow2", cache="writeback", discard="unmap"),
         element("source", file=str(path)),
+        element("backingStore") if base is None else base,
         element("target", dev=target, bus="virtio"),
         element("serial", serial_of(disk_id)),
         type="file",
         device="disk",
+    )
+
+
+def base(image: ImageName, layout: HostLayout) -> ET.Element:
+    """Describe an image's copy under a disk: it stays root's, while libvirt makes the disk QEMU's own."""
+    kept = element("seclabel", model="dac", relabel="no")
+    return element(
+        "backingStore",
+        element("format", type=image.format),
+        element("source", kept, file=str(layout.image(image))),
+        element("backingStore"),
+        type="file",
     )
 
 

@@ -1,14 +1,17 @@
 """Copies of images on the host that Cumulet runs on, under the disks that are based on them.
 
-On the image store's own file system a copy is a hard link, made in no time. Elsewhere a thread copies into
-`SHA256.FORMAT.part`, whose length says how far it is and whose lock says that somebody is at it, in this process or
-another; it gets its right name when it is whole and on the disk. Disks are made, and copies removed, under the
-copy's own lock, so that no base goes away from under a disk that is just being made.
+A copy is a file of its own, root's and for nobody to write: what else has the image stays whole when a copy does not.
+A thread copies into `SHA256.FORMAT.part`, whose length says how far it is and whose lock says that somebody is at it,
+in this process or another; it gets its right name when it is whole and on the disk. Before a disk is based on a copy
+its content is compared with its checksum: once by each process, and again when the file has changed. One that is
+not what it was is made anew. Disks are made, and copies removed, under the copy's own lock, so that no base goes away
+from under a disk that is just being made.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -16,11 +19,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+import structlog
+
 from cumulet.hypervisor import BaseImage, HypervisorError, ImageCopy
 from cumulet.hypervisor.libvirt.files import part_of
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
+log = structlog.get_logger()
+
 CHUNK_BYTES: Final = 16 << 20
+READ_BYTES: Final = 1 << 20
+FOR_NOBODY_TO_WRITE: Final = 0o444
 READY: Final = ImageCopy(ready=True, fraction=1.0)
 
 
@@ -32,14 +41,16 @@ class ImageCopies:
         self._lock = threading.Lock()
         self._copying: set[str] = set()
         self._errors: dict[str, str] = {}
+        self._checked: dict[Path, Look] = {}
+        """How each copy looked when its content was last compared with its checksum."""
 
     def ensure(self, image: BaseImage) -> ImageCopy:
         """Begin a copy or find it; one that failed is told once and begun again with the next call."""
         target = self._layout.image(image)
-        if target.exists() or is_linked(image.path, target):
-            return READY
         with self._lock:
             error = self._errors.pop(image.sha256, "")
+            if not error and self._is_checked(target):
+                return READY
             if not error and image.sha256 not in self._copying:
                 self._copying.add(image.sha256)
                 name = f"copy-{image.sha256[:12]}"
@@ -61,6 +72,10 @@ class ImageCopies:
         with locked(self._layout.image(image), fcntl.LOCK_SH) as there:
             if not there:
                 raise HypervisorError(f"image {image.sha256[:12]} is not on this host")
+            if not self._is_checked(self._layout.image(image)):
+                raise HypervisorError(
+                    f"the copy of image {image.sha256[:12]} has changed: it is looked at first"
+                )
             yield
 
     @contextmanager
@@ -72,13 +87,69 @@ class ImageCopies:
     def _copy(self, image: BaseImage) -> None:
         error = ""
         try:
-            copy_whole(image.path, self._layout.image(image))
+            error = self._make(image, self._layout.image(image))
         except OSError as failure:
             error = f"cannot copy the image: {failure.strerror or failure}"
+        except HypervisorError as failure:
+            error = str(failure)
         with self._lock:
             self._copying.discard(image.sha256)
             if error:
                 self._errors[image.sha256] = error
+
+    def _make(self, image: BaseImage, target: Path) -> str:
+        """Have a copy there that is what its name says; answers what is to be told all the same."""
+        told = ""
+        if target.exists():
+            if self._check(target, image.sha256):
+                return ""
+            told = f"the copy of image {image.sha256[:12]} on the host was changed: it is made anew"
+            log.warning(told, path=str(target))
+        copy_whole(image.path, target, sha256=image.sha256)
+        self._check(target, image.sha256)
+        return told
+
+    def _check(self, copy: Path, sha256: str) -> bool:
+        """Whether a copy's content has its checksum; remembers how the file looked."""
+        with suppress(FileNotFoundError), copy.open("rb") as file:
+            make_safe(file)
+            look = look_of(copy)
+            if digest_of(file) == sha256:
+                self._checked[copy] = look
+                return True
+        return False
+
+    def _is_checked(self, copy: Path) -> bool:
+        with suppress(FileNotFoundError):
+            return self._checked.get(copy) == look_of(copy)
+        return False
+
+
+Look = tuple[int, int, int, int]
+
+
+def look_of(path: Path) -> Look:
+    """What changes with a file's content, owner, mode or place."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def make_safe(file: IO[bytes]) -> None:
+    """Have a file be ours and for nobody to write; no change when it is."""
+    found, owner = os.fstat(file.fileno()), (os.geteuid(), os.getegid())
+    if (found.st_uid, found.st_gid) != owner:
+        os.fchown(file.fileno(), *owner)
+    if found.st_mode & 0o777 != FOR_NOBODY_TO_WRITE:
+        os.fchmod(file.fileno(), FOR_NOBODY_TO_WRITE)
+
+
+def digest_of(file: IO[bytes]) -> str:
+    """The checksum of a whole file."""
+    file.seek(0)
+    sha256 = hashlib.sha256()
+    while chunk := file.read(READ_BYTES):
+        sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def remove_abandoned(directory: Path) -> None:
@@ -87,18 +158,6 @@ def remove_abandoned(directory: Path) -> None:
         with part.open("rb") as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             part.unlink(missing_ok=True)
-
-
-def is_linked(source: Path, target: Path) -> bool:
-    """Make the copy a hard link if the file systems allow."""
-    with suppress(FileExistsError):
-        try:
-            os.link(source, target)
-        except OSError as error:
-            if isinstance(error, FileExistsError):
-                raise
-            return False
-    return True
 
 
 def fraction_there(source: Path, part: Path) -> float:
@@ -130,14 +189,15 @@ def is_named(file: IO[bytes], path: Path) -> bool:
         return False
 
 
-def copy_whole(source: Path, target: Path) -> None:
+def copy_whole(source: Path, target: Path, *, sha256: str = "") -> None:
     """Copy a file so that it is there whole or not at all; leaves it to whoever else is at it.
 
-    What an OSError leaves unfinished is removed: it may be what fills the disk.
+    What an OSError leaves unfinished is removed: it may be what fills the disk. HypervisorError when what was copied
+    does not have the checksum given.
     """
     part = part_of(target)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o644)
-    with source.open("rb") as reading, os.fdopen(descriptor, "wb") as writing:
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
+    with source.open("rb") as reading, os.fdopen(descriptor, "r+b") as writing:
         try:
             fcntl.flock(writing, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -146,10 +206,25 @@ def copy_whole(source: Path, target: Path) -> None:
             return
         writing.truncate(0)
         try:
-            while os.sendfile(writing.fileno(), reading.fileno(), None, CHUNK_BYTES):
+            while copy_some(reading, writing):
                 pass
             os.fsync(writing.fileno())
-        except OSError:
+            make_safe(writing)
+            refuse_other(writing, sha256, source)
+        except (OSError, HypervisorError):
             part.unlink()
             raise
         part.rename(target)
+
+
+def refuse_other(copy: IO[bytes], sha256: str, source: Path) -> None:
+    """Return when a copy has the checksum that it is to have, if any; HypervisorError otherwise."""
+    if sha256 and digest_of(copy) != sha256:
+        raise HypervisorError(f"{source} is not what it was any more: make or import the image anew")
+
+
+def copy_some(reading: IO[bytes], writing: IO[bytes]) -> int:
+    """Copy the next bytes, which file systems that can do so share instead; answers how many."""
+    with suppress(OSError):  # between two file systems, or one that cannot
+        return os.copy_file_range(reading.fileno(), writing.fileno(), CHUNK_BYTES)
+    return os.sendfile(writing.fileno(), reading.fileno(), None, CHUNK_BYTES)

@@ -35,7 +35,7 @@ from cumulet.hypervisor.libvirt.backup import LOOK_SECONDS, Backup
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domains import find_running
 from cumulet.hypervisor.libvirt.files import ids_in, remove, write_whole
-from cumulet.hypervisor.libvirt.image_copies import copy_whole
+from cumulet.hypervisor.libvirt.image_copies import copy_whole, make_safe
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.snapshots import described
 
@@ -182,7 +182,8 @@ class ImageTakings:
         taking.part.unlink(missing_ok=True)
         try:
             taken_from = self._copy_disk(taking)
-            taking.part.chmod(0o644)
+            with taking.part.open("rb") as whole:
+                make_safe(whole)
             taking.record.sha256 = digest(taking)
             move(taking.part, taking.order.target)
         finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from cumulet.hypervisor import BaseImage
+from cumulet.hypervisor import BaseImage, ImageName
 from cumulet.hypervisor.libvirt.pools import DiskPools, make_passable
 from cumulet.hypervisor.taps import TAP_PREFIX
 
@@ -79,7 +79,7 @@ class HostLayout:
         """Tell our domains from others on the host."""
         return domain_name.startswith(f"{self.name}-")
 
-    def image(self, image: BaseImage) -> Path:
+    def image(self, image: BaseImage | ImageName) -> Path:
         """Place an image's copy."""
         return self.images / f"{image.sha256}.{image.format}"
 
