@@ -23,6 +23,7 @@ from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
 from cumulet.images import Image, ImageStore
 from cumulet.journal import record
+from cumulet.limits import Limits
 from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller
 from cumulet.projects.model import ApiKey, User
@@ -281,6 +282,11 @@ def two_pools(catalogue: Catalogue) -> Catalogue:
     fast = replace(own, id="fast", path="/mnt/fast", storage_classes=("LOCAL",), disk_gib_price_hr=price)
     pools = (replace(own, storage_classes=("NETWORK",)), fast)
     return replace(catalogue, data_centers=(replace(data_center, disk_pools=pools),))
+
+
+def with_limits(**limits: int) -> Catalogue:
+    """What is on offer where nothing is said, but for some limits."""
+    return replace(read_catalogue(None), limits=Limits(**limits))
 
 
 def make_cloud(

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,5 +22,11 @@ class Limits:
     consoles_per_vm: Count = 8
     consoles_per_user: Count = 32
     """Open at once, on one server."""
-    journal_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
+    journal_days: Days = 365
     """How long the journal tells of what bills nobody."""
+    console_log_days: Days = 7
+    """How long the console output of a VM that is gone can be read."""
+    console_logs_per_project: Count = 50
+    """Of VMs that are gone; the newest stay."""
+    sample_days: Days = 31
+    """How long it is known what VMs used; the last day of it in full."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from sqlalchemy import delete, select
-from tests.made_up import PROJECT
+from tests.made_up import PROJECT, make_cloud, with_limits
 from tests.projects.people import add_user
 
 from cumulet.errors import NotFound
@@ -107,6 +107,15 @@ def test_what_is_older_than_a_month_goes(sampled):
     age(sampled, timedelta(days=30))
     sampled.measure()
     assert len(rows(sampled)) == 2
+
+
+def test_it_is_kept_for_as_many_days_as_the_operator_says(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, catalogue=with_limits(sample_days=3))
+    cloud.running()
+    for _ in range(3):
+        cloud.measure()
+        age(cloud, timedelta(days=2))
+    assert len(rows(cloud)) == 2
 
 
 def age(cloud, span):

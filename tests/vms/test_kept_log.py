@@ -1,7 +1,7 @@
 """The last words of VMs that are gone."""
 
 import pytest
-from tests.made_up import PROJECT, Cloud
+from tests.made_up import PROJECT, Cloud, make_cloud, with_limits
 from tests.projects.people import add_user
 
 from cumulet.errors import NotFound
@@ -9,7 +9,8 @@ from cumulet.projects import Role
 from cumulet.vms import kept_log
 from cumulet.vms import operations as verbs
 
-WEEK = 7 * 24 * 3600
+DAY = 24 * 3600
+WEEK = 7 * DAY
 
 
 def make_and_remove(cloud: Cloud, id: str = "hello", said: bytes = b"") -> None:
@@ -68,8 +69,16 @@ def test_it_is_kept_for_a_week(cloud):
     assert cloud.count(kept_log.KeptLog) == 0
 
 
-def test_of_each_project_only_the_newest_are_kept(cloud, monkeypatch):
-    monkeypatch.setattr(kept_log, "MOST", 2)
+def test_it_is_kept_for_as_many_days_as_the_operator_says(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, catalogue=with_limits(console_log_days=2))
+    make_and_remove(cloud)
+    cloud.clock.advance(2 * DAY + 60)
+    cloud.sweep()
+    assert cloud.count(kept_log.KeptLog) == 0
+
+
+def test_of_each_project_as_many_of_the_newest_are_kept_as_the_operator_says(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, catalogue=with_limits(console_logs_per_project=2))
     for id in ("one", "two", "three"):
         make_and_remove(cloud, id)
         cloud.clock.advance(1)

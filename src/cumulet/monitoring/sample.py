@@ -26,7 +26,6 @@ from cumulet.vms import Vm, World
 
 EVERY: Final = timedelta(seconds=STEP)
 IN_FULL: Final = timedelta(days=1)
-KEPT: Final = timedelta(days=31)
 HUSH: Final = timedelta(minutes=5)
 """A guest that did not answer is not asked again for so long: its silence costs a second."""
 MOST_SILENCES: Final = 10
@@ -60,10 +59,11 @@ class Sampler:
             vm.id: FORMAT.pack(*sample_of(stats[vm.id], at=at, vcpus=vm.vcpus, ping_ms=pings.get(vm.id)))
             for vm in vms
         }
+        kept = timedelta(days=self.world.fabrics.catalogue.limits.sample_days)
         with run.writing() as db:
             keep(db, packed, begins=at - at % QUARTER)
             thin(db, run.id, before=int((run.now - IN_FULL).timestamp()) - QUARTER)
-            forget(db, run.id, before=int((run.now - KEPT).timestamp()))
+            forget(db, run.id, before=int((run.now - kept).timestamp()))
         wake_silent(run, pings.keys() & self.hushed.keys())
         return run.now + EVERY
 

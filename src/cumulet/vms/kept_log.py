@@ -1,7 +1,7 @@
 """What a VM wrote to its serial console, kept for a while after it is gone: often the only witness of why it had to go.
 
-It moves from the host to the database before its file is removed there, and nothing piles up: each is kept for a week,
-a project's newest fifty at most, compressed.
+It moves from the host to the database before its file is removed there, and nothing piles up: each is kept for some
+days, of a project the newest alone, compressed; the operator says how many (`Limits`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from cumulet.db import Row, dialect_of, insert_into
 from cumulet.errors import NotFound
 from cumulet.hypervisor import Hypervisor as Host
+from cumulet.limits import Limits
 from cumulet.reconcile import Run
 from cumulet.vms.model import Vm
 
 CONSOLE_LOG_BYTES: Final = 256 * 1024
 """The newest of a log; what is older is neither shown nor kept."""
-KEPT: Final = timedelta(days=7)
-MOST: Final = 50
-"""Of one project."""
 
 
 class KeptLog(Row):
@@ -41,7 +39,7 @@ class KeptLog(Row):
     """Compressed by zlib."""
 
 
-def keep_log(run: Run, vm: Vm, host: Host) -> None:
+def keep_log(run: Run, vm: Vm, host: Host, limits: Limits) -> None:
     """Keep the log of a VM that is torn down; one whose log was taken off the host before has been kept already."""
     log = host.console_log(vm.id, max_bytes=CONSOLE_LOG_BYTES)
     if not log:
@@ -53,7 +51,9 @@ def keep_log(run: Run, vm: Vm, host: Host) -> None:
         )
         db.execute(row.on_conflict_do_update(index_elements=["vm_id"], set_=kept))
         newest = select(KeptLog.vm_id).where(KeptLog.project_id == vm.project_id)
-        too_many = newest.order_by(KeptLog.kept_at.desc(), KeptLog.vm_id).offset(MOST)
+        too_many = newest.order_by(KeptLog.kept_at.desc(), KeptLog.vm_id).offset(
+            limits.console_logs_per_project
+        )
         db.execute(delete(KeptLog).where(KeptLog.vm_id.in_(db.scalars(too_many).all())))
 
 
@@ -66,6 +66,6 @@ def find_kept(db: Session, project_id: str, name: str) -> bytes:
     return zlib.decompress(content)
 
 
-def forget_old(db: Session, now: datetime) -> None:
+def forget_old(db: Session, now: datetime, limits: Limits) -> None:
     """Forget logs whose time is over."""
-    db.execute(delete(KeptLog).where(KeptLog.kept_at < now - KEPT))
+    db.execute(delete(KeptLog).where(KeptLog.kept_at < now - timedelta(days=limits.console_log_days)))

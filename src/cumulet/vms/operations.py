@@ -194,7 +194,7 @@ def get_vm_console_log(
 ) -> ConsoleLogResponse:
     """Show the newest of what the guest wrote to its serial console; of a VM that is gone, what was kept of it.
 
-    It is kept for a week, of the newest fifty VMs of a project.
+    It is kept for as many days, and of as many VMs of a project, as the operator has set: a week and fifty unless told.
     """
     require(db, caller, project_id, Role.VIEWER)
     vm = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == id))

@@ -199,7 +199,7 @@ def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
     """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
     wait_for_image(run, vm)
     host.undefine(vm.id)
-    keep_log(run, vm, host)
+    keep_log(run, vm, host, world.fabrics.catalogue.limits)
     remove_disks(run, vm, host)
     host.remove_seed(vm.id)
     host.remove_console_log(vm.id)

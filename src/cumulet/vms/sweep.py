@@ -56,7 +56,7 @@ class Sweeper:
                 self.world.mend()
             return run.now + SWEEP / 3
         with run.writing() as db:
-            forget_old(db, run.now)
+            forget_old(db, run.now, self.world.fabrics.catalogue.limits)
             note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
             vm_ids = wake_changed_vms(db, run, domains)
             disk_ids = wake_changed_disks(db, run, disks.keys())
