@@ -9,8 +9,8 @@ ASSETS := src/cumulet/web/page/lib
 TEST_DATA := /var/cache/cumulet-test
 # Fast tests share nothing, so that each core takes whatever is left.
 PARALLEL := --numprocesses auto --dist worksteal --quiet
-# Those with real guests run on two private hosts at a time, each of which dies with its part of them.
-IN_LABS := --tx "2*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --quiet
+# Those with real guests run on two private hosts at a time, file by file in their order, and die with them.
+IN_LABS := --tx "2*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --no-loadscope-reorder --quiet
 
 .PHONY: up down env lock api lint check test bench
 
