@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     Select,
-    Table,
     and_,
     bindparam,
     case,
@@ -29,7 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from cumulet.db import Row, Timestamp, dialect_of, execute, insert_into
+from cumulet.db import Row, Timestamp, dialect_of, execute, insert_into, rows_of
 
 CHANNEL: Final = "cumulet_due"
 
@@ -70,7 +69,7 @@ class Claim:
     attempts: int
 
 
-DUE: Final = cast("Table", Due.__table__)
+DUE: Final = rows_of(Due)
 _AS_CLAIMED: Final = and_(
     DUE.c.kind == bindparam("held_kind"),
     DUE.c.id == bindparam("held_id"),

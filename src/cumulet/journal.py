@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Index, Integer, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from cumulet.db import Row
+from cumulet.db import Row, insert_row
 
 BILLING: Final = frozenset(
     {
@@ -66,17 +66,17 @@ def record(
     actor: str = "cumulet",
 ) -> None:
     """Add a fact to the caller's transaction; `event` is `<subject>.<what happened>`."""
-    db.add(
-        Fact(
-            at=at,
-            project_id=project_id,
-            subject=event.partition(".")[0],
-            subject_id=subject_id,
-            event=event,
-            text=text,
-            actor=actor,
-            bills=event in BILLING,
-        )
+    insert_row(
+        db,
+        Fact,
+        at=at,
+        project_id=project_id,
+        subject=event.partition(".")[0],
+        subject_id=subject_id,
+        event=event,
+        text=text,
+        actor=actor,
+        bills=event in BILLING,
     )
 
 

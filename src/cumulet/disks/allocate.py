@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.db import names_there
+from cumulet.db import fetch_columns, names_there
 from cumulet.disks.accepts import accept_attach
 from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.wire import DiskState, DiskType
@@ -25,6 +25,9 @@ from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.projects import Page, fetch_part
 from cumulet.reconcile import wake
 
+NAMED: Final = select(Disk.id).where(
+    Disk.project_id == bindparam("project_id"), Disk.name == bindparam("name")
+)
 DISKS_OF_VM: Final = (
     select(Disk)
     .where(Disk.vm_id == bindparam("vm_id"))
@@ -34,12 +37,11 @@ DISKS_OF_VM: Final = (
 
 def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
     """Add a disk that `actor` asked for, with its room on its host; AlreadyExists names `field` if its name is taken."""
-    taken = db.scalar(select(Disk).where(Disk.project_id == disk.project_id, Disk.name == disk.name))
-    if taken:
+    if fetch_columns(db, NAMED, project_id=disk.project_id, name=disk.name):
+        taken = find_disk(db, disk.project_id, disk.name)
         message = f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}"
         raise AlreadyExists(message, passing=taken.is_going)
     db.add(disk)
-    db.flush()
     reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib, pool=disk.pool))
     journal.record(
         db,

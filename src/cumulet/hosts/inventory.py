@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from ipaddress import IPv4Network
 from math import floor
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import SQLColumnExpression, bindparam, func, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import dialect_of, fetch_columns, insert_into
+from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row
 from cumulet.errors import NotFound
 from cumulet.hosts.model import Host, HostState, Installation, Reservation
 from cumulet.hosts.place import Need, Room
@@ -28,8 +28,21 @@ HOST_DISK_GIB: Final = 4
 CPU_MODELS: Final = (
     select(Host.cpu_model).where(Host.data_center_id == bindparam("data_center_id")).distinct()
 )
-HOSTS: Final = select(Host).where(Host.data_center_id == bindparam("data_center_id")).order_by(Host.name)
+HOSTS: Final = (
+    select(Host.id, Host.name, Host.state, Host.cpus, Host.memory_mib, Host.disk_gib)
+    .where(Host.data_center_id == bindparam("data_center_id"))
+    .order_by(Host.name)
+)
 LOCK_HOSTS: Final = HOSTS.with_for_update()
+TAKEN: Final = select(
+    Reservation.host_id,
+    Reservation.vcpus_per_core,
+    Reservation.pool,
+    func.sum(Reservation.vcpus),
+    func.sum(Reservation.memory_mib),
+    func.sum(Reservation.disk_gib),
+).group_by(Reservation.host_id, Reservation.vcpus_per_core, Reservation.pool)
+TAKEN_BY_OTHERS: Final = TAKEN.where(Reservation.holder_id != bindparam("holder_id"))
 
 
 def installation_id(db: Session) -> str:
@@ -82,23 +95,23 @@ def gpus_of(db: Session, data_center_id: str, model: str) -> list[int]:
 
 def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False) -> Sequence[Room]:
     """Compute the free room of each host of a data center; `lock` keeps others from placing there meanwhile."""
-    found = db.scalars(LOCK_HOSTS if lock else HOSTS, {"data_center_id": data_center_id}).all()
-    taken = _taken(db)
+    found = fetch_columns(db, LOCK_HOSTS if lock else HOSTS, data_center_id=data_center_id)
+    taken = _taken(fetch_columns(db, TAKEN))
     return [_room(host, taken[host.id], vcpus_per_cpu) for host in found]
 
 
 def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need, *, vcpus_per_core: int = 1) -> None:
     """Take room on a host for a VM or a disk, in the caller's transaction; so many of its vCPUs weigh a core."""
-    db.add(
-        Reservation(
-            holder_id=holder_id,
-            host_id=host_id,
-            vcpus=need.vcpus,
-            vcpus_per_core=vcpus_per_core,
-            memory_mib=need.memory_mib,
-            disk_gib=need.disk_gib,
-            pool=need.pool,
-        )
+    insert_row(
+        db,
+        Reservation,
+        holder_id=holder_id,
+        host_id=host_id,
+        vcpus=need.vcpus,
+        vcpus_per_core=vcpus_per_core,
+        memory_mib=need.memory_mib,
+        disk_gib=need.disk_gib,
+        pool=need.pool,
     )
 
 
@@ -114,7 +127,8 @@ def room_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: int) -> Room:
     """Compute the room on a VM's host as if the VM were not there; nobody places there meanwhile."""
     host_id = reserved(db, vm_id).host_id
     host = db.get_one(Host, host_id, with_for_update=True, populate_existing=True)
-    return _room(host, _taken(db, Reservation.holder_id != vm_id)[host_id], vcpus_per_cpu)
+    others = _taken(fetch_columns(db, TAKEN_BY_OTHERS, holder_id=vm_id))
+    return _room(host, others[host_id], vcpus_per_cpu)
 
 
 def reserve_more_disk(db: Session, holder_id: UUID, gib: int) -> None:
@@ -144,22 +158,10 @@ class _Taken:
     """By disk pool."""
 
 
-def _taken(db: Session, *which: SQLColumnExpression[bool]) -> dict[UUID, _Taken]:
+def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> dict[UUID, _Taken]:
     """Sum up what is reserved on each host; vCPUs of each machine type weigh as much of a core as that type promises."""
-    sums = (
-        select(
-            Reservation.host_id,
-            Reservation.vcpus_per_core,
-            Reservation.pool,
-            func.sum(Reservation.vcpus),
-            func.sum(Reservation.memory_mib),
-            func.sum(Reservation.disk_gib),
-        )
-        .where(*which)
-        .group_by(Reservation.host_id, Reservation.vcpus_per_core, Reservation.pool)
-    )
     taken: dict[UUID, _Taken] = defaultdict(_Taken)
-    for host_id, vcpus_per_core, pool, vcpus, memory, disk in db.execute(sums):
+    for host_id, vcpus_per_core, pool, vcpus, memory, disk in sums:
         on_host = taken[host_id]
         on_host.cores += Fraction(int(vcpus), vcpus_per_core)
         on_host.memory_mib += int(memory)
@@ -167,7 +169,7 @@ def _taken(db: Session, *which: SQLColumnExpression[bool]) -> dict[UUID, _Taken]
     return taken
 
 
-def _room(host: Host, taken: _Taken, vcpus_per_cpu: int) -> Room:
+def _room(host: Host | Row[*tuple[Any, ...]], taken: _Taken, vcpus_per_cpu: int) -> Room:
     return Room(
         host_id=host.id,
         name=host.name,

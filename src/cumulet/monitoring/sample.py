@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, Table, bindparam, delete, select, update
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import LargeBinary, bindparam, cast, delete, select, update
 from sqlalchemy.orm import Session
 
-from cumulet.db import dialect_of, insert_into
+from cumulet.db import dialect_of, insert_into, rows_of
 from cumulet.hypervisor import HostUnreachable, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.monitoring.model import Samples
@@ -32,7 +31,7 @@ MOST_SILENCES: Final = 10
 """In one look: then the others are asked at the next one, for the lease on it runs out in a minute."""
 MOST_THINNED: Final = 1000
 """Rows in one look; what is left is thinned at the next one."""
-TABLE: Final = cast("Table", Samples.__table__)
+TABLE: Final = rows_of(Samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def keep(db: Session, packed: Mapping[UUID, bytes], *, begins: int) -> None:
     if not rows:
         return
     new = insert_into(dialect_of(db), Samples)
-    longer = sql_cast(Samples.packed.op("||")(new.excluded.packed), LargeBinary)
+    longer = cast(Samples.packed.op("||")(new.excluded.packed), LargeBinary)
     db.connection().execute(
         new.on_conflict_do_update(index_elements=["vm_id", "begins"], set_={"packed": longer}), rows
     )

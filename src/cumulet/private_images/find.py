@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import names_there
@@ -15,10 +16,15 @@ from cumulet.private_images.model import PrivateImage, Wanted
 from cumulet.private_images.wire import ImageState
 from cumulet.reconcile import Due
 
+NAMED: Final = select(PrivateImage).where(
+    PrivateImage.project_id == bindparam("project_id"), PrivateImage.name == bindparam("name")
+)
+LOCK_NAMED: Final = NAMED.with_for_update()
+
 
 def find_image(db: Session, project_id: str, name: str) -> PrivateImage:
     """Find a project's image; NotFound."""
-    image = db.scalar(_named(project_id, name))
+    image = db.scalar(NAMED, {"project_id": project_id, "name": name})
     if image is None:
         theirs = names_there(db, PrivateImage.name, PrivateImage.project_id == project_id)
         raise NotFound.named("private image", name, theirs)
@@ -30,7 +36,7 @@ def find_ready_image(db: Session, project_id: str, name: str, data_center_id: st
 
     None when the project has none of that name; Invalid, Refused when it has one that cannot be used.
     """
-    image = db.scalar(_named(project_id, name).with_for_update())
+    image = db.scalar(LOCK_NAMED, {"project_id": project_id, "name": name})
     if image is None:
         return None
     if image.data_center_id != data_center_id:
@@ -86,7 +92,3 @@ def image_answer(image: PrivateImage, due: Due | None = None) -> wire.PrivateIma
         waiting_for=due.why if due else "",
         problem=(due.error if due else "") or image.problem,
     )
-
-
-def _named(project_id: str, name: str) -> Select[PrivateImage]:
-    return select(PrivateImage).where(PrivateImage.project_id == project_id, PrivateImage.name == name)

@@ -42,13 +42,13 @@ def add_cards(db: Session, request: CreateRequest, vm: Vm, data_center: DataCent
     if not asked:
         network = default_network(db, vm.project_id, data_center, now=request.now)
         group_ids = find_groups(db, vm, request.data.security_group_ids, "securityGroupIds")
-        nic = add_nic(db, vm.id, network, hostname=hostname_of(vm.name), group_ids=group_ids)
-        take_external(db, nic.id, data_center, now=request.now)
+        nic_id = add_nic(db, vm.id, network, hostname=hostname_of(vm.name), group_ids=group_ids)
+        take_external(db, nic_id, data_center, now=request.now)
         return
     way_out = plan_way_out(asked)
     lock_networks(db, vm.project_id)
     for position, wish in enumerate(asked):
-        nic = add_nic(
+        nic_id = add_nic(
             db,
             vm.id,
             find_vm_network(db, request, wish, data_center, f"nics[{position}]"),
@@ -59,7 +59,7 @@ def add_cards(db: Session, request: CreateRequest, vm: Vm, data_center: DataCent
             group_ids=find_groups(db, vm, wish.security_group_ids, f"nics[{position}].securityGroupIds"),
         )
         if wish.assign_public_ip:
-            take_external(db, nic.id, data_center, now=request.now)
+            take_external(db, nic_id, data_center, now=request.now)
 
 
 def plan_way_out(asked: Sequence[NicRequest]) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import DataCenter, MachineType, rates_of
-from cumulet.db import names_there
+from cumulet.db import fetch_columns, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.errors import AlreadyExists, Invalid, NotFound
@@ -30,8 +31,10 @@ from cumulet.vms.passwords import hash_password
 from cumulet.vms.plan import VmPlan, plan_vm
 from cumulet.vms.wire import SshKeySource, VmState
 
+TAKEN: Final = select(Vm.wanted).where(Vm.project_id == bindparam("project_id"), Vm.name == bindparam("name"))
 
-def create(db: Session, request: CreateRequest) -> Vm:
+
+def create(db: Session, request: CreateRequest) -> None:
     """Check the request, find it a host and write all its rows; nothing is half done when it is refused."""
     data = request.data
     with Invalid.reference("dataCenterId"):
@@ -56,7 +59,6 @@ def create(db: Session, request: CreateRequest) -> Vm:
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
     vm.host_id = place(with_disks(plan.need, disks), beside(disks, free), sizes=sizes)
     db.add(vm)
-    db.flush()
     machine = replace(plan.need, disk_gib=0, pool="")  # its boot disk holds that
     reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
@@ -73,7 +75,6 @@ def create(db: Session, request: CreateRequest) -> Vm:
         actor=request.caller.email,
     )
     wake(db, "vm", vm.id, now=request.now)
-    return vm
 
 
 def find_boot_image(
@@ -124,8 +125,7 @@ def source_keys(db: Session, caller: Caller, project_id: str, source: SshKeySour
 
 def refuse_duplicates(db: Session, project_id: str, name: str) -> None:
     """Refuse an id that is taken in the project."""
-    taken = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == name))
-    if taken:
+    for taken in fetch_columns(db, TAKEN, project_id=project_id, name=name):
         message = f"vmId: there is already a VM {name!r} in project {project_id!r}"
         raise AlreadyExists(message, passing=taken.wanted is Wanted.DELETED)
 

@@ -63,12 +63,11 @@ def create_vm(
     Answers as soon as the request is safe. The VM is PENDING, then STARTING, then ACTIVE.
     """
     require(db, caller, project_id, Role.EDITOR)
-    with db.begin_nested() as attempt:
-        vm = create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
-        answer = vm_answer(db, catalogue, project_id=project_id, id=vm.name)
-        if data.validate_only:
-            attempt.rollback()
-    return CreateVmResponse(id=vm.name, vm=answer)
+    create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
+    answer = vm_answer(db, catalogue, project_id=project_id, id=data.vm_id)
+    if data.validate_only:
+        db.rollback()
+    return CreateVmResponse(id=data.vm_id, vm=answer)
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}")
