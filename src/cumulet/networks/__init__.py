@@ -18,10 +18,11 @@ from cumulet.networks.reconcile import (
     bridge_name,
     bridge_prefix,
     ensure_ports,
+    networks_made,
     reconcile_network,
     remove_ports,
 )
-from cumulet.networks.specs import MTU
+from cumulet.networks.specs import MTU, port_specs_of
 from cumulet.networks.sweep import sweep_fabric
 
 __all__ = [
@@ -44,7 +45,9 @@ __all__ = [
     "free_external",
     "local_address",
     "lock_networks",
+    "networks_made",
     "nics_of",
+    "port_specs_of",
     "reconcile_network",
     "release_nics",
     "remove_ports",

@@ -6,24 +6,25 @@ CREATING ──▶ ACTIVE ◀──▶ STOPPED        (any) ──▶ DELETING �
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 from zlib import crc32
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue, DataCenter
-from cumulet.fabric import ExternalSpec, Fabric
+from cumulet.db import fetch_columns
+from cumulet.fabric import ExternalSpec, Fabric, PortSpec
 from cumulet.hosts import Leftovers
 from cumulet.networks.allocate import external_address, give_back_externals, nics_of
 from cumulet.networks.make import lock_networks
 from cumulet.networks.model import Network, NetworkWanted, Nic, Router
-from cumulet.networks.specs import network_spec, port_specs, router_spec
+from cumulet.networks.specs import network_spec, router_spec
 from cumulet.networks.wire import NetworkState
 from cumulet.reconcile import NotYet, Run
 
@@ -31,6 +32,11 @@ STATES: Final[Mapping[NetworkWanted, NetworkState]] = {
     NetworkWanted.ACTIVE: NetworkState.ACTIVE,
     NetworkWanted.STOPPED: NetworkState.STOPPED,
 }
+IN_THE_MAKING: Final = (
+    select(Network.id)
+    .join(Nic, Nic.network_id == Network.id)
+    .where(Nic.vm_id == bindparam("vm_id"), Network.state == NetworkState.CREATING)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +127,15 @@ def tell(db: Session, run: Run, network: Network, event: str, text: str) -> None
     journal.record(db, event, at=run.now, project_id=network.project_id, subject_id=network.id, text=text)
 
 
-def ensure_ports(run: Run, vm_id: UUID, fabrics: Fabrics) -> None:
-    """Make the fabric's ports of a VM's cards; NotYet while a network of theirs is in the making."""
-    with run.reading() as db:
-        specs = [spec for _, spec in port_specs(db, Nic.vm_id == vm_id)]
-        networks = select(Network.state).where(Network.id.in_({spec.network_id for spec in specs}))
-        making = NetworkState.CREATING in db.scalars(networks).all()
-    if making:
-        raise NotYet("making the network", 0.1)
-    for spec in specs:
-        fabrics.fabric.put_port(spec)
+def networks_made(db: Session, vm_id: UUID) -> bool:
+    """Whether none of the networks that a VM's cards are on is still in the making."""
+    return not fetch_columns(db, IN_THE_MAKING, vm_id=vm_id)
+
+
+def ensure_ports(ports: Iterable[PortSpec], fabrics: Fabrics) -> None:
+    """Make the fabric's ports of a VM's cards."""
+    for port in ports:
+        fabrics.fabric.put_port(port)
 
 
 def remove_ports(run: Run, vm_id: UUID, fabrics: Fabrics) -> None:

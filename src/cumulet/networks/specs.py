@@ -7,15 +7,34 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
+from cumulet.db import fetch_columns
 from cumulet.fabric import ExternalSpec, NetworkSpec, PortSpec, RouterSpec
 from cumulet.networks.model import ExternalAddress, Network, NetworkWanted, Nic, NicGroup, Router
 
 MTU: Final = 1442
 """What a guest may send so that a tunnel between hosts fits in 1500 bytes (58 of Geneve over IPv4)."""
+CARDS: Final = (
+    select(
+        Nic.vm_id,
+        Nic.id,
+        Nic.network_id,
+        Nic.mac,
+        Nic.address,
+        Nic.hostname,
+        Nic.leads_out,
+        ExternalAddress.address.label("external"),
+    )
+    .outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id)
+    .order_by(Nic.vm_id, Nic.position)
+)
+GROUPS: Final = select(NicGroup.nic_id, NicGroup.group_id).join(Nic, Nic.id == NicGroup.nic_id)
+OF_VM: Final = Nic.vm_id == bindparam("vm_id")
+ITS_CARDS: Final = CARDS.where(OF_VM)
+ITS_GROUPS: Final = GROUPS.where(OF_VM)
 
 
 def router_spec(router: Router, address: IPv4Address, external: ExternalSpec) -> RouterSpec:
@@ -38,25 +57,24 @@ def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
     )
 
 
-def port_specs(db: Session, *which: ColumnElement[bool]) -> Sequence[tuple[UUID, PortSpec]]:
-    """Describe cards to the fabric, each with its VM's id; in the order of VMs and of each VM's cards."""
-    cards = select(
-        Nic.vm_id,
-        Nic.id,
-        Nic.network_id,
-        Nic.mac,
-        Nic.address,
-        Nic.hostname,
-        Nic.leads_out,
-        ExternalAddress.address.label("external"),
-    )
-    cards = cards.outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id).where(*which)
-    found = db.execute(cards.order_by(Nic.vm_id, Nic.position)).all()
+def port_specs(db: Session) -> Sequence[tuple[UUID, PortSpec]]:
+    """Describe all cards to the fabric, each with its VM's id; in the order of VMs and of each VM's cards."""
+    return _described(fetch_columns(db, CARDS), fetch_columns(db, GROUPS))
+
+
+def port_specs_of(db: Session, vm_id: UUID) -> Sequence[PortSpec]:
+    """Describe a VM's cards to the fabric, in their order."""
+    cards, attached = fetch_columns(db, ITS_CARDS, vm_id=vm_id), fetch_columns(db, ITS_GROUPS, vm_id=vm_id)
+    return [spec for _, spec in _described(cards, attached)]
+
+
+def _described(
+    cards: Iterable[Row[*tuple[Any, ...]]], attached: Iterable[Row[UUID, UUID]]
+) -> Sequence[tuple[UUID, PortSpec]]:
     groups: dict[UUID, set[UUID]] = {}
-    attached = select(NicGroup.nic_id, NicGroup.group_id).join(Nic, Nic.id == NicGroup.nic_id).where(*which)
-    for nic_id, group_id in db.execute(attached):
+    for nic_id, group_id in attached:
         groups.setdefault(nic_id, set()).add(group_id)
-    return [(card.vm_id, _port_spec(card, groups.get(card.id, ()))) for card in found]
+    return [(card.vm_id, _port_spec(card, groups.get(card.id, ()))) for card in cards]
 
 
 def _port_spec(card: Row[*tuple[Any, ...]], group_ids: Iterable[UUID]) -> PortSpec:

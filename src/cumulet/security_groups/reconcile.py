@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.fabric import GroupSpec
-from cumulet.networks import Fabrics, NicGroup
+from cumulet.networks import Fabrics
 from cumulet.reconcile import Run, wake
 from cumulet.security_groups.model import SecurityGroup
 from cumulet.security_groups.rules import read_rule
@@ -54,10 +54,10 @@ def tear_down(run: Run, group: SecurityGroup, fabrics: Fabrics) -> None:
         db.delete(db.get_one(SecurityGroup, group.id))
 
 
-def all_in_force(db: Session, nic_ids: Collection[UUID]) -> bool:
-    """Whether the fabric has had every group of these NICs."""
-    waiting = select(SecurityGroup.id).join(NicGroup, NicGroup.group_id == SecurityGroup.id)
-    return db.scalar(waiting.where(NicGroup.nic_id.in_(nic_ids), ~SecurityGroup.in_force).limit(1)) is None
+def all_in_force(db: Session, ids: Collection[UUID]) -> bool:
+    """Whether the fabric has had every one of these groups."""
+    waiting = select(SecurityGroup.id).where(SecurityGroup.id.in_(ids), ~SecurityGroup.in_force)
+    return not ids or db.scalar(waiting.limit(1)) is None
 
 
 def sweep_groups(run: Run, fabrics: Fabrics) -> datetime:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, set_free
+from cumulet.disks import Disk, DiskState, DiskType, ensure_contents, set_free
 from cumulet.disks import Wanted as DiskWanted
+from cumulet.fabric import PortSpec
 from cumulet.hypervisor import DomainSpec, ImageName, NicSpec, Power, Topology, spec_digest
 from cumulet.hypervisor import Hypervisor as Host
-from cumulet.networks import MTU, nics_of
+from cumulet.networks import MTU
 from cumulet.reconcile import NotYet, Run
 from cumulet.vms.model import Vm
 from cumulet.vms.observe import tell
@@ -20,9 +22,18 @@ CLINGING: Final = 1.0
 """Seconds until a guest is asked again to let go of a disk; the host tells when it has done so."""
 
 
-def ensure_domain(run: Run, vm: Vm, host: Host) -> None:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What belongs to a VM, by one look: what its owner changes of it afterwards is for the run that this wakes."""
+
+    ports: Sequence[PortSpec]
+    disks: Sequence[Disk]
+    """Those that it has or is to leave, the boot disk first."""
+
+
+def ensure_domain(run: Run, vm: Vm, parts: Parts, host: Host) -> None:
     """Have the machine defined as planned; one that runs is left as it is until it is off, if it is defined at all."""
-    spec, disks = planned(run, vm)
+    spec = domain_spec(vm, parts)
     domain = host.domain(vm.id)
     if domain is not None and domain.power is not Power.OFF:
         if not domain.spec_digest:
@@ -30,16 +41,17 @@ def ensure_domain(run: Run, vm: Vm, host: Host) -> None:
         return
     if domain is None or domain.spec_digest != spec_digest(spec):
         host.define(spec)
-    settle_disks(run, vm, disks, held=frozenset())
+    settle_disks(run, vm, parts.disks, held=frozenset())
 
 
-def ensure_plugged(run: Run, vm: Vm, host: Host) -> None:
+def ensure_plugged(run: Run, vm: Vm, parts: Parts, host: Host) -> None:
     """Have a running machine's storage disks as wanted; NotYet while its guest holds on to one that is to go."""
-    spec, disks = planned(run, vm)
+    disks = parts.disks
     if not any(changes(disk) or disk.state is DiskState.LOCKED for disk in disks):
         return
     for disk in disks:
         ensure_contents(run, disk, host)
+    spec = domain_spec(vm, parts)
     held = host.plug_disks(vm.id, spec.disks)
     host.define(spec)  # for its next start; and what has left it can be deleted
     settle_disks(run, vm, disks, held=held)
@@ -48,23 +60,18 @@ def ensure_plugged(run: Run, vm: Vm, host: Host) -> None:
         raise NotYet(f"the guest holds on to disk {names}: unmount it there", CLINGING)
 
 
-def planned(run: Run, vm: Vm) -> tuple[DomainSpec, Sequence[Disk]]:
-    """Describe the machine that the VM is to have, beside the disks that it has or is to leave."""
-    with run.reading() as db:
-        cards = tuple(NicSpec(port_id=nic.id, mac=nic.mac, mtu=MTU) for nic in nics_of(db, vm.id))
-        disks = disks_of(db, vm.id)
-    return domain_spec(vm, cards, disks), disks
-
-
 def changes(disk: Disk) -> bool:
     """Whether a storage disk is to be plugged or unplugged."""
-    if disk.type is not DiskType.STORAGE:
+    if disk.type is not DiskType.STORAGE or disk.vm_id is None:
         return False
     return disk.wanted is DiskWanted.DETACHED or disk.state is DiskState.READY
 
 
 def settle_disks(run: Run, vm: Vm, disks: Sequence[Disk], *, held: AbstractSet[UUID]) -> None:
-    """Note which disks have come and gone; what its owner asked of one meanwhile stays to be done."""
+    """Note which disks have come and gone; what its owner asked of one meanwhile stays to be done.
+
+    The copies at hand follow: one that has gone is no VM's.
+    """
     settled = [disk for disk in disks if changes(disk) and disk.id not in held]
     if not settled:
         return
@@ -75,13 +82,14 @@ def settle_disks(run: Run, vm: Vm, disks: Sequence[Disk], *, held: AbstractSet[U
                 continue
             if row.wanted is DiskWanted.DETACHED:
                 set_free(row)
+                disk.vm_id = None
                 tell(db, run, vm, "vm.disk_detached", f"disk {disk.name} has left it")
             else:
-                row.state = DiskState.USED
+                row.state = disk.state = DiskState.USED
                 tell(db, run, vm, "vm.disk_attached", f"disk {disk.name} is plugged in")
 
 
-def domain_spec(vm: Vm, cards: tuple[NicSpec, ...], disks: Sequence[Disk]) -> DomainSpec:
+def domain_spec(vm: Vm, parts: Parts) -> DomainSpec:
     """Describe the VM's machine."""
     return DomainSpec(
         id=vm.id,
@@ -94,9 +102,9 @@ def domain_spec(vm: Vm, cards: tuple[NicSpec, ...], disks: Sequence[Disk]) -> Do
         boot_image=ImageName(vm.image_sha256, vm.image_format),
         disks=tuple(
             disk.id
-            for disk in disks
+            for disk in parts.disks
             if disk.type is DiskType.STORAGE and disk.is_made and disk.wanted is not DiskWanted.DETACHED
         ),
-        nics=cards,
+        nics=tuple(NicSpec(port_id=port.id, mac=port.mac, mtu=MTU) for port in parts.ports),
         firmware=vm.image_firmware,
     )

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
+from cumulet.db import fetch_columns, update_row
 from cumulet.hypervisor import Domain, Guest, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
@@ -45,6 +47,9 @@ STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.OFF, Wanted.ACTIVE): VmState.STARTING,
     (Power.OFF, Wanted.STOPPED): VmState.STOPPED,
 }
+
+ASKED: Final = select(Vm.wanted, Vm.reboots_asked, Vm.expire_time).where(Vm.id == bindparam("id"))
+"""What its owner may ask for while a run is under way."""
 
 News = tuple[dict[str, Any], list[tuple[str, str]]]
 """What to write into columns, and the facts that tell why."""
@@ -188,18 +193,17 @@ def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str])
     NotYet when its owner asked for something else since the copy was read: what we saw must not overrule him.
     """
     with run.writing() as db:
-        row = db.get_one(Vm, vm.id)
-        if overtaken(row, vm, values):
+        if overtaken(fetch_columns(db, ASKED, id=vm.id)[0], vm, values):
             raise NotYet("its owner asked for something else", 0)
-        for name, value in values.items():
-            setattr(row, name, value)
+        if values:
+            update_row(db, Vm, vm.id, **values)
         for event, text in facts:
             tell(db, run, vm, event, text)
     for name, value in values.items():
         setattr(vm, name, value)
 
 
-def overtaken(row: Vm, vm: Vm, values: Mapping[str, Any]) -> bool:
+def overtaken(row: Row[*tuple[Any, ...]], vm: Vm, values: Mapping[str, Any]) -> bool:
     """Whether its owner asked for something since the copy was read that these values would undo."""
     asked = ("wanted", "reboots_asked", "expire_time") if "wanted" in values else ("wanted",)
     return any(getattr(row, name) != getattr(vm, name) for name in asked)

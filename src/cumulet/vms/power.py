@@ -8,6 +8,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from sqlalchemy import bindparam, select
+
+from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, OffReason, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
@@ -31,6 +34,7 @@ RESUME_LOOK: Final = 0.5
 STALLED: Final = "its host cannot write to a disk of it (is it full?) and keeps it still"
 FIRST_CRASH_PAUSE: Final = timedelta(seconds=2)
 LONGEST_CRASH_PAUSE: Final = timedelta(minutes=5)
+DISK_STATE: Final = select(Disk.state).where(Disk.id == bindparam("id"))
 
 
 def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
@@ -54,7 +58,7 @@ def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
 def wait_for_image(run: Run, vm: Vm) -> None:
     """Leave the VM's power as it is while an image of it is in the making; its plot wakes us when it is done."""
     with run.reading() as db:
-        if db.get_one(Disk, vm.boot_disk_id).state is DiskState.CLONE:
+        if (DiskState.CLONE,) in fetch_columns(db, DISK_STATE, id=vm.boot_disk_id):
             raise NotYet("an image is being taken of it", IMAGE_LOOK)
 
 

@@ -12,18 +12,26 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from cumulet.db import update_row
 from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, ensure_made, release_disks
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.hosts import release
 from cumulet.hypervisor import BaseImage, DiskSpec, HostUnreachable, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.images import ImageStore
-from cumulet.networks import Fabrics, ensure_ports, nics_of, release_nics, remove_ports
+from cumulet.networks import (
+    Fabrics,
+    ensure_ports,
+    networks_made,
+    port_specs_of,
+    release_nics,
+    remove_ports,
+)
 from cumulet.reconcile import NotYet, Run
 from cumulet.security_groups import all_in_force
 from cumulet.vms.kept_log import keep_log
 from cumulet.vms.logins import ensure_logins
-from cumulet.vms.machine import ensure_domain, ensure_plugged
+from cumulet.vms.machine import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.model import Vm, Wanted
 from cumulet.vms.observe import change, observe, tell
 from cumulet.vms.plan import hostname_of
@@ -61,14 +69,14 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
         tear_down(run, vm, host, world)
         return None
     show_progress(run, vm)
-    ensure_groups(run, vm)
-    ensure_ports(run, vm.id, world.fabrics)
-    ensure_disks(run, vm, host, world.images)
-    ensure_domain(run, vm, host)
+    parts = read_parts(run, vm)
+    ensure_ports(parts.ports, world.fabrics)
+    ensure_disks(run, vm, parts.disks, host, world.images)
+    ensure_domain(run, vm, parts, host)
     ensure_power(run, vm, host, seed(vm))
     look_again = observe(run, vm, host)
     ensure_seed_spent(run, vm, host)
-    ensure_plugged(run, vm, host)
+    ensure_plugged(run, vm, parts, host)
     ensure_logins(run, vm, host)
     return look_again
 
@@ -96,20 +104,22 @@ def show_progress(run: Run, vm: Vm) -> None:
         change(run, vm, {"state": VmState.STARTING})
 
 
-def ensure_groups(run: Run, vm: Vm) -> None:
-    """Have the VM's security groups in force before its cards are put into them."""
+def read_parts(run: Run, vm: Vm) -> Parts:
+    """Read what belongs to the VM; NotYet while its cards cannot be put into their networks and security groups."""
     with run.reading() as db:
-        if not all_in_force(db, [nic.id for nic in nics_of(db, vm.id)]):
+        ports = port_specs_of(db, vm.id)
+        if not all_in_force(db, frozenset().union(*(port.groups for port in ports))):
             raise NotYet("putting its security groups in force", 0.1)
+        if not networks_made(db, vm.id):
+            raise NotYet("making the network", 0.1)
+        return Parts(ports, disks_of(db, vm.id))
 
 
-def ensure_disks(run: Run, vm: Vm, host: Host, images: ImageStore) -> None:
+def ensure_disks(run: Run, vm: Vm, disks: Sequence[Disk], host: Host, images: ImageStore) -> None:
     """Have the disks on their host before the machine starts; NotYet while its image is being copied there.
 
     A disk that was made once is never made anew: an empty one in its place would hide the loss.
     """
-    with run.reading() as db:
-        disks = disks_of(db, vm.id)
     for disk in disks[1:]:
         ensure_made(run, disk, host)
     domain = host.domain(vm.id)
@@ -133,7 +143,8 @@ def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore)
         raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
     host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
     with run.writing() as db:
-        db.get_one(Disk, disk.id).state = DiskState.USED
+        update_row(db, Disk, disk.id, state=DiskState.USED)
+    disk.state = DiskState.USED
 
 
 def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
