@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -49,6 +49,7 @@ from cumulet.projects import KEY_FILE, authenticate, bootstrap
 from cumulet.reconcile import Reconciler, forget_leases, wake
 from cumulet.rest import create_app
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
+from cumulet.rest.listener import Listener
 from cumulet.retention import forget_old_facts
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.settings import Settings
@@ -327,7 +328,7 @@ def configure_logging() -> None:
 def serve(settings: Settings) -> None:
     """Run the cloud until it is told to stop."""
     configure_logging()
-    # uvicorn repeats the signal that ended it: SIGTERM too must let the rest end in order.
+    # The listener repeats the signal that ended it: SIGTERM too must let the rest end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with only_one(settings), started(cloud := build(settings)):
         gc.freeze()  # a collection while a long list is answered need not walk through all that stays anyway
@@ -337,13 +338,17 @@ def serve(settings: Settings) -> None:
             data_dir=str(settings.data_dir),
             key=str(settings.data_dir / KEY_FILE),
         )
-        uvicorn.run(
-            cloud.app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            **WEBSOCKETS,
-            **guarded(Door(raise_descriptor_limit())),
+        listener = Listener(
+            uvicorn.Config(
+                cloud.app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                **WEBSOCKETS,
+                **guarded(Door(raise_descriptor_limit())),
+            )
         )
+        with suppress(KeyboardInterrupt):  # it repeats the signal that ended it
+            listener.run()
