@@ -1,0 +1,372 @@
+"""Any verbs, in any order, at any moment of the plots, on hosts that fail and with guests that do as they like.
+
+Each run keeps what its owner was told; when the cloud has settled, that is so, and so are host and fabric.
+`CUMULET_MODEL_EXAMPLES` and `CUMULET_MODEL_STEPS` let it look longer, and elsewhere each time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from tests.conftest import database_url
+from tests.made_up import Cloud, make_cloud
+from tests.model.told import DiskTold, Told, VmTold
+from tests.model.truth import check, check_shown
+from tests.model.verbs import Verbs
+
+from cumulet.db import Database
+from cumulet.disks import Disk, Snapshot
+from cumulet.errors import CumuletError, Refused
+from cumulet.fabric import FabricError
+from cumulet.hosts import Reservation
+from cumulet.hosts.leftovers import GRACE
+from cumulet.hypervisor import HypervisorError, Power
+from cumulet.networks import Network, Nic
+from cumulet.networks.model import Router
+from cumulet.private_images import PrivateImage
+from cumulet.security_groups import SecurityGroup
+from cumulet.vms import Vm
+
+TABLES = (Vm, Disk, Snapshot, PrivateImage, Network, Router, SecurityGroup, Nic, Reservation)
+VM_IDS, DISK_IDS, SNAPSHOT_IDS = (st.sampled_from(ids) for ids in (["a", "b"], ["c", "d"], ["s", "t"]))
+IMAGE_IDS, NETWORK_IDS, GROUP_IDS = (st.sampled_from(ids) for ids in (["i", "j"], ["n", "m"], ["g", "h"]))
+POWER_VERBS = ["start", "stop", "reboot"]
+ANY_DISK = st.sampled_from(["a-boot", "b-boot", "c", "d"])
+DEFAULT_NETWORK = "default-local"
+LEVERS = ("deaf", "mute", "clinging", "stubborn", "unreachable")
+AFTER_GRACE = GRACE.total_seconds() + 1
+
+
+def some(*verbs):
+    """Draw one to three of these, to be asked for one right after another."""
+    return st.lists(st.sampled_from(verbs), min_size=1, max_size=3, unique=True)
+
+
+class AnyVerbs(RuleBasedStateMachine):
+    """One cloud with one host, and all that may happen to it."""
+
+    def __init__(self, new_cloud) -> None:
+        super().__init__()
+        self.doors = ExitStack()
+        self.cloud: Cloud = self.doors.enter_context(new_cloud())
+        self.ask, self.told = Verbs(self.cloud), Told(self.cloud)
+        self.cloud.host.on_change(self.cloud.hear)
+        self.in_a_plot = False
+
+    def asked(self, verb, *words, **more) -> bool:
+        """Ask as the edge does: what passes is asked for once more when all has settled, and must not pass again."""
+        refused = self.refusal(verb, *words, **more)
+        if refused and refused.passing and not self.in_a_plot:
+            self.settle()
+            refused = self.refusal(verb, *words, **more)
+            assert not (refused and refused.passing), f"still {refused}"
+        return refused is None
+
+    def refusal(self, verb, *words, **more) -> CumuletError | None:
+        self.notice_ends()
+        against = getattr(self.told, verb)(*words, **more)
+        try:
+            getattr(self.ask, verb)(*words, **more)
+        except CumuletError as refused:
+            if not refused.passing and name_of(refused) not in against:
+                raise AssertionError(f"{refused}; it is wrong for {against or 'no reason'}") from refused
+            return refused
+        assert not against, verb
+        return None
+
+    def notice_ends(self):
+        """Forget the VMs whose time was over."""
+        for id, vm in list(self.told.vms.items()):
+            if self.told.state(id) in {"", "DELETING"}:
+                assert vm.ends is not None
+                assert vm.ends <= self.cloud.clock()
+                self.forget(id)
+
+    def forget(self, id):
+        del self.told.vms[id]
+        self.told.disks.pop(f"{id}-boot")
+        for disk in self.told.disks.values():
+            disk.vm = "" if disk.vm == id else disk.vm
+
+    @initialize()
+    def one_vm_runs_and_one_is_stopped(self):
+        for vm_id, disk_id in (("a", "c"), ("b", "d")):
+            self.create_disk(disk_id, 2)
+            self.create_vm(vm_id, "micro", {disk_id}, [], "")
+        self.settle()
+        self.vm_verb("b", "stop")
+        self.settle()
+
+    # VMs
+    @rule(
+        id=VM_IDS,
+        image=st.one_of(st.just("micro"), IMAGE_IDS),
+        disks=st.sets(DISK_IDS),
+        networks=st.one_of(st.just([]), st.lists(NETWORK_IDS, max_size=3)),
+        group=st.one_of(st.just(""), GROUP_IDS),
+    )
+    def create_vm(self, id, image, disks, networks, group):
+        words = {"image": image, "disks": disks, "networks": networks, "group": group}
+        if not self.asked("create_vm", id, **words):
+            return
+        groups = {group} - {""}
+        self.told.vms[id] = VmTold(image, set(networks or [DEFAULT_NETWORK]), groups, memory_gib=4)
+        if not networks:
+            self.told.networks[DEFAULT_NETWORK] = "ACTIVE"
+        self.told.disks[f"{id}-boot"] = DiskTold(self.cloud.disk(f"{id}-boot").size_gib, id)
+        for disk in disks:
+            self.told.disks[disk].vm = id
+
+    @rule(id=VM_IDS, verbs=st.permutations(POWER_VERBS), at_rest=st.booleans())
+    def vm_verbs(self, id, verbs, at_rest):
+        if at_rest:
+            self.settle()
+        for verb in verbs:
+            self.vm_verb(id, verb)
+
+    def vm_verb(self, id, verb):
+        if not self.asked("vm", verb, id) or id not in self.told.vms:
+            return
+        if verb == "terminate":
+            self.forget(id)
+        else:
+            self.told.vms[id].power = {"STOPPED"} if verb == "stop" else {"ACTIVE"}
+
+    @rule(id=VM_IDS)
+    def terminate(self, id):
+        self.vm_verb(id, "terminate")
+
+    @rule(calls=st.integers(1, 6), id=VM_IDS, verb=st.sampled_from([*POWER_VERBS, "terminate"]))
+    def vm_verb_in_a_plot(self, calls, id, verb):
+        """Ask when the host has been called so often."""
+        host = self.cloud.host
+        tell, left = type(host)._tell_changes, [calls]
+
+        def tell_and_ask():
+            tell(host)
+            left[0] -= 1
+            if not left[0]:
+                del host._tell_changes
+                self.in_a_plot = True
+                self.vm_verb(id, verb)
+                self.in_a_plot = False
+
+        host._tell_changes = tell_and_ask
+
+    @rule(id=VM_IDS, memory_gib=st.integers(1, 8))
+    def resize_vm(self, id, memory_gib):
+        if self.asked("resize_vm", id, memory_gib):
+            self.told.vms[id].memory_gib = memory_gib
+
+    @rule(id=VM_IDS, verb=st.sampled_from(["set_password", "set_keys"]))
+    def let_in(self, id, verb):
+        self.asked(verb, id)
+
+    @rule(id=VM_IDS, value=st.sampled_from(["x", "y"]))
+    def label(self, id, value):
+        if self.asked("label", id, value) and id in self.told.vms:
+            self.told.vms[id].labels = {"label": value}
+
+    @rule(id=VM_IDS, seconds=st.sampled_from([1, 60, 3600]))
+    def expire(self, id, seconds):
+        if self.asked("expire", id, seconds):
+            self.told.vms[id].ends = self.cloud.clock() + timedelta(seconds=seconds)
+
+    # Disks and images
+    @rule(id=DISK_IDS, size_gib=st.integers(1, 5))
+    def create_disk(self, id, size_gib):
+        if self.asked("create_disk", id, size_gib):
+            self.told.disks[id] = DiskTold(size_gib, "")
+
+    @rule(id=DISK_IDS)
+    def delete_disk(self, id):
+        if self.asked("delete_disk", id):
+            self.told.disks.pop(id, None)
+
+    @rule(id=DISK_IDS, vm_id=VM_IDS, verbs=some("attach", "detach"))
+    def plug(self, id, vm_id, verbs):
+        for verb in verbs:
+            if verb == "detach" and self.asked("detach", id):
+                self.told.disks[id].vm = ""
+            elif verb == "attach" and self.asked("attach", id, vm_id):
+                self.told.disks[id].vm = vm_id
+
+    @rule(vm_id=VM_IDS, id=ANY_DISK, size_gib=st.integers(1, 9))
+    def grow(self, vm_id, id, size_gib):
+        if self.asked("grow", vm_id, id, size_gib):
+            self.told.disks[id].size_gib = size_gib
+
+    @rule(id=ANY_DISK, name=SNAPSHOT_IDS, verbs=some("take", "revert", "forget"))
+    def snapshots(self, id, name, verbs):
+        for verb in verbs:
+            accepted = self.asked("snapshot", verb, id, name)
+            if accepted and verb == "take":
+                self.told.disks[id].snapshots[name] = self.told.disks[id].size_gib
+            elif accepted and verb == "forget":
+                del self.told.disks[id].snapshots[name]
+
+    @rule(vm_id=VM_IDS, id=IMAGE_IDS, verbs=some("take", "delete"))
+    def images(self, vm_id, id, verbs):
+        for verb in verbs:
+            if verb == "take" and self.asked("take_image", vm_id, id):
+                self.told.images[id] = self.told.disks[f"{vm_id}-boot"].size_gib
+            elif verb == "delete" and self.asked("delete_image", id):
+                self.told.images.pop(id, None)
+
+    # Networks and groups
+    @rule(id=NETWORK_IDS, verbs=some("create", "start", "stop", "delete"))
+    def networks(self, id, verbs):
+        for verb in verbs:
+            if verb == "delete":
+                self.wait_for_ends()
+            if not self.asked("network", verb, id):
+                continue
+            if verb == "delete":
+                self.told.networks.pop(id, None)
+            else:
+                self.told.networks[id] = "STOPPED" if verb == "stop" else "ACTIVE"
+
+    @rule(id=GROUP_IDS, verbs=some("create", "change", "delete"))
+    def groups(self, id, verbs):
+        for verb in verbs:
+            if verb == "delete":
+                self.wait_for_ends()
+            if self.asked("group", verb, id) and verb != "change":
+                (set.add if verb == "create" else set.discard)(self.told.groups, id)
+
+    @rule(id=GROUP_IDS, vm_id=VM_IDS, verbs=some("attach_group", "detach_group"))
+    def groups_of_a_vm(self, id, vm_id, verbs):
+        for verb in verbs:
+            if self.asked(verb, id, vm_id) and vm_id in self.told.vms:
+                (set.add if verb == "attach_group" else set.discard)(self.told.vms[vm_id].groups, id)
+
+    def wait_for_ends(self):
+        """Have the VMs that go be gone: networks and groups are in use for as long."""
+        if any(self.told.state(id) == "DELETING" for id in "ab"):
+            self.settle()
+
+    # The world
+    @rule(runs=st.integers(1, 8))
+    def work(self, runs):
+        for _ in range(runs):
+            for claim in self.cloud.reconciler._claim(limit=1):
+                self.cloud.reconciler.settle(claim)
+
+    @rule(seconds=st.sampled_from([0.1, 1, 5, 60]))
+    def time_passes(self, seconds):
+        self.cloud.clock.advance(seconds)
+
+    @rule(call=st.integers(1, 12), after=st.booleans(), of_host=st.booleans())
+    def a_call_fails(self, call, after, of_host):
+        broken = (self.cloud.host, HypervisorError) if of_host else (self.cloud.fabric, FabricError)
+        broken[0].crash_on_call(call, broken[1]("it failed"), after=after)
+
+    @rule(lever=st.sampled_from(LEVERS), on=st.booleans())
+    def lever(self, lever, on):
+        setattr(self.cloud.host, lever, on)
+
+    @rule(step=st.sampled_from([0.3, 1.0]))
+    def copies_take_time(self, step):
+        self.cloud.host.copy_step = step
+
+    @rule(id=VM_IDS, how=st.sampled_from(["guest_powers_off", "kill", "stall"]))
+    def machine_ends(self, id, how):
+        machines = self.cloud.host._contents.machines
+        vm_id = self.cloud.row(id).id if id in self.told.vms and self.told.state(id) else None
+        if vm_id in machines and machines[vm_id].power is not Power.OFF:
+            getattr(self.cloud.host, how)(vm_id)
+            self.told.vms[id].power |= {"STOPPED"} if how == "guest_powers_off" else set()
+
+    @rule()
+    def sweep(self):
+        self.cloud.sweep()
+
+    @rule()
+    def settle(self):
+        self.mend()
+        self.cloud.sweep()
+        self.cloud.settle()
+        self.cloud.sweep()
+        self.cloud.settle()
+        self.notice_ends()
+        check(self.cloud)
+        check_shown(self.cloud, self.told)
+
+    def mend(self):
+        host, fabric = self.cloud.host, self.cloud.fabric
+        host._fault = fabric._fault = None
+        for lever in LEVERS:
+            setattr(host, lever, False)
+
+    def teardown(self):
+        try:
+            self.settle()
+            self.delete_everything()
+        finally:
+            self.doors.close()
+
+    def delete_everything(self):
+        for id in list(self.told.vms):
+            self.vm_verb(id, "terminate")
+        self.settle()
+        for verb, ids in (
+            (["delete_disk"], self.told.disks),
+            (["delete_image"], self.told.images),
+            (["group", "delete"], self.told.groups),
+            (["network", "delete"], self.told.networks),
+        ):
+            for id in ids:
+                assert self.asked(*verb, id), id
+        self.cloud.settle()
+        self.cloud.pass_time(AFTER_GRACE)
+        self.cloud.sweep()
+        check(self.cloud)
+        left = {table.__name__: count for table in TABLES if (count := self.cloud.count(table))}
+        assert left == {}
+
+
+def name_of(refused):
+    return refused.reason if isinstance(refused, Refused) else type(refused).__name__
+
+
+@pytest.fixture
+def new_cloud(database_kind, request, tmp_path):
+    """Clouds, each new."""
+
+    @contextmanager
+    def new_cloud():
+        folder = tmp_path / uuid4().hex
+        folder.mkdir()
+        with database_url(database_kind, request) as url:
+            database = Database(url)
+            try:
+                yield make_cloud(database, folder)
+            finally:
+                database.close()
+                shutil.rmtree(folder)
+
+    return new_cloud
+
+
+def test_any_verbs_at_any_moment_end_as_their_owner_was_told(new_cloud, database_kind):
+    deep = "CUMULET_MODEL_EXAMPLES" in os.environ
+    few = 80 if database_kind == "sqlite" else 5
+    bounds = settings(
+        max_examples=int(os.environ.get("CUMULET_MODEL_EXAMPLES", few)),
+        stateful_step_count=int(os.environ.get("CUMULET_MODEL_STEPS", "30")),
+        derandomize=not deep,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(lambda: AnyVerbs(new_cloud), settings=bounds)

@@ -1,0 +1,215 @@
+"""What an owner knows: what they were told is theirs, and what speaks against asking for more.
+
+`Told.VERB` gives the reasons against asking for that verb now: it must be accepted when there are none, else refused for one
+of them. They are written here anew, from the contract and from what the API shows, and share nothing with the tables of the product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import select
+from tests.made_up import Cloud
+
+from cumulet.disks import Disk
+from cumulet.errors import NotFound
+from cumulet.networks import Network
+from cumulet.private_images import PrivateImage
+
+Against = set[str]
+AT_REST = ("ACTIVE", "STOPPED")
+GONE_OR_GOING = {"NotFound", "NETWORK_NOT_READY", "DISK_NOT_READY", "DISK_NOT_IN_USE", "VM_NOT_STOPPED"}
+VM_NEEDS = {
+    "start": ("VM_NOT_STOPPED", "STOPPED"),
+    "stop": ("VM_NOT_ACTIVE", "ACTIVE"),
+    "reboot": ("VM_NOT_ACTIVE", "ACTIVE"),
+    "terminate": (
+        "",
+        *AT_REST,
+        "PENDING",
+        "STARTING",
+        "STOPPING",
+        "SUSPENDED",
+        "FAILED",
+        "UNKNOWN",
+        "DELETING",
+    ),
+}
+
+
+@dataclass
+class VmTold:
+    """A VM."""
+
+    image: str
+    networks: set[str]
+    groups: set[str]
+    memory_gib: int
+    power: set[str] = field(default_factory=lambda: {"ACTIVE"})
+    """In which states it may settle: a guest that powers itself off may do so before it is told otherwise, or after."""
+    labels: dict[str, str] = field(default_factory=dict)
+    ends: datetime | None = None
+
+
+@dataclass
+class DiskTold:
+    """A disk."""
+
+    size_gib: int
+    vm: str
+    """The VM that is to have it; "" for none."""
+    snapshots: dict[str, int] = field(default_factory=dict)
+    """Their sizes in GiB."""
+
+
+def when(**reasons: bool) -> Against:
+    """Give those that are so."""
+    return {reason for reason, so in reasons.items() if so}
+
+
+@dataclass
+class Told:
+    """All of one project."""
+
+    cloud: Cloud
+    vms: dict[str, VmTold] = field(default_factory=dict)
+    disks: dict[str, DiskTold] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=set)
+
+    # What the API shows
+    def state(self, vm_id) -> str:
+        """Say how a VM is shown; "" when there is none."""
+        try:
+            return self.cloud.vm(vm_id).state.value
+        except NotFound:
+            return ""
+
+    def there(self, table, name) -> bool:
+        """Say whether something is, or is still, there."""
+        with self.cloud.database.reading() as db:
+            return db.scalar(select(table.id).where(table.name == name)) is not None
+
+    def plugged(self, disk_id) -> str:
+        """Say which VM still has a disk; "" for none."""
+        try:
+            return self.cloud.disk(disk_id).vm_id
+        except NotFound:
+            return ""
+
+    def vm_is(self, vm_id, reason, *states) -> Against:
+        """Want a VM in one of these states."""
+        state = self.state(vm_id)
+        return when(NotFound=not state) or when(**{reason: state not in states})
+
+    # What speaks against each verb
+    def create_vm(self, id, *, image, disks, networks, group):
+        known = [self.disks.get(disk) for disk in disks]
+        return when(
+            AlreadyExists=id in self.vms,
+            Invalid=not {image} <= {"micro", *self.images}
+            or None in known
+            or not set(networks) <= self.networks.keys()
+            or not {group} <= {"", *self.groups},
+            IMAGE_NOT_READY=not {image} <= {"micro", *self.images},
+            DISK_IN_USE=any(disk and disk.vm for disk in known),
+            DISK_NOT_READY=None in known,
+            NETWORK_NOT_READY=any(self.networks.get(one) != "ACTIVE" for one in networks),
+        )
+
+    def vm(self, verb, id):
+        return self.vm_is(id, *VM_NEEDS[verb])
+
+    def resize_vm(self, id, memory_gib):
+        same = id in self.vms and self.vms[id].memory_gib == memory_gib
+        return self.vm_is(id, "VM_NOT_STOPPED", "STOPPED") | when(Invalid=same)
+
+    def set_password(self, id):
+        against = self.vm_is(id, "VM_NOT_ACTIVE", "ACTIVE")
+        if against:
+            return against
+        row = self.cloud.row(id)
+        return when(VM_NOT_READY=not row.agent_at or not (row.first_boot_at or row.guest_silent))
+
+    set_keys = set_password
+
+    def label(self, id, _value):
+        return when(NotFound=not self.state(id))
+
+    def expire(self, id, _seconds):
+        return when(NotFound=not self.state(id), VM_NOT_READY=id not in self.vms)
+
+    def create_disk(self, id, _size_gib):
+        return when(AlreadyExists=id in self.disks)
+
+    def delete_disk(self, id):
+        return when(
+            NotFound=not self.there(Disk, id), DISK_IN_USE=id in self.disks and self.disks[id].vm != ""
+        )
+
+    def attach(self, id, vm_id):
+        disk = self.disks.get(id)
+        against = self.vm_is(vm_id, "VM_NOT_ACTIVE_OR_STOPPED", *AT_REST)
+        return against | (when(DISK_IN_USE=disk.vm != "") if disk else GONE_OR_GOING)
+
+    def detach(self, id):
+        holder = self.plugged(id)
+        if holder:
+            return self.vm_is(holder, "VM_NOT_ACTIVE_OR_STOPPED", *AT_REST, "FAILED")
+        return {"DISK_NOT_IN_USE", "NotFound"}
+
+    def grow(self, vm_id, id, size_gib):
+        against = self.vm_is(vm_id, "VM_NOT_ACTIVE_OR_STOPPED", *AT_REST)
+        disk = self.disks.get(id)
+        return against | when(
+            NotFound=disk is None or self.plugged(id) != vm_id,
+            DISK_NOT_READY=disk is None,
+            Invalid=disk is not None and size_gib < disk.size_gib,
+        )
+
+    def snapshot(self, verb, id, name):
+        disk = self.disks.get(id)
+        taken = disk is not None and name in disk.snapshots
+        return self._change_disk(id) | (
+            when(AlreadyExists=taken) if verb == "take" else when(NotFound=not taken)
+        )
+
+    def _change_disk(self, id):
+        if id not in self.disks:
+            return GONE_OR_GOING
+        holder = self.plugged(id)
+        if holder:
+            return self.vm_is(holder, "VM_NOT_STOPPED", "STOPPED")
+        return when(DISK_NOT_READY=not self.cloud.disk_row(id).is_made)
+
+    def take_image(self, vm_id, id):
+        against = self.vm_is(vm_id, "VM_NOT_ACTIVE_OR_STOPPED", *AT_REST)
+        return against | when(AlreadyExists=id in self.images)
+
+    def delete_image(self, id):
+        used = any(vm.image == id for vm in self.vms.values())
+        return when(NotFound=not self.there(PrivateImage, id), IMAGE_IN_USE=used)
+
+    def network(self, verb, id):
+        if verb == "create":
+            return when(AlreadyExists=id in self.networks)
+        if verb == "delete":
+            used = any(id in vm.networks for vm in self.vms.values())
+            return when(NotFound=not self.there(Network, id), ERROR_REASON_UNSPECIFIED=used)
+        needed = {"start": "STOPPED", "stop": "ACTIVE"}[verb]
+        return when(NETWORK_NOT_READY=self.networks[id] != needed) if id in self.networks else GONE_OR_GOING
+
+    def group(self, verb, id):
+        if verb == "create":
+            return when(AlreadyExists=id in self.groups)
+        used = any(id in vm.groups for vm in self.vms.values())
+        return when(NotFound=id not in self.groups, SECURITY_GROUP_IN_USE=used and verb == "delete")
+
+    def attach_group(self, id, vm_id):
+        return when(NotFound=id not in self.groups or not self.state(vm_id))
+
+    def detach_group(self, id, vm_id):
+        has = vm_id not in self.vms or id in self.vms[vm_id].groups
+        return self.attach_group(id, vm_id) | when(SECURITY_GROUP_NOT_IN_USE=not has)
