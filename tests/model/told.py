@@ -14,6 +14,7 @@ from tests.made_up import Cloud
 
 from cumulet.disks import Disk
 from cumulet.errors import NotFound
+from cumulet.hosts.model import Host, HostState
 from cumulet.networks import Network
 from cumulet.private_images import PrivateImage
 
@@ -91,6 +92,12 @@ class Told:
         """Say whether something is, or is still, there."""
         with self.cloud.database.reading() as db:
             return db.scalar(select(table.id).where(table.name == name)) is not None
+
+    def no_room(self) -> Against:
+        """Say whether room may be refused: what a host that did not answer has is not given out."""
+        with self.cloud.database.reading() as db:
+            silent = db.scalar(select(Host.id).where(Host.state != HostState.UP))
+        return when(Invalid=silent is not None)
 
     def plugged(self, disk_id) -> str:
         """Say which VM still has a disk; "" for none."""
