@@ -9,8 +9,9 @@ from cumulet.disks import operations as disk_verbs
 from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import CumuletError
 from cumulet.private_images import operations as image_verbs
-from cumulet.vms import disk_operations, image_operations, snapshot_operations
+from cumulet.vms import change_operations, disk_operations, image_operations, snapshot_operations
 from cumulet.vms import operations as vm_verbs
+from cumulet.vms.wire import UpdateVmExpireTime
 
 
 def create(cloud, **fields):
@@ -172,3 +173,17 @@ def test_what_is_right_once_the_first_has_settled_is_refused_only_for_now(cloud,
         cloud.settle()
         second(cloud)
     cloud.settle()
+
+
+def test_what_a_vm_has_whose_time_is_over_is_refused_only_for_now(cloud):
+    with_image_in_use(cloud)
+    cloud.attached()
+    verb, data = change_operations.update_vm_expire_time, UpdateVmExpireTime(ttl="60s")
+    cloud.call(verb, project_id=PROJECT, id="hello", data=data)
+    cloud.clock.advance(60)
+    cloud.host.unreachable = True
+    cloud.run()
+    for second in (delete_disk, partial(delete_image, name="golden")):
+        refused = refusal_of(second, cloud)
+        assert refused is not None
+        assert refused.passing, refused.message

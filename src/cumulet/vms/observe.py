@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -192,6 +193,13 @@ def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str])
 
     NotYet when its owner asked for something else since the copy was read: what we saw must not overrule him.
     """
+    with changing(run, vm, values, *facts):
+        pass
+
+
+@contextmanager
+def changing(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str]) -> Iterator[Session]:
+    """Change it likewise, with what else belongs into that transaction."""
     with run.writing() as db:
         if overtaken(fetch_columns(db, ASKED, id=vm.id)[0], vm, values):
             raise NotYet("its owner asked for something else", 0)
@@ -199,6 +207,7 @@ def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str])
             update_row(db, Vm, vm.id, **values)
         for event, text in facts:
             tell(db, run, vm, event, text)
+        yield db
     for name, value in values.items():
         setattr(vm, name, value)
 

@@ -13,7 +13,16 @@ from typing import Final
 from uuid import UUID
 
 from cumulet.db import update_row
-from cumulet.disks import Disk, DiskState, DiskType, disks_of, ensure_contents, ensure_made, release_disks
+from cumulet.disks import (
+    Disk,
+    DiskState,
+    DiskType,
+    disks_of,
+    ensure_contents,
+    ensure_made,
+    let_go,
+    release_disks,
+)
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.hosts import release
 from cumulet.hypervisor import BaseImage, DiskSpec, HostUnreachable, HypervisorError, Power, Seed
@@ -33,7 +42,7 @@ from cumulet.vms.kept_log import keep_log
 from cumulet.vms.logins import ensure_logins
 from cumulet.vms.machine import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.observe import change, observe, tell
+from cumulet.vms.observe import change, changing, observe, tell
 from cumulet.vms.plan import hostname_of
 from cumulet.vms.power import ensure_power, wait_for_image
 from cumulet.vms.wire import VmState
@@ -92,7 +101,8 @@ def expired(run: Run, vm: Vm) -> bool:
     if vm.expire_time is None or vm.expire_time > run.now:
         return False
     gone = {"wanted": Wanted.DELETED, "state": VmState.DELETING}
-    change(run, vm, gone, ("vm.expired", "its time is over: it is terminated"))
+    with changing(run, vm, gone, ("vm.expired", "its time is over: it is terminated")) as db:
+        let_go(db, vm.id)
     return True
 
 
