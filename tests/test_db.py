@@ -1,4 +1,4 @@
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -7,13 +7,22 @@ import pytest
 from sqlalchemy import bindparam, exc, insert, select, text
 from tests.made_up import NOON
 
+from cumulet import db as db_module
 from cumulet import journal
-from cumulet.db import Database, Money, Timestamp, fetch_columns
+from cumulet.db import UNREACHABLE, Database, Money, Timestamp, fetch_columns
 from cumulet.hosts import Need, reserve
 from cumulet.hosts.model import Installation
 
 TOY = UUID(int=7)
 SOMEWHERE = timezone(timedelta(hours=5, minutes=30))
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    """An empty file's."""
+    database = Database(f"sqlite:///{tmp_path}/cumulet.db")
+    yield database
+    database.close()
 
 
 def add_fact(db, text="a toy", at=NOON):
@@ -77,6 +86,26 @@ def test_writers_take_turns_instead_of_failing(database):
         list(pool.map(count_up, range(40)))
     with database.reading() as db:
         assert db.get_one(Installation, 9).id == "40"
+
+
+def test_who_waits_for_a_turn_to_write_holds_no_connection_meanwhile(sqlite):
+    def write():
+        with sqlite.writing() as db:
+            db.connection()
+
+    with ThreadPoolExecutor(1) as pool, sqlite.writing() as db:
+        db.connection()
+        other = pool.submit(write)
+        assert not wait([other], timeout=0.1).done
+        assert sqlite.engine.pool.checkedout() == 1
+
+
+def test_nobody_waits_for_a_turn_to_write_for_ever(sqlite, monkeypatch):
+    monkeypatch.setattr(db_module, "SQLITE_BUSY_MS", 20)
+    with sqlite.writing(), pytest.raises(UNREACHABLE, match="write for too long"), sqlite.writing():
+        pass
+    with sqlite.writing() as db:
+        assert db.scalar(text("SELECT 1")) == 1
 
 
 def test_an_instant_comes_back_in_utc(database):

@@ -1,6 +1,7 @@
 """A cloud put together from its settings, on made-up hosts and in real time."""
 
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from tests.plots import Crash, eventually
 from cumulet.errors import Unavailable
 from cumulet.operation import Caller
 from cumulet.projects.model import User
-from cumulet.serve import build, only_one, show_controls, started
+from cumulet.serve import build, only_one, show_controls, started, told_together
 from cumulet.settings import read_settings
 from cumulet.vms import operations as verbs
 from cumulet.vms.wire import VmState
@@ -92,6 +93,13 @@ def test_on_postgresql_there_may_be_several(tmp_path):
     settings = read_settings({"CUMULET_DATA_DIR": str(tmp_path), "CUMULET_DATABASE_URL": url})
     with only_one(settings), only_one(settings):
         pass
+
+
+def test_what_hosts_tell_at_once_is_taken_together_and_each_vm_once():
+    changes, ids = SimpleQueue(), sorted(uuid4() for _ in range(3))
+    for told in [*reversed(ids), ids[1], None]:
+        changes.put(told)
+    assert list(told_together(changes)) == [ids]
 
 
 def test_what_steers_a_terminal_is_escaped_in_the_log():

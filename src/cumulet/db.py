@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import typing
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -122,6 +122,7 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         self._reading = self._writing = self.engine
+        self._turn = _Turn() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
             self._writing = self.engine.execution_options(sqlite_begin="IMMEDIATE")
         else:
@@ -144,7 +145,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give one transaction: committed when the block ends well, forgotten when it raises."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
         if session.info.get("woken"):
             self.bell.set()
@@ -161,6 +162,20 @@ class Database:
         """Let go of all connections."""
         self._versions.close()
         self.engine.dispose()
+
+
+class _Turn:
+    """One writer at a time: SQLite lets no more in, and has those that wait sleep and ask again, however soon it is free."""
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._taken.acquire(timeout=SQLITE_BUSY_MS / 1000):
+            raise exc.TimeoutError("others write for too long")
+
+    def __exit__(self, *_: object) -> None:
+        self._taken.release()
 
 
 class _SqliteVersions:

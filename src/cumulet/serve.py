@@ -275,12 +275,25 @@ def started(cloud: Cloud) -> Iterator[None]:
 
 def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) -> None:
     """Wake VMs whose machines a host told us of; what is missed here, the sweep finds."""
-    while (vm_id := changes.get()) is not None:
+    for vm_ids in told_together(changes):
         try:
             with database.writing() as db:
-                wake(db, "vm", vm_id, now=datetime.now(UTC))
+                for vm_id in vm_ids:
+                    wake(db, "vm", vm_id, now=datetime.now(UTC))
         except UNREACHABLE as problem:
-            log.warning("a change was missed; the sweep finds it", vm=str(vm_id), problem=str(problem))
+            missed = [str(vm_id) for vm_id in vm_ids]
+            log.warning("changes were missed; the sweep finds them", vms=missed, problem=str(problem))
+
+
+def told_together(changes: queue.SimpleQueue[UUID | None]) -> Iterator[list[UUID]]:
+    """Give all that was told by now, each VM once and in one order for all who wake many, until None comes."""
+    told: set[UUID | None] = set()
+    while None not in told:
+        told = {changes.get()}
+        with suppress(queue.Empty):
+            while True:
+                told.add(changes.get_nowait())
+        yield sorted(vm_id for vm_id in told if vm_id)
 
 
 @contextmanager
