@@ -58,10 +58,10 @@ def create(db: Session, request: CreateRequest) -> None:
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
     vm.host_id = place(with_disks(plan.need, disks), beside(disks, free), sizes=sizes)
-    db.add(vm)
     machine = replace(plan.need, disk_gib=0, pool="")  # its boot disk holds that
     reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
+    db.add(vm)
     for disk in disks:
         attach(db, disk, vm.id, vm.host_id, now=request.now)
     connect(db, request, vm, data_center)

@@ -134,40 +134,53 @@ def note_left_alone(run: Run, vm: Vm, host: Host) -> None:
 
 def note_guest(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
     """Tell what a guest that answers says of its boot, each thing once."""
-    if vm.agent_at is None:
-        text = f"the guest's agent answers, {age.total_seconds():.0f} s after the start"
-        change(run, vm, {"agent_at": run.now}, ("vm.agent", text))
+    answers, facts = news_of_agent(run, vm, age)
+    went_on, more = news_of_boot(run, vm, guest, age)
+    if seen := answers | went_on:
+        change(run, vm, seen, *facts, *more)
+
+
+def news_of_agent(run: Run, vm: Vm, age: timedelta) -> News:
+    """Tell that the guest's agent answers for the first time in this run."""
+    if vm.agent_at is not None:
+        return {}, []
+    text = f"the guest's agent answers, {age.total_seconds():.0f} s after the start"
+    return {"agent_at": run.now}, [("vm.agent", text)]
+
+
+def news_of_boot(run: Run, vm: Vm, guest: Guest, age: timedelta) -> News:
+    """Tell that the first boot has gone on, or has ended."""
     if vm.first_boot_at is not None:
-        return
+        return {}, []
     if guest.first_boot_done:
-        note_first_boot(run, vm, guest, age)
-    else:
-        also = {"boot_problems": problems_text(guest.problems), "boot_log": guest.log}
-        note_stage(run, vm, stage_of(guest, age), also)
+        return news_of_first_boot(run, guest, age)
+    also = {"boot_problems": problems_text(guest.problems), "boot_log": guest.log}
+    return news_of_stage(vm, stage_of(guest, age), also)
 
 
-def note_stage(run: Run, vm: Vm, stage: str, also: Mapping[str, Any]) -> None:
+def news_of_stage(vm: Vm, stage: str, also: Mapping[str, Any]) -> News:
     """Tell that the first boot has come to another stage; the words are what counts, not who said them."""
-    if stage != vm.boot_stage:
-        words = stage_in_words(stage)
-        is_news = words not in {"", stage_in_words(vm.boot_stage)}
-        change(run, vm, {"boot_stage": stage, **also}, *([("vm.boot_stage", words)] if is_news else []))
+    if stage == vm.boot_stage:
+        return {}, []
+    words = stage_in_words(stage)
+    is_news = words not in {"", stage_in_words(vm.boot_stage)}
+    return {"boot_stage": stage, **also}, [("vm.boot_stage", words)] if is_news else []
 
 
-def note_first_boot(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
+def news_of_first_boot(run: Run, guest: Guest, age: timedelta) -> News:
     """Tell that the first boot has ended, how the start script did and, if badly, its last words."""
     status = guest.start_script_status
     script = "" if status is None else f"; its start script ended with status {status}"
     words = f": {last_words(guest.log)}" if status and guest.log else ""
     text = f"the first boot is done, {age.total_seconds():.0f} s after the start{end_in_words(guest)}{script}{words}"
-    seen = {
+    ended = {
         "first_boot_at": run.now,
         "start_script_status": status,
         "boot_stage": "",
         "boot_problems": problems_text(guest.problems),
         "boot_log": guest.log,
     }
-    change(run, vm, seen, ("vm.first_boot", text))
+    return ended, [("vm.first_boot", text)]
 
 
 def look_at_console(run: Run, vm: Vm, host: Host, age: timedelta) -> None:
@@ -175,7 +188,9 @@ def look_at_console(run: Run, vm: Vm, host: Host, age: timedelta) -> None:
     console = look_for_panic(run, vm, host)
     stage = NO_WORD if age >= EAGER and is_wordless(console) else stage_in(console)
     if vm.first_boot_at is None and stage:
-        note_stage(run, vm, stage, {})
+        seen, facts = news_of_stage(vm, stage, {})
+        if seen:
+            change(run, vm, seen, *facts)
 
 
 def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
