@@ -65,6 +65,23 @@ def running(cloud):
 
 
 # Plugging in and out
+def test_a_disk_that_comes_with_its_vm_is_told_of_once(cloud):
+    cloud.create_disk()
+    cloud.create(storage_disk_ids=["data"])
+    cloud.settle()
+    assert cloud.events().count("vm.disk_attached") == 1
+
+
+def test_a_disk_that_leaves_a_machine_that_is_off_is_not_asked_back_from_its_guest(running, monkeypatch):
+    running.attached()
+    stop(running)
+    asked = []
+    monkeypatch.setattr(running.host, "plug_disks", lambda *_: asked.append("plug") or frozenset())
+    detach(running)
+    running.settle()
+    assert (asked, running.events()[-1]) == ([], "vm.disk_detached")
+
+
 def test_a_running_machine_gets_a_disk_without_a_new_start(running):
     before = machine(running).started
     assert running.attached().disk_state is DiskState.USED
