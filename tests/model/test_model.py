@@ -252,12 +252,13 @@ class AnyVerbs(RuleBasedStateMachine):
 
     @rule(id=GROUP_IDS, vm_id=VM_IDS, verbs=some("attach_group", "detach_group"))
     def groups_of_a_vm(self, id, vm_id, verbs):
+        self.wait_for_ends()
         for verb in verbs:
-            if self.asked(verb, id, vm_id) and vm_id in self.told.vms:
+            if self.asked(verb, id, vm_id):
                 (set.add if verb == "attach_group" else set.discard)(self.told.vms[vm_id].groups, id)
 
     def wait_for_ends(self):
-        """Have the VMs that go be gone: networks and groups are in use for as long."""
+        """Have the VMs that go be gone: their networks and groups are in use for as long."""
         if any(self.told.state(id) == "DELETING" for id in "ab"):
             self.settle()
 

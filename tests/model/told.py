@@ -218,5 +218,5 @@ class Told:
         return when(NotFound=id not in self.groups or not self.state(vm_id))
 
     def detach_group(self, id, vm_id):
-        has = vm_id not in self.vms or id in self.vms[vm_id].groups
+        has = vm_id in self.vms and id in self.vms[vm_id].groups
         return self.attach_group(id, vm_id) | when(SECURITY_GROUP_NOT_IN_USE=not has)
