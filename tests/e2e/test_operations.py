@@ -13,7 +13,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from tests.conformance import reference
+from tests.conformance import python_name, reference
 from tests.e2e.looks import (
     BOOT_ID,
     IDENTITY,
@@ -108,7 +108,7 @@ def answered(request: pytest.FixtureRequest, cloud: RealCloud) -> Iterator[None]
     for other in set(request.fixturenames) - {request.fixturename}:
         request.getfixturevalue(other)
     name = request.node.name.removeprefix("test_")
-    (promise,) = [one for one in reference() if one.python_name == name]
+    (promise,) = [one for one in reference() if python_name(one) == name]
     path = re.compile(re.sub(r"{[^}]+}", "[^/]+", promise.path))
     seen = []
 
