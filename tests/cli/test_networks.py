@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from tests.plots import eventually
 
 
 @pytest.fixture
@@ -82,9 +83,8 @@ def test_a_vm_has_cards_and_groups_and_its_reach_is_told(cumulet, network, group
     assert (refused.code, refused.out[:3]) == (1, "no:")
     assert f"security group {group}" in refused.out
     assert cumulet("vm", "detach-security-group", "carded", group).code == 0
-    assert cumulet("vm", "reach", "carded", "--from", "203.0.113.7", "--port", "22", "-o", "json").json[
-        "reachable"
-    ]
+    reach = ("vm", "reach", "carded", "--from", "203.0.113.7", "--port", "22", "-o", "json")
+    eventually(lambda: cumulet(*reach).json["reachable"])
     assert cumulet("vm", "attach-security-group", "carded", group).code == 0
     assert cumulet("security-group", "delete", group).code == 1
     assert cumulet("network", "delete", network).code == 1

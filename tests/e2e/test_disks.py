@@ -117,6 +117,8 @@ def test_a_guest_that_its_host_has_no_room_for_is_kept_still_until_there_is_and_
     cloud, vm, tmp_path
 ):
     create(cloud, "tight")
+    attach(vm, "tight")  # is what makes it
+    detach(cloud, "tight")
     (file,) = cloud.column("SELECT id FROM disk WHERE name = 'tight'")
     with cramped(cloud.data_dir / f"host/disks/{UUID(file)}.qcow2", tmp_path):
         attach(vm, "tight")
