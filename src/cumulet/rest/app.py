@@ -68,12 +68,7 @@ def create_app(
             _health(database),
             *([metrics_route(metrics, database, authenticate=authenticate, clock=clock)] if metrics else []),
             _document(served),
-            create_static_files_router(
-                "/docs",
-                [PAGE, swagger_ui_bundle.swagger_ui_path],
-                html_mode=True,
-                after_request=_forbid_foreign_files,
-            ),
+            _page(),
         ],
         exception_handlers={
             CumuletError: partial(faults.refusal, find_unserved=find_unserved),
@@ -138,6 +133,16 @@ def _health(database: Database) -> HTTPRouteHandler:
         return {"status": "ok"}
 
     return health
+
+
+def _page() -> ControllerRouterHandler:
+    """Serve the page where the API can be tried."""
+    return create_static_files_router(
+        "/docs",
+        [PAGE, swagger_ui_bundle.swagger_ui_path],
+        html_mode=True,
+        after_request=_forbid_foreign_files,
+    )
 
 
 def _forbid_foreign_files(response: Response[Any]) -> Response[Any]:
