@@ -29,7 +29,7 @@ from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.hypervisor.libvirt.stats import read_stats
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import FORMAT, QUARTER, STEP, sample_of
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
 
 GUESTS: Final = 50
 ROUNDS: Final = 20

@@ -17,6 +17,7 @@ from cumulet.catalogue import Catalogue, read_catalogue
 from cumulet.db import Database
 from cumulet.disks import Disk
 from cumulet.disks import operations as disk_verbs
+from cumulet.disks import vm_operations as vm_disk_verbs
 from cumulet.disks import wire as disk_wire
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import register_host
@@ -29,8 +30,8 @@ from cumulet.operation import OPERATIONS, Caller
 from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve import FABRIC_SWEEP, plots
-from cumulet.vms import Vm, World, operations
-from cumulet.vms import disk_operations as vm_disk_verbs
+from cumulet.vm_record import Vm
+from cumulet.vms import World, operations
 from cumulet.vms import wire as vm_wire
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -178,7 +179,7 @@ class Cloud:
 
     def disk(self, id: str = "data") -> disk_wire.Disk:
         """What GetDisk shows."""
-        return self.ask(vm_disk_verbs.get_disk, id).disk
+        return self.ask(disk_verbs.get_disk, id).disk
 
     def events(self, id: str = "hello") -> list[str]:
         """The words of a VM's timeline."""

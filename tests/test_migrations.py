@@ -27,7 +27,7 @@ from cumulet.networks import Nic
 from cumulet.reconcile import Due
 from cumulet.security_groups import SecurityGroup
 from cumulet.security_groups.reconcile import group_spec
-from cumulet.vms.plan import hostname_of
+from cumulet.vms.create.plan import hostname_of
 
 AFTERNOON = NOON + timedelta(hours=1)
 ID = "1" * 32

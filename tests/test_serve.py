@@ -14,8 +14,8 @@ from cumulet.operation import Caller
 from cumulet.projects.model import User
 from cumulet.serve import build, only_one, show_controls, started, told_together
 from cumulet.settings import read_settings
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
-from cumulet.vms.wire import VmState
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from cumulet.projects import Role, key_operations
 from cumulet.projects.model import Membership
 from cumulet.rest import connections
 from cumulet.rest.connections import Phase
-from cumulet.vms import VmState
+from cumulet.vm_record import VmState
 from cumulet.vms import operations as verbs
 from cumulet.web import console as edge
 

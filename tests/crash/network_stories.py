@@ -11,6 +11,7 @@ from cumulet.networks import CoolingAddress, Network, NicGroup
 from cumulet.networks import operations as networks
 from cumulet.networks.wire import CreateNetwork
 from cumulet.security_groups import SecurityGroup
+from cumulet.security_groups import attach_operations as group_operations
 from cumulet.security_groups import operations as groups
 from cumulet.security_groups.wire import (
     CreateSecurityGroup,
@@ -19,7 +20,6 @@ from cumulet.security_groups.wire import (
     RuleType,
     UpdateSecurityGroup,
 )
-from cumulet.vms import group_operations
 from cumulet.vms.wire import NicRequest
 
 NIC = NicRequest(network_id="backend", assign_public_ip=True, security_group_ids=["web"])

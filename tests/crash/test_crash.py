@@ -23,6 +23,8 @@ from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.console.operations import connect_vm
 from cumulet.disks import Disk, Snapshot
 from cumulet.disks import operations as disk_verbs
+from cumulet.disks import snapshot_operations as snapshot_verbs
+from cumulet.disks import vm_operations as vm_disk_verbs
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
 from cumulet.disks.wire import Disk as DiskRequest
 from cumulet.fabric.memory import MemoryFabric
@@ -33,22 +35,16 @@ from cumulet.journal import Fact
 from cumulet.monitoring import sample
 from cumulet.networks import ExternalAddress, Network, Nic
 from cumulet.private_images import PrivateImage
+from cumulet.private_images import create as image_verbs
 from cumulet.private_images import operations as private_images
 from cumulet.reconcile import Due
-from cumulet.vms import Vm, power
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import change_operations as changes
-from cumulet.vms import disk_operations as vm_disk_verbs
-from cumulet.vms import image_operations as image_verbs
 from cumulet.vms import operations as verbs
-from cumulet.vms import snapshot_operations as snapshot_verbs
-from cumulet.vms.kept_log import KeptLog
-from cumulet.vms.wire import (
-    UpdateVmAuthorizedSshKeys,
-    UpdateVmExpireTime,
-    UpdateVmMetadata,
-    UpdateVmPassword,
-    VmState,
-)
+from cumulet.vms.reconcile import power
+from cumulet.vms.retained_logs import KeptLog
+from cumulet.vms.wire import UpdateVmAuthorizedSshKeys, UpdateVmExpireTime, UpdateVmMetadata, UpdateVmPassword
 
 FAST = DiskRequest(storage_class=StorageClass.LOCAL)
 """A boot disk in the second pool."""

@@ -9,6 +9,8 @@ from tests.projects.people import add_user
 
 from cumulet.disks import Disk, DiskState, DiskType, Snapshot, lock_disk
 from cumulet.disks import operations as disk_verbs
+from cumulet.disks import snapshot_operations as snapshot_verbs
+from cumulet.disks import vm_operations as verbs
 from cumulet.disks.wire import CreateStorageDisk
 from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused, Unavailable
 from cumulet.hosts import Reservation
@@ -17,8 +19,6 @@ from cumulet.hypervisor import DiskSpec
 from cumulet.journal import facts_about
 from cumulet.projects import Role
 from cumulet.reconcile import Due
-from cumulet.vms import disk_operations as verbs
-from cumulet.vms import snapshot_operations as snapshot_verbs
 
 AFTER_GRACE = GRACE.total_seconds() + 1
 
@@ -29,7 +29,7 @@ def ask_for(cloud, id="data", size_gib=10, data_center_id="local", caller=None):
 
 
 def listed(cloud, **query):
-    answer = cloud.call(verbs.list_disks, project_id=PROJECT, **query)
+    answer = cloud.call(disk_verbs.list_disks, project_id=PROJECT, **query)
     return [disk.id for disk in answer.disks], answer.total_count
 
 
@@ -133,10 +133,10 @@ def test_others_neither_see_nor_touch_it(cloud):
     cloud.create_disk()
     with cloud.database.writing() as db:
         stranger, viewer = add_user(db, "eve"), add_user(db, "vi", default=Role.VIEWER)
-    for verb in (verbs.get_disk, disk_verbs.delete_storage_disk):
+    for verb in (disk_verbs.get_disk, disk_verbs.delete_storage_disk):
         with pytest.raises(NotFound, match="project"):
             cloud.ask(verb, "data", stranger)
-    assert cloud.ask(verbs.get_disk, "data", viewer).disk.id == "data"
+    assert cloud.ask(disk_verbs.get_disk, "data", viewer).disk.id == "data"
     for verb in (disk_verbs.delete_storage_disk, verbs.detach_storage_disk):
         with pytest.raises(Forbidden):
             cloud.ask(verb, "data", viewer)
@@ -201,7 +201,7 @@ def test_a_disk_without_a_row_goes_after_the_grace(cloud):
 
 # Snapshots
 def snapshots(cloud):
-    return cloud.ask(verbs.get_disk, "data").snapshots
+    return cloud.ask(disk_verbs.get_disk, "data").snapshots
 
 
 def take(cloud, name, **query):

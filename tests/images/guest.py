@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import select
@@ -34,6 +35,7 @@ class Guest:
         self._read_up_to = 0
         self._folder = folder
         self._console = console
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def wait_for(self, pattern: str, *, seconds: float = 60) -> re.Match[str]:
         """Read the console until a pattern shows after what was waited for before."""
@@ -45,7 +47,7 @@ class Guest:
             )
             read = self._console.recv(65536)
             assert read, f"the guest is gone, its last words:\n{self.seen[-3000:]}"
-            self.seen += read.decode(errors="replace")
+            self.seen += self._decode(read)
         self._read_up_to = found.end()
         return found
 

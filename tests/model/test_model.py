@@ -33,7 +33,7 @@ from cumulet.networks import Network, Nic
 from cumulet.networks.model import Router
 from cumulet.private_images import PrivateImage
 from cumulet.security_groups import SecurityGroup
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
 
 TABLES = (Vm, Disk, Snapshot, PrivateImage, Network, Router, SecurityGroup, Nic, Reservation)
 VM_IDS, DISK_IDS, SNAPSHOT_IDS = (st.sampled_from(ids) for ids in (["a", "b"], ["c", "d"], ["s", "t"]))

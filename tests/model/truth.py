@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select
 from tests.made_up import PROJECT, Cloud
 
-from cumulet.disks import Disk, DiskState, DiskType, Snapshot
+from cumulet.disks import Disk, DiskState, DiskType, Snapshot, snapshot_operations
 from cumulet.disks import Wanted as DiskWanted
+from cumulet.disks import operations as disk_operations
 from cumulet.hosts import Reservation
 from cumulet.hypervisor import Power
 from cumulet.networks import Network, Nic
@@ -19,8 +20,9 @@ from cumulet.reconcile import Due
 from cumulet.security_groups import SecurityGroup
 from cumulet.security_groups import operations as group_operations
 from cumulet.security_groups.reconcile import group_spec
-from cumulet.vms import Vm, Wanted, disk_operations, operations, snapshot_operations
-from cumulet.vms.wire import VmState
+from cumulet.vm_record import Vm, Wanted
+from cumulet.vm_record.wire import VmState
+from cumulet.vms import operations
 
 
 def check(cloud: Cloud) -> None:

@@ -7,16 +7,17 @@ from itertools import count
 from tests.made_up import PROJECT, Cloud
 
 from cumulet.disks import operations as disk_operations
+from cumulet.disks import snapshot_operations
+from cumulet.disks import vm_operations as vm_disk_operations
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
 from cumulet.networks import operations as network_operations
 from cumulet.networks.wire import CreateNetwork
+from cumulet.private_images import create as vm_image_operations
 from cumulet.private_images import operations as image_operations
+from cumulet.security_groups import attach_operations as vm_group_operations
 from cumulet.security_groups import operations as group_operations
 from cumulet.security_groups.wire import CreateSecurityGroup, Protocol, Rule, RuleType, UpdateSecurityGroup
-from cumulet.vms import change_operations, operations, snapshot_operations
-from cumulet.vms import disk_operations as vm_disk_operations
-from cumulet.vms import group_operations as vm_group_operations
-from cumulet.vms import image_operations as vm_image_operations
+from cumulet.vms import change_operations, operations
 from cumulet.vms.wire import (
     NicRequest,
     UpdateVmAuthorizedSshKeys,

@@ -14,7 +14,7 @@ from cumulet.monitoring import operations as monitoring
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.sample import EVERY, HUSH, MOST_SILENCES
 from cumulet.monitoring.series import QUARTER, STEP, unpack
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
 from cumulet.vms import operations as verbs
 
 HOUR = 3600

@@ -10,18 +10,19 @@ from tests.projects.people import add_user
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import DiskState
 from cumulet.disks import operations as disk_operations
+from cumulet.disks import vm_operations as disk_verbs
 from cumulet.disks.wire import Disk
 from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
 from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor import ImageTaking, Power, TakenFrom
 from cumulet.private_images import ImageState, PrivateImage
+from cumulet.private_images import create as image_operations
 from cumulet.private_images import operations as verbs
 from cumulet.projects import Role
-from cumulet.vms import Vm, image_operations
-from cumulet.vms import disk_operations as disk_verbs
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as vm_verbs
-from cumulet.vms.wire import VmState
 
 AFTER_GRACE = GRACE.total_seconds() + 1
 

@@ -12,6 +12,7 @@ from cumulet.networks import operations as network_verbs
 from cumulet.networks.wire import CreateNetwork
 from cumulet.projects import Role
 from cumulet.security_groups import SecurityGroup, operations
+from cumulet.security_groups import attach_operations as group_operations
 from cumulet.security_groups.wire import (
     CreateSecurityGroup,
     Protocol,
@@ -19,7 +20,6 @@ from cumulet.security_groups.wire import (
     RuleType,
     UpdateSecurityGroup,
 )
-from cumulet.vms import group_operations
 from cumulet.vms import operations as verbs
 from cumulet.vms.wire import NicRequest
 

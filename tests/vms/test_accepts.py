@@ -1,9 +1,9 @@
 import pytest
 
 from cumulet.errors import Refused
-from cumulet.vms.accepts import SHORT_STATES, Verb, accept, accepts
-from cumulet.vms.observe import STATES
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.accepts import SHORT_STATES, Verb, accept, accepts
+from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.observe import STATES
 
 KNOWN_TO_CLIENTS = {"pend", "prol", "boot", "runn", "stop", "poff", "done", "fail"}
 ACCEPTED = {

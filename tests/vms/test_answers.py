@@ -13,9 +13,10 @@ from cumulet.projects import operations as projects
 from cumulet.projects.wire import CreateProject
 from cumulet.security_groups import operations as groups
 from cumulet.security_groups.wire import CreateSecurityGroup
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
 from cumulet.vms.offers import get_vm_machine_type, list_vm_data_centers, list_vm_machine_types2
-from cumulet.vms.wire import NicRequest, VmState
+from cumulet.vms.wire import NicRequest
 
 
 @pytest.fixture

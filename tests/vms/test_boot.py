@@ -6,9 +6,9 @@ import pytest
 from tests.made_up import PROJECT
 
 from cumulet.hypervisor import Guest
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
 from cumulet.vms.boot import NO_WORD, STAGES, is_wordless, panic_in, stage_in_words, stage_of
-from cumulet.vms.wire import VmState
 
 ENDED = "---[ end Kernel panic - not syncing: sysrq triggered crash ]---"
 PANICKED = f"""\

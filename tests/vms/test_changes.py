@@ -10,10 +10,11 @@ from tests.projects.people import add_user
 from cumulet.errors import Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
 from cumulet.projects import Role
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import change_operations as changes
 from cumulet.vms import operations as verbs
-from cumulet.vms.plan import resized_topology
-from cumulet.vms.wire import CpuTopology, UpdateVmExpireTime, UpdateVmMetadata, VmState
+from cumulet.vms.create.plan import resized_topology
+from cumulet.vms.wire import CpuTopology, UpdateVmExpireTime, UpdateVmMetadata
 
 
 def ask(cloud, verb, id="hello", caller=None, **arguments):

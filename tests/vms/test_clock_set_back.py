@@ -1,9 +1,9 @@
 """A clock that is set back: whoever waits counts from then on, and not until the old time has come again."""
 
 from cumulet.hypervisor import Power
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
-from cumulet.vms.power import ASK_AGAIN, STOP_GRACE
-from cumulet.vms.wire import VmState
+from cumulet.vms.reconcile.power import ASK_AGAIN, STOP_GRACE
 
 HOUR = 3600
 

@@ -6,9 +6,10 @@ from tests.made_up import PROJECT
 
 from cumulet.disks import DiskState
 from cumulet.disks import operations as disk_verbs
+from cumulet.disks import vm_operations as verbs
 from cumulet.errors import CumuletError
 from cumulet.hypervisor.memory import MemoryHypervisor
-from cumulet.vms import disk_operations as verbs
+from cumulet.reconcile import Due
 from cumulet.vms import operations as vm_verbs
 
 
@@ -74,7 +75,7 @@ def test_growing_creating_sweeping_and_plots_take_turns_without_waiting_in_a_rin
             assert list(done) == [None] * 15
     cloud.settle()
     with cloud.database.reading() as db:
-        problems = [due.error for due in db.query(verbs.Due)]
+        problems = [due.error for due in db.query(Due)]
     assert set(problems) <= {""}
     assert cloud.host.disks()[cloud.row().boot_disk_id] == cloud.disk("hello-boot").size_gib
 

@@ -9,16 +9,16 @@ from tests.plots import Crash
 
 from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks import operations as disk_verbs
+from cumulet.disks import snapshot_operations as snapshot_verbs
+from cumulet.disks import vm_operations as verbs
 from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
 from cumulet.hypervisor import MOST_STORAGE_DISKS, HypervisorError, Power
 from cumulet.reconcile import wake
-from cumulet.vms import Vm
-from cumulet.vms import disk_operations as verbs
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as vm_verbs
-from cumulet.vms import snapshot_operations as snapshot_verbs
-from cumulet.vms.wire import VmState
 
 
 def attach(cloud, id="data", vm_id="hello"):

@@ -10,11 +10,11 @@ from cumulet.errors import NotFound
 from cumulet.hosts import Reservation
 from cumulet.hypervisor import HypervisorError, ImageCopy, OffReason, Power
 from cumulet.networks import ExternalAddress, Nic
+from cumulet.vm_record.model import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
-from cumulet.vms.model import Vm
-from cumulet.vms.power import STOP_GRACE
-from cumulet.vms.reconcile import FAILED_AFTER
-from cumulet.vms.wire import VmState
+from cumulet.vms.reconcile.power import STOP_GRACE
+from cumulet.vms.reconcile.vm import FAILED_AFTER
 
 
 def machine(cloud, id="hello"):

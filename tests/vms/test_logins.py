@@ -10,9 +10,10 @@ from cumulet.errors import Forbidden, Invalid, NotFound, Refused
 from cumulet.hypervisor import Guest
 from cumulet.journal import Fact
 from cumulet.projects import Role
+from cumulet.vm_record.wire import SshKeySource
 from cumulet.vms import change_operations as changes
 from cumulet.vms import operations as verbs
-from cumulet.vms.wire import SshKeySource, UpdateVmAuthorizedSshKeys, UpdateVmPassword
+from cumulet.vms.wire import UpdateVmAuthorizedSshKeys, UpdateVmPassword
 
 PASSWORD = "Corr3ct-horse"
 FIRST, SECOND, BY_HAND = (ed25519_line(number) for number in (1, 2, 3))

@@ -4,10 +4,12 @@ import pytest
 from tests.made_up import PROJECT
 from tests.projects.people import ed25519_line
 
+from cumulet.disks import operations as disk_operations
 from cumulet.errors import Invalid
 from cumulet.projects import key_operations
 from cumulet.projects.wire import CreateSshKey
-from cumulet.vms import Vm, disk_operations, operations
+from cumulet.vm_record import Vm
+from cumulet.vms import operations
 
 NAMES = ["a", "b", "c", "d", "e"]
 

@@ -9,7 +9,7 @@ from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks.wire import Disk
 from cumulet.errors import Invalid
 from cumulet.images import Image
-from cumulet.vms.plan import PASSWORD_RULE, check_password, hostname_of, plan_vm
+from cumulet.vms.create.plan import PASSWORD_RULE, check_password, hostname_of, plan_vm
 from cumulet.vms.wire import CpuTopology
 
 (STANDARD,) = read_catalogue(None).machine_types

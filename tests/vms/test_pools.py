@@ -10,18 +10,18 @@ from tests.made_up import PROJECT, make_cloud, two_pools
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import Disk, DiskState
 from cumulet.disks import operations as disk_verbs
+from cumulet.disks import snapshot_operations as snapshot_verbs
+from cumulet.disks import vm_operations as verbs
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
 from cumulet.disks.wire import Disk as DiskRequest
 from cumulet.errors import Invalid
 from cumulet.hosts import Reservation
 from cumulet.hosts.inventory import HOST_DISK_GIB
 from cumulet.hosts.leftovers import GRACE
-from cumulet.vms import Vm
-from cumulet.vms import disk_operations as verbs
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as vm_verbs
-from cumulet.vms import snapshot_operations as snapshot_verbs
 from cumulet.vms.offers import list_vm_data_centers, list_vm_machine_types2
-from cumulet.vms.wire import VmState
 
 FAST, OWN = StorageClass.LOCAL, StorageClass.NETWORK
 """The class that each of the two pools serves."""

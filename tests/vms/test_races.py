@@ -12,10 +12,12 @@ from cumulet.hosts import Reservation
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.monitoring.model import Samples
 from cumulet.reconcile import wake
-from cumulet.vms import Vm, reconcile
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import change_operations as changes
 from cumulet.vms import operations as verbs
-from cumulet.vms.wire import UpdateVmExpireTime, VmState
+from cumulet.vms.reconcile import vm as reconcile
+from cumulet.vms.wire import UpdateVmExpireTime
 
 
 @pytest.fixture

@@ -26,9 +26,10 @@ from cumulet.journal import Fact
 from cumulet.networks import ExternalAddress, Network, Nic
 from cumulet.projects import Role
 from cumulet.reconcile import Due
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
-from cumulet.vms.wire import CpuTopology, NicRequest, VmState
+from cumulet.vms.wire import CpuTopology, NicRequest
 
 SECRET = "hunter2"
 EVERY_TABLE = (Vm, DiskRow, Nic, Network, ExternalAddress, Reservation, Fact, Due)

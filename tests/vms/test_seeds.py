@@ -5,13 +5,13 @@ import base64
 import pytest
 from tests.made_up import PROJECT, store_image
 
+from cumulet.disks import snapshot_operations as snapshot_verbs
 from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import Invalid
 from cumulet.hypervisor import NO_GUEST
-from cumulet.vms import image_operations as image_verbs
+from cumulet.private_images import create as image_verbs
 from cumulet.vms import operations as verbs
-from cumulet.vms import snapshot_operations as snapshot_verbs
-from cumulet.vms.observe import PATIENCE
+from cumulet.vms.reconcile.observe import PATIENCE
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann"
 SECRETS = {"password": "Corr3ct-horse", "start_script": "TOKEN=secret; exit 3", "custom_ssh_keys": [KEY]}

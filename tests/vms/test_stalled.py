@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 
 from cumulet.hypervisor import Power
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
-from cumulet.vms.power import RESUME_PAUSE, STOP_GRACE
-from cumulet.vms.wire import VmState
+from cumulet.vms.reconcile.power import RESUME_PAUSE, STOP_GRACE
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from cumulet.errors import Invalid
 from cumulet.hosts import Host, HostState, register_host
 from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, ImageName, Power, Seed
+from cumulet.vm_record.model import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
-from cumulet.vms.model import Vm
-from cumulet.vms.sweep import differs
-from cumulet.vms.wire import VmState
+from cumulet.vms.reconcile.sweep import differs
 
 AFTER_GRACE = GRACE.total_seconds() + 1
 

@@ -13,9 +13,9 @@ from cumulet.hypervisor import Power
 from cumulet.journal import Fact
 from cumulet.reconcile import Reconciler
 from cumulet.serve import plots
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
-from cumulet.vms.wire import VmState
 
 NAMES = [f"vm-{number:02}" for number in range(12)]
 

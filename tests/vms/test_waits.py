@@ -6,10 +6,13 @@ import pytest
 from tests.made_up import PROJECT
 
 from cumulet.disks import operations as disk_verbs
+from cumulet.disks import snapshot_operations
+from cumulet.disks import vm_operations as disk_operations
 from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import CumuletError
+from cumulet.private_images import create as image_operations
 from cumulet.private_images import operations as image_verbs
-from cumulet.vms import change_operations, disk_operations, image_operations, snapshot_operations
+from cumulet.vms import change_operations
 from cumulet.vms import operations as vm_verbs
 from cumulet.vms.wire import UpdateVmExpireTime
 

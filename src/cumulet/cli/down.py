@@ -24,7 +24,7 @@ from cumulet.doctor.taps import listen_on_taps
 from cumulet.hosts import installation_id
 from cumulet.networks import bridge_prefix
 from cumulet.settings import Settings, read_settings
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
 
 DELETE_SECONDS: Final = 300.0
 

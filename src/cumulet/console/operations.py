@@ -16,7 +16,7 @@ from cumulet.errors import Refused, Unavailable
 from cumulet.hypervisor import Hypervisor, HypervisorError, MachineOff
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
-from cumulet.vms import Verb, accept, find_vm
+from cumulet.vm_record import Verb, accept, find_vm
 from cumulet.wire import Png
 
 

@@ -1,6 +1,6 @@
 """Disks: what outlives the VMs that use them, and what those boot from."""
 
-from cumulet.disks import operations
+from cumulet.disks import operations, snapshot_operations, vm_operations
 from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
 from cumulet.disks.allocate import (
     add_disk,
@@ -18,6 +18,7 @@ from cumulet.disks.allocate import (
     take_more_room,
     without,
 )
+from cumulet.disks.answers import ShownDisk, disk_answer
 from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.plan import MOST_DISK_GIB, check_disk_gib, check_disk_id, plan_pool
 from cumulet.disks.reconcile import ensure_contents, ensure_made, reconcile_disk
@@ -28,6 +29,7 @@ __all__ = [
     "Disk",
     "DiskState",
     "DiskType",
+    "ShownDisk",
     "Snapshot",
     "Wanted",
     "accept_attach",
@@ -37,6 +39,7 @@ __all__ = [
     "attach",
     "check_disk_gib",
     "check_disk_id",
+    "disk_answer",
     "disks_of",
     "ensure_contents",
     "ensure_made",
@@ -52,6 +55,8 @@ __all__ = [
     "release_disks",
     "set_free",
     "snapshot_answers",
+    "snapshot_operations",
     "take_more_room",
+    "vm_operations",
     "without",
 ]

@@ -5,21 +5,60 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue
 from cumulet.disks.accepts import accept_delete
-from cumulet.disks.allocate import add_disk, find_disk, lock_disk
+from cumulet.disks.allocate import add_disk, find_disk, lock_disk, snapshot_answers
+from cumulet.disks.answers import disk_answers
 from cumulet.disks.model import Disk, Wanted
 from cumulet.disks.plan import DiskPlan, plan_disk
-from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType
+from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType, GetDiskResponse, ListDisksResponse
 from cumulet.errors import Invalid
 from cumulet.hosts import place_disk, rooms
 from cumulet.operation import Caller, operation
-from cumulet.projects import Role, require
+from cumulet.projects import WHOLE, Role, fetch_page, read_page, require
 from cumulet.reconcile import wake
 from cumulet.wire import Empty
+
+
+@operation("GET /v1/projects/{projectId}/disks")
+def list_disks(
+    db: Session,
+    caller: Caller,
+    *,
+    project_id: str,
+    page_number: int = 0,
+    page_size: int = 0,
+    page_token: str = "",
+    data_center_id: str = "",
+) -> ListDisksResponse:
+    """List the project's disks by id, boot disks too; with `dataCenterId` only those there."""
+    require(db, caller, project_id, Role.VIEWER)
+    page = read_page(page_number, page_size, page_token)
+    wanted = select(Disk).where(Disk.project_id == project_id)
+    if data_center_id:
+        wanted = wanted.where(Disk.data_center_id == data_center_id)
+    disks, total, token = fetch_page(db, wanted, page, Disk.name)
+    return ListDisksResponse(
+        disks=disk_answers(db, disks),
+        total_count=total,
+        page_number=page.number,
+        page_size=page.size,
+        page_token=token,
+    )
+
+
+@operation("GET /v1/projects/{projectId}/disks/{id}")
+def get_disk(db: Session, caller: Caller, *, project_id: str, id: str) -> GetDiskResponse:
+    """Show a disk with its snapshots."""
+    require(db, caller, project_id, Role.VIEWER)
+    disk = find_disk(db, project_id, id)
+    (answer,) = disk_answers(db, [disk])
+    snapshots, _ = snapshot_answers(db, disk, WHOLE)
+    return GetDiskResponse(disk=answer, snapshots=snapshots)
 
 
 @operation("POST /v1/projects/{projectId}/disks")

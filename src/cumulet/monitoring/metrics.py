@@ -24,7 +24,7 @@ from cumulet.networks import free_external
 from cumulet.operation import Caller
 from cumulet.projects import DEFAULT_PROJECT, Role, require
 from cumulet.reconcile import Due
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
 
 DOMAIN_LABELS: Final = ("domain", "project", "host")
 FRESH: Final = STEP * 3

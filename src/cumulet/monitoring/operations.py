@@ -15,7 +15,7 @@ from cumulet.monitoring.series import QUARTER, STEP, Sample, series, unpack
 from cumulet.monitoring.wire import MonitorVmResponse
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
-from cumulet.vms import operations as vms
+from cumulet.vm_record import find_vm
 from cumulet.wire import utc
 
 DAY: Final = timedelta(days=1)
@@ -29,7 +29,7 @@ def monitor_vm(
 
     `since` looks back further, at most a month; what is older than a day has an item for each quarter of an hour.
     """
-    vm = vms.find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     begin = int((utc(since) if since else now - DAY).timestamp())
     return MonitorVmResponse(items=series(samples_since(db, vm.id, begin)))
 

@@ -21,7 +21,8 @@ from cumulet.hypervisor import Hypervisor as Host
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import FORMAT, QUARTER, STEP, last_of, sample_of
 from cumulet.reconcile import Run, wake
-from cumulet.vms import Vm, World
+from cumulet.vm_record import Vm
+from cumulet.vms import World
 
 EVERY: Final = timedelta(seconds=STEP)
 IN_FULL: Final = timedelta(days=1)

@@ -1,6 +1,6 @@
 """Security groups: what VMs let in and out, put in force by the fabric and by nothing else."""
 
-from cumulet.security_groups import operations  # noqa: F401 - declares them
+from cumulet.security_groups import attach_operations, operations
 from cumulet.security_groups.answers import GroupsByNic, groups_by_nic
 from cumulet.security_groups.budget import check_budget
 from cumulet.security_groups.find import find_group, lock_group
@@ -14,10 +14,12 @@ __all__ = [
     "SecurityGroup",
     "SecurityGroupAnswer",
     "all_in_force",
+    "attach_operations",
     "check_budget",
     "find_group",
     "groups_by_nic",
     "lock_group",
+    "operations",
     "reconcile_group",
     "sweep_groups",
 ]

@@ -15,13 +15,11 @@ from cumulet.errors import Invalid, Refused
 from cumulet.hosts import Need, Room, place, reserved, room_with_own
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
-from cumulet.vms.accepts import Verb, accept, accept_logins
-from cumulet.vms.answers import vm_answer
-from cumulet.vms.create import sizes_of, source_keys
-from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.operations import asked, find_vm, find_vm_to_change
-from cumulet.vms.passwords import hash_password
-from cumulet.vms.plan import (
+from cumulet.vm_record.accepts import Verb, accept, accept_logins
+from cumulet.vm_record.find import asked, find_vm, find_vm_to_change
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vms.create.passwords import hash_password
+from cumulet.vms.create.plan import (
     check_labels,
     check_password,
     check_size,
@@ -29,6 +27,8 @@ from cumulet.vms.plan import (
     plan_keys,
     resized_topology,
 )
+from cumulet.vms.create.rows import sizes_of, source_keys
+from cumulet.vms.views.vm import vm_answer
 from cumulet.vms.wire import (
     ResizeVmResponse,
     UpdateVmAuthorizedSshKeys,

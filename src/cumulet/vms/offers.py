@@ -22,7 +22,7 @@ from cumulet.catalogue import (
 from cumulet.hosts import Reservation, cpu_model, gpus_of, rooms
 from cumulet.networks import free_external
 from cumulet.operation import Access, operation
-from cumulet.vms.model import Vm
+from cumulet.vm_record.model import Vm
 
 
 @operation("GET /v1/vms/data-centers", access=Access.OPEN)

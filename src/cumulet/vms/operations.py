@@ -13,22 +13,22 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue
-from cumulet.db import names_there
 from cumulet.disks import let_go
-from cumulet.errors import NotFound, Unavailable
+from cumulet.errors import Unavailable
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_part, read_part, require
-from cumulet.reconcile import wake
-from cumulet.vms.accepts import Verb, accept
-from cumulet.vms.answers import vm_answer, vm_answers
-from cumulet.vms.create import create
-from cumulet.vms.create_request import CreateRequest
-from cumulet.vms.kept_log import CONSOLE_LOG_BYTES, find_kept
-from cumulet.vms.labels import labelled
-from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.shown import ALL, ON_NETWORK, STAYS
+from cumulet.vm_record import asked, find_vm, find_vm_to_change
+from cumulet.vm_record.accepts import Verb, accept
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.wire import VmState
+from cumulet.vms.create.request import CreateRequest
+from cumulet.vms.create.rows import create
+from cumulet.vms.retained_logs import CONSOLE_LOG_BYTES, find_kept
+from cumulet.vms.views.labels import labelled
+from cumulet.vms.views.queries import ALL, ON_NETWORK, STAYS
+from cumulet.vms.views.vm import vm_answer, vm_answers
 from cumulet.vms.wire import (
     ConsoleLogResponse,
     CountVmsResponse,
@@ -38,7 +38,6 @@ from cumulet.vms.wire import (
     ListVmsResponse,
     TimelineEntry,
     TimelineResponse,
-    VmState,
 )
 from cumulet.wire import Empty
 
@@ -208,32 +207,3 @@ def get_vm_console_log(
 def timeline(facts: Sequence[journal.Fact]) -> list[TimelineEntry]:
     """Show facts of the journal."""
     return [TimelineEntry(time=fact.at, event=fact.event, text=fact.text, actor=fact.actor) for fact in facts]
-
-
-def find_vm(db: Session, caller: Caller, role: Role, *, project_id: str, id: str) -> Vm:
-    """Find a VM of a project that the caller has this role in; NotFound, Forbidden."""
-    require(db, caller, project_id, role)
-    vm = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == id))
-    if vm is None:
-        raise NotFound.named("VM", id, names_there(db, Vm.name, Vm.project_id == project_id))
-    return vm
-
-
-def find_vm_to_change(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Vm:
-    """Find a VM for a verb, and have it looked at once that is done; NotFound, Forbidden.
-
-    It is woken first and read after: plots too lock the due row before the VM's, so verbs and plots take turns.
-    """
-    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
-    wake(db, "vm", seen.id, now=now)
-    vm = db.get(Vm, seen.id, populate_existing=True)
-    if vm is None:
-        raise NotFound.named("VM", id)
-    return vm
-
-
-def asked(db: Session, caller: Caller, vm: Vm, event: str, text: str, *, now: datetime) -> None:
-    """Write down who asked for what."""
-    journal.record(
-        db, event, at=now, project_id=vm.project_id, subject_id=vm.id, text=text, actor=caller.email
-    )

@@ -15,8 +15,8 @@ from cumulet.networks import Network, Nic
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
 from cumulet.security_groups import SecurityGroup
-from cumulet.vms.model import Vm
-from cumulet.vms.operations import find_vm
+from cumulet.vm_record.find import find_vm
+from cumulet.vm_record.model import Vm
 from cumulet.vms.wire import ReachabilityResponse
 
 ASKED: Final = {one.value: one for one in (IpProtocol.TCP, IpProtocol.UDP, IpProtocol.ICMP)}

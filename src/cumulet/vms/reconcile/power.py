@@ -15,9 +15,10 @@ from cumulet.disks import Disk, DiskState
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, OffReason, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
-from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.observe import change, look_for_panic
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.change import change
+from cumulet.vms.reconcile.observe import look_for_panic
 
 STOP_GRACE: Final = timedelta(seconds=60)
 """How long a guest may take to power off before its plug is pulled."""

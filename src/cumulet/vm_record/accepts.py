@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cumulet.errors import Refused
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.wire import VmState
 
 
 class Verb(enum.Enum):
@@ -44,6 +44,9 @@ NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
 
 PASSING: Final = frozenset({VmState.PENDING, VmState.CLONING, VmState.STARTING, VmState.STOPPING})
 """States that a VM leaves by itself for ACTIVE or STOPPED."""
+
+AT_REST: Final = frozenset({VmState.ACTIVE, VmState.STOPPED})
+"""States in which nothing is under way: its disks can be changed and imaged."""
 
 SHORT_STATES: Final[Mapping[VmState, str]] = {
     VmState.PENDING: "pend",

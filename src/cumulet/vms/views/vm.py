@@ -10,18 +10,15 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, PricedDisk, Rates, VmPrice, price_vm, vm_price_answer
 from cumulet.db import names_there
-from cumulet.disks import Disk, DiskState, DiskType
-from cumulet.disks import Wanted as DiskWanted
-from cumulet.disks.wire import Disk as DiskAnswer
+from cumulet.disks import ShownDisk, disk_answer
 from cumulet.errors import NotFound
-from cumulet.hypervisor import serial_of
+from cumulet.vm_record.accepts import SHORT_STATES
+from cumulet.vm_record.model import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import wire
-from cumulet.vms.accepts import SHORT_STATES
 from cumulet.vms.boot import stage_in_words, waits_for, why_of
-from cumulet.vms.cards import Cards, cards_by_vm
-from cumulet.vms.model import Vm
-from cumulet.vms.shown import ONE, Selection, ShownDisk, ShownVm
-from cumulet.vms.wire import VmState
+from cumulet.vms.views.nics import Cards, cards_by_vm
+from cumulet.vms.views.queries import ONE, Selection, ShownVm
 
 
 def vm_answer(db: Session, catalogue: Catalogue, *, project_id: str, id: str) -> wire.Vm:
@@ -73,7 +70,9 @@ def _price_at(
 
 
 def _vm_answer(vm: ShownVm, disks: Sequence[ShownDisk], cards: Cards, catalogue: Catalogue) -> wire.Vm:
-    boot_disk, *storage_disks = (disk_answer(disk, vm) for disk in disks)
+    boot_disk, *storage_disks = (
+        disk_answer(disk, vm_name=vm.name, vm_image_id=vm.image_id) for disk in disks
+    )
     data_center = catalogue.find_data_center(vm.data_center_id)
     return wire.Vm(
         datacenter_id=vm.data_center_id,
@@ -126,34 +125,4 @@ def _guest_report(vm: ShownVm) -> wire.GuestReport:
         problems=vm.boot_problems.splitlines(),
         log=vm.boot_log,
         panic=why_of(vm.panic),
-    )
-
-
-def shown_state(disk: Disk | ShownDisk, vm: Vm | ShownVm | None) -> DiskState:
-    """The state as its owner sees it: one that no VM has had yet is ready for any."""
-    if disk.wanted is DiskWanted.DELETED:
-        return DiskState.DELETE
-    return DiskState.READY if disk.state is DiskState.INIT and vm is None else disk.state
-
-
-def disk_answer(
-    disk: Disk | ShownDisk, vm: Vm | ShownVm | None, *, waiting_for: str = "", problem: str = ""
-) -> DiskAnswer:
-    """Show a disk beside the VM that has it."""
-    image_id = vm.image_id if vm and disk.type is DiskType.BOOT else ""
-    return DiskAnswer(
-        id=disk.name,
-        project_id=disk.project_id,
-        data_center_id=disk.data_center_id,
-        vm_id=vm.name if vm else "",
-        size_gib=disk.size_gib,
-        storage_class=disk.storage_class,
-        disk_type=disk.type,
-        public_image_id="" if disk.private_image_id else image_id,
-        private_image_id=image_id if disk.private_image_id else "",
-        create_time=disk.create_time,
-        disk_state=shown_state(disk, vm),
-        serial=serial_of(disk.id),
-        waiting_for=waiting_for,
-        problem=problem,
     )

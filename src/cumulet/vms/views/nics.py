@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cumulet.networks import local_address
 from cumulet.security_groups import SecurityGroupAnswer, groups_by_nic
 from cumulet.vms import wire
-from cumulet.vms.shown import Selection, ShownCard
+from cumulet.vms.views.queries import Selection, ShownCard
 
 
 @dataclass(slots=True)

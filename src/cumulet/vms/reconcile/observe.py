@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, select
-from sqlalchemy.orm import Session
-
-from cumulet import journal
-from cumulet.db import fetch_columns, update_row
 from cumulet.hypervisor import Domain, Guest, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.wire import VmState
 from cumulet.vms.boot import (
     NO_WORD,
     end_in_words,
@@ -27,8 +23,7 @@ from cumulet.vms.boot import (
     stage_of,
     why_of,
 )
-from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.wire import VmState
+from cumulet.vms.reconcile.change import change
 
 EAGER: Final = timedelta(minutes=2)
 """A guest that booted this recently is looked at every second, one that takes longer every five."""
@@ -49,8 +44,6 @@ STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.OFF, Wanted.STOPPED): VmState.STOPPED,
 }
 
-ASKED: Final = select(Vm.wanted, Vm.reboots_asked, Vm.expire_time).where(Vm.id == bindparam("id"))
-"""What its owner may ask for while a run is under way."""
 
 News = tuple[dict[str, Any], list[tuple[str, str]]]
 """What to write into columns, and the facts that tell why."""
@@ -201,38 +194,3 @@ def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
         seen = {"panic": panic, "panic_at": run.now}
         change(run, vm, seen, ("vm.panicked", f"the guest's kernel panicked: {why_of(panic)}"))
     return console
-
-
-def change(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str]) -> None:
-    """Write columns with the facts that tell why, in one transaction; the copy at hand follows.
-
-    NotYet when its owner asked for something else since the copy was read: what we saw must not overrule him.
-    """
-    with changing(run, vm, values, *facts):
-        pass
-
-
-@contextmanager
-def changing(run: Run, vm: Vm, values: Mapping[str, Any], *facts: tuple[str, str]) -> Iterator[Session]:
-    """Change it likewise, with what else belongs into that transaction."""
-    with run.writing() as db:
-        if overtaken(fetch_columns(db, ASKED, id=vm.id)[0], vm, values):
-            raise NotYet("its owner asked for something else", 0)
-        if values:
-            update_row(db, Vm, vm.id, **values)
-        for event, text in facts:
-            tell(db, run, vm, event, text)
-        yield db
-    for name, value in values.items():
-        setattr(vm, name, value)
-
-
-def overtaken(row: Row[*tuple[Any, ...]], vm: Vm, values: Mapping[str, Any]) -> bool:
-    """Whether its owner asked for something since the copy was read that these values would undo."""
-    asked = ("wanted", "reboots_asked", "expire_time") if "wanted" in values else ("wanted",)
-    return any(getattr(row, name) != getattr(vm, name) for name in asked)
-
-
-def tell(db: Session, run: Run, vm: Vm, event: str, text: str) -> None:
-    """Add a line to the VM's timeline."""
-    journal.record(db, event, at=run.now, project_id=vm.project_id, subject_id=vm.id, text=text)

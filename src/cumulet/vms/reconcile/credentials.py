@@ -7,9 +7,9 @@ from typing import Final
 from cumulet.hypervisor import GuestRefused, GuestSilent
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
-from cumulet.vms.model import Vm
-from cumulet.vms.observe import change
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.model import Vm
+from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.change import change
 
 ASK_AGAIN: Final = 5.0
 """Seconds until a silent guest is asked again."""

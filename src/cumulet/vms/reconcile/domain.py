@@ -15,8 +15,8 @@ from cumulet.hypervisor import DomainSpec, ImageName, NicSpec, Power, Topology, 
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.networks import MTU
 from cumulet.reconcile import NotYet, Run
-from cumulet.vms.model import Vm
-from cumulet.vms.observe import tell
+from cumulet.vm_record.model import Vm
+from cumulet.vms.reconcile.change import tell
 
 CLINGING: Final = 1.0
 """Seconds until a guest is asked again to let go of a disk; the host tells when it has done so."""

@@ -19,7 +19,7 @@ from cumulet.errors import NotFound
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.limits import Limits
 from cumulet.reconcile import Run
-from cumulet.vms.model import Vm
+from cumulet.vm_record.model import Vm
 
 CONSOLE_LOG_BYTES: Final = 256 * 1024
 """The newest of a log; what is older is neither shown nor kept."""

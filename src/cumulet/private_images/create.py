@@ -15,17 +15,17 @@ from cumulet.errors import AlreadyExists, Refused
 from cumulet.hosts import Need, place_disk, reserve
 from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
-from cumulet.private_images import ImageState, PrivateImage, Wanted, image_answer
+from cumulet.private_images.find import image_answer
+from cumulet.private_images.model import PrivateImage, Wanted
 from cumulet.private_images.operations import check_description
-from cumulet.private_images.wire import CreatePrivateVmImageResponse
+from cumulet.private_images.wire import CreatePrivateVmImageResponse, ImageState
 from cumulet.projects import Role
 from cumulet.reconcile import wake
-from cumulet.vms.accepts import PASSING
-from cumulet.vms.disk_operations import AT_REST
-from cumulet.vms.model import Vm
-from cumulet.vms.model import Wanted as VmWanted
-from cumulet.vms.operations import asked, find_vm, find_vm_to_change
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.accepts import AT_REST, PASSING
+from cumulet.vm_record.find import asked, find_vm, find_vm_to_change
+from cumulet.vm_record.model import Vm
+from cumulet.vm_record.model import Wanted as VmWanted
+from cumulet.vm_record.wire import VmState
 
 
 @operation("POST /v1/projects/{projectId}/images")

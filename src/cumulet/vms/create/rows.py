@@ -23,13 +23,13 @@ from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
 from cumulet.projects import keys_of_project, keys_of_user
 from cumulet.reconcile import wake
-from cumulet.vms.connect import connect
-from cumulet.vms.create_request import CreateRequest
-from cumulet.vms.model import Vm, Wanted
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.wire import SshKeySource, VmState
+from cumulet.vms.create.nics import connect
+from cumulet.vms.create.passwords import hash_password
+from cumulet.vms.create.plan import VmPlan, plan_vm
+from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.offers import described
-from cumulet.vms.passwords import hash_password
-from cumulet.vms.plan import VmPlan, plan_vm
-from cumulet.vms.wire import SshKeySource, VmState
 
 TAKEN: Final = select(Vm.wanted).where(Vm.project_id == bindparam("project_id"), Vm.name == bindparam("name"))
 

@@ -16,16 +16,14 @@ from uuid import UUID
 from sqlalchemy import Select, SQLColumnExpression, and_, bindparam, case, func, literal, select
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import StorageClass
 from cumulet.db import Row, fetch_columns
-from cumulet.disks import Disk, DiskState, DiskType
-from cumulet.disks import Wanted as DiskWanted
+from cumulet.disks import Disk, DiskType, ShownDisk
 from cumulet.hosts import Host
 from cumulet.networks import ExternalAddress, Network, Nic, NicGroup
 from cumulet.projects import Page
 from cumulet.reconcile import Due
-from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.wire import SshKeySource, VmState
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.wire import SshKeySource, VmState
 
 Columns: TypeAlias = Select[*tuple[Any, ...]]
 
@@ -64,24 +62,6 @@ class ShownVm(NamedTuple):
     accelerator: str
     waiting_for: str
     problem: str
-
-
-class ShownDisk(NamedTuple):
-    """A disk of a VM."""
-
-    vm_name: str
-    id: UUID
-    name: str
-    project_id: str
-    data_center_id: str
-    size_gib: int
-    storage_class: StorageClass
-    gib_price: Decimal
-    type: DiskType
-    private_image_id: UUID | None
-    create_time: datetime
-    wanted: DiskWanted
-    state: DiskState
 
 
 class ShownCard(NamedTuple):

@@ -11,7 +11,7 @@ from cumulet.networks import Network, Nic, operations
 from cumulet.networks.wire import CreateNetwork
 from cumulet.security_groups import operations as group_operations
 from cumulet.security_groups.wire import CreateSecurityGroup
-from cumulet.vms import Vm
+from cumulet.vm_record import Vm
 from cumulet.vms import operations as verbs
 from cumulet.vms.wire import NicRequest
 

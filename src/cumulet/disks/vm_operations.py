@@ -6,83 +6,38 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import names_there
-from cumulet.disks import (
-    Disk,
-    DiskState,
-    DiskType,
-    accept_attach,
-    accept_change,
-    accept_detach,
+from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
+from cumulet.disks.allocate import (
     attach,
-    check_disk_gib,
     disks_of,
     find_disk,
     lock_disk,
     lock_room,
-    snapshot_answers,
     take_more_room,
     without,
 )
-from cumulet.disks import Wanted as DiskWanted
-from cumulet.disks.wire import Disk as DiskAnswer
-from cumulet.disks.wire import GetDiskResponse, ListDisksResponse, ListVmDisksResponse
+from cumulet.disks.answers import disk_answers, holder_of
+from cumulet.disks.model import Disk
+from cumulet.disks.model import Wanted as DiskWanted
+from cumulet.disks.plan import check_disk_gib
+from cumulet.disks.wire import DiskState, DiskType, ListVmDisksResponse
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.hosts import Room
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Caller, operation
-from cumulet.projects import WHOLE, Role, fetch_page, read_page, require
-from cumulet.reconcile import Due
-from cumulet.vms.accepts import PASSING
-from cumulet.vms.answers import disk_answer
-from cumulet.vms.model import Vm
-from cumulet.vms.operations import asked, find_vm, find_vm_to_change
-from cumulet.vms.wire import VmState
+from cumulet.projects import Role, require
+from cumulet.vm_record.accepts import AT_REST, PASSING
+from cumulet.vm_record.find import asked, find_vm, find_vm_to_change
+from cumulet.vm_record.model import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.wire import Empty
 
-AT_REST: Final = frozenset({VmState.ACTIVE, VmState.STOPPED})
 WITH_A_WAY_OUT: Final = AT_REST | {VmState.FAILED}
 """A VM that failed because a disk has gone goes on without it."""
-
-
-@operation("GET /v1/projects/{projectId}/disks")
-def list_disks(
-    db: Session,
-    caller: Caller,
-    *,
-    project_id: str,
-    page_number: int = 0,
-    page_size: int = 0,
-    page_token: str = "",
-    data_center_id: str = "",
-) -> ListDisksResponse:
-    """List the project's disks by id, boot disks too; with `dataCenterId` only those there."""
-    require(db, caller, project_id, Role.VIEWER)
-    page = read_page(page_number, page_size, page_token)
-    wanted = select(Disk).where(Disk.project_id == project_id)
-    if data_center_id:
-        wanted = wanted.where(Disk.data_center_id == data_center_id)
-    disks, total, token = fetch_page(db, wanted, page, Disk.name)
-    return ListDisksResponse(
-        disks=disk_answers(db, disks),
-        total_count=total,
-        page_number=page.number,
-        page_size=page.size,
-        page_token=token,
-    )
-
-
-@operation("GET /v1/projects/{projectId}/disks/{id}")
-def get_disk(db: Session, caller: Caller, *, project_id: str, id: str) -> GetDiskResponse:
-    """Show a disk with its snapshots."""
-    require(db, caller, project_id, Role.VIEWER)
-    disk = find_disk(db, project_id, id)
-    (answer,) = disk_answers(db, [disk])
-    snapshots, _ = snapshot_answers(db, disk, WHOLE)
-    return GetDiskResponse(disk=answer, snapshots=snapshots)
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}/disks")
@@ -186,14 +141,6 @@ def check_number(db: Session, vm: Vm) -> None:
         raise Invalid.field("vmId", vm.name, f"a VM with fewer than {MOST_STORAGE_DISKS} storage disks")
 
 
-def holder_of(db: Session, disk: Disk) -> Vm:
-    """Give the VM that has a disk; NotFound when it has just gone."""
-    vm = db.get(Vm, disk.vm_id) if disk.vm_id else None
-    if vm is None:
-        raise NotFound(f"the VM that had disk {disk.name!r} has just gone")
-    return vm
-
-
 def find_disk_of(db: Session, vm: Vm, name: str) -> Disk:
     """Find a disk that a VM has; NotFound."""
     disk = db.scalar(select(Disk).where(Disk.vm_id == vm.id, Disk.name == name))
@@ -201,18 +148,3 @@ def find_disk_of(db: Session, vm: Vm, name: str) -> Disk:
         theirs = names_there(db, Disk.name, Disk.vm_id == vm.id)
         raise NotFound.named(f"disk of VM {vm.name!r} called", name, theirs)
     return disk
-
-
-def disk_answers(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
-    """Show disks beside the VMs that have them, and what each waits for."""
-    vm_ids = {disk.vm_id for disk in disks if disk.vm_id}
-    vms = {vm.id: vm for vm in db.scalars(select(Vm).where(Vm.id.in_(vm_ids)))}
-    of_vms = and_(Due.kind == "vm", Due.id.in_(vm_ids))
-    of_disks = and_(Due.kind == "disk", Due.id.in_([disk.id for disk in disks if not disk.vm_id]))
-    dues = {due.id: due for due in db.scalars(select(Due).where(or_(of_vms, of_disks)))}
-    answers = []
-    for disk in disks:
-        due = dues.get(disk.vm_id or disk.id)
-        told = {"waiting_for": due.why, "problem": due.error} if due else {}
-        answers.append(disk_answer(disk, vms[disk.vm_id] if disk.vm_id else None, **told))
-    return answers

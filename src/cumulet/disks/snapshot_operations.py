@@ -10,27 +10,19 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.db import names_there
-from cumulet.disks import (
-    Disk,
-    DiskState,
-    Snapshot,
-    accept_change,
-    check_disk_id,
-    find_disk,
-    lock_disk,
-    lock_room,
-    snapshot_answers,
-    take_more_room,
-)
-from cumulet.disks.wire import CreateDiskSnapshot, ListDiskSnapshotsResponse
+from cumulet.disks.accepts import accept_change
+from cumulet.disks.allocate import find_disk, lock_disk, lock_room, snapshot_answers, take_more_room
+from cumulet.disks.answers import holder_of
+from cumulet.disks.model import Disk, Snapshot
+from cumulet.disks.plan import check_disk_id
+from cumulet.disks.wire import CreateDiskSnapshot, DiskState, ListDiskSnapshotsResponse
 from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailable
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, read_part, require
 from cumulet.reconcile import wake
-from cumulet.vms.disk_operations import holder_of
-from cumulet.vms.model import Vm
-from cumulet.vms.operations import asked, find_vm_to_change
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.find import asked, find_vm_to_change
+from cumulet.vm_record.model import Vm
+from cumulet.vm_record.wire import VmState
 from cumulet.wire import Empty
 
 

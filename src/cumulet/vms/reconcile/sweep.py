@@ -22,10 +22,10 @@ from cumulet.hypervisor import Hypervisor as Host
 from cumulet.journal import Fact
 from cumulet.private_images import PrivateImage
 from cumulet.reconcile import Run, wake
-from cumulet.vms.kept_log import forget_old
-from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.reconcile import World
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.vm import World
+from cumulet.vms.retained_logs import forget_old
 
 log = structlog.get_logger()
 

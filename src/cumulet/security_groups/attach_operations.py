@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from cumulet.errors import Invalid, Refused
 from cumulet.networks import NicGroup, nics_of
 from cumulet.operation import Caller, operation
-from cumulet.security_groups import check_budget, lock_group
-from cumulet.vms.operations import asked, find_vm_to_change
+from cumulet.security_groups.budget import check_budget
+from cumulet.security_groups.find import lock_group
+from cumulet.vm_record.find import asked, find_vm_to_change
 from cumulet.wire import Empty
 
 

@@ -21,9 +21,9 @@ from cumulet.networks import (
     usable,
 )
 from cumulet.security_groups import check_budget, lock_group
-from cumulet.vms.create_request import CreateRequest
-from cumulet.vms.model import Vm
-from cumulet.vms.plan import hostname_of
+from cumulet.vm_record.model import Vm
+from cumulet.vms.create.plan import hostname_of
+from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.wire import NicRequest
 
 MOST_NICS: Final = 8

@@ -6,8 +6,8 @@ from tests.projects.people import add_user
 
 from cumulet.errors import NotFound
 from cumulet.projects import Role
-from cumulet.vms import kept_log
 from cumulet.vms import operations as verbs
+from cumulet.vms import retained_logs
 
 DAY = 24 * 3600
 WEEK = 7 * DAY
@@ -66,7 +66,7 @@ def test_it_is_kept_for_a_week(cloud):
     cloud.sweep()
     with pytest.raises(NotFound, match="there is no VM 'hello'"):
         said(cloud)
-    assert cloud.count(kept_log.KeptLog) == 0
+    assert cloud.count(retained_logs.KeptLog) == 0
 
 
 def test_it_is_kept_for_as_many_days_as_the_operator_says(database, tmp_path):
@@ -74,7 +74,7 @@ def test_it_is_kept_for_as_many_days_as_the_operator_says(database, tmp_path):
     make_and_remove(cloud)
     cloud.clock.advance(2 * DAY + 60)
     cloud.sweep()
-    assert cloud.count(kept_log.KeptLog) == 0
+    assert cloud.count(retained_logs.KeptLog) == 0
 
 
 def test_of_each_project_as_many_of_the_newest_are_kept_as_the_operator_says(database, tmp_path):
@@ -91,7 +91,7 @@ def test_of_each_project_as_many_of_the_newest_are_kept_as_the_operator_says(dat
 def test_only_the_newest_of_a_long_log_is_kept(cloud):
     make_and_remove(cloud, said=b"old " * 100_000 + b"new")
     kept = said(cloud)
-    assert len(kept) == kept_log.CONSOLE_LOG_BYTES
+    assert len(kept) == retained_logs.CONSOLE_LOG_BYTES
     assert kept.endswith("old new")
 
 
@@ -99,4 +99,4 @@ def test_a_vm_that_never_ran_leaves_nothing(cloud):
     cloud.create()
     cloud.ask(verbs.terminate_vm)
     cloud.settle()
-    assert cloud.count(kept_log.KeptLog) == 0
+    assert cloud.count(retained_logs.KeptLog) == 0

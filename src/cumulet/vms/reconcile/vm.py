@@ -38,14 +38,15 @@ from cumulet.networks import (
 )
 from cumulet.reconcile import NotYet, Run
 from cumulet.security_groups import all_in_force
-from cumulet.vms.kept_log import keep_log
-from cumulet.vms.logins import ensure_logins
-from cumulet.vms.machine import Parts, ensure_domain, ensure_plugged
-from cumulet.vms.model import Vm, Wanted
-from cumulet.vms.observe import change, changing, observe, tell
-from cumulet.vms.plan import hostname_of
-from cumulet.vms.power import ensure_power, wait_for_image
-from cumulet.vms.wire import VmState
+from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.wire import VmState
+from cumulet.vms.create.plan import hostname_of
+from cumulet.vms.reconcile.change import change, changing, tell
+from cumulet.vms.reconcile.credentials import ensure_logins
+from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
+from cumulet.vms.reconcile.observe import observe
+from cumulet.vms.reconcile.power import ensure_power, wait_for_image
+from cumulet.vms.retained_logs import keep_log
 
 FAILED_AFTER: Final = 5
 """Failures in a row after which a VM that never ran is shown as FAILED; it is tried on all the same."""

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
 from cumulet.hypervisor import Firmware
-from cumulet.vms.wire import SshKeySource, VmState
+from cumulet.vm_record.wire import SshKeySource, VmState
 
 
 class Wanted(enum.Enum):

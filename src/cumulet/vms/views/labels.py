@@ -13,7 +13,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from cumulet.errors import Invalid
-from cumulet.vms.model import Vm
+from cumulet.vm_record.model import Vm
 
 
 class json_each_text(GenericFunction[Any]):  # noqa: N801 - a function's name in SQL

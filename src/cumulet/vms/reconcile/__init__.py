@@ -1,0 +1,1 @@
+"""Keeping VMs as their owners want them."""

@@ -1,0 +1,1 @@
+"""Showing VMs: rows in, JSON out."""
