@@ -16,7 +16,7 @@ from litestar import Litestar
 from cumulet.console import Asked, Console, Consoles, End
 from cumulet.console.bridge import CHUNK
 from cumulet.rest.connections import Door, guarded
-from cumulet.serve import WEBSOCKETS
+from cumulet.serve.run import WEBSOCKETS
 from cumulet.web import console_pages
 
 FLOOD: Final = bytes(256 * 1024)

@@ -29,7 +29,8 @@ from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller
 from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
-from cumulet.serve import FABRIC_SWEEP, plots
+from cumulet.serve.build import plots
+from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.vm_record import Vm
 from cumulet.vms import World, operations
 from cumulet.vms import wire as vm_wire

@@ -1,5 +1,6 @@
 """A cloud put together from its settings, on made-up hosts and in real time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from uuid import uuid4
@@ -10,9 +11,12 @@ from tests.made_up import PROJECT, store_image, vm_request
 from tests.plots import Crash, eventually
 
 from cumulet.errors import Unavailable
+from cumulet.hosts import Host, HostState, register_host
 from cumulet.operation import Caller
 from cumulet.projects.model import User
-from cumulet.serve import build, only_one, show_controls, started, told_together
+from cumulet.serve.build import build
+from cumulet.serve.logs import show_controls
+from cumulet.serve.run import only_one, started, told_together
 from cumulet.settings import read_settings
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -46,6 +50,18 @@ def state(cloud):
         return verbs.get_vm(db, owner(db), catalogue=cloud.catalogue, project_id=PROJECT, id="hello").vm.state
 
 
+def hosts_of(cloud):
+    with cloud.database.reading() as db:
+        return db.scalars(select(Host).order_by(Host.name)).all()
+
+
+def add_host(cloud, *, name, uri, data_center_id="local"):
+    (host,) = cloud.world.hosts.values()
+    with cloud.database.writing() as db:
+        facts = replace(host.facts(), name=name)
+        register_host(db, facts, data_center_id=data_center_id, uri=uri, now=datetime.now(UTC))
+
+
 def machine(cloud):
     (host,) = cloud.world.hosts.values()
     return next(iter(host.domains().values()), None)
@@ -74,6 +90,30 @@ def test_what_a_killed_server_had_begun_the_next_one_goes_on_with_at_once(settin
     killed.database.close()
     cloud = build(settings)
     with started(cloud):
+        eventually(lambda: state(cloud) is VmState.ACTIVE)
+
+
+def test_the_setting_makes_the_first_hosts_and_later_each_is_opened_by_its_own_row(settings):
+    build(settings).database.close()
+    two = replace(settings, hypervisor=f"memory:{uuid4()}?hosts=2&vcpus=8")
+    build(two).database.close()
+    again = build(settings)
+    found = {host.name: (host.uri, again.world.host(host.id).facts().cpus) for host in hosts_of(again)}
+    assert found == {"memory-1": (settings.hypervisor, 64), "memory-2": (two.hypervisor, 8)}
+    again.database.close()
+
+
+def test_a_host_that_its_uri_does_not_lead_to_is_down_and_keeps_no_other_from_being_served(settings):
+    cloud = build(settings)
+    add_host(cloud, uri="memory:?hots=1", name="misspelt")
+    add_host(cloud, uri=settings.hypervisor, name="another's")
+    add_host(cloud, uri=settings.hypervisor, name="memory-1b", data_center_id="gone")
+    cloud.database.close()
+    cloud = build(settings)
+    with started(cloud):
+        eventually(lambda: sum(host.state is HostState.DOWN for host in hosts_of(cloud)) == 3)
+        assert {host.name for host in hosts_of(cloud) if host.id in cloud.world.hosts} == {"memory-1"}
+        create(cloud)
         eventually(lambda: state(cloud) is VmState.ACTIVE)
 
 

@@ -17,7 +17,7 @@ from cumulet.settings import read_settings  # noqa: E402 - likewise
 @app.command
 def serve() -> None:
     """Run the server in the foreground; its settings come from the environment, CUMULET_* (operator)."""
-    from cumulet.serve import serve as run_server  # noqa: PLC0415 - the client starts without the server's parts
+    from cumulet.serve.run import serve as run_server  # noqa: PLC0415 - the client starts without the server's parts
 
     run_server(read_settings(os.environ))
 

@@ -8,7 +8,8 @@ import pytest
 from tests.rest.conftest import serving
 
 from cumulet.db import Database
-from cumulet.serve import build, started
+from cumulet.serve.build import build
+from cumulet.serve.run import started
 from cumulet.settings import read_settings
 
 

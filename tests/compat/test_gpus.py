@@ -4,7 +4,8 @@ import httpx
 import pytest
 from tests.rest.conftest import serving
 
-from cumulet.serve import build, started
+from cumulet.serve.build import build
+from cumulet.serve.run import started
 from cumulet.settings import read_settings
 
 

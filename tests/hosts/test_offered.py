@@ -6,11 +6,11 @@ from importlib.resources import files
 import pytest
 from tests.made_up import make_cloud, two_pools
 
-from cumulet import serve
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import operations as disk_verbs
 from cumulet.errors import Invalid
 from cumulet.hosts import check_pools_still_offered
+from cumulet.serve import build
 from cumulet.settings import read_settings
 
 
@@ -49,7 +49,7 @@ def test_a_data_center_with_disks_must_stay(cloud):
 
 def test_a_server_does_not_start_without_a_pool_in_which_disks_lie(cloud, tmp_path, monkeypatch):
     cloud.create_disk(storage_class=StorageClass.LOCAL)
-    monkeypatch.setattr(serve, "Database", lambda _: cloud.database)
+    monkeypatch.setattr(build, "Database", lambda _: cloud.database)
     offered = (files("cumulet.catalogue") / "default.toml").read_text()
     (tmp_path / "mine.toml").write_text(offered)
     settings = {
@@ -58,4 +58,4 @@ def test_a_server_does_not_start_without_a_pool_in_which_disks_lie(cloud, tmp_pa
         "CUMULET_CATALOGUE": str(tmp_path / "mine.toml"),
     }
     with pytest.raises(Invalid, match="'fast' among them, for 1 disks or images"):
-        serve.build(read_settings(settings))
+        build.build(read_settings(settings))

@@ -6,9 +6,9 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from cumulet import serve
 from cumulet.errors import Invalid
 from cumulet.networks import check_still_offered
+from cumulet.serve import build
 from cumulet.settings import read_settings
 
 
@@ -44,7 +44,7 @@ def test_what_nobody_uses_may_change(check):
 
 def test_a_server_does_not_start_on_what_its_vms_do_not_fit(cloud, tmp_path, monkeypatch):
     cloud.running()
-    monkeypatch.setattr(serve, "Database", lambda _: cloud.database)
+    monkeypatch.setattr(build, "Database", lambda _: cloud.database)
     offered = (files("cumulet.catalogue") / "default.toml").read_text()
     (tmp_path / "edited.toml").write_text(offered.replace('"local"', '"berlin"'))
     settings = {
@@ -53,4 +53,4 @@ def test_a_server_does_not_start_on_what_its_vms_do_not_fit(cloud, tmp_path, mon
         "CUMULET_CATALOGUE": str(tmp_path / "edited.toml"),
     }
     with pytest.raises(Invalid, match="data centers"):
-        serve.build(read_settings(settings))
+        build.build(read_settings(settings))

@@ -17,7 +17,7 @@ from tests.rest.toys import KEY, TOYS, ToyTables, authenticate
 from cumulet.db import Database
 from cumulet.rest import create_app
 from cumulet.rest.connections import Door, guarded
-from cumulet.serve import WEBSOCKETS
+from cumulet.serve.run import WEBSOCKETS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from tests.conformance import (
     shown_by,
 )
 
-import cumulet.serve  # noqa: F401 - declares all operations
+import cumulet.serve.build  # noqa: F401 - declares all operations
 from cumulet.operation import OPERATIONS
 from cumulet.rest.contract import promised, shape
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.rest.toys import TOYS
 
-import cumulet.serve  # noqa: F401 - declares all operations
+import cumulet.serve.build  # noqa: F401 - declares all operations
 from cumulet.operation import OPERATIONS
 from cumulet.rest.openapi import openapi_document, operations_text, write_documents
 

@@ -28,7 +28,8 @@ from tests.rest.conftest import serving
 from cumulet.errors import Unimplemented
 from cumulet.operation import OPERATIONS
 from cumulet.rest.openapi import openapi_document
-from cumulet.serve import build, started
+from cumulet.serve.build import build
+from cumulet.serve.run import started
 from cumulet.settings import read_settings
 
 

@@ -12,7 +12,7 @@ from cumulet import reconcile
 from cumulet.hypervisor import Power
 from cumulet.journal import Fact
 from cumulet.reconcile import Reconciler
-from cumulet.serve import plots
+from cumulet.serve.build import plots
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs

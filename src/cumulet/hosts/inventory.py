@@ -33,6 +33,7 @@ HOSTS: Final = (
     .where(Host.data_center_id == bindparam("data_center_id"))
     .order_by(Host.name)
 )
+ADDRESSES: Final = select(Host.id, Host.name, Host.data_center_id, Host.uri).order_by(Host.name)
 LOCK_HOSTS: Final = HOSTS.with_for_update()
 TAKEN: Final = select(
     Reservation.host_id,
@@ -64,6 +65,11 @@ def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: st
     note_facts(host, facts, now=now)
     db.flush()
     return host
+
+
+def list_hosts(db: Session) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Say of each host how it is reached: its id, name, data_center_id and uri."""
+    return fetch_columns(db, ADDRESSES)
 
 
 def note_facts(host: Host, facts: HostFacts, *, now: datetime) -> None:

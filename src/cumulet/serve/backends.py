@@ -1,0 +1,146 @@
+"""What a cloud stands on: the hosts that its database tells of, opened, and the fabric between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from ipaddress import IPv4Interface
+from uuid import UUID
+
+import structlog
+
+from cumulet.catalogue import Catalogue, DataCenter
+from cumulet.db import Database
+from cumulet.doctor.bridges import ensure_external_bridge
+from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
+from cumulet.doctor.way_out import Reach
+from cumulet.errors import Invalid
+from cumulet.fabric import ExternalSpec, Fabric
+from cumulet.fabric.memory import MemoryFabric
+from cumulet.hosts import list_hosts, register_host
+from cumulet.hypervisor import Hypervisor, HypervisorError
+from cumulet.hypervisor.memory import memory_hosts
+from cumulet.images import ImageStore, offer_made_up_images
+from cumulet.networks import Fabrics, bridge_name
+from cumulet.settings import Settings
+from cumulet.vms import World
+
+log = structlog.get_logger()
+
+
+OpenUri = Callable[[str, DataCenter], Mapping[str, Hypervisor]]
+"""Opens the hosts of a data center that a URI leads to, by their names.
+
+Invalid where it leads nowhere, HypervisorError when nobody answers.
+"""
+
+
+def memory_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
+    """Make a world of made-up hosts, with images for them: for a look, for tests and for load."""
+    offer_made_up_images(ImageStore(settings.images_dir), catalogue.image_aliases.values())
+    return make_world(
+        settings,
+        catalogue,
+        installation,
+        hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_made_up),
+        fabric=MemoryFabric(),
+        open_way_out=lambda *_: None,
+    )
+
+
+def open_made_up(uri: str, data_center: DataCenter) -> Mapping[str, Hypervisor]:
+    """Open the hosts of a `memory:` URI."""
+    return memory_hosts(uri, pools=data_center.pool_paths)
+
+
+def real_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
+    """Make this machine a host and reach it by libvirt and OVN."""
+    from cumulet.fabric.ovn import open_fabric  # noqa: PLC0415 - needs OVS's Python, which made-up hosts do not
+    from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - likewise libvirt
+
+    prepared = prepare_host(lambda words: log.info("preparing the host", step=words))
+
+    def open_uri(uri: str, data_center: DataCenter) -> Mapping[str, Hypervisor]:
+        host = open_host(
+            uri,
+            installation=installation,
+            state_dir=settings.data_dir / "host",
+            pools=data_center.pool_paths,
+            kvm_works=prepared.kvm.works,
+            userspace_datapath=prepared.datapath == "netdev",
+        )
+        return {host.facts().name: host}
+
+    return make_world(
+        settings,
+        catalogue,
+        installation,
+        hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_uri),
+        fabric=open_fabric(settings.fabric, installation=installation, chassis=prepared.chassis),
+        open_way_out=partial(open_way_out, prepared),
+        mend=prepare_host,
+    )
+
+
+def open_way_out(prepared: PreparedHost, spec: ExternalSpec, data_center: DataCenter) -> None:
+    """Prepare this machine's end of a data center's external range, and what its switch must hold."""
+    ensure_bridges(prepared.datapath)
+    gateway = IPv4Interface(f"{spec.gateway}/{spec.range.prefixlen}")
+    reach = Reach(data_center.resolvers, data_center.reachable_networks, data_center.reachable_services)
+    ensure_external_bridge(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
+
+
+def make_world(
+    settings: Settings,
+    catalogue: Catalogue,
+    installation: str,
+    *,
+    hosts: Mapping[UUID, Hypervisor],
+    fabric: Fabric,
+    open_way_out: Callable[[ExternalSpec, DataCenter], None],
+    mend: Callable[[], object] = lambda: None,
+) -> World:
+    """Give the plots all that they touch."""
+    bridges = {one.id: bridge_name(installation, one.id) for one in catalogue.data_centers}
+    return World(
+        hosts=hosts,
+        fabrics=Fabrics(catalogue=catalogue, fabric=fabric, open_way_out=open_way_out, bridges=bridges),
+        images=ImageStore(settings.images_dir),
+        mend=mend,
+    )
+
+
+def open_hosts(
+    database: Database, catalogue: Catalogue, *, default_uri: str, open_uri: OpenUri
+) -> dict[UUID, Hypervisor]:
+    """Open each host that has a row, by the row's URI; those of the default URI get rows in the first data center.
+
+    A host that cannot be opened, or is another than its row says, is left out: nothing of it is touched, and the look
+    at it tells why it is down. The default ones must answer.
+    """
+    default = catalogue.data_centers[0]
+    found = {(default_uri, default.id): open_uri(default_uri, default)}
+    with database.writing() as db:
+        for host in found[default_uri, default.id].values():
+            register_host(db, host.facts(), data_center_id=default.id, uri=default_uri, now=datetime.now(UTC))
+        rows = list_hosts(db)
+    data_centers = {one.id: one for one in catalogue.data_centers}
+    for uri, id in {(row.uri, row.data_center_id) for row in rows} - found.keys():
+        found[uri, id] = open_others(open_uri, uri, data_centers.get(id))
+    hosts = {row.id: found[row.uri, row.data_center_id].get(row.name) for row in rows}
+    for row in rows:
+        if hosts[row.id] is None:
+            log.warning("a host is left alone: its URI does not lead to it", host=row.name, uri=row.uri)
+    return {id: host for id, host in hosts.items() if host is not None}
+
+
+def open_others(open_uri: OpenUri, uri: str, data_center: DataCenter | None) -> Mapping[str, Hypervisor]:
+    """Open what a URI leads to; nothing where that fails, which must not keep the other hosts from being served."""
+    if data_center is None:
+        return {}
+    try:
+        return open_uri(uri, data_center)
+    except (Invalid, HypervisorError) as problem:
+        log.warning("hosts cannot be opened", uri=uri, problem=str(problem))
+        return {}

@@ -1,0 +1,113 @@
+"""Puts a cloud together from its settings: database migrated, hosts opened, nothing running yet.
+
+settings ─▶ database, catalogue, images ─▶ hosts and fabric ─▶ reconciler and REST
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+
+from litestar.types import ASGIApp
+
+from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
+from cumulet.console import Consoles
+from cumulet.db import Database
+from cumulet.disks import reconcile_disk
+from cumulet.doctor.resolvers import find_resolvers
+from cumulet.hosts import check_pools_still_offered, installation_id
+from cumulet.hypervisor.memory import gpu_model_of
+from cumulet.images import ImageStore
+from cumulet.migrations import migrate
+from cumulet.monitoring import Sampler, read_metrics
+from cumulet.networks import check_still_offered, reconcile_network, sweep_fabric
+from cumulet.private_images import reconcile_image
+from cumulet.projects import authenticate, bootstrap
+from cumulet.reconcile import Reconciler
+from cumulet.rest import create_app
+from cumulet.retention import forget_old_facts
+from cumulet.security_groups import reconcile_group, sweep_groups
+from cumulet.serve.backends import memory_world, real_world
+from cumulet.settings import Settings
+from cumulet.vms import Sweeper, World, reconcile_vm, weigh_vcpus
+from cumulet.web import console_pages
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """A cloud put together; `started` runs it."""
+
+    settings: Settings
+    database: Database
+    catalogue: Catalogue
+    images: ImageStore
+    world: World
+    reconciler: Reconciler
+    app: ASGIApp
+
+
+def build(settings: Settings) -> Cloud:
+    """Put a cloud together from its settings: database migrated, host prepared, nothing running yet."""
+    settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    catalogue = with_resolvers(read_catalogue(settings.catalogue))
+    if settings.is_made_up and (gpu_model := gpu_model_of(settings.hypervisor)):
+        catalogue = with_gpus(catalogue, gpu_model)
+    database = Database(settings.database_url)
+    migrate(database)
+    bootstrap(database, settings.data_dir, datetime.now(UTC))
+    with database.writing() as db:
+        installation = installation_id(db)
+        check_still_offered(db, catalogue)
+        check_pools_still_offered(db, catalogue)
+        weigh_vcpus(db, catalogue)
+    world = (memory_world if settings.is_made_up else real_world)(settings, catalogue, database, installation)
+    return Cloud(
+        settings=settings,
+        database=database,
+        catalogue=catalogue,
+        images=world.images,
+        world=world,
+        reconciler=Reconciler(database, plots(world)),
+        app=create_app(
+            database,
+            authenticate=authenticate,
+            provided={
+                "catalogue": catalogue,
+                "limits": catalogue.limits,
+                "images": world.images,
+                "hosts": world.hosts,
+                "fabric": world.fabrics.fabric,
+            },
+            metrics=partial(read_metrics, catalogue=catalogue),
+            pages=console_pages(
+                Consoles(database, world.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
+            ),
+        ),
+    )
+
+
+def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
+    """Name the plot of each kind of resource."""
+    return {
+        "vm": partial(reconcile_vm, world=world),
+        "disk": partial(reconcile_disk, find_host=world.host),
+        "private_image": partial(
+            reconcile_image, find_host=world.host, hosts=world.hosts, store=world.images
+        ),
+        "network": partial(reconcile_network, fabrics=world.fabrics),
+        "security_group": partial(reconcile_group, fabrics=world.fabrics),
+        "host": Sweeper(world).sweep_host,
+        "samples": Sampler(world).sample_host,
+        "fabric": partial(sweep_fabric, fabrics=world.fabrics),
+        "groups": partial(sweep_groups, fabrics=world.fabrics),
+        "journal": partial(forget_old_facts, days=world.fabrics.catalogue.limits.journal_days),
+    }
+
+
+def with_resolvers(catalogue: Catalogue) -> Catalogue:
+    """Give data centers that name no DNS servers those of this machine."""
+    found = find_resolvers()
+    data_centers = tuple(replace(one, resolvers=one.resolvers or found) for one in catalogue.data_centers)
+    return replace(catalogue, data_centers=data_centers)

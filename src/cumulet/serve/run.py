@@ -1,0 +1,139 @@
+"""Runs a cloud until it is told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import queue
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import structlog
+import uvicorn
+
+from cumulet.db import UNREACHABLE, Database
+from cumulet.errors import Unavailable
+from cumulet.hosts import list_hosts
+from cumulet.projects import KEY_FILE
+from cumulet.reconcile import forget_leases, wake
+from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
+from cumulet.rest.listener import Listener
+from cumulet.serve.build import Cloud, build
+from cumulet.serve.logs import configure_logging
+from cumulet.settings import Settings
+
+log = structlog.get_logger()
+
+WEBSOCKETS: Final[Mapping[str, Any]] = {
+    "ws_max_size": 1024 * 1024,
+    "ws_per_message_deflate": False,  # pictures are compressed already, and a key press must not wait for it
+}
+"""How uvicorn serves consoles."""
+FABRIC_SWEEP: Final = uuid5(UUID(int=0), "fabric sweep")
+"""The id under which the looks at the whole fabric are due."""
+
+
+@contextmanager
+def started(cloud: Cloud) -> Iterator[None]:
+    """Run the cloud's durable work for as long as the block lasts."""
+    now = datetime.now(UTC)
+    with cloud.database.writing() as db:
+        if cloud.database.is_sqlite:
+            forget_leases(db)
+        for row in list_hosts(db):
+            wake(db, "host", row.id, now=now)
+            wake(db, "samples", row.id, now=now)
+        wake(db, "fabric", FABRIC_SWEEP, now=now)
+        wake(db, "groups", FABRIC_SWEEP, now=now)
+        wake(db, "journal", FABRIC_SWEEP, now=now)
+    changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
+    pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
+    pump.start()
+    for host in cloud.world.hosts.values():
+        host.on_change(changes.put)
+    cloud.reconciler.start()
+    try:
+        yield
+    finally:
+        cloud.reconciler.stop()
+        changes.put(None)
+        pump.join()
+        for host in cloud.world.hosts.values():
+            host.close()
+        cloud.world.fabrics.fabric.close()
+        cloud.database.close()
+
+
+def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) -> None:
+    """Wake VMs whose machines a host told us of; what is missed here, the sweep finds."""
+    for vm_ids in told_together(changes):
+        try:
+            with database.writing() as db:
+                for vm_id in vm_ids:
+                    wake(db, "vm", vm_id, now=datetime.now(UTC))
+        except UNREACHABLE as problem:
+            missed = [str(vm_id) for vm_id in vm_ids]
+            log.warning("changes were missed; the sweep finds them", vms=missed, problem=str(problem))
+
+
+def told_together(changes: queue.SimpleQueue[UUID | None]) -> Iterator[list[UUID]]:
+    """Give all that was told by now, each VM once and in one order for all who wake many, until None comes."""
+    told: set[UUID | None] = set()
+    while None not in told:
+        told = {changes.get()}
+        with suppress(queue.Empty):
+            while True:
+                told.add(changes.get_nowait())
+        yield sorted(vm_id for vm_id in told if vm_id)
+
+
+@contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Keep a second server off a database that has room for one; Unavailable says which file is locked."""
+    if not settings.database_url.startswith("sqlite"):
+        yield
+        return
+    settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (settings.data_dir / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(
+                f"another server runs on {settings.data_dir}: SQLite serves one; several need PostgreSQL "
+                "(CUMULET_DATABASE_URL)"
+            ) from None
+        yield
+
+
+def serve(settings: Settings) -> None:
+    """Run the cloud until it is told to stop."""
+    configure_logging()
+    # The listener repeats the signal that ended it: SIGTERM too must let the rest end in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with only_one(settings), started(cloud := build(settings)):
+        gc.freeze()  # a collection while a long list is answered need not walk through all that stays anyway
+        log.info(
+            "serving",
+            url=f"http://{settings.host}:{settings.port}",
+            data_dir=str(settings.data_dir),
+            key=str(settings.data_dir / KEY_FILE),
+        )
+        listener = Listener(
+            uvicorn.Config(
+                cloud.app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                **WEBSOCKETS,
+                **guarded(Door(raise_descriptor_limit())),
+            )
+        )
+        with suppress(KeyboardInterrupt):  # it repeats the signal that ended it
+            listener.run()
