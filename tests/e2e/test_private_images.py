@@ -41,11 +41,11 @@ def test_a_server_that_is_killed_over_it_takes_the_image_all_the_same(cloud, vm)
 
 def test_a_disk_that_is_full_fails_the_image_with_that_reason_and_its_guest_goes_on(cloud, vm):
     vm.output_of(f"sh -c '{WRITE_ON_AND_ON}' </dev/null >/dev/null 2>&1 &")
-    takings = cloud.data_dir / "host/takings"
-    with small(takings):
+    captures = cloud.data_dir / "host/captures"
+    with small(captures):
         cloud.ask("POST", IMAGES, params={"vmId": vm.name, "id": "full"})
         eventually(lambda: shown(cloud, "full")["state"] == "FAILED")
-        eventually(lambda: list(takings.iterdir()) == [])
+        eventually(lambda: list(captures.iterdir()) == [])
     assert "No space left" in shown(cloud, "full")["problem"]
     vm.wait_for_ssh()
     vm.output_of("kill $(cat /run/writer); sync; ls -l /root/written; test ! -e /root/broken")

@@ -94,7 +94,7 @@ def layout(tmp_path):
     layout = HostLayout(
         "test", tmp_path / "host", DiskPools(tmp_path, ()), kvm=False, userspace_datapath=False
     )
-    for directory in (layout.images, layout.takings):
+    for directory in (layout.images, layout.copies, layout.captures):
         directory.mkdir(parents=True)
     return layout
 

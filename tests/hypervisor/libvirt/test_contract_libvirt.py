@@ -15,7 +15,7 @@ from tests.hypervisor.contract import (
 from cumulet.hypervisor import DiskSpec, TakenFrom
 from cumulet.hypervisor.libvirt import freezing
 from cumulet.hypervisor.libvirt.domains import find_domain
-from cumulet.hypervisor.libvirt.image_takings import Record
+from cumulet.hypervisor.libvirt.image_capture import CaptureRecord
 
 pytestmark = pytest.mark.lab
 
@@ -51,10 +51,10 @@ class TestGuestsOfLibvirt(GuestContract):
     def test_a_guest_that_a_death_left_frozen_goes_on(self, host, booted, tmp_path, end):
         eventually(lambda: host.guest(booted.id).first_boot_done)
         order = an_order(booted, tmp_path)
-        takings = host._layout.takings
-        (takings / f"{order.image_id}.lock").touch()
-        left = Record(vm_id=booted.id, freezing=True)
-        (takings / f"{order.image_id}.json").write_bytes(msgspec.json.encode(left))
+        captures = host._layout.captures
+        (captures / f"{order.image_id}.lock").touch()
+        left = CaptureRecord(source="", part=str(captures / "part"), vm_id=booted.id, freezing=True)
+        (captures / f"{order.image_id}.json").write_bytes(msgspec.json.encode(left))
         assert freezing.freeze(host._agents, booted.id)
         assert status_of(host, booted) == "frozen"
         if end == "forget":

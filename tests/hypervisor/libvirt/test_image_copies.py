@@ -10,6 +10,7 @@ from tests.hypervisor.contract import eventually
 from cumulet.hypervisor import BaseImage, HypervisorError
 from cumulet.hypervisor.libvirt import image_copies
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.jobs import Record, try_lock, write_record
 
 
 @pytest.fixture
@@ -45,21 +46,32 @@ def test_a_copy_that_was_interrupted_is_begun_again(copies, layout, image):
     assert layout.image(image).read_bytes() == image.path.read_bytes()
 
 
-def test_another_process_at_the_same_copy_is_left_to_it(copies, layout, image):
-    part = image_copies.part_of(layout.image(image))
-    part.write_bytes(b"x" * 25_000)
-    with image_copies.locked(part, image_copies.fcntl.LOCK_EX):
-        image_copies.copy_whole(image.path, layout.image(image))
+@pytest.fixture
+def begin_copy(layout):
+    """What another process leaves on the disk that is at a copy, or died at it; answers its part, and its lock."""
+
+    def begin(sha256):
+        part = layout.images / f"{sha256}.qcow2.part"
+        part.write_bytes(b"x" * 25_000)
+        write_record(layout.copies, sha256, Record(source="", part=str(part), fraction=0.25))
+        return part, try_lock(layout.copies / f"{sha256}.lock")
+
+    return begin
+
+
+def test_another_process_at_the_same_copy_is_left_to_it(copies, image, begin_copy):
+    part, lock = begin_copy(image.sha256)
+    with lock:
         assert copies.ensure(image).fraction == 0.25
         assert part.read_bytes() == b"x" * 25_000
 
 
-def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, layout, image):
-    theirs, nobodys = layout.images / "aa.qcow2.part", layout.images / "bb.qcow2.part"
-    theirs.touch()
-    nobodys.touch()
-    with image_copies.locked(theirs, image_copies.fcntl.LOCK_EX):
-        image_copies.remove_abandoned(layout.images)
+def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, layout, begin_copy):
+    theirs, lock = begin_copy("aa")
+    _, died = begin_copy("bb")
+    died.close()
+    with lock:
+        copies.remove_abandoned()
     assert list(layout.images.iterdir()) == [theirs]
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
-from cumulet.hypervisor.libvirt.image_copies import remove_abandoned
+from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.layout import HostLayout, name_of
 from cumulet.hypervisor.libvirt.pools import place_pools
 
@@ -47,7 +47,7 @@ def open_host(
         userspace_datapath=userspace_datapath,
     )
     layout.make_directories()
-    remove_abandoned(layout.images)
+    ImageCopies(layout).remove_abandoned()
     for problem in filter(None, layout.pools.problems().values()):
         log.warning("a disk pool has no room and its disks are not there", problem=problem)
     return LibvirtHypervisor(uri, layout)

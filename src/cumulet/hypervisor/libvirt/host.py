@@ -39,8 +39,8 @@ from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.consoles import SerialLines
 from cumulet.hypervisor.libvirt.events import Changes
 from cumulet.hypervisor.libvirt.files import ids_in, read_log, remove, remove_log, write_whole
+from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
-from cumulet.hypervisor.libvirt.image_takings import ImageTakings
 from cumulet.hypervisor.libvirt.layout import HostLayout
 from cumulet.hypervisor.libvirt.seed import seed_image
 
@@ -60,7 +60,7 @@ class LibvirtHypervisor:
         self._reads = Connection(uri, prepare=self._changes.register)
         self._works = Connection(uri, prepare=notice_silence)
         self._agents = Agents(self._reads, on_breach=self._changes.tell)
-        self._takings = ImageTakings(layout, self._works, self._agents)
+        self._captures = ImageCaptures(layout, self._works, self._agents)
         self._lines = SerialLines()
         self._consoles = Connection(uri, prepare=self._lines.prepare)
 
@@ -91,13 +91,15 @@ class LibvirtHypervisor:
         path = self._copies.find(sha256)
         if path is None:
             return
-        with self._copies.released(path):
+
+        def refuse_base() -> None:
             based = self._works.call(lambda link: volumes.disks_based_on(link, str(path), self._layout))
             if based:
                 raise HypervisorError(
                     f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}"
                 )
-            path.unlink(missing_ok=True)
+
+        self._copies.remove(path, check=refuse_base)
 
     def create_disk(self, disk: DiskSpec) -> None:
         """Make the disk if it is not there."""
@@ -143,15 +145,15 @@ class LibvirtHypervisor:
 
     def ensure_image_taken(self, order: ImageOrder) -> ImageTaking:
         """Begin or find the taking."""
-        return self._takings.ensure(order)
+        return self._captures.ensure(order)
 
     def takings(self) -> frozenset[UUID]:
         """Images of whose taking anything is here."""
-        return self._takings.known()
+        return self._captures.known()
 
     def forget_taking(self, image_id: UUID) -> bool:
         """Give it up."""
-        return self._takings.forget(image_id)
+        return self._captures.forget(image_id)
 
     def write_seed(self, seed: Seed) -> None:
         """Write the seed whole."""

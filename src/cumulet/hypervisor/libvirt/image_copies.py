@@ -1,11 +1,10 @@
-"""Copies of images on the host that Cumulet runs on, under the disks that are based on them.
+"""Copies of images on the host, under the disks that are based on them.
 
 A copy is a file of its own, root's and for nobody to write: what else has the image stays whole when a copy does not.
-A thread copies into `SHA256.FORMAT.part`, whose length says how far it is and whose lock says that somebody is at it,
-in this process or another; it gets its right name when it is whole and on the disk. Before a disk is based on a copy
-its content is compared with its checksum: once by each process, and again when the file has changed. One that is
-not what it was is made anew. Disks are made, and copies removed, under the copy's own lock, so that no base goes away
-from under a disk that is just being made.
+A job copies into `SHA256.FORMAT.part`; it gets its right name when it is whole and on the disk. Before a disk is based
+on a copy its content is compared with its checksum: once by each process, and again when the file has changed. One
+that is not what it was is made anew. Disks are made, and copies removed, under the copy's own lock, so that no base
+goes away from under a disk that is just being made.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -23,6 +22,7 @@ import structlog
 
 from cumulet.hypervisor import BaseImage, HypervisorError, ImageCopy
 from cumulet.hypervisor.libvirt.files import part_of
+from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record, is_named
 from cumulet.hypervisor.libvirt.layout import HostLayout
 
 log = structlog.get_logger()
@@ -34,28 +34,27 @@ READY: Final = ImageCopy(ready=True, fraction=1.0)
 
 
 class ImageCopies:
-    """The copies in one directory; those in the making are found again by their names."""
+    """The copies in one directory; those in the making are found again by their digests."""
 
     def __init__(self, layout: HostLayout) -> None:
         self._layout = layout
-        self._lock = threading.Lock()
-        self._copying: set[str] = set()
-        self._errors: dict[str, str] = {}
+        self._jobs = Jobs(layout.copies, Record, failing="cannot copy the image")
         self._checked: dict[Path, Look] = {}
         """How each copy looked when its content was last compared with its checksum."""
 
     def ensure(self, image: BaseImage) -> ImageCopy:
         """Begin a copy or find it; one that failed is told once and begun again with the next call."""
         target = self._layout.image(image)
-        with self._lock:
-            error = self._errors.pop(image.sha256, "")
-            if not error and self._is_checked(target):
-                return READY
-            if not error and image.sha256 not in self._copying:
-                self._copying.add(image.sha256)
-                name = f"copy-{image.sha256[:12]}"
-                threading.Thread(target=self._copy, args=(image,), name=name, daemon=True).start()
-        return ImageCopy(ready=False, fraction=fraction_there(image.path, part_of(target)), error=error)
+        if self._is_checked(target) and not self._jobs.failure(image.sha256):
+            return READY
+        begun = Record(source=str(image.path), part=str(part_of(target)))
+        record = self._jobs.ensure(
+            image.sha256,
+            partial(self._make, image, target),
+            fresh=lambda _: begun,
+            is_done=lambda _: self._is_checked(target),
+        )
+        return ImageCopy(ready=False, fraction=record.fraction, error=record.error)
 
     def complete(self) -> frozenset[str]:
         """Digests of the copies that are whole."""
@@ -65,6 +64,17 @@ class ImageCopies:
         """A whole copy, or None."""
         whole = (path for path in self._layout.images.glob(f"{sha256}.*") if path.suffix != ".part")
         return next(whole, None)
+
+    def remove(self, path: Path, check: Callable[[], None]) -> None:
+        """Remove a copy unless `check` raises; no disk is made of it meanwhile."""
+        with self.released(path):
+            check()
+            path.unlink(missing_ok=True)
+        self._jobs.cancel(path.stem)
+
+    def remove_abandoned(self) -> None:
+        """Remove what copies that nobody is at any more left behind."""
+        self._jobs.forget_idle()
 
     @contextmanager
     def held(self, image: BaseImage) -> Iterator[None]:
@@ -84,30 +94,17 @@ class ImageCopies:
         with locked(path, fcntl.LOCK_EX):
             yield
 
-    def _copy(self, image: BaseImage) -> None:
-        error = ""
-        try:
-            error = self._make(image, self._layout.image(image))
-        except OSError as failure:
-            error = f"cannot copy the image: {failure.strerror or failure}"
-        except HypervisorError as failure:
-            error = str(failure)
-        with self._lock:
-            self._copying.discard(image.sha256)
-            if error:
-                self._errors[image.sha256] = error
-
-    def _make(self, image: BaseImage, target: Path) -> str:
-        """Have a copy there that is what its name says; answers what is to be told all the same."""
-        told = ""
-        if target.exists():
-            if self._check(target, image.sha256):
-                return ""
-            told = f"the copy of image {image.sha256[:12]} on the host was changed: it is made anew"
-            log.warning(told, path=str(target))
-        copy_whole(image.path, target, sha256=image.sha256)
+    def _make(self, image: BaseImage, target: Path, job: Job[Record]) -> None:
+        """Have a copy there that is what its name says; what became of one that was not is told."""
+        changed = target.exists()
+        if changed and self._check(target, image.sha256):
+            return
+        if changed:
+            log.warning("the copy of an image was changed: it is made anew", path=str(target))
+        copy_whole(image.path, target, sha256=image.sha256, progress=job.progress)
         self._check(target, image.sha256)
-        return told
+        if changed:
+            job.fail(f"the copy of image {image.sha256[:12]} on the host was changed: it is made anew")
 
     def _check(self, copy: Path, sha256: str) -> bool:
         """Whether a copy's content has its checksum; remembers how the file looked."""
@@ -152,22 +149,6 @@ def digest_of(file: IO[bytes]) -> str:
     return sha256.hexdigest()
 
 
-def remove_abandoned(directory: Path) -> None:
-    """Remove what copies that nobody is at any more left behind."""
-    for part in directory.glob("*.part"):
-        with part.open("rb") as file, suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink(missing_ok=True)
-
-
-def fraction_there(source: Path, part: Path) -> float:
-    """How much of a copy is there, 0.0 to 1.0."""
-    try:
-        return part.stat().st_size / source.stat().st_size
-    except FileNotFoundError:
-        return 0.0
-
-
 @contextmanager
 def locked(path: Path, kind: int) -> Iterator[bool]:
     """Hold a lock on a file; says whether there is one, still of that name once the lock is ours."""
@@ -181,40 +162,28 @@ def locked(path: Path, kind: int) -> Iterator[bool]:
         yield is_named(file, path)
 
 
-def is_named(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is still what the path leads to."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+def copy_whole(
+    source: Path, target: Path, *, sha256: str = "", progress: Callable[[float], None] = lambda _: None
+) -> None:
+    """Copy a file so that it is there whole or not at all; `progress` hears how much is there, from 0.0 to 1.0.
 
-
-def copy_whole(source: Path, target: Path, *, sha256: str = "") -> None:
-    """Copy a file so that it is there whole or not at all; leaves it to whoever else is at it.
-
-    What an OSError leaves unfinished is removed: it may be what fills the disk. HypervisorError when what was copied
+    What an error leaves unfinished is removed: it may be what fills the disk. HypervisorError when what was copied
     does not have the checksum given.
     """
     part = part_of(target)
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
-    with source.open("rb") as reading, os.fdopen(descriptor, "r+b") as writing:
-        try:
-            fcntl.flock(writing, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        if not is_named(writing, part):
-            return
-        writing.truncate(0)
-        try:
-            while copy_some(reading, writing):
-                pass
+    part.unlink(missing_ok=True)
+    try:
+        with source.open("rb") as reading, part.open("x+b") as writing:
+            size, copied = max(1, os.fstat(reading.fileno()).st_size), 0
+            while some := copy_some(reading, writing):
+                copied += some
+                progress(min(1.0, copied / size))
             os.fsync(writing.fileno())
             make_safe(writing)
             refuse_other(writing, sha256, source)
-        except (OSError, HypervisorError):
-            part.unlink()
-            raise
         part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def refuse_other(copy: IO[bytes], sha256: str, source: Path) -> None:

@@ -3,7 +3,8 @@
     ROOT/images/SHA256.FORMAT   copies of images, under the disks that are based on them
     ROOT/disks/UUID.qcow2       libvirt's pool cumulet-INSTALLATION
     MOUNT/cumulet-INSTALLATION  likewise, the pool cumulet-INSTALLATION-POOL of a disk pool mounted there
-    ROOT/takings/UUID.*         images that are being taken of disks
+    ROOT/copies/SHA256.*        jobs that make such copies
+    ROOT/captures/UUID.*        jobs that capture images of disks
     ROOT/seeds/UUID.iso         by VM
     ROOT/consoles/UUID.log      by VM; virtlogd turns over to UUID.log.0 and so on
     /var/log/libvirt/qemu       QEMU's own words, by domain; libvirt leaves them there for ever
@@ -57,9 +58,14 @@ class HostLayout:
         return self.root / "images"
 
     @property
-    def takings(self) -> Path:
-        """Where images grow that are being taken of disks."""
-        return self.root / "takings"
+    def copies(self) -> Path:
+        """Where the jobs are that make copies of images."""
+        return self.root / "copies"
+
+    @property
+    def captures(self) -> Path:
+        """Where the jobs are that capture images of disks, and where those grow."""
+        return self.root / "captures"
 
     @property
     def seeds(self) -> Path:
@@ -97,7 +103,7 @@ class HostLayout:
 
     def make_directories(self) -> None:
         """Make what is missing; HypervisorError when QEMU's user cannot get there."""
-        for directory in (self.images, self.takings, self.seeds, self.consoles):
+        for directory in (self.images, self.copies, self.captures, self.seeds, self.consoles):
             make_passable(directory)
         for pool in self.pools.usable():
             make_passable(pool.directory)

@@ -11,10 +11,11 @@ from tests.hypervisor.libvirt.conftest import qemu_io
 from tests.lab.small_disk import small
 
 from cumulet.hypervisor import DiskSpec, HostLost, HypervisorError, ImageOrder, TakenFrom
-from cumulet.hypervisor.libvirt import freezing, image_takings
+from cumulet.hypervisor.libvirt import freezing, image_capture
 from cumulet.hypervisor.libvirt.domains import find_domain
-from cumulet.hypervisor.libvirt.image_copies import copy_whole, is_named
-from cumulet.hypervisor.libvirt.image_takings import MOST_LOSSES, THAW_TRIES, ImageTakings, Record
+from cumulet.hypervisor.libvirt.image_capture import MOST_LOSSES, THAW_TRIES, CaptureRecord, ImageCaptures
+from cumulet.hypervisor.libvirt.image_copies import copy_whole
+from cumulet.hypervisor.libvirt.jobs import is_named, try_lock
 from cumulet.hypervisor.libvirt.snapshots import found_in
 
 lab = pytest.mark.lab
@@ -60,8 +61,8 @@ def wait_for_the_middle(host, order):
 
 
 def left_of(host, order):
-    """What lies about of an image's taking."""
-    return [path.name for path in host._layout.takings.glob(f"{order.image_id}*")]
+    """What lies about of an image's capture."""
+    return [path.name for path in host._layout.captures.glob(f"{order.image_id}*")]
 
 
 def has_a_job(host, vm_id):
@@ -83,7 +84,7 @@ def test_a_machine_that_ends_in_the_midst_of_its_image_has_it_taken_of_what_it_l
 @lab
 def test_a_libvirtd_that_dies_in_the_midst_of_an_image_has_it_begun_anew(host, half_taken, kill_libvirtd):
     started = found(host, half_taken.vm_id).started
-    with (host._layout.takings / f"{half_taken.image_id}.qcow2").open("rb") as first:
+    with (host._layout.captures / f"{half_taken.image_id}.qcow2").open("rb") as first:
         kill_libvirtd()
         eventually(lambda: is_begun_anew(host, half_taken, first))
     eventually(lambda: is_known_to_run(host, half_taken, started))
@@ -93,7 +94,7 @@ def test_a_libvirtd_that_dies_in_the_midst_of_an_image_has_it_begun_anew(host, h
 
 def is_begun_anew(host, order, first):
     assert not host.ensure_image_taken(order).error
-    part = host._layout.takings / f"{order.image_id}.qcow2"
+    part = host._layout.captures / f"{order.image_id}.qcow2"
     return part.exists() and not is_named(first, part)
 
 
@@ -117,7 +118,7 @@ def test_an_image_that_is_given_up_in_the_midst_leaves_nothing(host, half_taken)
 
 @lab
 @pytest.mark.parametrize("runs", [False, True], ids=["off", "running"])
-@pytest.mark.parametrize("full", ["takings", "store"])
+@pytest.mark.parametrize("full", ["captures", "store"])
 def test_a_disk_that_is_full_ends_an_image_with_that_reason_and_stays_as_it_was(
     host, image, spec, disk_path, tmp_path, runs, full
 ):
@@ -126,7 +127,7 @@ def test_a_disk_that_is_full_ends_an_image_with_that_reason_and_stays_as_it_was(
     if runs:
         host.start(spec.id)
     order = an_order(spec, tmp_path)
-    with small(host._layout.takings if full == "takings" else tmp_path):
+    with small(host._layout.captures if full == "captures" else tmp_path):
         told = eventually(lambda: host.ensure_image_taken(order).error)
         assert "No space left" in told
         assert list(tmp_path.iterdir()) == []
@@ -161,57 +162,58 @@ class Lines:
 
 @pytest.fixture
 def left_frozen(layout):
-    """An image whose taking died while its guest held still."""
+    """An image whose capture died while its guest held still."""
     image_id = uuid4()
-    (layout.takings / f"{image_id}.lock").touch()
-    (layout.takings / f"{image_id}.json").write_bytes(msgspec.json.encode(Record(uuid4(), freezing=True)))
+    (layout.captures / f"{image_id}.lock").touch()
+    left = CaptureRecord(source="", part=str(layout.captures / "part"), vm_id=uuid4(), freezing=True)
+    (layout.captures / f"{image_id}.json").write_bytes(msgspec.json.encode(left))
     return image_id
 
 
 def test_who_gives_an_image_up_does_not_wait_for_who_is_at_it(layout):
-    takings, image_id = ImageTakings(layout, Lines(), Lines()), uuid4()
-    with image_takings.try_lock(layout.takings / f"{image_id}.lock"):
-        assert not takings.forget(image_id)
-        assert takings.known() == {image_id}
-    assert takings.forget(image_id)
-    assert list(layout.takings.iterdir()) == []
+    captures, image_id = ImageCaptures(layout, Lines(), Lines()), uuid4()
+    with try_lock(layout.captures / f"{image_id}.lock"):
+        assert not captures.forget(image_id)
+        assert captures.known() == {image_id}
+    assert captures.forget(image_id)
+    assert list(layout.captures.iterdir()) == []
 
 
 def test_who_gives_an_image_up_does_not_wait_for_a_guest_that_holds_still(layout, left_frozen, monkeypatch):
-    takings, answers = ImageTakings(layout, Lines(), Lines()), [False, False, True]
+    captures, answers = ImageCaptures(layout, Lines(), Lines()), [False, False, True]
     monkeypatch.setattr(freezing, "thaw", lambda _link, _vm_id: answers.pop(0))
-    assert [takings.forget(left_frozen) for _ in range(3)] == [False, False, True]
-    assert list(layout.takings.iterdir()) == []
+    assert [captures.forget(left_frozen) for _ in range(3)] == [False, False, True]
+    assert list(layout.captures.iterdir()) == []
 
 
 def test_a_guest_that_never_goes_on_does_not_keep_its_image(layout, left_frozen, monkeypatch):
-    takings = ImageTakings(layout, Lines(), Lines())
+    captures = ImageCaptures(layout, Lines(), Lines())
     monkeypatch.setattr(freezing, "thaw", lambda _link, _vm_id: False)
-    answers = [takings.forget(left_frozen) for _ in range(THAW_TRIES)]
+    answers = [captures.forget(left_frozen) for _ in range(THAW_TRIES)]
     assert answers == [False] * (THAW_TRIES - 1) + [True]
-    assert list(layout.takings.iterdir()) == []
+    assert list(layout.captures.iterdir()) == []
 
 
 @pytest.fixture
 def failing(layout, monkeypatch):
-    """Takings of machines whose backups fail, and whose disks are copied well once they are off."""
+    """Captures of machines whose backups fail, and whose disks are copied well once they are off."""
 
-    def back_up(_self, _taking):
+    def back_up(_self, _capture):
         raise HypervisorError("End of file from qemu monitor")
 
-    def convert(_self, taking):
-        taking.part.write_bytes(b"a disk")
+    def convert(_self, capture):
+        capture.job.part.write_bytes(b"a disk")
         return TakenFrom.STOPPED
 
-    monkeypatch.setattr(ImageTakings, "_back_up", back_up)
-    monkeypatch.setattr(ImageTakings, "_convert", convert)
-    monkeypatch.setattr(image_takings, "NOTICE_SECONDS", 0)
-    return ImageTakings(layout, Lines(), Lines())
+    monkeypatch.setattr(ImageCaptures, "_back_up", back_up)
+    monkeypatch.setattr(ImageCaptures, "_convert", convert)
+    monkeypatch.setattr(image_capture, "NOTICE_SECONDS", 0)
+    return ImageCaptures(layout, Lines(), Lines())
 
 
 def test_a_backup_that_fails_because_its_machine_ended_is_no_failure(failing, tmp_path, monkeypatch):
     runs = [True]
-    monkeypatch.setattr(image_takings, "find_running", lambda _link, _vm_id: runs.pop() if runs else None)
+    monkeypatch.setattr(image_capture, "find_running", lambda _link, _vm_id: runs.pop() if runs else None)
     order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
 
     def look():
@@ -223,12 +225,12 @@ def test_a_backup_that_fails_because_its_machine_ended_is_no_failure(failing, tm
 
 
 def test_a_backup_that_fails_under_its_machine_says_why(failing, layout, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_takings, "find_running", lambda _link, _vm_id: True)
+    monkeypatch.setattr(image_capture, "find_running", lambda _link, _vm_id: True)
     order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
     told = eventually(lambda: failing.ensure(order).error)
     assert told == "cannot copy the disk: End of file from qemu monitor"
     assert failing.forget(order.image_id)
-    assert list(layout.takings.iterdir()) == []
+    assert list(layout.captures.iterdir()) == []
 
 
 def test_an_image_under_which_libvirt_is_lost_again_and_again_is_given_up(failing, tmp_path, monkeypatch):
@@ -237,7 +239,7 @@ def test_an_image_under_which_libvirt_is_lost_again_and_again_is_given_up(failin
         raise HostLost("lost under a call")
 
     begun = []
-    monkeypatch.setattr(image_takings, "find_running", lose)
+    monkeypatch.setattr(image_capture, "find_running", lose)
     order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
     assert "lost under a call" in eventually(lambda: failing.ensure(order).error)
     assert len(begun) == MOST_LOSSES
