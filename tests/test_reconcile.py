@@ -107,6 +107,19 @@ def test_a_wake_during_a_run_is_not_lost(make, wake_up, due):
     assert due() is None
 
 
+@pytest.mark.parametrize("woken_in_the_look", [False, True])
+def test_only_a_wake_that_comes_after_the_look_has_another_run_follow(make, wake_up, woken_in_the_look):
+    def plot(run):
+        wake_up()
+        with run.looking():
+            if woken_in_the_look:
+                wake_up()
+
+    wake_up()
+    reconciler = make(plot)
+    assert (reconciler.run_due(), reconciler.run_due()) == (1, int(woken_in_the_look))
+
+
 @pytest.mark.parametrize("end", [NotYet("it rests", 3600), ValueError("it broke")])
 def test_a_wake_during_a_run_that_did_not_settle_counts_at_once(make, wake_up, end):
     def plot(run):

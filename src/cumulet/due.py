@@ -77,6 +77,7 @@ _AS_CLAIMED: Final = and_(
 )
 _UNWOKEN: Final = DUE.c.wakes == bindparam("held_wakes")
 HELD: Final = select(DUE.c.id).where(_AS_CLAIMED).with_for_update()
+WAKES: Final = select(DUE.c.wakes).where(_AS_CLAIMED)
 SETTLE: Final = delete(DUE).where(_AS_CLAIMED, _UNWOKEN).returning(DUE.c.id)
 NOTIFY: Final = select(func.pg_notify(CHANNEL, ""))
 

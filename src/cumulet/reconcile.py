@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import inf
 from time import monotonic
@@ -38,6 +38,7 @@ from cumulet.due import (
     PUT_BACK,
     PUT_BACK_SETTLED,
     SETTLE,
+    WAKES,
     Claim,
     Due,
     claim_of,
@@ -79,12 +80,13 @@ class LeaseLost(Exception):
     """Another worker has taken this resource over: stop, write nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """One run of a plot: the door to the database for as long as its lease holds."""
 
     database: Database
     claim: Claim
+    """What it is run for; its wakes are those that the plot knows of."""
     now: datetime
     """When the run began: the plot's clock."""
 
@@ -97,6 +99,14 @@ class Run:
     def reading(self) -> Iterator[Session]:
         """Give a look at the database."""
         with self.database.reading() as db:
+            yield db
+
+    @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """Give the look that the plot goes by: it sees why the resource was woken until then, so no run need follow."""
+        with self.database.reading() as db:
+            for (wakes,) in fetch_columns(db, WAKES, **held_by(self.claim)):
+                self.claim = replace(self.claim, wakes=wakes)
             yield db
 
     @contextmanager
@@ -167,13 +177,13 @@ class Reconciler:
             look_again = self._plots[claim.kind](run)
         except NotYet as waiting:
             at = self._clock() + timedelta(seconds=waiting.seconds)
-            self._put_back(claim, at=at, attempts=claim.attempts, why=waiting.why)
+            self._put_back(run.claim, at=at, attempts=claim.attempts, why=waiting.why)
         except LeaseLost:
             log.warning("lease lost", kind=claim.kind, id=str(claim.id))
         except Exception as failure:  # noqa: BLE001 - whatever a plot meets, its resource stays due and says why
-            self._failed(claim, failure)
+            self._failed(run.claim, failure)
         else:
-            self._settled(claim, look_again)
+            self._settled(run.claim, look_again)
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():

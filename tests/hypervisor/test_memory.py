@@ -103,6 +103,14 @@ def test_a_guest_can_be_deaf(host, running):
     assert found(host, running).power is Power.RUNNING
 
 
+def test_a_start_that_was_asked_for_is_told_to_nobody(host, running):
+    told = threading.Event()
+    host.pull_plug(running)
+    host.on_change(lambda _: told.set())
+    host.start(running)
+    assert not told.is_set()
+
+
 def test_a_guest_powers_itself_off(host, running):
     told = threading.Event()
     host.on_change(lambda _: told.set())

@@ -103,6 +103,7 @@ def test_an_update_replaces_the_rules(cloud, web, ask):
     data = UpdateSecurityGroup(description="More.", rules=[WEB])
     answer = ask(operations.update_security_group, data=data)
     assert [rule.ports for rule in answer.rules] == ["80,443"]
+    assert cloud.due("security_group", web).wakes == 1
     cloud.settle()
     assert ports_let_in(cloud, web) == [((80, 80), (443, 443))]
     assert ask(operations.get_security_group).description == "More."

@@ -152,7 +152,6 @@ class MemoryHypervisor(MemoryDisks):
             machine.start_script = seed.start_script
         console = self._contents.consoles.setdefault(vm_id, bytearray())
         console += f"start {machine.started} of {machine.spec.name}\n".encode()
-        self._changed.append(vm_id)
 
     @verb
     def resume(self, vm_id: UUID) -> None:

@@ -26,7 +26,7 @@ from cumulet.networks.make import lock_networks
 from cumulet.networks.model import Network, NetworkWanted, Nic, Router
 from cumulet.networks.specs import network_spec, router_spec
 from cumulet.networks.wire import NetworkState
-from cumulet.reconcile import NotYet, Run
+from cumulet.reconcile import NotYet, Run, wake
 
 STATES: Final[Mapping[NetworkWanted, NetworkState]] = {
     NetworkWanted.ACTIVE: NetworkState.ACTIVE,
@@ -97,10 +97,20 @@ def note_state(run: Run, network: Network) -> None:
     if network.state is state:
         return
     with run.writing() as db:
+        lock_networks(db, network.project_id)  # no VM gets a card there unseen meanwhile
+        if network.state is NetworkState.CREATING:
+            wake_vms(db, run, network)
         row = db.get_one(Network, network.id)
         if row.wanted is network.wanted:
             row.state = state
             tell(db, run, row, f"network.{state.name.lower()}", f"it is {state.name}")
+
+
+def wake_vms(db: Session, run: Run, network: Network) -> None:
+    """Wake the VMs that have waited for a network, in one order for all who wake many."""
+    on_it = select(Nic.vm_id).where(Nic.network_id == network.id).distinct().order_by(Nic.vm_id)
+    for vm_id in db.scalars(on_it).all():
+        wake(db, "vm", vm_id, now=run.now)
 
 
 def tear_down(run: Run, network: Network, fabrics: Fabrics) -> None:

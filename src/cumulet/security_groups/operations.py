@@ -73,7 +73,7 @@ def create_security_group(
         rules=msgspec.to_builtins(rules),
     )
     db.add(group)
-    db.flush()
+    wake(db, "security_group", group.id, now=now)
     asked(db, caller, group, "security_group.created", f"it was made with {len(rules)} rules", now=now)
     return response(group)
 
@@ -181,8 +181,7 @@ def response(group: SecurityGroup) -> SecurityGroupResponse:
 
 
 def asked(db: Session, caller: Caller, group: SecurityGroup, event: str, text: str, *, now: datetime) -> None:
-    """Write down who asked for what, and have it done."""
+    """Write down who asked for what."""
     journal.record(
         db, event, at=now, project_id=group.project_id, subject_id=group.id, text=text, actor=caller.email
     )
-    wake(db, "security_group", group.id, now=now)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.fabric import GroupSpec
-from cumulet.networks import Fabrics
+from cumulet.networks import Fabrics, Nic, NicGroup
 from cumulet.reconcile import Run, wake
 from cumulet.security_groups.model import SecurityGroup
 from cumulet.security_groups.rules import read_rule
@@ -33,9 +33,23 @@ def reconcile_group(run: Run, fabrics: Fabrics) -> datetime | None:
         return None
     fabrics.fabric.put_group(group_spec(group))
     if not group.in_force:
-        with run.writing() as db:
-            db.get_one(SecurityGroup, group.id).in_force = True
+        note_in_force(run, group)
     return None
+
+
+def note_in_force(run: Run, group: SecurityGroup) -> None:
+    """Let NICs be put in the group, and wake the VMs that have waited for that.
+
+    They are looked for once that is committed: who attached the group meanwhile had it locked until then.
+    """
+    with run.writing() as db:
+        db.get_one(SecurityGroup, group.id).in_force = True
+    with run.writing() as db:
+        nics = (
+            select(Nic.vm_id).join(NicGroup, NicGroup.nic_id == Nic.id).where(NicGroup.group_id == group.id)
+        )
+        for vm_id in db.scalars(nics.distinct().order_by(Nic.vm_id)).all():
+            wake(db, "vm", vm_id, now=run.now)
 
 
 def tear_down(run: Run, group: SecurityGroup, fabrics: Fabrics) -> None:

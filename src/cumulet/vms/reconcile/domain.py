@@ -11,7 +11,7 @@ from uuid import UUID
 from cumulet.disks import Disk, DiskState, DiskType, ensure_contents, set_free
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.fabric import PortSpec
-from cumulet.hypervisor import DomainSpec, ImageName, NicSpec, Power, Topology, spec_digest
+from cumulet.hypervisor import Domain, DomainSpec, ImageName, NicSpec, Power, Topology, spec_digest
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.networks import MTU
 from cumulet.reconcile import NotYet, Run
@@ -29,19 +29,29 @@ class Parts:
     ports: Sequence[PortSpec]
     disks: Sequence[Disk]
     """Those that it has or is to leave, the boot disk first."""
+    waits_for: str
+    """What its cards cannot be put into yet, in words for its owner; empty for nothing."""
 
 
-def ensure_domain(run: Run, vm: Vm, parts: Parts, host: Host) -> None:
-    """Have the machine defined as planned; one that runs is left as it is until it is off, if it is defined at all."""
+def ensure_domain(run: Run, vm: Vm, parts: Parts, domain: Domain | None, host: Host) -> Domain | None:
+    """Have the machine defined as planned, and give it as it is then.
+
+    One that runs is left as it is until it is off, if it is defined at all.
+    """
     spec = domain_spec(vm, parts)
-    domain = host.domain(vm.id)
-    if domain is not None and domain.power is not Power.OFF:
-        if not domain.spec_digest:
-            host.define(spec)
-        return
-    if domain is None or domain.spec_digest != spec_digest(spec):
+    if domain is None or is_outdated(domain, spec):
         host.define(spec)
-    settle_disks(run, vm, parts.disks, held=frozenset())
+        domain = host.domain(vm.id)
+    if domain is None or domain.power is Power.OFF:
+        settle_disks(run, vm, parts.disks, held=frozenset())
+    return domain
+
+
+def is_outdated(domain: Domain, spec: DomainSpec) -> bool:
+    """Whether a machine is to be defined anew: while it is off when it differs, else only when it is none of ours yet."""
+    if domain.power is not Power.OFF:
+        return not domain.spec_digest
+    return domain.spec_digest != spec_digest(spec)
 
 
 def ensure_plugged(run: Run, vm: Vm, parts: Parts, host: Host) -> None:

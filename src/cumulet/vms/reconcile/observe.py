@@ -49,9 +49,8 @@ News = tuple[dict[str, Any], list[tuple[str, str]]]
 """What to write into columns, and the facts that tell why."""
 
 
-def observe(run: Run, vm: Vm, host: Host) -> datetime | None:
+def observe(run: Run, vm: Vm, domain: Domain | None, host: Host) -> datetime | None:
     """Take over what the host and the guest say; answer when to look again."""
-    domain = host.domain(vm.id)
     if domain is None or (domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE):
         raise NotYet("its machine ended right after its start", 1)
     began, facts = news_of_start(run, vm, domain)

@@ -38,9 +38,8 @@ LONGEST_CRASH_PAUSE: Final = timedelta(minutes=5)
 DISK_STATE: Final = select(Disk.state).where(Disk.id == bindparam("id"))
 
 
-def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
-    """Have the machine on or off as wanted; NotYet while a guest is asked to power off."""
-    domain = host.domain(vm.id)
+def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed) -> Domain | None:
+    """Have the machine on or off as wanted, and give it as it is then; NotYet while a guest is asked to power off."""
     if domain is None:
         raise NotYet("its machine has gone from the host: it is made again", 0)
     before_reboot = vm.reboot_pending and domain.started == vm.started != 0
@@ -52,8 +51,10 @@ def ensure_power(run: Run, vm: Vm, host: Host, seed: Seed) -> None:
         wait_for_image(run, vm)
         host.write_seed(seed)
         host.start(vm.id)
+        return host.domain(vm.id)
     elif domain.power is Power.STALLED:
         go_on(run, vm, host)
+    return domain
 
 
 def wait_for_image(run: Run, vm: Vm) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from cumulet.db import update_row
 from cumulet.disks import (
     Disk,
@@ -24,8 +26,9 @@ from cumulet.disks import (
     release_disks,
 )
 from cumulet.disks import Wanted as DiskWanted
+from cumulet.fabric import PortSpec
 from cumulet.hosts import release
-from cumulet.hypervisor import BaseImage, DiskSpec, HostUnreachable, HypervisorError, Power, Seed
+from cumulet.hypervisor import BaseImage, DiskSpec, Domain, HostUnreachable, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.images import ImageStore
 from cumulet.networks import (
@@ -48,6 +51,8 @@ from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
 from cumulet.vms.retained_logs import keep_log
 
+UNWOKEN: Final = 5.0
+"""Seconds until a VM looks itself for what it waits for: the net under those who wake it."""
 FAILED_AFTER: Final = 5
 """Failures in a row after which a VM that never ran is shown as FAILED; it is tried on all the same."""
 
@@ -71,30 +76,44 @@ class World:
 
 def reconcile_vm(run: Run, world: World) -> datetime | None:
     """Bring one VM to where its project wants it, from wherever it is now."""
-    vm = load(run)
-    if vm is None:
+    loaded = load(run)
+    if loaded is None:
         return None
+    vm, parts = loaded
     host = world.host(vm.host_id)
     if vm.wanted is Wanted.DELETED or expired(run, vm):
         tear_down(run, vm, host, world)
         return None
     show_progress(run, vm)
-    parts = read_parts(run, vm)
+    if parts.waits_for:
+        raise NotYet(parts.waits_for, UNWOKEN)
     ensure_ports(parts.ports, world.fabrics)
-    ensure_disks(run, vm, parts.disks, host, world.images)
-    ensure_domain(run, vm, parts, host)
-    ensure_power(run, vm, host, seed(vm))
-    look_again = observe(run, vm, host)
+    domain = host.domain(vm.id)
+    ensure_disks(run, vm, parts.disks, domain, host, world.images)
+    domain = ensure_domain(run, vm, parts, domain, host)
+    domain = ensure_power(run, vm, domain, host, seed(vm))
+    look_again = observe(run, vm, domain, host)
     ensure_seed_spent(run, vm, host)
     ensure_plugged(run, vm, parts, host)
     ensure_logins(run, vm, host)
     return look_again
 
 
-def load(run: Run) -> Vm | None:
-    """Read the VM; None when it is gone."""
-    with run.reading() as db:
-        return db.get(Vm, run.id)
+def load(run: Run) -> tuple[Vm, Parts] | None:
+    """Read the VM with all that belongs to it, in one look; None when it is gone."""
+    with run.looking() as db:
+        vm = db.get(Vm, run.id)
+        if vm is None:
+            return None
+        ports = port_specs_of(db, vm.id)
+        return vm, Parts(ports, disks_of(db, vm.id), waits_for(db, vm, ports))
+
+
+def waits_for(db: Session, vm: Vm, ports: Sequence[PortSpec]) -> str:
+    """Say what its cards cannot be put into yet; whoever makes that wakes the VM then."""
+    if not all_in_force(db, frozenset().union(*(port.groups for port in ports))):
+        return "putting its security groups in force"
+    return "" if networks_made(db, vm.id) else "making the network"
 
 
 def expired(run: Run, vm: Vm) -> bool:
@@ -115,25 +134,15 @@ def show_progress(run: Run, vm: Vm) -> None:
         change(run, vm, {"state": VmState.STARTING})
 
 
-def read_parts(run: Run, vm: Vm) -> Parts:
-    """Read what belongs to the VM; NotYet while its cards cannot be put into their networks and security groups."""
-    with run.reading() as db:
-        ports = port_specs_of(db, vm.id)
-        if not all_in_force(db, frozenset().union(*(port.groups for port in ports))):
-            raise NotYet("putting its security groups in force", 0.1)
-        if not networks_made(db, vm.id):
-            raise NotYet("making the network", 0.1)
-        return Parts(ports, disks_of(db, vm.id))
-
-
-def ensure_disks(run: Run, vm: Vm, disks: Sequence[Disk], host: Host, images: ImageStore) -> None:
+def ensure_disks(
+    run: Run, vm: Vm, disks: Sequence[Disk], domain: Domain | None, host: Host, images: ImageStore
+) -> None:
     """Have the disks on their host before the machine starts; NotYet while its image is being copied there.
 
     A disk that was made once is never made anew: an empty one in its place would hide the loss.
     """
     for disk in disks[1:]:
         ensure_made(run, disk, host)
-    domain = host.domain(vm.id)
     if domain is not None and domain.power is not Power.OFF:
         return
     if disks[0].state is DiskState.INIT:

@@ -1,0 +1,90 @@
+"""How much a look at a VM asks of the database and of its host, and who wakes one that waits."""
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import event
+from tests.made_up import PROJECT
+
+from cumulet.reconcile import wake
+from cumulet.security_groups import operations as groups
+from cumulet.security_groups.wire import CreateSecurityGroup
+from cumulet.vm_record import VmState
+
+
+@pytest.fixture
+def asked_of(cloud, monkeypatch):
+    """Count the transactions and statements, and what is asked of the host, while something is done."""
+
+    def count(do):
+        asked = Counter()
+
+        def note(what):
+            return lambda *_: asked.update([what])
+
+        def look(vm_id, one_look=cloud.host.domain):
+            asked.update(["domain"])
+            return one_look(vm_id)
+
+        watched = {"begin": note("transaction"), "before_cursor_execute": note("statement")}
+        with monkeypatch.context() as patch:
+            patch.setattr(cloud.host, "domain", look)
+            for name, listener in watched.items():
+                event.listen(cloud.database.engine, name, listener)
+            try:
+                do()
+            finally:
+                for name, listener in watched.items():
+                    event.remove(cloud.database.engine, name, listener)
+        return asked
+
+    return count
+
+
+def settle_first(cloud, kind):
+    """Run what is due now, those of one kind first."""
+    claims = cloud.reconciler._claim(limit=1000)
+    for claim in sorted(claims, key=lambda claim: claim.kind != kind):
+        cloud.reconciler.settle(claim)
+
+
+def look_at(cloud):
+    with cloud.database.writing() as db:
+        wake(db, "vm", cloud.row().id, now=cloud.clock())
+    (claim,) = cloud.reconciler._claim(limit=10)
+    return lambda: cloud.reconciler.settle(claim)
+
+
+def test_a_look_at_a_settled_vm_reads_once_writes_once_and_asks_its_host_for_it_once(cloud, asked_of):
+    cloud.running()
+    asked = asked_of(look_at(cloud))
+    assert (asked["transaction"], asked["domain"]) == (2, 1)
+
+
+def test_a_vm_that_waits_for_its_network_goes_on_as_soon_as_that_is_made(cloud):
+    cloud.create()
+    settle_first(cloud, "vm")
+    assert cloud.vm().state is VmState.STARTING
+    cloud.run()
+    assert cloud.vm().state is VmState.ACTIVE
+
+
+def test_a_vm_that_waits_for_a_security_group_goes_on_as_soon_as_that_is_in_force(cloud):
+    cloud.running(vm_id="first")  # its network is there
+    cloud.call(
+        groups.create_security_group,
+        project_id=PROJECT,
+        data=CreateSecurityGroup(id="web", data_center_id="local"),
+    )
+    cloud.create(security_group_ids=["web"])
+    settle_first(cloud, "vm")
+    assert cloud.vm().waiting_for == "putting its security groups in force"
+    cloud.run()
+    assert cloud.vm().state is VmState.ACTIVE
+
+
+def test_a_vm_that_is_woken_before_it_is_looked_at_is_looked_at_once(cloud):
+    cloud.create()
+    settle_first(cloud, "network")  # the network wakes the VM, which is claimed by then
+    assert cloud.vm().state is VmState.ACTIVE
+    assert cloud.reconciler.run_due() == 0
