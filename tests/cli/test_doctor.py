@@ -1,11 +1,12 @@
-"""What the doctor looks at because the catalogue says so."""
+"""What the doctor says of this machine, and what it looks at because the catalogue says so."""
 
 from importlib.resources import files
 
 import pytest
 
-from cumulet.cli.doctor import examine_pools
-from cumulet.doctor.findings import Level
+from cumulet.cli import doctor as cli
+from cumulet.doctor.examine import NO_POOLS, examine_pools
+from cumulet.doctor.findings import Level, broken, degraded, ok
 from cumulet.settings import read_settings
 
 FAST = """
@@ -20,14 +21,23 @@ snapshot_gib_price_hr = 1
 
 
 @pytest.fixture
-def examined(tmp_path):
+def look_at_pools(monkeypatch):
+    """Look at what the doctor does, but at no more of the host than its pools."""
+    monkeypatch.setattr(
+        cli, "examine", lambda data_dir, *, pools=NO_POOLS, **_: examine_pools(data_dir, pools)
+    )
+    return cli.look
+
+
+@pytest.fixture
+def examined(tmp_path, look_at_pools):
     """What is found with a catalogue that has one pool more."""
 
     def look(path):
         offered = (files("cumulet.catalogue") / "default.toml").read_text()
         catalogue = tmp_path / "catalogue.toml"
         catalogue.write_text(offered.replace("\n[[machine_types]]", FAST.format(path=path), 1))
-        return examine_pools(
+        return look_at_pools(
             read_settings({"CUMULET_DATA_DIR": str(tmp_path), "CUMULET_CATALOGUE": str(catalogue)})
         )
 
@@ -39,11 +49,45 @@ def test_each_pool_that_is_to_be_mounted_is_looked_at(examined, tmp_path):
     assert (finding.name, finding.level) == ("disk pool fast", Level.DEGRADED)
 
 
-def test_the_pool_with_cumulets_own_data_is_measured_as_the_disk_it_lies_on(tmp_path):
-    assert examine_pools(read_settings({"CUMULET_DATA_DIR": str(tmp_path)})) == []
+def test_the_pool_with_cumulets_own_data_is_measured_as_the_disk_it_lies_on(look_at_pools, tmp_path):
+    assert look_at_pools(read_settings({"CUMULET_DATA_DIR": str(tmp_path)})) == []
 
 
 def test_a_catalogue_with_a_mistake_is_a_finding(examined):
     (finding,) = examined("no/path")
     assert (finding.name, finding.level) == ("catalogue", Level.BROKEN)
     assert "disk_pools[1].path: 'no/path' is not accepted" in finding.text
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """What examining this host finds; a test puts it here."""
+    findings = [ok("QEMU", "7.2.22")]
+    monkeypatch.setattr(cli, "examine", lambda *_, **__: findings)
+    return findings
+
+
+def run_doctor(*words):
+    return cli.app(list(words), result_action="return_value")
+
+
+def test_a_host_without_anything_broken_ends_with_0(found, capsys):
+    found.append(degraded("KVM", "hangs", cost="slow guests"))
+    assert run_doctor() == 0
+    printed = capsys.readouterr().out
+    assert "QEMU" in printed
+    assert "costs: slow guests" in printed
+
+
+def test_what_is_broken_is_told_with_its_cure_and_ends_with_1(found, capsys):
+    found.append(broken("OVN", "not [installed]", cure="cumulet doctor prepare"))
+    assert run_doctor() == 1
+    printed = capsys.readouterr().out
+    assert "not [installed]" in printed
+    assert "mend: cumulet doctor prepare" in printed
+
+
+def test_stopping_what_does_not_run_is_no_failure(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "stop_daemons", lambda: False)
+    assert run_doctor("stop") == 0
+    assert capsys.readouterr().out == "nothing of ours was running\n"

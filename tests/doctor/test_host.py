@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from tests.doctor.conftest import eventually
 
-from cumulet.doctor import bridges, daemons, forwarding, roster
+from cumulet.doctor import bridges, daemon_specs, daemons, forwarding
 from cumulet.doctor.command import CommandFailed, output_of, succeeds
+from cumulet.doctor.daemon_specs import ANSWERS
 from cumulet.doctor.daemons import PATHS, find_silent, is_supervised, stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Level
 from cumulet.doctor.ports import ensure_ports
 from cumulet.doctor.prepare import ensure_bridges, prepare_host
-from cumulet.doctor.roster import ANSWERS
 from cumulet.doctor.supervisor import read_status
 from cumulet.doctor.way_out import Reach
 from cumulet.errors import Refused
@@ -266,6 +266,6 @@ def test_a_bare_host_names_what_does_not_run(bare_host, tmp_path):
 
 def test_a_daemon_that_stays_silent_is_named_with_its_last_words(bare_host, monkeypatch):
     monkeypatch.setattr(daemons, "START_SECONDS", 0.5)
-    monkeypatch.setattr(roster, "switch_database_argv", lambda: ("sh", "-c", "echo no room; exit 1"))
+    monkeypatch.setattr(daemon_specs, "switch_database_argv", lambda: ("sh", "-c", "echo no room; exit 1"))
     with pytest.raises(CommandFailed, match=r"ovsdb-server does not answer; .*ends:\n(.*\n)*no room"):
         prepare_host()

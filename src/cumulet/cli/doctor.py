@@ -1,28 +1,81 @@
-"""`cumulet doctor`, for a host that also builds guest images and has the disk pools of a catalogue."""
+"""`cumulet doctor`: what is wrong with this machine as a host that also builds guest images, and how to mend it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cyclopts import App
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from cumulet.catalogue import read_catalogue
-from cumulet.doctor.checks.machine import measure_pool
-from cumulet.doctor.cli import doctor_app
-from cumulet.doctor.findings import Finding, broken
+from cumulet.doctor.calls import Finding, Level, broken, examine, prepare_host, stop_daemons
 from cumulet.errors import Invalid
 from cumulet.images.recipes import HOST_PACKAGES
-from cumulet.settings import Settings
+from cumulet.settings import Settings, read_settings
+
+COLORS: Final = {Level.OK: "green", Level.DEGRADED: "yellow", Level.BROKEN: "red"}
+
+app = App(name="doctor", help="Examine and prepare this machine as a host.")
 
 
-def examine_pools(settings: Settings) -> Sequence[Finding]:
-    """Look at the disk pools that are to be mounted here; what is wrong with the catalogue is one finding."""
+@app.default
+def show() -> int:
+    """Say what is there, what is missing, what that costs and what mends it; exit code 1 if VMs cannot run."""
+    findings = look(read_settings(os.environ))
+    Console().print(findings_table(findings))
+    return int(any(finding.level is Level.BROKEN for finding in findings))
+
+
+@app.command
+def prepare() -> int:
+    """Install what is missing and start what does not run."""
+    host = prepare_host(Console(stderr=True, markup=False, highlight=False).print, packages=HOST_PACKAGES)
+    say(f"ready; VMs run under {'KVM' if host.kvm.works else f'TCG: {host.kvm.reason}'}")
+    return 0
+
+
+@app.command
+def stop() -> int:
+    """Stop the daemons that Cumulet runs here, if it does; VMs still running lose their network."""
+    say("stopped" if stop_daemons() else "nothing of ours was running")
+    return 0
+
+
+def look(settings: Settings) -> list[Finding]:
+    """Examine the host, with the disk pools of the catalogue; what is wrong with that is one finding."""
     try:
-        data_center = read_catalogue(settings.catalogue).data_centers[0]
+        pools = mounted_pools(settings)
     except Invalid as mistake:
-        return [
-            broken("catalogue", mistake.message, cure="correct that file: the server does not start with it")
-        ]
-    mounted = [(id, path) for id, path in data_center.pool_paths.items() if path]
-    return [measure_pool(id, path, data_dir=settings.data_dir) for id, path in mounted]
+        cure = "correct that file: the server does not start with it"
+        found = examine(settings.data_dir, packages=HOST_PACKAGES)
+        return [*found, broken("catalogue", mistake.message, cure=cure)]
+    return examine(settings.data_dir, packages=HOST_PACKAGES, pools=pools)
 
 
-app = doctor_app(HOST_PACKAGES, look=examine_pools)
+def mounted_pools(settings: Settings) -> Mapping[str, Path]:
+    """Say which disk pools are to be mounted here, and where."""
+    pools = read_catalogue(settings.catalogue).data_centers[0].pool_paths
+    return {id: path for id, path in pools.items() if path}
+
+
+def say(words: str) -> None:
+    """Print a line as it stands."""
+    Console(markup=False, highlight=False, soft_wrap=True).print(words)
+
+
+def findings_table(findings: list[Finding]) -> Table:
+    """Findings for a person at a terminal."""
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for finding in findings:
+        words = Text(finding.text)
+        if finding.cost:
+            words.append(f"\ncosts: {finding.cost}")
+        if finding.cure:
+            words.append(f"\nmend: {finding.cure}")
+        table.add_row(finding.name, Text(finding.level, style=COLORS[finding.level]), words)
+    return table

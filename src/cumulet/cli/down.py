@@ -17,10 +17,7 @@ from cumulet.cli.output import write
 from cumulet.cli.progress import Progress
 from cumulet.cli.projects import all_projects
 from cumulet.db import Database
-from cumulet.doctor.bridges import external_bridges, remove_external_bridge
-from cumulet.doctor.command import output_of
-from cumulet.doctor.daemons import stop_daemons
-from cumulet.doctor.taps import listen_on_taps
+from cumulet.doctor.calls import clear_host
 from cumulet.hosts import installation_id
 from cumulet.networks import bridge_prefix
 from cumulet.settings import Settings, read_settings
@@ -40,7 +37,7 @@ def down(*, vms: bool = False) -> None:
         delete_vms(settings, connect_here(settings), progress)
     write("the server is stopped\n" if stop_server(settings) else "no server was running\n")
     if vms and not settings.is_made_up:
-        clear_host(settings)
+        clear_host(our_bridges(settings))
 
 
 def delete_vms(settings: Settings, client: Client, progress: Progress) -> None:
@@ -60,13 +57,7 @@ def vms_of(settings: Settings, project_ids: Sequence[str]) -> list[tuple[str, st
         return [(project_id, name) for project_id, name in db.execute(theirs)]
 
 
-def clear_host(settings: Settings) -> None:
-    """Remove our bridges, and stop the daemons that we run unless somebody else's machines need them."""
-    with Database(settings.database_url).reading() as db:
-        ours = bridge_prefix(installation_id(db))
-    for name in external_bridges():
-        if name.startswith(ours):
-            remove_external_bridge(name)
-    if not output_of("virsh", "--connect", "qemu:///system", "list", "--name").strip():
-        listen_on_taps()
-        stop_daemons()
+def our_bridges(settings: Settings) -> str:
+    """Say how the names of this installation's bridges begin."""
+    with closing(Database(settings.database_url)) as database, database.reading() as db:
+        return bridge_prefix(installation_id(db))

@@ -16,7 +16,7 @@ from cumulet.cli.follow import NOT_FOUND, VM, Wait, follow
 from cumulet.cli.keys import find_public_keys, made_key
 from cumulet.cli.output import aligned, span, write
 from cumulet.cli.progress import Progress
-from cumulet.doctor.prepare import prepare_host
+from cumulet.doctor.calls import prepare_host
 from cumulet.images import ImageStore, ensure_image
 from cumulet.images.cli import shown_progress
 from cumulet.images.recipes import HOST_PACKAGES

@@ -19,8 +19,8 @@ from typing import Any, Final
 import msgspec
 
 from cumulet.doctor.command import output_of, succeeds
+from cumulet.doctor.daemon_specs import CACHE_EXACTLY, SOUTHBOUND_SOCKET, USERSPACE
 from cumulet.doctor.forwarding import allow_forwarding, end_forwarding
-from cumulet.doctor.roster import CACHE_EXACTLY, SOUTHBOUND_SOCKET, USERSPACE
 from cumulet.doctor.way_out import NOTHING, Reach, decode_reach, encode_reach, load_rules, remove_rules
 from cumulet.errors import Invalid, Refused
 
@@ -163,7 +163,7 @@ def remove_external_bridge(name: str) -> None:
         end_forwarding()
 
 
-def mend_external_bridges() -> None:
+def repair_external_bridges() -> None:
     """Bring back the addresses and rules of our external bridges, which a reboot takes away."""
     for name, bridge in external_bridges().items():
         if bridge.gateway is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from cumulet.doctor.command import CommandFailed, output_of
-from cumulet.doctor.roster import ANSWERS, UNITS, all_daemons, prepare_directories
+from cumulet.doctor.daemon_specs import ANSWERS, UNITS, all_daemons, prepare_directories
 from cumulet.doctor.supervisor import Paths, locked, read_daemons, read_status, write_json
 
 PATHS: Final = Paths(Path("/run/cumulet"), Path("/var/log/cumulet"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from cumulet.doctor.bridges import Bridge, choose_datapath, external_bridges
@@ -16,6 +18,7 @@ from cumulet.doctor.checks.machine import (
     judge_kvm,
     judge_memory,
     measure_disk,
+    measure_pool,
     read_if_there,
 )
 from cumulet.doctor.checks.packets import (
@@ -38,16 +41,26 @@ from cumulet.doctor.prepare import CACHE
 PROC: Final = Path("/proc")
 APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
 SELINUX: Final = Path("/sys/fs/selinux/enforce")
+NO_POOLS: Final[Mapping[str, Path]] = MappingProxyType({})
 PROFILES: Final = Path("/etc/apparmor.d/libvirt/TEMPLATE.qemu")
 
 
-def examine(data_dir: Path, *, packages: tuple[str, ...] = ()) -> list[Finding]:
-    """Look at everything a host needs; `packages` are those needed besides the host's own.
+def examine(
+    data_dir: Path, *, packages: tuple[str, ...] = (), pools: Mapping[str, Path] = NO_POOLS
+) -> list[Finding]:
+    """Look at everything a host needs.
 
+    `packages` are those needed besides the host's own, `pools` the disk pools that are to be mounted, and where.
     Takes some 0.3 s, and 3 s where KVM hangs: the guest is always run, whatever is remembered.
     """
     require_root("examining a host")
-    return [*examine_machine(data_dir), *examine_programs(packages), *examine_packets(), *examine_devices()]
+    return [
+        *examine_machine(data_dir),
+        *examine_programs(packages),
+        *examine_packets(),
+        *examine_devices(),
+        *examine_pools(data_dir, pools),
+    ]
 
 
 def examine_machine(data_dir: Path) -> list[Finding]:
@@ -103,3 +116,8 @@ def ours() -> dict[str, Bridge]:
         return external_bridges()
     except CommandFailed:
         return {}
+
+
+def examine_pools(data_dir: Path, pools: Mapping[str, Path]) -> list[Finding]:
+    """The disk pools that are to be mounted here."""
+    return [measure_pool(id, path, data_dir=data_dir) for id, path in pools.items()]

@@ -7,28 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Final
 
 from cumulet.doctor.bridges import (
     choose_datapath,
+    ensure_external_bridge,
     ensure_integration_bridge,
     external_bridges,
     forget_earlier_names,
     integration_command,
-    mend_external_bridges,
     propose_chassis,
     read_chassis,
+    repair_external_bridges,
 )
 from cumulet.doctor.command import require_root
+from cumulet.doctor.daemon_specs import NORTHBOUND_SOCKET
 from cumulet.doctor.daemons import PATHS, start_daemons
 from cumulet.doctor.forwarding import allow_forwarding
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_packages
 from cumulet.doctor.ports import ensure_ports
-from cumulet.doctor.roster import NORTHBOUND_SOCKET
 from cumulet.doctor.supervisor import Paths
 from cumulet.doctor.taps import ensure_deaf_on_taps
+from cumulet.doctor.way_out import Reach
 
 CACHE: Final = Path("/var/cache/cumulet")
 
@@ -85,4 +88,10 @@ def ensure_bridges(datapath: str) -> None:
     ensure_integration_bridge(datapath)
     ensure_ports()
     allow_forwarding(external_bridges())
-    mend_external_bridges()
+    repair_external_bridges()
+
+
+def ensure_way_out(bridge: str, gateway: IPv4Interface, *, datapath: str, reach: Reach) -> None:
+    """Lead an external range out to the world by a bridge of its own, beside all that VMs are plugged in by."""
+    ensure_bridges(datapath)
+    ensure_external_bridge(bridge, gateway, datapath=datapath, reach=reach)

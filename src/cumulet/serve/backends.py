@@ -12,9 +12,7 @@ import structlog
 
 from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.db import Database
-from cumulet.doctor.bridges import ensure_external_bridge
-from cumulet.doctor.prepare import PreparedHost, ensure_bridges, prepare_host
-from cumulet.doctor.way_out import Reach
+from cumulet.doctor.calls import PreparedHost, Reach, ensure_way_out, prepare_host
 from cumulet.errors import Invalid
 from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.fabric.memory import MemoryFabric
@@ -85,10 +83,9 @@ def real_world(settings: Settings, catalogue: Catalogue, database: Database, ins
 
 def open_way_out(prepared: PreparedHost, spec: ExternalSpec, data_center: DataCenter) -> None:
     """Prepare this machine's end of a data center's external range, and what its switch must hold."""
-    ensure_bridges(prepared.datapath)
     gateway = IPv4Interface(f"{spec.gateway}/{spec.range.prefixlen}")
     reach = Reach(data_center.resolvers, data_center.reachable_networks, data_center.reachable_services)
-    ensure_external_bridge(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
+    ensure_way_out(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
 
 
 def make_world(

@@ -16,7 +16,7 @@ from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
 from cumulet.db import Database
 from cumulet.disks import reconcile_disk
-from cumulet.doctor.resolvers import find_resolvers
+from cumulet.doctor.calls import find_resolvers
 from cumulet.hosts import check_pools_still_offered, installation_id
 from cumulet.hypervisor.memory import gpu_model_of
 from cumulet.images import ImageStore

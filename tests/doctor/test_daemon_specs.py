@@ -1,7 +1,14 @@
 import socket
 
 from cumulet.doctor.command import output_of
-from cumulet.doctor.roster import ANSWERS, UNITS, Database, accepts_connections, all_daemons, prepare_database
+from cumulet.doctor.daemon_specs import (
+    ANSWERS,
+    UNITS,
+    Database,
+    accepts_connections,
+    all_daemons,
+    prepare_database,
+)
 
 DAEMONS = {
     daemon.name: daemon for daemon in all_daemons(hide_kvm=False, integration=("true",), datapath="system")

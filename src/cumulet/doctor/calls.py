@@ -1,0 +1,32 @@
+"""What the cloud asks of a host besides its machines: plain data in and out, so that it can be asked of one far away.
+
+Nothing else of this package is imported from outside of it. Who calls knows none of the host's files, programs and
+sockets; what is behind the calls knows nothing of the cloud, and runs where the host is.
+"""
+
+from cumulet.doctor.clear import clear_host
+from cumulet.doctor.daemons import stop_daemons
+from cumulet.doctor.examine import examine
+from cumulet.doctor.findings import Finding, Level, broken
+from cumulet.doctor.kvm import KvmVerdict
+from cumulet.doctor.prepare import PreparedHost, ensure_way_out, prepare_host
+from cumulet.doctor.resolvers import find_resolvers
+from cumulet.doctor.way_out import Reach
+
+CALLS = (clear_host, ensure_way_out, examine, find_resolvers, prepare_host, stop_daemons)
+
+__all__ = [
+    "CALLS",
+    "Finding",
+    "KvmVerdict",
+    "Level",
+    "PreparedHost",
+    "Reach",
+    "broken",
+    "clear_host",
+    "ensure_way_out",
+    "examine",
+    "find_resolvers",
+    "prepare_host",
+    "stop_daemons",
+]

@@ -1,0 +1,143 @@
+"""The seam between the cloud and its hosts: whose files, processes and sockets each module may touch."""
+
+import ast
+import subprocess
+import sys
+import typing
+from inspect import signature
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import cumulet
+from cumulet.doctor.calls import CALLS
+
+SOURCE = Path(cumulet.__file__).parent
+HOST = ("doctor", "hypervisor/libvirt", "hypervisor/mounts.py")
+"""What runs where the host is."""
+SERVER = {
+    "__main__.py": "its end",
+    "catalogue/file.py": "the operator's catalogue",
+    "console/": "sockets of people, and those that a host opened",
+    "db.py": "its database",
+    "fabric/ovn/": "OVN's databases, and what asks them",
+    "images/": "its store of images, and where it builds them",
+    "projects/bootstrap.py": "the first key",
+    "rest/": "its listener",
+    "serve/build.py": "its data directory",
+    "serve/run.py": "its lock and its end",
+    "web/": "its pages",
+}
+"""What touches the machine that the server runs on, and what of it."""
+CLIENT = {"cli/": "the machine of whoever types the command"}
+MADE_UP = {"hypervisor/__init__.py": "names sockets", "hypervisor/memory": "what a test gave it"}
+MODULES = frozenset(
+    {"os", "subprocess", "socket", "shutil", "fcntl", "tempfile", "signal", "resource", "asyncio"}
+)
+ADDRESSES = frozenset({"AF_INET", "AF_INET6", "inet_aton", "inet_ntoa", "inet_ntop", "inet_pton"})
+"""Of the socket module, what only reads and writes addresses."""
+CALLED = frozenset(
+    [
+        "open",
+        "mkdir",
+        "touch",
+        "unlink",
+        "rename",
+        "rmdir",
+        "iterdir",
+        "glob",
+        "rglob",
+        "read_text",
+        "read_bytes",
+        "write_text",
+        "write_bytes",
+        "chmod",
+        "samefile",
+        "symlink_to",
+        "hardlink_to",
+        "readlink",
+        "is_file",
+        "is_dir",
+        "is_mount",
+        "lstat",
+    ]
+)
+IN_THE_BUNDLE = ("cumulet.errors", "cumulet.doctor", "cumulet.hypervisor", "msgspec", "pycdlib", "structlog")
+"""What is brought to a host, beside Python and libvirt's own module."""
+LOAD = """
+import importlib, pkgutil, sys
+
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        whole = name.split(".")
+        if whole[0] not in {*sys.stdlib_module_names, "libvirt", "libvirt_qemu", "libvirtmod", "libvirtmod_qemu"} and \
+                name != "cumulet" and not any(name == one or name.startswith(one + ".") for one in sys.argv[1:]):
+            raise ModuleNotFoundError(f"{name} is not on a host", name=name)
+
+sys.meta_path.insert(0, Bare())
+import cumulet.doctor, cumulet.hypervisor.libvirt
+for package in (cumulet.doctor, cumulet.hypervisor.libvirt):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+        print(module.name)
+assert not any(name.startswith("cumulet.hypervisor.memory") for name in sys.modules)
+"""
+
+
+def touches(tree):
+    """What in a module goes to files, processes or sockets."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from {alias.name.partition(".")[0] for alias in node.names} & MODULES
+        elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            if {alias.name for alias in node.names} - ADDRESSES:
+                yield node.module
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            yield from {name} & CALLED
+
+
+def test_whatever_touches_files_processes_or_sockets_stands_where_it_is_said_whose_those_are():
+    known = (*HOST, *SERVER, *CLIENT, *MADE_UP)
+    found = {
+        name: sorted(set(found))
+        for path in SOURCE.rglob("*.py")
+        if not (name := str(path.relative_to(SOURCE))).startswith(known)
+        and (found := list(touches(ast.parse(path.read_text()))))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("line", ["import os", "from subprocess import run", "path.read_text()", "open('a')"])
+def test_that_would_be_seen(line):
+    assert list(touches(ast.parse(line)))
+
+
+def test_what_runs_on_a_host_loads_without_the_cloud():
+    argv = (sys.executable, "-c", LOAD, *IN_THE_BUNDLE)
+    loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    assert {"cumulet.doctor.supervisor", "cumulet.hypervisor.libvirt.host"} <= set(loaded)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_what_is_asked_of_a_host_and_what_it_answers_is_plain_data(call):
+    hints = typing.get_type_hints(call)
+    for name in {*signature(call).parameters, "return"} - {"tell"}:  # whoever asks may be told meanwhile
+        msgspec.json.Decoder(hints[name], dec_hook=lambda kind, value: kind(value))
+        assert is_plain(hints[name]), name
+
+
+def is_plain(kind):
+    """Whether a type holds no function, file or connection."""
+    if arguments := typing.get_args(kind):
+        return all(is_plain(one) for one in arguments if one is not ...)
+    if fields := getattr(kind, "__dataclass_fields__", None):
+        hints = typing.get_type_hints(kind)
+        return all(is_plain(hints[name]) for name in fields)
+    return (
+        kind in {str, int, bool, float, type(None), Path, IPv4Interface}
+        or kind.__module__ in {"enum", "ipaddress"}
+        or issubclass(kind, str)
+    )
