@@ -5,6 +5,12 @@ import pytest
 from tests.cli.conftest import plain_environment
 
 SERVERS_LIBRARIES = ("sqlalchemy", "litestar", "uvicorn", "libvirt", "ovsdbapp", "alembic", "structlog")
+SLOW_TO_LOAD = ("httpx", "anyio", "rich", "yaml", "websockets", "importlib.metadata", "cumulet.cli.console")
+"""What only some commands need: each takes longer to load than a call of the API."""
+
+QUICK_COMMANDS = pytest.mark.parametrize(
+    "words", [("vm", "list"), ("vm", "get", "nobody"), ("network", "list")], ids=" ".join
+)
 
 
 def run_process(settings, *words, **options):
@@ -14,16 +20,23 @@ def run_process(settings, *words, **options):
     )
 
 
-def test_a_client_neither_loads_nor_needs_the_servers_libraries(settings):
-    code = (
-        "import sys; from cumulet.cli import run; run(['vm', 'list']); print(*sys.modules, file=sys.stderr)"
-    )
-    argv = (sys.executable, "-c", code)
-    loaded = subprocess.run(
-        argv, env=plain_environment(settings), capture_output=True, text=True, check=True
-    ).stderr.split()
-    assert "httpx" in loaded
-    assert not set(SERVERS_LIBRARIES) & set(loaded)
+def loaded_by(settings, *words):
+    """Which modules a command loads."""
+    code = "import sys; from cumulet.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    argv = (sys.executable, "-c", code, *words)
+    ran = subprocess.run(argv, env=plain_environment(settings), capture_output=True, text=True, check=True)
+    assert "cumulet.cli.vms" in ran.stderr.split() or words[0] != "vm", ran.stderr
+    return set(ran.stderr.split())
+
+
+@QUICK_COMMANDS
+def test_a_client_neither_loads_nor_needs_the_servers_libraries(settings, words):
+    assert not set(SERVERS_LIBRARIES) & loaded_by(settings, *words)
+
+
+@QUICK_COMMANDS
+def test_what_people_ask_all_day_loads_nothing_that_only_other_commands_need(settings, words):
+    assert not set(SLOW_TO_LOAD) & loaded_by(settings, *words)
 
 
 def test_a_process_ends_with_the_exit_code_of_its_command(settings):

@@ -1,9 +1,11 @@
-import httpx
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
 from cumulet.cli import client
-from cumulet.cli.client import Client, connect, declined, open_client
-from cumulet.errors import Invalid
+from cumulet.cli.client import Answer, Client, connect, declined, open_client
+from cumulet.errors import Invalid, Unavailable
 from cumulet.settings import read_settings
 
 KEY = "cumulet-" + "s3cret" * 6
@@ -17,12 +19,12 @@ def machine(tmp_path, monkeypatch):
 
 
 def authorization(opened: Client) -> str | None:
-    return opened.http.headers.get("authorization")
+    return opened.headers.get("authorization")
 
 
 def test_without_settings_the_server_of_this_machine_is_called_with_its_owners_key(machine):
     opened = connect()
-    assert str(opened.http.base_url) == "http://127.0.0.1:8480"
+    assert opened.url == "http://127.0.0.1:8480"
     assert authorization(opened) == f"Bearer {KEY}"
 
 
@@ -35,7 +37,7 @@ def test_a_key_of_ones_own_goes_where_one_says(machine, monkeypatch):
     monkeypatch.setenv("CUMULET_URL", "https://cloud.example.org")
     monkeypatch.setenv("CUMULET_API_KEY", "mine")
     opened = connect()
-    assert (opened.http.base_url.host, authorization(opened)) == ("cloud.example.org", "Bearer mine")
+    assert (opened.url, authorization(opened)) == ("https://cloud.example.org", "Bearer mine")
 
 
 @pytest.mark.parametrize(
@@ -56,15 +58,57 @@ def test_a_key_that_is_none_is_refused_without_being_shown():
     assert "secret" not in refused.value.message
 
 
-def test_an_address_that_is_none_is_refused():
+@pytest.mark.parametrize("url", ["localhost:8480", "httpx://localhost", "file:///etc/passwd", ""])
+def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(Invalid, match="CUMULET_URL"):
-        open_client("localhost:8480", "")
+        open_client(url, "")
 
 
-def test_a_proxy_does_not_come_between_this_machine_and_itself(monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    assert not open_client("http://localhost:8480", "").http.trust_env
-    assert open_client("http://cloud.example.org", "").http.trust_env
+def test_a_proxy_does_not_come_between_this_machine_and_itself(cumulet, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert cumulet("vm", "list").code == 0
+
+
+def test_the_world_outside_is_reached_by_the_proxy_of_the_environment(settings, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://{settings['CUMULET_LISTEN']}")
+    assert open_client("http://cloud.example.org/", "").get("/v1/vms/data-centers")["dataCenters"]
+
+
+@pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:port", "http://two..dots", "http://a b"])
+def test_an_address_that_nobody_can_have_is_told(url):
+    with pytest.raises(Unavailable, match="no answer from"):
+        open_client(url, "").get("/v1/vms/data-centers")
+
+
+@pytest.fixture
+def elsewhere():
+    """A server that sends every caller to another page of its own; gives its address and what it was asked for."""
+    asked = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/other")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_key_goes_nowhere_that_an_answer_sends_it(elsewhere):
+    url, asked = elsewhere
+    with pytest.raises(Unavailable, match="does not answer as Cumulet's API does"):
+        open_client(url, KEY).get("/v1/projects")
+    assert asked == ["/v1/projects"]
 
 
 def test_nobody_there_is_told_with_what_helps(command, monkeypatch):
@@ -88,7 +132,7 @@ def test_a_wrong_key_is_not_repeated(cumulet, monkeypatch):
     assert KEY not in done.err
 
 
-def test_something_else_that_answers_is_recognized(command, monkeypatch):
-    page = httpx.Response(502, text="<html>", request=httpx.Request("GET", "http://proxy/"))
-    with pytest.raises(client.Unavailable, match="does not answer as Cumulet's API does"):
+def test_something_else_that_answers_is_recognized():
+    page = Answer("http://proxy/", 502, "Bad Gateway", b"<html>")
+    with pytest.raises(Unavailable, match="does not answer as Cumulet's API does"):
         declined(page)

@@ -115,6 +115,6 @@ def test_ctrl_c_elsewhere_is_no_traceback(command, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cumulet.cli.client.httpx.Client.request", interrupt)
+    monkeypatch.setattr("cumulet.cli.client.Client.call", interrupt)
     done = command("vm", "list")
     assert (done.code, done.out, done.err) == (130, "", "cumulet: interrupted\n")

@@ -21,14 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-import httpx
-
-from cumulet.cli.client import local_url
+from cumulet.cli.client import Declined, local_url, open_client
 from cumulet.errors import Unavailable
 from cumulet.settings import Settings
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 0.05
 LAST_WORDS: Final = 2000
 KEEP: Final = 'echo $$ >"$0"; until "$@"; do [ $? -eq 2 ] && exit 2; sleep 1; done'
@@ -67,10 +66,10 @@ def stop_server(settings: Settings) -> bool:
 def answers(settings: Settings) -> bool:
     """Whether a server is well at the address of the settings."""
     try:
-        answer = httpx.get(f"{local_url(settings)}/healthz", timeout=2, trust_env=False)
-    except httpx.HTTPError:
+        open_client(local_url(settings), "", seconds=ANSWER_SECONDS).fetch("/healthz")
+    except (Declined, Unavailable):
         return False
-    return answer.is_success
+    return True
 
 
 def is_there(settings: Settings) -> bool:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
-import ssl
-import sys
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
-from urllib.parse import quote, urlsplit
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-for unused in ("httpx._main", "trio"):  # its own command line and an event loop: half its start
-    sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
-import httpx  # noqa: E402 - after the lines above
-
-from cumulet.errors import Invalid, Unauthenticated, Unavailable  # noqa: E402 - likewise
-from cumulet.settings import Settings, read_settings  # noqa: E402 - likewise
+from cumulet.errors import Invalid, Unauthenticated, Unavailable
+from cumulet.settings import Settings, read_settings
 
 Json = dict[str, Any]
 Query = str | int | Sequence[str]
 """A value of a query, or several of one name."""
 SECONDS: Final = 30.0
+LARGEST_PAGE: Final = 1000
 KEY_FILE: Final = "admin.key"
 """The owner's key, in the server's data directory."""
-NOBODY_TRUSTED: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Where nothing is encrypted: to read all authorities takes as long as a call."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to call one that listens on all
+AS_GIVEN: Final = "%/?:@!$&'()*+,;=[]"
+"""What a path and its query may have beside letters and digits; all else is quoted on the way."""
 
 
 class Declined(Exception):
@@ -42,14 +40,38 @@ class Declined(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered to a call."""
+
+    url: str
+    status: int
+    reason: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """One caller of one API."""
 
-    http: httpx.Client
+    url: str
+    """Where the API is, without a slash at the end."""
+    headers: Mapping[str, str]
+    opener: urllib.request.OpenerDirector
+    seconds: float
+    """How long each part of an answer may take."""
 
     def get(self, path: str, *ids: str, **query: Query) -> Json:
         """Read; `ids` fill the `{}` of the path."""
         return self.call("GET", path.format(*map(quoted, ids)), query=query)
+
+    def list(self, path: str, *ids: str, member: str, **query: Query) -> list[Json]:
+        """Read a whole list, all of its pages; `member` is where an answer has its part of it."""
+        page = self.get(path, *ids, pageSize=LARGEST_PAGE, **query)
+        found = list(page[member])
+        while token := page.get("pageToken"):
+            page = self.get(path, *ids, pageSize=LARGEST_PAGE, pageToken=token, **query)
+            found += page[member]
+        return found
 
     def post(self, path: str, *ids: str, body: Json | None = None, **query: Query) -> Json:
         """Ask for something to be done."""
@@ -75,25 +97,40 @@ class Client:
 
     def fetch(self, path: str, *ids: str) -> bytes:
         """Read what is no JSON."""
-        return self._answer("GET", path.format(*map(quoted, ids))).content
+        return self._answer("GET", path.format(*map(quoted, ids))).body
 
     def _answer(
         self, method: str, path: str, *, query: Mapping[str, Query] | None = None, body: object = None
-    ) -> httpx.Response:
-        content = None if body is None else msgspec.json.encode(body)
-        try:
-            answer = self.http.request(method, path, params=query or None, content=content)
-        except httpx.HTTPError as problem:
-            self._not_reached(problem)
-        if answer.is_success:
+    ) -> Answer:
+        words = f"?{urlencode(query, doseq=True)}" if query else ""
+        request = urllib.request.Request(  # noqa: S310 - `open_client` lets no other scheme through
+            f"{self.url}{quote(path, safe=AS_GIVEN)}{words}",
+            method=method,
+            headers=dict(self.headers),
+            data=None if body is None else msgspec.json.encode(body),
+        )
+        answer = self._answer_to(request)
+        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return answer
+        if answer.status == HTTPStatus.UNAUTHORIZED and "authorization" not in self.headers:
+            raise Unauthenticated(
+                "no API key: set CUMULET_API_KEY, or be a user who can read admin.key in the server's data directory"
+            )
         raise declined(answer)
 
-    def _not_reached(self, problem: httpx.HTTPError) -> NoReturn:
-        advice = "; is it running? `cumulet up` starts it" if is_local(str(self.http.base_url)) else ""
-        raise Unavailable(
-            f"no answer from {self.http.base_url} ({problem or type(problem).__name__}){advice}"
-        ) from problem
+    def _answer_to(self, request: urllib.request.Request) -> Answer:
+        try:
+            with self.opener.open(request, timeout=self.seconds) as said:
+                return read_answer(request, said)
+        except (OSError, HTTPException, UnicodeError) as problem:  # the last for what cannot be a host's name
+            why = str(getattr(problem, "reason", problem)) or type(problem).__name__
+        advice = "; is it running? `cumulet up` starts it" if is_local(self.url) else ""
+        raise Unavailable(f"no answer from {self.url} ({why}){advice}")
+
+
+def read_answer(request: urllib.request.Request, said: HTTPResponse) -> Answer:
+    """Read an answer to its end."""
+    return Answer(request.full_url, said.status, said.reason, said.read())
 
 
 def quoted(id: str) -> str:
@@ -101,25 +138,21 @@ def quoted(id: str) -> str:
     return quote(id, safe="")
 
 
-def decoded(answer: httpx.Response) -> Json:
+def decoded(answer: Answer) -> Json:
     """Read an answer's JSON object."""
     try:
-        return msgspec.json.decode(answer.content, type=Json)
+        return msgspec.json.decode(answer.body, type=Json)
     except msgspec.MsgspecError:
         raise Unavailable(f"{answer.url} does not answer as Cumulet's API does; check CUMULET_URL") from None
 
 
-def declined(answer: httpx.Response) -> Declined | Unauthenticated | Unavailable:
+def declined(answer: Answer) -> Declined | Unavailable:
     """Turn an answer that is no success into words."""
-    if answer.status_code == httpx.codes.UNAUTHORIZED and "authorization" not in answer.request.headers:
-        return Unauthenticated(
-            "no API key: set CUMULET_API_KEY, or be a user who can read admin.key in the server's data directory"
-        )
     status = decoded(answer)
     if status.get("code") == Unavailable.code:
         return Unavailable(str(status.get("message")))
     return Declined(
-        str(status.get("message", answer.reason_phrase)),
+        str(status.get("message", answer.reason)),
         code=int(status.get("code", 13)),
         details=status.get("details", []),
     )
@@ -143,23 +176,22 @@ def connect_here(settings: Settings) -> Client:
 
 def open_client(url: str, key: str, *, seconds: float = SECONDS) -> Client:
     """Open an API; without a key only what is open to all answers."""
-    if not urlsplit(url).scheme.startswith("http"):
+    if urlsplit(url).scheme not in {"http", "https"}:
         raise Invalid.field("CUMULET_URL", url, "a URL such as http://127.0.0.1:8480")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise Invalid.field("CUMULET_API_KEY", "(not shown)", "one line of letters, digits, '-' and '_'")
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    return Client(
-        httpx.Client(
-            base_url=url,
-            headers=headers,
-            timeout=seconds,
-            limits=httpx.Limits(
-                max_keepalive_connections=0
-            ),  # a command makes few calls and leaves nothing open
-            verify=url.startswith("https:") or NOBODY_TRUSTED,
-            trust_env=not is_local(url),  # a proxy of the environment is for the world outside
-        )
-    )
+    return Client(url.rstrip("/"), headers, opener_for(url), seconds)
+
+
+def opener_for(url: str) -> urllib.request.OpenerDirector:
+    """Make what opens connections to an API; none follows a redirection, for the key may go nowhere else."""
+    opener = urllib.request.OpenerDirector()
+    if not is_local(url):  # a proxy of the environment is for the world outside
+        opener.add_handler(urllib.request.ProxyHandler())
+    secure = url.startswith("https:")  # only then: to read all authorities takes as long as a call
+    opener.add_handler(urllib.request.HTTPSHandler() if secure else urllib.request.HTTPHandler())
+    return opener
 
 
 def local_url(settings: Settings) -> str:

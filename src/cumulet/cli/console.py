@@ -49,7 +49,7 @@ def sit_at(client: Client, project: str, name: str) -> None:
 @contextmanager
 def open_line(client: Client, project: str, name: str) -> Iterator[ClientConnection]:
     """Open the websocket behind the page; Unavailable when something on the way does not let it through."""
-    url = f"{client.http.base_url}".rstrip("/").replace("http", "ws", 1)
+    url = client.url.replace("http", "ws", 1)
     path = f"/console/{quoted(project)}/{quoted(name)}/serial/socket"
     try:
         line = connect(f"{url}{path}", compression=None, proxy=None if is_local(url) else True)

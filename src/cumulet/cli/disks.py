@@ -18,7 +18,6 @@ from cumulet.errors import Invalid
 DISKS: Final = "/v1/projects/{}/disks"
 DISK: Final = "/v1/projects/{}/disks/{}"
 SNAPSHOTS: Final = "/v1/projects/{}/disks/{}/snapshots"
-PAGE: Final = 1000
 Snapshot = Annotated[str, identifier("The snapshot's id.")]
 
 
@@ -102,7 +101,7 @@ def create(
 @app.command(name="list", alias="ls")
 def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's disks, boot disks too."""
-    show(connect().get(DISKS, project, pageSize=PAGE)["disks"], listing, COLUMNS, more=MORE)
+    show(connect().list(DISKS, project, member="disks"), listing, COLUMNS, more=MORE)
 
 
 @app.command
@@ -176,7 +175,7 @@ def create_snapshot(
 @snapshots.command(name="list", alias="ls")
 def list_snapshots(disk: DiskName, /, *, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List a disk's snapshots, oldest first."""
-    show(connect().get(SNAPSHOTS, project, disk)["snapshots"], listing, SNAPSHOT_COLUMNS)
+    show(connect().list(SNAPSHOTS, project, disk, member="snapshots"), listing, SNAPSHOT_COLUMNS)
 
 
 @snapshots.command(name="delete", alias="rm")

@@ -15,7 +15,7 @@ from cumulet.cli.client import KEY_FILE, Client, connect_here
 from cumulet.cli.follow import VM, Wait, follow
 from cumulet.cli.output import write
 from cumulet.cli.progress import Progress
-from cumulet.cli.projects import all_projects
+from cumulet.cli.projects import PROJECTS
 from cumulet.db import Database
 from cumulet.doctor.calls import clear_host
 from cumulet.hosts import installation_id
@@ -42,7 +42,7 @@ def down(*, vms: bool = False) -> None:
 
 def delete_vms(settings: Settings, client: Client, progress: Progress) -> None:
     """Delete the VMs of all projects and wait until nothing is left of them."""
-    found = vms_of(settings, [project["id"] for project in all_projects(client)])
+    found = vms_of(settings, [one["id"] for one in client.list(PROJECTS, member="projects")])
     for project_id, name in found:
         client.post(f"{VM}/terminate", project_id, name)
     deadline = time.monotonic() + DELETE_SECONDS

@@ -14,7 +14,6 @@ from cumulet.cli.words import NetworkName, NetworkNames, NewId, Project
 
 NETWORKS: Final = "/v1/projects/{}/networks"
 NETWORK: Final = f"{NETWORKS}/{{}}"
-PAGE: Final = 1000
 COLUMNS: Final[Columns] = {
     "NAME": lambda one: one["id"],
     "STATE": lambda one: one["state"],
@@ -64,7 +63,7 @@ def create(
 @app.command(name="list", alias="ls")
 def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's networks."""
-    show(connect().get(NETWORKS, project, pageSize=PAGE)["networks"], listing, COLUMNS)
+    show(connect().list(NETWORKS, project, member="networks"), listing, COLUMNS)
 
 
 @app.command

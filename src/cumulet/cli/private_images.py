@@ -15,7 +15,6 @@ from cumulet.cli.words import NewId, PrivateImage, PrivateImages, Project, VmNam
 
 IMAGES: Final = "/v1/projects/{}/images"
 IMAGE: Final = "/v1/projects/{}/images/{}"
-PAGE: Final = 1000
 TAKEN: Final = {
     "": "",
     "STOPPED": "off",
@@ -70,7 +69,7 @@ def create(
 @app.command(name="list", alias="ls")
 def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's own images."""
-    show(connect().get(IMAGES, project, pageSize=PAGE)["images"], listing, COLUMNS)
+    show(connect().list(IMAGES, project, member="images"), listing, COLUMNS)
 
 
 @app.command

@@ -21,7 +21,6 @@ from cumulet.errors import Invalid, NotFound
 
 GROUPS: Final = "/v1/projects/{}/security-groups"
 GROUP: Final = f"{GROUPS}/{{}}"
-PAGE: Final = 1000
 SPOKEN: Final = {
     "all": "PROTOCOL_ALL",
     "tcp": "PROTOCOL_TCP",
@@ -126,7 +125,7 @@ def create(
 @app.command(name="list", alias="ls")
 def list_(*, listing: Listing = AS_TABLE, project: Project = "default") -> None:
     """List the project's security groups."""
-    show(connect().get(GROUPS, project, pageSize=PAGE)["securityGroups"], listing, COLUMNS)
+    show(connect().list(GROUPS, project, member="securityGroups"), listing, COLUMNS)
 
 
 @app.command

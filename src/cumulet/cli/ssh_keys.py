@@ -20,7 +20,6 @@ COLUMNS: Final[Columns] = {
     "ADDED": lambda key: local_time(key["createTime"]),
 }
 MORE: Final[Columns] = {"FINGERPRINT": lambda key: key["fingerprint"]}
-PAGE: Final = 1000
 Key = Annotated[
     str, identifier("The key's id, as `cumulet ssh-key list` shows it.", "/v1/ssh-keys", "sshKeys")
 ]
@@ -42,7 +41,7 @@ def add(file: Path, /, *, listing: Listing = AS_TABLE) -> None:
 @app.command(name="list", alias="ls")
 def list_(*, listing: Listing = AS_TABLE) -> None:
     """List your keys."""
-    show(connect().get("/v1/ssh-keys", pageSize=PAGE)["sshKeys"], listing, COLUMNS, more=MORE)
+    show(connect().list("/v1/ssh-keys", member="sshKeys"), listing, COLUMNS, more=MORE)
 
 
 @app.command(alias="rm")

@@ -121,7 +121,7 @@ def list_(
     :param label: Only those with these labels, such as team=blue,tier: KEY=VALUE, or KEY for any value; repeatable.
     """
     labels = [one for words in label for one in words.split(",")]
-    show(connect().get(VMS, project, metadata=labels)["VMs"], listing, COLUMNS, more=MORE)
+    show(connect().list(VMS, project, member="VMs", metadata=labels), listing, COLUMNS, more=MORE)
 
 
 @app.command

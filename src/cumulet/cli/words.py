@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
@@ -61,7 +61,7 @@ def names_at(path: str, member: str) -> Callable[[CompletionContext], list[str]]
 
         project = context.get("project")
         ids = (project.value,) if project and "{}" in path else ()
-        found: list[dict[str, Any]] = connect(seconds=COMPLETION_SECONDS).get(path, *ids)[member]
+        found = connect(seconds=COMPLETION_SECONDS).list(path, *ids, member=member)
         return [str(one.get("id") or one.get("machineType")) for one in found]
 
     return complete
