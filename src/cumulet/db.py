@@ -13,6 +13,7 @@ import threading
 import typing
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -37,11 +38,13 @@ from sqlalchemy import (
     create_engine,
     event,
     exc,
+    inspect,
     select,
 )
 from sqlalchemy import Row as FoundRow
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.dialects import postgresql, registry, sqlite
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.selectable import TypedReturnsRows
 from sqlalchemy.types import TypeDecorator
@@ -124,7 +127,7 @@ class Database:
         self._reading = self._writing = self.engine
         self._turn = _Turn() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
-            self._writing = self.engine.execution_options(sqlite_begin="IMMEDIATE")
+            self._writing = _beginning(self.engine, "IMMEDIATE")
         else:
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._versions = _SqliteVersions(self.engine) if self.is_sqlite else _PostgresVersions(self.engine)
@@ -242,6 +245,12 @@ def insert_row(db: Session, table: type[Row], **values: object) -> None:
     db.connection().execute(_inserting(table), values)
 
 
+def add_row(db: Session, row: Row) -> None:
+    """Add a row as it stands, likewise: what is changed of the object afterwards is not written."""
+    values = vars(row)
+    insert_row(db, type(row), **{name: values[key] for key, name in _columns_of(type(row)) if key in values})
+
+
 def update_row(db: Session, table: type[Row], id: UUID, **values: object) -> None:
     """Write these columns of the row of that id, likewise; NoResultFound when it is gone.
 
@@ -255,6 +264,12 @@ def update_row(db: Session, table: type[Row], id: UUID, **values: object) -> Non
 @cache
 def _inserting(table: type[Row]) -> Insert:
     return rows_of(table).insert()
+
+
+@cache
+def _columns_of(table: type[Row]) -> Sequence[tuple[str, str]]:
+    """Name a table's columns: in its class, and in the database."""
+    return [(one.key, one.columns[0].name) for one in inspect(table).column_attrs]
 
 
 @cache
@@ -286,16 +301,46 @@ def insert_into(dialect: str, table: type[Row]) -> postgresql.Insert | sqlite.In
     return postgresql.insert(rows) if dialect == "postgresql" else sqlite.insert(rows)
 
 
+class SqliteDialect(SQLiteDialect_pysqlite):
+    """Begins transactions itself, and says how: sqlite3's own BEGIN is deferred.
+
+    A listener for that would have every statement look for listeners.
+    """
+
+    supports_statement_cache = True
+    begins = "DEFERRED"
+
+    def do_begin(self, dbapi_connection: Any) -> None:  # noqa: ANN401
+        """Begin one."""
+        dbapi_connection.execute(f"BEGIN {self.begins}")
+
+
+registry.register("sqlite.cumulet", __name__, SqliteDialect.__name__)
+
+
+def _beginning(engine: Engine, how: str) -> Engine:
+    """Give an SQLite engine whose transactions begin so, on the same connections."""
+    engine.connect().close()  # the first one completes the dialect
+    other = engine.execution_options()
+    dialect = copy(typing.cast("SqliteDialect", engine.dialect))
+    dialect.begins = how
+    other.dialect = dialect
+    return other
+
+
 def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
-        url, pool_size=POOL_SIZE, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_MS / 1000}
+        make_url(url).set(drivername="sqlite+cumulet"),
+        pool_size=POOL_SIZE,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_BUSY_MS / 1000},
     )
     if engine.url.database:
         _keep_from_others(Path(engine.url.database))
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401
-        connection.isolation_level = None  # sqlite3's own BEGIN is deferred; ours says which it is
+        connection.isolation_level = None
         for pragma in (
             "journal_mode=WAL",
             "synchronous=NORMAL",
@@ -303,11 +348,6 @@ def _sqlite_engine(url: str) -> Engine:
             f"busy_timeout={SQLITE_BUSY_MS}",
         ):
             connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
 

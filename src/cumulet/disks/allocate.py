@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.db import fetch_columns, names_there
+from cumulet.db import add_row, fetch_columns, names_there
 from cumulet.disks.accepts import accept_attach
 from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.wire import DiskState, DiskType
@@ -41,7 +41,7 @@ def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
         taken = find_disk(db, disk.project_id, disk.name)
         message = f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}"
         raise AlreadyExists(message, passing=taken.is_going)
-    db.add(disk)
+    add_row(db, disk)
     reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib, pool=disk.pool))
     journal.record(
         db,

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from fractions import Fraction
 from ipaddress import IPv4Network
-from math import floor
+from math import lcm
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -158,10 +157,17 @@ def release(db: Session, holder_id: UUID) -> None:
 class _Taken:
     """What is reserved on one host."""
 
-    cores: Fraction = Fraction(0)
+    vcpus: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """By how many of them weigh a core."""
     memory_mib: int = 0
     disk_gib: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """By disk pool."""
+
+    def free_vcpus(self, cpus: int, per_core: int) -> int:
+        """Say how many vCPUs are free of which so many weigh a core; in whole parts of a core, for all is exact."""
+        parts = lcm(*self.vcpus)
+        taken = sum(vcpus * (parts // weight) for weight, vcpus in self.vcpus.items())
+        return max((cpus * parts - taken) * per_core // parts, 0)
 
 
 def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> dict[UUID, _Taken]:
@@ -169,7 +175,7 @@ def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> dict[UUID, _Taken]:
     taken: dict[UUID, _Taken] = defaultdict(_Taken)
     for host_id, vcpus_per_core, pool, vcpus, memory, disk in sums:
         on_host = taken[host_id]
-        on_host.cores += Fraction(int(vcpus), vcpus_per_core)
+        on_host.vcpus[vcpus_per_core] += int(vcpus)
         on_host.memory_mib += int(memory)
         on_host.disk_gib[pool] += int(disk)
     return taken
@@ -181,7 +187,7 @@ def _room(host: Host | Row[*tuple[Any, ...]], taken: _Taken, vcpus_per_cpu: int)
         name=host.name,
         up=host.state is HostState.UP,
         memory_mib=host.memory_mib,
-        free_vcpus=max(floor((host.cpus - taken.cores) * vcpus_per_cpu), 0),
+        free_vcpus=taken.free_vcpus(host.cpus, vcpus_per_cpu),
         free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken.memory_mib, 0),
         free_disk_gib={
             pool: max(gib - HOST_DISK_GIB - taken.disk_gib[pool], 0) for pool, gib in host.disk_gib.items()

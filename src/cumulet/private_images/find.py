@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import names_there
+from cumulet.db import fetch_columns, names_there
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.images import Image, ImageStore
 from cumulet.private_images import wire
@@ -19,7 +19,7 @@ from cumulet.reconcile import Due
 NAMED: Final = select(PrivateImage).where(
     PrivateImage.project_id == bindparam("project_id"), PrivateImage.name == bindparam("name")
 )
-LOCK_NAMED: Final = NAMED.with_for_update()
+ID_OF_NAMED: Final = NAMED.with_only_columns(PrivateImage.id)
 
 
 def find_image(db: Session, project_id: str, name: str) -> PrivateImage:
@@ -36,7 +36,7 @@ def find_ready_image(db: Session, project_id: str, name: str, data_center_id: st
 
     None when the project has none of that name; Invalid, Refused when it has one that cannot be used.
     """
-    image = db.scalar(LOCK_NAMED, {"project_id": project_id, "name": name})
+    image = lock_image(db, project_id, name)
     if image is None:
         return None
     if image.data_center_id != data_center_id:
@@ -47,6 +47,13 @@ def find_ready_image(db: Session, project_id: str, name: str, data_center_id: st
         passing = shown_state(image) is ImageState.CREATING
         raise Refused(message, reason="IMAGE_NOT_READY", subject=name, passing=passing)
     return image
+
+
+def lock_image(db: Session, project_id: str, name: str) -> PrivateImage | None:
+    """Find a project's image, and keep others from changing it until the transaction ends; most names are no project's."""
+    for (id,) in fetch_columns(db, ID_OF_NAMED, project_id=project_id, name=name):
+        return db.get(PrivateImage, id, populate_existing=True, with_for_update=True)
+    return None
 
 
 def as_image(row: PrivateImage, store: ImageStore) -> Image:

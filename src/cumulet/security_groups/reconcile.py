@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
+from cumulet.db import fetch_columns
 from cumulet.fabric import GroupSpec
 from cumulet.networks import Fabrics, Nic, NicGroup
 from cumulet.reconcile import Run, wake
@@ -20,6 +20,12 @@ from cumulet.security_groups.rules import read_rule
 from cumulet.security_groups.wire import Rule
 
 SWEEP: Final = timedelta(seconds=30)
+NOT_IN_FORCE: Final = (
+    select(SecurityGroup.id)
+    .join(NicGroup, NicGroup.group_id == SecurityGroup.id)
+    .join(Nic, Nic.id == NicGroup.nic_id)
+    .where(Nic.vm_id == bindparam("vm_id"), ~SecurityGroup.in_force)
+)
 
 
 def reconcile_group(run: Run, fabrics: Fabrics) -> datetime | None:
@@ -68,10 +74,9 @@ def tear_down(run: Run, group: SecurityGroup, fabrics: Fabrics) -> None:
         db.delete(db.get_one(SecurityGroup, group.id))
 
 
-def all_in_force(db: Session, ids: Collection[UUID]) -> bool:
-    """Whether the fabric has had every one of these groups."""
-    waiting = select(SecurityGroup.id).where(SecurityGroup.id.in_(ids), ~SecurityGroup.in_force)
-    return not ids or db.scalar(waiting.limit(1)) is None
+def all_in_force(db: Session, vm_id: UUID) -> bool:
+    """Whether the fabric has had every group that is attached to a VM's cards."""
+    return not fetch_columns(db, NOT_IN_FORCE, vm_id=vm_id)
 
 
 def sweep_groups(run: Run, fabrics: Fabrics) -> datetime:

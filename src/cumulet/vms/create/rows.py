@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import DataCenter, MachineType, rates_of
-from cumulet.db import fetch_columns, names_there
+from cumulet.db import add_row, fetch_columns, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.errors import AlreadyExists, Invalid, NotFound
@@ -61,7 +61,7 @@ def create(db: Session, request: CreateRequest) -> None:
     machine = replace(plan.need, disk_gib=0, pool="")  # its boot disk holds that
     reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
-    db.add(vm)
+    add_row(db, vm)
     for disk in disks:
         attach(db, disk, vm.id, vm.host_id, now=request.now)
     connect(db, request, vm, data_center)

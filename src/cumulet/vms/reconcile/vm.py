@@ -111,7 +111,7 @@ def load(run: Run) -> tuple[Vm, Parts] | None:
 
 def waits_for(db: Session, vm: Vm, ports: Sequence[PortSpec]) -> str:
     """Say what its cards cannot be put into yet; whoever makes that wakes the VM then."""
-    if not all_in_force(db, frozenset().union(*(port.groups for port in ports))):
+    if any(port.groups for port in ports) and not all_in_force(db, vm.id):
         return "putting its security groups in force"
     return "" if networks_made(db, vm.id) else "making the network"
 
