@@ -11,15 +11,16 @@ import pytest
 from tests.doctor.conftest import eventually
 
 from cumulet.doctor import bridges, daemon_specs, daemons, forwarding
+from cumulet.doctor.clear import clear_host
 from cumulet.doctor.command import CommandFailed, output_of, succeeds
 from cumulet.doctor.daemon_specs import ANSWERS
 from cumulet.doctor.daemons import PATHS, find_silent, is_supervised, stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Level
 from cumulet.doctor.ports import ensure_ports
-from cumulet.doctor.prepare import ensure_bridges, prepare_host
+from cumulet.doctor.prepare import ensure_bridges, ensure_way_out, prepare_host
 from cumulet.doctor.supervisor import read_status
-from cumulet.doctor.way_out import Reach
+from cumulet.doctor.way_out import NOTHING, Reach
 from cumulet.errors import Refused
 
 pytestmark = pytest.mark.lab
@@ -217,6 +218,17 @@ def test_removing_a_bridge_leaves_nothing_and_touches_no_other(external):
     assert not succeeds("ip", "link", "show", "br-two")
     assert not succeeds("nft", "list", "table", "inet", "cumulet_br-two")
     test_an_external_bridge_leads_out(external)
+
+
+def test_a_host_that_is_cleared_keeps_our_daemons_as_long_as_machines_need_them(host, vm):
+    ensure_way_out("cx-ours", GATEWAY, datapath=host.datapath, reach=NOTHING)
+    bridges.ensure_external_bridge("cy-other", IPv4Interface("198.51.100.1/24"), datapath=host.datapath)
+    clear_host("cx-")
+    assert bridges.external_bridges().keys() == {"cy-other"}
+    assert is_supervised()
+    output_of("virsh", "destroy", "bare")
+    clear_host("cy-")
+    assert not is_supervised()
 
 
 def test_somebody_else_s_bridge_is_refused(host):
