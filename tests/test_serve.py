@@ -12,8 +12,10 @@ from tests.plots import Crash, eventually
 
 from cumulet.errors import Unavailable
 from cumulet.hosts import Host, HostState, register_host
+from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.operation import Caller
 from cumulet.projects.model import User
+from cumulet.serve.backends import open_hosts
 from cumulet.serve.build import build
 from cumulet.serve.logs import show_controls
 from cumulet.serve.run import only_one, started, told_together
@@ -115,6 +117,21 @@ def test_a_host_that_its_uri_does_not_lead_to_is_down_and_keeps_no_other_from_be
         assert {host.name for host in hosts_of(cloud) if host.id in cloud.world.hosts} == {"memory-1"}
         create(cloud)
         eventually(lambda: state(cloud) is VmState.ACTIVE)
+
+
+def test_what_a_uri_leads_to_besides_the_hosts_of_rows_is_let_go_of(settings):
+    cloud = build(settings)
+    (here,) = cloud.world.hosts.values()
+    other = MemoryHypervisor(replace(here.facts(), name="another"))
+    other.on_change(lambda _: None)
+    add_host(cloud, uri="qemu+ssh://elsewhere/system", name="elsewhere")
+
+    def open_uri(uri, _):
+        return {"memory-1": here} if uri == settings.hypervisor else {"another": other}
+
+    hosts = open_hosts(cloud.database, cloud.catalogue, default_uri=settings.hypervisor, open_uri=open_uri)
+    assert (list(hosts.values()), other._listeners) == ([here], [])
+    cloud.database.close()
 
 
 def test_sqlite_serves_one_server_at_a_time(settings):

@@ -125,11 +125,15 @@ def open_hosts(
     data_centers = {one.id: one for one in catalogue.data_centers}
     for uri, id in {(row.uri, row.data_center_id) for row in rows} - found.keys():
         found[uri, id] = open_others(open_uri, uri, data_centers.get(id))
-    hosts = {row.id: found[row.uri, row.data_center_id].get(row.name) for row in rows}
+    hosts = {}
     for row in rows:
-        if hosts[row.id] is None:
+        if there := found[row.uri, row.data_center_id].get(row.name):
+            hosts[row.id] = there
+        else:
             log.warning("a host is left alone: its URI does not lead to it", host=row.name, uri=row.uri)
-    return {id: host for id, host in hosts.items() if host is not None}
+    for strange in {host for opened in found.values() for host in opened.values()} - {*hosts.values()}:
+        strange.close()
+    return hosts
 
 
 def open_others(open_uri: OpenUri, uri: str, data_center: DataCenter | None) -> Mapping[str, Hypervisor]:
