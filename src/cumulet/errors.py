@@ -11,6 +11,7 @@ carries it (contract: `google.rpc.Status`). A refusal's message names the field,
     ├ Exhausted           8  429   a quota
     ├ Refused             9  400   right request, wrong moment; `reason` says which precondition failed
     ├ Unimplemented      12  501
+    ├ Failure            13  500   of a host or the network; its reason is the operator's
     ├ Unavailable        14  503   try again later
     └ Unauthenticated    16  401
 """
@@ -177,6 +178,28 @@ class Unauthenticated(CumuletError):
 
     code = 16
     http = 401
+
+
+class Failure(CumuletError):
+    """Something that the cloud is built on failed: only the operator reads why, which may name hosts, paths and addresses."""
+
+    for_owner: ClassVar[str]
+    """What is said to those whom it befell; "" where the reason is fit for them."""
+
+    def __init__(self, why: str, *, for_owner: str = "") -> None:
+        super().__init__(for_owner or self.for_owner or why, for_operator=why)
+
+    def __str__(self) -> str:
+        """Say what logs print, which are the operator's."""
+        return self.for_operator
+
+
+OUR_MISTAKE: Final = "something went wrong on our side; it is tried again, and the operator's log says why"
+
+
+def told_to_owner(failure: Exception) -> str:
+    """Say what failed to whom it befell: words that were written for them, and of nothing else a word."""
+    return failure.message if isinstance(failure, CumuletError) else OUR_MISTAKE
 
 
 class NotAtOnce(Exception):

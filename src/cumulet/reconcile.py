@@ -48,7 +48,7 @@ from cumulet.due import (
     soonest_of,
     wake,
 )
-from cumulet.errors import NotAtOnce
+from cumulet.errors import NotAtOnce, told_to_owner
 
 __all__ = ["Due", "LeaseLost", "NotYet", "Reconciler", "Run", "find_due", "forget_leases", "wake"]
 
@@ -271,9 +271,7 @@ class Reconciler:
         seconds = min(FIRST_BACKOFF * 2 ** min(attempts - 1, 10), LONGEST_BACKOFF)
         at = self._clock() + timedelta(seconds=seconds)
         held = isinstance(failure, NotAtOnce)
-        self._put_back(
-            claim, at=at, held=held, attempts=attempts, error=str(failure) or type(failure).__name__
-        )
+        self._put_back(claim, at=at, held=held, attempts=attempts, error=told_to_owner(failure))
 
     def _put_back(
         self,

@@ -125,11 +125,12 @@ def test_a_host_that_does_not_answer_gives_no_picture(cloud):
         cloud.ask(operations.get_vm_screenshot)
 
 
-def test_a_host_that_refuses_says_why(cloud):
+def test_a_host_that_refuses_tells_the_operator_why(cloud):
     cloud.running()
     cloud.host.crash_on_call(1, HypervisorError("its screen is too large for a picture"), after=False)
-    with pytest.raises(Unavailable, match="too large for a picture"):
+    with pytest.raises(Unavailable, match="the host gives no picture of VM 'hello' now") as refused:
         cloud.ask(operations.get_vm_screenshot)
+    assert "too large for a picture" in refused.value.for_operator
 
 
 def test_a_host_of_another_configuration_gives_no_picture(cloud):

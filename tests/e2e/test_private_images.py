@@ -39,14 +39,15 @@ def test_a_server_that_is_killed_over_it_takes_the_image_all_the_same(cloud, vm)
     cloud.ask("DELETE", f"{IMAGES}/killed")
 
 
-def test_a_disk_that_is_full_fails_the_image_with_that_reason_and_its_guest_goes_on(cloud, vm):
+def test_a_disk_that_is_full_fails_the_image_its_log_says_why_and_the_guest_goes_on(cloud, vm):
     vm.output_of(f"sh -c '{WRITE_ON_AND_ON}' </dev/null >/dev/null 2>&1 &")
     captures = cloud.data_dir / "host/captures"
     with small(captures):
         cloud.ask("POST", IMAGES, params={"vmId": vm.name, "id": "full"})
         eventually(lambda: shown(cloud, "full")["state"] == "FAILED")
         eventually(lambda: list(captures.iterdir()) == [])
-    assert "No space left" in shown(cloud, "full")["problem"]
+    assert "failed to copy the disk" in shown(cloud, "full")["problem"]
+    assert "No space left" in cloud.log.read_text()
     vm.wait_for_ssh()
     vm.output_of("kill $(cat /run/writer); sync; ls -l /root/written; test ! -e /root/broken")
     cloud.ask("DELETE", f"{IMAGES}/full")

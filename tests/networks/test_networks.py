@@ -8,6 +8,7 @@ from sqlalchemy import select
 from tests.made_up import NOON
 from tests.projects.people import add_user
 
+from cumulet.fabric import FabricUnreachable
 from cumulet.hosts.leftovers import GRACE
 from cumulet.networks import Network, Nic, default_network, external_address, free_external, take_external
 from cumulet.networks.addresses import capacity
@@ -82,7 +83,7 @@ def test_a_fabric_that_does_not_answer_is_told(cloud):
     cloud.fabric.unreachable = True
     cloud.ask(verbs.reboot_vm)
     cloud.run()
-    assert cloud.vm().problem == "the fabric in memory does not answer"
+    assert cloud.vm().problem == FabricUnreachable.for_owner
     cloud.fabric.unreachable = False
     cloud.settle()
     assert cloud.vm().problem == ""

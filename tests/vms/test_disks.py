@@ -179,7 +179,7 @@ def test_a_disk_that_cannot_be_plugged_does_not_keep_its_vm_from_stopping(runnin
     monkeypatch.setattr(running.host, "plug_disks", refuse)
     attach(running)
     running.run()
-    assert running.vm().problem == "no slot is left"
+    assert running.vm().problem == HypervisorError.for_owner
     stop(running)
     assert running.vm().state is VmState.STOPPED
 
@@ -441,7 +441,7 @@ def test_a_disk_that_cannot_grow_now_grows_later_and_its_vm_can_be_stopped_meanw
         patch.setattr(running.host, "resize_disk", refuse)
         resize(running, "hello-boot", 5)
         running.run()
-        assert (running.vm().state, running.vm().problem) == (VmState.ACTIVE, "no space left")
+        assert (running.vm().state, running.vm().problem) == (VmState.ACTIVE, HypervisorError.for_owner)
         running.ask(vm_verbs.stop_vm)
         running.run()
         assert machine(running).power is Power.OFF

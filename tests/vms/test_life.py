@@ -76,7 +76,7 @@ def test_a_copy_that_fails_is_a_failure_and_backs_off(cloud, monkeypatch):
     monkeypatch.setattr(cloud.host, "ensure_image_copy", lambda _: broken)
     cloud.create()
     cloud.pass_time(20)
-    assert cloud.vm().problem == broken.error
+    assert cloud.vm().problem.startswith("image micro cannot be copied to the host")
     assert cloud.due("vm", cloud.row().id).attempts == 5
 
 
@@ -248,7 +248,7 @@ def test_a_vm_that_cannot_come_to_run_is_failed_and_recovers(cloud, monkeypatch)
         patch.setattr(cloud.host, "start", refuse)
         cloud.create()
         cloud.pass_time(2**FAILED_AFTER)
-        assert (cloud.vm().state, cloud.vm().problem) == (VmState.FAILED, "the emulator is missing")
+        assert (cloud.vm().state, cloud.vm().problem) == (VmState.FAILED, HypervisorError.for_owner)
     cloud.settle()
     assert (cloud.vm().state, cloud.vm().problem) == (VmState.ACTIVE, "")
 

@@ -18,6 +18,7 @@ from cumulet.errors import Invalid
 from cumulet.hosts import Reservation
 from cumulet.hosts.inventory import HOST_DISK_GIB
 from cumulet.hosts.leftovers import GRACE
+from cumulet.hypervisor import HypervisorError
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as vm_verbs
@@ -172,7 +173,7 @@ def test_a_disk_whose_pool_has_just_gone_is_made_when_it_is_back(cloud):
     cloud.host.unmount("fast")
     cloud.pass_time(60)
     shown = cloud.disk()
-    assert (shown.disk_state, shown.problem) == (DiskState.INIT, "disk pool 'fast': nothing is mounted")
+    assert (shown.disk_state, shown.problem) == (DiskState.INIT, HypervisorError.for_owner)
     cloud.host.mount("fast")
     cloud.settle()
     assert (cloud.disk().disk_state, pool_on_host(cloud, "data")) == (DiskState.USED, "fast")

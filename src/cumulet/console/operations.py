@@ -64,6 +64,7 @@ def get_vm_screenshot(
     try:
         return Png(hosts[vm.host_id].screenshot(vm.id))
     except MachineOff as problem:
-        raise Refused(str(problem), reason="VM_NOT_ACTIVE", subject=vm.name) from problem
+        raise Refused(f"VM {id!r} is off", reason="VM_NOT_ACTIVE", subject=vm.name) from problem
     except HypervisorError as problem:
-        raise Unavailable(f"the host gives no picture of VM {id!r} now: {problem}") from problem
+        why = f"the host gives no picture of VM {id!r} now"
+        raise Unavailable(f"{why}: {problem.message}", for_operator=f"{why}: {problem}") from problem

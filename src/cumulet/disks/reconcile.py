@@ -50,7 +50,7 @@ def refuse_loss(run: Run, disk: Disk, host: Host) -> None:
         text = f"disk {disk.name!r} ({where}) has gone from its host: bring it back, or delete it"
         if disk.state is DiskState.READY:
             change(run, disk, DiskState.ERROR, ("disk.lost", text))
-        raise HypervisorError(text)
+        raise HypervisorError(text, for_owner=text)
     if disk.state is DiskState.ERROR:
         change(run, disk, DiskState.READY, ("disk.found", "it is there again"))
 

@@ -17,15 +17,19 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Protocol
 from uuid import UUID
 
-from cumulet.errors import Unavailable
+from cumulet.errors import Failure, Unavailable
 
 
-class FabricError(Exception):
+class FabricError(Failure):
     """The fabric refused or failed to do what was asked."""
+
+    for_owner = "the cloud's network fails at it, and the operator's log says why"
 
 
 class FabricUnreachable(FabricError, Unavailable):
     """The fabric's database does not answer now."""
+
+    for_owner = "the cloud's network does not answer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from cumulet.errors import NotAtOnce, Unavailable
+from cumulet.errors import Failure, NotAtOnce, Unavailable
 
 MOST_STORAGE_DISKS: Final = 8
 """How many storage disks a machine has room for beside its boot disk."""
 
 
-class HypervisorError(Exception):
+class HypervisorError(Failure):
     """The host refused or failed to do what was asked."""
+
+    for_owner = "the host fails at it, and the operator's log says why"
 
 
 class HostUnreachable(HypervisorError, Unavailable):
     """The host does not answer now; nothing is known about what runs there."""
+
+    for_owner = "the host does not answer"
 
 
 class HostLost(HostUnreachable, NotAtOnce):
@@ -32,13 +36,19 @@ class HostLost(HostUnreachable, NotAtOnce):
 class GuestSilent(HypervisorError):
     """The guest's agent does not answer: the guest is off, boots, hangs, or has none."""
 
+    for_owner = "the guest's agent does not answer"
+
 
 class GuestRefused(HypervisorError):
-    """The guest's agent answers that it will not or cannot; asking again is of no use."""
+    """The guest's agent answers that it will not or cannot, in words of its own; asking again is of no use."""
+
+    for_owner = ""
 
 
 class MachineOff(HypervisorError):
     """What was asked for takes a machine that runs."""
+
+    for_owner = "the machine is off"
 
 
 class Power(enum.Enum):

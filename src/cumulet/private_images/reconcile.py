@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,11 +25,14 @@ from cumulet.private_images.model import PrivateImage, Wanted
 from cumulet.private_images.wire import ImageState
 from cumulet.reconcile import NotYet, Run, wake
 
+log = structlog.get_logger()
+
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 """Seconds between looks at a copy in the making."""
 ENDING_PAUSE: Final = 0.3
 """Seconds between looks at one that ends."""
+NOT_TAKEN: Final = "the host failed to copy the disk, and the operator's log says why"
 
 
 def reconcile_image(
@@ -53,8 +57,9 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
     order = ImageOrder(image_id=image.id, disk_id=image.disk_id, vm_id=image.vm_id, target=target)
     taking = host.ensure_image_taken(order)
     if taking.error:
-        failed = {"state": ImageState.FAILED, "problem": taking.error}
-        settle(run, image, failed, f"image {image.name} could not be taken: {taking.error}")
+        log.warning("an image could not be taken", image=str(image.id), problem=taking.error)
+        failed = {"state": ImageState.FAILED, "problem": NOT_TAKEN}
+        settle(run, image, failed, f"image {image.name} could not be taken: {NOT_TAKEN}")
     elif taking.taken_from is None:
         raise NotYet(f"copying image, {taking.fraction:.0%}", pause(run, image))
     else:

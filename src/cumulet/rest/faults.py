@@ -6,6 +6,7 @@ log tells the rest.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,6 @@ from cumulet.errors import (
     Invalid,
     NotFound,
     Unauthenticated,
-    Unavailable,
     Unimplemented,
 )
 from cumulet.rest.contract import FindUnserved
@@ -62,8 +62,8 @@ def refusal(
         error, NotFound
     ):  # such as `projects/{id}:list-permissions`, which looks like a project's path
         error = find_unserved(request.scope["method"], request.scope["path"]) or error
-    if isinstance(error, Unavailable):
-        log.warning("unavailable", path=request.scope["path"], exc_info=error)
+    if error.http >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unimplemented):
+        log.warning("failed", path=request.scope["path"], exc_info=error)
     headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
     return _answer(error, status=error.http, headers=headers)
 

@@ -140,7 +140,8 @@ class Connection:
 
     def _unreachable(self) -> HostUnreachable:
         since = f"{self._down_since:%H:%M:%S}" if self._down_since else "now"
-        return HostUnreachable(f"no connection to the host since {since} UTC: {self._problem}")
+        told = f"no connection to the host since {since} UTC"
+        return HostUnreachable(f"{told}: {self._problem}", for_owner=told)
 
 
 class Attempt:

@@ -26,7 +26,7 @@ def ensure_logins(run: Run, vm: Vm, host: Host) -> None:
         ensure_password(run, vm, host)
         ensure_keys(run, vm, host)
     except GuestSilent as silence:
-        raise NotYet(f"{silence}: its password or keys are to change", ASK_AGAIN) from None
+        raise NotYet(f"{silence.message}: its password or keys are to change", ASK_AGAIN) from None
 
 
 def ensure_password(run: Run, vm: Vm, host: Host) -> None:
@@ -37,7 +37,7 @@ def ensure_password(run: Run, vm: Vm, host: Host) -> None:
     try:
         host.set_password(vm.id, vm.password_hash)
     except GuestRefused as refusal:
-        fact = ("vm.password_refused", f"its password was not set: {refusal}")
+        fact = ("vm.password_refused", f"its password was not set: {refusal.message}")
     change(run, vm, {"password_in_guest": vm.password_hash}, fact)
 
 
@@ -49,5 +49,5 @@ def ensure_keys(run: Run, vm: Vm, host: Host) -> None:
     try:
         host.replace_keys(vm.id, vm.ssh_keys.splitlines(), instead_of=vm.keys_in_guest.splitlines())
     except GuestRefused as refusal:
-        fact = ("vm.keys_refused", f"its SSH keys were not changed: {refusal}")
+        fact = ("vm.keys_refused", f"its SSH keys were not changed: {refusal.message}")
     change(run, vm, {"keys_in_guest": vm.ssh_keys}, fact)

@@ -86,8 +86,8 @@ def ask_guest(run: Run, vm: Vm, host: Host) -> None:
         host.press_power_button(vm.id)
     except HostUnreachable:
         raise
-    except HypervisorError as problem:
-        begin_grace(run, vm, f"the guest cannot be asked to power off: {problem}")
+    except HypervisorError:
+        begin_grace(run, vm, "the guest cannot be asked to power off")
         raise
     begin_grace(run, vm, "the guest is asked to power off")
 

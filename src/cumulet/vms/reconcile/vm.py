@@ -57,6 +57,9 @@ FAILED_AFTER: Final = 5
 """Failures in a row after which a VM that never ran is shown as FAILED; it is tried on all the same."""
 
 
+NOT_COPIED: Final = "cannot be copied to the host; that is tried again, and the operator's log says why"
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything a VM's plot touches besides the database."""
@@ -70,7 +73,8 @@ class World:
     def host(self, host_id: UUID) -> Host:
         """Give the door to a host; HostUnreachable when this process has none to it."""
         if host_id not in self.hosts:
-            raise HostUnreachable("its host is not among those that are configured now")
+            why = "its host is not among those that are configured now"
+            raise HostUnreachable(why, for_owner=why)
         return self.hosts[host_id]
 
 
@@ -158,7 +162,7 @@ def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore)
     base = base_image(vm, disk, host, images)
     copy = host.ensure_image_copy(base)
     if copy.error:
-        raise HypervisorError(copy.error)
+        raise HypervisorError(copy.error, for_owner=f"image {vm.image_id} {NOT_COPIED}")
     if not copy.ready:
         raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
     host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
@@ -178,7 +182,7 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
         text = f"its disk {disk.name!r} ({where}) has gone from the host: bring it back, or {way_out}"
         if vm.state is not VmState.FAILED:
             change(run, vm, {"state": VmState.FAILED}, ("vm.disk_lost", text))
-        raise HypervisorError(text)
+        raise HypervisorError(text, for_owner=text)
 
 
 def base_image(vm: Vm, disk: Disk, host: Host, images: ImageStore) -> BaseImage:
@@ -187,9 +191,8 @@ def base_image(vm: Vm, disk: Disk, host: Host, images: ImageStore) -> BaseImage:
         return described(vm, images.private(disk.private_image_id))
     stored = images.find(vm.image_id)
     if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.image_copies():
-        raise HypervisorError(
-            f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM anew"
-        )
+        why = f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM anew"
+        raise HypervisorError(why, for_owner=why)
     return described(vm, stored.path)
 
 
