@@ -23,7 +23,7 @@ from cumulet.db import Database, Row
 from cumulet.disks import Disk, DiskState, DiskType, Wanted
 from cumulet.hosts import Host, Reservation
 from cumulet.migrations import migrate
-from cumulet.networks import Nic
+from cumulet.networks import ExternalAddress, Nic
 from cumulet.reconcile import Due
 from cumulet.security_groups import SecurityGroup
 from cumulet.security_groups.reconcile import group_spec
@@ -211,13 +211,24 @@ def test_vms_of_an_earlier_version_whose_names_begin_alike_get_hostnames_of_thei
         fill_every_column(db, "network", id=ID, project_id=ID, router_id=ID)
         for number, (id, name) in enumerate(names.items()):
             fill_every_column(db, "vm", id=id, project_id=ID, host_id=ID, name=name)
-            place = {"mac": str(number), "address": str(number)}
+            place = {"mac": str(number), "address": f"10.0.0.{number}"}
             fill_every_column(db, "nic", id=id, vm_id=id, network_id=ID, hostname=name[:63], **place)
     migrate(empty)
     with empty.reading() as db:
         assert {nic.id.hex: nic.hostname for nic in db.scalars(select(Nic))} == {
             id: hostname_of(name) for id, name in names.items()
         }
+
+
+def test_addresses_of_an_earlier_version_are_known_by_their_numbers(empty):
+    migrate_to(empty, "0016")
+    with empty.writing() as db:
+        for number in (9, 10):
+            fill_every_column(db, "external_address", address=f"10.0.0.{number}", holder_id=uuid4().hex)
+    migrate(empty)
+    with empty.reading() as db:
+        found = select(ExternalAddress.address).order_by(ExternalAddress.number.desc())
+        assert db.scalars(found).all() == ["10.0.0.10", "10.0.0.9"]
 
 
 def test_vms_of_an_earlier_version_whose_first_boot_is_done_take_the_secrets_off_their_hosts(empty):

@@ -1,4 +1,4 @@
-"""How much a look at a VM asks of the database and of its host, and who wakes one that waits."""
+"""How much a create and a look at a VM ask of the database and of its host, and who wakes one that waits."""
 
 from collections import Counter
 
@@ -59,6 +59,23 @@ def test_a_look_at_a_settled_vm_reads_once_writes_once_and_asks_its_host_for_it_
     cloud.running()
     asked = asked_of(look_at(cloud))
     assert (asked["transaction"], asked["domain"]) == (2, 1)
+
+
+def test_a_create_takes_as_many_statements_however_many_vms_there_are(cloud, asked_of):
+    cloud.running(vm_id="first")
+    asked = asked_of(lambda: cloud.create(vm_id="second"))
+    assert (asked["transaction"], asked["statement"] <= 25) == (1, True)
+    for number in range(5):
+        cloud.create(vm_id=f"vm-{number}")
+    assert asked_of(lambda: cloud.create(vm_id="last")) == asked
+
+
+def test_a_new_vm_runs_after_one_run_that_looks_for_its_machine_as_often_as_it_changes_it(cloud, asked_of):
+    cloud.running(vm_id="first")
+    cloud.create()
+    asked = asked_of(cloud.run)
+    assert cloud.vm().state is VmState.ACTIVE
+    assert (asked["domain"], asked["statement"] <= 26) == (3, True)
 
 
 def test_a_vm_that_waits_for_its_network_goes_on_as_soon_as_that_is_made(cloud):

@@ -78,7 +78,8 @@ class ImageStore:
 
         Not in the folder itself, which several installations may share.
         """
-        self._read: dict[Path, tuple[int, Image]] = {}
+        self._read: dict[str, tuple[tuple[int, int, int], Image]] = {}
+        """By name: which file was read, and the image that it tells of."""
 
     @property
     def parts(self) -> Path:
@@ -164,18 +165,16 @@ class ImageStore:
         return self.find(image.id)
 
     def _load(self, name: str) -> Image | None:
-        folder = self.root / name
+        facts = self.root / name / "image.json"
         try:
-            # The version's own folder: a new version under the same link is another file.
-            facts = folder.resolve(strict=True) / "image.json"
-            changed = facts.stat().st_mtime_ns
-            known = self._read.get(facts)
-            if known is None or known[0] != changed:
-                known = (changed, msgspec.json.decode(facts.read_bytes(), type=Image))
-                self._read[facts] = known
+            status = facts.stat()
+            file = (status.st_dev, status.st_ino, status.st_mtime_ns)
+            known = self._read.get(name)
+            if known is None or known[0] != file:
+                known = self._read[name] = (file, read_facts(facts))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return replace(known[1], path=facts.parent / f"image.{known[1].format}")
+        return known[1]
 
     def _check_free(self, image: Image) -> None:
         taken = {
@@ -222,6 +221,13 @@ class ImageStore:
         with (self.root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def read_facts(path: Path) -> Image:
+    """Read `image.json`; its disk lies in the version's own folder, whatever the link to it leads to later."""
+    facts = path.resolve(strict=True)
+    image = msgspec.json.decode(facts.read_bytes(), type=Image)
+    return replace(image, path=facts.parent / f"image.{image.format}")
 
 
 def write_facts(folder: Path, image: Image) -> None:

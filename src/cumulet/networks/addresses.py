@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from socket import inet_aton
 from typing import Final
 from uuid import UUID
 
@@ -20,17 +19,18 @@ RESERVED_FIRST: Final = 2
 """The network's own address and the first one, which is the gateway's."""
 
 
-def pick_address(range_: IPv4Network, taken: Collection[str]) -> IPv4Address | None:
+def pick_address(
+    range_: IPv4Network, highest: int | None, taken: Callable[[], Collection[int]]
+) -> IPv4Address | None:
     """Choose a free address: the one after the highest taken, then the lowest gap; None when the range is full.
 
     Going up first leaves an address alone for a while after it was given back, so that nobody's forgotten
-    connection meets a stranger. Numbers, because thousands may be taken and each VM waits for this.
+    connection meets a stranger; and what all is `taken` need not be asked for.
     """
     first, last = int(range_[RESERVED_FIRST]), int(range_[-2])
-    numbers = {int.from_bytes(inet_aton(address)) for address in taken}
-    highest = max((number for number in numbers if first <= number <= last), default=first - 1)
-    if highest < last:
-        return IPv4Address(highest + 1)
+    if highest is None or highest < last:
+        return IPv4Address(first if highest is None else max(first, highest + 1))
+    numbers = set(taken())
     gap = next((number for number in range(first, last + 1) if number not in numbers), None)
     return None if gap is None else IPv4Address(gap)
 

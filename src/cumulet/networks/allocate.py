@@ -7,18 +7,19 @@ and the other transaction, which then finds it taken, chooses again.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, delete, func, select, union_all
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from cumulet.catalogue import DataCenter
-from cumulet.db import Row, dialect_of, fetch_columns, insert_into
+from cumulet.db import Row, Timestamp, dialect_of, fetch_columns, insert_into
 from cumulet.errors import Exhausted, Refused
 from cumulet.networks.addresses import capacity, mac_of, pick_address
 from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic, NicGroup
@@ -26,13 +27,31 @@ from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic
 COOL_DOWN: Final = timedelta(minutes=2)
 """How long an external address that was given back is nobody's: name servers and open connections still know it."""
 NICS_OF_VM: Final = select(Nic).where(Nic.vm_id == bindparam("vm_id")).order_by(Nic.position)
-ADDRESSES_ON: Final = select(Nic.address).where(Nic.network_id == bindparam("network_id"))
-EXTERNALS_IN_USE: Final = select(ExternalAddress.address).where(
+HELD: Final = select(ExternalAddress.number).where(
     ExternalAddress.data_center_id == bindparam("data_center_id")
 )
-COOLING: Final = select(CoolingAddress.address, CoolingAddress.until).where(
-    CoolingAddress.data_center_id == bindparam("data_center_id")
+COOLING: Final = select(CoolingAddress.number).where(
+    CoolingAddress.data_center_id == bindparam("data_center_id"),
+    CoolingAddress.until > bindparam("now", type_=Timestamp),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is taken of a range: the statements that find the highest address of it, and all."""
+
+    highest: Select[int | None]
+    all: Select[int]
+
+
+def taken_by(numbers: Select[int] | CompoundSelect[int]) -> Taken:
+    """Ask for the addresses that this selects."""
+    number: ColumnElement[int] = numbers.subquery().c.number
+    return Taken(select(func.max(number)), select(number))
+
+
+INTERNAL: Final = taken_by(select(Nic.number).where(Nic.network_id == bindparam("network_id")))
+EXTERNAL: Final = taken_by(union_all(HELD, COOLING))
 
 
 def add_nic(
@@ -55,7 +74,7 @@ def add_nic(
         "implicit": implicit,
         "leads_out": leads_out,
     }
-    while (address := pick_address(network.subnet, _addresses_on(db, network))) is not None:
+    while (address := _free_address(db, network.subnet, INTERNAL, network_id=network.id)) is not None:
         id = uuid4()
         if _add_unless_taken(db, Nic, **card, id=id, mac=mac_of(id), address=str(address)):
             for group_id in group_ids:
@@ -71,9 +90,8 @@ def add_nic(
 def take_external(db: Session, holder_id: UUID, data_center: DataCenter, *, now: datetime) -> IPv4Address:
     """Take an address of the data center's external range; Exhausted when none is free."""
     held = {"data_center_id": data_center.id, "holder_id": holder_id}
-    while (
-        address := pick_address(data_center.external_range, _externals_in_use(db, data_center, now))
-    ) is not None:
+    of = {"data_center_id": data_center.id, "now": now}
+    while (address := _free_address(db, data_center.external_range, EXTERNAL, **of)) is not None:
         if _add_unless_taken(db, ExternalAddress, **held, address=str(address)):
             return address
     raise Exhausted(_no_external(db, data_center, now))
@@ -82,8 +100,12 @@ def take_external(db: Session, holder_id: UUID, data_center: DataCenter, *, now:
 def give_back_externals(db: Session, holder_ids: Collection[UUID], *, now: datetime) -> None:
     """Give the external addresses of these NICs or routers back; nobody gets them before they have cooled down."""
     given = delete(ExternalAddress).where(ExternalAddress.holder_id.in_(holder_ids))
-    for row in db.execute(given.returning(ExternalAddress.data_center_id, ExternalAddress.address)).all():
-        db.add(CoolingAddress(data_center_id=row.data_center_id, address=row.address, until=now + COOL_DOWN))
+    rows = db.execute(given.returning(ExternalAddress.data_center_id, ExternalAddress.address)).all()
+    db.execute(delete(CoolingAddress).where(CoolingAddress.until <= now))
+    for row in rows:
+        db.merge(
+            CoolingAddress(data_center_id=row.data_center_id, address=row.address, until=now + COOL_DOWN)
+        )
     db.flush()
 
 
@@ -116,21 +138,10 @@ def release_nics(db: Session, vm_id: UUID, *, now: datetime) -> None:
     db.execute(delete(Nic).where(Nic.vm_id == vm_id))
 
 
-def _addresses_on(db: Session, network: Network) -> Collection[str]:
-    return [address for (address,) in fetch_columns(db, ADDRESSES_ON, network_id=network.id)]
-
-
-def _externals_in_use(db: Session, data_center: DataCenter, now: datetime) -> Collection[str]:
-    """List the addresses that are held or cool down; those that have cooled down are forgotten.
-
-    What is held is read first: one that is given back meanwhile is in one of the two.
-    """
-    held = fetch_columns(db, EXTERNALS_IN_USE, data_center_id=data_center.id)
-    cooling = fetch_columns(db, COOLING, data_center_id=data_center.id)
-    if any(until <= now for _, until in cooling):
-        cooled = delete(CoolingAddress).where(CoolingAddress.until <= now)
-        db.execute(cooled.where(CoolingAddress.data_center_id == data_center.id))
-    return [*(address for (address,) in held), *(address for address, until in cooling if until > now)]
+def _free_address(db: Session, range_: IPv4Network, taken: Taken, **of: object) -> IPv4Address | None:
+    """Choose an address that none of these has."""
+    ((highest,),) = fetch_columns(db, taken.highest, **of)
+    return pick_address(range_, highest, lambda: [number for (number,) in fetch_columns(db, taken.all, **of)])
 
 
 def _add_unless_taken(db: Session, table: type[Row], **values: object) -> bool:
@@ -147,7 +158,9 @@ def _adding(dialect: str, table: type[Row]) -> ReturningInsert[*tuple[Any, ...]]
 def _no_external(db: Session, data_center: DataCenter, now: datetime) -> str:
     """Say that no external address can be given out, and when one will be."""
     text = f"data center {data_center.id!r} has no external address left in {data_center.external_range}"
-    until = select(func.min(CoolingAddress.until)).where(CoolingAddress.data_center_id == data_center.id)
+    until = select(func.min(CoolingAddress.until)).where(
+        CoolingAddress.data_center_id == data_center.id, CoolingAddress.until > now
+    )
     soonest = db.scalar(until)
     if soonest is None:
         return text

@@ -5,14 +5,20 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
 from cumulet.networks.addresses import local_range
 from cumulet.networks.wire import NetworkState
+
+
+def number_of_address(context: Any) -> int:  # noqa: ANN401 - of an insert
+    """Give the address of a new row as a number: in that order they are given out."""
+    return int(IPv4Address(context.get_current_parameters()["address"]))
 
 
 class NetworkWanted(enum.Enum):
@@ -74,7 +80,11 @@ class Nic(Row):
     """A VM's card on a network; its id is the port's on the fabric and the interface's on the host."""
 
     __tablename__ = "nic"
-    __table_args__ = (UniqueConstraint("network_id", "address"), UniqueConstraint("mac"))
+    __table_args__ = (
+        UniqueConstraint("network_id", "address"),
+        UniqueConstraint("mac"),
+        Index("ix_nic_network_id_number", "network_id", "number"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     vm_id: Mapped[UUID] = mapped_column(index=True)
@@ -83,6 +93,7 @@ class Nic(Row):
     """Its place among the VM's cards, from 0 on, in the order they were asked for."""
     mac: Mapped[str]
     address: Mapped[str]
+    number: Mapped[int] = mapped_column(BigInteger, default=number_of_address)
     hostname: Mapped[str]
     implicit: Mapped[bool]
     """The VM has it because it asked for none: a card on the default network, which answers do not list."""
@@ -103,9 +114,11 @@ class ExternalAddress(Row):
     """One address of a data center's external range, held by a NIC or a router."""
 
     __tablename__ = "external_address"
+    __table_args__ = (Index("ix_external_address_data_center_id_number", "data_center_id", "number"),)
 
     data_center_id: Mapped[str] = mapped_column(primary_key=True)
     address: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, default=number_of_address)
     holder_id: Mapped[UUID] = mapped_column(unique=True)
 
 
@@ -113,7 +126,9 @@ class CoolingAddress(Row):
     """An external address that was given back a moment ago: whoever still calls it must not reach a stranger."""
 
     __tablename__ = "cooling_address"
+    __table_args__ = (Index("ix_cooling_address_data_center_id_number", "data_center_id", "number"),)
 
     data_center_id: Mapped[str] = mapped_column(primary_key=True)
     address: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, default=number_of_address)
     until: Mapped[datetime]

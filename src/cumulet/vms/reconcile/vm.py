@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import update_row
@@ -51,6 +52,7 @@ from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
 from cumulet.vms.retained_logs import keep_log
 
+BY_ID: Final = select(Vm).where(Vm.id == bindparam("id"))
 UNWOKEN: Final = 5.0
 """Seconds until a VM looks itself for what it waits for: the net under those who wake it."""
 FAILED_AFTER: Final = 5
@@ -106,7 +108,7 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
 def load(run: Run) -> tuple[Vm, Parts] | None:
     """Read the VM with all that belongs to it, in one look; None when it is gone."""
     with run.looking() as db:
-        vm = db.get(Vm, run.id)
+        vm = db.scalar(BY_ID, {"id": run.id})
         if vm is None:
             return None
         ports = port_specs_of(db, vm.id)
