@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import ColumnElement, func, select
 
 from cumulet.catalogue import Catalogue, read_catalogue
@@ -34,6 +35,7 @@ from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.vm_record import Vm
 from cumulet.vms import World, operations
 from cumulet.vms import wire as vm_wire
+from cumulet.wire import File
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROJECT = "default"
@@ -125,7 +127,10 @@ class Cloud:
 
     # Asking
     def call(self, function: Callable[..., Any], caller: Caller | None = None, **arguments: Any) -> Any:
-        """Call an operation as the edge does: in one transaction, with what it asks for by name."""
+        """Call an operation as the edge does: in one transaction, with what it asks for by name.
+
+        The answer is read as clients read it: parts of it may be `encoded` already.
+        """
         provided = {
             "caller": caller or self.owner,
             "now": self.clock(),
@@ -137,9 +142,12 @@ class Cloud:
             "origin": "http://cloud.example",
         }
         needed = inspect.signature(function).parameters.keys() & provided.keys()
-        reads = OPERATIONS[function.__name__].reads_only
-        with self.database.reading() if reads else self.database.writing() as db:
-            return function(db=db, **{name: provided[name] for name in needed}, **arguments)
+        operation = OPERATIONS[function.__name__]
+        with self.database.reading() if operation.reads_only else self.database.writing() as db:
+            answer = function(db=db, **{name: provided[name] for name in needed}, **arguments)
+        if issubclass(operation.answer, File):
+            return answer
+        return msgspec.json.decode(msgspec.json.encode(answer), type=operation.answer)
 
     def create(self, caller: Caller | None = None, *, project_id: str = PROJECT, **fields: Any) -> vm_wire.Vm:
         """Ask for a VM and answer what CreateVM answers; nothing has worked on it yet."""

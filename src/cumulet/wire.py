@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
+import typing
 from collections.abc import Hashable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -54,6 +55,14 @@ class Amount(Wire):
         """Write an exact amount without exponent or trailing zeros."""
         text = format(amount, "f")
         return cls(value=text.rstrip("0").rstrip(".") or "0" if "." in text else text)
+
+
+def encoded(struct: T) -> T:
+    """Encode a part of an answer before the rest, to be used again: it is copied as it is when that is encoded.
+
+    It has no members any more.
+    """
+    return typing.cast("T", msgspec.Raw(msgspec.json.encode(struct)))
 
 
 class Empty(Wire):

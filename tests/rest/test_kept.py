@@ -66,6 +66,35 @@ def test_the_same_question_is_read_once_until_a_commit(database, counted):
     assert (len(answers), len(counted)) == (1, 1)
 
 
+def test_those_who_wait_for_the_same_share_a_reading_that_began_after_they_came(database, monkeypatch):
+    """Whoever came while it was read does not get that: something may have been committed before they came."""
+    kept = KeptAnswers()
+    project = endpoint("get_project", database, kept)
+    asked = asked_by("ann", "default")
+    began, go_on, looks = threading.Event(), threading.Event(), []
+    read = project._read
+
+    def read_slowly(asked: Asked) -> bytes:
+        answer = read(asked)
+        looks.append(answer)
+        began.set()
+        assert go_on.wait(20)
+        return answer
+
+    monkeypatch.setattr(project, "_read", read_slowly)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(project.answer, asked)
+        assert began.wait(20)
+        rename(database, "late")
+        others = [threads.submit(project.answer, asked) for _ in range(3)]
+        while next(iter(kept._turns.values())).callers < 4:
+            pass
+        go_on.set()
+        assert b'"late"' not in first.result()
+        assert all(b'"late"' in other.result() for other in others)
+    assert (len(looks), kept._turns) == (2, {})
+
+
 def test_another_question_is_read_for_itself(database, counted):
     kept = KeptAnswers()
     endpoint("list_projects", database, kept).answer(asked_by("ann"))

@@ -2,21 +2,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
+import msgspec
 import pytest
-from sqlalchemy import event
+from sqlalchemy import delete, event, update
 from tests.made_up import PROJECT
 from tests.projects.people import ed25519_line
 
+from cumulet.disks import Disk
 from cumulet.errors import Invalid, NotFound
-from cumulet.hosts import register_host
+from cumulet.hosts import Host, register_host
+from cumulet.networks import ExternalAddress, Network, NicGroup
 from cumulet.projects import operations as projects
 from cumulet.projects.wire import CreateProject
+from cumulet.reconcile import Due
+from cumulet.security_groups import SecurityGroup
 from cumulet.security_groups import operations as groups
 from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vm_record.wire import VmState
+from cumulet.vms import change_operations
 from cumulet.vms import operations as verbs
 from cumulet.vms.offers import get_vm_machine_type, list_vm_data_centers, list_vm_machine_types2
-from cumulet.vms.wire import NicRequest
+from cumulet.vms.views import vm
+from cumulet.vms.views.lists import KeptVms
+from cumulet.vms.wire import NicRequest, UpdateVmMetadata
 
 
 @pytest.fixture
@@ -61,11 +69,84 @@ def create_full(cloud):
 def test_listing_many_vms_takes_as_many_statements_as_listing_two(cloud, create_full, statements):
     for number in range(2):
         create_full(f"vm-{number}")
+    list_all(cloud)
     few = statements(lambda: list_all(cloud))
     for number in range(2, 8):
         create_full(f"vm-{number}")
     assert len(list_all(cloud)) == 8
     assert statements(lambda: list_all(cloud)) == few
+
+
+CHANGES = {
+    "labels": lambda cloud: cloud.call(
+        change_operations.update_vm_metadata,
+        project_id=PROJECT,
+        id="a",
+        data=UpdateVmMetadata(metadata={"team": "blue"}),
+    ),
+    "state": lambda cloud: (cloud.ask(verbs.stop_vm, "a"), cloud.settle()),
+    "what it waits for": lambda cloud: change(
+        cloud, update(Due).where(Due.kind == "vm").values(why="a while"), Due
+    ),
+    "a disk": lambda cloud: change(
+        cloud, update(Disk).where(Disk.name == "a-data").values(size_gib=77), Disk
+    ),
+    "an external address": lambda cloud: change(cloud, delete(ExternalAddress), ExternalAddress),
+    "a network's name": lambda cloud: change(cloud, update(Network).values(name="renamed"), Network),
+    "a group's rules": lambda cloud: change(
+        cloud,
+        update(SecurityGroup).where(SecurityGroup.name == "web").values(description="new"),
+        SecurityGroup,
+    ),
+    "a group that is detached": lambda cloud: change(cloud, delete(NicGroup), NicGroup),
+    "its host's processor": lambda cloud: change(cloud, update(Host).values(cpu_model="another"), Host),
+}
+
+
+def change(cloud, statement, table):
+    with cloud.database.writing() as db:
+        assert db.execute(statement).rowcount, f"no row of {table.__tablename__} changed"
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_whatever_a_vm_is_shown_by_changes_its_place_in_a_list(cloud, create_full, what):
+    for name in ("a", "b"):
+        create_full(name)
+    cloud.running(vm_id="c")
+    cloud.create(vm_id="d")
+    cloud.run()
+    before = list_all(cloud)
+    CHANGES[what](cloud)
+    after = list_all(cloud)
+    assert after != before
+    assert after == [listed(cloud.vm(name)) for name in ("a", "b", "c", "d")]
+
+
+def listed(vm):
+    return msgspec.structs.replace(
+        vm, authorized_ssh_keys="", guest=msgspec.structs.replace(vm.guest, log="")
+    )
+
+
+def test_vms_that_did_not_change_are_not_made_anew(cloud, create_full, monkeypatch):
+    for name in ("a", "b", "c"):
+        create_full(name)
+    list_all(cloud)
+    made = []
+    of = vm._vm_answer
+    monkeypatch.setattr(vm, "_vm_answer", lambda shown, *rest: made.append(shown.name) or of(shown, *rest))
+    CHANGES["labels"](cloud)
+    assert [one.metadata for one in list_all(cloud)] == [{"team": "blue"}, {}, {}]
+    assert made == ["a"]
+
+
+def test_only_so_many_vms_are_kept_and_none_whose_rows_differ():
+    kept = KeptVms(most=2)
+    for name in ("a", "b", "c"):
+        kept.keep(name, ("catalogue", ["row"]), name)
+    assert [kept.find(name, ("catalogue", ["row"])) for name in ("a", "b", "c")] == [None, "b", "c"]
+    assert kept.find("c", ("catalogue", ["row", "another"])) is None
+    assert kept.find("c", ("another", ["row"])) is None
 
 
 def test_a_list_shows_each_vm_as_it_shows_alone(cloud, create_full):

@@ -5,6 +5,7 @@ Everything that can be known before the first request is worked out when the end
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -74,11 +75,16 @@ class Endpoint:
 
     def _recall(self, asked: Asked) -> bytes:
         """Give the kept answer, or read it; the version is asked for first: see `KeptAnswers`."""
-        version, asking = self._database.version(), question(self.operation, asked)
-        answer = self._kept.find(asking, version)
-        if answer is None:
-            answer = self._read(asked)
-            self._kept.keep(asking, version, answer)
+        asking = question(self.operation, asked)
+        with self._kept.turn(asking) as (turn, shared):
+            if shared is not None:
+                return shared
+            began, version = time.perf_counter_ns(), self._database.version()
+            answer = self._kept.find(asking, version)
+            if answer is None:
+                answer = self._read(asked)
+                self._kept.keep(asking, version, answer)
+            turn.give(began, answer)
         return answer
 
     def _read(self, asked: Asked) -> bytes:

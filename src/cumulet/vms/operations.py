@@ -27,8 +27,9 @@ from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.create.rows import create
 from cumulet.vms.retained_logs import CONSOLE_LOG_BYTES, find_kept
 from cumulet.vms.views.labels import labelled
+from cumulet.vms.views.lists import listed_vms
 from cumulet.vms.views.queries import ALL, ON_NETWORK, STAYS
-from cumulet.vms.views.vm import vm_answer, vm_answers
+from cumulet.vms.views.vm import vm_answer
 from cumulet.vms.wire import (
     ConsoleLogResponse,
     CountVmsResponse,
@@ -117,7 +118,7 @@ def list_vms(
         these = these.where(*map(labelled, metadata))
     these, token = these.part(db, read_part(page_size, page_token), **values)
     with ONE_LIST:
-        vms = vm_answers(db, catalogue, these, **values)
+        vms = listed_vms(db, catalogue, these, **values)
     return ListVmsResponse(vms=vms, page_token=token)
 
 
