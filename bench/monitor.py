@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from cumulet.db import Database
 from cumulet.hypervisor import Stats
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.hypervisor.libvirt.stats import read_stats
 from cumulet.monitoring.model import Samples
@@ -100,14 +100,14 @@ def made_up(server: Server) -> Figure:
 def real(stage: Stage) -> Figure:
     """Measure real machines again and again; count what we, libvirtd and the machines' QEMUs spend on it."""
     stage.real_server  # noqa: B018 - starts libvirtd
-    layout = HostLayout(
+    paths = HostPaths(
         "bench", Path("/nowhere"), DiskPools(Path("/nowhere"), ()), kvm=False, userspace_datapath=False
     )
-    with paused_machines(stage.folder, layout) as link:
+    with paused_machines(stage.folder, paths) as link:
         pids = [*pids_of("libvirtd"), *pids_of("qemu-system"), os.getpid()]
         before, began = sum(map(cpu_seconds, pids)), time.perf_counter()
         for _ in range(ROUNDS):
-            seen = read_stats(link, layout)
+            seen = read_stats(link, paths)
         seconds = (sum(map(cpu_seconds, pids)) - before) / ROUNDS
         wall = (time.perf_counter() - began) / ROUNDS
     if len(seen) != GUESTS:
@@ -118,7 +118,7 @@ def real(stage: Stage) -> Figure:
 
 
 @contextmanager
-def paused_machines(folder: Path, layout: HostLayout) -> Iterator[libvirt.virConnect]:
+def paused_machines(folder: Path, paths: HostPaths) -> Iterator[libvirt.virConnect]:
     """Start small machines that stand still, for as long as the block lasts."""
     say(f"monitor: starting {GUESTS} machines")
     disk = folder / "nothing.raw"
@@ -126,7 +126,7 @@ def paused_machines(folder: Path, layout: HostLayout) -> Iterator[libvirt.virCon
     disk.chmod(0o644)
     link, started = libvirt.open("qemu:///system"), []
     try:
-        described = (machine(uuid4(), disk, layout) for _ in range(GUESTS))
+        described = (machine(uuid4(), disk, paths) for _ in range(GUESTS))
         started.extend(link.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED) for xml in described)
         yield link
     finally:
@@ -135,9 +135,9 @@ def paused_machines(folder: Path, layout: HostLayout) -> Iterator[libvirt.virCon
         link.close()
 
 
-def machine(id: UUID, disk: Path, layout: HostLayout) -> str:
+def machine(id: UUID, disk: Path, paths: HostPaths) -> str:
     """Describe one of them."""
-    return MACHINE.format(name=layout.domain_name(id), id=id, disk=disk)
+    return MACHINE.format(name=paths.domain_name(id), id=id, disk=disk)
 
 
 def pids_of(program: str) -> list[int]:

@@ -37,7 +37,7 @@ SERVER = {
 }
 """What touches the machine that the server runs on, and what of it."""
 CLIENT = {"cli/": "the machine of whoever types the command"}
-MADE_UP = {"hypervisor/__init__.py": "names sockets", "hypervisor/memory": "what a test gave it"}
+MADE_UP = {"hypervisor/consoles.py": "names sockets", "hypervisor/memory": "what a test gave it"}
 MODULES = frozenset(
     {"os", "subprocess", "socket", "shutil", "fcntl", "tempfile", "signal", "resource", "asyncio"}
 )

@@ -66,7 +66,7 @@ def add_host(cloud, *, name, uri, data_center_id="local"):
 
 def machine(cloud):
     (host,) = cloud.world.hosts.values()
-    return next(iter(host.domains().values()), None)
+    return next(iter(host.machines.list().values()), None)
 
 
 def test_what_it_accepts_runs_and_runs_again_when_it_ends(settings):

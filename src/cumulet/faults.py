@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound="Faulty")
+V = TypeVar("V", bound="HasVerbs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,20 @@ class _Fault:
     after: bool
 
 
-def verb(body: Callable[Concatenate[F, P], R]) -> Callable[Concatenate[F, P], R]:
+class HasVerbs(Protocol):
+    """What can fail, or a part of it."""
+
+    @property
+    def faulty(self) -> Faulty:
+        """The whole that its verbs are counted for."""
+
+
+def verb(body: Callable[Concatenate[V, P], R]) -> Callable[Concatenate[V, P], R]:
     """Count the call, let it fail where a lever says so, and tell afterwards what changed."""
 
     @wraps(body)
-    def counted(self: F, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock:
-            fault = self._count_call()
-            if fault and not fault.after:
-                raise fault.error
-            result = body(self, *args, **kwargs)
-        self._tell_changes()
-        if fault:
-            raise fault.error
-        return result
+    def counted(self: V, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.faulty.run_verb(lambda: body(self, *args, **kwargs))
 
     return counted
 
@@ -52,6 +52,23 @@ class Faulty:
         self._silence = silence
         self._lock = threading.RLock()
         self._fault: _Fault | None = None
+
+    @property
+    def faulty(self) -> Faulty:
+        """Itself."""
+        return self
+
+    def run_verb(self, body: Callable[[], R]) -> R:
+        """Do what a verb does, unless that call is to fail."""
+        with self._lock:
+            fault = self._count_call()
+            if fault and not fault.after:
+                raise fault.error
+            result = body()
+        self._tell_changes()
+        if fault:
+            raise fault.error
+        return result
 
     def crash_on_call(self, n: int, error: BaseException, *, after: bool) -> None:
         """Raise `error` at the n-th verb call from now (1 is the next), before or after that call's effect."""

@@ -55,17 +55,17 @@ def test_who_loses_his_role_neither_opens_nor_renews(cloud, consoles, ticket):
 
 def test_a_restart_that_is_done_while_one_looks_is_told_as_one(cloud, consoles, ticket, monkeypatch):
     console = consoles.open(asked(ticket()))
-    look = cloud.host.domain
+    look = cloud.host.machines.get
     cloud.ask(verbs.reboot_vm)
     cloud.run()
 
     def look_and_go_on(vm_id):
         seen = look(vm_id)
-        monkeypatch.setattr(cloud.host, "domain", look)
+        monkeypatch.setattr(cloud.host.machines, "get", look)
         cloud.settle()
         return seen
 
-    monkeypatch.setattr(cloud.host, "domain", look_and_go_on)
+    monkeypatch.setattr(cloud.host.machines, "get", look_and_go_on)
     assert look(console.vm_id).power is Power.OFF
     assert consoles.why_ended(console) is End.STARTS
     console.line.close()
@@ -102,7 +102,7 @@ def test_a_console_that_does_not_open_takes_no_place(cloud, ticket, monkeypatch)
     cloud.running()
     few = Consoles(cloud.database, cloud.hosts, Limits(consoles_per_vm=1), cloud.clock)
     with monkeypatch.context() as away:
-        away.setattr(cloud.host, "open_screen", Mock(side_effect=HypervisorError("no")))
+        away.setattr(cloud.host.consoles, "open_screen", Mock(side_effect=HypervisorError("no")))
         for _ in range(2):
             with pytest.raises(Ended) as ended:
                 few.open(asked(ticket()))

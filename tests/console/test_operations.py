@@ -112,7 +112,7 @@ def test_a_picture_is_png_and_another_one_for_each_run(cloud):
 
 def test_a_machine_that_has_just_gone_off_gives_no_picture(cloud):
     cloud.running()
-    cloud.host.pull_plug(cloud.row().id)
+    cloud.host.machines.force_off(cloud.row().id)
     with pytest.raises(Refused) as refusal:
         cloud.ask(operations.get_vm_screenshot)
     assert refusal.value.reason == "VM_NOT_ACTIVE"

@@ -269,13 +269,13 @@ def test_a_delete_says_so(cloud, vm, look):
 def test_a_host_that_fell_silent_says_so(cloud, vm, look):
     line = look()
     cloud.host.unreachable = True
-    cloud.host._consoles.end(vm.id)
+    cloud.host.lines.end(vm.id)
     assert ending(line) == told(End.HOST_AWAY)
 
 
 def test_a_screen_that_qemu_closed_says_so(cloud, vm, look):
     line = look()
-    cloud.host._consoles.end(vm.id)
+    cloud.host.lines.end(vm.id)
     assert ending(line) == told(End.NO_CONSOLE)
 
 
@@ -335,7 +335,7 @@ def test_a_viewer_who_vanished_is_let_go(cloud, vm, ticket):
     ):
         pause = threading.Event()
         for _ in range(200):
-            if not cloud.host._consoles._ends:
+            if not cloud.host.lines._ends:
                 return
             pause.wait(0.05)
         pytest.fail("its console is still open")
@@ -362,13 +362,13 @@ def test_a_viewer_who_leaves_leaves_nothing_behind(cloud, vm, look):
 
     look().close()
     look("serial").close()
-    before, ends = sockets(), len(cloud.host._consoles._ends)
+    before, ends = sockets(), len(cloud.host.lines._ends)
     for _ in range(10):
         look().close()
         look("serial").close()
     deadline = threading.Event()
     for _ in range(200):
-        if sockets() <= before and len(cloud.host._consoles._ends) <= ends:
+        if sockets() <= before and len(cloud.host.lines._ends) <= ends:
             return
         deadline.wait(0.05)
     pytest.fail(f"{sockets()} sockets instead of {before}")
@@ -379,7 +379,7 @@ def test_no_log_tells_a_ticket(cloud, vm, look, caplog):
     with capture_logs() as lines:
         token = cloud.ask(operations.connect_vm).token
         line = look(with_ticket=token)
-        cloud.host.pull_plug(vm.id)
+        cloud.host.machines.force_off(vm.id)
         ending(line)
     assert {"console opened", "console closed"} <= {line["event"] for line in lines}
     assert token not in f"{lines}{caplog.text}"

@@ -222,7 +222,7 @@ STORIES = {
 
 def snapshot(cloud: Cloud) -> dict[str, Any]:
     """All that is there in the end, in names that are the same each time."""
-    host, fabric = cloud.host._contents, cloud.fabric
+    host, fabric = cloud.host.contents, cloud.fabric
     with cloud.database.reading() as db:
         vms = db.scalars(select(Vm)).all()
         nics = {nic.id for nic in db.scalars(select(Nic))}
@@ -257,7 +257,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
                 (one.name, one.description, one.state, one.taken_from, one.problem)
                 for one in db.scalars(select(PrivateImage))
             ],
-            "takings": len(host.takings),
+            "takings": len(host.captures),
             "image files": cloud.images.private_ids() >= set(db.scalars(select(PrivateImage.id))),
             "seeds": len(host.seeds),
             "ports": (len(fabric.ports()), fabric.ports().keys() == nics),
@@ -323,8 +323,8 @@ class Copies:
         shutil.copy(self._saved, self._path)
         first = self._cloud
         host, fabric = MemoryHypervisor(first.host.facts()), MemoryFabric()
-        host._contents, host.deaf = deepcopy(first.host._contents), first.host.deaf
-        host._starts = itertools.count(100)
+        host.contents, host.deaf = deepcopy(first.host.contents), first.host.deaf
+        host.starts = itertools.count(100)
         for things in ("_externals", "_routers", "_networks", "_ports", "_groups"):
             setattr(fabric, things, dict(getattr(first.fabric, things)))
         fabrics = replace(first.world.fabrics, fabric=fabric, leftovers=Leftovers())

@@ -44,9 +44,9 @@ def test_a_disk_that_was_asked_for_is_ready_and_made_when_a_vm_gets_it(cloud):
     assert (disk.disk_state, disk.disk_type, disk.size_gib) == (DiskState.READY, DiskType.STORAGE, 10)
     assert (disk.vm_id, disk.data_center_id, disk.project_id) == ("", "local", PROJECT)
     cloud.sweep()
-    assert (cloud.host.disks(), cloud.due("disk", cloud.disk_row().id)) == ({}, None)
+    assert (cloud.host.disks.list(), cloud.due("disk", cloud.disk_row().id)) == ({}, None)
     cloud.running(storage_disk_ids=["data"])
-    assert cloud.host.disks().items() >= {cloud.disk_row().id: 10}.items()
+    assert cloud.host.disks.list().items() >= {cloud.disk_row().id: 10}.items()
 
 
 def test_its_room_is_taken_from_the_request_to_its_end(cloud):
@@ -57,7 +57,7 @@ def test_its_room_is_taken_from_the_request_to_its_end(cloud):
     assert reserved(cloud) == 10
     cloud.settle()
     assert [cloud.count(table) for table in (Disk, Reservation, Due)] == [0, 0, 0]
-    assert cloud.host.disks() == {}
+    assert cloud.host.disks.list() == {}
     with pytest.raises(NotFound, match="'data'"):
         cloud.disk()
 
@@ -147,18 +147,18 @@ def test_others_neither_see_nor_touch_it(cloud):
 def test_a_lost_disk_is_never_replaced_by_an_empty_one_and_found_again(cloud):
     cloud.used_disk()
     id = cloud.disk_row().id
-    lost = cloud.host._contents.disks.pop(id)
+    lost = cloud.host.contents.disks.pop(id)
     cloud.sweep()
-    assert (cloud.disk().disk_state, cloud.host.disks()) == (DiskState.ERROR, {})
+    assert (cloud.disk().disk_state, cloud.host.disks.list()) == (DiskState.ERROR, {})
     assert "bring it back, or delete it" in cloud.disk().problem
-    cloud.host._contents.disks[id] = lost
+    cloud.host.contents.disks[id] = lost
     cloud.sweep()
     assert (cloud.disk().disk_state, cloud.disk().problem) == (DiskState.READY, "")
 
 
 def test_a_lost_disk_can_be_deleted(cloud):
     cloud.used_disk()
-    cloud.host._contents.disks.clear()
+    cloud.host.contents.disks.clear()
     cloud.sweep()
     cloud.ask(disk_verbs.delete_storage_disk, "data")
     cloud.settle()
@@ -169,34 +169,34 @@ def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, 
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
     cloud.used_disk()
     id = cloud.disk_row().id
-    (other,) = [host for host in cloud.hosts.values() if id not in host.disks()]
-    other.create_disk(DiskSpec(id, 10, None, "local"))
+    (other,) = [host for host in cloud.hosts.values() if id not in host.disks.list()]
+    other.disks.create(DiskSpec(id, 10, None, "local"))
     cloud.sweep()
     cloud.clock.advance(AFTER_GRACE)
     cloud.sweep()
-    assert all(id in host.disks() for host in cloud.hosts.values())
+    assert all(id in host.disks.list() for host in cloud.hosts.values())
 
 
 def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
     for host in cloud.hosts.values():
-        host.create_disk(DiskSpec(stray := uuid4(), 10, None, "local"))
+        host.disks.create(DiskSpec(stray := uuid4(), 10, None, "local"))
         cloud.remember(stray)
     cloud.sweep()
     cloud.clock.advance(AFTER_GRACE)
     cloud.sweep()
-    assert [host.disks() for host in cloud.hosts.values()] == [{}, {}]
+    assert [host.disks.list() for host in cloud.hosts.values()] == [{}, {}]
 
 
 def test_a_disk_without_a_row_goes_after_the_grace(cloud):
     cloud.used_disk()
-    cloud.host.create_disk(DiskSpec(stray := uuid4(), 10, None, "local"))
+    cloud.host.disks.create(DiskSpec(stray := uuid4(), 10, None, "local"))
     cloud.remember(stray)
     cloud.sweep()
-    assert stray in cloud.host.disks()
+    assert stray in cloud.host.disks.list()
     cloud.clock.advance(AFTER_GRACE)
     cloud.sweep()
-    assert cloud.host.disks().keys() == {cloud.disk_row().id}
+    assert cloud.host.disks.list().keys() == {cloud.disk_row().id}
 
 
 # Snapshots
@@ -247,7 +247,7 @@ def test_a_snapshot_takes_room_until_it_is_gone(cloud):
     assert (snapshots(cloud), reserved(cloud)) == ([], 20)
     cloud.settle()
     assert (reserved(cloud), cloud.count(Snapshot)) == (10, 0)
-    assert cloud.host.snapshots(cloud.disk_row().id) == frozenset()
+    assert cloud.host.disks.snapshots(cloud.disk_row().id) == frozenset()
 
 
 def test_a_disk_goes_with_its_snapshots(cloud):

@@ -25,7 +25,7 @@ def host():
 def running(host):
     spec = a_spec(IMAGE)
     prepare(host, IMAGE, spec)
-    host.start(spec.id)
+    host.machines.start(spec.id)
     return spec.id
 
 
@@ -60,10 +60,10 @@ def test_a_wrong_uri_is_refused_by_name(uri, words):
 def test_hosts_of_a_named_uri_outlive_who_opened_them():
     name = f"memory:{uuid4()}"
     host = memory_hosts(name, pools=("local",))["memory-1"]
-    host.write_seed(seed := a_seed(uuid4()))
+    host.seeds.write(seed := a_seed(uuid4()))
     host.close()
-    assert memory_hosts(name, pools=("local",))["memory-1"].seeds() == {seed.vm_id}
-    assert memory_hosts("memory:", pools=("local",))["memory-1"].seeds() == frozenset()
+    assert memory_hosts(name, pools=("local",))["memory-1"].seeds.list() == {seed.vm_id}
+    assert memory_hosts("memory:", pools=("local",))["memory-1"].seeds.list() == frozenset()
 
 
 def test_a_call_fails_before_its_effect(host):
@@ -71,43 +71,43 @@ def test_a_call_fails_before_its_effect(host):
     host.crash_on_call(2, Crash(), after=False)
     host.ping()
     with pytest.raises(Crash):
-        host.write_seed(seed)
-    assert host.seeds() == frozenset()
+        host.seeds.write(seed)
+    assert host.seeds.list() == frozenset()
 
 
 def test_a_call_fails_after_its_effect(host):
     seed = a_seed(uuid4())
     host.crash_on_call(1, Crash(), after=True)
     with pytest.raises(Crash):
-        host.write_seed(seed)
-    assert host.seeds() == {seed.vm_id}
+        host.seeds.write(seed)
+    assert host.seeds.list() == {seed.vm_id}
 
 
 def test_a_silent_host_answers_no_verb(host):
     host.unreachable = True
-    for verb in (host.ping, host.facts, host.domains, host.disks):
+    for verb in (host.ping, host.facts, host.machines.list, host.disks.list):
         with pytest.raises(HostUnreachable, match="the host does not answer"):
             verb()
 
 
 def test_an_image_is_copied_step_by_step(host):
     host.copy_step = 0.5
-    assert host.ensure_image_copy(IMAGE).fraction == 0.5
-    assert host.image_copies() == frozenset()
-    assert host.ensure_image_copy(IMAGE).ready
+    assert host.images.copy(IMAGE).fraction == 0.5
+    assert host.images.copies() == frozenset()
+    assert host.images.copy(IMAGE).ready
 
 
 def test_a_guest_can_be_deaf(host, running):
     host.deaf = True
-    host.press_power_button(running)
+    host.machines.request_shutdown(running)
     assert found(host, running).power is Power.RUNNING
 
 
 def test_a_start_that_was_asked_for_is_told_to_nobody(host, running):
     told = threading.Event()
-    host.pull_plug(running)
+    host.machines.force_off(running)
     host.on_change(lambda _: told.set())
-    host.start(running)
+    host.machines.start(running)
     assert not told.is_set()
 
 

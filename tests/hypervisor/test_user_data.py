@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor import Seed
-from cumulet.hypervisor.libvirt.seed import user_data
+from cumulet.hypervisor.libvirt.nocloud import user_data
 from cumulet.hypervisor.user_data import MOST_UNPACKED, SCRIPT, parts_of, script_in
 
 CONFIG = "#cloud-config\nruncmd: [reboot]\n"

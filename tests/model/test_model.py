@@ -288,7 +288,7 @@ class AnyVerbs(RuleBasedStateMachine):
 
     @rule(id=VM_IDS, how=st.sampled_from(["guest_powers_off", "kill", "stall"]))
     def machine_ends(self, id, how):
-        machines = self.cloud.host._contents.machines
+        machines = self.cloud.host.contents.machines
         vm_id = self.cloud.row(id).id if id in self.told.vms and self.told.state(id) else None
         if vm_id in machines and machines[vm_id].power is not Power.OFF:
             getattr(self.cloud.host, how)(vm_id)

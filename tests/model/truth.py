@@ -78,8 +78,8 @@ def check_nothing_waits(cloud, dues):
 
 
 def check_machines(cloud, vms, disks):
-    machines = cloud.host.domains()
-    assert machines.keys() == cloud.host.seeds() == {vm.id for vm in vms}
+    machines = cloud.host.machines.list()
+    assert machines.keys() == cloud.host.seeds.list() == {vm.id for vm in vms}
     for vm in vms:
         machine = machines[vm.id]
         runs = machine.power is Power.RUNNING
@@ -87,7 +87,7 @@ def check_machines(cloud, vms, disks):
         assert runs is (vm.wanted is Wanted.ACTIVE)
         assert (vm.started, vm.reboot_pending, vm.logins_pending and runs) == (machine.started, False, False)
         assert vm.power_asked_at is None
-        spec = cloud.host._contents.machines[vm.id]
+        spec = cloud.host.contents.machines[vm.id]
         storage = {disk.id for disk in disks if disk.vm_id == vm.id and disk.type is DiskType.STORAGE}
         assert set(spec.spec.disks) == storage
         assert spec.plugged == (storage if runs else set())
@@ -95,19 +95,19 @@ def check_machines(cloud, vms, disks):
 
 def check_disks(cloud, disks, snapshots):
     made = {disk.id: disk.size_gib for disk in disks if disk.is_made}
-    assert cloud.host.disks() == made
+    assert cloud.host.disks.list() == made
     for disk in disks:
         assert disk.state in ({DiskState.USED} if disk.vm_id else {DiskState.INIT, DiskState.READY})
         assert (disk.wanted, disk.reverting) == (DiskWanted.KEPT, False)
         mine = {one.id for one in snapshots if one.disk_id == disk.id}
-        assert (cloud.host.snapshots(disk.id) if disk.is_made else set()) == mine
+        assert (cloud.host.disks.snapshots(disk.id) if disk.is_made else set()) == mine
     assert all(one.made and not one.deleting for one in snapshots)
 
 
 def check_images(cloud, images):
     assert {image.state for image in images} <= {ImageState.READY}
     assert set(cloud.images.private_ids()) == {image.id for image in images}
-    assert cloud.host.takings() == frozenset()
+    assert cloud.host.images.captures() == frozenset()
 
 
 def check_fabric(cloud, rows, ports):

@@ -144,8 +144,8 @@ def test_a_host_is_asked_once_for_all_its_machines_and_written_once(sampled, mon
     for number in range(4):
         sampled.running(vm_id=f"vm-{number}")
     asked, commits = [], []
-    stats, writing = sampled.host.stats, sampled.database.writing
-    monkeypatch.setattr(sampled.host, "stats", lambda: asked.append(1) or stats())
+    stats, writing = sampled.host.machines.stats, sampled.database.writing
+    monkeypatch.setattr(sampled.host.machines, "stats", lambda: asked.append(1) or stats())
     monkeypatch.setattr(type(sampled.database), "writing", lambda _: commits.append(1) or writing())
     sampled.pass_time(STEP)
     assert len(asked) == 1
@@ -171,7 +171,7 @@ def test_another_server_goes_on_without_a_gap(sampled):
 
 def test_a_vm_that_goes_while_it_is_measured_costs_nobody_his_sample(sampled, monkeypatch):
     sampled.running(vm_id="other")
-    ping = sampled.host.ping_guest
+    ping = sampled.host.guests.ping
 
     others = sampled.row("other").id
 
@@ -180,7 +180,7 @@ def test_a_vm_that_goes_while_it_is_measured_costs_nobody_his_sample(sampled, mo
             db.execute(delete(Vm).where(Vm.id == others))
         return ping(vm_id)
 
-    monkeypatch.setattr(sampled.host, "ping_guest", remove_and_ping)
+    monkeypatch.setattr(sampled.host.guests, "ping", remove_and_ping)
     before = sum(kept(sampled))
     sampled.measure()
     assert sampled.due("samples", sampled.host_id).attempts == 0
@@ -190,7 +190,7 @@ def test_a_vm_that_goes_while_it_is_measured_costs_nobody_his_sample(sampled, mo
 
 def test_a_silent_guest_is_told_and_not_asked_again_for_a_while(sampled, monkeypatch):
     pings = []
-    monkeypatch.setattr(sampled.host, "ping_guest", pings.append)
+    monkeypatch.setattr(sampled.host.guests, "ping", pings.append)
     sampled.pass_time(4 * STEP)
     assert len(pings) == 1
     assert items(sampled)[-1].guest_ping == "0"
@@ -202,7 +202,7 @@ def test_many_silent_guests_do_not_hold_up_a_host(sampled, monkeypatch):
     for number in range(MOST_SILENCES + 2):
         sampled.running(vm_id=f"vm-{number}", vcpus=1, memory_gib=1)
     pings = []
-    monkeypatch.setattr(sampled.host, "ping_guest", pings.append)
+    monkeypatch.setattr(sampled.host.guests, "ping", pings.append)
     sampled.pass_time(EVERY.total_seconds())
     assert len(pings) == MOST_SILENCES
     sampled.pass_time(EVERY.total_seconds())
@@ -213,7 +213,7 @@ def test_a_guest_that_cannot_be_asked_costs_the_others_nothing(sampled, monkeypa
     def fail(_):
         raise HypervisorError("no")
 
-    monkeypatch.setattr(sampled.host, "ping_guest", fail)
+    monkeypatch.setattr(sampled.host.guests, "ping", fail)
     sampled.pass_time(2 * STEP)
     assert [item.guest_ping for item in items(sampled)] == ["0", "0"]
 
@@ -221,7 +221,7 @@ def test_a_guest_that_cannot_be_asked_costs_the_others_nothing(sampled, monkeypa
 def test_a_guest_without_an_agent_is_not_asked(cloud, monkeypatch):
     cloud.host.mute = True
     cloud.running()
-    monkeypatch.setattr(cloud.host, "ping_guest", lambda _: pytest.fail("nobody is there"))
+    monkeypatch.setattr(cloud.host.guests, "ping", lambda _: pytest.fail("nobody is there"))
     cloud.measure()
     cloud.pass_time(2 * STEP)
     assert items(cloud)[-1].guest_ping == "0"

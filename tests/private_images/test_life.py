@@ -71,7 +71,7 @@ def test_an_image_of_a_running_vm_is_ready_when_it_is_copied(cloud):
     assert cloud.vm().state is VmState.ACTIVE
     assert cloud.disk("hello-boot").disk_state is DiskState.USED
     assert [event for event in cloud.events() if "image" in event] == ["vm.image_asked", "vm.image_ready"]
-    assert cloud.host.takings() == frozenset()
+    assert cloud.host.images.captures() == frozenset()
     assert cloud.due("private_image", row(cloud).id) is None
 
 
@@ -167,7 +167,7 @@ def test_an_image_outlives_its_vm_and_the_sweep_leaves_it(cloud):
     cloud.running(vm_id="second", boot_disk_image_id="golden")
     sha256 = row(cloud).sha256
     cloud.sweep()
-    assert sha256 in cloud.host.image_copies()
+    assert sha256 in cloud.host.images.copies()
 
 
 def test_deleting_removes_file_copies_row_and_room(cloud):
@@ -184,7 +184,7 @@ def test_deleting_removes_file_copies_row_and_room(cloud):
     cloud.settle()
     assert reserved(cloud) == before
     assert not cloud.images.private(image.id).exists()
-    assert image.sha256 not in cloud.host.image_copies()
+    assert image.sha256 not in cloud.host.images.copies()
     with pytest.raises(NotFound, match="'golden'"):
         shown(cloud)
 
@@ -197,15 +197,17 @@ def test_an_image_that_is_given_up_lets_its_vm_go(cloud):
     cloud.ask(verbs.delete_private_vm_image, "golden")
     cloud.settle()
     assert cloud.count(PrivateImage) == 0
-    assert cloud.host.takings() == frozenset()
+    assert cloud.host.images.captures() == frozenset()
     assert cloud.disk("hello-boot").disk_state is DiskState.USED
 
 
 def test_an_image_waits_for_its_host_to_end_the_copy_before_it_goes(cloud, monkeypatch):
     cloud.running()
     taken(cloud)
-    answers, forget = [False, False], cloud.host.forget_taking
-    monkeypatch.setattr(cloud.host, "forget_taking", lambda one: answers.pop() if answers else forget(one))
+    answers, forget = [False, False], cloud.host.images.forget_capture
+    monkeypatch.setattr(
+        cloud.host.images, "forget_capture", lambda one: answers.pop() if answers else forget(one)
+    )
     cloud.ask(verbs.delete_private_vm_image, "golden")
     cloud.run()
     assert (shown(cloud).state, shown(cloud).waiting_for) == (
@@ -225,7 +227,7 @@ def test_a_machine_that_dies_under_its_image_starts_again_when_that_is_taken(clo
     cloud.run()
     cloud.host.kill(cloud.row().id)
     cloud.run()
-    assert cloud.host.domain(cloud.row().id).power is Power.OFF
+    assert cloud.host.machines.get(cloud.row().id).power is Power.OFF
     cloud.settle()
     assert (shown(cloud).state, shown(cloud).taken_from) == (ImageState.READY, "STOPPED")
     assert cloud.vm().state is VmState.ACTIVE
@@ -239,7 +241,7 @@ def test_deleting_one_of_two_equal_images_leaves_the_copy(cloud):
     cloud.running(vm_id="second", boot_disk_image_id="twin")
     cloud.ask(verbs.delete_private_vm_image, "golden")
     cloud.settle()
-    assert row(cloud, "twin").sha256 in cloud.host.image_copies()
+    assert row(cloud, "twin").sha256 in cloud.host.images.copies()
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_the_power_of_a_running_vm_waits_for_its_image(cloud, verb, state):
     cloud.ask(verb)
     cloud.run()
     assert cloud.vm().waiting_for == "an image is being taken of it"
-    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+    assert cloud.host.machines.get(cloud.row().id).power is Power.RUNNING
     cloud.settle()
     assert (shown(cloud).state, shown(cloud).taken_from) == (ImageState.READY, "FROZEN")
     if state is None:
@@ -274,7 +276,7 @@ def test_a_start_waits_for_the_image(cloud):
     cloud.run()
     cloud.ask(vm_verbs.start_vm)
     cloud.run()
-    assert cloud.host.domain(cloud.row().id).power is Power.OFF
+    assert cloud.host.machines.get(cloud.row().id).power is Power.OFF
     cloud.settle()
     assert shown(cloud).taken_from == "STOPPED"
     assert cloud.vm().state is VmState.ACTIVE
@@ -388,7 +390,7 @@ def test_viewers_look_and_change_nothing(cloud):
 def test_an_image_that_cannot_be_taken_says_so_and_lets_its_vm_and_room_go(cloud, monkeypatch):
     cloud.running()
     before = reserved(cloud)
-    monkeypatch.setattr(cloud.host, "ensure_image_taken", lambda _: ImageTaking(0.4, error="No space left"))
+    monkeypatch.setattr(cloud.host.images, "capture", lambda _: ImageTaking(0.4, error="No space left"))
     assert taken(cloud).state is ImageState.FAILED
     assert "failed to copy the disk" in shown(cloud).problem
     assert reserved(cloud) == before

@@ -182,7 +182,7 @@ def test_a_guest_of_which_nothing_at_all_is_heard_is_waited_for_in_words_for_as_
     cloud.host.mute = True
     cloud.create()
     cloud.settle()
-    cloud.host._contents.consoles[cloud.row().id].clear()
+    cloud.host.contents.consoles[cloud.row().id].clear()
     cloud.pass_time(60)
     assert cloud.vm().waiting_for == ""
     cloud.pass_time(90)
@@ -199,7 +199,7 @@ def test_a_late_first_word_ends_the_wait(cloud):
     cloud.host.mute = True
     cloud.create()
     cloud.settle()
-    cloud.host._contents.consoles[cloud.row().id].clear()
+    cloud.host.contents.consoles[cloud.row().id].clear()
     cloud.pass_time(150)
     cloud.host.mute = False
     cloud.pass_time(10)
@@ -242,7 +242,7 @@ def test_a_guest_whose_agent_is_wild_is_left_alone_until_its_next_start_and_that
     (why,) = told(cloud, "vm.guest_left_alone")
     assert "left alone until the next start" in why
     assert told(cloud, "vm.agent") == told(cloud, "vm.guest_silent") == []
-    assert cloud.host.ping_guest(cloud.row().id) is None
+    assert cloud.host.guests.ping(cloud.row().id) is None
     cloud.ask(verbs.stop_vm)
     cloud.settle()
     cloud.ask(verbs.start_vm)
@@ -259,6 +259,6 @@ def test_an_agent_that_gets_wild_after_its_boot_is_told_of_as_soon_as_anybody_as
     cloud.pass_time(5)
     cloud.host.wild = True
     for _ in range(2):
-        assert cloud.host.ping_guest(cloud.row().id) is None
+        assert cloud.host.guests.ping(cloud.row().id) is None
         cloud.settle()
     assert len(told(cloud, "vm.guest_left_alone")) == 1

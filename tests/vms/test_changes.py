@@ -55,7 +55,7 @@ def test_a_stopped_vm_gets_another_size_from_its_next_start_on(cloud):
     assert reserved(cloud) == (3, 6 * 1024)
     cloud.ask(verbs.start_vm)
     cloud.settle()
-    spec = cloud.host._contents.machines[cloud.row().id].spec
+    spec = cloud.host.contents.machines[cloud.row().id].spec
     assert (spec.vcpus, spec.memory_mib) == (3, 6 * 1024)
     assert "vm.resize_asked" in cloud.events()
 

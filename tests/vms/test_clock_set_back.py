@@ -25,4 +25,4 @@ def test_a_machine_that_ended_again_starts_without_a_pause_from_the_future(cloud
         cloud.sweep()
     cloud.clock.advance(-HOUR)
     cloud.run()
-    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+    assert cloud.host.machines.get(cloud.row().id).power is Power.RUNNING

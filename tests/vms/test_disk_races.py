@@ -8,7 +8,7 @@ from cumulet.disks import DiskState
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks import vm_operations as verbs
 from cumulet.errors import CumuletError
-from cumulet.hypervisor.memory import MemoryHypervisor
+from cumulet.hypervisor.memory.machines import MemoryMachines
 from cumulet.reconcile import Due
 from cumulet.vms import operations as vm_verbs
 
@@ -77,13 +77,13 @@ def test_growing_creating_sweeping_and_plots_take_turns_without_waiting_in_a_rin
     with cloud.database.reading() as db:
         problems = [due.error for due in db.query(Due)]
     assert set(problems) <= {""}
-    assert cloud.host.disks()[cloud.row().boot_disk_id] == cloud.disk("hello-boot").size_gib
+    assert cloud.host.disks.list()[cloud.row().boot_disk_id] == cloud.disk("hello-boot").size_gib
 
 
 def test_what_its_owner_asks_while_a_disk_is_being_plugged_counts(cloud, monkeypatch):
     cloud.running()
     cloud.create_disk()
-    plug, left = MemoryHypervisor.plug_disks, [1]
+    plug, left = MemoryMachines.hotplug, [1]
 
     def plug_and_then(host, vm_id, disks):
         held = plug(host, vm_id, disks)
@@ -91,8 +91,8 @@ def test_what_its_owner_asks_while_a_disk_is_being_plugged_counts(cloud, monkeyp
             cloud.ask(verbs.detach_storage_disk, "data")
         return held
 
-    monkeypatch.setattr(MemoryHypervisor, "plug_disks", plug_and_then)
+    monkeypatch.setattr(MemoryMachines, "hotplug", plug_and_then)
     attach(cloud)
     cloud.settle()
     assert (cloud.disk().disk_state, cloud.disk().vm_id) == (DiskState.READY, "")
-    assert cloud.host._contents.machines[cloud.row().id].plugged == set()
+    assert cloud.host.contents.machines[cloud.row().id].plugged == set()

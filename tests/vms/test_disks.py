@@ -43,7 +43,7 @@ def revert(cloud, name, id="data", vm_id="hello"):
 
 
 def machine(cloud, id="hello"):
-    return cloud.host._contents.machines[cloud.row(id).id]
+    return cloud.host.contents.machines[cloud.row(id).id]
 
 
 def plugged(cloud, id="hello"):
@@ -76,7 +76,7 @@ def test_a_disk_that_leaves_a_machine_that_is_off_is_not_asked_back_from_its_gue
     running.attached()
     stop(running)
     asked = []
-    monkeypatch.setattr(running.host, "plug_disks", lambda *_: asked.append("plug") or frozenset())
+    monkeypatch.setattr(running.host.machines, "hotplug", lambda *_: asked.append("plug") or frozenset())
     detach(running)
     running.settle()
     assert (asked, running.events()[-1]) == ([], "vm.disk_detached")
@@ -136,7 +136,7 @@ def test_a_disk_that_has_left_can_be_deleted_while_the_machine_runs(running):
     running.settle()
     running.ask(disk_verbs.delete_storage_disk, "data")
     running.settle()
-    assert running.host.disks().keys() == {running.row().boot_disk_id}
+    assert running.host.disks.list().keys() == {running.row().boot_disk_id}
 
 
 def test_a_guest_that_holds_on_to_a_disk_is_named_and_has_it_until_it_lets_go(running):
@@ -176,7 +176,7 @@ def test_a_disk_that_cannot_be_plugged_does_not_keep_its_vm_from_stopping(runnin
     def refuse(*_):
         raise HypervisorError("no slot is left")
 
-    monkeypatch.setattr(running.host, "plug_disks", refuse)
+    monkeypatch.setattr(running.host.machines, "hotplug", refuse)
     attach(running)
     running.run()
     assert running.vm().problem == HypervisorError.for_owner
@@ -207,7 +207,7 @@ def test_a_vm_is_created_with_disks_on_the_host_where_they_lie(database, tmp_pat
     assert [disk.id for disk in vm.storage_disks] == ["one"]
     assert cloud.row().host_id == host_id
     assert cloud.disk("one").disk_state is DiskState.USED
-    assert cloud.hosts[host_id]._contents.machines[cloud.row().id].plugged == {cloud.disk_row("one").id}
+    assert cloud.hosts[host_id].contents.machines[cloud.row().id].plugged == {cloud.disk_row("one").id}
 
 
 def two_small_hosts(database, tmp_path):
@@ -230,9 +230,9 @@ def test_a_disk_goes_to_the_host_of_the_first_vm_that_gets_it(database, tmp_path
     cloud.settle()
     id = cloud.disk_row().id
     assert (cloud.disk().disk_state, cloud.disk_row().host_id) == (DiskState.USED, here)
-    assert [id in host.disks() for host in cloud.hosts.values()] == [one == here for one in cloud.hosts]
+    assert [id in host.disks.list() for host in cloud.hosts.values()] == [one == here for one in cloud.hosts]
     assert (reserved_on(cloud, kept_at), reserved_on(cloud, here)) == (0, 11)
-    assert cloud.hosts[here]._contents.machines[cloud.row().id].plugged == {id}
+    assert cloud.hosts[here].contents.machines[cloud.row().id].plugged == {id}
 
 
 def test_a_disk_for_which_the_vm_s_host_has_no_room_stays_free_for_others(database, tmp_path):
@@ -269,20 +269,20 @@ def test_a_disk_that_leaves_before_it_was_made_can_go_anywhere_again(running, le
     leave(running)
     running.settle()
     assert (running.disk().disk_state, running.disk().vm_id) == (DiskState.READY, "")
-    assert running.disk_row().id not in running.host.disks()
+    assert running.disk_row().id not in running.host.disks.list()
     assert not running.disk_row().is_made
 
 
 def die_once_made(cloud):
     """Let the process end when the disk is on its host and nobody has written that down."""
-    create = cloud.host.create_disk
+    create = cloud.host.disks.create
 
     def make_and_die(spec):
         create(spec)
-        cloud.host.create_disk = create
+        cloud.host.disks.create = create
         raise Crash
 
-    cloud.host.create_disk = make_and_die
+    cloud.host.disks.create = make_and_die
     cloud.run()
 
 
@@ -328,7 +328,7 @@ def test_a_disk_of_another_data_center_is_refused(running):
 
 def test_a_disk_that_a_vm_has_is_left_to_the_vm_s_plot(running):
     running.attached()
-    del running.host._contents.disks[running.disk_row().id]
+    del running.host.contents.disks[running.disk_row().id]
     with running.database.writing() as db:
         wake(db, "disk", running.disk_row().id, now=running.clock())
     running.run()
@@ -398,7 +398,7 @@ def test_a_disk_grows_with_its_room_and_its_price(running, state, id):
     running.settle()
     disk = running.disk(id)
     assert (disk.size_gib, disk.disk_state, running.vm().state) == (20, DiskState.USED, state)
-    assert running.host.disks()[running.disk_row(id).id] == 20
+    assert running.host.disks.list()[running.disk_row(id).id] == 20
     assert room_of(running, id) == 20
     grown = 20 - (10 if id == "data" else 1)
     rate = Decimal(running.vm().price.storage_gib_price_hr.value)
@@ -438,7 +438,7 @@ def test_a_disk_that_cannot_grow_now_grows_later_and_its_vm_can_be_stopped_meanw
         raise HypervisorError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(running.host, "resize_disk", refuse)
+        patch.setattr(running.host.disks, "resize", refuse)
         resize(running, "hello-boot", 5)
         running.run()
         assert (running.vm().state, running.vm().problem) == (VmState.ACTIVE, HypervisorError.for_owner)
@@ -446,7 +446,7 @@ def test_a_disk_that_cannot_grow_now_grows_later_and_its_vm_can_be_stopped_meanw
         running.run()
         assert machine(running).power is Power.OFF
     running.settle()
-    assert running.host.disks()[running.row().boot_disk_id] == 5
+    assert running.host.disks.list()[running.row().boot_disk_id] == 5
 
 
 # Going back
@@ -465,7 +465,7 @@ def test_a_stopped_vm_goes_back_to_what_its_disk_held_and_keeps_its_size(running
     revert(running, "one", "hello-boot")
     running.ask(vm_verbs.start_vm)
     running.settle()
-    assert (running.host.read_disk(id), running.host.disks()[id]) == ("before", 3)
+    assert (running.host.read_disk(id), running.host.disks.list()[id]) == ("before", 3)
     assert running.vm().state is VmState.ACTIVE
 
 
@@ -491,7 +491,7 @@ def test_a_disk_set_free_by_the_end_of_its_vm_gets_the_snapshot_that_was_asked_f
     running.ask(vm_verbs.terminate_vm)
     running.settle()
     assert (running.disk().disk_state, running.disk().vm_id) == (DiskState.READY, "")
-    assert len(running.host.snapshots(running.disk_row().id)) == 1
+    assert len(running.host.disks.snapshots(running.disk_row().id)) == 1
 
 
 # The end
@@ -500,7 +500,7 @@ def test_a_vm_goes_with_its_boot_disk_and_leaves_its_storage_disks(running):
     running.host.write_disk(running.disk_row().id, "kept")
     running.ask(vm_verbs.terminate_vm)
     running.settle()
-    assert running.host.disks().keys() == {running.disk_row().id}
+    assert running.host.disks.list().keys() == {running.disk_row().id}
     assert running.host.read_disk(running.disk_row().id) == "kept"
     assert (running.disk().disk_state, running.disk().vm_id) == (DiskState.READY, "")
     assert running.count(Reservation) == 1
@@ -511,7 +511,7 @@ def test_a_vm_goes_with_its_boot_disk_and_leaves_its_storage_disks(running):
 def test_a_vm_whose_disk_is_lost_goes_on_without_it_when_it_is_detached(running):
     running.attached()
     stop(running)
-    del running.host._contents.disks[running.disk_row().id]
+    del running.host.contents.disks[running.disk_row().id]
     running.ask(vm_verbs.start_vm)
     running.pass_time(3)
     assert running.vm().state is VmState.FAILED

@@ -18,13 +18,18 @@ from cumulet.vms.reconcile.vm import FAILED_AFTER
 
 
 def machine(cloud, id="hello"):
-    return cloud.host.domain(cloud.row(id).id)
+    return cloud.host.machines.get(cloud.row(id).id)
 
 
 def nothing_is_left(cloud):
     """No trace of a VM on the host, the fabric or in the rows; the network and its router stay."""
     rows = [cloud.count(table) for table in (Vm, Nic, Reservation, ExternalAddress)]
-    there = (cloud.host.domains(), cloud.host.disks(), cloud.host.seeds(), cloud.fabric.ports())
+    there = (
+        cloud.host.machines.list(),
+        cloud.host.disks.list(),
+        cloud.host.seeds.list(),
+        cloud.fabric.ports(),
+    )
     return rows == [0, 0, 0, 1] and not any(there)
 
 
@@ -41,10 +46,10 @@ def test_a_vm_that_was_asked_for_comes_to_run(cloud):
 
 def test_the_machine_is_what_was_asked_for(cloud):
     cloud.running(vcpus=3, memory_gib=5, boot_disk_size_gib=7)
-    row, host = cloud.row(), cloud.host._contents
+    row, host = cloud.row(), cloud.host.contents
     spec, seed = host.machines[row.id].spec, host.seeds[row.id]
     assert (spec.name, spec.project, spec.vcpus, spec.memory_mib) == ("hello", "default", 3, 5 * 1024)
-    assert cloud.host.disks() == {row.boot_disk_id: 7}
+    assert cloud.host.disks.list() == {row.boot_disk_id: 7}
     assert (seed.hostname, seed.instance_id) == ("hello", str(row.id))
     (nic,) = spec.nics
     assert cloud.fabric.ports()[nic.port_id].mac == nic.mac
@@ -73,7 +78,7 @@ def test_the_copy_of_its_image_shows_its_progress(cloud):
 
 def test_a_copy_that_fails_is_a_failure_and_backs_off(cloud, monkeypatch):
     broken = ImageCopy(ready=False, fraction=0.1, error="cannot copy the image: no space left on device")
-    monkeypatch.setattr(cloud.host, "ensure_image_copy", lambda _: broken)
+    monkeypatch.setattr(cloud.host.images, "copy", lambda _: broken)
     cloud.create()
     cloud.pass_time(20)
     assert cloud.vm().problem.startswith("image micro cannot be copied to the host")
@@ -86,7 +91,7 @@ def test_validate_only_prices_the_vm_and_writes_nothing(cloud):
     assert answer.internal_ip_address
     cloud.run()
     assert not any(cloud.count(table) for table in (Vm, Nic, Reservation, ExternalAddress))
-    assert not cloud.host.domains()
+    assert not cloud.host.machines.list()
 
 
 # Stop, start and reboot
@@ -126,7 +131,7 @@ def test_a_guest_that_could_not_hear_yet_is_asked_again(cloud):
 
 def test_a_stopped_vm_starts_again_with_its_disk_and_addresses(cloud):
     before = cloud.running()
-    disks = cloud.host.disks()
+    disks = cloud.host.disks.list()
     cloud.ask(verbs.stop_vm)
     cloud.settle()
     cloud.ask(verbs.start_vm)
@@ -135,7 +140,7 @@ def test_a_stopped_vm_starts_again_with_its_disk_and_addresses(cloud):
     cloud.pass_time(5)
     after = cloud.vm()
     assert (after.state, after.internal_ip_address) == (VmState.ACTIVE, before.internal_ip_address)
-    assert cloud.host.disks() == disks
+    assert cloud.host.disks.list() == disks
     assert cloud.events()[-3:] == ["vm.start_asked", "vm.started", "vm.agent"]
 
 
@@ -245,7 +250,7 @@ def test_a_vm_that_cannot_come_to_run_is_failed_and_recovers(cloud, monkeypatch)
         raise HypervisorError("the emulator is missing")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cloud.host, "start", refuse)
+        patch.setattr(cloud.host.machines, "start", refuse)
         cloud.create()
         cloud.pass_time(2**FAILED_AFTER)
         assert (cloud.vm().state, cloud.vm().problem) == (VmState.FAILED, HypervisorError.for_owner)
@@ -256,14 +261,14 @@ def test_a_vm_that_cannot_come_to_run_is_failed_and_recovers(cloud, monkeypatch)
 def test_a_boot_disk_that_is_gone_is_never_replaced_by_an_empty_one(cloud):
     cloud.running()
     row = cloud.row()
-    disk = cloud.host._contents.disks.pop(row.boot_disk_id)
+    disk = cloud.host.contents.disks.pop(row.boot_disk_id)
     cloud.host.kill(row.id)
     cloud.sweep()
     cloud.pass_time(40)
-    assert (cloud.vm().state, cloud.host.disks()) == (VmState.FAILED, {})
+    assert (cloud.vm().state, cloud.host.disks.list()) == (VmState.FAILED, {})
     assert str(row.boot_disk_id) in cloud.vm().problem
     assert cloud.events().count("vm.disk_lost") == 1
-    cloud.host._contents.disks[row.boot_disk_id] = disk
+    cloud.host.contents.disks[row.boot_disk_id] = disk
     cloud.settle()
     assert cloud.vm().state is VmState.ACTIVE
 
@@ -303,7 +308,7 @@ def bring_to(cloud, state):
         cloud.ask(verbs.stop_vm)
         cloud.pass_time(10)
     if state is VmState.FAILED:
-        cloud.host._contents.disks.clear()
+        cloud.host.contents.disks.clear()
         cloud.host.kill(cloud.row().id)
         cloud.sweep()
         cloud.pass_time(5)
@@ -353,10 +358,10 @@ def test_a_terminate_succeeds_with_any_part_already_missing(cloud, part):
     cloud.running()
     row = cloud.row()
     remove = {
-        "machine": lambda: cloud.host.undefine(row.id),
-        "disk": lambda: cloud.host._contents.disks.pop(row.boot_disk_id),
-        "seed": lambda: cloud.host.remove_seed(row.id),
-        "console": lambda: cloud.host.remove_console_log(row.id),
+        "machine": lambda: cloud.host.machines.undefine(row.id),
+        "disk": lambda: cloud.host.contents.disks.pop(row.boot_disk_id),
+        "seed": lambda: cloud.host.seeds.remove(row.id),
+        "console": lambda: cloud.host.consoles.remove_log(row.id),
         "port": lambda: [cloud.fabric.remove_port(id) for id in cloud.fabric.ports()],
     }
     remove[part]()
@@ -375,7 +380,7 @@ def test_its_name_and_its_room_can_be_had_again(cloud):
 def test_a_machine_defined_otherwise_is_defined_anew_when_it_is_off(cloud):
     cloud.running()
     row = cloud.row()
-    machine = cloud.host._contents.machines[row.id]
+    machine = cloud.host.contents.machines[row.id]
     machine.spec = replace(machine.spec, vcpus=1)
     cloud.ask(verbs.reboot_vm)
     cloud.settle()

@@ -30,7 +30,7 @@ def authorize(cloud, *keys, source=SshKeySource.NONE, caller=None, id="hello"):
 
 
 def guest(cloud):
-    return cloud.host._contents.machines[cloud.row().id]
+    return cloud.host.contents.machines[cloud.row().id]
 
 
 def test_a_guest_that_runs_takes_another_password(cloud):
@@ -70,7 +70,7 @@ def test_a_later_seed_agrees(cloud):
     cloud.settle()
     cloud.ask(verbs.reboot_vm)
     cloud.settle()
-    seed = cloud.host._contents.seeds[cloud.row().id]
+    seed = cloud.host.contents.seeds[cloud.row().id]
     assert (seed.ssh_keys, seed.password_hash) == ((SECOND,), "")  # by its agent it has the password already
 
 

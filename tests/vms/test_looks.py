@@ -22,13 +22,13 @@ def asked_of(cloud, monkeypatch):
         def note(what):
             return lambda *_: asked.update([what])
 
-        def look(vm_id, one_look=cloud.host.domain):
+        def look(vm_id, one_look=cloud.host.machines.get):
             asked.update(["domain"])
             return one_look(vm_id)
 
         watched = {"begin": note("transaction"), "before_cursor_execute": note("statement")}
         with monkeypatch.context() as patch:
-            patch.setattr(cloud.host, "domain", look)
+            patch.setattr(cloud.host.machines, "get", look)
             for name, listener in watched.items():
                 event.listen(cloud.database.engine, name, listener)
             try:

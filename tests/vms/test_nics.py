@@ -27,7 +27,7 @@ def networks(cloud):
 
 def ports(cloud):
     """The VM's ports, in the order of its cards."""
-    (machine,) = cloud.host._contents.machines.values()
+    (machine,) = cloud.host.contents.machines.values()
     return [cloud.fabric.ports()[nic.port_id] for nic in machine.spec.nics]
 
 

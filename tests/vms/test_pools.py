@@ -48,7 +48,7 @@ def ask_for_disk(cloud, storage_class, **fields):
 
 def pool_on_host(cloud, id):
     """Where a disk was made."""
-    return cloud.host._contents.disks[cloud.disk_row(id).id].spec.pool
+    return cloud.host.contents.disks[cloud.disk_row(id).id].spec.pool
 
 
 def taken(cloud):
@@ -204,9 +204,9 @@ def test_what_is_deleted_while_its_pool_is_not_mounted_goes_when_it_is_back(clou
     cloud.settle()
     assert (cloud.count(Vm), cloud.count(Disk), taken(cloud)["fast"]) == (0, 0, 0)
     cloud.host.mount("fast")
-    assert len(cloud.host.disks()) == 2
+    assert len(cloud.host.disks.list()) == 2
     for _ in range(2):
         cloud.sweep()
         cloud.clock.advance(GRACE.total_seconds() + 1)
     cloud.sweep()
-    assert cloud.host.disks() == {}
+    assert cloud.host.disks.list() == {}

@@ -9,7 +9,7 @@ from tests.made_up import PROJECT
 
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
-from cumulet.hypervisor.memory import MemoryHypervisor
+from cumulet.hypervisor.memory.machines import MemoryMachines
 from cumulet.monitoring.model import Samples
 from cumulet.reconcile import wake
 from cumulet.vm_record import Vm
@@ -25,7 +25,7 @@ def meanwhile(monkeypatch):
     """Let something happen once, right after a host answered how a machine is."""
 
     def meanwhile(happens):
-        look = MemoryHypervisor.domain
+        look = MemoryMachines.get
         left = [happens]
 
         def look_and_then(host, vm_id):
@@ -34,7 +34,7 @@ def meanwhile(monkeypatch):
                 left.pop()()
             return found
 
-        monkeypatch.setattr(MemoryHypervisor, "domain", look_and_then)
+        monkeypatch.setattr(MemoryMachines, "get", look_and_then)
 
     return meanwhile
 
@@ -143,7 +143,7 @@ def test_who_resizes_and_who_creates_never_get_the_same_room(cloud):
 
 
 def test_samples_and_ends_take_turns_without_waiting_in_a_ring(cloud, monkeypatch):
-    monkeypatch.setattr(cloud.host, "ping_guest", lambda _: None)
+    monkeypatch.setattr(cloud.host.guests, "ping", lambda _: None)
     for number in range(8):
         cloud.running(vm_id=f"vm-{number}", vcpus=1, memory_gib=1)
     for number in range(8):

@@ -16,7 +16,7 @@ WEEK = 7 * DAY
 def make_and_remove(cloud: Cloud, id: str = "hello", said: bytes = b"") -> None:
     cloud.create(vm_id=id)
     cloud.settle()
-    cloud.host._contents.consoles[cloud.row(id).id] += said
+    cloud.host.contents.consoles[cloud.row(id).id] += said
     cloud.ask(verbs.terminate_vm, id)
     cloud.settle()
 
@@ -28,7 +28,7 @@ def said(cloud: Cloud, id: str = "hello", caller=None) -> str:
 def test_what_a_vm_said_can_be_read_when_it_is_gone(cloud):
     make_and_remove(cloud, said=b"panic \xff!\n")
     assert said(cloud) == "start 1 of hello\npanic \ufffd!\n"
-    assert cloud.host._contents.consoles == {}
+    assert cloud.host.contents.consoles == {}
 
 
 def test_only_members_of_its_project_read_it(cloud):

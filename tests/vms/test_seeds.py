@@ -19,7 +19,7 @@ CONFIG = "#cloud-config\nruncmd: [reboot]\n"
 
 
 def seed(cloud):
-    return cloud.host._contents.seeds[cloud.row().id]
+    return cloud.host.contents.seeds[cloud.row().id]
 
 
 def test_once_the_first_boot_is_done_the_seed_has_no_secrets_and_tells_the_same_machine(cloud):

@@ -21,20 +21,20 @@ def heard(cloud):
 @pytest.fixture
 def tries(cloud, monkeypatch):
     """When the machine was told to go on."""
-    times, resume = [], cloud.host.resume
+    times, resume = [], cloud.host.machines.resume
 
     def counted(vm_id):
         times.append(cloud.clock())
         resume(vm_id)
 
-    monkeypatch.setattr(cloud.host, "resume", counted)
+    monkeypatch.setattr(cloud.host.machines, "resume", counted)
     return times
 
 
 def test_a_machine_that_was_kept_still_for_a_moment_goes_on(cloud, heard):
     cloud.host.stall(heard)
     cloud.settle()
-    assert (cloud.vm().state, cloud.host.domain(heard).power) == (VmState.ACTIVE, Power.RUNNING)
+    assert (cloud.vm().state, cloud.host.machines.get(heard).power) == (VmState.ACTIVE, Power.RUNNING)
     assert cloud.events()[-2:] == ["vm.stalled", "vm.goes_on"]
 
 
@@ -81,7 +81,7 @@ def test_one_that_nobody_told_of_is_found(cloud):
 
 def test_one_that_somebody_paused_by_hand_stays_so_until_he_lets_it_go_on(cloud, tries):
     cloud.running()
-    machine = cloud.host._contents.machines[cloud.row().id]
+    machine = cloud.host.contents.machines[cloud.row().id]
     machine.power = Power.PAUSED
     cloud.sweep()
     cloud.settle()
@@ -100,4 +100,4 @@ def test_one_that_is_to_stop_is_not_waited_for(cloud, heard):
     cloud.run()
     assert cloud.vm().state is VmState.STOPPING
     cloud.pass_time(STOP_GRACE.total_seconds() + 1)
-    assert (cloud.vm().state, cloud.host.domain(heard).power) == (VmState.STOPPED, Power.OFF)
+    assert (cloud.vm().state, cloud.host.machines.get(heard).power) == (VmState.STOPPED, Power.OFF)

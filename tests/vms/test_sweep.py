@@ -33,12 +33,12 @@ def put_leftovers(host, image):
     """A machine with its disk and seed that no row knows of; gives both ids."""
     base = BaseImage(sha256=image.sha256, format="qcow2", path=image.path, size_gib=1)
     id, disk_id = uuid4(), uuid4()
-    host.ensure_image_copy(base)
-    host.create_disk(DiskSpec(id=disk_id, size_gib=1, base=base, pool="local"))
-    host.write_seed(
+    host.images.copy(base)
+    host.disks.create(DiskSpec(id=disk_id, size_gib=1, base=base, pool="local"))
+    host.seeds.write(
         Seed(vm_id=id, instance_id="", hostname="", ssh_keys=(), password_hash="", start_script="")
     )
-    host.define(
+    host.machines.define(
         DomainSpec(
             id=id,
             name="left",
@@ -52,47 +52,47 @@ def put_leftovers(host, image):
             nics=(),
         )
     )
-    host.start(id)
+    host.machines.start(id)
     return id, disk_id
 
 
 def contents(host):
-    return len(host.domains()), len(host.disks()), len(host.seeds())
+    return len(host.machines.list()), len(host.disks.list()), len(host.seeds.list())
 
 
 def test_a_machine_that_vanished_is_made_again(cloud):
     cloud.running()
-    cloud.host.undefine(cloud.row().id)
+    cloud.host.machines.undefine(cloud.row().id)
     cloud.sweep()
     cloud.settle()
-    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+    assert cloud.host.machines.get(cloud.row().id).power is Power.RUNNING
     assert cloud.vm().state is VmState.ACTIVE
 
 
 def test_a_machine_that_somebody_stopped_behind_our_back_runs_again(cloud):
     cloud.running()
-    cloud.host.pull_plug(cloud.row().id)
+    cloud.host.machines.force_off(cloud.row().id)
     cloud.sweep()
-    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+    assert cloud.host.machines.get(cloud.row().id).power is Power.RUNNING
 
 
 def test_a_machine_that_somebody_started_behind_our_back_is_stopped_again(cloud):
     cloud.running()
     cloud.ask(verbs.stop_vm)
     cloud.settle()
-    cloud.host.start(cloud.row().id)
+    cloud.host.machines.start(cloud.row().id)
     cloud.sweep()
     cloud.settle()
-    assert cloud.host.domain(cloud.row().id).power is Power.OFF
+    assert cloud.host.machines.get(cloud.row().id).power is Power.OFF
     assert cloud.vm().state is VmState.STOPPED
 
 
 def test_a_machine_as_it_should_be_is_left_alone(cloud):
     cloud.running()
-    before = cloud.host.domain(cloud.row().id)
+    before = cloud.host.machines.get(cloud.row().id)
     cloud.sweep()
     assert cloud.due("vm", cloud.row().id) is None
-    assert cloud.host.domain(cloud.row().id) == before
+    assert cloud.host.machines.get(cloud.row().id) == before
 
 
 def test_a_host_is_looked_at_again_every_half_minute(cloud):
@@ -100,7 +100,7 @@ def test_a_host_is_looked_at_again_every_half_minute(cloud):
     cloud.running()
     cloud.host.kill(cloud.row().id)
     cloud.pass_time(31)
-    assert cloud.host.domain(cloud.row().id).power is Power.RUNNING
+    assert cloud.host.machines.get(cloud.row().id).power is Power.RUNNING
 
 
 def test_what_is_ours_and_has_no_owner_goes_after_the_grace(cloud):
@@ -133,12 +133,12 @@ def test_what_got_an_owner_within_the_grace_stays(cloud):
     cloud.remember(*put_leftovers(cloud.host, cloud.images.find("micro")))
     cloud.sweep()
     id = cloud.running().id
-    (left,) = cloud.host.domains().keys() - {cloud.row(id).id}
+    (left,) = cloud.host.machines.list().keys() - {cloud.row(id).id}
     cloud.clock.advance(AFTER_GRACE)
     with cloud.database.writing() as db:
         db.execute(update(Vm).values(id=left))
     cloud.sweep()
-    assert left in cloud.host.domains()
+    assert left in cloud.host.machines.list()
 
 
 def test_a_host_that_got_another_name_keeps_all_it_has(cloud):
@@ -157,19 +157,19 @@ def test_a_host_that_got_another_name_keeps_all_it_has(cloud):
 
 def test_a_copy_of_an_image_that_nobody_needs_goes(cloud):
     cloud.running()
-    cloud.host.ensure_image_copy(BaseImage(sha256="0" * 64, format="raw", path=Path("/nowhere"), size_gib=1))
+    cloud.host.images.copy(BaseImage(sha256="0" * 64, format="raw", path=Path("/nowhere"), size_gib=1))
     cloud.sweep()
-    assert cloud.host.image_copies() == {cloud.images.find("micro").sha256}
+    assert cloud.host.images.copies() == {cloud.images.find("micro").sha256}
 
 
 def test_a_copy_under_a_disk_does_not_stop_the_look(cloud, monkeypatch):
     cloud.running()
-    cloud.host.ensure_image_copy(BaseImage(sha256="0" * 64, format="raw", path=Path("/nowhere"), size_gib=1))
+    cloud.host.images.copy(BaseImage(sha256="0" * 64, format="raw", path=Path("/nowhere"), size_gib=1))
 
     def refuse(sha256):
         raise HypervisorError("a disk is based on it")
 
-    monkeypatch.setattr(cloud.host, "remove_image_copy", refuse)
+    monkeypatch.setattr(cloud.host.images, "remove_copy", refuse)
     cloud.sweep()
     assert cloud.due("host", cloud.host_id).error == ""
 
@@ -224,7 +224,7 @@ def test_a_stopped_vm_does_not_stop_again_when_its_host_comes_back(cloud):
 
 def test_a_machine_that_runs_without_a_definition_is_looked_at(cloud):
     cloud.running()
-    vm, domain = cloud.row(), cloud.host.domain(cloud.row().id)
+    vm, domain = cloud.row(), cloud.host.machines.get(cloud.row().id)
     seen = {"wanted": vm.wanted, "state": vm.state, "started": vm.started}
     assert not differs(domain, **seen)
     assert differs(replace(domain, spec_digest=""), **seen)

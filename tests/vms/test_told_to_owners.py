@@ -92,13 +92,11 @@ def test_a_picture_that_a_host_cannot_take_is_refused_without_its_reason(cloud):
 
 def test_images_that_cannot_be_copied_or_taken_say_so_without_the_hosts_reason(cloud, monkeypatch):
     cloud.running()
-    monkeypatch.setattr(cloud.host, "ensure_image_taken", lambda _: ImageTaking(0.4, error=SECRET))
+    monkeypatch.setattr(cloud.host.images, "capture", lambda _: ImageTaking(0.4, error=SECRET))
     cloud.call(taking_verbs.create_private_vm_image, project_id=PROJECT, vm_id="hello", id="golden")
     cloud.settle()
     assert "rack7" not in read_by_owner(cloud)
-    monkeypatch.setattr(
-        cloud.host, "ensure_image_copy", lambda _: ImageCopy(ready=False, fraction=0, error=SECRET)
-    )
+    monkeypatch.setattr(cloud.host.images, "copy", lambda _: ImageCopy(ready=False, fraction=0, error=SECRET))
     cloud.create(vm_id="second")
     cloud.run()
     assert "rack7" not in read_by_owner(cloud)

@@ -53,7 +53,7 @@ def test_what_a_killed_server_left_the_other_one_finishes(cloud, open_database, 
     dying.start()
     living.start()
     eventually(lambda: states(cloud) == dict.fromkeys(NAMES, VmState.ACTIVE))
-    machines = [machine for host in cloud.hosts.values() for machine in host.domains().values()]
+    machines = [machine for host in cloud.hosts.values() for machine in host.machines.list().values()]
     assert [machine.power for machine in machines] == [Power.RUNNING] * len(NAMES)
     assert starts(cloud) == len(NAMES)
     for name in NAMES:
@@ -61,7 +61,7 @@ def test_what_a_killed_server_left_the_other_one_finishes(cloud, open_database, 
     eventually(lambda: cloud.count(Vm) == 0)
     living.stop()
     dying.stop()
-    assert not any(host.domains() or host.disks() for host in cloud.hosts.values())
+    assert not any(host.machines.list() or host.disks.list() for host in cloud.hosts.values())
 
 
 def states(cloud):

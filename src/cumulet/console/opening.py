@@ -147,7 +147,7 @@ class Consoles:
         with self.database.reading() as db:
             vm = db.get(Vm, console.vm_id)
         try:
-            domain = console.host.domain(console.vm_id)
+            domain = console.host.machines.get(console.vm_id)
         except HypervisorError as problem:
             return end_of(problem)
         if domain is None or domain.power is Power.OFF:
@@ -175,9 +175,11 @@ class Consoles:
 def reach(host: Hypervisor, vm: Vm, kind: Kind) -> tuple[int, socket.socket]:
     """Get through to a console of a machine that runs: in which run, and a line to it; Ended says why not."""
     try:
-        domain = host.domain(vm.id)
+        domain = host.machines.get(vm.id)
         if domain is not None and domain.power is not Power.OFF:
-            return domain.started, host.open_screen(vm.id) if kind is Kind.SCREEN else host.open_serial(vm.id)
+            return domain.started, host.consoles.open_screen(
+                vm.id
+            ) if kind is Kind.SCREEN else host.consoles.open_serial(vm.id)
     except HypervisorError as problem:
         raise Ended(end_of(problem)) from problem
     raise Ended(why_off(vm, domain))

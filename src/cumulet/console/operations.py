@@ -62,7 +62,7 @@ def get_vm_screenshot(
     if vm.host_id not in hosts:
         raise Unavailable(f"the host of VM {id!r} cannot be reached from here now")
     try:
-        return Png(hosts[vm.host_id].screenshot(vm.id))
+        return Png(hosts[vm.host_id].consoles.screenshot(vm.id))
     except MachineOff as problem:
         raise Refused(f"VM {id!r} is off", reason="VM_NOT_ACTIVE", subject=vm.name) from problem
     except HypervisorError as problem:

@@ -37,15 +37,15 @@ def ensure_made(run: Run, disk: Disk, host: Host) -> None:
     if disk.is_made:
         return
     if disk.wanted is Wanted.DETACHED:
-        host.remove_disk(disk.id)
+        host.disks.remove(disk.id)
         return
-    host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool=disk.pool))
+    host.disks.create(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool=disk.pool))
     change(run, disk, DiskState.READY, ("disk.made", "it is on its host"))
 
 
 def refuse_loss(run: Run, disk: Disk, host: Host) -> None:
     """Go no further when the disk has gone from its host; an empty one in its place would hide the loss."""
-    if disk.id not in host.disks():
+    if disk.id not in host.disks.list():
         where = f"{disk.id} in pool {disk.pool!r}"
         text = f"disk {disk.name!r} ({where}) has gone from its host: bring it back, or delete it"
         if disk.state is DiskState.READY:
@@ -60,7 +60,7 @@ def ensure_contents(run: Run, disk: Disk, host: Host) -> None:
     if disk.state is not DiskState.LOCKED:
         return
     ensure_snapshots(run, disk, host)
-    host.resize_disk(disk.id, disk.size_gib, vm_id=disk.vm_id)
+    host.disks.resize(disk.id, disk.size_gib, vm_id=disk.vm_id)
     with run.writing() as db:
         row = db.get_one(Disk, disk.id)
         row.reverting = False
@@ -85,11 +85,11 @@ def ensure_snapshots(run: Run, disk: Disk, host: Host) -> None:
         snapshots = unsettled_snapshots(db, disk.id)
     for snapshot in snapshots:
         if snapshot.deleting:
-            host.remove_snapshot(disk.id, snapshot.id)
+            host.disks.remove_snapshot(disk.id, snapshot.id)
         else:
-            host.take_snapshot(disk.id, snapshot.id)
+            host.disks.take_snapshot(disk.id, snapshot.id)
     if disk.reverting and disk.snapshot_id:
-        host.revert_disk(disk.id, disk.snapshot_id)
+        host.disks.revert(disk.id, disk.snapshot_id)
 
 
 def unsettled_snapshots(db: Session, disk_id: UUID) -> list[Snapshot]:
@@ -109,7 +109,7 @@ def change(run: Run, disk: Disk, state: DiskState, fact: tuple[str, str]) -> Non
 def tear_down(run: Run, disk: Disk, find_host: Callable[[UUID], Host]) -> None:
     """Remove the disk; its row goes last, with its room."""
     if disk.is_made:
-        find_host(disk.host_id).remove_disk(disk.id)
+        find_host(disk.host_id).disks.remove(disk.id)
     with run.writing() as db:
         remove_disk_rows(db, disk.id)
         tell(db, run, disk, "disk.deleted", "it is gone, with what was on it and its room on the host")

@@ -47,7 +47,7 @@ class Sampler:
         """Take a sample of each VM that runs there; look again later."""
         try:
             host = self.world.host(run.id)
-            stats = host.stats()
+            stats = host.machines.stats()
         except HostUnreachable:
             return run.now + EVERY
         with run.reading() as db:
@@ -96,7 +96,7 @@ def wake_silent(run: Run, vm_ids: AbstractSet[UUID]) -> None:
 def ping(host: Host, vm_id: UUID) -> float | None:
     """Ask a guest how quick it is; one that cannot be asked is silent, and costs the others nothing."""
     try:
-        return host.ping_guest(vm_id)
+        return host.guests.ping(vm_id)
     except HypervisorError:
         return None
 

@@ -55,7 +55,7 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
     """Have the image taken; NotYet while it is being copied."""
     target = store.private(image.id)
     order = ImageOrder(image_id=image.id, disk_id=image.disk_id, vm_id=image.vm_id, target=target)
-    taking = host.ensure_image_taken(order)
+    taking = host.images.capture(order)
     if taking.error:
         log.warning("an image could not be taken", image=str(image.id), problem=taking.error)
         failed = {"state": ImageState.FAILED, "problem": NOT_TAKEN}
@@ -71,7 +71,7 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
 
 def ensure_forgotten(image: PrivateImage, host: Host) -> None:
     """Have the host end and forget its part; NotYet while that takes a moment."""
-    if not host.forget_taking(image.id):
+    if not host.images.forget_capture(image.id):
         raise NotYet("ending the copy of the disk", ENDING_PAUSE)
 
 
@@ -117,7 +117,7 @@ def tear_down(
         shared = not image.sha256 or db.scalar(twins.limit(1)) is not None
     for each in hosts.values() if not shared else ():
         with suppress(HypervisorError):  # a leftover disk is still based on it: the sweep comes back to it
-            each.remove_image_copy(image.sha256)
+            each.images.remove_copy(image.sha256)
     with run.writing() as db:
         let_go(db, run, image)
         release(db, image.id)

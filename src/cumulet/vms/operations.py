@@ -201,7 +201,7 @@ def get_vm_console_log(
         return ConsoleLogResponse(text=find_kept(db, project_id, id).decode(errors="replace"))
     if vm.host_id not in hosts:
         raise Unavailable(f"the host of VM {id!r} cannot be reached from here now")
-    log = hosts[vm.host_id].console_log(vm.id, max_bytes=CONSOLE_LOG_BYTES)
+    log = hosts[vm.host_id].consoles.log(vm.id, max_bytes=CONSOLE_LOG_BYTES)
     return ConsoleLogResponse(text=log.decode(errors="replace"))
 
 

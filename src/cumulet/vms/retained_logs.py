@@ -41,7 +41,7 @@ class KeptLog(Row):
 
 def keep_log(run: Run, vm: Vm, host: Host, limits: Limits) -> None:
     """Keep the log of a VM that is torn down; one whose log was taken off the host before has been kept already."""
-    log = host.console_log(vm.id, max_bytes=CONSOLE_LOG_BYTES)
+    log = host.consoles.log(vm.id, max_bytes=CONSOLE_LOG_BYTES)
     if not log:
         return
     kept = {"kept_at": run.now, "content": zlib.compress(log)}

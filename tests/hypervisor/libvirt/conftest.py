@@ -17,7 +17,7 @@ from cumulet.hypervisor import BaseImage, NicSpec
 from cumulet.hypervisor.libvirt import open_host
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.domain_xml import AGENT_CHANNEL
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.images import ImageStore
 
@@ -89,14 +89,12 @@ def host(open_lab_host):
 
 
 @pytest.fixture
-def layout(tmp_path):
+def paths(tmp_path):
     """The directories of a host without disk pools."""
-    layout = HostLayout(
-        "test", tmp_path / "host", DiskPools(tmp_path, ()), kvm=False, userspace_datapath=False
-    )
-    for directory in (layout.images, layout.copies, layout.captures):
+    paths = HostPaths("test", tmp_path / "host", DiskPools(tmp_path, ()), kvm=False, userspace_datapath=False)
+    for directory in (paths.images, paths.copies, paths.captures):
         directory.mkdir(parents=True)
-    return layout
+    return paths
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def kill():
 
 @pytest.fixture
 def disk_path(host):
-    return lambda disk_id: str(host._layout.pools.find_disk(disk_id))
+    return lambda disk_id: str(host._paths.pools.find_disk(disk_id))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from tests.hypervisor.libvirt.conftest import running_xml
 from tests.hypervisor.libvirt.peers import agent, peer, with_files
 
 from cumulet.hypervisor import NO_GUEST, GuestRefused, GuestSilent
-from cumulet.hypervisor.libvirt import freezing, guest, logins
+from cumulet.hypervisor.libvirt import credentials, fsfreeze, guests
 from cumulet.hypervisor.libvirt.agent import AgentSilent
 from cumulet.hypervisor.libvirt.agents import read_channel
 from cumulet.hypervisor.libvirt.domain_xml import AGENT_PORT
@@ -23,7 +23,7 @@ def wild(agents_of, vm_id, told):
     """Agents of a host, one of whose guests has just sent what no agent sends."""
     agents, path = agents_of(told=told.append)
     with peer(path, WILD):
-        assert guest.ping(agents, vm_id) is None
+        assert guests.ping(agents, vm_id) is None
     return agents, path
 
 
@@ -32,14 +32,14 @@ def test_it_is_asked_nothing_more_and_who_asks_is_told_why(wild, vm_id, told):
     assert told == [vm_id]
     asked = []
     with peer(path, asked.append):
-        assert guest.ask_guest(agents, vm_id) == NO_GUEST
-        assert guest.ping(agents, vm_id) is None
-        guest.shut_down(agents, vm_id)
-        assert not freezing.freeze(agents, vm_id)
-        assert freezing.thaw(agents, vm_id)
+        assert guests.ask_guest(agents, vm_id) == NO_GUEST
+        assert guests.ping(agents, vm_id) is None
+        guests.shut_down(agents, vm_id)
+        assert not fsfreeze.freeze(agents, vm_id)
+        assert fsfreeze.thaw(agents, vm_id)
         for verb in (
-            lambda: logins.set_password(agents, vm_id, "$6$"),
-            lambda: logins.replace_keys(agents, vm_id, ["a key"], instead_of=[]),
+            lambda: credentials.set_password(agents, vm_id, "$6$"),
+            lambda: credentials.replace_keys(agents, vm_id, ["a key"], instead_of=[]),
         ):
             with pytest.raises(GuestRefused, match=r"left alone until the next start: it nested"):
                 verb()
@@ -53,32 +53,32 @@ def test_another_start_gives_it_another_chance(wild, vm_id, agents_of):
     agents._connection.machines[vm_id.bytes] = running_xml(path, started="8", state="connected")
     assert agents.why_left_alone(vm_id) == ""
     with peer(path, agent(with_files({}))):
-        assert guest.ask_guest(agents, vm_id).agent
+        assert guests.ask_guest(agents, vm_id).agent
 
 
 def test_a_guest_without_an_agent_is_not_even_called(agents_of, vm_id):
     agents, path = agents_of(state="disconnected")
     asked = []
     with peer(path, asked.append):
-        assert guest.ask_guest(agents, vm_id) == NO_GUEST
-        assert freezing.thaw(agents, vm_id)
+        assert guests.ask_guest(agents, vm_id) == NO_GUEST
+        assert fsfreeze.thaw(agents, vm_id)
         with pytest.raises(GuestSilent):
-            logins.set_password(agents, vm_id, "$6$")
+            credentials.set_password(agents, vm_id, "$6$")
     assert asked == []
 
 
 def test_a_guest_that_is_frozen_and_slow_is_asked_to_go_on_again(agents_of, vm_id, monkeypatch):
-    monkeypatch.setattr(freezing, "THAW_SECONDS", 0.2)
+    monkeypatch.setattr(fsfreeze, "THAW_SECONDS", 0.2)
     agents, path = agents_of()
     with peer(path, lambda line: line.recv(1)):
-        assert not freezing.thaw(agents, vm_id)
+        assert not fsfreeze.thaw(agents, vm_id)
 
 
 @pytest.mark.parametrize(("count", "froze"), [(2, True), (0, False)])
 def test_a_guest_holds_still_when_it_says_so(agents_of, vm_id, count, froze):
     agents, path = agents_of()
     with peer(path, agent(with_files({}, **{"guest-fsfreeze-freeze": count}))):
-        assert freezing.freeze(agents, vm_id) is froze
+        assert fsfreeze.freeze(agents, vm_id) is froze
 
 
 def test_a_machine_whose_agent_is_in_libvirtds_hands_is_not_asked(tmp_path):

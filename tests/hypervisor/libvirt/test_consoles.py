@@ -25,21 +25,21 @@ def start(host: Hypervisor, nics: tuple[NicSpec, ...]):
     def start_one(image: BaseImage, script: str = "") -> DomainSpec:
         specs.append(replace(a_spec(image), nics=nics))
         prepare(host, image, specs[-1], start_script=script)
-        host.start(specs[-1].id)
+        host.machines.start(specs[-1].id)
         return specs[-1]
 
     yield start_one
     for spec in specs:
-        host.undefine(spec.id)
-        host.remove_disk(spec.boot_disk)
-        host.remove_seed(spec.id)
-        host.remove_console_log(spec.id)
+        host.machines.undefine(spec.id)
+        host.disks.remove(spec.boot_disk)
+        host.seeds.remove(spec.id)
+        host.consoles.remove_log(spec.id)
 
 
 @lab
 def test_a_killed_libvirtd_ends_serial_lines_and_leaves_screens(host, image, start, kill_libvirtd):
     spec = start(image)
-    with host.open_serial(spec.id) as serial, host.open_screen(spec.id) as screen:
+    with host.consoles.open_serial(spec.id) as serial, host.consoles.open_screen(spec.id) as screen:
         assert heard(screen, 12) == b"RFB 003.008\n"
         kill_libvirtd()
         serial.settimeout(30)
@@ -52,7 +52,7 @@ def test_a_killed_libvirtd_ends_serial_lines_and_leaves_screens(host, image, sta
 
 def opens(host: Hypervisor, spec: DomainSpec) -> bool:
     """Whether the host is back, and the serial console opens and stays open for a moment."""
-    with suppress(HostUnreachable), host.open_serial(spec.id) as line:
+    with suppress(HostUnreachable), host.consoles.open_serial(spec.id) as line:
         line.settimeout(0.5)
         try:
             while line.recv(4096):
@@ -82,8 +82,8 @@ def test_a_guest_does_not_wait_for_a_viewer_who_reads_nothing_and_who_reads_lose
     host, micro, start, little_room
 ):
     spec = start(micro, PRINTS)
-    with host.open_serial(spec.id) as line:
-        eventually(lambda: host.console_log(spec.id, max_bytes=1 << 20).count(b"x") >= MANY * 1024)
+    with host.consoles.open_serial(spec.id) as line:
+        eventually(lambda: host.consoles.log(spec.id, max_bytes=1 << 20).count(b"x") >= MANY * 1024)
         line.settimeout(30)
         printed = 0
         while printed < MANY * 1024:

@@ -13,7 +13,7 @@ from tests.hypervisor.contract import (
 )
 
 from cumulet.hypervisor import DiskSpec, TakenFrom
-from cumulet.hypervisor.libvirt import freezing
+from cumulet.hypervisor.libvirt import fsfreeze
 from cumulet.hypervisor.libvirt.domains import find_domain
 from cumulet.hypervisor.libvirt.image_capture import CaptureRecord
 
@@ -28,11 +28,15 @@ def status_of(host, spec):
 
 class TestMachinesOfLibvirt(HypervisorContract):
     def test_a_machine_undefined_while_it_runs_is_known_and_defined_again(self, host, running):
-        before = host.domain(running.id)
+        before = host.machines.get(running.id)
         host._works.call(lambda link: find_domain(link, running.id).undefine())
-        assert host.domain(running.id) == host.domains()[running.id] == replace(before, spec_digest="")
-        host.define(running)
-        assert host.domain(running.id) == before
+        assert (
+            host.machines.get(running.id)
+            == host.machines.list()[running.id]
+            == replace(before, spec_digest="")
+        )
+        host.machines.define(running)
+        assert host.machines.get(running.id) == before
         assert host._works.call(lambda link: find_domain(link, running.id).isPersistent())
 
 
@@ -43,33 +47,33 @@ class TestGuestsOfLibvirt(GuestContract):
         return micro
 
     def test_a_guest_that_answers_is_frozen_for_its_image_and_goes_on(self, host, booted, tmp_path):
-        eventually(lambda: host.guest(booted.id).first_boot_done)
+        eventually(lambda: host.guests.ask(booted.id).first_boot_done)
         assert taken(host, an_order(booted, tmp_path)).taken_from is TakenFrom.FROZEN
         assert status_of(host, booted) == "thawed"
 
     @pytest.mark.parametrize("end", ["forget", "take"])
     def test_a_guest_that_a_death_left_frozen_goes_on(self, host, booted, tmp_path, end):
-        eventually(lambda: host.guest(booted.id).first_boot_done)
+        eventually(lambda: host.guests.ask(booted.id).first_boot_done)
         order = an_order(booted, tmp_path)
-        captures = host._layout.captures
+        captures = host._paths.captures
         (captures / f"{order.image_id}.lock").touch()
         left = CaptureRecord(source="", part=str(captures / "part"), vm_id=booted.id, freezing=True)
         (captures / f"{order.image_id}.json").write_bytes(msgspec.json.encode(left))
-        assert freezing.freeze(host._agents, booted.id)
+        assert fsfreeze.freeze(host._agents, booted.id)
         assert status_of(host, booted) == "frozen"
         if end == "forget":
-            eventually(lambda: host.forget_taking(order.image_id))
+            eventually(lambda: host.images.forget_capture(order.image_id))
         else:
             taken(host, order)
         assert status_of(host, booted) == "thawed"
 
     def test_who_listens_is_told_when_a_guest_has_let_go_of_a_disk(self, host, booted):
-        host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
-        eventually(lambda: host.guest(booted.id).first_boot_done)
-        host.plug_disks(booted.id, (disk_id,))
+        host.disks.create(DiskSpec(disk_id := uuid4(), 1, None, "local"))
+        eventually(lambda: host.guests.ask(booted.id).first_boot_done)
+        host.machines.hotplug(booted.id, (disk_id,))
         host.ping()
         with changes_of(host, booted.id) as changed:
-            host.plug_disks(booted.id, ())
+            host.machines.hotplug(booted.id, ())
             assert changed.wait(30)
-        assert host.plug_disks(booted.id, ()) == frozenset()
-        host.remove_disk(disk_id)
+        assert host.machines.hotplug(booted.id, ()) == frozenset()
+        host.disks.remove(disk_id)

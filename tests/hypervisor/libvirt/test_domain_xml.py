@@ -17,19 +17,19 @@ from cumulet.hypervisor.libvirt.domain_xml import (
     render,
     with_start,
 )
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPool, DiskPools, place_pools
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "domain"
 LIB, SRV, FAST = Path("/var/lib/cumulet"), Path("/srv/cloud"), Path("/mnt/fast")
-EMULATED = HostLayout(
+EMULATED = HostPaths(
     "1a2b3c4d",
     LIB,
     place_pools({"local": None}, root=LIB, name="cumulet-1a2b3c4d"),
     kvm=False,
     userspace_datapath=True,
 )
-ACCELERATED = HostLayout(
+ACCELERATED = HostPaths(
     "99887766",
     SRV,
     place_pools({"local": None, "fast": FAST}, root=SRV, name="cumulet-99887766"),
@@ -79,15 +79,15 @@ MACHINES = {
 }
 
 
-def disks_of(spec: DomainSpec, layout: HostLayout) -> dict[UUID, Path]:
+def disks_of(spec: DomainSpec, paths: HostPaths) -> dict[UUID, Path]:
     """Where a machine's disks lie: each in the next of the pools."""
-    return {id: pool.disk(id) for id, pool in zip((spec.boot_disk, *spec.disks), cycle(layout.pools.every))}
+    return {id: pool.disk(id) for id, pool in zip((spec.boot_disk, *spec.disks), cycle(paths.pools.every))}
 
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_machine_is_described_as_its_golden_file_says(name):
-    spec, layout = MACHINES[name]
-    xml = domain_xml(spec, layout, disks=disks_of(spec, layout)) + "\n"
+    spec, paths = MACHINES[name]
+    xml = domain_xml(spec, paths, disks=disks_of(spec, paths)) + "\n"
     golden = GOLDEN / f"{name}.xml"
     if os.environ.get("GOLDEN") == "write":
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def varied(*values: object) -> dict[str, set[object]]:
 
 def test_every_field_of_a_machine_is_varied_in_some_golden_file():
     seen = varied(*MACHINES.values())
-    kinds = (DomainSpec, ImageName, NicSpec, Topology, HostLayout, DiskPools, DiskPool)
+    kinds = (DomainSpec, ImageName, NicSpec, Topology, HostPaths, DiskPools, DiskPool)
     fields = {f"{kind.__name__}.{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
     assert seen.keys() == fields
     assert {name for name, values in seen.items() if len(values) < 2} == set()
@@ -121,9 +121,9 @@ def test_every_field_of_a_machine_is_varied_in_some_golden_file():
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_libvirt_accepts_a_machine_by_its_schema(name):
-    spec, layout = MACHINES[name]
+    spec, paths = MACHINES[name]
     xml = (
-        domain_xml(spec, layout, disks=disks_of(spec, layout))
+        domain_xml(spec, paths, disks=disks_of(spec, paths))
         .replace('type="kvm"', 'type="test"')
         .replace('type="qemu"', 'type="test"', 1)
     )

@@ -32,21 +32,21 @@ QEMU_USER = "libvirt-qemu"
 def running(host, image):
     spec = a_spec(image)
     prepare(host, image, spec)
-    host.start(spec.id)
+    host.machines.start(spec.id)
     yield spec
     eventually(lambda: answers(host))
-    host.undefine(spec.id)
-    host.remove_disk(spec.boot_disk)
-    host.remove_seed(spec.id)
-    host.remove_console_log(spec.id)
+    host.machines.undefine(spec.id)
+    host.disks.remove(spec.boot_disk)
+    host.seeds.remove(spec.id)
+    host.consoles.remove_log(spec.id)
 
 
 @pytest.fixture
 def fast_disk(host):
-    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
+    host.disks.create(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
     yield disk_id
     eventually(lambda: answers(host))
-    host.remove_disk(disk_id)
+    host.disks.remove(disk_id)
 
 
 def answers(host):
@@ -62,8 +62,8 @@ def test_machines_survive_libvirtd_and_verbs_work_again_without_help(host, runni
     kill_libvirtd()
     eventually(lambda: answers(host))
     assert found(host, running.id) == before
-    host.pull_plug(running.id)
-    host.start(running.id)
+    host.machines.force_off(running.id)
+    host.machines.start(running.id)
     assert found(host, running.id).started not in {0, before.started}
 
 
@@ -71,7 +71,7 @@ def test_machines_survive_libvirtd_and_verbs_work_again_without_help(host, runni
 def test_while_libvirtd_is_away_its_host_is_unreachable(host, running, kill_libvirtd):
     def unreachable():
         with suppress(HostUnreachable):
-            host.domain(running.id)
+            host.machines.get(running.id)
             return False
         return True
 
@@ -101,7 +101,7 @@ def is_crashed(host, vm_id):
 def is_in_hand(host, vm_id):
     """Whether libvirtd speaks with the machine again; of one that ends before, it tells nothing."""
     with suppress(HypervisorError):
-        return bool(host.screenshot(vm_id))
+        return bool(host.consoles.screenshot(vm_id))
     return False
 
 
@@ -138,20 +138,20 @@ def test_a_call_under_way_when_libvirtd_dies_fails_and_can_be_made_again(host, i
     eventually(lambda: answers(host))
     for spec in specs:
         prepare(host, image, spec)
-        assert host.disks()[spec.boot_disk] == image.size_gib + 1
-        host.undefine(spec.id)
-        host.remove_disk(spec.boot_disk)
-        host.remove_seed(spec.id)
+        assert host.disks.list()[spec.boot_disk] == image.size_gib + 1
+        host.machines.undefine(spec.id)
+        host.disks.remove(spec.boot_disk)
+        host.seeds.remove(spec.id)
 
 
 @lab
 def test_two_installations_on_one_host_do_not_see_each_others_things(open_lab_host, host, running, fast_disk):
     other = open_lab_host("other")
-    assert other.domains() == {}
-    assert other.disks() == {}
-    assert other.seeds() == frozenset()
-    assert running.id in host.domains()
-    assert {running.boot_disk, fast_disk} == host.disks().keys()
+    assert other.machines.list() == {}
+    assert other.disks.list() == {}
+    assert other.seeds.list() == frozenset()
+    assert running.id in host.machines.list()
+    assert {running.boot_disk, fast_disk} == host.disks.list().keys()
 
 
 @lab
@@ -161,28 +161,28 @@ def test_disks_come_back_with_their_pool_though_libvirtd_began_without_it(
     with unmounted():
         kill_libvirtd()
         eventually(lambda: answers(host))
-        assert fast_disk not in host.disks()
-    assert fast_disk in host.disks()
-    host.resize_disk(fast_disk, 2, vm_id=None)
-    assert host.disks()[fast_disk] == 2
+        assert fast_disk not in host.disks.list()
+    assert fast_disk in host.disks.list()
+    host.disks.resize(fast_disk, 2, vm_id=None)
+    assert host.disks.list()[fast_disk] == 2
 
 
 @lab
 def test_a_disk_whose_file_is_gone_is_not_there_until_it_is_brought_back(host, fast_disk, disk_path):
     path = Path(disk_path(fast_disk))
     elsewhere = path.rename(path.with_suffix(".away"))
-    assert fast_disk not in host.disks()
+    assert fast_disk not in host.disks.list()
     elsewhere.rename(path)
-    assert fast_disk in host.disks()
+    assert fast_disk in host.disks.list()
 
 
 @lab
 def test_a_disk_whose_file_has_gone_under_libvirt_is_made_when_it_is_asked_for(host, fast_disk, disk_path):
     path = Path(disk_path(fast_disk))
     path.unlink()
-    host.create_disk(DiskSpec(fast_disk, 2, None, "fast"))
+    host.disks.create(DiskSpec(fast_disk, 2, None, "fast"))
     assert path.exists()
-    assert host.disks()[fast_disk] == 2
+    assert host.disks.list()[fast_disk] == 2
 
 
 @lab
@@ -190,20 +190,20 @@ def test_a_disk_of_which_libvirt_has_not_heard_is_found_and_can_be_removed(host,
     path = Path(disk_path(fast_disk))
     path.rename(unheard := path.with_stem(str(uuid4())))
     id = UUID(unheard.stem)
-    assert host.disks().keys() == {id}
-    host.create_disk(DiskSpec(id, 5, None, "fast"))
-    assert host.disks()[id] == 1
+    assert host.disks.list().keys() == {id}
+    host.disks.create(DiskSpec(id, 5, None, "fast"))
+    assert host.disks.list()[id] == 1
     path.write_bytes(unheard.read_bytes())
-    host.remove_disk(fast_disk)
+    host.disks.remove(fast_disk)
     assert not path.exists()
-    host.remove_disk(id)
+    host.disks.remove(id)
     assert not unheard.exists()
 
 
 @lab
 def test_what_disks_are_based_on_stays_roots_and_for_nobody_to_write(host, image, running):
-    base = host._layout.image(image)
-    disk = host._layout.pools.find_disk(running.boot_disk)
+    base = host._paths.image(image)
+    disk = host._paths.pools.find_disk(running.boot_disk)
     assert disk.owner() == QEMU_USER
     assert (base.owner(), base.stat().st_mode & 0o777) == ("root", 0o444)
     as_qemu = ("setpriv", "--reuid", QEMU_USER, "--regid", "kvm", "--clear-groups", "sh", "-c")
@@ -218,27 +218,27 @@ def test_what_disks_are_based_on_stays_roots_and_for_nobody_to_write(host, image
 @lab
 def test_a_base_that_was_tampered_with_is_not_used_and_made_anew(host, image):
     copy_image(host, image)
-    base, disk = host._layout.image(image), DiskSpec(uuid4(), image.size_gib, image, "local")
+    base, disk = host._paths.image(image), DiskSpec(uuid4(), image.size_gib, image, "local")
     with base.open("r+b") as file:
         file.seek(100_000)
         file.write(b"tampered")
     with pytest.raises(HypervisorError, match="has changed"):
-        host.create_disk(disk)
-    assert disk.id not in host.disks()
-    assert "made anew" in eventually(lambda: host.ensure_image_copy(image).error)
+        host.disks.create(disk)
+    assert disk.id not in host.disks.list()
+    assert "made anew" in eventually(lambda: host.images.copy(image).error)
     copy_image(host, image)
     assert base.read_bytes() == image.path.read_bytes()
-    host.create_disk(disk)
-    host.remove_disk(disk.id)
+    host.disks.create(disk)
+    host.disks.remove(disk.id)
 
 
 @lab
 def test_a_pool_that_gets_another_name_keeps_its_disks(open_lab_host, host, fast, fast_disk):
     renamed = open_lab_host(nvme=fast)
-    assert fast_disk in renamed.disks()
-    renamed.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "nvme"))
-    assert host.disks().keys() == {fast_disk, disk_id}
-    host.remove_disk(disk_id)
+    assert fast_disk in renamed.disks.list()
+    renamed.disks.create(DiskSpec(disk_id := uuid4(), 1, None, "nvme"))
+    assert host.disks.list().keys() == {fast_disk, disk_id}
+    host.disks.remove(disk_id)
 
 
 @lab
@@ -247,11 +247,11 @@ def test_a_pool_whose_file_system_is_mounted_elsewhere_is_looked_for_there(
 ):
     (elsewhere := fast / "elsewhere").mkdir(exist_ok=True)
     moved = open_lab_host(fast=elsewhere)
-    assert moved.disks() == {}
-    moved.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
+    assert moved.disks.list() == {}
+    moved.disks.create(DiskSpec(disk_id := uuid4(), 1, None, "fast"))
     assert (elsewhere / "cumulet-lab" / f"{disk_id}.qcow2").exists()
-    moved.remove_disk(disk_id)
-    assert host.disks().keys() == {fast_disk}
+    moved.disks.remove(disk_id)
+    assert host.disks.list().keys() == {fast_disk}
 
 
 @lab
@@ -260,10 +260,10 @@ def test_first_disks_of_a_pool_are_made_by_several_threads_at_once(open_lab_host
     host = open_lab_host(fresh=fresh)
     disks = [DiskSpec(uuid4(), 1, None, "fresh") for _ in range(8)]
     with ThreadPoolExecutor(len(disks)) as threads:
-        list(threads.map(host.create_disk, disks))
-    assert host.disks().keys() == {disk.id for disk in disks}
+        list(threads.map(host.disks.create, disks))
+    assert host.disks.list().keys() == {disk.id for disk in disks}
     for disk in disks:
-        host.remove_disk(disk.id)
+        host.disks.remove(disk.id)
 
 
 @lab
@@ -285,16 +285,17 @@ def test_a_pool_that_qemu_cannot_get_to_is_refused_with_the_cure(open_lab_host, 
 def test_domains_of_others_are_no_concern_of_ours(host, running):
     xml = "<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type>hvm</type></os></domain>"
     subprocess.run(("virsh", "--quiet", "define", "/dev/stdin"), input=xml.encode(), check=True)
-    assert host.domains().keys() == {running.id}
+    assert host.machines.list().keys() == {running.id}
     subprocess.run(("virsh", "--quiet", "undefine", "theirs"), check=True)
 
 
 @lab
 def test_a_machine_that_its_host_outgrew_must_be_defined_anew(host, running):
     assert found(host, running.id).spec_digest == spec_digest(running)
-    host._layout = replace(host._layout, userspace_datapath=not host._layout.userspace_datapath)
+    paths = host.machines._paths
+    host.machines._paths = replace(paths, userspace_datapath=not paths.userspace_datapath)
     assert found(host, running.id).spec_digest != spec_digest(running)
-    host.define(running)
+    host.machines.define(running)
     assert found(host, running.id).spec_digest == spec_digest(running)
     assert found(host, running.id).power is Power.RUNNING
 
@@ -305,7 +306,7 @@ def test_a_machine_that_is_forgotten_leaves_no_log_behind(host, running):
         return list(Path("/var/log/libvirt/qemu").glob(f"*{running.id}*"))
 
     assert logs()
-    host.undefine(running.id)
+    host.machines.undefine(running.id)
     assert not logs()
 
 
@@ -315,37 +316,37 @@ def test_a_machine_whose_mark_was_edited_away_is_seen_and_mended(host, running):
     subprocess.run(
         ("virsh", "--quiet", "metadata", name, "urn:cumulet:vm", "--config", "--remove"), check=True
     )
-    assert host.domains()[running.id].spec_digest == ""
-    host.pull_plug(running.id)
-    host.start(running.id)
-    host.define(running)
+    assert host.machines.list()[running.id].spec_digest == ""
+    host.machines.force_off(running.id)
+    host.machines.start(running.id)
+    host.machines.define(running)
     assert found(host, running.id).spec_digest == spec_digest(running)
     assert found(host, running.id).started != 0
 
 
 @lab
 def test_a_guest_that_listens_to_nothing_does_not_hold_up_who_presses_its_button(host, running):
-    host.press_power_button(running.id)
-    assert host.guest(running.id) == NO_GUEST
+    host.machines.request_shutdown(running.id)
+    assert host.guests.ask(running.id) == NO_GUEST
     assert found(host, running.id).power is Power.RUNNING
 
 
 @lab
 def test_a_guest_that_never_lets_go_has_its_disk_until_it_is_off(host, running):
-    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
-    host.plug_disks(running.id, (disk_id,))
+    host.disks.create(DiskSpec(disk_id := uuid4(), 1, None, "local"))
+    host.machines.hotplug(running.id, (disk_id,))
     for _ in range(3):
-        assert host.plug_disks(running.id, ()) == {disk_id}
+        assert host.machines.hotplug(running.id, ()) == {disk_id}
     with pytest.raises(HypervisorError, match=str(disk_id)):
-        host.remove_disk(disk_id)
-    host.pull_plug(running.id)
-    assert host.plug_disks(running.id, ()) == frozenset()
-    host.remove_disk(disk_id)
+        host.disks.remove(disk_id)
+    host.machines.force_off(running.id)
+    assert host.machines.hotplug(running.id, ()) == frozenset()
+    host.disks.remove(disk_id)
 
 
 @lab
 def test_a_disk_that_another_client_gave_to_a_machine_of_his_is_not_removed(host, disk_path):
-    host.create_disk(DiskSpec(disk_id := uuid4(), 1, None, "local"))
+    host.disks.create(DiskSpec(disk_id := uuid4(), 1, None, "local"))
     disk = f"<disk type='file'><source file='{disk_path(disk_id)}'/><target dev='vda'/></disk>"
     xml = (
         "<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type>hvm</type></os>"
@@ -353,9 +354,9 @@ def test_a_disk_that_another_client_gave_to_a_machine_of_his_is_not_removed(host
     )
     subprocess.run(("virsh", "--quiet", "define", "/dev/stdin"), input=xml.encode(), check=True)
     with pytest.raises(HypervisorError, match="theirs"):
-        host.remove_disk(disk_id)
+        host.disks.remove(disk_id)
     subprocess.run(("virsh", "--quiet", "undefine", "theirs"), check=True)
-    host.remove_disk(disk_id)
+    host.disks.remove(disk_id)
 
 
 def test_another_machines_libvirt_is_refused_for_now(tmp_path):

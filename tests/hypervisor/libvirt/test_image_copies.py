@@ -21,40 +21,40 @@ def image(tmp_path):
 
 
 @pytest.fixture
-def copies(layout):
-    return ImageCopies(layout)
+def copies(paths):
+    return ImageCopies(paths)
 
 
-def test_a_copy_is_made_in_the_background_and_is_for_nobody_to_write(copies, layout, image):
+def test_a_copy_is_made_in_the_background_and_is_for_nobody_to_write(copies, paths, image):
     assert not copies.ensure(image).ready
     eventually(lambda: copies.ensure(image).ready)
-    copy = layout.image(image)
+    copy = paths.image(image)
     assert copy.read_bytes() == image.path.read_bytes()
     assert not copy.samefile(image.path)
     assert (copy.stat().st_mode & 0o777, copy.stat().st_uid) == (0o444, os.geteuid())
     assert copies.complete() == {image.sha256}
-    assert [path.name for path in layout.images.iterdir()] == [layout.image(image).name]
+    assert [path.name for path in paths.images.iterdir()] == [paths.image(image).name]
 
 
-def test_a_copy_that_was_interrupted_is_begun_again(copies, layout, image):
-    part = image_copies.part_of(layout.image(image))
+def test_a_copy_that_was_interrupted_is_begun_again(copies, paths, image):
+    part = image_copies.part_of(paths.image(image))
     part.write_bytes(b"x" * 50_000)
     assert copies.complete() == frozenset()
     assert copies.find(image.sha256) is None
     assert copies.ensure(image).fraction in {0.0, 0.5, 1.0}
     eventually(lambda: copies.ensure(image).ready)
-    assert layout.image(image).read_bytes() == image.path.read_bytes()
+    assert paths.image(image).read_bytes() == image.path.read_bytes()
 
 
 @pytest.fixture
-def begin_copy(layout):
+def begin_copy(paths):
     """What another process leaves on the disk that is at a copy, or died at it; answers its part, and its lock."""
 
     def begin(sha256):
-        part = layout.images / f"{sha256}.qcow2.part"
+        part = paths.images / f"{sha256}.qcow2.part"
         part.write_bytes(b"x" * 25_000)
-        write_record(layout.copies, sha256, Record(source="", part=str(part), fraction=0.25))
-        return part, try_lock(layout.copies / f"{sha256}.lock")
+        write_record(paths.copies, sha256, Record(source="", part=str(part), fraction=0.25))
+        return part, try_lock(paths.copies / f"{sha256}.lock")
 
     return begin
 
@@ -66,13 +66,13 @@ def test_another_process_at_the_same_copy_is_left_to_it(copies, image, begin_cop
         assert part.read_bytes() == b"x" * 25_000
 
 
-def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, layout, begin_copy):
+def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, paths, begin_copy):
     theirs, lock = begin_copy("aa")
     _, died = begin_copy("bb")
     died.close()
     with lock:
         copies.remove_abandoned()
-    assert list(layout.images.iterdir()) == [theirs]
+    assert list(paths.images.iterdir()) == [theirs]
 
 
 def test_a_copy_that_fails_says_why_once_and_is_tried_again(copies, image):
@@ -89,9 +89,9 @@ def test_a_disk_of_a_missing_copy_is_refused(copies, image):
 
 
 @pytest.fixture
-def copied(copies, layout, image):
+def copied(copies, paths, image):
     eventually(lambda: copies.ensure(image).ready)
-    return layout.image(image)
+    return paths.image(image)
 
 
 @pytest.mark.parametrize("how", ["in place", "by another file"])
@@ -122,40 +122,40 @@ def test_a_copy_that_was_only_touched_is_looked_at_and_used(copies, image, copie
     assert copied.stat().st_ino == inode
 
 
-def test_a_copy_that_another_process_made_is_looked_at_before_it_is_used(copies, layout, image, copied):
-    other = ImageCopies(layout)
+def test_a_copy_that_another_process_made_is_looked_at_before_it_is_used(copies, paths, image, copied):
+    other = ImageCopies(paths)
     with pytest.raises(HypervisorError, match="looked at first"), other.held(image):
         pass
     assert not other.ensure(image).ready
     eventually(lambda: other.ensure(image).ready)
 
 
-def test_a_copy_of_earlier_days_that_shares_its_file_with_the_store_is_made_safe(copies, layout, image):
-    os.link(image.path, layout.image(image))
+def test_a_copy_of_earlier_days_that_shares_its_file_with_the_store_is_made_safe(copies, paths, image):
+    os.link(image.path, paths.image(image))
     eventually(lambda: copies.ensure(image).ready)
     assert image.path.stat().st_mode & 0o777 == 0o444
 
 
-def test_an_image_that_is_not_what_it_was_in_the_store_is_not_copied(copies, layout, image):
+def test_an_image_that_is_not_what_it_was_in_the_store_is_not_copied(copies, paths, image):
     image.path.write_bytes(b"another")
     assert "is not what it was any more" in eventually(lambda: copies.ensure(image).error)
-    assert list(layout.images.iterdir()) == []
+    assert list(paths.images.iterdir()) == []
 
 
-def test_where_files_cannot_be_shared_they_are_copied(copies, layout, image, monkeypatch):
+def test_where_files_cannot_be_shared_they_are_copied(copies, paths, image, monkeypatch):
     def refuse(*_):
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(image_copies.os, "copy_file_range", refuse)
     eventually(lambda: copies.ensure(image).ready)
-    assert layout.image(image).read_bytes() == image.path.read_bytes()
+    assert paths.image(image).read_bytes() == image.path.read_bytes()
 
 
-def test_a_copy_is_not_released_while_a_disk_is_made_of_it(copies, layout, image, copied):
+def test_a_copy_is_not_released_while_a_disk_is_made_of_it(copies, paths, image, copied):
     released = threading.Event()
 
     def release():
-        with copies.released(layout.image(image)):
+        with copies.released(paths.image(image)):
             released.set()
 
     waiting = threading.Thread(target=release)
@@ -167,7 +167,7 @@ def test_a_copy_is_not_released_while_a_disk_is_made_of_it(copies, layout, image
     assert released.is_set()
 
 
-def test_a_copy_removed_while_a_disk_waited_for_it_is_refused(copies, layout, image, copied):
+def test_a_copy_removed_while_a_disk_waited_for_it_is_refused(copies, paths, image, copied):
     told: list[str] = []
 
     def make_disk():
@@ -178,7 +178,7 @@ def test_a_copy_removed_while_a_disk_waited_for_it_is_refused(copies, layout, im
             told.append(str(error))
 
     making = threading.Thread(target=make_disk)
-    path: Path = layout.image(image)
+    path: Path = paths.image(image)
     with copies.released(path):
         making.start()
         path.unlink()

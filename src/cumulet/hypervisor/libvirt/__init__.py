@@ -10,7 +10,7 @@ import structlog
 from cumulet.errors import Invalid
 from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
-from cumulet.hypervisor.libvirt.layout import HostLayout, name_of
+from cumulet.hypervisor.libvirt.paths import HostPaths, name_of
 from cumulet.hypervisor.libvirt.pools import place_pools
 
 __all__ = ["LibvirtHypervisor", "open_host"]
@@ -39,15 +39,15 @@ def open_host(
         raise Invalid.field(
             "CUMULET_HYPERVISOR", uri, "qemu:///system, or memory: for a host that is not there"
         )
-    layout = HostLayout(
+    paths = HostPaths(
         installation=installation,
         root=state_dir,
         pools=place_pools(pools, root=state_dir, name=name_of(installation)),
         kvm=kvm_works,
         userspace_datapath=userspace_datapath,
     )
-    layout.make_directories()
-    ImageCopies(layout).remove_abandoned()
-    for problem in filter(None, layout.pools.problems().values()):
+    paths.make_directories()
+    ImageCopies(paths).remove_abandoned()
+    for problem in filter(None, paths.pools.problems().values()):
         log.warning("a disk pool has no room and its disks are not there", problem=problem)
-    return LibvirtHypervisor(uri, layout)
+    return LibvirtHypervisor(uri, paths)

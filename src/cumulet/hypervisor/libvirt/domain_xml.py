@@ -25,7 +25,7 @@ from cumulet.hypervisor import (
     serial_of,
     spec_digest,
 )
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.taps import tap_name
 
 NAMESPACE: Final = "urn:cumulet:vm"
@@ -59,7 +59,7 @@ class Mark:
     digest: str
     """`spec_digest` of what it was defined with."""
     host: str
-    """`HostLayout.traits` of where it was defined."""
+    """`HostPaths.traits` of where it was defined."""
     started: int
     """A new number for each start; 0 before the first."""
 
@@ -81,35 +81,35 @@ def render(root: ET.Element) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def domain_xml(spec: DomainSpec, layout: HostLayout, *, disks: Mapping[UUID, Path], started: int = 0) -> str:
+def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path], started: int = 0) -> str:
     """Describe the whole machine; `disks` says where its disks lie."""
     root = element(
         "domain",
-        element("name", layout.domain_name(spec.id)),
+        element("name", paths.domain_name(spec.id)),
         element("uuid", str(spec.id)),
         element("title", f"{spec.project}/{spec.name}"),
-        element("metadata", mark_element(spec, layout, Mark(spec_digest(spec), layout.traits, started))),
+        element("metadata", mark_element(spec, paths, Mark(spec_digest(spec), paths.traits, started))),
         element("memory", str(spec.memory_mib), unit="MiB"),
         element("vcpu", str(spec.vcpus), placement="static"),
         operating_system(spec),
-        features(layout),
-        cpu(spec, layout),
-        clock(layout),
+        features(paths),
+        cpu(spec, paths),
+        clock(paths),
         element("on_poweroff", "destroy"),
         element("on_reboot", "restart"),
         element("on_crash", "destroy"),
-        devices(spec, layout, disks),
+        devices(spec, paths, disks),
         override(AGENT_ALIAS, "name", AGENT_PORT),
-        type="kvm" if layout.kvm else "qemu",
+        type="kvm" if paths.kvm else "qemu",
     )
     return render(root)
 
 
-def mark_element(spec: DomainSpec, layout: HostLayout, mark: Mark) -> ET.Element:
+def mark_element(spec: DomainSpec, paths: HostPaths, mark: Mark) -> ET.Element:
     """Describe whose machine it is; libvirt keeps it for us."""
     return element(
         f"{{{NAMESPACE}}}vm",
-        installation=layout.installation,
+        installation=paths.installation,
         project=spec.project,
         name=spec.name,
         digest=mark.digest,
@@ -143,15 +143,15 @@ def operating_system(spec: DomainSpec) -> ET.Element:
     return made
 
 
-def features(layout: HostLayout) -> ET.Element:
+def features(paths: HostPaths) -> ET.Element:
     """ACPI for the power button; a bounded cache of translated code under TCG."""
     made = element("features", element("acpi"), element("apic"), element("vmport", state="off"))
-    if not layout.kvm:
+    if not paths.kvm:
         made.append(element("tcg", element("tb-cache", str(TCG_CACHE_MIB), unit="MiB")))
     return made
 
 
-def cpu(spec: DomainSpec, layout: HostLayout) -> ET.Element:
+def cpu(spec: DomainSpec, paths: HostPaths) -> ET.Element:
     """All that the accelerator can give, as one socket unless the owner asks for more."""
     topology = spec.topology or Topology(sockets=1, cores=spec.vcpus, threads=1)
     return element(
@@ -162,11 +162,11 @@ def cpu(spec: DomainSpec, layout: HostLayout) -> ET.Element:
             cores=str(topology.cores),
             threads=str(topology.threads),
         ),
-        mode="host-passthrough" if layout.kvm else "maximum",
+        mode="host-passthrough" if paths.kvm else "maximum",
     )
 
 
-def clock(layout: HostLayout) -> ET.Element:
+def clock(paths: HostPaths) -> ET.Element:
     """UTC; under KVM without the HPET, which costs exits and which no guest needs there."""
     made = element(
         "clock",
@@ -174,12 +174,12 @@ def clock(layout: HostLayout) -> ET.Element:
         element("timer", name="pit", tickpolicy="delay"),
         offset="utc",
     )
-    if layout.kvm:
+    if paths.kvm:
         made.append(element("timer", name="hpet", present="no"))
     return made
 
 
-def devices(spec: DomainSpec, layout: HostLayout, disks: Mapping[UUID, Path]) -> ET.Element:
+def devices(spec: DomainSpec, paths: HostPaths, disks: Mapping[UUID, Path]) -> ET.Element:
     """Everything that is plugged in."""
     ports = COLD_DEVICES + len(spec.nics) + MOST_STORAGE_DISKS
     storage = zip(spec.disks, STORAGE_TARGETS, strict=False)
@@ -188,11 +188,11 @@ def devices(spec: DomainSpec, layout: HostLayout, disks: Mapping[UUID, Path]) ->
         element("controller", type="usb", model="none"),
         element("controller", type="pci", model="pcie-root"),
         *(element("controller", type="pci", model="pcie-root-port") for _ in range(ports)),
-        disk(spec.boot_disk, BOOT_TARGET, disks[spec.boot_disk], base=base(spec.boot_image, layout)),
-        seed_disk(spec.id, layout),
+        disk(spec.boot_disk, BOOT_TARGET, disks[spec.boot_disk], base=base(spec.boot_image, paths)),
+        seed_disk(spec.id, paths),
         *(disk(id, target, disks[id]) for id, target in storage),
-        *(nic(each, layout) for each in spec.nics),
-        serial_console(spec.id, layout),
+        *(nic(each, paths) for each in spec.nics),
+        serial_console(spec.id, paths),
         agent_channel(),
         element("graphics", element("listen", type="none"), type="vnc"),
         element("video", element("model", type="vga")),
@@ -219,24 +219,24 @@ def disk(disk_id: UUID, target: str, path: Path, *, base: ET.Element | None = No
     )
 
 
-def base(image: ImageName, layout: HostLayout) -> ET.Element:
+def base(image: ImageName, paths: HostPaths) -> ET.Element:
     """Describe an image's copy under a disk: it stays root's, while libvirt makes the disk QEMU's own."""
     kept = element("seclabel", model="dac", relabel="no")
     return element(
         "backingStore",
         element("format", type=image.format),
-        element("source", kept, file=str(layout.image(image))),
+        element("source", kept, file=str(paths.image(image))),
         element("backingStore"),
         type="file",
     )
 
 
-def seed_disk(vm_id: UUID, layout: HostLayout) -> ET.Element:
+def seed_disk(vm_id: UUID, paths: HostPaths) -> ET.Element:
     """Describe the seed: a disk, for a CD needs drivers that cloud kernels leave out."""
     return element(
         "disk",
         element("driver", name="qemu", type="raw"),
-        element("source", file=str(layout.seed(vm_id))),
+        element("source", file=str(paths.seed(vm_id))),
         element("target", dev=SEED_TARGET, bus="virtio"),
         element("readonly"),
         type="file",
@@ -244,7 +244,7 @@ def seed_disk(vm_id: UUID, layout: HostLayout) -> ET.Element:
     )
 
 
-def nic(spec: NicSpec, layout: HostLayout) -> ET.Element:
+def nic(spec: NicSpec, paths: HostPaths) -> ET.Element:
     """Describe a card on OVN's bridge, which finds its logical port by the interface id."""
     made = element(
         "interface",
@@ -256,16 +256,16 @@ def nic(spec: NicSpec, layout: HostLayout) -> ET.Element:
         element("mtu", size=str(spec.mtu)),
         type="bridge",
     )
-    if layout.userspace_datapath:
+    if paths.userspace_datapath:
         made.append(element("driver", element("host", gso="off", **OFFLOADS), element("guest", **OFFLOADS)))
     return made
 
 
-def serial_console(vm_id: UUID, layout: HostLayout) -> ET.Element:
+def serial_console(vm_id: UUID, paths: HostPaths) -> ET.Element:
     """Describe the serial console, whose log outlives the machine."""
     return element(
         "serial",
-        element("log", file=str(layout.console(vm_id)), append="on"),
+        element("log", file=str(paths.console(vm_id)), append="on"),
         element("target", port="0"),
         type="pty",
     )

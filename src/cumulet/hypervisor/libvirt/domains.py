@@ -16,10 +16,10 @@ from uuid import UUID
 
 import libvirt
 
-from cumulet.hypervisor import Domain, DomainSpec, HypervisorError, OffReason, Power, spec_digest
+from cumulet.hypervisor import Domain, DomainSpec, HypervisorError, MachineOff, OffReason, Power, spec_digest
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, Mark, domain_xml, read_mark, with_start
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 
 POWERS: Final = {
     libvirt.VIR_DOMAIN_SHUTOFF: Power.OFF,
@@ -45,32 +45,32 @@ UNDEFINE: Final = (
 LARGEST_START: Final = 2**31 - 1
 
 
-def list_domains(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, Domain]:
+def list_domains(link: libvirt.virConnect, paths: HostPaths) -> Mapping[UUID, Domain]:
     """All our domains."""
     found = {}
     for domain, stats in link.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
-        if layout.is_ours(domain.name()):
+        if paths.is_ours(domain.name()):
             with absent_is_fine():
-                seen = look_at(domain, layout, stats["state.state"], stats["state.reason"])
+                seen = look_at(domain, paths, stats["state.state"], stats["state.reason"])
                 found[seen.id] = seen
     return found
 
 
-def list_ids(link: libvirt.virConnect, layout: HostLayout) -> list[UUID]:
+def list_ids(link: libvirt.virConnect, paths: HostPaths) -> list[UUID]:
     """Our domains' VMs."""
-    return [UUID(bytes=domain.UUID()) for domain in link.listAllDomains() if layout.is_ours(domain.name())]
+    return [UUID(bytes=domain.UUID()) for domain in link.listAllDomains() if paths.is_ours(domain.name())]
 
 
-def look_up(link: libvirt.virConnect, vm_id: UUID, layout: HostLayout) -> Domain | None:
+def look_up(link: libvirt.virConnect, vm_id: UUID, paths: HostPaths) -> Domain | None:
     """One domain as it is, or None."""
     with absent_is_fine():
         domain = link.lookupByUUID(vm_id.bytes)
         state, reason = domain.state()
-        return look_at(domain, layout, state, reason)
+        return look_at(domain, paths, state, reason)
     return None
 
 
-def look_at(domain: libvirt.virDomain, layout: HostLayout, state: int, reason: int) -> Domain:
+def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int) -> Domain:
     """Say of a domain what the cloud wants to know; one to be defined anew for the host's sake shows no digest."""
     mark = mark_of(domain)
     power = power_of(state, reason)
@@ -79,7 +79,7 @@ def look_at(domain: libvirt.virDomain, layout: HostLayout, state: int, reason: i
         power=power,
         off_reason=off_reason(state, reason, mark) if power is Power.OFF else OffReason.NONE,
         started=0 if power is Power.OFF else mark.started,
-        spec_digest=mark.digest if mark.host == layout.traits else "",
+        spec_digest=mark.digest if mark.host == paths.traits else "",
     )
 
 
@@ -95,16 +95,16 @@ def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
     return OFF_REASONS.get(reason, OffReason.UNKNOWN if mark.started else OffReason.NONE)
 
 
-def define(link: libvirt.virConnect, spec: DomainSpec, layout: HostLayout) -> None:
+def define(link: libvirt.virConnect, spec: DomainSpec, paths: HostPaths) -> None:
     """Define the domain with its disks where they lie now, unless it is defined just so."""
     started = 0
     with absent_is_fine():
         mark = mark_of(link.lookupByUUID(spec.id.bytes))
-        if (mark.digest, mark.host) == (spec_digest(spec), layout.traits):
+        if (mark.digest, mark.host) == (spec_digest(spec), paths.traits):
             return
         started = mark.started
-    disks = {id: layout.pools.find_disk(id) for id in (spec.boot_disk, *spec.disks)}
-    link.defineXML(domain_xml(spec, layout, disks=disks, started=started))
+    disks = {id: paths.pools.find_disk(id) for id in (spec.boot_disk, *spec.disks)}
+    link.defineXML(domain_xml(spec, paths, disks=disks, started=started))
 
 
 def start(link: libvirt.virConnect, vm_id: UUID) -> None:
@@ -133,13 +133,13 @@ def resume(link: libvirt.virConnect, vm_id: UUID) -> None:
             domain.resume()
 
 
-def press_power_button(link: libvirt.virConnect, vm_id: UUID) -> None:
+def request_shutdown(link: libvirt.virConnect, vm_id: UUID) -> None:
     """Ask the guest by ACPI to power off, if it runs."""
     with off_is_fine():
         find_domain(link, vm_id).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
 
-def destroy(link: libvirt.virConnect, vm_id: UUID) -> None:
+def force_off(link: libvirt.virConnect, vm_id: UUID) -> None:
     """End the domain's QEMU if it runs."""
     with off_is_fine():
         find_domain(link, vm_id).destroy()
@@ -207,3 +207,14 @@ def off_is_fine() -> Iterator[None]:
     except libvirt.libvirtError as error:
         if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
             raise
+
+
+@contextlib.contextmanager
+def needs_power(vm_id: UUID) -> Iterator[None]:
+    """Tell a machine that is off from other refusals."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
+            raise MachineOff(f"the machine of VM {vm_id} is off") from error
+        raise

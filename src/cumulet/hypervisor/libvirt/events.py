@@ -21,7 +21,7 @@ import msgspec
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt.connection import notice_silence
 from cumulet.hypervisor.libvirt.domain_xml import AGENT_ALIAS
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 
 RETRY_SECONDS: Final = 0.5
 TOLD: Final = frozenset(
@@ -45,9 +45,9 @@ class PortChange(msgspec.Struct):
 class Changes:
     """The listeners of one host, and the thread that watches over its connection."""
 
-    def __init__(self, layout: HostLayout, list_machines: Callable[[], Iterable[UUID]]) -> None:
+    def __init__(self, paths: HostPaths, list_machines: Callable[[], Iterable[UUID]]) -> None:
         """`list_machines` asks the host, over the connection that `register` is given, reopening it if need be."""
-        self._layout = layout
+        self._paths = paths
         self._list_machines = list_machines
         self._listeners: list[Callable[[UUID], None]] = []
         self._registrations = 0
@@ -114,7 +114,7 @@ class Changes:
         self._woken.set()
 
     def _tell_of(self, domain: libvirt.virDomain) -> None:
-        if self._layout.is_ours(domain.name()):
+        if self._paths.is_ours(domain.name()):
             self.tell(UUID(bytes=domain.UUID()))
 
     def _watch(self) -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from cumulet.hypervisor import HostFacts
-from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
+from cumulet.hypervisor.libvirt.paths import GIB, HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPools
 
 CPUS: Final = 2
@@ -25,15 +25,15 @@ BLOCK: Final = 512
 ALL_NODES: Final = -1
 
 
-def read_facts(link: libvirt.virConnect, layout: HostLayout) -> HostFacts:
+def read_facts(link: libvirt.virConnect, paths: HostPaths) -> HostFacts:
     """Ask the host what it has."""
     return HostFacts(
         name=link.getHostname(),
         cpus=link.getInfo()[CPUS],
         memory_mib=link.getMemoryStats(ALL_NODES)["total"] // 1024,
-        disk_gib=read_room(layout.pools),
+        disk_gib=read_room(paths.pools),
         cpu_model=read_cpu_model(link),
-        accelerator="kvm" if layout.kvm else "tcg",
+        accelerator="kvm" if paths.kvm else "tcg",
         version=f"QEMU {dotted(link.getVersion())}, libvirt {dotted(link.getLibVersion())}",
         routes=read_routes(ROUTES.read_text()),
     )

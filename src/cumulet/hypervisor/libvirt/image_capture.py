@@ -21,7 +21,7 @@ from typing import Final
 from uuid import UUID
 
 from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, ImageOrder, ImageTaking, TakenFrom
-from cumulet.hypervisor.libvirt import freezing
+from cumulet.hypervisor.libvirt import fsfreeze
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.backup import LOOK_SECONDS, Backup
 from cumulet.hypervisor.libvirt.connection import Connection
@@ -29,7 +29,7 @@ from cumulet.hypervisor.libvirt.domains import find_running
 from cumulet.hypervisor.libvirt.files import ids_in
 from cumulet.hypervisor.libvirt.image_copies import copy_whole, make_safe
 from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.snapshots import described
 
 CHUNK_BYTES: Final = 4 << 20
@@ -78,11 +78,11 @@ class Capture:
 class ImageCaptures:
     """The images that are being captured on one host."""
 
-    def __init__(self, layout: HostLayout, works: Connection, agents: Agents) -> None:
-        self._layout = layout
+    def __init__(self, paths: HostPaths, works: Connection, agents: Agents) -> None:
+        self._paths = paths
         self._works = works
         self._agents = agents
-        self._jobs = Jobs(layout.captures, CaptureRecord, failing="cannot copy the disk")
+        self._jobs = Jobs(paths.captures, CaptureRecord, failing="cannot copy the disk")
 
     def ensure(self, order: ImageOrder) -> ImageTaking:
         """Begin or find the capture; one that failed is told once and begun again with the next call."""
@@ -98,7 +98,7 @@ class ImageCaptures:
 
     def known(self) -> frozenset[UUID]:
         """Images of which anything is here."""
-        return ids_in(self._layout.captures, ".lock")
+        return ids_in(self._paths.captures, ".lock")
 
     def forget(self, image_id: UUID) -> bool:
         """Give an image up; False while somebody is at it still, or a guest that was left frozen does not go on."""
@@ -108,7 +108,7 @@ class ImageCaptures:
         """Make the record to begin with: a guest that was left frozen is not forgotten."""
         record = CaptureRecord(
             source=str(order.disk_id),
-            part=str(self._layout.captures / f"{order.image_id}.qcow2"),
+            part=str(self._paths.captures / f"{order.image_id}.qcow2"),
             vm_id=order.vm_id,
         )
         if before:
@@ -172,7 +172,7 @@ class ImageCaptures:
         capture.record.freezing, capture.record.thaws = True, 0
         capture.job.note()
         try:
-            frozen = freezing.freeze(self._agents, capture.order.vm_id)
+            frozen = fsfreeze.freeze(self._agents, capture.order.vm_id)
             begun = backup.begin()
         finally:
             self._let_go_on(capture)
@@ -190,13 +190,13 @@ class ImageCaptures:
         """Have a guest that may hold still go on, in one try; says whether there is nothing more to do."""
         if record.freezing:
             record.thaws += 1
-            thawed = freezing.thaw(self._agents, record.vm_id)
+            thawed = fsfreeze.thaw(self._agents, record.vm_id)
             record.freezing = not thawed and record.thaws < THAW_TRIES
         return not record.freezing
 
     def _convert(self, capture: Capture) -> TakenFrom:
         """Copy the disk of a machine that is off; qemu-img dies with this process, and keeps the machine off."""
-        source = described(self._layout.pools.find_disk(capture.order.disk_id))
+        source = described(self._paths.pools.find_disk(capture.order.disk_id))
         words = ("convert", "-p", "--image-opts", "-O", "qcow2", source, str(capture.job.part))
         with subprocess.Popen(
             ("setpriv", "--pdeathsig", "KILL", "qemu-img", *words),

@@ -23,7 +23,7 @@ import structlog
 from cumulet.hypervisor import BaseImage, HypervisorError, ImageCopy
 from cumulet.hypervisor.libvirt.files import part_of
 from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record, is_named
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 
 log = structlog.get_logger()
 
@@ -36,15 +36,15 @@ READY: Final = ImageCopy(ready=True, fraction=1.0)
 class ImageCopies:
     """The copies in one directory; those in the making are found again by their digests."""
 
-    def __init__(self, layout: HostLayout) -> None:
-        self._layout = layout
-        self._jobs = Jobs(layout.copies, Record, failing="cannot copy the image")
+    def __init__(self, paths: HostPaths) -> None:
+        self._paths = paths
+        self._jobs = Jobs(paths.copies, Record, failing="cannot copy the image")
         self._checked: dict[Path, Look] = {}
         """How each copy looked when its content was last compared with its checksum."""
 
     def ensure(self, image: BaseImage) -> ImageCopy:
         """Begin a copy or find it; one that failed is told once and begun again with the next call."""
-        target = self._layout.image(image)
+        target = self._paths.image(image)
         if self._is_checked(target) and not self._jobs.failure(image.sha256):
             return READY
         begun = Record(source=str(image.path), part=str(part_of(target)))
@@ -58,11 +58,11 @@ class ImageCopies:
 
     def complete(self) -> frozenset[str]:
         """Digests of the copies that are whole."""
-        return frozenset(path.stem for path in self._layout.images.iterdir() if path.suffix != ".part")
+        return frozenset(path.stem for path in self._paths.images.iterdir() if path.suffix != ".part")
 
     def find(self, sha256: str) -> Path | None:
         """A whole copy, or None."""
-        whole = (path for path in self._layout.images.glob(f"{sha256}.*") if path.suffix != ".part")
+        whole = (path for path in self._paths.images.glob(f"{sha256}.*") if path.suffix != ".part")
         return next(whole, None)
 
     def remove(self, path: Path, check: Callable[[], None]) -> None:
@@ -79,10 +79,10 @@ class ImageCopies:
     @contextmanager
     def held(self, image: BaseImage) -> Iterator[None]:
         """Keep a copy from being removed; HypervisorError when it is not there."""
-        with locked(self._layout.image(image), fcntl.LOCK_SH) as there:
+        with locked(self._paths.image(image), fcntl.LOCK_SH) as there:
             if not there:
                 raise HypervisorError(f"image {image.sha256[:12]} is not on this host")
-            if not self._is_checked(self._layout.image(image)):
+            if not self._is_checked(self._paths.image(image)):
                 raise HypervisorError(
                     f"the copy of image {image.sha256[:12]} has changed: it is looked at first"
                 )

@@ -75,7 +75,7 @@ class DiskPools:
         return pool.disk(disk_id)
 
 
-def place_pools(paths: Mapping[str, Path | None], *, root: Path, name: str) -> DiskPools:
+def place_pools(mounts: Mapping[str, Path | None], *, root: Path, name: str) -> DiskPools:
     """Say where the disks of each pool lie, by where its file system is mounted; `name` is the installation's."""
     return DiskPools(
         root,
@@ -83,7 +83,7 @@ def place_pools(paths: Mapping[str, Path | None], *, root: Path, name: str) -> D
             DiskPool(id, name, root / "disks", None)
             if mount is None
             else DiskPool(id, f"{name}-{id}", mount / name, mount)
-            for id, mount in paths.items()
+            for id, mount in mounts.items()
         ),
     )
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import libvirt
 
 from cumulet.hypervisor import Stats
-from cumulet.hypervisor.libvirt.layout import HostLayout
+from cumulet.hypervisor.libvirt.paths import HostPaths
 
 WANTED: Final = (
     libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
@@ -24,12 +24,12 @@ FLAGS: Final = (
 Found = Mapping[str, Any]
 
 
-def read_stats(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, Stats]:
+def read_stats(link: libvirt.virConnect, paths: HostPaths) -> Mapping[UUID, Stats]:
     """Measure our domains that run, but for those that are busy."""
     return {
         UUID(bytes=domain.UUID()): stats_of(found)
         for domain, found in link.getAllDomainStats(WANTED, FLAGS)
-        if layout.is_ours(domain.name()) and is_whole(found)
+        if paths.is_ours(domain.name()) and is_whole(found)
     }
 
 

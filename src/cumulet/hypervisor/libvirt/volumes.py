@@ -19,8 +19,8 @@ from cumulet.hypervisor import DiskSpec, HypervisorError
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domain_xml import element, render
 from cumulet.hypervisor.libvirt.files import ids_in
-from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
-from cumulet.hypervisor.libvirt.plugging import domain_with
+from cumulet.hypervisor.libvirt.hotplug import domain_with
+from cumulet.hypervisor.libvirt.paths import GIB, HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPool, make_passable
 
 
@@ -37,7 +37,7 @@ def pool_xml(pool: DiskPool) -> str:
     )
 
 
-def volume_xml(disk: DiskSpec, name: str, layout: HostLayout) -> str:
+def volume_xml(disk: DiskSpec, name: str, paths: HostPaths) -> str:
     """Describe an empty disk, or one that holds only what differs from its image.
 
     Only the newer form of qcow2 can grow when it has snapshots.
@@ -54,7 +54,7 @@ def volume_xml(disk: DiskSpec, name: str, layout: HostLayout) -> str:
         ),
     )
     if disk.base:
-        path = element("path", str(layout.image(disk.base)))
+        path = element("path", str(paths.image(disk.base)))
         volume.append(element("backingStore", path, element("format", type=disk.base.format)))
     return render(volume)
 
@@ -100,9 +100,9 @@ def target_of(pool: libvirt.virStoragePool) -> str:
     return ET.fromstring(pool.XMLDesc()).findtext("target/path", "")  # noqa: S314 - libvirt's
 
 
-def create_volume(link: libvirt.virConnect, disk: DiskSpec, layout: HostLayout) -> None:
+def create_volume(link: libvirt.virConnect, disk: DiskSpec, paths: HostPaths) -> None:
     """Make the disk, unless it is there whole; what an interrupted making left behind is made anew."""
-    pool = layout.pools.find(disk.pool)
+    pool = paths.pools.find(disk.pool)
     make_passable(pool.directory)
     opened, path = open_pool(link, pool), pool.disk(disk.id)
     volume = look_up(opened, path)
@@ -110,21 +110,21 @@ def create_volume(link: libvirt.virConnect, disk: DiskSpec, layout: HostLayout) 
         if ET.fromstring(volume.XMLDesc()).find("target/format[@type='qcow2']") is not None:  # noqa: S314 - libvirt's
             return
         volume.delete()
-    opened.createXML(volume_xml(disk, path.name, layout))
+    opened.createXML(volume_xml(disk, path.name, paths))
 
 
-def grow_volume(link: libvirt.virConnect, disk_id: UUID, size_gib: int, layout: HostLayout) -> None:
+def grow_volume(link: libvirt.virConnect, disk_id: UUID, size_gib: int, paths: HostPaths) -> None:
     """Let a disk grow that no running machine has."""
-    volume = find_volume(link, disk_id, layout)
+    volume = find_volume(link, disk_id, paths)
     if volume is None:
         raise HypervisorError(f"the host has no disk {disk_id}")
     if volume.info()[1] < size_gib * GIB:
         volume.resize(size_gib * GIB)
 
 
-def remove_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -> None:
+def remove_volume(link: libvirt.virConnect, disk_id: UUID, paths: HostPaths) -> None:
     """Remove the disk, if it is there and no machine has it."""
-    volume = find_volume(link, disk_id, layout)
+    volume = find_volume(link, disk_id, paths)
     if volume is None:
         return
     if machine := domain_with(link, volume.path()):
@@ -136,25 +136,25 @@ def remove_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -
             raise
 
 
-def list_volumes(link: libvirt.virConnect, layout: HostLayout) -> Mapping[UUID, int]:
+def list_volumes(link: libvirt.virConnect, paths: HostPaths) -> Mapping[UUID, int]:
     """Our disks with their sizes in GiB."""
-    return {id: volume.info()[1] // GIB for id, volume in our_volumes(link, layout)}
+    return {id: volume.info()[1] // GIB for id, volume in our_volumes(link, paths)}
 
 
-def disks_based_on(link: libvirt.virConnect, image: str, layout: HostLayout) -> list[UUID]:
+def disks_based_on(link: libvirt.virConnect, image: str, paths: HostPaths) -> list[UUID]:
     """Disks whose content is partly in the image's copy at that path; HypervisorError when some cannot be looked at."""
-    for problem in filter(None, layout.pools.problems().values()):
+    for problem in filter(None, paths.pools.problems().values()):
         raise HypervisorError(f"disks may be based on it that are not there now: {problem}")
     return [
         id
-        for id, volume in our_volumes(link, layout)
+        for id, volume in our_volumes(link, paths)
         if ET.fromstring(volume.XMLDesc()).findtext("backingStore/path") == image  # noqa: S314 - libvirt's
     ]
 
 
-def our_volumes(link: libvirt.virConnect, layout: HostLayout) -> Iterator[tuple[UUID, libvirt.virStorageVol]]:
+def our_volumes(link: libvirt.virConnect, paths: HostPaths) -> Iterator[tuple[UUID, libvirt.virStorageVol]]:
     """The volumes by the disk each holds; a file that somebody else put there is none of them."""
-    for pool in layout.pools.usable():
+    for pool in paths.pools.usable():
         there, opened = ids_in(pool.directory, ".qcow2"), open_pool(link, pool)
         known = volumes_of(opened)
         if there - known.keys():
@@ -172,9 +172,9 @@ def volumes_of(pool: libvirt.virStoragePool) -> dict[UUID, libvirt.virStorageVol
     return found
 
 
-def find_volume(link: libvirt.virConnect, disk_id: UUID, layout: HostLayout) -> libvirt.virStorageVol | None:
+def find_volume(link: libvirt.virConnect, disk_id: UUID, paths: HostPaths) -> libvirt.virStorageVol | None:
     """The volume that holds a disk, in whichever pool; None when there is none."""
-    pool = layout.pools.find_with(disk_id)
+    pool = paths.pools.find_with(disk_id)
     return look_up(open_pool(link, pool), pool.disk(disk_id)) if pool else None
 
 

@@ -35,7 +35,7 @@ def ensure_password(run: Run, vm: Vm, host: Host) -> None:
         return
     fact = ("vm.password_set", "its password was set")
     try:
-        host.set_password(vm.id, vm.password_hash)
+        host.guests.set_password(vm.id, vm.password_hash)
     except GuestRefused as refusal:
         fact = ("vm.password_refused", f"its password was not set: {refusal.message}")
     change(run, vm, {"password_in_guest": vm.password_hash}, fact)
@@ -47,7 +47,7 @@ def ensure_keys(run: Run, vm: Vm, host: Host) -> None:
         return
     fact = ("vm.keys_set", "its SSH keys were changed")
     try:
-        host.replace_keys(vm.id, vm.ssh_keys.splitlines(), instead_of=vm.keys_in_guest.splitlines())
+        host.guests.replace_keys(vm.id, vm.ssh_keys.splitlines(), instead_of=vm.keys_in_guest.splitlines())
     except GuestRefused as refusal:
         fact = ("vm.keys_refused", f"its SSH keys were not changed: {refusal.message}")
     change(run, vm, {"keys_in_guest": vm.ssh_keys}, fact)

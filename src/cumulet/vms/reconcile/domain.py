@@ -40,8 +40,8 @@ def ensure_domain(run: Run, vm: Vm, parts: Parts, domain: Domain | None, host: H
     """
     spec = domain_spec(vm, parts)
     if domain is None or is_outdated(domain, spec):
-        host.define(spec)
-        domain = host.domain(vm.id)
+        host.machines.define(spec)
+        domain = host.machines.get(vm.id)
     if domain is None or domain.power is Power.OFF:
         settle_disks(run, vm, parts.disks, held=frozenset())
     return domain
@@ -62,8 +62,8 @@ def ensure_plugged(run: Run, vm: Vm, parts: Parts, host: Host) -> None:
     for disk in disks:
         ensure_contents(run, disk, host)
     spec = domain_spec(vm, parts)
-    held = host.plug_disks(vm.id, spec.disks)
-    host.define(spec)  # for its next start; and what has left it can be deleted
+    held = host.machines.hotplug(vm.id, spec.disks)
+    host.machines.define(spec)  # for its next start; and what has left it can be deleted
     settle_disks(run, vm, disks, held=held)
     if held:
         names = ", ".join(disk.name for disk in disks if disk.id in held)

@@ -103,7 +103,7 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
         note_left_alone(run, vm, host)
         look_for_panic(run, vm, host)
         return None
-    guest = host.guest(vm.id)
+    guest = host.guests.ask(vm.id)
     note_left_alone(run, vm, host)
     age = run.now - vm.started_at
     if guest.agent:
@@ -120,7 +120,7 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
 
 def note_left_alone(run: Run, vm: Vm, host: Host) -> None:
     """Tell that the guest's agent is asked nothing more, once until the next start."""
-    if not vm.guest_silent and (why := host.why_left_alone(vm.id)):
+    if not vm.guest_silent and (why := host.guests.why_left_alone(vm.id)):
         change(run, vm, {"guest_silent": True}, ("vm.guest_left_alone", why))
 
 
@@ -187,7 +187,7 @@ def look_at_console(run: Run, vm: Vm, host: Host, age: timedelta) -> None:
 
 def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
     """Tell of a kernel that panicked: its console says so last, whether the guest hangs or is gone; gives its end."""
-    console = host.console_log(vm.id, max_bytes=CONSOLE_BYTES).decode(errors="replace").replace("\0", "")
+    console = host.consoles.log(vm.id, max_bytes=CONSOLE_BYTES).decode(errors="replace").replace("\0", "")
     panic = panic_in(console)
     if panic and panic != vm.panic:
         seen = {"panic": panic, "panic_at": run.now}

@@ -49,9 +49,9 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
     elif domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE and not guest_left(run, vm, domain):
         note_crash(run, vm, domain, host)
         wait_for_image(run, vm)
-        host.write_seed(seed)
-        host.start(vm.id)
-        return host.domain(vm.id)
+        host.seeds.write(seed)
+        host.machines.start(vm.id)
+        return host.machines.get(vm.id)
     elif domain.power is Power.STALLED:
         go_on(run, vm, host)
     return domain
@@ -76,14 +76,14 @@ def power_off(run: Run, vm: Vm, host: Host) -> None:
     change(
         run, vm, {}, ("vm.plug_pulled", f"the guest did not power off within {waited} s: its plug was pulled")
     )
-    host.pull_plug(vm.id)
+    host.machines.force_off(vm.id)
     raise NotYet("its plug was pulled", 0)
 
 
 def ask_guest(run: Run, vm: Vm, host: Host) -> None:
     """Press the power button, and only then begin to count the guest's time; it also runs where the host cannot ask."""
     try:
-        host.press_power_button(vm.id)
+        host.machines.request_shutdown(vm.id)
     except HostUnreachable:
         raise
     except HypervisorError:
@@ -106,7 +106,7 @@ def go_on(run: Run, vm: Vm, host: Host) -> None:
         )
     if vm.resumed_at is None or not vm.resumed_at <= run.now < vm.resumed_at + RESUME_PAUSE:
         change(run, vm, {"resumed_at": run.now})
-        host.resume(vm.id)
+        host.machines.resume(vm.id)
         raise NotYet(STALLED, RESUME_LOOK)
     raise NotYet(STALLED, (vm.resumed_at + RESUME_PAUSE - run.now).total_seconds())
 

@@ -49,7 +49,7 @@ class Sweeper:
         try:
             host = self.world.host(run.id)
             facts = host.facts()
-            domains, disks, seeds = host.domains(), host.disks(), host.seeds()
+            domains, disks, seeds = host.machines.list(), host.disks.list(), host.seeds.list()
         except HostUnreachable as problem:
             note_down(run, str(problem))
             if run.id in self.world.hosts:
@@ -74,17 +74,17 @@ class Sweeper:
         self, host: Host, run: Run, *, domains: set[UUID], disks: set[UUID], seeds: frozenset[UUID]
     ) -> None:
         """Remove what has no row any more, here nor elsewhere: a host that got another name keeps all it has."""
-        takings, stored = host.takings(), self.world.images.private_ids()
+        takings, stored = host.images.captures(), self.world.images.private_ids()
         gone = self._without_owner(run, domains | disks | seeds | takings | stored)
         for id in self.leftovers.overdue(f"domain on {run.id}", domains & gone, run.now):
-            host.undefine(id)
+            host.machines.undefine(id)
         for id in self.leftovers.overdue(f"disk on {run.id}", disks & gone, run.now):
             with suppress(HypervisorError):  # a machine that somebody else made of it
-                host.remove_disk(id)
+                host.disks.remove(id)
         for id in self.leftovers.overdue(f"seed on {run.id}", seeds & gone, run.now):
-            host.remove_seed(id)
+            host.seeds.remove(id)
         for id in self.leftovers.overdue(f"taking on {run.id}", takings & gone, run.now):
-            host.forget_taking(id)
+            host.images.forget_capture(id)
         for id in self.leftovers.overdue("private image", stored & gone, run.now):
             self.world.images.remove_private(id)
 
@@ -107,13 +107,13 @@ class Sweeper:
 
     def _remove_unused_copies(self, host: Host, run: Run) -> None:
         """Remove copies of images that nobody offers any more and that no VM is made of."""
-        unoffered = host.image_copies() - {image.sha256 for image in self.world.images.list()}
+        unoffered = host.images.copies() - {image.sha256 for image in self.world.images.list()}
         with run.reading() as db:
             of_vms = those_in(db, Vm.image_sha256, unoffered)
             unused = unoffered - of_vms - those_in(db, PrivateImage.sha256, unoffered)
         for sha256 in unused:
             with suppress(HypervisorError):  # a leftover disk in its grace is still based on it
-                host.remove_image_copy(sha256)
+                host.images.remove_copy(sha256)
 
 
 def wake_changed_vms(db: Session, run: Run, domains: Mapping[UUID, Domain]) -> set[UUID]:

@@ -94,7 +94,7 @@ def reconcile_vm(run: Run, world: World) -> datetime | None:
     if parts.waits_for:
         raise NotYet(parts.waits_for, UNWOKEN)
     ensure_ports(parts.ports, world.fabrics)
-    domain = host.domain(vm.id)
+    domain = host.machines.get(vm.id)
     ensure_disks(run, vm, parts.disks, domain, host, world.images)
     domain = ensure_domain(run, vm, parts, domain, host)
     domain = ensure_power(run, vm, domain, host, seed(vm))
@@ -162,12 +162,12 @@ def ensure_disks(
 def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore) -> None:
     """Make the boot disk of a new VM, unless it is there."""
     base = base_image(vm, disk, host, images)
-    copy = host.ensure_image_copy(base)
+    copy = host.images.copy(base)
     if copy.error:
         raise HypervisorError(copy.error, for_owner=f"image {vm.image_id} {NOT_COPIED}")
     if not copy.ready:
         raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
-    host.create_disk(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
+    host.disks.create(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
     with run.writing() as db:
         update_row(db, Disk, disk.id, state=DiskState.USED)
     disk.state = DiskState.USED
@@ -175,7 +175,7 @@ def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore)
 
 def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
     """Go no further when a disk has gone from the host; the VM goes on if it comes back."""
-    there = host.disks()
+    there = host.disks.list()
     for disk in disks:
         if disk.id in there or disk.wanted is DiskWanted.DETACHED:
             continue
@@ -192,7 +192,7 @@ def base_image(vm: Vm, disk: Disk, host: Host, images: ImageStore) -> BaseImage:
     if disk.private_image_id:
         return described(vm, images.private(disk.private_image_id))
     stored = images.find(vm.image_id)
-    if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.image_copies():
+    if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.images.copies():
         why = f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM anew"
         raise HypervisorError(why, for_owner=why)
     return described(vm, stored.path)
@@ -206,7 +206,7 @@ def described(vm: Vm, path: Path) -> BaseImage:
 def ensure_seed_spent(run: Run, vm: Vm, host: Host) -> None:
     """Have the seed's secrets leave the host when its guest has read them, or nobody expects a word of it any more."""
     if vm.seed_spent_at is None and (vm.first_boot_at is not None or vm.guest_silent):
-        host.write_seed(seed(vm).without_secrets())
+        host.seeds.write(seed(vm).without_secrets())
         change(run, vm, {"seed_spent_at": run.now})
 
 
@@ -228,17 +228,17 @@ def remove_disks(run: Run, vm: Vm, host: Host) -> None:
     with run.reading() as db:
         unmade = [disk.id for disk in disks_of(db, vm.id) if not disk.is_made]
     for disk_id in {vm.boot_disk_id, *unmade}:
-        host.remove_disk(disk_id)
+        host.disks.remove(disk_id)
 
 
 def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
     """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
     wait_for_image(run, vm)
-    host.undefine(vm.id)
+    host.machines.undefine(vm.id)
     keep_log(run, vm, host, world.fabrics.catalogue.limits)
     remove_disks(run, vm, host)
-    host.remove_seed(vm.id)
-    host.remove_console_log(vm.id)
+    host.seeds.remove(vm.id)
+    host.consoles.remove_log(vm.id)
     remove_ports(run, vm.id, world.fabrics)
     with run.writing() as db:
         release_disks(db, vm.id, now=run.now)

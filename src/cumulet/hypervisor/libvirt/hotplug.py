@@ -18,21 +18,21 @@ import libvirt
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, STORAGE_TARGETS, disk, render
 from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain
-from cumulet.hypervisor.libvirt.layout import GIB, HostLayout
+from cumulet.hypervisor.libvirt.paths import GIB, HostPaths
 
 NOTHING_TO_ASK: Final = ("in the process of unplug", "no device found with alias")
 """The guest has been asked a moment ago, as QEMU says it; or it has let go since we looked, as libvirt does."""
 
 
-def plug(link: libvirt.virConnect, vm_id: UUID, disks: Sequence[UUID], layout: HostLayout) -> frozenset[UUID]:
+def plug(link: libvirt.virConnect, vm_id: UUID, disks: Sequence[UUID], paths: HostPaths) -> frozenset[UUID]:
     """Plug what is missing, ask the guest to let go of what is too much; answers the latter."""
     domain = find_domain(link, vm_id)
     if not domain.isActive():
         return frozenset()
-    plugged = plugged_disks(domain, layout)
+    plugged = plugged_disks(domain, paths)
     free = [target for target in STORAGE_TARGETS if target not in targets(domain)]
     for id, target in zip((id for id in disks if id not in plugged), free, strict=False):
-        path = layout.pools.find_disk(id)
+        path = paths.pools.find_disk(id)
         domain.attachDeviceFlags(render(disk(id, target, path)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     leaving = plugged.keys() - set(disks)
     for id in leaving:
@@ -57,9 +57,9 @@ def grow(domain: libvirt.virDomain, path: str, size_gib: int) -> None:
         domain.blockResize(path, size_gib * GIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
 
-def plugged_disks(domain: libvirt.virDomain, layout: HostLayout) -> Mapping[UUID, str]:
+def plugged_disks(domain: libvirt.virDomain, paths: HostPaths) -> Mapping[UUID, str]:
     """The storage disks that a running domain has, with the aliases of their devices."""
-    directories = {pool.directory for pool in layout.pools.every}
+    directories = {pool.directory for pool in paths.pools.every}
     found = {}
     for device in ET.fromstring(domain.XMLDesc()).iterfind("devices/disk"):  # noqa: S314 - libvirt's
         source, target, alias = (device.find(tag) for tag in ("source", "target", "alias"))

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from pycdlib import PyCdlib
 
 from cumulet.hypervisor import Seed
-from cumulet.hypervisor.libvirt.seed import LAST_SCRIPT, first_boot_script, meta_data, seed_image, user_data
+from cumulet.hypervisor.libvirt.nocloud import (
+    LAST_SCRIPT,
+    first_boot_script,
+    meta_data,
+    seed_image,
+    user_data,
+)
 from cumulet.images.recipes import RECIPES
 
 KEYS = ("ssh-ed25519 AAAAC3Nza first", "ssh-rsa AAAAB3Nza second")

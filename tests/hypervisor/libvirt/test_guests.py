@@ -4,8 +4,8 @@ import pytest
 from tests.hypervisor.libvirt.peers import NOTHING, agent, peer, with_files
 
 from cumulet.hypervisor import NO_GUEST, Guest
-from cumulet.hypervisor.libvirt import guest
-from cumulet.hypervisor.libvirt.seed import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
+from cumulet.hypervisor.libvirt import guests
+from cumulet.hypervisor.libvirt.nocloud import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
 
 FRESH = Guest(agent=True, first_boot_done=False, start_script_status=None)
 DONE = Guest(agent=True, first_boot_done=True, start_script_status=None)
@@ -18,7 +18,7 @@ def ask(agents_of, vm_id):
     def ask_guest(files, **answers):
         agents, path = agents_of()
         with peer(path, agent(with_files(files, **answers))):
-            return guest.ask_guest(agents, vm_id)
+            return guests.ask_guest(agents, vm_id)
 
     return ask_guest
 
@@ -36,7 +36,7 @@ def test_what_is_no_exit_status_is_not_believed(ask, written):
 
 
 def test_an_agent_that_falls_silent_is_no_error(ask, monkeypatch):
-    monkeypatch.setattr(guest, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(guests, "PATIENCE_SECONDS", 0.3)
     assert ask({}, **{"guest-file-open": NOTHING}) == NO_GUEST
 
 
@@ -50,13 +50,13 @@ def test_an_agent_that_talks_nonsense_is_not_believed(ask, nonsense):
 
 
 def cloud_init(**status):
-    return {guest.CLOUD_INIT_STATUS: json.dumps({"v1": status}).encode()}
+    return {guests.CLOUD_INIT_STATUS: json.dumps({"v1": status}).encode()}
 
 
 def test_a_guest_tells_where_its_first_boot_is(ask):
     assert ask(cloud_init(stage="init-local")).stage == "init-local"
     assert ask(cloud_init(stage=None)).stage == ""
-    assert ask(cloud_init(stage="\0" + "x" * 1000)).stage == "x" * (guest.LONGEST_STAGE - 1)
+    assert ask(cloud_init(stage="\0" + "x" * 1000)).stage == "x" * (guests.LONGEST_STAGE - 1)
     assert ask(cloud_init(stage="modules-final") | {SCRIPT_LOG: b""}).stage == "start-script"
     assert ask(cloud_init(stage="modules-final") | {FIRST_BOOT_DONE: b""}).stage == ""
 
@@ -64,15 +64,15 @@ def test_a_guest_tells_where_its_first_boot_is(ask):
 def test_what_cloud_init_complains_of_is_read_from_all_its_stages_and_bounded(ask):
     stages = {"init-local": {"errors": ["a"]}, "init": {}, "modules-final": {"errors": ["b" * 1000] * 50}}
     problems = ask(cloud_init(stage=None, datasource="x", **stages)).problems
-    assert problems[:2] == ("a", "b" * guest.LONGEST_PROBLEM)
-    assert len(problems) == guest.MOST_PROBLEMS
+    assert problems[:2] == ("a", "b" * guests.LONGEST_PROBLEM)
+    assert len(problems) == guests.MOST_PROBLEMS
 
 
 @pytest.mark.parametrize(
     "status", [b"", b"[]", b"{}", b"\xff", b'{"v1": {"init": {"errors": [1]}}}', b'{"v1": 3}']
 )
 def test_a_status_that_is_none_is_not_believed(ask, status):
-    seen = ask({guest.CLOUD_INIT_STATUS: status})
+    seen = ask({guests.CLOUD_INIT_STATUS: status})
     assert (seen.agent, seen.stage, seen.problems) == (True, "", ())
 
 
@@ -82,8 +82,8 @@ def test_of_a_log_the_last_whole_lines_are_shown(ask):
     shown = ask({SCRIPT_LOG: long}).log
     assert shown.splitlines()[0].startswith("line 08")
     assert shown.endswith("line 0999")
-    assert len(shown) < guest.LOG_BYTES
-    assert ask({guest.CLOUD_INIT_LOG: b"of cloud-init"}).log == "of cloud-init"
+    assert len(shown) < guests.LOG_BYTES
+    assert ask({guests.CLOUD_INIT_LOG: b"of cloud-init"}).log == "of cloud-init"
     assert ask({SCRIPT_LOG: b"\xff\x00a"}).log == "\ufffda"
 
 

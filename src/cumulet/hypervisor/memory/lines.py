@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 720, 400
 CHUNK: Final = 64 * 1024
 
 
-class MadeUpConsoles:
+class Lines:
     """The open lines of all machines of a host."""
 
     def __init__(self) -> None:

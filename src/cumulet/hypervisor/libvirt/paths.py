@@ -30,7 +30,7 @@ QEMU_LOGS: Final = Path("/var/log/libvirt/qemu")
 
 
 @dataclass(frozen=True, slots=True)
-class HostLayout:
+class HostPaths:
     """What domains of one installation have in common on one host."""
 
     installation: str

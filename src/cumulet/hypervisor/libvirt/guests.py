@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -10,9 +11,10 @@ from uuid import UUID
 import msgspec
 
 from cumulet.hypervisor import NO_GUEST, Guest
+from cumulet.hypervisor.libvirt import credentials
 from cumulet.hypervisor.libvirt.agent import Agent, AgentRefuses, AgentSilent
 from cumulet.hypervisor.libvirt.agents import Agents
-from cumulet.hypervisor.libvirt.seed import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
+from cumulet.hypervisor.libvirt.nocloud import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
 
 PATIENCE_SECONDS: Final = 5.0
 """For all that is asked at once: an emulated guest that boots takes its time."""
@@ -96,6 +98,33 @@ class CloudInitStatus(msgspec.Struct):
     """/run/cloud-init/status.json."""
 
     v1: CloudInit
+
+
+class LibvirtGuests:
+    """Guests on one host."""
+
+    def __init__(self, agents: Agents) -> None:
+        self._agents = agents
+
+    def ask(self, vm_id: UUID) -> Guest:
+        """Ask the guest's agent."""
+        return ask_guest(self._agents, vm_id)
+
+    def why_left_alone(self, vm_id: UUID) -> str:
+        """Say why the guest's agent is asked nothing."""
+        return self._agents.why_left_alone(vm_id)
+
+    def set_password(self, vm_id: UUID, password_hash: str) -> None:
+        """Have the guest take a password."""
+        credentials.set_password(self._agents, vm_id, password_hash)
+
+    def replace_keys(self, vm_id: UUID, keys: Sequence[str], *, instead_of: Sequence[str]) -> None:
+        """Have the guest take keys in the place of others."""
+        credentials.replace_keys(self._agents, vm_id, keys, instead_of=instead_of)
+
+    def ping(self, vm_id: UUID) -> float | None:
+        """Measure how quick the guest's agent is."""
+        return ping(self._agents, vm_id)
 
 
 def ask_guest(agents: Agents, vm_id: UUID) -> Guest:

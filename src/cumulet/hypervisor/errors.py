@@ -1,0 +1,39 @@
+"""How a host refuses."""
+
+from __future__ import annotations
+
+from cumulet.errors import Failure, NotAtOnce, Unavailable
+
+
+class HypervisorError(Failure):
+    """The host refused or failed to do what was asked."""
+
+    for_owner = "the host fails at it, and the operator's log says why"
+
+
+class HostUnreachable(HypervisorError, Unavailable):
+    """The host does not answer now; nothing is known about what runs there."""
+
+    for_owner = "the host does not answer"
+
+
+class HostLost(HostUnreachable, NotAtOnce):
+    """The host stopped to answer under this very call: whether it was done nobody knows, and it may be the reason."""
+
+
+class GuestSilent(HypervisorError):
+    """The guest's agent does not answer: the guest is off, boots, hangs, or has none."""
+
+    for_owner = "the guest's agent does not answer"
+
+
+class GuestRefused(HypervisorError):
+    """The guest's agent answers that it will not or cannot, in words of its own; asking again is of no use."""
+
+    for_owner = ""
+
+
+class MachineOff(HypervisorError):
+    """What was asked for takes a machine that runs."""
+
+    for_owner = "the machine is off"

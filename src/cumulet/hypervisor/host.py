@@ -1,0 +1,76 @@
+"""One host, whole: what it has, whether it answers, and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Protocol
+from uuid import UUID
+
+from cumulet.hypervisor.consoles import Consoles
+from cumulet.hypervisor.disks import Disks
+from cumulet.hypervisor.guests import Guests
+from cumulet.hypervisor.images import Images
+from cumulet.hypervisor.machines import Machines
+from cumulet.hypervisor.seeds import Seeds
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What a host has, before anything is reserved on it."""
+
+    name: str
+    cpus: int
+    memory_mib: int
+    disk_gib: Mapping[str, int]
+    """By disk pool: what is free for disks in its file system, and what they take already; 0 for one not mounted."""
+    cpu_model: str
+    accelerator: str
+    """`kvm`, or `tcg` where KVM is missing or does not work (software emulation: a supported, slow mode)."""
+    version: str
+    """Of the hypervisor, for people: `QEMU 7.2.22, libvirt 9.0.0`."""
+    routes: tuple[IPv4Network, ...]
+    """What it reaches by routes of its own: a network of VMs with such a range could not."""
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    """How many of each model, by its name."""
+
+
+class Hypervisor(Protocol):
+    """One host. All verbs, its parts' too, are idempotent, blocking, and callable from several threads."""
+
+    @property
+    def images(self) -> Images:
+        """Copies of images, and images captured of disks."""
+
+    @property
+    def disks(self) -> Disks:
+        """Disks with their snapshots."""
+
+    @property
+    def seeds(self) -> Seeds:
+        """What guests learn about themselves."""
+
+    @property
+    def machines(self) -> Machines:
+        """Machines, running or not."""
+
+    @property
+    def guests(self) -> Guests:
+        """What runs in them."""
+
+    @property
+    def consoles(self) -> Consoles:
+        """Their screens and serial consoles."""
+
+    def facts(self) -> HostFacts:
+        """Say what the host has."""
+
+    def ping(self) -> None:
+        """Return quickly when the host answers; HostUnreachable otherwise."""
+
+    def on_change(self, notify: Callable[[UUID], None]) -> None:
+        """Call `notify(vm id)` from any thread when a machine of ours may have changed. Only a shortcut: may miss."""
+
+    def close(self) -> None:
+        """Let go of the host."""

@@ -1,0 +1,65 @@
+"""Images on a real host: copies for disks to be based on, and images captured of disks."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from cumulet.hypervisor import (
+    BaseImage,
+    HypervisorError,
+    ImageCopy,
+    ImageOrder,
+    ImageTaking,
+)
+from cumulet.hypervisor.libvirt import volumes
+from cumulet.hypervisor.libvirt.connection import Connection
+from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
+from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.paths import HostPaths
+
+
+class LibvirtImages:
+    """Images on one host."""
+
+    def __init__(
+        self, paths: HostPaths, works: Connection, copies: ImageCopies, captures: ImageCaptures
+    ) -> None:
+        self._paths = paths
+        self._works = works
+        self._copies = copies
+        self._captures = captures
+
+    def copy(self, image: BaseImage) -> ImageCopy:
+        """Begin or find the copy."""
+        return self._copies.ensure(image)
+
+    def copies(self) -> frozenset[str]:
+        """Digests of the complete copies."""
+        return self._copies.complete()
+
+    def remove_copy(self, sha256: str) -> None:
+        """Remove a copy that no disk is based on."""
+        path = self._copies.find(sha256)
+        if path is None:
+            return
+
+        def refuse_base() -> None:
+            based = self._works.call(lambda link: volumes.disks_based_on(link, str(path), self._paths))
+            if based:
+                raise HypervisorError(
+                    f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}"
+                )
+
+        self._copies.remove(path, check=refuse_base)
+
+    def capture(self, order: ImageOrder) -> ImageTaking:
+        """Begin or find the taking."""
+        return self._captures.ensure(order)
+
+    def captures(self) -> frozenset[UUID]:
+        """Images of whose taking anything is here."""
+        return self._captures.known()
+
+    def forget_capture(self, image_id: UUID) -> bool:
+        """Give it up."""
+        return self._captures.forget(image_id)

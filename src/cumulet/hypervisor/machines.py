@@ -1,0 +1,157 @@
+"""Machines on a host: defined, started, ended and measured."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from cumulet.hypervisor.images import ImageName
+
+
+class Power(enum.Enum):
+    """Whether a VM's machine runs on its host."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STALLED = "stalled"
+    """Its host failed to write to a disk of it, and keeps it still until `resume`: its guest knows of no failure."""
+    OFF = "off"
+
+
+class Firmware(enum.Enum):
+    """What starts a machine."""
+
+    BIOS = "BIOS"
+    UEFI = "UEFI"
+
+
+class OffReason(enum.Enum):
+    """Why a machine that is off went off, as far as the host knows."""
+
+    NONE = "none"
+    """It runs, or it never ran."""
+    GUEST_SHUTDOWN = "guest shutdown"
+    """The guest powered itself off, by itself or because it was asked to."""
+    DESTROYED = "destroyed"
+    """Its plug was pulled by a client of the host."""
+    CRASHED = "crashed"
+    """Its process ended without the guest's will."""
+    UNKNOWN = "unknown"
+    """The host does not know, for instance after its own restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """How a VM's vCPUs are arranged; the product is their number."""
+
+    sockets: int
+    cores: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class NicSpec:
+    """One network card of a machine: the fabric knows its port by the same id."""
+
+    port_id: UUID
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSpec:
+    """One VM's machine, whole: the golden files show what becomes of each field."""
+
+    id: UUID
+    name: str
+    """The owner's id for the VM, for people who look at the host."""
+    project: str
+    vcpus: int
+    memory_mib: int
+    topology: Topology | None
+    boot_disk: UUID
+    """A disk made before by `Disks.create`; the seed of the same VM is attached beside it."""
+    boot_image: ImageName
+    """What the boot disk is based on, as we know it: what the disk itself says its machine may have written."""
+    disks: tuple[UUID, ...]
+    """Storage disks, in the order in which the guest finds them at its start."""
+    nics: tuple[NicSpec, ...]
+    firmware: Firmware = Firmware.BIOS
+    """What its image starts by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One VM's machine as found on the host."""
+
+    id: UUID
+    power: Power
+    off_reason: OffReason
+    started: int
+    """Changes with every start of the machine (a token, not a time); 0 when it is off."""
+    spec_digest: str
+    """`spec_digest` of the DomainSpec it was defined with: differs from the wanted one when it must be redefined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What a machine has used since its start: all but the memory only grow, and begin at 0 with each start."""
+
+    cpu_seconds: float
+    """Of all its vCPUs together."""
+    memory_bytes: int
+    """In use now: by the guest where it tells, otherwise by its QEMU."""
+    read_bytes: int
+    read_requests: int
+    """Of all disks together, as are the next two."""
+    written_bytes: int
+    write_requests: int
+    received_bytes: int
+    """By the guest, on all cards together."""
+    sent_bytes: int
+
+
+class Machines(Protocol):
+    """Machines on one host."""
+
+    def list(self) -> Mapping[UUID, Domain]:
+        """All our machines on the host, in one call."""
+
+    def get(self, vm_id: UUID) -> Domain | None:
+        """One of them, or None."""
+
+    def define(self, spec: DomainSpec) -> None:
+        """Define the machine, or redefine it (in force at its next start)."""
+
+    def start(self, vm_id: UUID) -> None:
+        """Start the machine unless it runs."""
+
+    def resume(self, vm_id: UUID) -> None:
+        """Let a machine that is stalled go on; it stalls again at once where its host still fails to write."""
+
+    def hotplug(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
+        """Have just these storage disks plugged into a running machine; none is into one that is off.
+
+        Unplugging needs the guest to let go: it is asked, and disks that it still holds on to are answered.
+        """
+
+    def request_shutdown(self, vm_id: UUID) -> None:
+        """Ask the guest to power off, by its agent when that answers and by ACPI; returns at once."""
+
+    def force_off(self, vm_id: UUID) -> None:
+        """End the machine now, whatever the guest does."""
+
+    def undefine(self, vm_id: UUID) -> None:
+        """Forget the machine, ending it first if it runs."""
+
+    def stats(self) -> Mapping[UUID, Stats]:
+        """What each of our machines that run has used, in one call; one that is busy just now may be missing."""
+
+
+def spec_digest(spec: DomainSpec) -> str:
+    """A short digest of a machine's spec: what `Domain.spec_digest` is compared with."""
+    return hashlib.sha256(repr(spec).encode()).hexdigest()[:16]

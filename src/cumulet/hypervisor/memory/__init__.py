@@ -1,0 +1,52 @@
+"""A host that exists only in this process: what tests, demos and load runs use in the place of libvirt.
+
+It obeys the same contract tests as the real one, refuses what that refuses, and costs microseconds. Beyond the
+Protocol it has levers, which do to it what the world does to a host: a machine crashes, a guest powers itself off or
+ignores its power button, the host is full or falls silent, a call fails before or after its effect.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import parse_qsl
+
+from cumulet.errors import Invalid
+from cumulet.hypervisor.memory.host import MemoryHypervisor
+from cumulet.hypervisor.memory.uri import facts_of, read_query
+
+__all__ = ["MemoryHypervisor", "gpu_model_of", "memory_hosts"]
+
+_shared: Final[dict[str, dict[str, MemoryHypervisor]]] = {}
+_shared_lock: Final = threading.Lock()
+
+
+def memory_hosts(uri: str, *, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
+    """Make the hosts of a `memory:` URI, by name, each with these disk pools; Invalid names what is wrong in it.
+
+    `memory:?hosts=100&vcpus=64&memory_gib=512&disk_gib=4096&gpus=8&gpu_model=H100` makes a hundred new ones, whose
+    pools have 4096 GiB each;
+    `memory:NAME?…` answers the same hosts, with all that is on them, to everyone in this process who asks again.
+    """
+    if not uri.startswith("memory:"):
+        raise Invalid.field("hypervisor", uri, "memory:, memory:?hosts=… or memory:NAME?hosts=…")
+    name, _, query = uri.removeprefix("memory:").partition("?")
+    if not name:
+        return _make_hosts(query, pools)
+    with _shared_lock:
+        if uri not in _shared:
+            _shared[uri] = _make_hosts(query, pools)
+        return _shared[uri]
+
+
+def gpu_model_of(uri: str) -> str:
+    """Say which GPU model the hosts of a `memory:` URI have; `""` for none."""
+    sizes, gpu_model = read_query(parse_qsl(uri.partition("?")[2], keep_blank_values=True))
+    return gpu_model if sizes["gpus"] else ""
+
+
+def _make_hosts(query: str, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
+    sizes, gpu_model = read_query(parse_qsl(query, keep_blank_values=True))
+    names = [f"memory-{number}" for number in range(1, sizes["hosts"] + 1)]
+    return {name: MemoryHypervisor(facts_of(name, sizes, pools, gpu_model)) for name in names}

@@ -1,0 +1,77 @@
+"""Images on a host in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import UUID
+
+from cumulet.faults import verb
+from cumulet.hypervisor import (
+    BaseImage,
+    HypervisorError,
+    ImageCopy,
+    ImageOrder,
+    ImageTaking,
+    Power,
+    TakenFrom,
+)
+from cumulet.hypervisor.memory.contents import write_image
+from cumulet.hypervisor.memory.state import Part
+
+
+class MemoryImages(Part):
+    """What is on one host of images."""
+
+    @verb
+    def copy(self, image: BaseImage) -> ImageCopy:
+        """Copy a bit more of the image."""
+        fraction = min(1.0, self._contents.copies.get(image.sha256, 0.0) + self._state.copy_step)
+        self._contents.copies[image.sha256] = fraction
+        return ImageCopy(ready=fraction == 1.0, fraction=fraction)
+
+    @verb
+    def copies(self) -> frozenset[str]:
+        """Digests of the complete copies."""
+        return frozenset(sha256 for sha256, fraction in self._contents.copies.items() if fraction == 1.0)
+
+    @verb
+    def remove_copy(self, sha256: str) -> None:
+        """Remove a copy, unless a disk is based on it, or may be."""
+        for pool in self._contents.unmounted:
+            self._contents.check_mounted(pool)
+        based = self._contents.disks_based_on(sha256)
+        if based:
+            raise HypervisorError(f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}")
+        self._contents.copies.pop(sha256, None)
+
+    @verb
+    def capture(self, order: ImageOrder) -> ImageTaking:
+        """Copy a bit more of the disk; what is whole is not taken again."""
+        known = self._contents.captures.get(order.image_id, ImageTaking(0.0))
+        if known.taken_from and order.target.exists():
+            return known
+        disk = self._contents.find_disk(order.disk_id)
+        taking = ImageTaking(min(1.0, known.fraction + self._state.copy_step))
+        if taking.fraction == 1.0:
+            write_image(order.target, disk.content)
+            sha256 = hashlib.sha256(order.target.read_bytes()).hexdigest()
+            taking = ImageTaking(1.0, self._taken_from(order.vm_id), sha256)
+        self._contents.captures[order.image_id] = taking
+        return taking
+
+    @verb
+    def captures(self) -> frozenset[UUID]:
+        """Images whose taking is not forgotten."""
+        return frozenset(self._contents.captures)
+
+    @verb
+    def forget_capture(self, image_id: UUID) -> bool:
+        """Forget it."""
+        self._contents.captures.pop(image_id, None)
+        return True
+
+    def _taken_from(self, vm_id: UUID) -> TakenFrom:
+        """Guests hold still when they are asked, unless they are deaf."""
+        if self._contents.find_machine(vm_id).power is Power.OFF:
+            return TakenFrom.STOPPED
+        return TakenFrom.RUNNING if self._state.deaf else TakenFrom.FROZEN

@@ -1,0 +1,90 @@
+"""A host in memory as all its parts know it: what is on it, its levers, and who is told when its machines change."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from cumulet.faults import Faulty
+from cumulet.hypervisor import Guest, HostUnreachable, OffReason, Power
+from cumulet.hypervisor.memory.contents import Contents
+from cumulet.hypervisor.memory.lines import Lines
+
+
+class State(Faulty):
+    """A host that can fail. `notify` of `on_change` is called in the thread that caused the change."""
+
+    def __init__(self, pools: Mapping[str, int]) -> None:
+        super().__init__(lambda: HostUnreachable("the host does not answer"))
+        self.pools = dict(pools)
+        """Lever: how many GiB each disk pool has while it is mounted."""
+        self.copy_step = 1.0
+        """Lever: how much of an image's copy gets done with each look at it."""
+        self.full = False
+        """Lever: nothing can be written on the host."""
+        self.deaf = False
+        """Lever: guests ignore their power button, and do not hold still for an image."""
+        self.mute = False
+        """Lever: guests' agents answer nothing."""
+        self.stubborn = False
+        """Lever: guests refuse passwords and keys."""
+        self.wild = False
+        """Lever: guests' agents send what no agent sends."""
+        self.booting: Guest | None = None
+        """Lever: what guests that boot say in the place of being done."""
+        self.clinging = False
+        """Lever: guests hold on to disks that are to be unplugged."""
+        self.contents = Contents()
+        self.lines = Lines()
+        self.starts = itertools.count(1)
+        self.left_alone: dict[UUID, int] = {}
+        """By VM, the start of its machine in which its agent was wild."""
+        self.changed: list[UUID] = []
+        """Machines of which listeners are told after the verb that changed them."""
+        self._listeners: list[Callable[[UUID], None]] = []
+
+    def on_change(self, notify: Callable[[UUID], None]) -> None:
+        """Call `notify(vm id)` when a machine changed by itself or its guest came up."""
+        self._listeners.append(notify)
+
+    def close(self) -> None:
+        """Let go: what is on the host stays, nobody is told of changes any more."""
+        self._listeners.clear()
+
+    def go_off(self, vm_id: UUID, reason: OffReason) -> None:
+        """End a machine if it runs."""
+        machine = self.contents.find_machine(vm_id)
+        if machine.power is not Power.OFF:
+            machine.power, machine.off_reason, machine.started = Power.OFF, reason, 0
+            machine.plugged.clear()
+            self.lines.end(vm_id)
+            self.changed.append(vm_id)
+
+    def pause_on_io_error(self, vm_id: UUID) -> None:
+        """Keep a machine still that wrote what the host could not."""
+        self.contents.find_machine(vm_id).power = Power.STALLED
+        self.changed.append(vm_id)
+
+    def _tell_changes(self) -> None:
+        with self._lock:
+            changed, self.changed = self.changed, []
+        for vm_id in changed:
+            for notify in self._listeners:
+                notify(vm_id)
+
+
+class Part:
+    """A part of a host: its verbs are counted, and fail, with all the others."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def faulty(self) -> State:
+        """The host."""
+        return self._state
+
+    @property
+    def _contents(self) -> Contents:
+        return self._state.contents
