@@ -3,9 +3,9 @@
 Each server is one uvicorn process, and the same client asks both with as many connections for as long, in turns.
 The list is also set beside the least that any server must do for it: to encode the structs that it is made of.
 
-Promised is what clients do most: they poll, and nothing has changed. Beside it stands the same in a cloud where
-twenty VMs a second are changed, for each commit ends all answers that are kept; and of GetVM what it costs when no
-answer ever was, for everybody asks for another VM than was asked for since the last commit.
+Promised is what clients do most: they poll, and nothing has changed; and the same in a cloud where twenty VMs a second
+are changed, for each commit ends all answers that are kept. Beside it stands what GetVM costs when no answer ever was,
+for everybody asks for another VM than was asked for since the last commit.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def measure(stage: Stage) -> list[Figure]:
     with changing(server):
         words = f"{CHANGES_A_SECOND} changes a second"
         figures += [
-            *beside_bare(f"{names[0]}, {words}", server, ONE, told),
+            *beside_bare(f"{names[0]}, {words}", server, ONE, promised),
             *beside_bare(f"{names[0]} of all in turn, {words}", server, IN_TURN, told),
-            *beside_bare(f"{names[1]}, {words}", server, VMS, told),
+            *beside_bare(f"{names[1]}, {words}", server, VMS, promised),
             beside_encoding(f"{names[1]}, {words}", server, promised=False),
         ]
     return figures

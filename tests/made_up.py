@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import ColumnElement, func, select
 
+from cumulet.call import Call, Calls
 from cumulet.catalogue import Catalogue, read_catalogue
 from cumulet.db import Database
 from cumulet.disks import Disk
@@ -89,6 +89,20 @@ def vm_request(**fields: Any) -> vm_wire.CreateVm:
 
 
 @dataclass
+class Asked:
+    """A request that came over no wire."""
+
+    sent: dict[str, Any]
+    origin: str = "http://cloud.example"
+
+    def key(self) -> str:
+        return "the caller's"
+
+    def arguments(self) -> dict[str, Any]:
+        return self.sent
+
+
+@dataclass
 class Cloud:
     """Everything of one server but its edge."""
 
@@ -127,24 +141,20 @@ class Cloud:
 
     # Asking
     def call(self, function: Callable[..., Any], caller: Caller | None = None, **arguments: Any) -> Any:
-        """Call an operation as the edge does: in one transaction, with what it asks for by name.
+        """Call an operation as the edge does.
 
         The answer is read as clients read it: parts of it may be `encoded` already.
         """
         provided = {
-            "caller": caller or self.owner,
-            "now": self.clock(),
             "catalogue": self.catalogue,
             "limits": self.catalogue.limits,
             "images": self.images,
             "hosts": self.hosts,
             "fabric": self.fabric,
-            "origin": "http://cloud.example",
         }
-        needed = inspect.signature(function).parameters.keys() & provided.keys()
         operation = OPERATIONS[function.__name__]
-        with self.database.reading() if operation.reads_only else self.database.writing() as db:
-            answer = function(db=db, **{name: provided[name] for name in needed}, **arguments)
+        calls = Calls(self.database, lambda *_: caller or self.owner, provided, self.clock)
+        answer = Call(operation, calls).answer(Asked(arguments))
         if issubclass(operation.answer, File):
             return answer
         return msgspec.json.decode(msgspec.json.encode(answer), type=operation.answer)

@@ -12,9 +12,9 @@ from tests.rest.conftest import serving
 from tests.rest.test_errors import told
 from tests.rest.toys import KEY
 
+from cumulet.call.turns import AT_ONCE, UNDER_WAY
 from cumulet.operation import Access, declared
 from cumulet.rest import create_app
-from cumulet.rest.turns import AT_ONCE, UNDER_WAY
 from cumulet.wire import Empty
 
 
@@ -134,7 +134,7 @@ def test_one_callers_long_requests_wait_in_line_and_others_do_not_wait_for_them(
     limits = httpx.Limits(max_connections=None)
     one = httpx.Client(base_url=url, headers={"authorization": "one"}, timeout=60, limits=limits)
     with one, ThreadPoolExecutor(UNDER_WAY + 5) as pool:
-        asked = [pool.submit(one.get, "/v1/wait") for _ in range(UNDER_WAY + 5)]
+        asked = [pool.submit(one.get, f"/v1/wait?{number}") for number in range(UNDER_WAY + 5)]
         for refused in islice(as_completed(asked), 5):
             assert told(refused.result()) == (429, 8)
             assert refused.result().headers["retry-after"] == "1"

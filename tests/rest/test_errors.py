@@ -16,10 +16,11 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from tests.rest.toys import KEY, OPERATOR_KEY, TOYS, ToyRow, authenticate
 
 from cumulet import db
+from cumulet.call import Calls, KeptAnswers
+from cumulet.call.call import lost_a_race
 from cumulet.errors import Unavailable
 from cumulet.rest.binding import Asked
-from cumulet.rest.endpoint import Endpoint, lost_a_race
-from cumulet.rest.kept import KeptAnswers
+from cumulet.rest.endpoint import Endpoint
 
 OPERATION = {operation.name: operation for operation in TOYS}
 
@@ -149,12 +150,7 @@ def test_a_locked_database_is_unavailable(database, monkeypatch):
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 20)
     impatient = db.Database(database.url)
     make_toy = Endpoint(
-        OPERATION["make_toy"],
-        impatient,
-        authenticate=authenticate,
-        provided={},
-        kept=KeptAnswers(),
-        clock=datetime.now,
+        OPERATION["make_toy"], Calls(impatient, authenticate, {}, datetime.now), KeptAnswers()
     )
     asked = Asked((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="")
     with database.writing() as session:

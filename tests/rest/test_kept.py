@@ -8,6 +8,8 @@ from tests.conftest import OpenDatabase
 from tests.made_up import NOON
 from tests.projects.people import add_user
 
+from cumulet.call import Calls
+from cumulet.call.kept import OVERHEAD_BYTES, KeptAnswers
 from cumulet.db import Database
 from cumulet.errors import NotFound, Unauthenticated
 from cumulet.operation import OPERATIONS
@@ -15,22 +17,15 @@ from cumulet.projects import Role, authenticate
 from cumulet.projects.access import digest_of
 from cumulet.projects.model import ApiKey, Membership, Project, User
 from cumulet.rest.binding import Asked
-from cumulet.rest.endpoint import Endpoint
-from cumulet.rest.kept import OVERHEAD_BYTES, KeptAnswers, question
+from cumulet.rest.endpoint import Endpoint, question
 
 ROUNDS = 40
 WRITERS = 3
 
 
 def endpoint(name: str, database: Database, kept: KeptAnswers | None = None) -> Endpoint:
-    return Endpoint(
-        OPERATIONS[name],
-        database,
-        authenticate=authenticate,
-        provided={},
-        kept=kept or KeptAnswers(),
-        clock=lambda: NOON,
-    )
+    calls = Calls(database, authenticate, provided={}, clock=lambda: NOON)
+    return Endpoint(OPERATIONS[name], calls, kept or KeptAnswers())
 
 
 def asked_by(name: str, *path: str, query: str = "") -> Asked:
@@ -72,7 +67,7 @@ def test_those_who_wait_for_the_same_share_a_reading_that_began_after_they_came(
     project = endpoint("get_project", database, kept)
     asked = asked_by("ann", "default")
     began, go_on, looks = threading.Event(), threading.Event(), []
-    read = project._read
+    read = project._ask
 
     def read_slowly(asked: Asked) -> bytes:
         answer = read(asked)
@@ -81,7 +76,7 @@ def test_those_who_wait_for_the_same_share_a_reading_that_began_after_they_came(
         assert go_on.wait(20)
         return answer
 
-    monkeypatch.setattr(project, "_read", read_slowly)
+    monkeypatch.setattr(project, "_ask", read_slowly)
     with ThreadPoolExecutor() as threads:
         first = threads.submit(project.answer, asked)
         assert began.wait(20)

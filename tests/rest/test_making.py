@@ -10,9 +10,10 @@ import pytest
 from tests.rest.conftest import serving
 from tests.rest.toys import KEY, MakeToy, authenticate
 
+from cumulet.call import making
 from cumulet.errors import NotFound
 from cumulet.operation import Access, declared
-from cumulet.rest import create_app, making
+from cumulet.rest import create_app
 from cumulet.wire import Empty
 
 MORE_THAN_THREADS = 60

@@ -22,6 +22,7 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, ControllerRouterHandler
 from sqlalchemy import text
 
+from cumulet.call import Authenticate, Calls, KeptAnswers, Making, once_settled
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
@@ -29,12 +30,9 @@ from cumulet.rest import faults
 from cumulet.rest.binding import Asked
 from cumulet.rest.contract import unserved
 from cumulet.rest.edge import Edge
-from cumulet.rest.endpoint import Authenticate, Endpoint
-from cumulet.rest.kept import KeptAnswers
-from cumulet.rest.making import Making
+from cumulet.rest.endpoint import Endpoint
 from cumulet.rest.metrics import ReadMetrics, metrics_route
 from cumulet.rest.openapi import openapi_document
-from cumulet.rest.settled import once_settled
 
 PAGE: Final = Path(__file__).parent / "page"
 
@@ -55,11 +53,8 @@ def create_app(
     /metrics shows; `pages` are served beside them.
     """
     served = OPERATIONS.values() if operations is None else operations
-    kept = KeptAnswers()
-    endpoints = [
-        Endpoint(operation, database, authenticate=authenticate, provided=provided, kept=kept, clock=clock)
-        for operation in served
-    ]
+    calls, kept = Calls(database, authenticate, provided, clock), KeptAnswers()
+    endpoints = [Endpoint(operation, calls, kept) for operation in served]
     find_unserved = unserved(served)
     app = Litestar(
         [
@@ -109,7 +104,7 @@ def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRout
         return Response(content, media_type=endpoint.media_type)
 
     async def in_a_thread(endpoint: Endpoint, asked: Asked) -> bytes:
-        async with making.turn(endpoint.operation, asked):
+        async with making.turn(endpoint.operation, partial(endpoint.binding.values, asked)):
             return await to_thread.run_sync(endpoint.answer, asked)
 
     methods = [HttpMethod(method) for method in verbs]

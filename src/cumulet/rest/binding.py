@@ -56,6 +56,27 @@ class QueryParameter:
         return values[0] if values else None
 
 
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as a call takes it."""
+
+    binding: Binding
+    asked: Asked
+
+    @property
+    def origin(self) -> str:
+        """By which address the caller reached us."""
+        return self.asked.origin
+
+    def key(self) -> str:
+        """Give the API key; Unauthenticated without one."""
+        return bearer_key(self.asked.authorization)
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the function's arguments; Invalid."""
+        return self.binding.arguments(self.asked)
+
+
 class Binding:
     """How one operation's arguments are found in a request; worked out once, used for each request."""
 
@@ -78,6 +99,14 @@ class Binding:
         if self._body is not None:
             arguments["data"] = decode(self._body, body)
         return arguments
+
+    def values(self, asked: Asked) -> dict[str, object]:
+        """Give what a request names in its path and, over nothing of that, in its body if that can be read."""
+        path = dict(zip(self._path_names, map(unquote, asked.path_values), strict=True))
+        try:
+            return read_body(asked.body) | path
+        except Invalid:
+            return {**path}
 
     def _query_members(self, query: str) -> dict[str, str | list[str]]:
         given = parse_qs(query, keep_blank_values=True)

@@ -18,9 +18,9 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from cumulet.call import Turns
 from cumulet.errors import CumuletError, NotFound
 from cumulet.rest import faults
-from cumulet.rest.turns import Turns
 
 log = structlog.get_logger()
 

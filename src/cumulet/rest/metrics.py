@@ -10,11 +10,11 @@ from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from sqlalchemy.orm import Session
 
+from cumulet.call import Authenticate
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import Unavailable
 from cumulet.operation import Caller
 from cumulet.rest.binding import bearer_key
-from cumulet.rest.endpoint import Authenticate
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ReadMetrics = Callable[[Session, Caller, datetime], bytes]

@@ -11,29 +11,22 @@ of them came: so much is committed meanwhile that each would read for himself ot
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
-from cumulet.operation import Operation
-from cumulet.rest.binding import Asked
+from cumulet.call.reachable import reachable
+from cumulet.db import Database
+from cumulet.errors import Unavailable
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of all answers together; what was asked longest ago goes first."""
 OVERHEAD_BYTES: Final = 512
 """What an answer takes beside its own bytes."""
-
-
-def question(operation: Operation, asked: Asked) -> bytes:
-    """Name what was asked, and with which key: as a digest, which is short and tells no key."""
-    return hashlib.sha256(msgspec.msgpack.encode((operation.name, asked))).digest()
 
 
 @dataclass(slots=True)
@@ -43,12 +36,16 @@ class Turn:
     taken: threading.Lock = field(default_factory=threading.Lock)
     callers: int = 0
     began: int = 0
-    """When the newest answer's snapshot was about to be opened."""
+    """When the snapshot of what follows was about to be opened; 0 when there is nothing to share."""
     answer: bytes = b""
+    trouble: str = ""
+    """Why there is no answer: those who wait need not find that out one after the other."""
 
-    def give(self, began: int, answer: bytes) -> None:
-        """Have an answer at hand for those who wait."""
-        self.began, self.answer = began, answer
+    def share(self) -> bytes:
+        """Give the newest answer; Unavailable when there was none."""
+        if self.trouble:
+            raise Unavailable(self.trouble)
+        return self.answer
 
 
 class KeptAnswers:
@@ -62,16 +59,47 @@ class KeptAnswers:
         self._bytes = 0
         self._turns: dict[bytes, Turn] = {}
 
-    @contextmanager
-    def turn(self, question: bytes) -> Iterator[tuple[Turn, bytes | None]]:
-        """Wait for others who ask the same; gives what one of them read since this caller came, if that is so."""
+    def at_hand(self, question: bytes, database: Database) -> bytes | None:
+        """Give the answer if it takes no time: one that is kept, where the database can be asked in no time."""
+        if not database.is_sqlite:
+            return None
+        with reachable():
+            return self.find(question, database.version())
+
+    def recall(self, question: bytes, database: Database, read: Callable[[], bytes]) -> bytes:
+        """Give the kept answer, or what was read since the caller came, or read it."""
         came = time.perf_counter_ns()
+        with self._turn(question) as turn:
+            if turn.began > came:
+                return turn.share()
+            turn.began, began = 0, time.perf_counter_ns()
+            try:
+                turn.answer, turn.trouble = self._find_or_read(question, database, read), ""
+            except Unavailable as problem:
+                turn.began, turn.trouble = began, problem.message
+                raise
+            turn.began = began
+            return turn.answer
+
+    def _find_or_read(self, question: bytes, database: Database, read: Callable[[], bytes]) -> bytes:
+        """Ask for the version before it is read."""
+        with reachable():
+            version = database.version()
+            answer = self.find(question, version)
+            if answer is None:
+                answer = read()
+                self.keep(question, version, answer)
+        return answer
+
+    @contextmanager
+    def _turn(self, question: bytes) -> Iterator[Turn]:
+        """Wait for others who ask the same."""
         with self._lock:
             turn = self._turns.setdefault(question, Turn())
             turn.callers += 1
         try:
             with turn.taken:
-                yield turn, turn.answer if turn.began > came else None
+                yield turn
         finally:
             with self._lock:
                 turn.callers -= 1

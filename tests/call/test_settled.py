@@ -3,9 +3,9 @@
 import anyio
 import pytest
 
+from cumulet.call import settled
+from cumulet.call.settled import once_settled
 from cumulet.errors import Refused
-from cumulet.rest import settled
-from cumulet.rest.settled import once_settled
 
 
 class Door:

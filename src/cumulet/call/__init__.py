@@ -1,0 +1,22 @@
+"""Calling operations, whatever carries the call: REST, pages and gRPC bring a `Request` and take the answer.
+
+turns ─▶ making ─▶ settled ─▶ kept ─▶ call ─────────▶ operation
+in line  waits     waits      recalls  authenticates   in one transaction
+"""
+
+from cumulet.call.call import Authenticate, Call, Calls, Request
+from cumulet.call.kept import KeptAnswers
+from cumulet.call.making import Making
+from cumulet.call.settled import once_settled
+from cumulet.call.turns import Turns
+
+__all__ = [
+    "Authenticate",
+    "Call",
+    "Calls",
+    "KeptAnswers",
+    "Making",
+    "Request",
+    "Turns",
+    "once_settled",
+]

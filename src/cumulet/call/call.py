@@ -1,0 +1,110 @@
+"""One call of an operation: who asks, what they ask for, one transaction, the answer. It runs in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from sqlalchemy import exc
+from sqlalchemy.orm import Session
+
+from cumulet.call.reachable import reachable
+from cumulet.db import Database
+from cumulet.errors import CumuletError, Unavailable
+from cumulet.operation import Access, Caller, Operation
+
+ATTEMPTS: Final = 3
+RACE_STATES: Final = frozenset({"40001", "40P01"})
+"""PostgreSQL: serialization failure, deadlock."""
+PASSING: Final = frozenset({"db", "caller", "now", "origin"})
+"""What is another for each call."""
+
+Authenticate = Callable[[Session, str], Caller]
+"""Tells whose key it is, or raises Unauthenticated."""
+
+
+class Request(Protocol):
+    """What a transport has of one request; what it cannot read it refuses when it is asked for that."""
+
+    @property
+    def origin(self) -> str:
+        """Scheme and authority by which the caller reached us: `https://cloud.example`."""
+
+    def key(self) -> str:
+        """Give the API key; Unauthenticated without one."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Give what the caller sent, by the names of the function's parameters; Invalid when it does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What all calls need."""
+
+    database: Database
+    authenticate: Authenticate
+    provided: Mapping[str, object]
+    """What operations may ask for by name besides what is another for each call."""
+    clock: Callable[[], datetime]
+
+
+class Call:
+    """An operation together with all that it needs; made once, for each of its calls."""
+
+    def __init__(self, operation: Operation, calls: Calls) -> None:
+        self.operation = operation
+        self._database = calls.database
+        self._authenticate = calls.authenticate
+        self._clock = calls.clock
+        standing = operation.provided - PASSING
+        if lacking := standing - calls.provided.keys():
+            raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
+        self._standing = {name: calls.provided[name] for name in standing}
+
+    def answer(self, request: Request) -> object:
+        """Do what was asked; what it changed is committed when its answer is given."""
+        with reachable():
+            return self._read(request) if self.operation.reads_only else self._write(request)
+
+    def _read(self, request: Request) -> object:
+        with self._database.reading() as db:
+            caller = self._caller(db, request)
+            return self._call(db, caller, request, request.arguments())
+
+    def _write(self, request: Request) -> object:
+        """Look who asks, and for what, before the one writer's lock is taken."""
+        with self._database.reading() as db:
+            caller = self._caller(db, request)
+        arguments = request.arguments()
+        for _ in range(ATTEMPTS):
+            try:
+                with self._database.writing() as db:
+                    return self._call(db, caller, request, arguments)
+            except exc.DBAPIError as problem:
+                if not lost_a_race(problem):
+                    raise
+        raise Unavailable("others change the same thing at this moment; try again")
+
+    def _caller(self, db: Session, request: Request) -> Caller | None:
+        if self.operation.access is Access.OPEN:
+            return None
+        return self._authenticate(db, request.key())
+
+    def _call(
+        self, db: Session, caller: Caller | None, request: Request, arguments: dict[str, Any]
+    ) -> object:
+        passing = {"db": db, "caller": caller, "now": self._clock(), "origin": request.origin}
+        needed = {name: value for name, value in passing.items() if name in self.operation.provided}
+        try:
+            return self.operation.function(**needed, **self._standing, **arguments)
+        except CumuletError as refused:
+            if caller and caller.is_operator:
+                refused.message = refused.for_operator
+            raise
+
+
+def lost_a_race(problem: exc.DBAPIError) -> bool:
+    """Tell whether another transaction came first: run again, the second look sees what it did."""
+    return isinstance(problem, exc.IntegrityError) or getattr(problem.orig, "sqlstate", None) in RACE_STATES
