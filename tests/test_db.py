@@ -10,7 +10,7 @@ from tests.made_up import NOON
 from cumulet import db as db_module
 from cumulet import journal
 from cumulet.db import UNREACHABLE, Database, Money, Timestamp, fetch_columns
-from cumulet.hosts import Need, reserve
+from cumulet.hosts import Requirements, reserve
 from cumulet.hosts.model import Installation
 
 TOY = UUID(int=7)
@@ -140,7 +140,7 @@ def test_an_error_of_the_database_repeats_no_values(database):
 
 def test_a_row_cannot_belong_to_what_is_not_there(database):
     with pytest.raises(exc.IntegrityError), database.writing() as db:
-        reserve(db, uuid4(), uuid4(), Need(vcpus=1, memory_mib=1, disk_gib=1))
+        reserve(db, uuid4(), uuid4(), Requirements(vcpus=1, memory_mib=1, disk_gib=1))
 
 
 def test_only_the_servers_user_reads_the_file_and_what_sqlite_puts_beside_it(tmp_path):

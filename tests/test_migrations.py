@@ -231,6 +231,23 @@ def test_addresses_of_an_earlier_version_are_known_by_their_numbers(empty):
         assert db.scalars(found).all() == ["10.0.0.10", "10.0.0.9"]
 
 
+def test_reservations_of_an_earlier_version_say_whose_they_are(empty):
+    migrate_to(empty, "0017")
+    holders = dict(zip(("vm", "disk", "private_image"), (uuid4().hex for _ in range(3)), strict=True))
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        fill_every_column(db, "host")
+        for table, id in holders.items():
+            fill_every_column(db, "project", id=table, created_by=ID)
+            fill_every_column(db, table, id=id, project_id=table, host_id=ID)
+            fill_every_column(db, "reservation", holder_id=id, host_id=ID)
+    migrate(empty)
+    with empty.reading() as db:
+        assert {one.holder_id.hex: one.project_id for one in db.scalars(select(Reservation))} == {
+            id: table for table, id in holders.items()
+        }
+
+
 def test_vms_of_an_earlier_version_whose_first_boot_is_done_take_the_secrets_off_their_hosts(empty):
     migrate_to(empty, "0009")
     read, unread = uuid4().hex, uuid4().hex

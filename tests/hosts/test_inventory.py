@@ -6,7 +6,16 @@ import pytest
 from sqlalchemy import select
 from tests.made_up import NOON
 
-from cumulet.hosts import Host, HostState, Need, installation_id, register_host, release, reserve, rooms
+from cumulet.hosts import (
+    Host,
+    HostState,
+    Requirements,
+    capacities,
+    installation_id,
+    register_host,
+    release,
+    reserve,
+)
 from cumulet.hosts.inventory import HOST_DISK_GIB, HOST_MEMORY_MIB
 from cumulet.hypervisor.memory import memory_hosts
 
@@ -24,8 +33,8 @@ def register(db, facts):
 
 def room_of(database, vcpus_per_cpu=1):
     with database.reading() as db:
-        (room,) = rooms(db, "local", vcpus_per_cpu=vcpus_per_cpu)
-    return room.free_vcpus, room.free_memory_mib, room.free_disk_gib
+        (capacity,) = capacities(db, "local", vcpus_per_cpu=vcpus_per_cpu)
+    return capacity.free_vcpus, capacity.free_memory_mib, capacity.free_disk_gib
 
 
 WHOLE = (8, 16 * 1024 - HOST_MEMORY_MIB, {"local": 100 - HOST_DISK_GIB, "fast": 100 - HOST_DISK_GIB})
@@ -66,27 +75,27 @@ def test_vcpus_of_each_machine_type_weigh_what_that_type_promises(database, fact
     with database.writing() as db:
         host = register(db, facts)
         for vcpus, vcpus_per_core in ((2, 1), (8, 4), (1, 4)):
-            need = Need(vcpus=vcpus, memory_mib=0, disk_gib=0)
-            reserve(db, uuid4(), host.id, need, vcpus_per_core=vcpus_per_core)
+            required = Requirements(vcpus=vcpus)
+            reserve(db, uuid4(), host.id, required, vcpus_per_core=vcpus_per_core)
     assert room_of(database, vcpus_per_cpu)[0] == free
 
 
 def test_what_is_reserved_is_not_free_until_it_is_released(database, facts):
-    needs = {
-        uuid4(): Need(vcpus=2, memory_mib=1024, disk_gib=0),
-        uuid4(): Need(vcpus=0, memory_mib=0, disk_gib=10, pool="fast"),
-        uuid4(): Need(vcpus=1, memory_mib=512, disk_gib=20, pool="fast"),
-        uuid4(): Need(vcpus=0, memory_mib=0, disk_gib=90, pool="local"),
+    required_by = {
+        uuid4(): Requirements(vcpus=2, memory_mib=1024),
+        uuid4(): Requirements(disk_gib=10, pool="fast"),
+        uuid4(): Requirements(vcpus=1, memory_mib=512, disk_gib=20, pool="fast"),
+        uuid4(): Requirements(disk_gib=90, pool="local"),
     }
     with database.writing() as db:
         host = register(db, facts)
-        for holder_id, need in needs.items():
-            reserve(db, holder_id, host.id, need)
+        for holder_id, required in required_by.items():
+            reserve(db, holder_id, host.id, required)
     free = {"local": 96 - 90, "fast": 96 - 30}
     assert room_of(database) == (WHOLE[0] - 3, WHOLE[1] - 1024 - 512, free)
     for _ in range(2):
         with database.writing() as db:
-            for holder_id in needs:
+            for holder_id in required_by:
                 release(db, holder_id)
     assert room_of(database) == WHOLE
 
@@ -101,7 +110,7 @@ def test_hosts_of_other_data_centers_do_not_count(database, facts):
     with database.writing() as db:
         register(db, facts)
     with database.reading() as db:
-        assert not rooms(db, "elsewhere", vcpus_per_cpu=1)
+        assert not capacities(db, "elsewhere", vcpus_per_cpu=1)
 
 
 def test_creates_at_once_never_promise_the_same_room_twice(cloud):

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cumulet.errors import Invalid
-from cumulet.hosts.place import Need, Room, Sizes, nearest, place_disk, shortages
+from cumulet.hosts.place import Capacity, Requirements, SizeLimits, nearest, place_disk, shortages
 from cumulet.hosts.place import place as place_as_sold
 
 POOLS = ("local", "fast")
 sizes = st.integers(0, 64)
-needs = st.builds(
-    Need,
+requirements = st.builds(
+    Requirements,
     vcpus=st.integers(1, 64),
     memory_mib=st.integers(1, 64).map(lambda gib: gib * 1024),
     disk_gib=st.integers(1, 64),
@@ -19,18 +19,20 @@ needs = st.builds(
 )
 
 
-ANY = Sizes(least=Need(vcpus=1, memory_mib=1024, disk_gib=1), least_vcpus_per_gib=0, most_vcpus_per_gib=1000)
+ANY = SizeLimits(
+    least=Requirements(vcpus=1, memory_mib=1024, disk_gib=1), least_vcpus_per_gib=0, most_vcpus_per_gib=1000
+)
 
 
-def place(need, rooms):
-    return place_as_sold(need, rooms, sizes=ANY)
+def place(required, capacities):
+    return place_as_sold(required, capacities, sizes=ANY)
 
 
 @st.composite
-def rooms(draw):
+def capacities(draw):
     count = draw(st.integers(0, 5))
     return [
-        Room(
+        Capacity(
             host_id=UUID(int=number),
             name=f"host-{number}",
             up=draw(st.booleans()),
@@ -43,8 +45,8 @@ def rooms(draw):
     ]
 
 
-def room(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64, **further):
-    return Room(
+def capacity(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64, **further):
+    return Capacity(
         host_id=UUID(int=sum(name.encode())),
         name=name,
         up=up,
@@ -55,15 +57,15 @@ def room(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64, *
     )
 
 
-def need(vcpus=1, memory_gib=1, disk_gib=1, pool="local"):
-    return Need(vcpus=vcpus, memory_mib=memory_gib * 1024, disk_gib=disk_gib, pool=pool)
+def required(vcpus=1, memory_gib=1, disk_gib=1, pool="local"):
+    return Requirements(vcpus=vcpus, memory_mib=memory_gib * 1024, disk_gib=disk_gib, pool=pool)
 
 
-@given(needs, rooms())
-def test_a_vm_goes_where_it_fits_or_nowhere(need, rooms):
-    fitting = {room.host_id for room in rooms if not shortages(need, room)}
+@given(requirements, capacities())
+def test_a_vm_goes_where_it_fits_or_nowhere(required, capacities):
+    fitting = {capacity.host_id for capacity in capacities if not shortages(required, capacity)}
     try:
-        assert place(need, rooms) in fitting
+        assert place(required, capacities) in fitting
     except Invalid:
         assert not fitting
 
@@ -71,30 +73,30 @@ def test_a_vm_goes_where_it_fits_or_nowhere(need, rooms):
 @st.composite
 def sold(draw):
     """Sizes that are sold, of which a need is one."""
-    need = draw(needs)
-    ratio = need.vcpus / (need.memory_mib // 1024)
-    least = Need(
-        vcpus=draw(st.integers(1, need.vcpus)),
-        memory_mib=draw(st.integers(1, need.memory_mib // 1024)) * 1024,
-        disk_gib=draw(st.integers(1, need.disk_gib)),
+    required = draw(requirements)
+    ratio = required.vcpus / (required.memory_mib // 1024)
+    least = Requirements(
+        vcpus=draw(st.integers(1, required.vcpus)),
+        memory_mib=draw(st.integers(1, required.memory_mib // 1024)) * 1024,
+        disk_gib=draw(st.integers(1, required.disk_gib)),
     )
-    return need, Sizes(
+    return required, SizeLimits(
         least=least,
         least_vcpus_per_gib=draw(st.floats(0, ratio)),
         most_vcpus_per_gib=draw(st.floats(ratio, 1000)),
     )
 
 
-@given(sold(), rooms())
-def test_the_nearest_size_fits_is_sold_and_is_never_more_than_asked(sold, rooms):
-    need, sizes = sold
-    closest = nearest(need, rooms, sizes=sizes)
+@given(sold(), capacities())
+def test_the_nearest_size_fits_is_sold_and_is_never_more_than_asked(sold, capacities):
+    required, sizes = sold
+    closest = nearest(required, capacities, sizes=sizes)
     if closest is None:
         return
-    assert any(not shortages(closest, room) for room in rooms)
-    assert closest.vcpus <= need.vcpus
-    assert closest.memory_mib <= need.memory_mib
-    assert closest.disk_gib <= need.disk_gib
+    assert any(not shortages(closest, capacity) for capacity in capacities)
+    assert closest.vcpus <= required.vcpus
+    assert closest.memory_mib <= required.memory_mib
+    assert closest.disk_gib <= required.disk_gib
     assert closest.vcpus >= sizes.least.vcpus
     assert closest.memory_mib >= sizes.least.memory_mib
     assert closest.disk_gib >= sizes.least.disk_gib
@@ -102,22 +104,27 @@ def test_the_nearest_size_fits_is_sold_and_is_never_more_than_asked(sold, rooms)
     assert sizes.least_vcpus_per_gib <= ratio <= sizes.most_vcpus_per_gib
 
 
-@given(sold(), rooms())
-def test_what_fits_is_its_own_nearest_size(sold, rooms):
-    need, sizes = sold
-    if any(not shortages(need, room) for room in rooms):
-        assert nearest(need, rooms, sizes=sizes) == need
+@given(sold(), capacities())
+def test_what_fits_is_its_own_nearest_size(sold, capacities):
+    required, sizes = sold
+    if any(not shortages(required, capacity) for capacity in capacities):
+        assert nearest(required, capacities, sizes=sizes) == required
 
 
 def test_it_goes_to_the_host_with_the_largest_free_share_of_memory():
-    half, third = room("half", memory_gib=8, of_gib=16), room("third", memory_gib=16, of_gib=48)
-    assert place(need(), [third, half]) == half.host_id
+    half, third = capacity("half", memory_gib=8, of_gib=16), capacity("third", memory_gib=16, of_gib=48)
+    assert place(required(), [third, half]) == half.host_id
 
 
 def test_the_refusal_tells_what_was_short_on_how_many_hosts_and_what_would_fit():
-    full = [room("a", vcpus=2), room("b", memory_gib=3), room("c", disk_gib=0), room("d", up=False)]
+    full = [
+        capacity("a", vcpus=2),
+        capacity("b", memory_gib=3),
+        capacity("c", disk_gib=0),
+        capacity("d", up=False),
+    ]
     with pytest.raises(Invalid) as refused:
-        place(need(vcpus=4, memory_gib=4, disk_gib=4), full)
+        place(required(vcpus=4, memory_gib=4, disk_gib=4), full)
     assert refused.value.message == (
         "no host has room for this VM (1 host: 2 vCPUs free, 4 asked; 1 host: 3 GiB memory free, 4 asked; "
         "1 host: 0 GiB disk free, 4 asked; 1 host: no answer); "
@@ -128,10 +135,10 @@ def test_the_refusal_tells_what_was_short_on_how_many_hosts_and_what_would_fit()
 
 
 def test_hosts_with_one_reason_are_told_at_once_and_by_name_to_the_operator_alone():
-    full = [room(f"host-{number}", vcpus=number % 3) for number in range(100)]
-    silent = [room("silent-1", up=False), room("silent-2", up=False)]
+    full = [capacity(f"host-{number}", vcpus=number % 3) for number in range(100)]
+    silent = [capacity("silent-1", up=False), capacity("silent-2", up=False)]
     with pytest.raises(Invalid) as refused:
-        place(need(vcpus=4), full + silent)
+        place(required(vcpus=4), full + silent)
     assert refused.value.message == (
         "no host has room for this VM (100 hosts: at most 2 vCPUs free, 4 asked; 2 hosts: no answer); "
         "the nearest size that fits is 2 vCPUs, 1 GiB memory, 1 GiB disk"
@@ -144,9 +151,9 @@ def test_hosts_with_one_reason_are_told_at_once_and_by_name_to_the_operator_alon
 
 
 def test_room_in_another_pool_is_no_room():
-    hosts = [room("a", disk_gib=50, fast=10), room("b", disk_gib=50)]
+    hosts = [capacity("a", disk_gib=50, fast=10), capacity("b", disk_gib=50)]
     with pytest.raises(Invalid) as refused:
-        place(need(disk_gib=20, pool="fast"), hosts)
+        place(required(disk_gib=20, pool="fast"), hosts)
     assert refused.value.message == (
         "no host has room for this VM (2 hosts: at most 10 GiB disk free in pool 'fast', 20 asked); "
         "the nearest size that fits is 1 vCPUs, 1 GiB memory, 10 GiB disk"
@@ -154,7 +161,7 @@ def test_room_in_another_pool_is_no_room():
 
 
 def test_a_disk_goes_to_the_host_with_the_most_free_in_its_pool():
-    hosts = [room("a", disk_gib=50, fast=10), room("b", disk_gib=20, fast=30)]
+    hosts = [capacity("a", disk_gib=50, fast=10), capacity("b", disk_gib=20, fast=30)]
     assert place_disk(5, hosts, pool="local") == hosts[0].host_id
     assert place_disk(5, hosts, pool="fast") == hosts[1].host_id
     with pytest.raises(Invalid, match="the largest that fits is 30 GiB"):
@@ -163,9 +170,9 @@ def test_a_disk_goes_to_the_host_with_the_most_free_in_its_pool():
 
 @pytest.mark.parametrize(
     ("hosts", "words"),
-    [([], "there is no host"), ([room(vcpus=0)], "nothing fits now")],
+    [([], "there is no host"), ([capacity(vcpus=0)], "nothing fits now")],
     ids=["none", "full"],
 )
 def test_a_refusal_says_so_when_nothing_fits_at_all(hosts, words):
     with pytest.raises(Invalid, match=words):
-        place(need(), hosts)
+        place(required(), hosts)

@@ -34,7 +34,7 @@ def check(cloud: Cloud) -> None:
         }
         ports = {spec.id: spec for _, spec in port_specs(db)}
         reserved = {
-            row.holder_id: (row.vcpus, row.memory_mib, row.disk_gib)
+            row.holder_id: (row.project_id, row.vcpus, row.memory_mib, row.disk_gib)
             for row in db.scalars(select(Reservation))
         }
     check_nothing_waits(cloud, rows[Due])
@@ -124,7 +124,7 @@ def what_is_taken(rows):
     for snapshot in rows[Snapshot]:
         snapshots[snapshot.disk_id] += snapshot.size_gib
     return (
-        {vm.id: (vm.vcpus, vm.memory_gib * 1024, 0) for vm in rows[Vm]}
-        | {disk.id: (0, 0, disk.size_gib + snapshots[disk.id]) for disk in rows[Disk]}
-        | {image.id: (0, 0, image.size_gib) for image in rows[PrivateImage]}
+        {vm.id: (PROJECT, vm.vcpus, vm.memory_gib * 1024, 0) for vm in rows[Vm]}
+        | {disk.id: (PROJECT, 0, 0, disk.size_gib + snapshots[disk.id]) for disk in rows[Disk]}
+        | {image.id: (PROJECT, 0, 0, image.size_gib) for image in rows[PrivateImage]}
     )

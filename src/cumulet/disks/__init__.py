@@ -10,12 +10,12 @@ from cumulet.disks.allocate import (
     find_disk,
     find_free_disks,
     let_go,
+    lock_capacity,
     lock_disk,
-    lock_room,
     release_disks,
     set_free,
     snapshot_answers,
-    take_more_room,
+    take_more_capacity,
     without,
 )
 from cumulet.disks.answers import ShownDisk, disk_answer
@@ -47,8 +47,8 @@ __all__ = [
     "find_disk",
     "find_free_disks",
     "let_go",
+    "lock_capacity",
     "lock_disk",
-    "lock_room",
     "operations",
     "plan_pool",
     "reconcile_disk",
@@ -56,7 +56,7 @@ __all__ = [
     "set_free",
     "snapshot_answers",
     "snapshot_operations",
-    "take_more_room",
+    "take_more_capacity",
     "vm_operations",
     "without",
 ]

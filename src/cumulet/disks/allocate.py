@@ -20,7 +20,16 @@ from cumulet.disks.model import Disk, Snapshot, Wanted
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.disks.wire import Snapshot as SnapshotAnswer
 from cumulet.errors import AlreadyExists, Invalid, NotFound
-from cumulet.hosts import Need, Room, move_reservation, place_disk, release, reserve, reserve_more_disk, rooms
+from cumulet.hosts import (
+    Capacity,
+    Requirements,
+    capacities,
+    move_reservation,
+    place_disk,
+    release,
+    reserve,
+    reserve_more_disk,
+)
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.projects import Page, fetch_part
 from cumulet.reconcile import wake
@@ -42,7 +51,8 @@ def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
         message = f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}"
         raise AlreadyExists(message, passing=taken.is_going)
     add_row(db, disk)
-    reserve(db, disk.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib, pool=disk.pool))
+    required = Requirements(project_id=disk.project_id, disk_gib=disk.size_gib, pool=disk.pool)
+    reserve(db, disk.id, disk.host_id, required)
     journal.record(
         db,
         "disk.create_asked",
@@ -109,23 +119,23 @@ def attach(db: Session, disk: Disk, vm_id: UUID, host_id: UUID, *, now: datetime
         move_reservation(db, disk.id, host_id)
 
 
-def lock_room(db: Session, data_center_id: str, host_id: UUID) -> Sequence[Room]:
+def lock_capacity(db: Session, data_center_id: str, host_id: UUID) -> Sequence[Capacity]:
     """Look at the room on a host, and keep others from taking of it until the transaction ends."""
-    free = rooms(db, data_center_id, vcpus_per_cpu=1, lock=True)
-    return [room for room in free if room.host_id == host_id]
+    free = capacities(db, data_center_id, vcpus_per_cpu=1, lock=True)
+    return [capacity for capacity in free if capacity.host_id == host_id]
 
 
-def without(disks: Sequence[Disk], room: Room) -> Room:
-    """Give the room on a host as if those of the disks that have their place there had none."""
+def without(disks: Sequence[Disk], capacity: Capacity) -> Capacity:
+    """Give a host's capacity as if those of the disks that have their place there had none."""
     for disk in disks:
-        if disk.host_id == room.host_id:
-            room = room.with_more_disk(disk.size_gib, disk.pool)
-    return room
+        if disk.host_id == capacity.host_id:
+            capacity = capacity.with_more_disk(disk.size_gib, disk.pool)
+    return capacity
 
 
-def take_more_room(db: Session, disk: Disk, gib: int, room: Sequence[Room]) -> None:
+def take_more_capacity(db: Session, disk: Disk, gib: int, capacity: Sequence[Capacity]) -> None:
     """Take more of the room in its pool for a disk; Invalid (code 3: no capacity) when there is not as much."""
-    place_disk(gib, room, pool=disk.pool)
+    place_disk(gib, capacity, pool=disk.pool)
     reserve_more_disk(db, disk.id, gib)
 
 

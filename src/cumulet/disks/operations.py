@@ -17,7 +17,7 @@ from cumulet.disks.model import Disk, Wanted
 from cumulet.disks.plan import DiskPlan, plan_disk
 from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType, GetDiskResponse, ListDisksResponse
 from cumulet.errors import Invalid
-from cumulet.hosts import place_disk, rooms
+from cumulet.hosts import capacities, place_disk
 from cumulet.operation import Caller, operation
 from cumulet.projects import WHOLE, Role, fetch_page, read_page, require
 from cumulet.reconcile import wake
@@ -80,7 +80,7 @@ def create_storage_disk(
         data_center = catalogue.find_data_center(data.data_center_id)
     plan = plan_disk(data, data_center)
     disk = disk_row(plan, project_id, data_center.id, now=now)
-    free = rooms(db, data_center.id, vcpus_per_cpu=1, lock=True)
+    free = capacities(db, data_center.id, vcpus_per_cpu=1, lock=True)
     disk.host_id = place_disk(disk.size_gib, free, pool=disk.pool)
     add_disk(db, disk, field="disk.id" if data.disk else "id", actor=caller.email)
     return Empty()

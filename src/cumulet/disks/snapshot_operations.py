@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.db import names_there
 from cumulet.disks.accepts import accept_change
-from cumulet.disks.allocate import find_disk, lock_disk, lock_room, snapshot_answers, take_more_room
+from cumulet.disks.allocate import find_disk, lock_capacity, lock_disk, snapshot_answers, take_more_capacity
 from cumulet.disks.answers import holder_of
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.plan import check_disk_id
@@ -45,13 +45,13 @@ def create_disk_snapshot(
     check_disk_id("snapshotId", data.snapshot_id)
     require(db, caller, project_id, Role.EDITOR)
     seen = find_disk(db, project_id, id)
-    room = lock_room(db, seen.data_center_id, seen.host_id)
+    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     disk, vm = find_disk_to_change(
         db, caller, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
     )
     if db.scalar(select(Snapshot.id).where(Snapshot.disk_id == disk.id, Snapshot.name == data.snapshot_id)):
         raise AlreadyExists(f"snapshotId: disk {id!r} has a snapshot {data.snapshot_id!r} already")
-    take_more_room(db, disk, disk.size_gib, room)
+    take_more_capacity(db, disk, disk.size_gib, capacity)
     snapshot = Snapshot(
         id=uuid4(), disk_id=disk.id, name=data.snapshot_id, size_gib=disk.size_gib, create_time=now
     )

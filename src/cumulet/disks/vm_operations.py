@@ -15,9 +15,9 @@ from cumulet.disks.allocate import (
     attach,
     disks_of,
     find_disk,
+    lock_capacity,
     lock_disk,
-    lock_room,
-    take_more_room,
+    take_more_capacity,
     without,
 )
 from cumulet.disks.answers import disk_answers, holder_of
@@ -26,7 +26,7 @@ from cumulet.disks.model import Wanted as DiskWanted
 from cumulet.disks.plan import check_disk_gib
 from cumulet.disks.wire import DiskState, DiskType, ListVmDisksResponse
 from cumulet.errors import Invalid, NotFound, Refused
-from cumulet.hosts import Room
+from cumulet.hosts import Capacity
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, require
@@ -57,12 +57,12 @@ def attach_storage_disk(
     The host of the first one that gets it is where the disk lies from then on.
     """
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
-    room = lock_room(db, seen.data_center_id, seen.host_id)
+    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
     accept_disks(vm, AT_REST)
     disk = lock_disk(db, find_disk(db, project_id, id))
     accept_attach(disk)
-    check_reach(disk, vm, room)
+    check_reach(disk, vm, capacity)
     check_number(db, vm)
     attach(db, disk, vm.id, vm.host_id, now=now)
     asked(db, caller, vm, "vm.disk_attach_asked", f"disk {disk.name} was asked to join it", now=now)
@@ -91,7 +91,7 @@ def resize_vm_disk(
 ) -> Empty:
     """Let a disk of a virtual machine grow; a running guest sees it at once. Disks never shrink."""
     seen = find_disk_of(db, find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id), disk_id)
-    room = lock_room(db, seen.data_center_id, seen.host_id)
+    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept_disks(vm, AT_REST)
     disk = lock_disk(db, seen)
@@ -99,7 +99,7 @@ def resize_vm_disk(
     if size_gib == disk.size_gib:
         return Empty()
     accept_change(disk, "resize")
-    take_more_room(db, disk, size_gib - disk.size_gib, room)
+    take_more_capacity(db, disk, size_gib - disk.size_gib, capacity)
     text = f"disk {disk.name} was asked to grow from {disk.size_gib} to {size_gib} GiB"
     disk.size_gib, disk.state = size_gib, DiskState.LOCKED
     asked(db, caller, vm, "vm.disk_resize_asked", text, now=now)
@@ -115,7 +115,7 @@ def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
 
 
-def check_reach(disk: Disk, vm: Vm, room: Sequence[Room]) -> None:
+def check_reach(disk: Disk, vm: Vm, capacity: Sequence[Capacity]) -> None:
     """Refuse a VM that runs where the disk is not, and cannot be for the first time."""
     if vm.data_center_id != disk.data_center_id:
         accepted = f"a VM in data center {disk.data_center_id!r}, where the disk is"
@@ -126,7 +126,7 @@ def check_reach(disk: Disk, vm: Vm, room: Sequence[Room]) -> None:
             "is placed there"
         )
         raise Invalid.field("vmId", vm.name, accepted)
-    free = sum(without([disk], one).free_disk_of(disk.pool) for one in room)
+    free = sum(without([disk], one).free_disk_of(disk.pool) for one in capacity)
     if not disk.is_made and free < disk.size_gib:
         accepted = (
             f"a VM whose host has {disk.size_gib} GiB free in pool {disk.pool!r}; on this one's {free} are"

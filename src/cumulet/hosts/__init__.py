@@ -1,6 +1,8 @@
 """Hosts: the machines that run VMs, what they have and what is free."""
 
 from cumulet.hosts.inventory import (
+    capacities,
+    capacity_with_own,
     cpu_model,
     gpus_of,
     host_routes,
@@ -13,22 +15,22 @@ from cumulet.hosts.inventory import (
     reserve,
     reserve_more_disk,
     reserved,
-    room_with_own,
-    rooms,
 )
 from cumulet.hosts.leftovers import Leftovers
 from cumulet.hosts.model import Host, HostState, Reservation
 from cumulet.hosts.offered import check_pools_still_offered
-from cumulet.hosts.place import Need, Room, Sizes, place, place_disk
+from cumulet.hosts.place import Capacity, Requirements, SizeLimits, place, place_disk
 
 __all__ = [
+    "Capacity",
     "Host",
     "HostState",
     "Leftovers",
-    "Need",
+    "Requirements",
     "Reservation",
-    "Room",
-    "Sizes",
+    "SizeLimits",
+    "capacities",
+    "capacity_with_own",
     "check_pools_still_offered",
     "cpu_model",
     "gpus_of",
@@ -44,6 +46,4 @@ __all__ = [
     "reserve",
     "reserve_more_disk",
     "reserved",
-    "room_with_own",
-    "rooms",
 ]

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row
 from cumulet.errors import NotFound
 from cumulet.hosts.model import Host, HostState, Installation, Reservation
-from cumulet.hosts.place import Need, Room
+from cumulet.hosts.place import Capacity, Requirements
 from cumulet.hypervisor import HostFacts
 
 HOST_MEMORY_MIB: Final = 1024
@@ -98,25 +98,30 @@ def gpus_of(db: Session, data_center_id: str, model: str) -> list[int]:
     return [gpus.get(model, 0) for gpus in db.scalars(hosts)]
 
 
-def rooms(db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False) -> Sequence[Room]:
-    """Compute the free room of each host of a data center; `lock` keeps others from placing there meanwhile."""
+def capacities(
+    db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False
+) -> Sequence[Capacity]:
+    """Compute the free capacity of each host of a data center; `lock` keeps others from placing there meanwhile."""
     found = fetch_columns(db, LOCK_HOSTS if lock else HOSTS, data_center_id=data_center_id)
     taken = _taken(fetch_columns(db, TAKEN))
-    return [_room(host, taken[host.id], vcpus_per_cpu) for host in found]
+    return [_capacity(host, taken[host.id], vcpus_per_cpu) for host in found]
 
 
-def reserve(db: Session, holder_id: UUID, host_id: UUID, need: Need, *, vcpus_per_core: int = 1) -> None:
+def reserve(
+    db: Session, holder_id: UUID, host_id: UUID, required: Requirements, *, vcpus_per_core: int = 1
+) -> None:
     """Take room on a host for a VM or a disk, in the caller's transaction; so many of its vCPUs weigh a core."""
     insert_row(
         db,
         Reservation,
         holder_id=holder_id,
         host_id=host_id,
-        vcpus=need.vcpus,
+        project_id=required.project_id,
+        vcpus=required.vcpus,
         vcpus_per_core=vcpus_per_core,
-        memory_mib=need.memory_mib,
-        disk_gib=need.disk_gib,
-        pool=need.pool,
+        memory_mib=required.memory_mib,
+        disk_gib=required.disk_gib,
+        pool=required.pool,
     )
 
 
@@ -128,12 +133,12 @@ def reserved(db: Session, vm_id: UUID) -> Reservation:
     return reservation
 
 
-def room_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: int) -> Room:
-    """Compute the room on a VM's host as if the VM were not there; nobody places there meanwhile."""
+def capacity_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: int) -> Capacity:
+    """Compute the capacity of a VM's host as if the VM were not there; nobody places there meanwhile."""
     host_id = reserved(db, vm_id).host_id
     host = db.get_one(Host, host_id, with_for_update=True, populate_existing=True)
     others = _taken(fetch_columns(db, TAKEN_BY_OTHERS, holder_id=vm_id))
-    return _room(host, others[host_id], vcpus_per_cpu)
+    return _capacity(host, others[host_id], vcpus_per_cpu)
 
 
 def reserve_more_disk(db: Session, holder_id: UUID, gib: int) -> None:
@@ -181,8 +186,8 @@ def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> dict[UUID, _Taken]:
     return taken
 
 
-def _room(host: Host | Row[*tuple[Any, ...]], taken: _Taken, vcpus_per_cpu: int) -> Room:
-    return Room(
+def _capacity(host: Host | Row[*tuple[Any, ...]], taken: _Taken, vcpus_per_cpu: int) -> Capacity:
+    return Capacity(
         host_id=host.id,
         name=host.name,
         up=host.state is HostState.UP,

@@ -62,11 +62,13 @@ class Reservation(Row):
     __tablename__ = "reservation"
 
     holder_id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[str]
+    """Whose its holder is."""
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
-    vcpus: Mapped[int]
+    vcpus: Mapped[int] = mapped_column(default=0)
     vcpus_per_core: Mapped[int] = mapped_column(default=1)
     """How many of them weigh a core of the host: as many as the VM's machine type promises."""
-    memory_mib: Mapped[int]
-    disk_gib: Mapped[int]
-    pool: Mapped[str]
+    memory_mib: Mapped[int] = mapped_column(default=0)
+    disk_gib: Mapped[int] = mapped_column(default=0)
+    pool: Mapped[str] = mapped_column(default="")
     """The disk pool in which that is; empty for what holds no disk."""

@@ -15,12 +15,14 @@ from cumulet.errors import MOST_NAMED, Invalid, error_info
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Requirements:
     """What a VM or a disk asks of its host."""
 
-    vcpus: int
-    memory_mib: int
-    disk_gib: int
+    project_id: str = ""
+    """Whose it is; empty for sizes that are nobody's yet."""
+    vcpus: int = 0
+    memory_mib: int = 0
+    disk_gib: int = 0
     pool: str = ""
     """The disk pool that the disk is to lie in; empty for none."""
     beside: Mapping[str, int] = field(default_factory=dict)
@@ -32,83 +34,92 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class SizeLimits:
     """Which sizes may be asked for at all: a nearest one outside of them would only be refused next."""
 
-    least: Need
+    least: Requirements
     least_vcpus_per_gib: float
     most_vcpus_per_gib: float
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Capacity:
     """One host as placement sees it: what it has and what of it is free for VMs."""
 
     host_id: UUID
     name: str
     up: bool
     memory_mib: int
-    free_vcpus: int
-    free_memory_mib: int
-    free_disk_gib: Mapping[str, int]
+    free_vcpus: int = 0
+    free_memory_mib: int = 0
+    free_disk_gib: Mapping[str, int] = field(default_factory=dict)
     """By disk pool."""
 
     def free_disk_of(self, pool: str) -> int:
         """Say how many GiB are free in one disk pool."""
         return self.free_disk_gib.get(pool, 0)
 
-    def with_more_disk(self, gib: int, pool: str) -> Room:
-        """Give the room with more free in one disk pool, if that is mounted here."""
+    def with_more_disk(self, gib: int, pool: str) -> Capacity:
+        """Give the capacity with more free in one disk pool, if that is mounted here."""
         if pool not in self.free_disk_gib:
             return self
         return replace(self, free_disk_gib={**self.free_disk_gib, pool: self.free_disk_of(pool) + gib})
 
 
-def place(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> UUID:
+def place(required: Requirements, capacities: Sequence[Capacity], *, sizes: SizeLimits) -> UUID:
     """Choose the host with the largest free share of memory; Invalid (code 3: no capacity) tells why none fits."""
-    fitting = [room for room in rooms if not shortages(need, room)]
+    fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
     if not fitting:
-        raise no_room("VM", need, rooms, advise(nearest(need, rooms, sizes=sizes)))
+        raise no_capacity("VM", required, capacities, advise(nearest(required, capacities, sizes=sizes)))
     return max(
-        fitting, key=lambda room: (room.free_memory_mib / room.memory_mib, room.free_vcpus, room.name)
+        fitting,
+        key=lambda capacity: (
+            capacity.free_memory_mib / capacity.memory_mib,
+            capacity.free_vcpus,
+            capacity.name,
+        ),
     ).host_id
 
 
-def place_disk(gib: int, rooms: Sequence[Room], *, pool: str) -> UUID:
+def place_disk(gib: int, capacities: Sequence[Capacity], *, pool: str) -> UUID:
     """Choose the host with the most disk free in that pool; Invalid (code 3: no capacity) tells why none fits."""
-    need = Need(vcpus=0, memory_mib=0, disk_gib=gib, pool=pool)
-    fitting = [room for room in rooms if not shortages(need, room)]
+    required = Requirements(disk_gib=gib, pool=pool)
+    fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
     if not fitting:
-        largest = max((room.free_disk_of(pool) for room in rooms if room.up), default=0)
+        largest = max((capacity.free_disk_of(pool) for capacity in capacities if capacity.up), default=0)
         advice = f"the largest that fits is {largest} GiB" if largest else "nothing fits now"
-        raise no_room("disk", need, rooms, advice)
-    return max(fitting, key=lambda room: (room.free_disk_of(pool), room.name)).host_id
+        raise no_capacity("disk", required, capacities, advice)
+    return max(fitting, key=lambda capacity: (capacity.free_disk_of(pool), capacity.name)).host_id
 
 
-def shortages(need: Need, room: Room) -> dict[str, str]:
+def shortages(required: Requirements, capacity: Capacity) -> dict[str, str]:
     """Say in words what a host lacks, by kind; empty when what is needed fits."""
-    if not room.up:
+    if not capacity.up:
         return {"answer": "no answer"}
     short = {}
-    if need.vcpus > room.free_vcpus:
-        short["vcpus"] = f"{room.free_vcpus} vCPUs free, {need.vcpus} asked"
-    if need.memory_mib > room.free_memory_mib:
-        short["memory"] = f"{room.free_memory_mib // 1024} GiB memory free, {need.memory_mib // 1024} asked"
-    for pool, gib in need.disks().items():
-        if gib > room.free_disk_of(pool):
-            where = f" in pool {pool!r}" if len(room.free_disk_gib) > 1 else ""
-            short[f"disk {pool}"] = f"{room.free_disk_of(pool)} GiB disk free{where}, {gib} asked"
+    if required.vcpus > capacity.free_vcpus:
+        short["vcpus"] = f"{capacity.free_vcpus} vCPUs free, {required.vcpus} asked"
+    if required.memory_mib > capacity.free_memory_mib:
+        short["memory"] = (
+            f"{capacity.free_memory_mib // 1024} GiB memory free, {required.memory_mib // 1024} asked"
+        )
+    for pool, gib in required.disks().items():
+        if gib > capacity.free_disk_of(pool):
+            where = f" in pool {pool!r}" if len(capacity.free_disk_gib) > 1 else ""
+            short[f"disk {pool}"] = f"{capacity.free_disk_of(pool)} GiB disk free{where}, {gib} asked"
     return short
 
 
-def nearest(need: Need, rooms: Sequence[Room], *, sizes: Sizes) -> Need | None:
+def nearest(
+    required: Requirements, capacities: Sequence[Capacity], *, sizes: SizeLimits
+) -> Requirements | None:
     """Find the size closest to what was asked that fits some host: the least of it given up, by share."""
-    found = [_shrunk(need, room, sizes) for room in rooms if room.up]
+    found = [_shrunk(required, capacity, sizes) for capacity in capacities if capacity.up]
     usable = [size for size in found if size is not None]
-    return max(usable, key=lambda size: _kept_share(size, need), default=None)
+    return max(usable, key=lambda size: _kept_share(size, required), default=None)
 
 
-def advise(closest: Need | None) -> str:
+def advise(closest: Requirements | None) -> str:
     """Say in words which size would fit."""
     if closest is None:
         return "nothing fits now"
@@ -117,69 +128,75 @@ def advise(closest: Need | None) -> str:
     )
 
 
-def no_room(what: str, need: Need, rooms: Sequence[Room], advice: str) -> Invalid:
+def no_capacity(what: str, required: Requirements, capacities: Sequence[Capacity], advice: str) -> Invalid:
     """Make the refusal: what was short, each reason once with how many hosts it is true of, and what would fit.
 
     The operator reads which hosts those are.
     """
-    alike: dict[tuple[str, ...], list[Room]] = defaultdict(list)
-    for room in rooms:
-        alike[tuple(shortages(need, room))].append(room)
+    alike: dict[tuple[str, ...], list[Capacity]] = defaultdict(list)
+    for capacity in capacities:
+        alike[tuple(shortages(required, capacity))].append(capacity)
 
-    def told(who: Callable[[Sequence[Room]], str]) -> str:
-        reasons = "; ".join(f"{who(group)}: {_short_together(need, group)}" for group in alike.values())
+    def told(who: Callable[[Sequence[Capacity]], str]) -> str:
+        reasons = "; ".join(f"{who(group)}: {_short_together(required, group)}" for group in alike.values())
         return f"no host has room for this {what} ({reasons or 'there is no host'}); {advice}"
 
     return Invalid(told(_counted), error_info("NO_CAPACITY"), for_operator=told(_named))
 
 
-def _short_together(need: Need, rooms: Sequence[Room]) -> str:
+def _short_together(required: Requirements, capacities: Sequence[Capacity]) -> str:
     """Say what hosts lack that all lack the same, by those of them that have most."""
     best = replace(
-        rooms[0],
-        free_vcpus=max(room.free_vcpus for room in rooms),
-        free_memory_mib=max(room.free_memory_mib for room in rooms),
+        capacities[0],
+        free_vcpus=max(capacity.free_vcpus for capacity in capacities),
+        free_memory_mib=max(capacity.free_memory_mib for capacity in capacities),
         free_disk_gib={
-            **rooms[0].free_disk_gib,
-            **{pool: max(room.free_disk_of(pool) for room in rooms) for pool in need.disks()},
+            **capacities[0].free_disk_gib,
+            **{
+                pool: max(capacity.free_disk_of(pool) for capacity in capacities) for pool in required.disks()
+            },
         },
     )
-    words = ", ".join(shortages(need, best).values())
-    differ = any(shortages(need, room) != shortages(need, rooms[0]) for room in rooms)
+    words = ", ".join(shortages(required, best).values())
+    differ = any(
+        shortages(required, capacity) != shortages(required, capacities[0]) for capacity in capacities
+    )
     return f"at most {words}" if differ else words
 
 
-def _counted(rooms: Sequence[Room]) -> str:
-    return f"{len(rooms)} host{'s' if len(rooms) > 1 else ''}"
+def _counted(capacities: Sequence[Capacity]) -> str:
+    return f"{len(capacities)} host{'s' if len(capacities) > 1 else ''}"
 
 
-def _named(rooms: Sequence[Room]) -> str:
-    names = ", ".join(room.name for room in rooms[:MOST_NAMED])
-    return names + (f" and {len(rooms) - MOST_NAMED} more" if len(rooms) > MOST_NAMED else "")
+def _named(capacities: Sequence[Capacity]) -> str:
+    names = ", ".join(capacity.name for capacity in capacities[:MOST_NAMED])
+    return names + (f" and {len(capacities) - MOST_NAMED} more" if len(capacities) > MOST_NAMED else "")
 
 
-def _shrunk(need: Need, room: Room, sizes: Sizes) -> Need | None:
-    """Cut a need down to a room, and further to the proportions that may be asked for; None when too little is left."""
-    vcpus = min(need.vcpus, room.free_vcpus)
-    disk_gib = min(need.disk_gib, room.free_disk_of(need.pool) - need.beside.get(need.pool, 0))
-    gib = min(need.memory_mib, room.free_memory_mib) // 1024
+def _shrunk(required: Requirements, capacity: Capacity, sizes: SizeLimits) -> Requirements | None:
+    """Cut requirements down to a capacity, and further to the proportions that may be asked for; None when too little is left."""
+    vcpus = min(required.vcpus, capacity.free_vcpus)
+    disk_gib = min(
+        required.disk_gib, capacity.free_disk_of(required.pool) - required.beside.get(required.pool, 0)
+    )
+    gib = min(required.memory_mib, capacity.free_memory_mib) // 1024
     if gib and vcpus / gib > sizes.most_vcpus_per_gib:
         vcpus = int(gib * sizes.most_vcpus_per_gib)
     if gib and vcpus / gib < sizes.least_vcpus_per_gib:
         gib = int(vcpus / sizes.least_vcpus_per_gib)
     least = sizes.least
     too_little = vcpus < least.vcpus or gib * 1024 < least.memory_mib or disk_gib < least.disk_gib
-    if any(size > room.free_disk_of(pool) for pool, size in need.beside.items()):
+    if any(size > capacity.free_disk_of(pool) for pool, size in required.beside.items()):
         return None
     if too_little or not sizes.least_vcpus_per_gib <= vcpus / gib <= sizes.most_vcpus_per_gib:
         return None
-    return replace(need, vcpus=vcpus, memory_mib=gib * 1024, disk_gib=disk_gib)
+    return replace(required, vcpus=vcpus, memory_mib=gib * 1024, disk_gib=disk_gib)
 
 
-def _kept_share(size: Need, need: Need) -> float:
+def _kept_share(size: Requirements, required: Requirements) -> float:
     return (
         size.vcpus
-        / need.vcpus
-        * (size.memory_mib / need.memory_mib)
-        * (size.disk_gib / max(need.disk_gib, 1))
+        / required.vcpus
+        * (size.memory_mib / required.memory_mib)
+        * (size.disk_gib / max(required.disk_gib, 1))
     )

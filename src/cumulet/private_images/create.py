@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue
-from cumulet.disks import Disk, DiskState, find_boot_disk, lock_disk, lock_room
+from cumulet.disks import Disk, DiskState, find_boot_disk, lock_capacity, lock_disk
 from cumulet.errors import AlreadyExists, Refused
-from cumulet.hosts import Need, place_disk, reserve
+from cumulet.hosts import Requirements, place_disk, reserve
 from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
 from cumulet.private_images.find import image_answer
@@ -48,17 +48,18 @@ def create_private_vm_image(
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
     check_id("id", id)
     check_description(description)
-    room = lock_room(db, seen.data_center_id, seen.host_id)
+    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
     refuse_duplicate(db, project_id, id)
     disk = lock_disk(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk)
     pool = catalogue.find_data_center(vm.data_center_id).own_pool.id  # the image grows there and stays there
-    place_disk(disk.size_gib, room, pool=pool)
+    place_disk(disk.size_gib, capacity, pool=pool)
     image = image_row(vm, disk, id, description, now=now)
     db.add(image)
     db.flush()
-    reserve(db, image.id, disk.host_id, Need(vcpus=0, memory_mib=0, disk_gib=disk.size_gib, pool=pool))
+    required = Requirements(project_id=project_id, disk_gib=disk.size_gib, pool=pool)
+    reserve(db, image.id, disk.host_id, required)
     disk.state = DiskState.CLONE
     asked(db, caller, vm, "vm.image_asked", f"image {id} of its boot disk was asked for", now=now)
     journal.record(

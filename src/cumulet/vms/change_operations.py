@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.errors import Invalid, Refused
-from cumulet.hosts import Need, Room, place, reserved, room_with_own
+from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
 from cumulet.vm_record.accepts import Verb, accept, accept_logins
@@ -60,7 +60,7 @@ def resize_vm(
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
     # The host is locked before the VM, as by whoever looks at a whole host.
-    room = room_with_own(db, seen.id, vcpus_per_cpu=machine_type.vcpus_per_core)
+    capacity = capacity_with_own(db, seen.id, vcpus_per_cpu=machine_type.vcpus_per_core)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.RESIZE, vm.state, vm.name)
     size = (vcpus or vm.vcpus, memory_gib or vm.memory_gib)
@@ -69,19 +69,21 @@ def resize_vm(
             f"vcpus, memoryGib: one of them must change; VM {id!r} has {size[0]} vCPUs, {size[1]} GiB"
         )
     check_size(machine_type, vcpus=size[0], memory_gib=size[1])
-    take_size(db, vm, size, room=room, machine_type=machine_type)
+    take_size(db, vm, size, capacity=capacity, machine_type=machine_type)
     text = f"a size of {size[0]} vCPUs and {size[1]} GiB memory was asked for"
     asked(db, caller, vm, "vm.resize_asked", text, now=now)
     return ResizeVmResponse(vm=vm_answer(db, catalogue, project_id=project_id, id=id))
 
 
-def take_size(db: Session, vm: Vm, size: tuple[int, int], *, room: Room, machine_type: MachineType) -> None:
+def take_size(
+    db: Session, vm: Vm, size: tuple[int, int], *, capacity: Capacity, machine_type: MachineType
+) -> None:
     """Reserve another size where there is room for it, and have the row say so; Invalid with the nearest that fits."""
     vm.sockets, vm.cores, vm.threads = resized_topology((vm.sockets, vm.cores, vm.threads), size[0])
     reservation = reserved(db, vm.id)
-    need = Need(vcpus=size[0], memory_mib=size[1] * 1024, disk_gib=0)
-    place(need, [room], sizes=sizes_of(machine_type, disk_gib=0))
-    reservation.vcpus, reservation.memory_mib = need.vcpus, need.memory_mib
+    required = Requirements(vcpus=size[0], memory_mib=size[1] * 1024)
+    place(required, [capacity], sizes=sizes_of(machine_type, disk_gib=0))
+    reservation.vcpus, reservation.memory_mib = required.vcpus, required.memory_mib
     vm.vcpus, vm.memory_gib = size
 
 

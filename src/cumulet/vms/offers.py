@@ -19,7 +19,7 @@ from cumulet.catalogue import (
     machine_type_answer,
     matching_data_centers,
 )
-from cumulet.hosts import Reservation, cpu_model, gpus_of, rooms
+from cumulet.hosts import Reservation, capacities, cpu_model, gpus_of
 from cumulet.networks import free_external
 from cumulet.operation import Access, operation
 from cumulet.vm_record.model import Vm
@@ -86,19 +86,19 @@ def described(db: Session, machine_type: MachineType) -> MachineType:
 def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMachineType:
     """Join a machine type with what its data center's hosts have free."""
     free = [
-        room
-        for room in rooms(db, machine_type.data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core)
-        if room.up
+        host
+        for host in capacities(db, machine_type.data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core)
+        if host.up
     ]
-    memory = [room.free_memory_mib // 1024 for room in free]
+    memory = [host.free_memory_mib // 1024 for host in free]
     data_center = catalogue.find_data_center(machine_type.data_center_id)
     served = {pool.id for pool in data_center.served_classes.values()}
-    storage = [room.free_disk_of(id) for room in free for id in served]
+    storage = [host.free_disk_of(id) for host in free for id in served]
     model = machine_type.gpu_model_id and catalogue.find_gpu_model(machine_type.gpu_model_id).model_name
     gpus = gpus_of(db, machine_type.data_center_id, model) if model else []
     capacity = FreeCapacity(
-        max_vcpus=max((room.free_vcpus for room in free), default=0),
-        total_vcpus=sum(room.free_vcpus for room in free),
+        max_vcpus=max((host.free_vcpus for host in free), default=0),
+        total_vcpus=sum(host.free_vcpus for host in free),
         max_memory_gib=max(memory, default=0),
         total_memory_gib=sum(memory),
         max_gpus=max(gpus, default=0),

@@ -12,7 +12,7 @@ from typing import Final
 from cumulet.catalogue import CommitmentTerm, DataCenter, DiskPool, GpuModel, MachineType, StorageClass
 from cumulet.disks import check_disk_gib, check_disk_id, plan_pool
 from cumulet.errors import Invalid, NotFound, Unimplemented
-from cumulet.hosts import Need
+from cumulet.hosts import Requirements
 from cumulet.hypervisor.user_data import parts_of, script_in
 from cumulet.ids import check_id
 from cumulet.images import Image
@@ -41,7 +41,7 @@ PASSWORD_RULE: Final = (
 class VmPlan:
     """What a valid request comes to."""
 
-    need: Need
+    required: Requirements
     boot_disk_name: str
     boot_disk_gib: int
     storage_class: StorageClass
@@ -76,7 +76,9 @@ def plan_vm(
     asked = data.boot_disk.storage_class if data.boot_disk else StorageClass.UNKNOWN
     storage_class, pool = plan_pool("bootDisk.storageClass", asked, data_center)
     return VmPlan(
-        need=Need(vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib, pool=pool.id),
+        required=Requirements(
+            vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib, pool=pool.id
+        ),
         boot_disk_name=boot_disk_name,
         boot_disk_gib=disk_gib,
         storage_class=storage_class,

@@ -17,7 +17,7 @@ from cumulet.db import add_row, fetch_columns, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.disks import Wanted as DiskWanted
 from cumulet.errors import AlreadyExists, Invalid, NotFound
-from cumulet.hosts import Need, Room, Sizes, place, reserve, rooms
+from cumulet.hosts import Capacity, Requirements, SizeLimits, capacities, place, reserve
 from cumulet.images import Image
 from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
@@ -53,12 +53,14 @@ def create(db: Session, request: CreateRequest) -> None:
         now=request.now,
     )
     refuse_duplicates(db, request.project_id, data.vm_id)
-    free = rooms(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
+    free = capacities(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
-    vm.host_id = place(with_disks(plan.need, disks), beside(disks, free), sizes=sizes)
-    machine = replace(plan.need, disk_gib=0, pool="")  # its boot disk holds that
+    vm.host_id = place(with_disks(plan.required, disks), beside(disks, free), sizes=sizes)
+    machine = replace(
+        plan.required, project_id=vm.project_id, disk_gib=0, pool=""
+    )  # its boot disk holds that
     reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
     add_row(db, vm)
@@ -103,11 +105,11 @@ def image_ids(db: Session, request: CreateRequest, data_center_id: str) -> list[
     return [*public, *aliases, *names_there(db, PrivateImage.name, *of_project)]
 
 
-def sizes_of(machine_type: MachineType, *, disk_gib: int) -> Sizes:
+def sizes_of(machine_type: MachineType, *, disk_gib: int) -> SizeLimits:
     """Say which sizes a machine type has, with a disk of at least so much."""
     memory_mib = machine_type.min_memory_gib * 1024
-    return Sizes(
-        least=Need(vcpus=machine_type.min_vcpu, memory_mib=memory_mib, disk_gib=disk_gib),
+    return SizeLimits(
+        least=Requirements(vcpus=machine_type.min_vcpu, memory_mib=memory_mib, disk_gib=disk_gib),
         least_vcpus_per_gib=machine_type.min_vcpu_per_memory_gib,
         most_vcpus_per_gib=machine_type.max_vcpu_per_memory_gib,
     )
@@ -130,25 +132,25 @@ def refuse_duplicates(db: Session, project_id: str, name: str) -> None:
         raise AlreadyExists(message, passing=taken.wanted is Wanted.DELETED)
 
 
-def with_disks(need: Need, disks: Sequence[Disk]) -> Need:
+def with_disks(required: Requirements, disks: Sequence[Disk]) -> Requirements:
     """Add what storage disks take that are not made yet: they go where the VM goes."""
     sizes: dict[str, int] = defaultdict(int)
     for disk in disks:
         if not disk.is_made:
             sizes[disk.pool] += disk.size_gib
-    return replace(need, beside=sizes)
+    return replace(required, beside=sizes)
 
 
-def beside(disks: Sequence[Disk], free: Sequence[Room]) -> Sequence[Room]:
+def beside(disks: Sequence[Disk], free: Sequence[Capacity]) -> Sequence[Capacity]:
     """Leave only the host that storage disks lie on, if some are made; Invalid when one is in another data center."""
-    hosts = {room.host_id for room in free}
+    hosts = {capacity.host_id for capacity in free}
     for disk in disks:
         if disk.host_id not in hosts:
             elsewhere = f"disks of that data center; {disk.name!r} is in {disk.data_center_id!r}"
             raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), elsewhere)
     theirs = {disk.host_id for disk in disks if disk.is_made} or hosts
     unmade = [disk for disk in disks if not disk.is_made]
-    return [without(unmade, room) for room in free if room.host_id in theirs]
+    return [without(unmade, capacity) for capacity in free if capacity.host_id in theirs]
 
 
 def vm_row(
