@@ -257,7 +257,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
                 (one.name, one.description, one.state, one.taken_from, one.problem)
                 for one in db.scalars(select(PrivateImage))
             ],
-            "takings": len(host.captures),
+            "captures": len(host.captures),
             "image files": cloud.images.private_ids() >= set(db.scalars(select(PrivateImage.id))),
             "seeds": len(host.seeds),
             "ports": (len(fabric.ports()), fabric.ports().keys() == nics),

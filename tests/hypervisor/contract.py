@@ -27,9 +27,9 @@ from cumulet.hypervisor import (
     GuestSilent,
     Hypervisor,
     HypervisorError,
+    ImageCapture,
     ImageName,
     ImageOrder,
-    ImageTaking,
     MachineOff,
     NicSpec,
     OffReason,
@@ -87,13 +87,13 @@ def an_order(spec: DomainSpec, folder: Path) -> ImageOrder:
     return ImageOrder(uuid4(), spec.boot_disk, spec.id, folder / "image.qcow2")
 
 
-def taken(host: Hypervisor, order: ImageOrder) -> ImageTaking:
+def taken(host: Hypervisor, order: ImageOrder) -> ImageCapture:
     """An image once it is whole; what goes wrong is told."""
 
-    def look() -> ImageTaking | None:
-        taking = host.images.capture(order)
-        assert not taking.error
-        return taking if taking.taken_from else None
+    def look() -> ImageCapture | None:
+        capture = host.images.capture(order)
+        assert not capture.error
+        return capture if capture.taken_from else None
 
     return eventually(look)
 
@@ -321,21 +321,21 @@ class HypervisorContract:
         prepare(host, image, spec, pool=pool)
         written(spec.boot_disk, "a")
         order = an_order(spec, tmp_path)
-        taking = taken(host, order)
+        capture = taken(host, order)
         written(spec.boot_disk, "b")
-        assert taking.taken_from is TakenFrom.STOPPED
-        assert hashlib.sha256(order.target.read_bytes()).hexdigest() == taking.sha256
-        assert host.images.capture(order) == taking
-        base = BaseImage(taking.sha256, "qcow2", order.target, image.size_gib + 1)
+        assert capture.taken_from is TakenFrom.STOPPED
+        assert hashlib.sha256(order.target.read_bytes()).hexdigest() == capture.sha256
+        assert host.images.capture(order) == capture
+        base = BaseImage(capture.sha256, "qcow2", order.target, image.size_gib + 1)
         copy_image(host, base)
         host.disks.create(DiskSpec(made := uuid4(), image.size_gib + 1, base, "local"))
         assert read(made) == "a"
         with pytest.raises(HypervisorError):
-            host.images.remove_copy(taking.sha256)
+            host.images.remove_copy(capture.sha256)
         host.disks.remove(made)
-        host.images.remove_copy(taking.sha256)
+        host.images.remove_copy(capture.sha256)
 
-    def test_a_taking_that_is_forgotten_leaves_the_image(self, host, image, spec, tmp_path):
+    def test_a_capture_that_is_forgotten_leaves_the_image(self, host, image, spec, tmp_path):
         prepare(host, image, spec)
         order = an_order(spec, tmp_path)
         taken(host, order)
@@ -345,7 +345,7 @@ class HypervisorContract:
         assert order.image_id not in host.images.captures()
         assert order.target.exists()
 
-    def test_a_taking_that_is_given_up_is_gone(self, host, image, spec, tmp_path):
+    def test_a_capture_that_is_given_up_is_gone(self, host, image, spec, tmp_path):
         prepare(host, image, spec)
         order = an_order(spec, tmp_path)
         host.images.capture(order)

@@ -15,7 +15,7 @@ from cumulet.disks.wire import Disk
 from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
 from cumulet.hosts.leftovers import GRACE
-from cumulet.hypervisor import ImageTaking, Power, TakenFrom
+from cumulet.hypervisor import ImageCapture, Power, TakenFrom
 from cumulet.private_images import ImageState, PrivateImage
 from cumulet.private_images import create as image_operations
 from cumulet.private_images import operations as verbs
@@ -390,7 +390,7 @@ def test_viewers_look_and_change_nothing(cloud):
 def test_an_image_that_cannot_be_taken_says_so_and_lets_its_vm_and_room_go(cloud, monkeypatch):
     cloud.running()
     before = reserved(cloud)
-    monkeypatch.setattr(cloud.host.images, "capture", lambda _: ImageTaking(0.4, error="No space left"))
+    monkeypatch.setattr(cloud.host.images, "capture", lambda _: ImageCapture(0.4, error="No space left"))
     assert taken(cloud).state is ImageState.FAILED
     assert "failed to copy the disk" in shown(cloud).problem
     assert reserved(cloud) == before

@@ -25,11 +25,11 @@ from cumulet.hypervisor.guests import NO_GUEST, Guest, Guests
 from cumulet.hypervisor.host import HostFacts, Hypervisor
 from cumulet.hypervisor.images import (
     BaseImage,
+    ImageCapture,
     ImageCopy,
     ImageName,
     ImageOrder,
     Images,
-    ImageTaking,
     TakenFrom,
 )
 from cumulet.hypervisor.machines import (
@@ -65,10 +65,10 @@ __all__ = [
     "HostUnreachable",
     "Hypervisor",
     "HypervisorError",
+    "ImageCapture",
     "ImageCopy",
     "ImageName",
     "ImageOrder",
-    "ImageTaking",
     "Images",
     "MachineOff",
     "Machines",

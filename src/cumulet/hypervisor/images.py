@@ -65,8 +65,8 @@ class ImageOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageTaking:
-    """How far the taking of an image is."""
+class ImageCapture:
+    """How far the capture of an image is."""
 
     fraction: float
     """0.0 to 1.0: how much of it is copied."""
@@ -90,7 +90,7 @@ class Images(Protocol):
     def remove_copy(self, sha256: str) -> None:
         """Remove a copy; HypervisorError while a disk is based on it."""
 
-    def capture(self, order: ImageOrder) -> ImageTaking:
+    def capture(self, order: ImageOrder) -> ImageCapture:
         """Begin (or find) the capture of an image and return at once with its progress.
 
         A machine that runs goes on running; one that ends meanwhile has the image captured anew of what it left.

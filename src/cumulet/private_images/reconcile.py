@@ -55,17 +55,17 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
     """Have the image taken; NotYet while it is being copied."""
     target = store.private(image.id)
     order = ImageOrder(image_id=image.id, disk_id=image.disk_id, vm_id=image.vm_id, target=target)
-    taking = host.images.capture(order)
-    if taking.error:
-        log.warning("an image could not be taken", image=str(image.id), problem=taking.error)
+    capture = host.images.capture(order)
+    if capture.error:
+        log.warning("an image could not be taken", image=str(image.id), problem=capture.error)
         failed = {"state": ImageState.FAILED, "problem": NOT_TAKEN}
         settle(run, image, failed, f"image {image.name} could not be taken: {NOT_TAKEN}")
-    elif taking.taken_from is None:
-        raise NotYet(f"copying image, {taking.fraction:.0%}", pause(run, image))
+    elif capture.taken_from is None:
+        raise NotYet(f"copying image, {capture.fraction:.0%}", pause(run, image))
     else:
-        ready = {"state": ImageState.READY, "taken_from": taking.taken_from, "sha256": taking.sha256}
+        ready = {"state": ImageState.READY, "taken_from": capture.taken_from, "sha256": capture.sha256}
         seconds = (run.now - image.create_time).total_seconds()
-        text = f"image {image.name} is ready after {seconds:.0f} s, taken {taking.taken_from.value}"
+        text = f"image {image.name} is ready after {seconds:.0f} s, taken {capture.taken_from.value}"
         settle(run, image, ready, text)
 
 

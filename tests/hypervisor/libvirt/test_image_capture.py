@@ -53,9 +53,9 @@ def half_taken(host, image, spec, tmp_path):
 
 def wait_for_the_middle(host, order):
     def look():
-        taking = host.images.capture(order)
-        assert not taking.error
-        return 0 < taking.fraction < 1
+        capture = host.images.capture(order)
+        assert not capture.error
+        return 0 < capture.fraction < 1
 
     eventually(look)
 
@@ -217,9 +217,9 @@ def test_a_backup_that_fails_because_its_machine_ended_is_no_failure(failing, tm
     order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
 
     def look():
-        taking = failing.ensure(order)
-        assert not taking.error
-        return taking.taken_from
+        capture = failing.ensure(order)
+        assert not capture.error
+        return capture.taken_from
 
     assert eventually(look) is TakenFrom.STOPPED
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, ImageOrder, ImageTaking, TakenFrom
+from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, ImageCapture, ImageOrder, TakenFrom
 from cumulet.hypervisor.libvirt import fsfreeze
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.backup import LOOK_SECONDS, Backup
@@ -84,7 +84,7 @@ class ImageCaptures:
         self._agents = agents
         self._jobs = Jobs(paths.captures, CaptureRecord, failing="cannot copy the disk")
 
-    def ensure(self, order: ImageOrder) -> ImageTaking:
+    def ensure(self, order: ImageOrder) -> ImageCapture:
         """Begin or find the capture; one that failed is told once and begun again with the next call."""
         record = self._jobs.ensure(
             str(order.image_id),
@@ -93,8 +93,8 @@ class ImageCaptures:
             is_done=lambda record: record.taken_from is not None and order.target.exists(),
         )
         if record.error:
-            return ImageTaking(record.fraction, error=record.error)
-        return ImageTaking(record.fraction, record.taken_from, record.sha256)
+            return ImageCapture(record.fraction, error=record.error)
+        return ImageCapture(record.fraction, record.taken_from, record.sha256)
 
     def known(self) -> frozenset[UUID]:
         """Images of which anything is here."""

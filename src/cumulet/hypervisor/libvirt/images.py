@@ -7,9 +7,9 @@ from uuid import UUID
 from cumulet.hypervisor import (
     BaseImage,
     HypervisorError,
+    ImageCapture,
     ImageCopy,
     ImageOrder,
-    ImageTaking,
 )
 from cumulet.hypervisor.libvirt import volumes
 from cumulet.hypervisor.libvirt.connection import Connection
@@ -52,12 +52,12 @@ class LibvirtImages:
 
         self._copies.remove(path, check=refuse_base)
 
-    def capture(self, order: ImageOrder) -> ImageTaking:
-        """Begin or find the taking."""
+    def capture(self, order: ImageOrder) -> ImageCapture:
+        """Begin or find the capture."""
         return self._captures.ensure(order)
 
     def captures(self) -> frozenset[UUID]:
-        """Images of whose taking anything is here."""
+        """Images of whose capture anything is here."""
         return self._captures.known()
 
     def forget_capture(self, image_id: UUID) -> bool:

@@ -12,7 +12,7 @@ from cumulet.hypervisor import (
     Domain,
     DomainSpec,
     HypervisorError,
-    ImageTaking,
+    ImageCapture,
     OffReason,
     Power,
     Seed,
@@ -90,7 +90,7 @@ class Contents:
     consoles: dict[UUID, bytearray] = field(default_factory=dict)
     copies: dict[str, float] = field(default_factory=dict)
     """How much of each image's copy is there, by digest."""
-    captures: dict[UUID, ImageTaking] = field(default_factory=dict)
+    captures: dict[UUID, ImageCapture] = field(default_factory=dict)
     """How far images are that are taken of disks."""
 
     def unmount(self, pool: str) -> None:

@@ -9,9 +9,9 @@ from cumulet.faults import verb
 from cumulet.hypervisor import (
     BaseImage,
     HypervisorError,
+    ImageCapture,
     ImageCopy,
     ImageOrder,
-    ImageTaking,
     Power,
     TakenFrom,
 )
@@ -45,23 +45,23 @@ class MemoryImages(Part):
         self._contents.copies.pop(sha256, None)
 
     @verb
-    def capture(self, order: ImageOrder) -> ImageTaking:
+    def capture(self, order: ImageOrder) -> ImageCapture:
         """Copy a bit more of the disk; what is whole is not taken again."""
-        known = self._contents.captures.get(order.image_id, ImageTaking(0.0))
+        known = self._contents.captures.get(order.image_id, ImageCapture(0.0))
         if known.taken_from and order.target.exists():
             return known
         disk = self._contents.find_disk(order.disk_id)
-        taking = ImageTaking(min(1.0, known.fraction + self._state.copy_step))
-        if taking.fraction == 1.0:
+        capture = ImageCapture(min(1.0, known.fraction + self._state.copy_step))
+        if capture.fraction == 1.0:
             write_image(order.target, disk.content)
             sha256 = hashlib.sha256(order.target.read_bytes()).hexdigest()
-            taking = ImageTaking(1.0, self._taken_from(order.vm_id), sha256)
-        self._contents.captures[order.image_id] = taking
-        return taking
+            capture = ImageCapture(1.0, self._taken_from(order.vm_id), sha256)
+        self._contents.captures[order.image_id] = capture
+        return capture
 
     @verb
     def captures(self) -> frozenset[UUID]:
-        """Images whose taking is not forgotten."""
+        """Images whose capture is not forgotten."""
         return frozenset(self._contents.captures)
 
     @verb

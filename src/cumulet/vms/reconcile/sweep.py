@@ -74,8 +74,8 @@ class Sweeper:
         self, host: Host, run: Run, *, domains: set[UUID], disks: set[UUID], seeds: frozenset[UUID]
     ) -> None:
         """Remove what has no row any more, here nor elsewhere: a host that got another name keeps all it has."""
-        takings, stored = host.images.captures(), self.world.images.private_ids()
-        gone = self._without_owner(run, domains | disks | seeds | takings | stored)
+        captures, stored = host.images.captures(), self.world.images.private_ids()
+        gone = self._without_owner(run, domains | disks | seeds | captures | stored)
         for id in self.leftovers.overdue(f"domain on {run.id}", domains & gone, run.now):
             host.machines.undefine(id)
         for id in self.leftovers.overdue(f"disk on {run.id}", disks & gone, run.now):
@@ -83,7 +83,7 @@ class Sweeper:
                 host.disks.remove(id)
         for id in self.leftovers.overdue(f"seed on {run.id}", seeds & gone, run.now):
             host.seeds.remove(id)
-        for id in self.leftovers.overdue(f"taking on {run.id}", takings & gone, run.now):
+        for id in self.leftovers.overdue(f"capture on {run.id}", captures & gone, run.now):
             host.images.forget_capture(id)
         for id in self.leftovers.overdue("private image", stored & gone, run.now):
             self.world.images.remove_private(id)
