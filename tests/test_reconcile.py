@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import exc, select, text
 from tests.made_up import NOON, Clock
-from tests.plots import KIND, Crash, eventually, note, notes, wake_toys, workers
+from tests.plots import KIND, Crash, note, notes, wake_toys, workers
+from tests.waiting import eventually
 
 from cumulet import reconcile
-from cumulet.errors import NotAtOnce
+from cumulet.errors import OUR_MISTAKE, NotAtOnce, Unavailable
 from cumulet.reconcile import LEASE, Due, LeaseLost, NotYet, Reconciler, find_due, forget_leases, wake
 
 TOY = UUID(int=7)
@@ -302,13 +303,16 @@ def test_failures_back_off_from_one_second_to_sixty(make, wake_up, clock, due):
         pauses.append((due().due_at - clock()).total_seconds())
         clock.advance(pauses[-1])
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert (due().error, due().attempts) == ("it broke", 8)
+    assert (due().error, due().attempts) == (OUR_MISTAKE, 8)
 
 
-def test_a_failure_without_words_says_at_least_what_it_was(make, wake_up, due):
+def test_a_refusal_says_what_it_was_and_a_mistake_of_ours_that_it_was_one(make, wake_up, due):
     wake_up()
-    make(raising(ZeroDivisionError())).run_due()
-    assert due().error == "ZeroDivisionError"
+    make(raising(ZeroDivisionError("a path that is nobody's business"))).run_due()
+    assert due().error == OUR_MISTAKE
+    wake_up()
+    make(raising(Unavailable("what owners may read", for_operator="a path"))).run_due()
+    assert due().error == "what owners may read"
 
 
 def test_a_wait_between_failures_does_not_make_up_for_them(make, wake_up, clock, due):
@@ -498,7 +502,7 @@ def test_what_may_have_brought_its_host_down_is_not_brought_forward_by_any_wake(
         clock.advance(0.5)
     waits = [(after - before).total_seconds() for before, after in itertools.pairwise(runs)]
     assert waits == [1, 2, 4, 8, 16, 32]
-    assert due().error == "the host was lost"
+    assert due().error == OUR_MISTAKE
 
 
 def test_what_was_held_runs_at_every_wake_again_once_it_went_well(make, wake_up, due, clock):

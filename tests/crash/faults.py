@@ -13,7 +13,7 @@ from tests.made_up import Cloud
 from tests.plots import Crash
 
 from cumulet.db import UNREACHABLE, Database
-from cumulet.errors import CumuletError
+from cumulet.errors import CumuletError, Unavailable
 from cumulet.fabric import FabricError
 from cumulet.hypervisor import HypervisorError
 
@@ -93,7 +93,7 @@ def insist(act: Callable[[], object]) -> None:
     """Ask as a client does who got no answer: again; the first time may have counted."""
     try:
         act()
-    except (Crash, *UNREACHABLE):
+    except (Crash, Unavailable):
         with suppress(CumuletError):
             act()
 
