@@ -38,8 +38,9 @@ lock:  ## pin every library with its hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev requirements/build.in -o requirements/dev.txt
 	npm install --silent --package-lock-only
 
-api: env  ## write docs/api anew from the declared operations
+api: env  ## write docs/api anew from the declared operations, and the picture of the layers
 	$(BIN)/python scripts/write-api
+	$(BIN)/python scripts/write-layers
 
 lint: env  ## style, types and the layers of the house
 	$(BIN)/ruff check .
