@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
+from tests.waiting import eventually
 
 from cumulet import journal
 from cumulet.db import Database
 from cumulet.reconcile import Reconciler, Run, wake
 
-T = TypeVar("T")
 KIND = "toy"
 
 
 class Crash(BaseException):
     """This process dies here: nothing after this line happens."""
-
-
-def eventually(look: Callable[[], T], within: float = 30.0) -> T:
-    """Look until the answer is truthy, and return it."""
-    deadline = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"still {seen!r} after {within:g} s"
-        time.sleep(0.005)
-    return seen
 
 
 def wake_toys(database: Database, *ids: UUID, now: datetime) -> None:

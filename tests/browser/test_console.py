@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from tests.browser.conftest import PASSWORD, Browser
 from tests.e2e.processes import QEMU, kill
-from tests.e2e.real_cloud import Vm, eventually
+from tests.e2e.real_cloud import Vm
 from tests.e2e.traces import Parts
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
 

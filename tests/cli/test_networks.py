@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from tests.plots import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 from tests.cli.conftest import free_port, own_settings
-from tests.doctor.conftest import eventually
 from tests.made_up import PROJECT
+from tests.waiting import eventually
 
 from cumulet.cli import background
 from cumulet.cli.background import answers, is_there, stop_server

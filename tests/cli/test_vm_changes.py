@@ -2,6 +2,7 @@ import re
 import time
 
 import pytest
+from tests.waiting import eventually
 
 from cumulet.cli.vm_monitor import bars, drawing, size, spread
 from cumulet.cli.vm_views import FACTS
@@ -20,14 +21,6 @@ def vm(cumulet, request):
 
 def story(cumulet, vm):
     return cumulet("vm", "timeline", vm, "-o", "name").out.split()
-
-
-def eventually(look):
-    deadline = time.monotonic() + 60
-    while not (seen := look()):
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.1)
-    return seen
 
 
 def test_a_stopped_vm_is_resized(cumulet, vm):

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.plots import eventually
+from tests.waiting import eventually
 
 VM = "dstack-runner-0-0"
 

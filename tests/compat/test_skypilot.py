@@ -6,7 +6,7 @@ from typing import Any
 import cudo_compute
 import pytest
 from cudo_compute.rest import ApiException
-from tests.plots import eventually
+from tests.waiting import eventually
 
 PROJECT = "default"
 HEAD = "sky-0123-root-head"

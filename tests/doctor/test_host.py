@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
-from tests.doctor.conftest import eventually
+from tests.waiting import eventually
 
 from cumulet.doctor import bridges, daemon_specs, daemons, forwarding
 from cumulet.doctor.clear import clear_host

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.doctor.conftest import eventually
+from tests.waiting import eventually
 
 from cumulet.doctor import supervisor
 from cumulet.doctor.supervisor import (

@@ -6,16 +6,15 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
+from tests.waiting import eventually
 
 from cumulet.images import ImageStore
 from cumulet.images.recipes import RECIPES
@@ -23,7 +22,6 @@ from cumulet.images.recipes import RECIPES
 URL = "http://127.0.0.1:8480"
 BROKEN = 255
 """How ssh ends when there is no connection, or none any more."""
-T = TypeVar("T")
 
 
 def lab_dir() -> Path:
@@ -41,15 +39,6 @@ def built_images() -> Path:
             f"build the images first: CUMULET_DATA_DIR={folder.parent} cumulet image build {' '.join(missing)}"
         )
     return folder
-
-
-def eventually(look: Callable[[], T], *, within: float = 120) -> T:
-    """What a look gives as soon as it is true; fails with the last one when that does not come."""
-    deadline = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {within} s; at last: {seen!r}"
-        time.sleep(0.1)
-    return seen
 
 
 @dataclass(frozen=True)

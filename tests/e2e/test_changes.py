@@ -2,7 +2,8 @@
 
 import httpx
 import pytest
-from tests.e2e.real_cloud import RealCloud, SshKey, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, SshKey, Vm
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

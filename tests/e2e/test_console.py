@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from tests.e2e.real_cloud import URL, eventually
+from tests.e2e.real_cloud import URL
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
 

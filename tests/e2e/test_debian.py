@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from tests.e2e import world
 from tests.e2e.looks import tap_of
-from tests.e2e.real_cloud import RealCloud, SshKey, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, SshKey, Vm
 from tests.e2e.traces import Parts, traces
 from tests.fabric.guests import router_advertisement, run
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 

@@ -4,8 +4,9 @@ import time
 from uuid import UUID
 
 import pytest
-from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, Vm
 from tests.lab.small_disk import cramped, enlarge
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

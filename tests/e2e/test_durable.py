@@ -6,8 +6,9 @@ import time
 
 import pytest
 from tests.e2e.processes import QEMU, kill, pids_of
-from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, Vm
 from tests.e2e.traces import Parts, output_of, traces
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from tests.e2e import world
 from tests.e2e.looks import pings_heard, tap_of
-from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, Vm
 from tests.fabric.guests import Namespace, run
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

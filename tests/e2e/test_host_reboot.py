@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.processes import found_below, kill_all, pids_of
-from tests.e2e.real_cloud import RealCloud, eventually
+from tests.e2e.real_cloud import RealCloud
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

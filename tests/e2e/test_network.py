@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 from tests.e2e.looks import pings_heard
-from tests.e2e.real_cloud import Vm, eventually
+from tests.e2e.real_cloud import Vm
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

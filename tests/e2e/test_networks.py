@@ -3,8 +3,9 @@
 import subprocess
 
 import pytest
-from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, Vm
 from tests.e2e.test_network import host_connects, pings
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

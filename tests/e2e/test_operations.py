@@ -25,11 +25,12 @@ from tests.e2e.looks import (
     promised_vcpus,
 )
 from tests.e2e.processes import QEMU, pids_of
-from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, Vm
 from tests.e2e.screen import name_of_screen
 from tests.e2e.test_network import host_connects
 from tests.e2e.test_security_groups import is_pinged
 from tests.e2e.traces import Parts, output_of, traces
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.e2e.real_cloud import RealCloud, eventually
+from tests.e2e.real_cloud import RealCloud
 from tests.e2e.test_disks import DISKS, device
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

@@ -2,8 +2,9 @@
 
 import pytest
 from tests.e2e.looks import IDENTITY
-from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, Vm
 from tests.lab.small_disk import small
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

@@ -3,7 +3,8 @@
 import cudo_compute
 import pytest
 from cudo_compute.rest import ApiException
-from tests.e2e.real_cloud import URL, RealCloud, Vm, eventually
+from tests.e2e.real_cloud import URL, RealCloud, Vm
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 from tests.e2e import world
-from tests.e2e.real_cloud import RealCloud, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, Vm
+from tests.waiting import eventually
 
 from cumulet.doctor.daemons import PATHS
 from cumulet.doctor.supervisor import read_status

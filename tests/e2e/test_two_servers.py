@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from tests.e2e import world
-from tests.e2e.real_cloud import RealCloud, built_images, eventually, lab_dir
+from tests.e2e.real_cloud import RealCloud, built_images, lab_dir
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

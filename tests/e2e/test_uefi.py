@@ -4,8 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.e2e.real_cloud import RealCloud, eventually
+from tests.e2e.real_cloud import RealCloud
 from tests.e2e.traces import NVRAM, Parts, traces
+from tests.waiting import eventually
 
 from cumulet.hypervisor import Firmware
 from cumulet.images import ImageStore

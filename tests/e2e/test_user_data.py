@@ -4,8 +4,9 @@ import io
 
 import pytest
 from pycdlib import PyCdlib
-from tests.e2e.real_cloud import RealCloud, SshKey, Vm, eventually
+from tests.e2e.real_cloud import RealCloud, SshKey, Vm
 from tests.e2e.traces import Parts
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 

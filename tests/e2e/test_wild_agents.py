@@ -1,8 +1,9 @@
 """A guest's agent that sends what no agent sends harms nobody but its own guest."""
 
 import pytest
-from tests.e2e.real_cloud import Vm, eventually
+from tests.e2e.real_cloud import Vm
 from tests.e2e.traces import Parts, output_of
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
 from typing import TypeVar
 
+from tests.waiting import eventually
+
 from cumulet.fabric import Fabric, FabricUnreachable, PortSpec
 
 T = TypeVar("T")
@@ -119,15 +121,17 @@ class Guest(Namespace):
         super().remove()
 
 
-def eventually(look: Callable[[], T]) -> T:
+def once_back(look: Callable[[], T]) -> T:
     """What a look answers once it answers truly, while daemons come back."""
-    deadline = time.monotonic() + 20
-    while True:
+
+    def looked() -> T | None:
         with suppress(OSError, FabricUnreachable):
-            if seen := look():
-                return seen
-        assert time.monotonic() < deadline, "did not come back"
-        time.sleep(0.05)
+            return look()
+        return None
+
+    seen = eventually(looked)
+    assert seen is not None
+    return seen
 
 
 def bound(kind: socket.SocketKind, port: int) -> socket.socket:

@@ -241,10 +241,10 @@ def test_packets_flow_and_changes_take_effect_after_a_daemon_was_killed(fabric, 
     guest.serve(b"hello")
     os.kill(read_status(PATHS).daemons[daemon].pid, signal.SIGKILL)
     prepare_host()
-    assert guests.eventually(lambda: ask_tcp("192.0.2.10", 80)) == (b"hello", "192.0.2.1")
-    assert guests.eventually(fabric.settled)
+    assert guests.once_back(lambda: ask_tcp("192.0.2.10", 80)) == (b"hello", "192.0.2.1")
+    assert guests.once_back(fabric.settled)
     fabric.remove_port(guest.port.id)
-    assert guests.eventually(lambda: is_silent("192.0.2.10"))
+    assert guests.once_back(lambda: is_silent("192.0.2.10"))
 
 
 def is_silent(address):

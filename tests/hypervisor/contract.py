@@ -7,15 +7,14 @@
 import hashlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
+from tests.waiting import eventually
 
 from cumulet.hypervisor import (
     MOST_STORAGE_DISKS,
@@ -39,17 +38,7 @@ from cumulet.hypervisor import (
     spec_digest,
 )
 
-T = TypeVar("T")
 HASH = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
-
-
-def eventually(look: Callable[[], T], within: float = 120.0) -> T:
-    """Look until the answer is truthy, and return it."""
-    deadline = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"still {seen!r} after {within:g} s"
-        time.sleep(0.01)
-    return seen
 
 
 def a_seed(vm_id: UUID, start_script: str = "") -> Seed:

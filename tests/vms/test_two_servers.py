@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 from tests.made_up import PROJECT, make_cloud
-from tests.plots import Crash, eventually
+from tests.plots import Crash
+from tests.waiting import eventually
 
 from cumulet import reconcile
 from cumulet.hypervisor import Power

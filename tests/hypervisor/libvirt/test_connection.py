@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import libvirt
 import pytest
-from tests.hypervisor.contract import eventually
 from tests.plots import KIND, note, notes, wake_toys
+from tests.waiting import eventually
 
 from cumulet.errors import NotAtOnce
 from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError

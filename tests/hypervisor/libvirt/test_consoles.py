@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import libvirt
 import pytest
-from tests.hypervisor.contract import a_spec, eventually, heard, prepare
+from tests.hypervisor.contract import a_spec, heard, prepare
+from tests.waiting import eventually
 
 from cumulet.hypervisor import BaseImage, DomainSpec, HostUnreachable, Hypervisor, NicSpec
 from cumulet.hypervisor.libvirt import consoles

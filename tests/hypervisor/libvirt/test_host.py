@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from structlog.testing import capture_logs
-from tests.hypervisor.contract import a_spec, changes_of, copy_image, eventually, found, prepare
+from tests.hypervisor.contract import a_spec, changes_of, copy_image, found, prepare
+from tests.waiting import eventually
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor import (

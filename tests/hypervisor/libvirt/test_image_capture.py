@@ -6,9 +6,10 @@ from uuid import uuid4
 import libvirt
 import msgspec
 import pytest
-from tests.hypervisor.contract import a_seed, a_spec, an_order, copy_image, eventually, found, prepare, taken
+from tests.hypervisor.contract import a_seed, a_spec, an_order, copy_image, found, prepare, taken
 from tests.hypervisor.libvirt.conftest import qemu_io
 from tests.lab.small_disk import small
+from tests.waiting import eventually
 
 from cumulet.hypervisor import DiskSpec, HostLost, HypervisorError, ImageOrder, TakenFrom
 from cumulet.hypervisor.libvirt import fsfreeze, image_capture

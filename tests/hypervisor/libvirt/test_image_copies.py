@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.hypervisor.contract import eventually
+from tests.waiting import eventually
 
 from cumulet.hypervisor import BaseImage, HypervisorError
 from cumulet.hypervisor.libvirt import image_copies

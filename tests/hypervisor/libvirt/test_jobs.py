@@ -3,7 +3,7 @@ import sys
 import threading
 
 import pytest
-from tests.hypervisor.contract import eventually
+from tests.waiting import eventually
 
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt import jobs as protocol
