@@ -20,11 +20,12 @@ from cumulet.disks import Disk
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks import vm_operations as vm_disk_verbs
 from cumulet.disks import wire as disk_wire
+from cumulet.events import EventName
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
 from cumulet.images import Image, ImageStore
-from cumulet.journal import record
+from cumulet.journal import log_event
 from cumulet.limits import Limits
 from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller
@@ -258,7 +259,14 @@ class Cloud:
         """Have the journal tell of things, as it does of what had a row once."""
         with self.database.writing() as db:
             for id in ids:
-                record(db, "thing.made", at=self.clock(), project_id="", subject_id=id, text="it was made")
+                log_event(
+                    db,
+                    EventName.DISK_CREATED,
+                    at=self.clock(),
+                    project_id="",
+                    subject_id=id,
+                    text="it was made",
+                )
 
     def sweep(self) -> None:
         """Look at all hosts and the whole fabric, and work off what comes of it."""

@@ -12,6 +12,7 @@ from tests.waiting import eventually
 
 from cumulet import journal
 from cumulet.db import Database
+from cumulet.events import EventName
 from cumulet.reconcile import Reconciler, Run, wake
 
 KIND = "toy"
@@ -30,12 +31,14 @@ def wake_toys(database: Database, *ids: UUID, now: datetime) -> None:
 def note(run: Run, text: str = "it ran", actor: str = "cumulet") -> None:
     """Write down that a plot ran."""
     with run.writing() as db:
-        journal.record(db, "toy.ran", at=run.now, project_id="", subject_id=run.id, text=text, actor=actor)
+        journal.log_event(
+            db, EventName.VM_STARTED, at=run.now, project_id="", subject_id=run.id, text=text, actor=actor
+        )
 
 
 def notes(database: Database, id: UUID) -> list[str]:
     with database.reading() as db:
-        return [fact.text for fact in journal.facts_about(db, id)]
+        return [fact.text for fact in journal.events_about(db, id)]
 
 
 def work_in_this_process(url: str, others: int) -> None:
@@ -58,7 +61,7 @@ def work_in_this_process(url: str, others: int) -> None:
 def workers(database: Database) -> set[str]:
     """Who has worked so far."""
     with database.reading() as db:
-        return set(db.scalars(select(journal.Fact.actor).where(journal.Fact.event == "toy.ran")))
+        return set(db.scalars(select(journal.Event.actor).where(journal.Event.event == EventName.VM_STARTED)))
 
 
 if __name__ == "__main__":

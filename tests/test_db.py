@@ -10,6 +10,7 @@ from tests.made_up import NOON
 from cumulet import db as db_module
 from cumulet import journal
 from cumulet.db import UNREACHABLE, Database, Money, Timestamp, fetch_columns
+from cumulet.events import EventName
 from cumulet.hosts import Requirements, reserve
 from cumulet.hosts.model import Installation
 
@@ -26,11 +27,11 @@ def sqlite(tmp_path):
 
 
 def add_fact(db, text="a toy", at=NOON):
-    journal.record(db, "toy.made", at=at, project_id="default", subject_id=TOY, text=text)
+    journal.log_event(db, EventName.DISK_CREATED, at=at, project_id="default", subject_id=TOY, text=text)
 
 
 def texts(db):
-    return [fact.text for fact in journal.facts_about(db, TOY)]
+    return [fact.text for fact in journal.events_about(db, TOY)]
 
 
 def test_what_a_writing_block_did_is_there_when_it_ends(database):
@@ -57,7 +58,7 @@ def test_a_reading_block_sees_one_state_of_things(database):
 
 
 def test_columns_are_read_as_they_are_in_this_transaction(database):
-    facts = select(journal.Fact.text, journal.Fact.at).where(journal.Fact.text == bindparam("text"))
+    facts = select(journal.Event.text, journal.Event.at).where(journal.Event.text == bindparam("text"))
     with database.writing() as db:
         assert fetch_columns(db, facts, text="a toy") == []
         add_fact(db)
@@ -112,7 +113,7 @@ def test_an_instant_comes_back_in_utc(database):
     with database.writing() as db:
         add_fact(db, at=datetime(2026, 3, 1, 17, 30, tzinfo=SOMEWHERE))
     with database.reading() as db:
-        (fact,) = journal.facts_about(db, TOY)
+        (fact,) = journal.events_about(db, TOY)
     assert (fact.at, fact.at.tzinfo) == (NOON, UTC)
 
 

@@ -20,11 +20,12 @@ from tests.made_up import NOON
 from cumulet import migrations, serve
 from cumulet.catalogue import StorageClass
 from cumulet.db import Database, Row
-from cumulet.disks import Disk, DiskState, DiskType, Wanted
+from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.hosts import Host, Reservation
 from cumulet.migrations import migrate
 from cumulet.networks import ExternalAddress, Nic
 from cumulet.reconcile import Due
+from cumulet.resource import Wanted
 from cumulet.security_groups import SecurityGroup
 from cumulet.security_groups.reconcile import group_spec
 from cumulet.vms.create.plan import hostname_of

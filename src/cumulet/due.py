@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,21 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from cumulet.db import Row, Timestamp, dialect_of, execute, insert_into, rows_of
 
 CHANNEL: Final = "cumulet_due"
+
+
+class Kind(enum.StrEnum):
+    """What reconcilers look after: resources of projects, and what is looked at again and again."""
+
+    VM = "vm"
+    DISK = "disk"
+    NETWORK = "network"
+    SECURITY_GROUP = "security_group"
+    PRIVATE_IMAGE = "private_image"
+    HOST = "host"
+    SAMPLES = "samples"
+    FABRIC = "fabric"
+    GROUPS = "groups"
+    JOURNAL = "journal"
 
 
 class Due(Row):
@@ -108,7 +124,7 @@ PUT_BACK: Final = _put_back_with()
 PUT_BACK_SETTLED: Final = _put_back_with(since=case((~_UNWOKEN, DUE.c.due_at)), overdue=False)
 
 
-def wake(db: Session, kind: str, id: UUID, *, now: datetime) -> None:
+def wake(db: Session, kind: Kind, id: UUID, *, now: datetime) -> None:
     """Make the resource due, in the caller's transaction; a reconciler starts on it when that commits."""
     dialect = dialect_of(db)
     db.flush()
@@ -123,7 +139,7 @@ def forget_leases(db: Session) -> None:
     db.execute(update(Due).where(Due.lease.is_not(None)).values(lease=None, leased_until=None))
 
 
-def find_due(db: Session, kind: str, id: UUID) -> Due | None:
+def find_due(db: Session, kind: Kind, id: UUID) -> Due | None:
     """Look at a resource's due row: what it waits for and its last error; None when it is settled."""
     return db.get(Due, (kind, id))
 

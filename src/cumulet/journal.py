@@ -1,6 +1,6 @@
-"""Facts, append-only: who did what, and what became of it. Written in the transaction of the change they tell.
+"""Events, append-only: who did what, and what became of it. Written in the transaction of the change they tell.
 
-One table serves the audit, a VM's timeline, the event stream and (later) usage; so a fact can neither be lost nor
+One table serves the audit, a VM's timeline, the event stream and (later) usage; so an event can neither be lost nor
 tell of a change that was rolled back. Secrets never enter it.
 """
 
@@ -8,34 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Integer, delete, select
+import msgspec
+from sqlalchemy import JSON, BigInteger, Index, Integer, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet.db import Row, insert_row
+from cumulet.events import BILLABLE, EventData, EventName
 
-BILLING: Final = frozenset(
-    {
-        *(
-            f"vm.{what}"
-            for what in ("create_asked", "started", "stopped", "crashed", "resize_asked", "deleted")
-        ),
-        *(f"disk.{what}" for what in ("create_asked", "made", "changed", "lost", "deleted")),
-        *(f"vm.{what}" for what in ("disk_resize_asked", "snapshot_asked", "disk_lost", "expired")),
-        *(f"{kind}.{what}" for kind in ("network", "private_image") for what in ("create_asked", "deleted")),
-    }
-)
-"""Events that a bill is made of. Nothing is billed yet, so these facts stay."""
+SYSTEM: Final = "cumulet"
+"""The actor of what nobody asked for."""
 
 
-class Fact(Row):
+class Event(Row):
     """One line of the journal."""
 
     __tablename__ = "journal"
     __table_args__ = (
         Index("ix_journal_subject", "subject_id", "id"),
+        Index("ix_journal_project", "project_id", "id"),
         Index("ix_journal_bills_at", "bills", "at"),
     )
 
@@ -48,45 +41,49 @@ class Fact(Row):
     event: Mapped[str]
     """A word for programs: `vm.started`."""
     text: Mapped[str]
-    """A sentence for people."""
+    """A line for people."""
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """`events.EventData`, for programs."""
     actor: Mapped[str]
-    """The user who asked, or `cumulet`."""
+    """The user who asked, or `SYSTEM`."""
     bills: Mapped[bool]
     """It begins, changes or ends something that has a price: it is kept until that is billed."""
 
 
-def record(
+def log_event(
     db: Session,
-    event: str,
+    name: EventName,
     *,
     at: datetime,
     project_id: str,
     subject_id: UUID,
     text: str,
-    actor: str = "cumulet",
+    actor: str = SYSTEM,
+    data: EventData | None = None,
 ) -> None:
-    """Add a fact to the caller's transaction; `event` is `<subject>.<what happened>`."""
+    """Add an event to the caller's transaction."""
     insert_row(
         db,
-        Fact,
+        Event,
         at=at,
         project_id=project_id,
-        subject=event.partition(".")[0],
+        subject=name.partition(".")[0],
         subject_id=subject_id,
-        event=event,
+        event=name.value,
         text=text,
+        data=msgspec.to_builtins(data) if data else {},
         actor=actor,
-        bills=event in BILLING,
+        bills=name in BILLABLE,
     )
 
 
-def facts_about(db: Session, subject_id: UUID, *, limit: int = 1000) -> Sequence[Fact]:
-    """Tell the story of one thing, oldest first; of a very long one the newest `limit` facts."""
-    newest = select(Fact).where(Fact.subject_id == subject_id).order_by(Fact.id.desc()).limit(limit)
+def events_about(db: Session, subject_id: UUID, *, limit: int = 1000) -> Sequence[Event]:
+    """Give the timeline of one resource, oldest first; of a very long one the newest `limit` events."""
+    newest = select(Event).where(Event.subject_id == subject_id).order_by(Event.id.desc()).limit(limit)
     return list(reversed(db.scalars(newest).all()))
 
 
 def forget(db: Session, *, before: datetime, most: int) -> int:
-    """Remove the oldest facts from before an instant, but none that bills; answers how many went, `most` at the most."""
-    old = select(Fact.id).where(~Fact.bills, Fact.at < before).order_by(Fact.at).limit(most)
-    return len(db.scalars(delete(Fact).where(Fact.id.in_(old)).returning(Fact.id)).all())
+    """Remove the oldest events from before an instant, but none that bills; answers how many went, `most` at the most."""
+    old = select(Event.id).where(~Event.bills, Event.at < before).order_by(Event.at).limit(most)
+    return len(db.scalars(delete(Event).where(Event.id.in_(old)).returning(Event.id)).all())

@@ -41,6 +41,7 @@ from cumulet.due import (
     WAKES,
     Claim,
     Due,
+    Kind,
     claim_of,
     find_due,
     forget_leases,
@@ -49,8 +50,9 @@ from cumulet.due import (
     wake,
 )
 from cumulet.errors import NotAtOnce, told_to_owner
+from cumulet.events import EventName, OverdueData
 
-__all__ = ["Due", "LeaseLost", "NotYet", "Reconciler", "Run", "find_due", "forget_leases", "wake"]
+__all__ = ["Due", "Kind", "LeaseLost", "NotYet", "Reconciler", "Run", "find_due", "forget_leases", "wake"]
 
 log = structlog.get_logger()
 
@@ -303,7 +305,15 @@ class Reconciler:
         db.execute(update(Due).where(Due.kind == row.kind, Due.id == row.id).values(overdue=True))
         minutes = int(DEADLINE.total_seconds() // 60)
         text = f"not settled for {minutes} minutes: {row.error or row.why or 'no reason known'}"
-        journal.record(db, f"{row.kind}.overdue", at=now, project_id="", subject_id=row.id, text=text)
+        journal.log_event(
+            db,
+            EventName.WORK_OVERDUE,
+            at=now,
+            project_id="",
+            subject_id=row.id,
+            text=text,
+            data=OverdueData(kind=row.kind, minutes=minutes),
+        )
 
     def _listen(self) -> None:
         """Ring the bell when another process wakes something (PostgreSQL only); the regular look is the net under it."""

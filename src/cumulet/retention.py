@@ -10,11 +10,11 @@ from cumulet.reconcile import Run
 
 EVERY: Final = timedelta(hours=1)
 AT_ONCE: Final = 500
-"""Facts in one transaction: some milliseconds."""
+"""Events in one transaction: some milliseconds."""
 GO_ON: Final = timedelta(seconds=1)
 
 
-def forget_old_facts(run: Run, days: int) -> datetime:
+def forget_old_events(run: Run, days: int) -> datetime:
     """Remove a part of what the journal has told for `days`; look again soon while there is more."""
     with run.writing() as db:
         gone = journal.forget(db, before=run.now - timedelta(days=days), most=AT_ONCE)

@@ -65,10 +65,10 @@ def wait_for(monkeypatch):
 def test_each_step_is_told_once_with_how_long_it_took(wait_for, capsys):
     wait_for(
         "create",
-        shown("vm.create_asked", state="PENDING"),
-        shown("vm.create_asked", "vm.started"),
-        shown("vm.create_asked", "vm.started"),
-        shown("vm.create_asked", "vm.started", "vm.agent", "vm.first_boot"),
+        shown("vm.create_requested", state="PENDING"),
+        shown("vm.create_requested", "vm.started"),
+        shown("vm.create_requested", "vm.started"),
+        shown("vm.create_requested", "vm.started", "vm.agent_connected", "vm.first_boot_done"),
     )
     *steps, end = capsys.readouterr().err.splitlines()
     assert steps == [f"     1.0 s  the text of vm.{event}" for event in ("started", "agent", "first_boot")]
@@ -76,41 +76,41 @@ def test_each_step_is_told_once_with_how_long_it_took(wait_for, capsys):
 
 
 def test_what_happened_before_it_was_asked_does_not_count(wait_for, capsys):
-    before = ("vm.create_asked", "vm.started", "vm.agent", "vm.reboot_asked")
-    wait_for("reboot", shown(*before), shown(*before, "vm.started", "vm.agent"))
+    before = ("vm.create_requested", "vm.started", "vm.agent_connected", "vm.reboot_requested")
+    wait_for("reboot", shown(*before), shown(*before, "vm.started", "vm.agent_connected"))
     assert len(capsys.readouterr().err.splitlines()) == 3
 
 
 def test_a_guest_that_never_speaks_ends_the_wait(wait_for):
-    assert wait_for("create", shown("vm.create_asked", "vm.started", "vm.guest_silent"))["id"] == "web"
+    assert wait_for("create", shown("vm.create_requested", "vm.started", "vm.guest_silent"))["id"] == "web"
 
 
 def test_a_problem_is_told_and_waited_out(wait_for, capsys):
     wait_for(
         "create",
-        shown("vm.create_asked", problem="the disk is full"),
-        shown("vm.create_asked", problem="the disk is full"),
-        shown("vm.create_asked", "vm.first_boot"),
+        shown("vm.create_requested", problem="the disk is full"),
+        shown("vm.create_requested", problem="the disk is full"),
+        shown("vm.create_requested", "vm.first_boot_done"),
     )
     assert capsys.readouterr().err.count("problem  the disk is full") == 1
 
 
 def test_a_server_that_starts_anew_is_waited_for(wait_for):
-    assert wait_for("stop", AWAY, AWAY, shown("vm.stop_asked", "vm.stopped", state="STOPPED"))
+    assert wait_for("stop", AWAY, AWAY, shown("vm.stop_requested", "vm.stopped", state="STOPPED"))
 
 
 def test_a_deleted_vm_is_waited_for_until_it_is_gone(wait_for):
-    assert wait_for("terminate", shown("vm.terminate_asked", state="DELETING"), GONE) == {}
+    assert wait_for("terminate", shown("vm.terminate_requested", state="DELETING"), GONE) == {}
 
 
 @pytest.mark.parametrize(
     ("look", "said"),
     [
         (GONE, "was deleted meanwhile"),
-        (shown("vm.create_asked", state="DELETING"), "was deleted meanwhile"),
-        (shown("vm.create_asked", state="FAILED", problem="no room"), "failed: no room"),
-        (shown("vm.create_asked", "vm.stopped", state="STOPPED"), "is off: the text of vm.stopped"),
-        (shown("vm.create_asked", "vm.first_boot", script=7), "ended with status 7"),
+        (shown("vm.create_requested", state="DELETING"), "was deleted meanwhile"),
+        (shown("vm.create_requested", state="FAILED", problem="no room"), "failed: no room"),
+        (shown("vm.create_requested", "vm.stopped", state="STOPPED"), "is off: the text of vm.stopped"),
+        (shown("vm.create_requested", "vm.first_boot_done", script=7), "ended with status 7"),
     ],
 )
 def test_what_will_never_be_is_not_waited_for(wait_for, look, said):
@@ -121,8 +121,8 @@ def test_what_will_never_be_is_not_waited_for(wait_for, look, said):
 @pytest.mark.parametrize(
     ("look", "said"),
     [
-        (shown("vm.create_asked", state="PENDING"), "VM 'web' is not ready in time: it is PENDING"),
-        (shown("vm.create_asked", problem="no room"), "VM 'web' is not ready in time: no room"),
+        (shown("vm.create_requested", state="PENDING"), "VM 'web' is not ready in time: it is PENDING"),
+        (shown("vm.create_requested", problem="no room"), "VM 'web' is not ready in time: no room"),
         (AWAY, "VM 'web' is not ready in time: no answer"),
     ],
 )

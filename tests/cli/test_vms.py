@@ -6,7 +6,7 @@ import pytest
 def test_a_created_vm_is_waited_for_with_each_step_on_stderr(cumulet):
     done = cumulet("vm", "create", "steps", "--image", "micro", "--wait")
     assert done.code == 0
-    assert re.search(r"\d+\.\d s  QEMU runs it", done.err)
+    assert re.search(r"\d+\.\d s  started", done.err)
     assert re.search(r"\d+\.\d s  the first boot is done", done.err)
     assert re.search(r"^steps is ready after \d+\.\d s$", done.err, re.MULTILINE)
     assert re.search(r"^state +ACTIVE$", done.out, re.MULTILINE)
@@ -98,9 +98,9 @@ def test_a_timeline_tells_each_step_with_its_time(cumulet):
     heading, first, *others = cumulet("vm", "timeline", "told").out.splitlines()
     assert heading.split() == ["TIME", "STEP", "WHO", "WHAT"]
     assert "image micro" in first
-    assert any(re.search(r" \d+\.\d s  cumulet +QEMU runs it$", line) for line in others)
+    assert any(re.search(r" \d+\.\d s  cumulet +started$", line) for line in others)
     events = [entry["event"] for entry in cumulet("vm", "timeline", "told", "-o", "json").json]
-    assert events[0] == "vm.create_asked"
+    assert events[0] == "vm.create_requested"
 
 
 def test_the_console_log_is_printed_without_what_speaks_to_terminals(cumulet, monkeypatch):

@@ -66,7 +66,7 @@ def test_a_vm_s_timeline_tells_who_asked_for_its_consoles(cloud):
     cloud.running()
     cloud.ask(operations.connect_vm)
     entry = cloud.ask(verbs.get_vm_timeline).entries[-1]
-    assert (entry.event, entry.actor) == ("vm.connect_asked", cloud.owner.email)
+    assert (entry.event, entry.actor) == ("vm.console_requested", cloud.owner.email)
 
 
 def test_a_viewer_may_look_but_not_type(cloud):

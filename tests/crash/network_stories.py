@@ -119,7 +119,7 @@ def network_snapshot(cloud: Cloud) -> dict[str, Any]:
         return {
             "networks": [(one.name, one.wanted, one.state) for one in networks],
             "joined": [one.joined for one in fabric.networks().values()],
-            "groups": [(one.name, one.in_force, one.deleted, one.rules) for one in groups],
+            "groups": [(one.name, one.state, one.wanted, one.rules) for one in groups],
             "rules": [[rule.ports for rule in one.rules] for one in fabric.groups().values()],
             "groups are theirs": fabric.groups().keys() == {one.id for one in groups},
             "attached": len(attached),

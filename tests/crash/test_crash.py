@@ -31,7 +31,7 @@ from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import Leftovers, Reservation
 from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor.memory import MemoryHypervisor
-from cumulet.journal import Fact
+from cumulet.journal import Event
 from cumulet.monitoring import sample
 from cumulet.networks import ExternalAddress, Network, Nic
 from cumulet.private_images import PrivateImage
@@ -267,7 +267,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             ),
             "addresses": len(db.scalars(select(ExternalAddress.address)).all()),
             "due": db.scalars(select(Due.kind).where(Due.since.is_not(None))).all(),
-            "journal": told(db.scalars(select(Fact.event).where(Fact.subject.in_(("vm", "disk")))).all()),
+            "journal": told(db.scalars(select(Event.event).where(Event.subject.in_(("vm", "disk")))).all()),
         }
 
 
@@ -277,8 +277,8 @@ def told(events: Sequence[str]) -> dict[str, bool | int]:
     A client who got no answer asks again and is told of twice, and so is a plug whose puller died over it; a press of
     the power button is told of after it was pressed, and so may be missing.
     """
-    often = {event for event in events if event.endswith("_asked") or event == "vm.plug_pulled"}
-    return {event: event in often or events.count(event) for event in events if event != "vm.power_button"}
+    often = {event for event in events if event.endswith("_requested") or event == "vm.forced_off"}
+    return {event: event in often or events.count(event) for event in events if event != "vm.shutdown_sent"}
 
 
 def live(cloud: Cloud, story: Story) -> None:

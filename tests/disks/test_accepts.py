@@ -5,9 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from cumulet.disks import Disk, DiskState, DiskType, Wanted
+from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks.accepts import accept_attach, accept_change, accept_delete, accept_detach
 from cumulet.errors import Refused
+from cumulet.resource import Wanted
 
 STATES = (DiskState.INIT, DiskState.READY, DiskState.USED, DiskState.LOCKED, DiskState.ERROR)
 EVERY = list(product((DiskType.BOOT, DiskType.STORAGE), Wanted, STATES, (None, uuid4())))

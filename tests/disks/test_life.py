@@ -7,7 +7,7 @@ from sqlalchemy import select
 from tests.made_up import PROJECT, Cloud, make_cloud
 from tests.projects.people import add_user
 
-from cumulet.disks import Disk, DiskState, DiskType, Snapshot, lock_disk
+from cumulet.disks import Disk, DiskState, DiskType, Snapshot
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks import snapshot_operations as snapshot_verbs
 from cumulet.disks import vm_operations as verbs
@@ -16,9 +16,10 @@ from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused,
 from cumulet.hosts import Reservation
 from cumulet.hosts.leftovers import GRACE
 from cumulet.hypervisor import DiskSpec
-from cumulet.journal import facts_about
+from cumulet.journal import events_about
 from cumulet.projects import Role
 from cumulet.reconcile import Due
+from cumulet.resource import lock
 
 AFTER_GRACE = GRACE.total_seconds() + 1
 
@@ -63,7 +64,9 @@ def test_its_room_is_taken_from_the_request_to_its_end(cloud):
 
 
 @pytest.mark.parametrize(
-    ("make", "life"), [(Cloud.create_disk, []), (Cloud.used_disk, ["disk.made"])], ids=["never used", "used"]
+    ("make", "life"),
+    [(Cloud.create_disk, []), (Cloud.used_disk, ["disk.created"])],
+    ids=["never used", "used"],
 )
 def test_its_story_is_told(cloud, make, life):
     id = make(cloud) and cloud.disk_row().id
@@ -72,8 +75,8 @@ def test_its_story_is_told(cloud, make, life):
     assert cloud.disk().disk_state is DiskState.DELETE
     cloud.settle()
     with cloud.database.reading() as db:
-        told = [fact.event for fact in facts_about(db, id)]
-    assert told == ["disk.create_asked", *life, "disk.delete_asked", "disk.deleted"]
+        told = [fact.event for fact in events_about(db, id)]
+    assert told == ["disk.create_requested", *life, "disk.delete_requested", "disk.deleted"]
 
 
 def test_a_disk_takes_room_where_most_is_free(database, tmp_path):
@@ -271,11 +274,11 @@ def test_a_disk_that_changes_hands_just_now_is_to_be_asked_for_again(cloud, monk
     cloud.used_disk()
 
     def changes_hands(db, seen):
-        disk = lock_disk(db, seen)
+        disk = lock(db, seen)
         disk.vm_id = uuid4()
         return disk
 
-    monkeypatch.setattr(snapshot_verbs, "lock_disk", changes_hands)
+    monkeypatch.setattr(snapshot_verbs, "lock", changes_hands)
     with pytest.raises(Unavailable, match="try again"):
         take(cloud, "one")
     assert cloud.disk().vm_id == ""

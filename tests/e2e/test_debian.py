@@ -63,7 +63,9 @@ def test_how_its_start_script_ended_is_told(debian):
         "log": "by bash as root in /root, home /root\nwith the network up",
         "panic": "",
     }
-    assert debian.told("vm.first_boot").endswith("its start script ended with status 7: with the network up")
+    assert debian.told("vm.first_boot_done").endswith(
+        "its start script ended with status 7: with the network up"
+    )
     assert "cloud-init" in debian.told("vm.boot_stage") or "start script" in debian.told("vm.boot_stage")
 
 
@@ -163,7 +165,7 @@ def test_stopped_and_started_it_is_the_same_machine_with_the_same_data(debian):
     debian.verb("stop")
     debian.wait_for("STOPPED")
     assert debian.told("vm.stopped").startswith("vm.stopped: it is off (guest shutdown, ")
-    assert not debian.told("vm.plug_pulled")
+    assert not debian.told("vm.forced_off")
     debian.verb("start")
     debian.wait_for_ssh(within=SLOWEST)
     assert debian.output_of("cat /root/kept") == "kept\n"

@@ -154,7 +154,7 @@ def test_it_takes_a_vm_and_disks_through_their_lives(cloud, client, vms):
     assert link.connect_url == f"{URL}/console/{PROJECT}/{NAME}/screen#{link.token}"
     change_it(cloud, vms)
     vms.reboot_vm(PROJECT, NAME)
-    eventually(lambda: "restart was asked" in story(cloud) and story(cloud).count("QEMU runs it") == 2)
+    eventually(lambda: "restart was asked" in story(cloud) and story(cloud).count("started") == 2)
     eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n")
     plug_a_disk_in_and_out(disks, vms)
     vms.stop_vm(PROJECT, NAME)
@@ -219,7 +219,7 @@ def change_it(cloud: RealCloud, vms: cudo_compute.VirtualMachinesApi) -> None:
     eventually(lambda: "the first boot is done" in story(cloud))
     password = cudo_compute.UpdateVMPasswordBody(password="Corr3ct-horse")
     others.update_vm_password(PROJECT, NAME, password)
-    eventually(lambda: "its password was set" in story(cloud))
+    eventually(lambda: "password set" in story(cloud))
     items = eventually(lambda: vms.monitor_vm(PROJECT, NAME).items)
     assert items[0].cpu >= 0
     assert int(items[0].memory) > 0

@@ -52,7 +52,7 @@ def test_a_wild_agent_is_left_alone_and_everybody_else_goes_on(wild, ann):
     wild.output_of(WILD_AGENT)
     set_password(wild)
     assert "left alone until the next start: it " in eventually(lambda: wild.told("vm.password_refused"))
-    assert "left alone until the next start: it " in eventually(lambda: wild.told("vm.guest_left_alone"))
+    assert "left alone until the next start: it " in eventually(lambda: wild.told("vm.agent_ignored"))
     set_password(ann)
     eventually(lambda: ann.told("vm.password_set"))
     wild.verb("terminate")

@@ -6,7 +6,6 @@ from sqlalchemy import select
 from tests.made_up import PROJECT, Cloud
 
 from cumulet.disks import Disk, DiskState, DiskType, Snapshot, snapshot_operations
-from cumulet.disks import Wanted as DiskWanted
 from cumulet.disks import operations as disk_operations
 from cumulet.hosts import Reservation
 from cumulet.hypervisor import Power
@@ -17,10 +16,11 @@ from cumulet.networks.specs import port_specs
 from cumulet.private_images import ImageState, PrivateImage
 from cumulet.private_images import operations as image_operations
 from cumulet.reconcile import Due
+from cumulet.resource import Wanted
 from cumulet.security_groups import SecurityGroup
 from cumulet.security_groups import operations as group_operations
 from cumulet.security_groups.reconcile import group_spec
-from cumulet.vm_record import Vm, Wanted
+from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations
 
@@ -98,7 +98,7 @@ def check_disks(cloud, disks, snapshots):
     assert cloud.host.disks.list() == made
     for disk in disks:
         assert disk.state in ({DiskState.USED} if disk.vm_id else {DiskState.INIT, DiskState.READY})
-        assert (disk.wanted, disk.reverting) == (DiskWanted.KEPT, False)
+        assert (disk.wanted, disk.reverting) == (Wanted.KEPT, False)
         mine = {one.id for one in snapshots if one.disk_id == disk.id}
         assert (cloud.host.disks.snapshots(disk.id) if disk.is_made else set()) == mine
     assert all(one.made and not one.deleting for one in snapshots)

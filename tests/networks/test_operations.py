@@ -10,7 +10,7 @@ from tests.projects.people import add_user
 
 from cumulet.errors import AlreadyExists, Exhausted, Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts.model import Host
-from cumulet.journal import Fact
+from cumulet.journal import Event
 from cumulet.networks import ExternalAddress, Network, operations
 from cumulet.networks.allocate import COOL_DOWN
 from cumulet.networks.model import CoolingAddress, Router
@@ -115,12 +115,12 @@ def test_a_range_out_of_its_rule_is_refused(cloud, make, text, words):
     make(id="taken", ip_range="192.168.1.0/24")
     with cloud.database.writing() as db:
         db.scalars(select(Host)).one().routes = ["172.20.7.0/24"]
-    before = cloud.count(Network), cloud.count(Fact), cloud.count(Due)
+    before = cloud.count(Network), cloud.count(Event), cloud.count(Due)
     with pytest.raises(Invalid) as refusal:
         make(ip_range=text)
     assert refusal.value.message.startswith(f"ipRange: {text!r} is not accepted")
     assert words in refusal.value.message
-    assert before == (cloud.count(Network), cloud.count(Fact), cloud.count(Due))
+    assert before == (cloud.count(Network), cloud.count(Event), cloud.count(Due))
 
 
 @pytest.mark.parametrize("id", ["", "Upper", "1st", "ends-", "x" * 64, "under_score"])
@@ -237,15 +237,15 @@ def test_its_story_is_told(cloud, ask):
         ask(verb)
         cloud.settle()
     with cloud.database.reading() as db:
-        events = db.scalars(select(Fact.event).where(Fact.subject_id == id).order_by(Fact.id)).all()
+        events = db.scalars(select(Event.event).where(Event.subject_id == id).order_by(Event.id)).all()
     assert events == [
-        "network.create_asked",
+        "network.create_requested",
         "network.active",
-        "network.stop_asked",
+        "network.stop_requested",
         "network.stopped",
-        "network.start_asked",
+        "network.start_requested",
         "network.active",
-        "network.delete_asked",
+        "network.delete_requested",
         "network.deleted",
     ]
 

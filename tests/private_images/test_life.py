@@ -70,7 +70,7 @@ def test_an_image_of_a_running_vm_is_ready_when_it_is_copied(cloud):
     assert (image.waiting_for, image.problem) == ("", "")
     assert cloud.vm().state is VmState.ACTIVE
     assert cloud.disk("hello-boot").disk_state is DiskState.USED
-    assert [event for event in cloud.events() if "image" in event] == ["vm.image_asked", "vm.image_ready"]
+    assert [event for event in cloud.events() if "image" in event] == ["vm.image_requested", "vm.image_ready"]
     assert cloud.host.images.captures() == frozenset()
     assert cloud.due("private_image", row(cloud).id) is None
 

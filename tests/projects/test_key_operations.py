@@ -30,7 +30,7 @@ def test_an_ssh_key_lives_from_its_adding_to_its_removal(db: Session, owner: Cal
     assert list_ssh_keys(db, owner).ssh_keys == [made]
     delete_ssh_key(db, owner, now, id=made.id)
     assert list_ssh_keys(db, owner).total_count == 0
-    events = [fact.event for fact in journal.facts_about(db, owner.user_id)]
+    events = [fact.event for fact in journal.events_about(db, owner.user_id)]
     assert events == ["user.added_ssh_key", "user.removed_ssh_key"]
 
 
@@ -101,7 +101,7 @@ def test_an_api_key_is_told_only_once(db: Session, owner: Caller, now: datetime)
     listed = list_api_keys(db, owner)
     assert made.id in [key.id for key in listed.api_keys]
     assert {key.key for key in listed.api_keys} == {""}
-    assert made.key not in str([vars(fact) for fact in journal.facts_about(db, owner.user_id)])
+    assert made.key not in str([vars(fact) for fact in journal.events_about(db, owner.user_id)])
 
 
 @pytest.mark.parametrize("id", ["abc", "Abcd", "a_bcd", "a" * 64, "abcd\n"])

@@ -38,7 +38,7 @@ def test_who_makes_a_project_owns_it_and_the_journal_tells(db: Session, owner: C
     made = create_project(db, owner, now, Limits(), data=CreateProject(id="lab", billing_account_id="b-1"))
     assert made == get_project(db, owner, id="lab")
     assert made.billing_account_id == "b-1"
-    (fact,) = journal.facts_about(db, owner.user_id)
+    (fact,) = journal.events_about(db, owner.user_id)
     assert (fact.event, fact.project_id, fact.actor) == ("user.created_project", "lab", owner.email)
 
 
@@ -98,7 +98,7 @@ def test_a_project_gets_another_billing_account_in_either_shape(db, owner, now, 
 def test_an_update_that_says_nothing_changes_nothing(db, owner, now) -> None:
     before = create_project(db, owner, now, Limits(), data=CreateProject(id="lab", billing_account_id="b-1"))
     assert update_project(db, owner, now, id="lab", data=UpdateProject()) == before
-    assert [fact.event for fact in journal.facts_about(db, owner.user_id)] == ["user.created_project"]
+    assert [fact.event for fact in journal.events_about(db, owner.user_id)] == ["user.created_project"]
 
 
 def test_an_empty_project_is_deleted_and_its_name_is_free(db, owner, now) -> None:

@@ -43,7 +43,7 @@ def test_each_stage_is_told_once_and_shown_while_it_lasts(cloud):
     assert len(told(cloud, "vm.boot_stage")) == 4
     boots(cloud, first_boot_done=True, start_script_status=0)
     assert cloud.vm().guest.stage == ""
-    assert told(cloud, "vm.first_boot")[0].endswith("its start script ended with status 0")
+    assert told(cloud, "vm.first_boot_done")[0].endswith("its start script ended with status 0")
 
 
 def test_stages_before_the_agent_starts_are_read_from_the_console(cloud):
@@ -72,7 +72,7 @@ def test_a_broken_start_script_is_told_with_its_last_words(cloud, said):
     cloud.create()
     cloud.settle()
     cloud.pass_time(3)
-    (text,) = told(cloud, "vm.first_boot")
+    (text,) = told(cloud, "vm.first_boot_done")
     assert text.replace(" :", ":").endswith(
         "its start script ended with status 127: line 3: apt-gett: not found"
     )
@@ -88,7 +88,7 @@ def test_what_cloud_init_complains_of_is_told(cloud):
     cloud.create()
     cloud.settle()
     cloud.pass_time(3)
-    (text,) = told(cloud, "vm.first_boot")
+    (text,) = told(cloud, "vm.first_boot_done")
     assert "cloud-init complained 2 times, first: ('write-files'" in text
     assert cloud.vm().guest.problems == [problems[0], "another in two lines"]
 
@@ -103,7 +103,7 @@ def test_a_guest_without_network_is_told_from_one_that_is_slow(cloud):
     assert "it has no IPv4 address" in cloud.vm().guest.stage
     assert "it has no IPv4 address" in told(cloud, "vm.boot_stage")[-1]
     boots(cloud, has_address=False, first_boot_done=True)
-    assert told(cloud, "vm.first_boot")[0].endswith("; it has no IPv4 address")
+    assert told(cloud, "vm.first_boot_done")[0].endswith("; it has no IPv4 address")
 
 
 def test_a_kernel_that_panics_at_boot_is_told_with_its_reason(cloud):
@@ -239,16 +239,16 @@ def test_a_guest_whose_agent_is_wild_is_left_alone_until_its_next_start_and_that
     cloud.settle()
     cloud.pass_time(20)
     cloud.host.wild = False
-    (why,) = told(cloud, "vm.guest_left_alone")
+    (why,) = told(cloud, "vm.agent_ignored")
     assert "left alone until the next start" in why
-    assert told(cloud, "vm.agent") == told(cloud, "vm.guest_silent") == []
+    assert told(cloud, "vm.agent_connected") == told(cloud, "vm.guest_silent") == []
     assert cloud.host.guests.ping(cloud.row().id) is None
     cloud.ask(verbs.stop_vm)
     cloud.settle()
     cloud.ask(verbs.start_vm)
     cloud.settle()
     cloud.pass_time(3)
-    assert len(told(cloud, "vm.agent")) == 1
+    assert len(told(cloud, "vm.agent_connected")) == 1
     assert cloud.row().first_boot_at is not None
 
 
@@ -261,4 +261,4 @@ def test_an_agent_that_gets_wild_after_its_boot_is_told_of_as_soon_as_anybody_as
     for _ in range(2):
         assert cloud.host.guests.ping(cloud.row().id) is None
         cloud.settle()
-    assert len(told(cloud, "vm.guest_left_alone")) == 1
+    assert len(told(cloud, "vm.agent_ignored")) == 1

@@ -57,7 +57,7 @@ def test_a_stopped_vm_gets_another_size_from_its_next_start_on(cloud):
     cloud.settle()
     spec = cloud.host.contents.machines[cloud.row().id].spec
     assert (spec.vcpus, spec.memory_mib) == (3, 6 * 1024)
-    assert "vm.resize_asked" in cloud.events()
+    assert "vm.resize_requested" in cloud.events()
 
 
 def test_what_is_unset_stays(cloud):

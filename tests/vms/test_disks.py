@@ -87,7 +87,7 @@ def test_a_running_machine_gets_a_disk_without_a_new_start(running):
     assert running.attached().disk_state is DiskState.USED
     assert running.disk().vm_id == "hello"
     assert (plugged(running), machine(running).started) == (["data"], before)
-    assert running.events()[-2:] == ["vm.disk_attach_asked", "vm.disk_attached"]
+    assert running.events()[-2:] == ["vm.disk_attach_requested", "vm.disk_attached"]
 
 
 def test_a_disk_stays_through_stops_and_starts(running):
@@ -113,7 +113,7 @@ def test_a_disk_leaves_a_running_machine_and_joins_another(running):
     detach(running)
     running.settle()
     assert (plugged(running), running.disk().disk_state) == ([], DiskState.READY)
-    assert running.events()[-2:] == ["vm.disk_detach_asked", "vm.disk_detached"]
+    assert running.events()[-2:] == ["vm.disk_detach_requested", "vm.disk_detached"]
     attach(running, vm_id="other")
     running.settle()
     assert plugged(running, "other") == ["data"]

@@ -41,7 +41,7 @@ def test_a_vm_that_was_asked_for_comes_to_run(cloud):
     vm = cloud.vm()
     assert vm.state is VmState.ACTIVE
     assert (vm.guest.agent_answers, vm.guest.first_boot_done, vm.guest.start_script_status) == (True, True, 3)
-    assert cloud.events() == ["vm.create_asked", "vm.started", "vm.agent", "vm.first_boot"]
+    assert cloud.events() == ["vm.create_requested", "vm.started", "vm.agent_connected", "vm.first_boot_done"]
 
 
 def test_the_machine_is_what_was_asked_for(cloud):
@@ -102,7 +102,7 @@ def test_an_obedient_guest_stops_when_it_is_asked(cloud):
     cloud.settle()
     assert cloud.vm().state is VmState.STOPPED
     assert machine(cloud).off_reason is OffReason.GUEST_SHUTDOWN
-    assert cloud.events()[-3:] == ["vm.stop_asked", "vm.power_button", "vm.stopped"]
+    assert cloud.events()[-3:] == ["vm.stop_requested", "vm.shutdown_sent", "vm.stopped"]
 
 
 def test_the_plug_of_a_deaf_guest_is_pulled_after_its_time_and_that_is_told(cloud):
@@ -111,11 +111,11 @@ def test_the_plug_of_a_deaf_guest_is_pulled_after_its_time_and_that_is_told(clou
     cloud.ask(verbs.stop_vm)
     cloud.pass_time(STOP_GRACE.total_seconds() - 1)
     assert machine(cloud).power is Power.RUNNING
-    assert (cloud.vm().state, cloud.vm().waiting_for) == (VmState.STOPPING, "the guest powers off")
+    assert (cloud.vm().state, cloud.vm().waiting_for) == (VmState.STOPPING, "the guest shuts down")
     cloud.settle()
     assert machine(cloud).off_reason is OffReason.DESTROYED
     assert cloud.vm().state is VmState.STOPPED
-    assert cloud.events()[-4:] == ["vm.stop_asked", "vm.power_button", "vm.plug_pulled", "vm.stopped"]
+    assert cloud.events()[-4:] == ["vm.stop_requested", "vm.shutdown_sent", "vm.forced_off", "vm.stopped"]
 
 
 def test_a_guest_that_could_not_hear_yet_is_asked_again(cloud):
@@ -126,7 +126,7 @@ def test_a_guest_that_could_not_hear_yet_is_asked_again(cloud):
     cloud.host.deaf = False
     cloud.settle()
     assert machine(cloud).off_reason is OffReason.GUEST_SHUTDOWN
-    assert cloud.events().count("vm.power_button") == 1
+    assert cloud.events().count("vm.shutdown_sent") == 1
 
 
 def test_a_stopped_vm_starts_again_with_its_disk_and_addresses(cloud):
@@ -141,7 +141,7 @@ def test_a_stopped_vm_starts_again_with_its_disk_and_addresses(cloud):
     after = cloud.vm()
     assert (after.state, after.internal_ip_address) == (VmState.ACTIVE, before.internal_ip_address)
     assert cloud.host.disks.list() == disks
-    assert cloud.events()[-3:] == ["vm.start_asked", "vm.started", "vm.agent"]
+    assert cloud.events()[-3:] == ["vm.start_requested", "vm.started", "vm.agent_connected"]
 
 
 def test_a_reboot_is_off_and_on_once(cloud):
@@ -152,7 +152,12 @@ def test_a_reboot_is_off_and_on_once(cloud):
     cloud.pass_time(60)
     assert machine(cloud).started == before + 1
     assert cloud.vm().state is VmState.ACTIVE
-    assert cloud.events()[-4:] == ["vm.reboot_asked", "vm.power_button", "vm.started", "vm.agent"]
+    assert cloud.events()[-4:] == [
+        "vm.reboot_requested",
+        "vm.shutdown_sent",
+        "vm.started",
+        "vm.agent_connected",
+    ]
 
 
 def test_a_reboot_of_a_deaf_guest_pulls_its_plug(cloud):
@@ -162,7 +167,7 @@ def test_a_reboot_of_a_deaf_guest_pulls_its_plug(cloud):
     cloud.ask(verbs.reboot_vm)
     cloud.settle()
     assert machine(cloud).started == before + 1
-    assert cloud.events().count("vm.plug_pulled") == 1
+    assert cloud.events().count("vm.forced_off") == 1
 
 
 def test_a_stop_during_a_reboot_ends_off(cloud):
@@ -197,7 +202,7 @@ def test_a_machine_that_crashed_runs_again(cloud):
     cloud.sweep()
     cloud.pass_time(5)
     assert cloud.vm().state is VmState.ACTIVE
-    assert cloud.events()[-3:] == ["vm.crashed", "vm.started", "vm.agent"]
+    assert cloud.events()[-3:] == ["vm.crashed", "vm.started", "vm.agent_connected"]
 
 
 def pauses_of_a_machine_that_ends_at_once(cloud, times):
@@ -347,8 +352,8 @@ def test_what_is_gone_is_told_to_the_end(cloud):
     cloud.ask(verbs.terminate_vm)
     cloud.settle()
     with cloud.database.reading() as db:
-        told = [fact.event for fact in journal.facts_about(db, id)]
-    assert told[-2:] == ["vm.terminate_asked", "vm.deleted"]
+        told = [fact.event for fact in journal.events_about(db, id)]
+    assert told[-2:] == ["vm.terminate_requested", "vm.deleted"]
     with pytest.raises(NotFound):
         cloud.vm()
 

@@ -8,7 +8,7 @@ from tests.projects.people import add_user, ed25519_line
 
 from cumulet.errors import Forbidden, Invalid, NotFound, Refused
 from cumulet.hypervisor import Guest
-from cumulet.journal import Fact
+from cumulet.journal import Event
 from cumulet.projects import Role
 from cumulet.vm_record.wire import SshKeySource
 from cumulet.vms import change_operations as changes
@@ -39,7 +39,7 @@ def test_a_guest_that_runs_takes_another_password(cloud):
     cloud.settle()
     assert sha512_crypt.verify(PASSWORD, guest(cloud).password_hash)
     assert guest(cloud).password_hash == cloud.row().password_hash
-    assert cloud.events()[-2:] == ["vm.password_asked", "vm.password_set"]
+    assert cloud.events()[-2:] == ["vm.password_requested", "vm.password_set"]
 
 
 def test_keys_of_the_cloud_are_replaced_and_those_put_there_by_hand_stay(cloud):
@@ -195,7 +195,7 @@ def test_no_password_is_kept_or_told_in_the_clear(cloud):
     set_password(cloud)
     cloud.settle()
     with cloud.database.reading() as db:
-        told = " ".join(db.scalars(select(Fact.text)))
+        told = " ".join(db.scalars(select(Event.text)))
     row = cloud.row()
     for place in (
         told,

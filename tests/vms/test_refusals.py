@@ -22,7 +22,7 @@ from cumulet.errors import (
     Unimplemented,
 )
 from cumulet.hosts import Reservation
-from cumulet.journal import Fact
+from cumulet.journal import Event
 from cumulet.networks import ExternalAddress, Network, Nic
 from cumulet.projects import Role
 from cumulet.reconcile import Due
@@ -32,7 +32,7 @@ from cumulet.vms import operations as verbs
 from cumulet.vms.wire import CpuTopology, NicRequest
 
 SECRET = "hunter2"
-EVERY_TABLE = (Vm, DiskRow, Nic, Network, ExternalAddress, Reservation, Fact, Due)
+EVERY_TABLE = (Vm, DiskRow, Nic, Network, ExternalAddress, Reservation, Event, Due)
 
 OUT_OF_RULE = [
     # field, value, what the message says besides the field
@@ -290,7 +290,7 @@ class TestOthers:
 def test_no_secret_is_kept_in_the_clear(cloud):
     cloud.running(password="aB1!" + SECRET, start_script="echo " + SECRET)
     with cloud.database.reading() as db:
-        told = db.scalars(select(Fact.text)).all()
+        told = db.scalars(select(Event.text)).all()
     assert SECRET not in cloud.row().password_hash
     assert SECRET not in " ".join(told)
     assert SECRET not in repr(cloud.vm())

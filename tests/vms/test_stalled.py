@@ -35,7 +35,7 @@ def test_a_machine_that_was_kept_still_for_a_moment_goes_on(cloud, heard):
     cloud.host.stall(heard)
     cloud.settle()
     assert (cloud.vm().state, cloud.host.machines.get(heard).power) == (VmState.ACTIVE, Power.RUNNING)
-    assert cloud.events()[-2:] == ["vm.stalled", "vm.goes_on"]
+    assert cloud.events()[-2:] == ["vm.paused_on_io_error", "vm.resumed"]
 
 
 def test_what_keeps_it_still_is_shown_until_its_host_can_write_again(cloud, heard):
@@ -47,7 +47,7 @@ def test_what_keeps_it_still_is_shown_until_its_host_can_write_again(cloud, hear
     cloud.host.full = False
     cloud.settle()
     assert (cloud.vm().state, cloud.vm().waiting_for) == (VmState.ACTIVE, "")
-    assert cloud.events()[-2:] == ["vm.stalled", "vm.goes_on"]
+    assert cloud.events()[-2:] == ["vm.paused_on_io_error", "vm.resumed"]
 
 
 def test_it_is_tried_now_and_then_however_often_the_host_tells_of_it(cloud, heard, tries):
@@ -76,7 +76,7 @@ def test_one_that_nobody_told_of_is_found(cloud):
     cloud.sweep()
     cloud.settle()
     assert cloud.vm().state is VmState.ACTIVE
-    assert cloud.events()[-1] == "vm.goes_on"
+    assert cloud.events()[-1] == "vm.resumed"
 
 
 def test_one_that_somebody_paused_by_hand_stays_so_until_he_lets_it_go_on(cloud, tries):

@@ -11,7 +11,7 @@ from tests.waiting import eventually
 
 from cumulet import reconcile
 from cumulet.hypervisor import Power
-from cumulet.journal import Fact
+from cumulet.journal import Event
 from cumulet.reconcile import Reconciler
 from cumulet.serve.build import plots
 from cumulet.vm_record import Vm
@@ -73,4 +73,4 @@ def states(cloud):
 def starts(cloud):
     """How often the journal tells that a machine was started."""
     with cloud.database.reading() as db:
-        return len(db.scalars(select(Fact).where(Fact.event == "vm.started")).all())
+        return len(db.scalars(select(Event).where(Event.event == "vm.started")).all())

@@ -17,19 +17,24 @@ from cumulet.cli.client import Client, Declined, Json
 from cumulet.cli.output import span
 from cumulet.cli.progress import Progress
 from cumulet.errors import CumuletError, Invalid, Unavailable
+from cumulet.events import EventName
 
 VM: Final = "/v1/projects/{}/vms/{}"
 NOT_FOUND: Final = 5
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
 Verb = Literal["create", "start", "stop", "reboot", "terminate"]
-READY: Final = frozenset({"vm.agent", "vm.guest_silent", "vm.guest_left_alone"})
+READY: Final = frozenset(
+    {EventName.VM_AGENT_CONNECTED, EventName.VM_GUEST_SILENT, EventName.VM_AGENT_IGNORED}
+)
 """A guest without an agent says nothing; the cloud gives up on it in its time."""
 ENDS: Final[Mapping[Verb, frozenset[str]]] = {
-    "create": frozenset({"vm.first_boot", "vm.guest_silent", "vm.guest_left_alone"}),
+    "create": frozenset(
+        {EventName.VM_FIRST_BOOT_DONE, EventName.VM_GUEST_SILENT, EventName.VM_AGENT_IGNORED}
+    ),
     "start": READY,
     "reboot": READY,
-    "stop": frozenset({"vm.stopped"}),
+    "stop": frozenset({EventName.VM_STOPPED}),
     "terminate": frozenset(),
 }
 DONE: Final[Mapping[Verb, str]] = {
@@ -192,7 +197,7 @@ def done(wait: Wait, vm: Json, steps: Sequence[Json]) -> bool:
         return True
     if vm["state"] == "FAILED":
         raise Failed(f"VM {wait.name!r} failed: {vm['problem']}")
-    if steps[-1]["event"] == "vm.stopped":
+    if steps[-1]["event"] == EventName.VM_STOPPED:
         raise Failed(f"VM {wait.name!r} is off: {steps[-1]['text']}")
     return False
 

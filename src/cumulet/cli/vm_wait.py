@@ -14,6 +14,7 @@ from cumulet.cli.progress import Progress
 from cumulet.cli.several import each
 from cumulet.cli.words import Project, VmName, VmNames
 from cumulet.errors import NotFound
+from cumulet.events import EventName
 
 Goal = Literal["ready", "running", "stopped", "gone"]
 LOST: Final = frozenset({"FAILED", "DELETING"})
@@ -38,7 +39,7 @@ def wait(
 ) -> None:
     """Wait for virtual machines, whoever asked something of them.
 
-    :param goal: What to wait for: its first boot is done and its guest answers, QEMU runs it, it is off, or it is gone.
+    :param goal: What to wait for: its first boot is done and its guest answers, started, it is off, or it is gone.
     :param timeout: How long to wait at most.
     """
     client, until = connect(), time.monotonic() + read_span("--timeout", timeout)
@@ -93,8 +94,8 @@ def is_stopped(vm: Json, _: Sequence[Json]) -> bool:
 def is_silent(timeline: Sequence[Json]) -> bool:
     """Whether the cloud gave up on hearing a guest since its last start."""
     events = [entry["event"] for entry in timeline]
-    started = max((place for place, event in enumerate(events) if event == "vm.started"), default=0)
-    return "vm.guest_silent" in events[started:]
+    started = max((place for place, event in enumerate(events) if event == EventName.VM_STARTED), default=0)
+    return EventName.VM_GUEST_SILENT in events[started:]
 
 
 GOALS: Final[dict[Goal, Reached]] = {

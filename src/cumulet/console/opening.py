@@ -32,7 +32,8 @@ from cumulet.hypervisor import (
 from cumulet.limits import Limits
 from cumulet.operation import Caller
 from cumulet.projects import Role, is_good, require
-from cumulet.vm_record import Verb, Vm, VmState, Wanted, accepts
+from cumulet.resource import Wanted
+from cumulet.vm_record import Verb, Vm, VmState, accepts
 
 HELD: Final = frozenset({VmState.FAILED, VmState.SUSPENDED})
 """States in which something keeps a VM from running."""

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.console.tickets import hand_out
 from cumulet.console.wire import ConnectVmResponse
 from cumulet.errors import Refused, Unavailable
+from cumulet.events import EventName
 from cumulet.hypervisor import Hypervisor, HypervisorError, MachineOff
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
+from cumulet.resource import log_request
 from cumulet.vm_record import Verb, accept, find_vm
 from cumulet.wire import Png
 
@@ -39,15 +40,7 @@ def connect_vm(
     vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
     accept(Verb.CONNECT, vm.state, vm.name)
     ticket = hand_out(db, vm.id, caller, now=now)
-    journal.record(
-        db,
-        "vm.connect_asked",
-        at=now,
-        project_id=project_id,
-        subject_id=vm.id,
-        text="a way to its consoles was asked for",
-        actor=caller.email,
-    )
+    log_request(db, caller, vm, EventName.VM_CONSOLE_REQUESTED, "console access requested", now=now)
     page = f"{origin}/console/{quote(project_id, safe='')}/{quote(vm.name, safe='')}/screen"
     return ConnectVmResponse(connect_url=f"{page}#{ticket}", token=ticket)
 

@@ -7,11 +7,9 @@ from cumulet.disks.allocate import (
     attach,
     disks_of,
     find_boot_disk,
-    find_disk,
     find_free_disks,
     let_go,
     lock_capacity,
-    lock_disk,
     release_disks,
     set_free,
     snapshot_answers,
@@ -19,7 +17,7 @@ from cumulet.disks.allocate import (
     without,
 )
 from cumulet.disks.answers import ShownDisk, disk_answer
-from cumulet.disks.model import Disk, Snapshot, Wanted
+from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.plan import MOST_DISK_GIB, check_disk_gib, check_disk_id, plan_pool
 from cumulet.disks.reconcile import ensure_contents, ensure_made, reconcile_disk
 from cumulet.disks.wire import DiskState, DiskType
@@ -31,7 +29,6 @@ __all__ = [
     "DiskType",
     "ShownDisk",
     "Snapshot",
-    "Wanted",
     "accept_attach",
     "accept_change",
     "accept_detach",
@@ -44,11 +41,9 @@ __all__ = [
     "ensure_contents",
     "ensure_made",
     "find_boot_disk",
-    "find_disk",
     "find_free_disks",
     "let_go",
     "lock_capacity",
-    "lock_disk",
     "operations",
     "plan_pool",
     "reconcile_disk",

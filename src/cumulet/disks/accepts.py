@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cumulet.disks.model import Disk, Wanted
+from cumulet.disks.model import Disk
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.errors import Refused
+from cumulet.resource import Wanted
 
 
 def accept_attach(disk: Disk) -> None:

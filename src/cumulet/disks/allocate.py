@@ -13,13 +13,13 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
-from cumulet.db import add_row, fetch_columns, names_there
+from cumulet.db import add_row
 from cumulet.disks.accepts import accept_attach
-from cumulet.disks.model import Disk, Snapshot, Wanted
+from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.disks.wire import Snapshot as SnapshotAnswer
-from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.errors import Invalid
+from cumulet.events import EventName
 from cumulet.hosts import (
     Capacity,
     Requirements,
@@ -32,11 +32,9 @@ from cumulet.hosts import (
 )
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.projects import Page, fetch_part
-from cumulet.reconcile import wake
+from cumulet.reconcile import Kind, wake
+from cumulet.resource import Wanted, find, lock, log_event, refuse_taken
 
-NAMED: Final = select(Disk.id).where(
-    Disk.project_id == bindparam("project_id"), Disk.name == bindparam("name")
-)
 DISKS_OF_VM: Final = (
     select(Disk)
     .where(Disk.vm_id == bindparam("vm_id"))
@@ -46,20 +44,16 @@ DISKS_OF_VM: Final = (
 
 def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
     """Add a disk that `actor` asked for, with its room on its host; AlreadyExists names `field` if its name is taken."""
-    if fetch_columns(db, NAMED, project_id=disk.project_id, name=disk.name):
-        taken = find_disk(db, disk.project_id, disk.name)
-        message = f"{field}: there is already a disk {disk.name!r} in project {disk.project_id!r}"
-        raise AlreadyExists(message, passing=taken.is_going)
+    refuse_taken(db, Disk, disk.project_id, disk.name, field=field)
     add_row(db, disk)
     required = Requirements(project_id=disk.project_id, disk_gib=disk.size_gib, pool=disk.pool)
     reserve(db, disk.id, disk.host_id, required)
-    journal.record(
+    log_event(
         db,
-        "disk.create_asked",
-        at=disk.create_time,
-        project_id=disk.project_id,
-        subject_id=disk.id,
-        text=f"{disk.size_gib} GiB were asked for",
+        disk,
+        EventName.DISK_CREATE_REQUESTED,
+        f"{disk.size_gib} GiB requested",
+        now=disk.create_time,
         actor=actor,
     )
 
@@ -69,22 +63,6 @@ def remove_disk_rows(db: Session, disk_id: UUID) -> None:
     db.execute(delete(Snapshot).where(Snapshot.disk_id == disk_id))
     db.execute(delete(Disk).where(Disk.id == disk_id))
     release(db, disk_id)
-
-
-def find_disk(db: Session, project_id: str, name: str) -> Disk:
-    """Find a project's disk; NotFound."""
-    disk = db.scalar(select(Disk).where(Disk.project_id == project_id, Disk.name == name))
-    if disk is None:
-        raise NotFound.named("disk", name, names_there(db, Disk.name, Disk.project_id == project_id))
-    return disk
-
-
-def lock_disk(db: Session, disk: Disk) -> Disk:
-    """Read a disk anew and keep others from changing it until the transaction ends; NotFound when it is gone."""
-    locked = db.get(Disk, disk.id, populate_existing=True, with_for_update=True)
-    if locked is None:
-        raise NotFound.named("disk", disk.name)
-    return locked
 
 
 def disks_of(db: Session, vm_id: UUID) -> Sequence[Disk]:
@@ -103,7 +81,7 @@ def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Seque
         accepted = f"at most {MOST_STORAGE_DISKS} disks, each once"
         raise Invalid.field("storageDiskIds", ", ".join(names), accepted)
     with Invalid.reference("storageDiskIds"):
-        disks = [lock_disk(db, find_disk(db, project_id, name)) for name in sorted(names)]
+        disks = [lock(db, find(db, Disk, project_id, name)) for name in sorted(names)]
     for disk in disks:
         accept_attach(disk)
     if len({disk.host_id for disk in disks if disk.is_made}) > 1:
@@ -150,7 +128,7 @@ def release_disks(db: Session, vm_id: UUID, *, now: datetime) -> None:
     disks = disks_of(db, vm_id)
     for disk in disks:
         if disk.state is DiskState.LOCKED and disk.type is DiskType.STORAGE:
-            wake(db, "disk", disk.id, now=now)
+            wake(db, Kind.DISK, disk.id, now=now)
     for disk in disks:
         if disk.type is DiskType.BOOT:
             remove_disk_rows(db, disk.id)
@@ -159,7 +137,7 @@ def release_disks(db: Session, vm_id: UUID, *, now: datetime) -> None:
 
 
 def set_free(disk: Disk) -> None:
-    """Note that a disk has left its VM."""
+    """Note that a disk detacheds VM."""
     disk.vm_id, disk.attached_at, disk.wanted = None, None, Wanted.KEPT
     if disk.state is DiskState.USED:
         disk.state = DiskState.READY

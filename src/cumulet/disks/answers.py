@@ -12,12 +12,13 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import StorageClass
-from cumulet.disks.model import Disk, Wanted
+from cumulet.disks.model import Disk
 from cumulet.disks.wire import Disk as DiskAnswer
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.errors import NotFound
 from cumulet.hypervisor import serial_of
-from cumulet.reconcile import Due
+from cumulet.reconcile import Due, Kind
+from cumulet.resource import Wanted
 from cumulet.vm_record import Vm
 
 
@@ -81,8 +82,8 @@ def disk_answers(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
     """Show disks beside the VMs that have them, and what each waits for."""
     vm_ids = {disk.vm_id for disk in disks if disk.vm_id}
     vms = {vm.id: vm for vm in db.scalars(select(Vm).where(Vm.id.in_(vm_ids)))}
-    of_vms = and_(Due.kind == "vm", Due.id.in_(vm_ids))
-    of_disks = and_(Due.kind == "disk", Due.id.in_([disk.id for disk in disks if not disk.vm_id]))
+    of_vms = and_(Due.kind == Kind.VM, Due.id.in_(vm_ids))
+    of_disks = and_(Due.kind == Kind.DISK, Due.id.in_([disk.id for disk in disks if not disk.vm_id]))
     dues = {due.id: due for due in db.scalars(select(Due).where(or_(of_vms, of_disks)))}
     answers = []
     for disk in disks:

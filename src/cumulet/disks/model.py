@@ -11,7 +11,6 @@ to the host of that VM; shown it is READY. A VM's boot disk is made with its VM,
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -22,28 +21,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 from cumulet.catalogue import StorageClass
 from cumulet.db import Row
 from cumulet.disks.wire import DiskState, DiskType
+from cumulet.due import Kind
+from cumulet.events import DiskData
+from cumulet.resource import Resource, Wanted
 
 
-class Wanted(enum.Enum):
-    """What the project asked for."""
-
-    KEPT = "KEPT"
-    """There, and plugged into its VM if it has one."""
-    DETACHED = "DETACHED"
-    """Out of its VM, which has it until the guest lets go, or until it is gone itself."""
-    DELETED = "DELETED"
-
-
-class Disk(Row):
+class Disk(Resource):
     """A disk on one host."""
+
+    kind = Kind.DISK
+    called = "disk"
 
     __tablename__ = "disk"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
-    name: Mapped[str]
-    """The owner's id for it."""
     type: Mapped[DiskType]
     data_center_id: Mapped[str]
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
@@ -55,7 +47,6 @@ class Disk(Row):
     """What a GiB of that pool cost an hour when it was made."""
     create_time: Mapped[datetime]
 
-    wanted: Mapped[Wanted]
     state: Mapped[DiskState]
     """A disk that was made once is never made anew."""
     vm_id: Mapped[UUID | None] = mapped_column(index=True)
@@ -68,6 +59,19 @@ class Disk(Row):
     """The snapshot that what it holds now began as."""
     reverting: Mapped[bool] = mapped_column(default=False)
     """It is to hold again what that snapshot holds."""
+
+    def event_data(self) -> DiskData:
+        """Describe its size, its place and its rate."""
+        return DiskData(
+            name=self.name,
+            data_center_id=self.data_center_id,
+            type=self.type.value,
+            storage_class=self.storage_class.value,
+            pool=self.pool,
+            size_gib=self.size_gib,
+            gib_price=self.gib_price,
+            state=self.state.value,
+        )
 
     @property
     def is_made(self) -> bool:

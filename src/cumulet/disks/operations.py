@@ -8,19 +8,19 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.catalogue import Catalogue
 from cumulet.disks.accepts import accept_delete
-from cumulet.disks.allocate import add_disk, find_disk, lock_disk, snapshot_answers
+from cumulet.disks.allocate import add_disk, snapshot_answers
 from cumulet.disks.answers import disk_answers
-from cumulet.disks.model import Disk, Wanted
+from cumulet.disks.model import Disk
 from cumulet.disks.plan import DiskPlan, plan_disk
 from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType, GetDiskResponse, ListDisksResponse
 from cumulet.errors import Invalid
+from cumulet.events import EventName
 from cumulet.hosts import capacities, place_disk
 from cumulet.operation import Caller, operation
 from cumulet.projects import WHOLE, Role, fetch_page, read_page, require
-from cumulet.reconcile import wake
+from cumulet.resource import Wanted, find, lock_to_change, log_request
 from cumulet.wire import Empty
 
 
@@ -55,7 +55,7 @@ def list_disks(
 def get_disk(db: Session, caller: Caller, *, project_id: str, id: str) -> GetDiskResponse:
     """Show a disk with its snapshots."""
     require(db, caller, project_id, Role.VIEWER)
-    disk = find_disk(db, project_id, id)
+    disk = find(db, Disk, project_id, id)
     (answer,) = disk_answers(db, [disk])
     snapshots, _ = snapshot_answers(db, disk, WHOLE)
     return GetDiskResponse(disk=answer, snapshots=snapshots)
@@ -90,22 +90,13 @@ def create_storage_disk(
 def delete_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete a storage disk that no VM has, with its snapshots."""
     require(db, caller, project_id, Role.EDITOR)
-    seen = find_disk(db, project_id, id)
+    seen = find(db, Disk, project_id, id)
     accept_delete(seen)
-    wake(db, "disk", seen.id, now=now)
-    disk = lock_disk(db, seen)
+    disk = lock_to_change(db, seen, now=now)
     accept_delete(disk)
     if disk.wanted is not Wanted.DELETED:
         disk.wanted = Wanted.DELETED
-        journal.record(
-            db,
-            "disk.delete_asked",
-            at=now,
-            project_id=project_id,
-            subject_id=disk.id,
-            text="its end was asked for",
-            actor=caller.email,
-        )
+        log_request(db, caller, disk, EventName.DISK_DELETE_REQUESTED, "deletion requested", now=now)
     return Empty()
 
 

@@ -8,14 +8,15 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.disks.allocate import remove_disk_rows
-from cumulet.disks.model import Disk, Snapshot, Wanted
+from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState
+from cumulet.events import EventName
 from cumulet.hosts import reserve_more_disk
 from cumulet.hypervisor import DiskSpec, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import Run
+from cumulet.resource import Event, Wanted, change, log_event
 
 
 def reconcile_disk(run: Run, find_host: Callable[[UUID], Host]) -> None:
@@ -40,7 +41,7 @@ def ensure_made(run: Run, disk: Disk, host: Host) -> None:
         host.disks.remove(disk.id)
         return
     host.disks.create(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=None, pool=disk.pool))
-    change(run, disk, DiskState.READY, ("disk.made", "it is on its host"))
+    change(run, disk, {"state": DiskState.READY}, Event(EventName.DISK_CREATED, "created on its host"))
 
 
 def refuse_loss(run: Run, disk: Disk, host: Host) -> None:
@@ -49,10 +50,10 @@ def refuse_loss(run: Run, disk: Disk, host: Host) -> None:
         where = f"{disk.id} in pool {disk.pool!r}"
         text = f"disk {disk.name!r} ({where}) has gone from its host: bring it back, or delete it"
         if disk.state is DiskState.READY:
-            change(run, disk, DiskState.ERROR, ("disk.lost", text))
+            change(run, disk, {"state": DiskState.ERROR}, Event(EventName.DISK_LOST, text))
         raise HypervisorError(text, for_owner=text)
     if disk.state is DiskState.ERROR:
-        change(run, disk, DiskState.READY, ("disk.found", "it is there again"))
+        change(run, disk, {"state": DiskState.READY}, Event(EventName.DISK_FOUND, "found again"))
 
 
 def ensure_contents(run: Run, disk: Disk, host: Host) -> None:
@@ -67,7 +68,7 @@ def ensure_contents(run: Run, disk: Disk, host: Host) -> None:
         row.state = disk.state = DiskState.READY if disk.vm_id is None else DiskState.USED
         for snapshot in unsettled_snapshots(db, disk.id):
             settle_snapshot(db, snapshot)
-        tell(db, run, disk, "disk.changed", "its size and its snapshots are as they were asked for")
+        log_event(db, disk, EventName.DISK_CHANGED, "size and snapshots are as requested", now=run.now)
 
 
 def settle_snapshot(db: Session, snapshot: Snapshot) -> None:
@@ -98,23 +99,16 @@ def unsettled_snapshots(db: Session, disk_id: UUID) -> list[Snapshot]:
     return list(db.scalars(select(Snapshot).where(Snapshot.disk_id == disk_id, unsettled)))
 
 
-def change(run: Run, disk: Disk, state: DiskState, fact: tuple[str, str]) -> None:
-    """Write a state down with the fact that tells why; the copy at hand follows."""
-    with run.writing() as db:
-        db.get_one(Disk, disk.id).state = state
-        tell(db, run, disk, *fact)
-    disk.state = state
-
-
 def tear_down(run: Run, disk: Disk, find_host: Callable[[UUID], Host]) -> None:
     """Remove the disk; its row goes last, with its room."""
     if disk.is_made:
         find_host(disk.host_id).disks.remove(disk.id)
     with run.writing() as db:
         remove_disk_rows(db, disk.id)
-        tell(db, run, disk, "disk.deleted", "it is gone, with what was on it and its room on the host")
-
-
-def tell(db: Session, run: Run, disk: Disk, event: str, text: str) -> None:
-    """Add a line to the disk's story."""
-    journal.record(db, event, at=run.now, project_id=disk.project_id, subject_id=disk.id, text=text)
+        log_event(
+            db,
+            disk,
+            EventName.DISK_DELETED,
+            "deleted, with its contents and its reserved capacity",
+            now=run.now,
+        )

@@ -8,19 +8,20 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.db import names_there
 from cumulet.disks.accepts import accept_change
-from cumulet.disks.allocate import find_disk, lock_capacity, lock_disk, snapshot_answers, take_more_capacity
+from cumulet.disks.allocate import lock_capacity, snapshot_answers, take_more_capacity
 from cumulet.disks.answers import holder_of
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.plan import check_disk_id
 from cumulet.disks.wire import CreateDiskSnapshot, DiskState, ListDiskSnapshotsResponse
 from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailable
+from cumulet.events import EventName
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, read_part, require
-from cumulet.reconcile import wake
-from cumulet.vm_record.find import asked, find_vm_to_change
+from cumulet.reconcile import Kind, wake
+from cumulet.resource import find, lock, log_request
+from cumulet.vm_record.find import find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.wire import Empty
@@ -33,7 +34,7 @@ def list_disk_snapshots(
     """List a disk's snapshots, oldest first."""
     require(db, caller, project_id, Role.VIEWER)
     page = read_part(page_size, page_token)
-    snapshots, token = snapshot_answers(db, find_disk(db, project_id, id), page)
+    snapshots, token = snapshot_answers(db, find(db, Disk, project_id, id), page)
     return ListDiskSnapshotsResponse(snapshots=snapshots, page_token=token)
 
 
@@ -44,7 +45,7 @@ def create_disk_snapshot(
     """Keep what a disk holds now; the virtual machine that has it must be stopped."""
     check_disk_id("snapshotId", data.snapshot_id)
     require(db, caller, project_id, Role.EDITOR)
-    seen = find_disk(db, project_id, id)
+    seen = find(db, Disk, project_id, id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     disk, vm = find_disk_to_change(
         db, caller, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
@@ -57,7 +58,15 @@ def create_disk_snapshot(
     )
     db.add(snapshot)
     disk.snapshot_id, disk.state = snapshot.id, DiskState.LOCKED
-    record(db, caller, disk, vm, f"snapshot {data.snapshot_id} of disk {id} was asked for", now=now)
+    log_snapshot(
+        db,
+        caller,
+        disk,
+        vm,
+        f"snapshot {data.snapshot_id} of disk {id} requested",
+        now=now,
+        snapshot_id=data.snapshot_id,
+    )
     return Empty()
 
 
@@ -72,7 +81,15 @@ def delete_disk_snapshot(
     )
     snapshot = find_snapshot(db, disk, snapshot_id)
     snapshot.deleting, disk.state = True, DiskState.LOCKED
-    record(db, caller, disk, vm, f"snapshot {snapshot_id} of disk {id} was asked to go", now=now)
+    log_snapshot(
+        db,
+        caller,
+        disk,
+        vm,
+        f"deleting snapshot {snapshot_id} of disk {id} requested",
+        now=now,
+        snapshot_id=snapshot_id,
+    )
     return Empty()
 
 
@@ -90,7 +107,15 @@ def revert_disk(
     disk.snapshot_id, disk.reverting, disk.state = snapshot.id, True, DiskState.LOCKED
     if vm is not None and disk.id == vm.boot_disk_id:
         expect_first_boot(vm, snapshot)
-    record(db, caller, disk, vm, f"disk {id} was asked back to snapshot {snapshot_id}", now=now)
+    log_snapshot(
+        db,
+        caller,
+        disk,
+        vm,
+        f"reverting disk {id} to snapshot {snapshot_id} requested",
+        now=now,
+        snapshot_id=snapshot_id,
+    )
     return Empty()
 
 
@@ -106,14 +131,14 @@ def find_disk_to_change(
     db: Session, caller: Caller, what: str, *, now: datetime, project_id: str, id: str, vm_id: str
 ) -> tuple[Disk, Vm | None]:
     """Find a disk that no machine runs with, and the VM that has it; whichever works on the disk is woken."""
-    seen = find_disk(db, project_id, id)
+    seen = find(db, Disk, project_id, id)
     vm = None
     if seen.vm_id is None:
-        wake(db, "disk", seen.id, now=now)
+        wake(db, Kind.DISK, seen.id, now=now)
     else:
         vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=holder_of(db, seen).name)
         accept_stopped(vm, what)
-    disk = lock_disk(db, seen)
+    disk = lock(db, seen)
     if disk.vm_id != (vm.id if vm else None):
         raise Unavailable(f"disk {id!r} is just being attached or detached: try again", passing=True)
     check_holder(vm, vm_id)
@@ -146,17 +171,12 @@ def find_snapshot(db: Session, disk: Disk, name: str) -> Snapshot:
     return snapshot
 
 
-def record(db: Session, caller: Caller, disk: Disk, vm: Vm | None, text: str, *, now: datetime) -> None:
-    """Write down who asked for what, in the story of the VM that has the disk, else in the disk's own."""
+def log_snapshot(
+    db: Session, caller: Caller, disk: Disk, vm: Vm | None, text: str, *, now: datetime, snapshot_id: str
+) -> None:
+    """Log who asked for what, in the timeline of the VM that has the disk, else in the disk's own."""
     if vm is not None:
-        asked(db, caller, vm, "vm.snapshot_asked", text, now=now)
+        more = {"disk_id": disk.name, "snapshot_id": snapshot_id}
+        log_request(db, caller, vm, EventName.VM_SNAPSHOT_REQUESTED, text, now=now, **more)
         return
-    journal.record(
-        db,
-        "disk.snapshot_asked",
-        at=now,
-        project_id=disk.project_id,
-        subject_id=disk.id,
-        text=text,
-        actor=caller.email,
-    )
+    log_request(db, caller, disk, EventName.DISK_SNAPSHOT_REQUESTED, text, now=now, snapshot_id=snapshot_id)

@@ -14,24 +14,23 @@ from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
 from cumulet.disks.allocate import (
     attach,
     disks_of,
-    find_disk,
     lock_capacity,
-    lock_disk,
     take_more_capacity,
     without,
 )
 from cumulet.disks.answers import disk_answers, holder_of
 from cumulet.disks.model import Disk
-from cumulet.disks.model import Wanted as DiskWanted
 from cumulet.disks.plan import check_disk_gib
 from cumulet.disks.wire import DiskState, DiskType, ListVmDisksResponse
 from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.events import EventName
 from cumulet.hosts import Capacity
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, require
+from cumulet.resource import Wanted, find, lock, log_request
 from cumulet.vm_record.accepts import AT_REST, PASSING
-from cumulet.vm_record.find import asked, find_vm, find_vm_to_change
+from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.wire import Empty
@@ -60,12 +59,14 @@ def attach_storage_disk(
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
     accept_disks(vm, AT_REST)
-    disk = lock_disk(db, find_disk(db, project_id, id))
+    disk = lock(db, find(db, Disk, project_id, id))
     accept_attach(disk)
     check_reach(disk, vm, capacity)
     check_number(db, vm)
     attach(db, disk, vm.id, vm.host_id, now=now)
-    asked(db, caller, vm, "vm.disk_attach_asked", f"disk {disk.name} was asked to join it", now=now)
+    log_request(
+        db, caller, vm, EventName.VM_DISK_ATTACH_REQUESTED, f"attaching disk {disk.name} requested", now=now
+    )
     return Empty()
 
 
@@ -73,15 +74,22 @@ def attach_storage_disk(
 def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Unplug a storage disk from its virtual machine; a running guest must let go of it: unmount it there first."""
     require(db, caller, project_id, Role.EDITOR)
-    seen = find_disk(db, project_id, id)
+    seen = find(db, Disk, project_id, id)
     accept_detach(seen)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=holder_of(db, seen).name)
     accept_disks(vm, WITH_A_WAY_OUT)
-    disk = lock_disk(db, seen)
+    disk = lock(db, seen)
     accept_detach(disk)
-    if disk.wanted is not DiskWanted.DETACHED:
-        disk.wanted = DiskWanted.DETACHED
-        asked(db, caller, vm, "vm.disk_detach_asked", f"disk {disk.name} was asked to leave it", now=now)
+    if disk.wanted is not Wanted.DETACHED:
+        disk.wanted = Wanted.DETACHED
+        log_request(
+            db,
+            caller,
+            vm,
+            EventName.VM_DISK_DETACH_REQUESTED,
+            f"detaching disk {disk.name} requested",
+            now=now,
+        )
     return Empty()
 
 
@@ -94,15 +102,15 @@ def resize_vm_disk(
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept_disks(vm, AT_REST)
-    disk = lock_disk(db, seen)
+    disk = lock(db, seen)
     check_disk_gib("sizeGib", size_gib, least=disk.size_gib)
     if size_gib == disk.size_gib:
         return Empty()
     accept_change(disk, "resize")
     take_more_capacity(db, disk, size_gib - disk.size_gib, capacity)
-    text = f"disk {disk.name} was asked to grow from {disk.size_gib} to {size_gib} GiB"
+    text = f"resizing disk {disk.name} from {disk.size_gib} to {size_gib} GiB requested"
     disk.size_gib, disk.state = size_gib, DiskState.LOCKED
-    asked(db, caller, vm, "vm.disk_resize_asked", text, now=now)
+    log_request(db, caller, vm, EventName.VM_DISK_RESIZE_REQUESTED, text, now=now, disk_id=disk.name)
     return Empty()
 
 

@@ -18,7 +18,7 @@ class Power(enum.Enum):
     RUNNING = "running"
     PAUSED = "paused"
     STALLED = "stalled"
-    """Its host failed to write to a disk of it, and keeps it still until `resume`: its guest knows of no failure."""
+    """Its host failed to write to a disk of it, so it is paused until `resume`: its guest knows of no failure."""
     OFF = "off"
 
 

@@ -20,7 +20,7 @@ from cumulet.hypervisor import HostUnreachable, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import FORMAT, QUARTER, STEP, last_of, sample_of
-from cumulet.reconcile import Run, wake
+from cumulet.reconcile import Kind, Run, wake
 from cumulet.vm_record import Vm
 from cumulet.vms import World
 
@@ -90,7 +90,7 @@ def wake_silent(run: Run, vm_ids: AbstractSet[UUID]) -> None:
     if vm_ids:
         with run.writing() as db:
             for vm_id in sorted(vm_ids):
-                wake(db, "vm", vm_id, now=run.now)
+                wake(db, Kind.VM, vm_id, now=run.now)
 
 
 def ping(host: Host, vm_id: UUID) -> float | None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cumulet.catalogue import Catalogue
 from cumulet.networks.model import ExternalAddress, Network
 from cumulet.networks.wire import NetworkAnswer, NetworkState
-from cumulet.reconcile import Due
+from cumulet.reconcile import Due, Kind
 from cumulet.wire import Amount
 
 SHORT_STATES: Final[Mapping[NetworkState, str]] = {
@@ -33,7 +33,7 @@ def network_answers(db: Session, catalogue: Catalogue, networks: Sequence[Networ
     surroundings = (
         select(Network.id, *(func.coalesce(column, "") for column in columns))
         .outerjoin(ExternalAddress, ExternalAddress.holder_id == Network.router_id)
-        .outerjoin(Due, and_(Due.kind == "network", Due.id == Network.id))
+        .outerjoin(Due, and_(Due.kind == Kind.NETWORK, Due.id == Network.id))
         .where(Network.id.in_([network.id for network in networks]))
     )
     around = {id: values for id, *values in db.execute(surroundings)}

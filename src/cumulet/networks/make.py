@@ -15,10 +15,11 @@ from cumulet.db import fetch_columns, names_there
 from cumulet.errors import NotFound, Refused
 from cumulet.networks.addresses import mac_of
 from cumulet.networks.allocate import take_external
-from cumulet.networks.model import Network, NetworkWanted, Router
+from cumulet.networks.model import Network, Router
 from cumulet.networks.wire import NetworkState
 from cumulet.projects import Project
-from cumulet.reconcile import wake
+from cumulet.reconcile import Kind, wake
+from cumulet.resource import Wanted
 
 DEFAULT_NETWORK: Final = "default"
 LOCK_PROJECT: Final = select(Project.id).where(Project.id == bindparam("id")).with_for_update()
@@ -55,13 +56,13 @@ def make_network(
         router_id=_router_id(db, project_id, data_center, now=now),
         range=str(range_),
         gateway_mac=mac_of(id),
-        wanted=NetworkWanted.ACTIVE,
+        wanted=Wanted.ACTIVE,
         state=NetworkState.CREATING,
         create_time=now,
     )
     db.add(network)
     db.flush()
-    wake(db, "network", id, now=now)
+    wake(db, Kind.NETWORK, id, now=now)
     return network
 
 
@@ -80,7 +81,7 @@ def find_network(db: Session, project_id: str, name: str) -> Network:
 
 def usable(network: Network) -> Network:
     """Give the network if VMs may be put on it; Refused when it is stopped or goes away."""
-    if network.wanted is not NetworkWanted.ACTIVE:
+    if network.wanted is not Wanted.ACTIVE:
         raise Refused(
             f"network {network.name!r} is {network.state.value} and must be ACTIVE",
             reason="NETWORK_NOT_READY",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
@@ -12,22 +11,16 @@ from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
+from cumulet.due import Kind
+from cumulet.events import NetworkData
 from cumulet.networks.addresses import local_range
 from cumulet.networks.wire import NetworkState
+from cumulet.resource import Resource
 
 
 def number_of_address(context: Any) -> int:  # noqa: ANN401 - of an insert
     """Give the address of a new row as a number: in that order they are given out."""
     return int(IPv4Address(context.get_current_parameters()["address"]))
-
-
-class NetworkWanted(enum.Enum):
-    """What the project asked for."""
-
-    ACTIVE = "ACTIVE"
-    STOPPED = "STOPPED"
-    """Its router has no leg in it: VMs reach each other there, and neither other networks nor the world."""
-    DELETED = "DELETED"
 
 
 class Router(Row):
@@ -42,23 +35,32 @@ class Router(Row):
     mac: Mapped[str]
 
 
-class Network(Row):
-    """A project's private network in a data center."""
+class Network(Resource):
+    """A project's private network in a data center.
+
+    One that is to be STOPPED has no port of its router: VMs reach each other there, and neither other networks nor the
+    world.
+    """
+
+    kind = Kind.NETWORK
+    called = "network"
 
     __tablename__ = "network"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
-    name: Mapped[str]
-    """The owner's id for it, unique in the project."""
     data_center_id: Mapped[str]
     router_id: Mapped[UUID] = mapped_column(ForeignKey("router.id"))
     range: Mapped[str]
     gateway_mac: Mapped[str]
-    wanted: Mapped[NetworkWanted]
     state: Mapped[NetworkState]
     create_time: Mapped[datetime]
+
+    def event_data(self) -> NetworkData:
+        """Describe its range and its state."""
+        return NetworkData(
+            name=self.name, data_center_id=self.data_center_id, range=self.range, state=self.state.value
+        )
 
     @property
     def subnet(self) -> IPv4Network:

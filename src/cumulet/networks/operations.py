@@ -9,15 +9,15 @@ from ipaddress import IPv4Network
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.catalogue import Catalogue, DataCenter
-from cumulet.errors import AlreadyExists, Invalid, Refused
+from cumulet.errors import Invalid, Refused
+from cumulet.events import EventName
 from cumulet.hosts import host_routes
 from cumulet.ids import check_id
 from cumulet.networks.addresses import plan_range
 from cumulet.networks.answers import network_answer, network_answers
-from cumulet.networks.make import default_network_name, find_network, lock_networks, make_network
-from cumulet.networks.model import Network, NetworkWanted, Nic
+from cumulet.networks.make import default_network_name, lock_networks, make_network
+from cumulet.networks.model import Network, Nic
 from cumulet.networks.wire import (
     CreateNetwork,
     GetNetworkResponse,
@@ -27,7 +27,8 @@ from cumulet.networks.wire import (
 )
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_page, read_page, require
-from cumulet.reconcile import wake
+from cumulet.reconcile import Kind, wake
+from cumulet.resource import Wanted, find, log_request, refuse_taken
 from cumulet.wire import Empty
 
 
@@ -44,16 +45,20 @@ def create_network(
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)
     lock_networks(db, project_id)
-    taken = db.scalar(select(Network).where(Network.project_id == project_id, Network.name == data.id))
-    if taken:
-        message = f"id: there is already a network {data.id!r} in project {project_id!r}"
-        raise AlreadyExists(message, passing=taken.wanted is NetworkWanted.DELETED)
+    refuse_taken(db, Network, project_id, data.id, field="id")
     field, text = ("cidrPrefix", data.cidr_prefix) if data.cidr_prefix else ("ipRange", data.ip_range)
     if data.cidr_prefix and data.ip_range not in {"", data.cidr_prefix}:
         raise Invalid.field("ipRange", data.ip_range, f"the same as cidrPrefix, {data.cidr_prefix}")
     range_ = plan_range(field, text, ranges_in_use(db, catalogue, data_center, project_id))
     network = make_network(db, project_id, data.id, data_center, range_=range_, now=now)
-    asked(db, caller, network, "network.create_asked", f"network {data.id} with range {range_}", now=now)
+    log_request(
+        db,
+        caller,
+        network,
+        EventName.NETWORK_CREATE_REQUESTED,
+        f"network {data.id} with range {range_}",
+        now=now,
+    )
     return network_answer(db, catalogue, network)
 
 
@@ -88,7 +93,7 @@ def get_network(
 ) -> GetNetworkResponse:
     """Show a network."""
     require(db, caller, project_id, Role.VIEWER)
-    answer = network_answer(db, catalogue, find_network(db, project_id, id))
+    answer = network_answer(db, catalogue, find(db, Network, project_id, id))
     return GetNetworkResponse(
         **{name: getattr(answer, name) for name in answer.__struct_fields__}, network=answer
     )
@@ -105,9 +110,9 @@ def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: st
             reason="ERROR_REASON_UNSPECIFIED",
             subject=id,
         )
-    if network.wanted is not NetworkWanted.DELETED:
-        network.wanted, network.state = NetworkWanted.DELETED, NetworkState.DELETING
-        asked(db, caller, network, "network.delete_asked", "its end was asked for", now=now)
+    if network.wanted is not Wanted.DELETED:
+        network.wanted, network.state = Wanted.DELETED, NetworkState.DELETING
+        log_request(db, caller, network, EventName.NETWORK_DELETE_REQUESTED, "deletion requested", now=now)
     return Empty()
 
 
@@ -115,9 +120,9 @@ def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: st
 def start_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Let a network that is stopped reach the others and the world again."""
     network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
-    accept_network(network, "start", NetworkWanted.STOPPED)
-    network.wanted, network.state = NetworkWanted.ACTIVE, NetworkState.STARTING
-    asked(db, caller, network, "network.start_asked", "a start was asked for", now=now)
+    accept_network(network, "start", Wanted.STOPPED)
+    network.wanted, network.state = Wanted.ACTIVE, NetworkState.STARTING
+    log_request(db, caller, network, EventName.NETWORK_START_REQUESTED, "start requested", now=now)
     return Empty()
 
 
@@ -125,13 +130,13 @@ def start_network(db: Session, caller: Caller, *, now: datetime, project_id: str
 def stop_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Cut a network off from the others and the world; its VMs still reach each other."""
     network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
-    accept_network(network, "stop", NetworkWanted.ACTIVE)
-    network.wanted, network.state = NetworkWanted.STOPPED, NetworkState.STOPPING
-    asked(db, caller, network, "network.stop_asked", "a stop was asked for", now=now)
+    accept_network(network, "stop", Wanted.ACTIVE)
+    network.wanted, network.state = Wanted.STOPPED, NetworkState.STOPPING
+    log_request(db, caller, network, EventName.NETWORK_STOP_REQUESTED, "stop requested", now=now)
     return Empty()
 
 
-def accept_network(network: Network, verb: str, needed: NetworkWanted) -> None:
+def accept_network(network: Network, verb: str, needed: Wanted) -> None:
     """Return when the verb is acceptable; Refused otherwise."""
     if network.wanted is needed and network.state is not NetworkState.CREATING:
         return
@@ -164,15 +169,8 @@ def find_network_to_change(
     It is woken first, then locked and read: plots too lock the due row before all else.
     """
     require(db, caller, project_id, Role.EDITOR)
-    seen = find_network(db, project_id, id)
-    wake(db, "network", seen.id, now=now)
+    seen = find(db, Network, project_id, id)
+    wake(db, Kind.NETWORK, seen.id, now=now)
     lock_networks(db, project_id)
     db.expire(seen)
-    return find_network(db, project_id, id)
-
-
-def asked(db: Session, caller: Caller, network: Network, event: str, text: str, *, now: datetime) -> None:
-    """Write down who asked for what."""
-    journal.record(
-        db, event, at=now, project_id=network.project_id, subject_id=network.id, text=text, actor=caller.email
-    )
+    return find(db, Network, project_id, id)

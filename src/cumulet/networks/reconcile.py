@@ -16,21 +16,26 @@ from zlib import crc32
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.db import fetch_columns
+from cumulet.events import EventName
 from cumulet.fabric import ExternalSpec, Fabric, PortSpec
 from cumulet.hosts import Leftovers
 from cumulet.networks.allocate import external_address, give_back_externals, nics_of
 from cumulet.networks.make import lock_networks
-from cumulet.networks.model import Network, NetworkWanted, Nic, Router
+from cumulet.networks.model import Network, Nic, Router
 from cumulet.networks.specs import network_spec, router_spec
 from cumulet.networks.wire import NetworkState
-from cumulet.reconcile import NotYet, Run, wake
+from cumulet.reconcile import Kind, NotYet, Run, wake
+from cumulet.resource import Event, Wanted, changing, log_event
 
-STATES: Final[Mapping[NetworkWanted, NetworkState]] = {
-    NetworkWanted.ACTIVE: NetworkState.ACTIVE,
-    NetworkWanted.STOPPED: NetworkState.STOPPED,
+STATES: Final[Mapping[Wanted, NetworkState]] = {
+    Wanted.ACTIVE: NetworkState.ACTIVE,
+    Wanted.STOPPED: NetworkState.STOPPED,
+}
+SEEN_AS: Final = {
+    NetworkState.ACTIVE: EventName.NETWORK_ACTIVE,
+    NetworkState.STOPPED: EventName.NETWORK_STOPPED,
 }
 IN_THE_MAKING: Final = (
     select(Network.id)
@@ -63,7 +68,7 @@ def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:
         network = db.get(Network, run.id)
     if network is None:
         return None
-    if network.wanted is NetworkWanted.DELETED:
+    if network.wanted is Wanted.DELETED:
         tear_down(run, network, fabrics)
         return None
     data_center = fabrics.catalogue.find_data_center(network.data_center_id)
@@ -94,23 +99,20 @@ def ensure_router(run: Run, network: Network, fabrics: Fabrics, data_center: Dat
 def note_state(run: Run, network: Network) -> None:
     """Write the state down when it changed, unless its owner asked for something else meanwhile."""
     state = STATES[network.wanted]
-    if network.state is state:
+    was = network.state
+    if was is state:
         return
-    with run.writing() as db:
-        lock_networks(db, network.project_id)  # no VM gets a card there unseen meanwhile
-        if network.state is NetworkState.CREATING:
+    with changing(run, network, {"state": state}, Event(SEEN_AS[state], state.name.lower())) as db:
+        if was is NetworkState.CREATING:
+            lock_networks(db, network.project_id)  # no VM gets a card there unseen meanwhile
             wake_vms(db, run, network)
-        row = db.get_one(Network, network.id)
-        if row.wanted is network.wanted:
-            row.state = state
-            tell(db, run, row, f"network.{state.name.lower()}", f"it is {state.name}")
 
 
 def wake_vms(db: Session, run: Run, network: Network) -> None:
     """Wake the VMs that have waited for a network, in one order for all who wake many."""
     on_it = select(Nic.vm_id).where(Nic.network_id == network.id).distinct().order_by(Nic.vm_id)
     for vm_id in db.scalars(on_it).all():
-        wake(db, "vm", vm_id, now=run.now)
+        wake(db, Kind.VM, vm_id, now=run.now)
 
 
 def tear_down(run: Run, network: Network, fabrics: Fabrics) -> None:
@@ -119,7 +121,7 @@ def tear_down(run: Run, network: Network, fabrics: Fabrics) -> None:
     with run.writing() as db:
         lock_networks(db, network.project_id)
         row = db.get_one(Network, network.id)
-        tell(db, run, row, "network.deleted", "it is gone")
+        log_event(db, row, EventName.NETWORK_DELETED, "deleted", now=run.now)
         db.delete(row)
         db.flush()
         is_last = db.scalar(select(Network.id).where(Network.router_id == network.router_id)) is None
@@ -130,11 +132,6 @@ def tear_down(run: Run, network: Network, fabrics: Fabrics) -> None:
         is_last
     ):  # who dies before this line leaves a router without a row, which the look at the fabric removes
         fabrics.fabric.remove_router(network.router_id)
-
-
-def tell(db: Session, run: Run, network: Network, event: str, text: str) -> None:
-    """Add a line to the network's story."""
-    journal.record(db, event, at=run.now, project_id=network.project_id, subject_id=network.id, text=text)
 
 
 def networks_made(db: Session, vm_id: UUID) -> bool:

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from cumulet.catalogue import DataCenter
 from cumulet.db import fetch_columns
 from cumulet.fabric import ExternalSpec, NetworkSpec, PortSpec, RouterSpec
-from cumulet.networks.model import ExternalAddress, Network, NetworkWanted, Nic, NicGroup, Router
+from cumulet.networks.model import ExternalAddress, Network, Nic, NicGroup, Router
+from cumulet.resource import Wanted
 
 MTU: Final = 1442
 """What a guest may send so that a tunnel between hosts fits in 1500 bytes (58 of Geneve over IPv4)."""
@@ -53,7 +54,7 @@ def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
         resolvers=data_center.resolvers or (data_center.external_gateway,),
         mtu=MTU,
         local_range=network.local_range,
-        joined=network.wanted is NetworkWanted.ACTIVE,
+        joined=network.wanted is Wanted.ACTIVE,
     )
 
 

@@ -15,7 +15,7 @@ from cumulet.fabric import NetworkSpec, PortSpec, RouterSpec
 from cumulet.networks.model import ExternalAddress, Network, Router
 from cumulet.networks.reconcile import Fabrics, ensure_way_out
 from cumulet.networks.specs import network_spec, port_specs, router_spec
-from cumulet.reconcile import Run, wake
+from cumulet.reconcile import Kind, Run, wake
 
 SWEEP: Final = timedelta(seconds=30)
 
@@ -56,7 +56,7 @@ def _wake_changed_networks(
         data_center = fabrics.catalogue.find_data_center(row.data_center_id)
         router = router_spec(*router_rows[row.router_id], fabrics.external_spec(data_center))
         if networks.get(row.id) != network_spec(row, data_center) or routers.get(row.router_id) != router:
-            wake(db, "network", row.id, now=run.now)
+            wake(db, Kind.NETWORK, row.id, now=run.now)
     return rows
 
 
@@ -64,5 +64,5 @@ def _wake_changed_ports(db: Session, run: Run, ports: Mapping[UUID, PortSpec]) -
     wanted = port_specs(db)
     for vm_id, spec in wanted:  # in one order for all who wake many
         if ports.get(spec.id) != spec:
-            wake(db, "vm", vm_id, now=run.now)
+            wake(db, Kind.VM, vm_id, now=run.now)
     return frozenset(spec.id for _, spec in wanted)

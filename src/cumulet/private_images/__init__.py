@@ -1,18 +1,16 @@
 """Images that projects take of their own VMs, to make others from."""
 
 from cumulet.private_images import create, operations
-from cumulet.private_images.find import as_image, find_image, find_ready_image, image_answer
-from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.find import as_image, find_ready_image, image_answer
+from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.reconcile import reconcile_image
 from cumulet.private_images.wire import ImageState
 
 __all__ = [
     "ImageState",
     "PrivateImage",
-    "Wanted",
     "as_image",
     "create",
-    "find_image",
     "find_ready_image",
     "image_answer",
     "operations",

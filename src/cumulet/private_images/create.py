@@ -5,26 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.catalogue import Catalogue
-from cumulet.disks import Disk, DiskState, find_boot_disk, lock_capacity, lock_disk
-from cumulet.errors import AlreadyExists, Refused
+from cumulet.disks import Disk, DiskState, find_boot_disk, lock_capacity
+from cumulet.errors import Refused
+from cumulet.events import EventName
 from cumulet.hosts import Requirements, place_disk, reserve
 from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
 from cumulet.private_images.find import image_answer
-from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.operations import check_description
 from cumulet.private_images.wire import CreatePrivateVmImageResponse, ImageState
 from cumulet.projects import Role
-from cumulet.reconcile import wake
+from cumulet.reconcile import Kind, wake
+from cumulet.resource import Wanted, lock, log_request, refuse_taken
 from cumulet.vm_record.accepts import AT_REST, PASSING
-from cumulet.vm_record.find import asked, find_vm, find_vm_to_change
+from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
-from cumulet.vm_record.model import Wanted as VmWanted
 from cumulet.vm_record.wire import VmState
 
 
@@ -50,8 +49,8 @@ def create_private_vm_image(
     check_description(description)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
-    refuse_duplicate(db, project_id, id)
-    disk = lock_disk(db, find_boot_disk(db, vm.id))
+    refuse_taken(db, PrivateImage, project_id, id, field="id")
+    disk = lock(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk)
     pool = catalogue.find_data_center(vm.data_center_id).own_pool.id  # the image grows there and stays there
     place_disk(disk.size_gib, capacity, pool=pool)
@@ -61,27 +60,25 @@ def create_private_vm_image(
     required = Requirements(project_id=project_id, disk_gib=disk.size_gib, pool=pool)
     reserve(db, image.id, disk.host_id, required)
     disk.state = DiskState.CLONE
-    asked(db, caller, vm, "vm.image_asked", f"image {id} of its boot disk was asked for", now=now)
-    journal.record(
+    log_request(
         db,
-        "private_image.create_asked",
-        at=now,
-        project_id=project_id,
-        subject_id=image.id,
-        text=f"of VM {vm.name}",
-        actor=caller.email,
+        caller,
+        vm,
+        EventName.VM_IMAGE_REQUESTED,
+        f"image {id} of its boot disk requested",
+        now=now,
+        image_id=id,
     )
-    wake(db, "private_image", image.id, now=now)
+    log_request(
+        db,
+        caller,
+        image,
+        EventName.PRIVATE_IMAGE_CREATE_REQUESTED,
+        f"image of VM {vm.name} requested",
+        now=now,
+    )
+    wake(db, Kind.PRIVATE_IMAGE, image.id, now=now)
     return CreatePrivateVmImageResponse(image=image_answer(image))
-
-
-def refuse_duplicate(db: Session, project_id: str, name: str) -> None:
-    """Refuse an id that is taken in the project."""
-    named = select(PrivateImage).where(PrivateImage.project_id == project_id, PrivateImage.name == name)
-    taken = db.scalar(named)
-    if taken:
-        message = f"id: there is already an image {name!r} in project {project_id!r}"
-        raise AlreadyExists(message, passing=taken.wanted is Wanted.DELETED)
 
 
 def accept_image(vm: Vm, disk: Disk) -> None:
@@ -92,7 +89,7 @@ def accept_image(vm: Vm, disk: Disk) -> None:
         )
         passing = vm.state in PASSING
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
-    settled = vm.wanted is (VmWanted.ACTIVE if vm.state is VmState.ACTIVE else VmWanted.STOPPED)
+    settled = vm.wanted is (Wanted.ACTIVE if vm.state is VmState.ACTIVE else Wanted.STOPPED)
     if disk.state is DiskState.CLONE:
         message = f"cannot take an image of VM {vm.name!r}: another is being taken; wait until that is READY"
         raise Refused(message, reason="VM_NOT_READY", subject=vm.name, passing=True)

@@ -8,27 +8,23 @@ from typing import Final
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import fetch_columns, names_there
-from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.db import fetch_columns
+from cumulet.errors import Invalid, Refused
 from cumulet.images import Image, ImageStore
 from cumulet.private_images import wire
-from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.wire import ImageState
-from cumulet.reconcile import Due
+from cumulet.reconcile import Due, Kind
+from cumulet.resource import Wanted
 
-NAMED: Final = select(PrivateImage).where(
+LOCK_NAMED: Final = (
+    select(PrivateImage)
+    .where(PrivateImage.project_id == bindparam("project_id"), PrivateImage.name == bindparam("name"))
+    .with_for_update()
+)
+ID_OF_NAMED: Final = select(PrivateImage.id).where(
     PrivateImage.project_id == bindparam("project_id"), PrivateImage.name == bindparam("name")
 )
-ID_OF_NAMED: Final = NAMED.with_only_columns(PrivateImage.id)
-
-
-def find_image(db: Session, project_id: str, name: str) -> PrivateImage:
-    """Find a project's image; NotFound."""
-    image = db.scalar(NAMED, {"project_id": project_id, "name": name})
-    if image is None:
-        theirs = names_there(db, PrivateImage.name, PrivateImage.project_id == project_id)
-        raise NotFound.named("private image", name, theirs)
-    return image
 
 
 def find_ready_image(db: Session, project_id: str, name: str, data_center_id: str) -> PrivateImage | None:
@@ -80,7 +76,7 @@ def shown_state(image: PrivateImage) -> ImageState:
 
 def image_answers(db: Session, images: Sequence[PrivateImage]) -> list[wire.PrivateImage]:
     """Show images with what each waits for."""
-    unsettled = select(Due).where(Due.kind == "private_image", Due.id.in_([image.id for image in images]))
+    unsettled = select(Due).where(Due.kind == Kind.PRIVATE_IMAGE, Due.id.in_([image.id for image in images]))
     dues = {due.id: due for due in db.scalars(unsettled)}
     return [image_answer(image, dues.get(image.id)) for image in images]
 

@@ -8,35 +8,29 @@ While it is CREATING, the disk it is taken of is a CLONE in the making: that kee
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cumulet.db import Row
+from cumulet.due import Kind
+from cumulet.events import PrivateImageData
 from cumulet.hypervisor import Firmware, TakenFrom
 from cumulet.private_images.wire import ImageState
+from cumulet.resource import Resource
 
 
-class Wanted(enum.Enum):
-    """What the project asked for."""
-
-    KEPT = "KEPT"
-    DELETED = "DELETED"
-
-
-class PrivateImage(Row):
+class PrivateImage(Resource):
     """An image of a VM's boot disk, of one project and in one data center."""
+
+    kind = Kind.PRIVATE_IMAGE
+    called = "private image"
 
     __tablename__ = "private_image"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
-    name: Mapped[str]
-    """The owner's id for it."""
     description: Mapped[str]
     data_center_id: Mapped[str]
     size_gib: Mapped[int]
@@ -50,10 +44,18 @@ class PrivateImage(Row):
     disk_id: Mapped[UUID]
     """Of which host, VM and boot disk it is taken; the VM may be gone since."""
 
-    wanted: Mapped[Wanted]
     state: Mapped[ImageState]
     taken_from: Mapped[TakenFrom | None]
     sha256: Mapped[str] = mapped_column(default="")
     """Of its file, once that is whole."""
     problem: Mapped[str] = mapped_column(default="")
     """Why it failed, in words for its owner."""
+
+    def event_data(self) -> PrivateImageData:
+        """Describe its size and its state."""
+        return PrivateImageData(
+            name=self.name,
+            data_center_id=self.data_center_id,
+            size_gib=self.size_gib,
+            state=self.state.value,
+        )

@@ -8,15 +8,15 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.disks import Disk
-from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.errors import Invalid, Refused
+from cumulet.events import EventName
 from cumulet.operation import Caller, operation
-from cumulet.private_images.find import find_image, image_answers
-from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.find import image_answers
+from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.wire import GetPrivateVmImageResponse, ListPrivateVmImagesResponse
 from cumulet.projects import Role, fetch_page, read_page, require
-from cumulet.reconcile import wake
+from cumulet.resource import Wanted, find, lock_to_change, log_request
 from cumulet.wire import Empty
 
 LONGEST_DESCRIPTION: Final = 1000
@@ -52,7 +52,7 @@ def get_private_vm_image(
 ) -> GetPrivateVmImageResponse:
     """Show an image of the project's own."""
     require(db, caller, project_id, Role.VIEWER)
-    (answer,) = image_answers(db, [find_image(db, project_id, id)])
+    (answer,) = image_answers(db, [find(db, PrivateImage, project_id, id)])
     return GetPrivateVmImageResponse(image=answer)
 
 
@@ -63,7 +63,7 @@ def update_private_vm_image(
     """Describe an image anew."""
     require(db, caller, project_id, Role.EDITOR)
     check_description(description)
-    find_image(db, project_id, id).description = description
+    find(db, PrivateImage, project_id, id).description = description
     return Empty()
 
 
@@ -71,22 +71,12 @@ def update_private_vm_image(
 def delete_private_vm_image(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete an image that no virtual machine was made of; one in the making is given up."""
     require(db, caller, project_id, Role.EDITOR)
-    seen = find_image(db, project_id, id)
-    wake(db, "private_image", seen.id, now=now)
-    image = db.get(PrivateImage, seen.id, populate_existing=True, with_for_update=True)
-    if image is None:
-        raise NotFound.named("private image", id)
+    image = lock_to_change(db, find(db, PrivateImage, project_id, id), now=now)
     refuse_in_use(db, image)
     if image.wanted is not Wanted.DELETED:
         image.wanted = Wanted.DELETED
-        journal.record(
-            db,
-            "private_image.delete_asked",
-            at=now,
-            project_id=project_id,
-            subject_id=image.id,
-            text="its end was asked for",
-            actor=caller.email,
+        log_request(
+            db, caller, image, EventName.PRIVATE_IMAGE_DELETE_REQUESTED, "deletion requested", now=now
         )
     return Empty()
 

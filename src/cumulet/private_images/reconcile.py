@@ -15,18 +15,25 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.disks import Disk, DiskState
+from cumulet.events import EventName
 from cumulet.hosts import release
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.hypervisor import HypervisorError, ImageOrder
 from cumulet.images import ImageStore
-from cumulet.private_images.model import PrivateImage, Wanted
+from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.wire import ImageState
-from cumulet.reconcile import NotYet, Run, wake
+from cumulet.reconcile import Kind, NotYet, Run, wake
+from cumulet.resource import Wanted, log_event
+from cumulet.vm_record import Vm
 
 log = structlog.get_logger()
 
+SETTLED_AS: Final = {
+    ImageState.READY: (EventName.PRIVATE_IMAGE_READY, EventName.VM_IMAGE_READY),
+    ImageState.FAILED: (EventName.PRIVATE_IMAGE_FAILED, EventName.VM_IMAGE_FAILED),
+}
+"""How it ended, in its own timeline and in its VM's."""
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 """Seconds between looks at a copy in the making."""
@@ -57,15 +64,15 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
     order = ImageOrder(image_id=image.id, disk_id=image.disk_id, vm_id=image.vm_id, target=target)
     capture = host.images.capture(order)
     if capture.error:
-        log.warning("an image could not be taken", image=str(image.id), problem=capture.error)
+        log.warning("an image could not be captured", image=str(image.id), problem=capture.error)
         failed = {"state": ImageState.FAILED, "problem": NOT_TAKEN}
-        settle(run, image, failed, f"image {image.name} could not be taken: {NOT_TAKEN}")
+        settle(run, image, failed, f"image {image.name} could not be captured: {NOT_TAKEN}")
     elif capture.taken_from is None:
         raise NotYet(f"copying image, {capture.fraction:.0%}", pause(run, image))
     else:
         ready = {"state": ImageState.READY, "taken_from": capture.taken_from, "sha256": capture.sha256}
         seconds = (run.now - image.create_time).total_seconds()
-        text = f"image {image.name} is ready after {seconds:.0f} s, taken {capture.taken_from.value}"
+        text = f"image {image.name} is ready after {seconds:.0f} s, captured {capture.taken_from.value}"
         settle(run, image, ready, text)
 
 
@@ -89,16 +96,18 @@ def settle(run: Run, image: PrivateImage, values: Mapping[str, Any], text: str) 
             setattr(row, name, value)
         if row.state is ImageState.FAILED:
             release(db, image.id)
-        how = row.state.value.lower()
-        tell(db, run, image, image.id, f"private_image.{how}", text)
-        tell(db, run, image, image.vm_id, f"vm.image_{how}", text)
+        of_image, of_vm = SETTLED_AS[row.state]
+        log_event(db, row, of_image, text, now=run.now)
+        vm = db.get(Vm, image.vm_id)
+        if vm is not None:
+            log_event(db, vm, of_vm, text, now=run.now, image_id=image.name)
 
 
 def let_go(db: Session, run: Run, image: PrivateImage) -> None:
     """Let the disk that the image was taken of be used freely again."""
     if image.state is not ImageState.CREATING:
         return
-    wake(db, "vm", image.vm_id, now=run.now)
+    wake(db, Kind.VM, image.vm_id, now=run.now)
     disk = db.scalar(select(Disk).where(Disk.id == image.disk_id, Disk.state == DiskState.CLONE))
     if disk is not None:
         disk.state = DiskState.USED
@@ -122,9 +131,5 @@ def tear_down(
         let_go(db, run, image)
         release(db, image.id)
         db.delete(db.get_one(PrivateImage, image.id))
-        tell(db, run, image, image.id, "private_image.deleted", "it is gone, with its room")
-
-
-def tell(db: Session, run: Run, image: PrivateImage, subject: UUID, event: str, text: str) -> None:
-    """Add a line to a story."""
-    journal.record(db, event, at=run.now, project_id=image.project_id, subject_id=subject, text=text)
+        text = "deleted, with its reserved capacity"
+        log_event(db, image, EventName.PRIVATE_IMAGE_DELETED, text, now=run.now)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from cumulet import journal
 from cumulet.db import MOST_NAMES, names_there
 from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.events import EventName
 from cumulet.limits import Limits
 from cumulet.operation import Caller, operation
 from cumulet.projects.access import digest_of, new_key, refuse_beyond, require
@@ -73,7 +74,7 @@ def create_ssh_key(
         db.flush()
     except IntegrityError:
         raise AlreadyExists(f"you have the SSH key {key.fingerprint} already") from None
-    _record(db, "user.added_ssh_key", f"{caller.email} added the SSH key {key.fingerprint}", caller, now)
+    _log(db, EventName.USER_ADDED_SSH_KEY, f"{caller.email} added the SSH key {key.fingerprint}", caller, now)
     return ssh_key_answer(key)
 
 
@@ -88,7 +89,13 @@ def delete_ssh_key(db: Session, caller: Caller, now: datetime, *, id: str) -> Em
     """Remove an SSH key of the caller; VMs that have it keep it."""
     key = _find_ssh_key(db, caller, id)
     db.delete(key)
-    _record(db, "user.removed_ssh_key", f"{caller.email} removed the SSH key {key.fingerprint}", caller, now)
+    _log(
+        db,
+        EventName.USER_REMOVED_SSH_KEY,
+        f"{caller.email} removed the SSH key {key.fingerprint}",
+        caller,
+        now,
+    )
     return Empty()
 
 
@@ -137,7 +144,7 @@ def generate_api_key(
         db.flush()
     except IntegrityError:
         raise AlreadyExists(f"you have an API key {name!r} already; choose another apikeyId") from None
-    _record(db, "user.added_api_key", f"{caller.email} made the API key {name}", caller, now)
+    _log(db, EventName.USER_ADDED_API_KEY, f"{caller.email} made the API key {name}", caller, now)
     return ApiKeyAnswer(id=name, create_time=now, key=key)
 
 
@@ -148,7 +155,7 @@ def delete_api_key(db: Session, caller: Caller, now: datetime, *, name: str) -> 
     if db.scalar(mine.returning(ApiKey.id)) is None:
         theirs = names_there(db, ApiKey.id, ApiKey.user_id == caller.user_id)
         raise NotFound.named("API key", name, theirs)
-    _record(db, "user.removed_api_key", f"{caller.email} revoked the API key {name}", caller, now)
+    _log(db, EventName.USER_REMOVED_API_KEY, f"{caller.email} revoked the API key {name}", caller, now)
     return Empty()
 
 
@@ -175,5 +182,7 @@ def _find_ssh_key(db: Session, caller: Caller, id: str) -> SshKey:
     return key
 
 
-def _record(db: Session, event: str, text: str, caller: Caller, now: datetime) -> None:
-    journal.record(db, event, at=now, project_id="", subject_id=caller.user_id, text=text, actor=caller.email)
+def _log(db: Session, event: EventName, text: str, caller: Caller, now: datetime) -> None:
+    journal.log_event(
+        db, event, at=now, project_id="", subject_id=caller.user_id, text=text, actor=caller.email
+    )

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.errors import AlreadyExists, Refused
+from cumulet.events import EventName
 from cumulet.ids import check_id
 from cumulet.limits import Limits
 from cumulet.operation import Caller, operation
@@ -78,8 +79,13 @@ def create_project(
     except IntegrityError:
         raise AlreadyExists(f"there is a project {data.id!r} already; choose another id") from None
     db.add(Membership(user_id=caller.user_id, project_id=project.id, role=Role.OWNER))
-    _record(
-        db, caller, project, "user.created_project", f"{caller.email} made the project {project.id}", now=now
+    _log(
+        db,
+        caller,
+        project,
+        EventName.USER_CREATED_PROJECT,
+        f"{caller.email} made the project {project.id}",
+        now=now,
     )
     return project_answer(project)
 
@@ -93,8 +99,13 @@ def update_project(
     account = data.billing_account_id or (data.project.billing_account_id if data.project else "")
     if account:
         project.billing_account_id = account
-        _record(
-            db, caller, project, "user.changed_project", f"{caller.email} changed the project {id}", now=now
+        _log(
+            db,
+            caller,
+            project,
+            EventName.USER_CHANGED_PROJECT,
+            f"{caller.email} changed the project {id}",
+            now=now,
         )
     return project_answer(project)
 
@@ -105,7 +116,14 @@ def delete_project(db: Session, caller: Caller, now: datetime, *, id: str) -> Em
     project = find_project(db, caller, id, Role.OWNER)
     if id == DEFAULT_PROJECT:
         raise _in_use(id, f"project {id!r} cannot be deleted: its owners are this cloud's operators")
-    _record(db, caller, project, "user.deleted_project", f"{caller.email} deleted the project {id}", now=now)
+    _log(
+        db,
+        caller,
+        project,
+        EventName.USER_DELETED_PROJECT,
+        f"{caller.email} deleted the project {id}",
+        now=now,
+    )
     try:
         with db.begin_nested():
             db.execute(delete(Membership).where(Membership.project_id == id))
@@ -121,9 +139,11 @@ def _in_use(id: str, message: str) -> Refused:
     return Refused(message, reason="ERROR_REASON_UNSPECIFIED", subject=id)
 
 
-def _record(db: Session, caller: Caller, project: Project, event: str, text: str, *, now: datetime) -> None:
+def _log(
+    db: Session, caller: Caller, project: Project, event: EventName, text: str, *, now: datetime
+) -> None:
     """Write down what the caller did to a project."""
-    journal.record(
+    journal.log_event(
         db,
         event,
         at=now,

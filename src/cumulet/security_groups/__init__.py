@@ -3,7 +3,6 @@
 from cumulet.security_groups import attach_operations, operations
 from cumulet.security_groups.answers import GroupsByNic, groups_by_nic
 from cumulet.security_groups.budget import check_budget
-from cumulet.security_groups.find import find_group, lock_group
 from cumulet.security_groups.model import SecurityGroup
 from cumulet.security_groups.reconcile import all_in_force, reconcile_group, sweep_groups
 from cumulet.security_groups.wire import Rule, SecurityGroupAnswer
@@ -16,9 +15,7 @@ __all__ = [
     "all_in_force",
     "attach_operations",
     "check_budget",
-    "find_group",
     "groups_by_nic",
-    "lock_group",
     "operations",
     "reconcile_group",
     "sweep_groups",

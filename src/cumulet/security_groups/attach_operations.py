@@ -8,11 +8,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from cumulet.errors import Invalid, Refused
+from cumulet.events import EventName
 from cumulet.networks import NicGroup, nics_of
 from cumulet.operation import Caller, operation
+from cumulet.resource import find, lock, log_request
 from cumulet.security_groups.budget import check_budget
-from cumulet.security_groups.find import lock_group
-from cumulet.vm_record.find import asked, find_vm_to_change
+from cumulet.security_groups.model import SecurityGroup
+from cumulet.vm_record.find import find_vm_to_change
 from cumulet.wire import Empty
 
 
@@ -22,7 +24,7 @@ def attach_security_group(
 ) -> Empty:
     """Attach a security group to all cards of a VM; in force at once."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
-    group = lock_group(db, project_id, security_group_id)
+    group = lock(db, find(db, SecurityGroup, project_id, security_group_id))
     if group.data_center_id != vm.data_center_id:
         accepted = f"a group of data center {vm.data_center_id!r}; this one is in {group.data_center_id!r}"
         raise Invalid.field("securityGroupId", security_group_id, accepted)
@@ -34,7 +36,7 @@ def attach_security_group(
         db.add(NicGroup(nic_id=nic.id, group_id=group.id))
     db.flush()
     check_budget(db, project_id)
-    asked(db, caller, vm, "vm.group_attached", f"security group {group.name} was attached", now=now)
+    log_request(db, caller, vm, EventName.VM_GROUP_ATTACHED, f"security group {group.name} attached", now=now)
     return Empty()
 
 
@@ -44,7 +46,7 @@ def detach_security_group(
 ) -> Empty:
     """Detach a security group from all cards of a VM that have it; in force at once."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
-    group = lock_group(db, project_id, security_group_id)
+    group = lock(db, find(db, SecurityGroup, project_id, security_group_id))
     mine = NicGroup.nic_id.in_([nic.id for nic in nics_of(db, vm.id)])
     detached = delete(NicGroup).where(NicGroup.group_id == group.id, mine).returning(NicGroup.nic_id)
     if not db.scalars(detached).all():
@@ -53,5 +55,5 @@ def detach_security_group(
             reason="SECURITY_GROUP_NOT_IN_USE",
             subject=security_group_id,
         )
-    asked(db, caller, vm, "vm.group_detached", f"security group {group.name} was detached", now=now)
+    log_request(db, caller, vm, EventName.VM_GROUP_DETACHED, f"security group {group.name} detached", now=now)
     return Empty()

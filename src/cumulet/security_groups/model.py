@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cumulet.db import Row
+from cumulet.due import Kind
+from cumulet.events import SecurityGroupData
+from cumulet.resource import Resource
 
 
-class SecurityGroup(Row):
+class GroupState(enum.Enum):
+    """What we last saw of a group."""
+
+    CREATING = "CREATING"
+    ACTIVE = "ACTIVE"
+    """The fabric has had it, so NICs can be put in it."""
+
+
+class SecurityGroup(Resource):
     """A project's rules for whichever NICs it is attached to."""
+
+    kind = Kind.SECURITY_GROUP
+    called = "security group"
+    GONE_AT_ONCE = True
 
     __tablename__ = "security_group"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
-    name: Mapped[str]
-    """The owner's id for it, unique in the project."""
     data_center_id: Mapped[str]
     description: Mapped[str]
     rules: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     """`wire.Rule`, each."""
-    in_force: Mapped[bool] = mapped_column(default=False)
-    """The fabric has had it, so NICs can be put in it."""
-    deleted: Mapped[bool] = mapped_column(default=False)
-    """Its project wants it gone; it cannot be found any more."""
+    state: Mapped[GroupState]
+
+    def event_data(self) -> SecurityGroupData:
+        """Describe it by how many rules it has."""
+        return SecurityGroupData(
+            name=self.name, data_center_id=self.data_center_id, rules=len(self.rules), state=self.state.value
+        )

@@ -14,18 +14,18 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.catalogue import Catalogue
-from cumulet.errors import AlreadyExists, Invalid, Refused
+from cumulet.errors import Invalid, Refused
+from cumulet.events import EventName
 from cumulet.ids import check_id
 from cumulet.networks import Nic, NicGroup
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_page, read_page, require
-from cumulet.reconcile import wake
+from cumulet.reconcile import Kind, wake
+from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_taken
 from cumulet.security_groups.answers import group_answer
 from cumulet.security_groups.budget import check_budget
-from cumulet.security_groups.find import find_group, lock_group
-from cumulet.security_groups.model import SecurityGroup
+from cumulet.security_groups.model import GroupState, SecurityGroup
 from cumulet.security_groups.rules import plan_rules
 from cumulet.security_groups.wire import (
     CreateSecurityGroup,
@@ -59,11 +59,7 @@ def create_security_group(
         data_center = catalogue.find_data_center(data.data_center_id)
     check_description(data.description)
     rules = plan_rules(data.rules)
-    wanted = select(SecurityGroup.id).where(
-        SecurityGroup.project_id == project_id, SecurityGroup.name == data.id
-    )
-    if db.scalar(wanted):
-        raise AlreadyExists(f"id: there is already a security group {data.id!r} in project {project_id!r}")
+    refuse_taken(db, SecurityGroup, project_id, data.id, field="id")
     group = SecurityGroup(
         id=uuid4(),
         project_id=project_id,
@@ -71,10 +67,14 @@ def create_security_group(
         data_center_id=data_center.id,
         description=data.description,
         rules=msgspec.to_builtins(rules),
+        wanted=Wanted.KEPT,
+        state=GroupState.CREATING,
     )
     db.add(group)
-    wake(db, "security_group", group.id, now=now)
-    asked(db, caller, group, "security_group.created", f"it was made with {len(rules)} rules", now=now)
+    wake(db, Kind.SECURITY_GROUP, group.id, now=now)
+    log_request(
+        db, caller, group, EventName.SECURITY_GROUP_CREATED, f"created with {len(rules)} rules", now=now
+    )
     return response(group)
 
 
@@ -95,7 +95,7 @@ def list_security_groups(
     """List the project's security groups by id, of one data center or of all."""
     require(db, caller, project_id, Role.VIEWER)
     page = read_page(page_number, page_size, page_token)
-    wanted = select(SecurityGroup).where(SecurityGroup.project_id == project_id, ~SecurityGroup.deleted)
+    wanted = select(SecurityGroup).where(SecurityGroup.project_id == project_id, SecurityGroup.is_found())
     if data_center_id:
         wanted = wanted.where(SecurityGroup.data_center_id == data_center_id)
     groups, total, token = fetch_page(db, wanted, page, SecurityGroup.name)
@@ -115,7 +115,7 @@ def list_security_groups(
 def get_security_group(db: Session, caller: Caller, *, project_id: str, id: str) -> SecurityGroupResponse:
     """Show a security group."""
     require(db, caller, project_id, Role.VIEWER)
-    return response(find_group(db, project_id, id))
+    return response(find(db, SecurityGroup, project_id, id))
 
 
 @operation(
@@ -137,7 +137,9 @@ def update_security_group(
     group.description, group.rules = data.description, msgspec.to_builtins(rules)
     db.flush()
     check_budget(db, project_id)
-    asked(db, caller, group, "security_group.changed", f"it has {len(rules)} rules now", now=now)
+    log_request(
+        db, caller, group, EventName.SECURITY_GROUP_CHANGED, f"rules replaced; {len(rules)} now", now=now
+    )
     return response(group)
 
 
@@ -157,15 +159,14 @@ def delete_security_group(db: Session, caller: Caller, *, now: datetime, project
             reason="SECURITY_GROUP_IN_USE",
             subject=id,
         )
-    group.deleted, group.name = True, str(group.id)  # another may have its name from now on
-    asked(db, caller, group, "security_group.delete_asked", "its end was asked for", now=now)
+    group.wanted, group.name = Wanted.DELETED, str(group.id)  # another may have its name from now on
+    log_request(db, caller, group, EventName.SECURITY_GROUP_DELETE_REQUESTED, "deletion requested", now=now)
     return Empty()
 
 
 def find_group_to_change(db: Session, project_id: str, id: str, *, now: datetime) -> SecurityGroup:
-    """Find a group for a verb; woken first and locked after, for plots too lock the due row before all else."""
-    wake(db, "security_group", find_group(db, project_id, id).id, now=now)
-    return lock_group(db, project_id, id)
+    """Find a group for a verb; NotFound."""
+    return lock_to_change(db, find(db, SecurityGroup, project_id, id), now=now)
 
 
 def check_description(text: str) -> None:
@@ -178,10 +179,3 @@ def response(group: SecurityGroup) -> SecurityGroupResponse:
     """Answer with a group in both shapes."""
     answer = group_answer(group)
     return SecurityGroupResponse(**msgspec.structs.asdict(answer), security_group=answer)
-
-
-def asked(db: Session, caller: Caller, group: SecurityGroup, event: str, text: str, *, now: datetime) -> None:
-    """Write down who asked for what."""
-    journal.record(
-        db, event, at=now, project_id=group.project_id, subject_id=group.id, text=text, actor=caller.email
-    )

@@ -10,12 +10,13 @@ import msgspec
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.db import fetch_columns
+from cumulet.events import EventName
 from cumulet.fabric import GroupSpec
 from cumulet.networks import Fabrics, Nic, NicGroup
-from cumulet.reconcile import Run, wake
-from cumulet.security_groups.model import SecurityGroup
+from cumulet.reconcile import Kind, Run, wake
+from cumulet.resource import Wanted, change, log_event
+from cumulet.security_groups.model import GroupState, SecurityGroup
 from cumulet.security_groups.rules import read_rule
 from cumulet.security_groups.wire import Rule
 
@@ -24,7 +25,7 @@ NOT_IN_FORCE: Final = (
     select(SecurityGroup.id)
     .join(NicGroup, NicGroup.group_id == SecurityGroup.id)
     .join(Nic, Nic.id == NicGroup.nic_id)
-    .where(Nic.vm_id == bindparam("vm_id"), ~SecurityGroup.in_force)
+    .where(Nic.vm_id == bindparam("vm_id"), SecurityGroup.state != GroupState.ACTIVE)
 )
 
 
@@ -34,11 +35,11 @@ def reconcile_group(run: Run, fabrics: Fabrics) -> datetime | None:
         group = db.get(SecurityGroup, run.id)
     if group is None:
         return None
-    if group.deleted:
+    if group.wanted is Wanted.DELETED:
         tear_down(run, group, fabrics)
         return None
     fabrics.fabric.put_group(group_spec(group))
-    if not group.in_force:
+    if group.state is not GroupState.ACTIVE:
         note_in_force(run, group)
     return None
 
@@ -48,29 +49,20 @@ def note_in_force(run: Run, group: SecurityGroup) -> None:
 
     They are looked for once that is committed: who attached the group meanwhile had it locked until then.
     """
-    with run.writing() as db:
-        db.get_one(SecurityGroup, group.id).in_force = True
+    change(run, group, {"state": GroupState.ACTIVE})
     with run.writing() as db:
         nics = (
             select(Nic.vm_id).join(NicGroup, NicGroup.nic_id == Nic.id).where(NicGroup.group_id == group.id)
         )
         for vm_id in db.scalars(nics.distinct().order_by(Nic.vm_id)).all():
-            wake(db, "vm", vm_id, now=run.now)
+            wake(db, Kind.VM, vm_id, now=run.now)
 
 
 def tear_down(run: Run, group: SecurityGroup, fabrics: Fabrics) -> None:
     """Remove the group; its row goes last."""
     fabrics.fabric.remove_group(group.id)
     with run.writing() as db:
-        text = "it is gone"
-        journal.record(
-            db,
-            "security_group.deleted",
-            at=run.now,
-            project_id=group.project_id,
-            subject_id=group.id,
-            text=text,
-        )
+        log_event(db, group, EventName.SECURITY_GROUP_DELETED, "deleted", now=run.now)
         db.delete(db.get_one(SecurityGroup, group.id))
 
 
@@ -86,7 +78,7 @@ def sweep_groups(run: Run, fabrics: Fabrics) -> datetime:
         rows = db.scalars(select(SecurityGroup).order_by(SecurityGroup.id)).all()
         for row in rows:
             if there.get(row.id) != group_spec(row):
-                wake(db, "security_group", row.id, now=run.now)
+                wake(db, Kind.SECURITY_GROUP, row.id, now=run.now)
     for id in fabrics.leftovers.overdue("group", there.keys() - {row.id for row in rows}, run.now):
         fabrics.fabric.remove_group(id)
     return run.now + SWEEP

@@ -27,7 +27,7 @@ from cumulet.private_images import reconcile_image
 from cumulet.projects import authenticate, bootstrap
 from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
-from cumulet.retention import forget_old_facts
+from cumulet.retention import forget_old_events
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_world, real_world
 from cumulet.settings import Settings
@@ -102,7 +102,7 @@ def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
         "samples": Sampler(world).sample_host,
         "fabric": partial(sweep_fabric, fabrics=world.fabrics),
         "groups": partial(sweep_groups, fabrics=world.fabrics),
-        "journal": partial(forget_old_facts, days=world.fabrics.catalogue.limits.journal_days),
+        "journal": partial(forget_old_events, days=world.fabrics.catalogue.limits.journal_days),
     }
 
 

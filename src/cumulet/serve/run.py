@@ -20,7 +20,7 @@ from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import Unavailable
 from cumulet.hosts import list_hosts
 from cumulet.projects import KEY_FILE
-from cumulet.reconcile import forget_leases, wake
+from cumulet.reconcile import Kind, forget_leases, wake
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
 from cumulet.rest.listener import Listener
 from cumulet.serve.build import Cloud, build
@@ -46,11 +46,11 @@ def started(cloud: Cloud) -> Iterator[None]:
         if cloud.database.is_sqlite:
             forget_leases(db)
         for row in list_hosts(db):
-            wake(db, "host", row.id, now=now)
-            wake(db, "samples", row.id, now=now)
-        wake(db, "fabric", FABRIC_SWEEP, now=now)
-        wake(db, "groups", FABRIC_SWEEP, now=now)
-        wake(db, "journal", FABRIC_SWEEP, now=now)
+            wake(db, Kind.HOST, row.id, now=now)
+            wake(db, Kind.SAMPLES, row.id, now=now)
+        wake(db, Kind.FABRIC, FABRIC_SWEEP, now=now)
+        wake(db, Kind.GROUPS, FABRIC_SWEEP, now=now)
+        wake(db, Kind.JOURNAL, FABRIC_SWEEP, now=now)
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
     pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
     pump.start()
@@ -75,7 +75,7 @@ def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) ->
         try:
             with database.writing() as db:
                 for vm_id in vm_ids:
-                    wake(db, "vm", vm_id, now=datetime.now(UTC))
+                    wake(db, Kind.VM, vm_id, now=datetime.now(UTC))
         except UNREACHABLE as problem:
             missed = [str(vm_id) for vm_id in vm_ids]
             log.warning("changes were missed; the sweep finds them", vms=missed, problem=str(problem))

@@ -4,8 +4,8 @@ It lies below the slices whose verbs a VM takes part in: disks, private images, 
 """
 
 from cumulet.vm_record.accepts import AT_REST, PASSING, Verb, accept, accepts
-from cumulet.vm_record.find import asked, find_vm, find_vm_to_change
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.find import find_vm, find_vm_to_change
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
 
 __all__ = [
@@ -15,10 +15,8 @@ __all__ = [
     "Verb",
     "Vm",
     "VmState",
-    "Wanted",
     "accept",
     "accepts",
-    "asked",
     "find_vm",
     "find_vm_to_change",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,29 +10,24 @@ from uuid import UUID
 from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cumulet.db import Row
+from cumulet.due import Kind
+from cumulet.events import VmData
 from cumulet.hypervisor import Firmware
+from cumulet.resource import Resource, Wanted
 from cumulet.vm_record.wire import SshKeySource, VmState
 
 
-class Wanted(enum.Enum):
-    """What the project asked for."""
-
-    ACTIVE = "ACTIVE"
-    STOPPED = "STOPPED"
-    DELETED = "DELETED"
-
-
-class Vm(Row):
+class Vm(Resource):
     """A virtual machine."""
+
+    kind = Kind.VM
+    called = "VM"
+    INTENT = ("wanted", "reboots_asked", "expire_time")
 
     __tablename__ = "vm"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), index=True)
-    name: Mapped[str]
-    """The owner's `vmId`."""
     data_center_id: Mapped[str]
     machine_type: Mapped[str]
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
@@ -41,7 +35,6 @@ class Vm(Row):
     created_by: Mapped[str]
     expire_time: Mapped[datetime | None]
 
-    wanted: Mapped[Wanted]
     state: Mapped[VmState]
 
     vcpus: Mapped[int]
@@ -80,7 +73,7 @@ class Vm(Row):
     started_at: Mapped[datetime | None]
     """When we saw that run begin."""
     power_asked_at: Mapped[datetime | None]
-    """Since when the guest is asked to power off."""
+    """Since when the guest is asked to shut down."""
     resumed_at: Mapped[datetime | None]
     """When its machine was last told to go on, after its host had failed to write."""
     reboots_asked: Mapped[int] = mapped_column(default=0)
@@ -106,6 +99,20 @@ class Vm(Row):
     """When we saw that, if it was in this run."""
     guest_silent: Mapped[bool] = mapped_column(default=False)
     """It said nothing for so long that we stopped asking."""
+
+    def event_data(self) -> VmData:
+        """Describe its size, its state and its rates."""
+        return VmData(
+            name=self.name,
+            data_center_id=self.data_center_id,
+            machine_type=self.machine_type,
+            state=self.state.value,
+            vcpus=self.vcpus,
+            memory_gib=self.memory_gib,
+            vcpu_price=self.vcpu_price,
+            memory_gib_price=self.memory_price,
+            ipv4_price=self.ipv4_price,
+        )
 
     @property
     def reboot_pending(self) -> bool:

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.errors import Invalid, Refused
+from cumulet.events import EventName
 from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
+from cumulet.resource import Wanted, log_request
 from cumulet.vm_record.accepts import Verb, accept, accept_logins
-from cumulet.vm_record.find import asked, find_vm, find_vm_to_change
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.find import find_vm, find_vm_to_change
+from cumulet.vm_record.model import Vm
 from cumulet.vms.create.passwords import hash_password
 from cumulet.vms.create.plan import (
     check_labels,
@@ -70,8 +72,8 @@ def resize_vm(
         )
     check_size(machine_type, vcpus=size[0], memory_gib=size[1])
     take_size(db, vm, size, capacity=capacity, machine_type=machine_type)
-    text = f"a size of {size[0]} vCPUs and {size[1]} GiB memory was asked for"
-    asked(db, caller, vm, "vm.resize_asked", text, now=now)
+    text = f"resize to {size[0]} vCPUs and {size[1]} GiB memory requested"
+    log_request(db, caller, vm, EventName.VM_RESIZE_REQUESTED, text, now=now)
     return ResizeVmResponse(vm=vm_answer(db, catalogue, project_id=project_id, id=id))
 
 
@@ -97,7 +99,7 @@ def update_vm_metadata(
     check_labels(labels)
     if labels != vm.labels:
         vm.labels = labels
-        asked(db, caller, vm, "vm.metadata_changed", "its metadata was changed", now=now)
+        log_request(db, caller, vm, EventName.VM_METADATA_CHANGED, "metadata changed", now=now)
     return UpdateVmMetadataResponse(metadata=labels)
 
 
@@ -113,8 +115,8 @@ def update_vm_expire_time(
     if expire_time is None:
         raise Invalid("expireTime, ttl: one of them is required")
     vm.expire_time = expire_time
-    text = f"it is to be terminated at {expire_time:%Y-%m-%d %H:%M:%S} UTC"
-    asked(db, caller, vm, "vm.expiry_asked", text, now=now)
+    text = f"expires at {expire_time:%Y-%m-%d %H:%M:%S} UTC"
+    log_request(db, caller, vm, EventName.VM_EXPIRY_REQUESTED, text, now=now)
     return UpdateVmExpireTimeResponse(expire_time=expire_time)
 
 
@@ -131,7 +133,7 @@ def update_vm_password(
         raise Invalid("password is required")
     check_password(data.password)
     vm.password_hash = hash_password(data.password)
-    asked(db, caller, vm, "vm.password_asked", "another password was asked for", now=now)
+    log_request(db, caller, vm, EventName.VM_PASSWORD_REQUESTED, "new password requested", now=now)
     return Empty()
 
 
@@ -146,7 +148,7 @@ def update_vm_authorized_ssh_keys(
     vm = find_vm_to_enter(db, caller, Verb.AUTHORIZE, now=now, project_id=project_id, id=id)
     keys = plan_keys(source_keys(db, caller, project_id, data.ssh_key_source), data.custom_ssh_keys)
     vm.ssh_key_source, vm.ssh_keys = data.ssh_key_source, "\n".join(keys)
-    asked(db, caller, vm, "vm.keys_asked", f"{len(keys)} SSH keys are to let in", now=now)
+    log_request(db, caller, vm, EventName.VM_KEYS_REQUESTED, f"{len(keys)} SSH keys requested", now=now)
     return Empty()
 
 

@@ -15,13 +15,15 @@ from cumulet import journal
 from cumulet.catalogue import Catalogue
 from cumulet.disks import let_go
 from cumulet.errors import Unavailable
+from cumulet.events import EventName
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_part, read_part, require
-from cumulet.vm_record import asked, find_vm, find_vm_to_change
+from cumulet.resource import Wanted, log_request
+from cumulet.vm_record import find_vm, find_vm_to_change
 from cumulet.vm_record.accepts import Verb, accept
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.create.rows import create
@@ -137,28 +139,28 @@ def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id:
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.START, vm.state, vm.name)
     vm.wanted, vm.state, vm.crashes = Wanted.ACTIVE, VmState.STARTING, 0
-    asked(db, caller, vm, "vm.start_asked", "a start was asked for", now=now)
+    log_request(db, caller, vm, EventName.VM_START_REQUESTED, "start requested", now=now)
     return Empty()
 
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/stop")
 def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Stop a virtual machine: the guest is asked, and when it does not answer in its time, the plug is pulled."""
+    """Stop a virtual machine: the guest is and when it does not answer in its time, the plug is pulled."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.STOP, vm.state, vm.name)
     vm.want_off()
     vm.state = VmState.STOPPING
-    asked(db, caller, vm, "vm.stop_asked", "a stop was asked for", now=now)
+    log_request(db, caller, vm, EventName.VM_STOP_REQUESTED, "stop requested", now=now)
     return Empty()
 
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/reboot")
 def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Restart a virtual machine: the guest powers off as for a stop, and is started again."""
+    """Restart a virtual machine: the guest shuts down as for a stop, and is started again."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.REBOOT, vm.state, vm.name)
     vm.reboots_asked += 1
-    asked(db, caller, vm, "vm.reboot_asked", "a restart was asked for", now=now)
+    log_request(db, caller, vm, EventName.VM_REBOOT_REQUESTED, "restart requested", now=now)
     return Empty()
 
 
@@ -169,7 +171,7 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
     if vm.wanted is not Wanted.DELETED:
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
         let_go(db, vm.id)
-        asked(db, caller, vm, "vm.terminate_asked", "its end was asked for", now=now)
+        log_request(db, caller, vm, EventName.VM_TERMINATE_REQUESTED, "deletion requested", now=now)
     return Empty()
 
 
@@ -181,10 +183,10 @@ def get_vm_timeline(
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     page = read_part(page_size, page_token)
     if not page.size:
-        return TimelineResponse(entries=timeline(journal.facts_about(db, vm.id)))
-    about = select(journal.Fact).where(journal.Fact.subject_id == vm.id)
-    facts, token = fetch_part(db, about, page, journal.Fact.id)
-    return TimelineResponse(entries=timeline(facts), page_token=token)
+        return TimelineResponse(entries=timeline(journal.events_about(db, vm.id)))
+    about = select(journal.Event).where(journal.Event.subject_id == vm.id)
+    events, token = fetch_part(db, about, page, journal.Event.id)
+    return TimelineResponse(entries=timeline(events), page_token=token)
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}/console-log")
@@ -205,6 +207,9 @@ def get_vm_console_log(
     return ConsoleLogResponse(text=log.decode(errors="replace"))
 
 
-def timeline(facts: Sequence[journal.Fact]) -> list[TimelineEntry]:
-    """Show facts of the journal."""
-    return [TimelineEntry(time=fact.at, event=fact.event, text=fact.text, actor=fact.actor) for fact in facts]
+def timeline(events: Sequence[journal.Event]) -> list[TimelineEntry]:
+    """Show events of the journal."""
+    return [
+        TimelineEntry(time=event.at, event=event.event, text=event.text, actor=event.actor)
+        for event in events
+    ]

@@ -20,7 +20,8 @@ from cumulet.networks import (
     take_external,
     usable,
 )
-from cumulet.security_groups import check_budget, lock_group
+from cumulet.resource import find, lock
+from cumulet.security_groups import SecurityGroup, check_budget
 from cumulet.vm_record.model import Vm
 from cumulet.vms.create.plan import hostname_of
 from cumulet.vms.create.request import CreateRequest
@@ -99,7 +100,7 @@ def find_groups(db: Session, vm: Vm, names: Sequence[str], field: str) -> list[U
     found = []
     for name in sorted(set(names)):
         with Invalid.reference(field):
-            group = lock_group(db, vm.project_id, name)
+            group = lock(db, find(db, SecurityGroup, vm.project_id, name))
         if group.data_center_id != vm.data_center_id:
             accepted = (
                 f"a group of data center {vm.data_center_id!r}; this one is in {group.data_center_id!r}"

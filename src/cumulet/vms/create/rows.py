@@ -5,33 +5,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
 from cumulet.catalogue import DataCenter, MachineType, rates_of
-from cumulet.db import add_row, fetch_columns, names_there
+from cumulet.db import add_row, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
-from cumulet.disks import Wanted as DiskWanted
-from cumulet.errors import AlreadyExists, Invalid, NotFound
+from cumulet.errors import Invalid, NotFound
+from cumulet.events import EventName
 from cumulet.hosts import Capacity, Requirements, SizeLimits, capacities, place, reserve
 from cumulet.images import Image
 from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
 from cumulet.projects import keys_of_project, keys_of_user
-from cumulet.reconcile import wake
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.reconcile import Kind, wake
+from cumulet.resource import Wanted, log_request, refuse_taken
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
 from cumulet.vms.create.nics import connect
 from cumulet.vms.create.passwords import hash_password
 from cumulet.vms.create.plan import VmPlan, plan_vm
 from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.offers import described
-
-TAKEN: Final = select(Vm.wanted).where(Vm.project_id == bindparam("project_id"), Vm.name == bindparam("name"))
 
 
 def create(db: Session, request: CreateRequest) -> None:
@@ -52,7 +48,7 @@ def create(db: Session, request: CreateRequest) -> None:
         keys=keys,
         now=request.now,
     )
-    refuse_duplicates(db, request.project_id, data.vm_id)
+    refuse_taken(db, Vm, request.project_id, data.vm_id, field="vmId")
     free = capacities(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
@@ -67,16 +63,11 @@ def create(db: Session, request: CreateRequest) -> None:
     for disk in disks:
         attach(db, disk, vm.id, vm.host_id, now=request.now)
     connect(db, request, vm, data_center)
-    journal.record(
-        db,
-        "vm.create_asked",
-        at=request.now,
-        project_id=vm.project_id,
-        subject_id=vm.id,
-        text=f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory, {plan.boot_disk_gib} GiB disk from image {image.id}",
-        actor=request.caller.email,
+    text = (
+        f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory, {plan.boot_disk_gib} GiB disk from image {image.id}"
     )
-    wake(db, "vm", vm.id, now=request.now)
+    log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
+    wake(db, Kind.VM, vm.id, now=request.now)
 
 
 def find_boot_image(
@@ -123,13 +114,6 @@ def source_keys(db: Session, caller: Caller, project_id: str, source: SshKeySour
         case SshKeySource.USER:
             return keys_of_user(db, caller.user_id)
     return ()
-
-
-def refuse_duplicates(db: Session, project_id: str, name: str) -> None:
-    """Refuse an id that is taken in the project."""
-    for taken in fetch_columns(db, TAKEN, project_id=project_id, name=name):
-        message = f"vmId: there is already a VM {name!r} in project {project_id!r}"
-        raise AlreadyExists(message, passing=taken.wanted is Wanted.DELETED)
 
 
 def with_disks(required: Requirements, disks: Sequence[Disk]) -> Requirements:
@@ -212,7 +196,7 @@ def boot_disk_row(vm: Vm, plan: VmPlan, private: PrivateImage | None) -> Disk:
         pool=plan.pool.id,
         gib_price=plan.pool.disk_gib_price_hr,
         create_time=vm.create_time,
-        wanted=DiskWanted.KEPT,
+        wanted=Wanted.KEPT,
         state=DiskState.INIT,
         vm_id=vm.id,
         attached_at=vm.create_time,

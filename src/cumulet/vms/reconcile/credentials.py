@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from cumulet.events import EventName
 from cumulet.hypervisor import GuestRefused, GuestSilent
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
+from cumulet.resource import Event, change
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms.reconcile.change import change
 
 ASK_AGAIN: Final = 5.0
 """Seconds until a silent guest is asked again."""
@@ -33,21 +34,21 @@ def ensure_password(run: Run, vm: Vm, host: Host) -> None:
     """Have root's password set."""
     if vm.password_in_guest == vm.password_hash:
         return
-    fact = ("vm.password_set", "its password was set")
+    event = Event(EventName.VM_PASSWORD_SET, "password set")
     try:
         host.guests.set_password(vm.id, vm.password_hash)
     except GuestRefused as refusal:
-        fact = ("vm.password_refused", f"its password was not set: {refusal.message}")
-    change(run, vm, {"password_in_guest": vm.password_hash}, fact)
+        event = Event(EventName.VM_PASSWORD_REFUSED, f"password not set: {refusal.message}")
+    change(run, vm, {"password_in_guest": vm.password_hash}, event)
 
 
 def ensure_keys(run: Run, vm: Vm, host: Host) -> None:
     """Have root's keys replaced."""
     if vm.keys_in_guest == vm.ssh_keys:
         return
-    fact = ("vm.keys_set", "its SSH keys were changed")
+    event = Event(EventName.VM_KEYS_SET, "SSH keys replaced")
     try:
         host.guests.replace_keys(vm.id, vm.ssh_keys.splitlines(), instead_of=vm.keys_in_guest.splitlines())
     except GuestRefused as refusal:
-        fact = ("vm.keys_refused", f"its SSH keys were not changed: {refusal.message}")
-    change(run, vm, {"keys_in_guest": vm.ssh_keys}, fact)
+        event = Event(EventName.VM_KEYS_REFUSED, f"SSH keys not replaced: {refusal.message}")
+    change(run, vm, {"keys_in_guest": vm.ssh_keys}, event)

@@ -9,14 +9,14 @@ from typing import Final
 from uuid import UUID
 
 from cumulet.disks import Disk, DiskState, DiskType, ensure_contents, set_free
-from cumulet.disks import Wanted as DiskWanted
+from cumulet.events import EventName
 from cumulet.fabric import PortSpec
 from cumulet.hypervisor import Domain, DomainSpec, ImageName, NicSpec, Power, Topology, spec_digest
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.networks import MTU
 from cumulet.reconcile import NotYet, Run
+from cumulet.resource import Wanted, log_event
 from cumulet.vm_record.model import Vm
-from cumulet.vms.reconcile.change import tell
 
 CLINGING: Final = 1.0
 """Seconds until a guest is asked again to let go of a disk; the host tells when it has done so."""
@@ -74,7 +74,7 @@ def changes(disk: Disk) -> bool:
     """Whether a storage disk is to be plugged or unplugged."""
     if disk.type is not DiskType.STORAGE or disk.vm_id is None:
         return False
-    return disk.wanted is DiskWanted.DETACHED or disk.state is DiskState.READY
+    return disk.wanted is Wanted.DETACHED or disk.state is DiskState.READY
 
 
 def settle_disks(run: Run, vm: Vm, disks: Sequence[Disk], *, held: AbstractSet[UUID]) -> None:
@@ -90,13 +90,13 @@ def settle_disks(run: Run, vm: Vm, disks: Sequence[Disk], *, held: AbstractSet[U
             row = db.get_one(Disk, disk.id)
             if row.wanted is not disk.wanted:
                 continue
-            if row.wanted is DiskWanted.DETACHED:
+            if row.wanted is Wanted.DETACHED:
                 set_free(row)
                 disk.vm_id = None
-                tell(db, run, vm, "vm.disk_detached", f"disk {disk.name} has left it")
+                log_event(db, vm, EventName.VM_DISK_DETACHED, f"disk {disk.name} detached", now=run.now)
             else:
                 row.state = disk.state = DiskState.USED
-                tell(db, run, vm, "vm.disk_attached", f"disk {disk.name} is plugged in")
+                log_event(db, vm, EventName.VM_DISK_ATTACHED, f"disk {disk.name} attached", now=run.now)
 
 
 def domain_spec(vm: Vm, parts: Parts) -> DomainSpec:
@@ -113,7 +113,7 @@ def domain_spec(vm: Vm, parts: Parts) -> DomainSpec:
         disks=tuple(
             disk.id
             for disk in parts.disks
-            if disk.type is DiskType.STORAGE and disk.is_made and disk.wanted is not DiskWanted.DETACHED
+            if disk.type is DiskType.STORAGE and disk.is_made and disk.wanted is not Wanted.DETACHED
         ),
         nics=tuple(NicSpec(port_id=port.id, mac=port.mac, mtu=MTU) for port in parts.ports),
         firmware=vm.image_firmware,

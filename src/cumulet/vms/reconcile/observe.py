@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from cumulet.events import EventName
 from cumulet.hypervisor import Domain, Guest, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.resource import Event, Wanted, change
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.boot import (
     NO_WORD,
@@ -23,7 +25,6 @@ from cumulet.vms.boot import (
     stage_of,
     why_of,
 )
-from cumulet.vms.reconcile.change import change
 
 EAGER: Final = timedelta(minutes=2)
 """A guest that booted this recently is looked at every second, one that takes longer every five."""
@@ -31,7 +32,9 @@ PATIENCE: Final = timedelta(minutes=15)
 """Then we no longer expect a word from the guest."""
 CONSOLE_BYTES: Final = 16 * 1024
 """Of the console's end: a panic and its trace fit in."""
-SILENT: Final = "the guest says nothing about its boot: its image may have no agent; its password and start script leave its seed"
+SILENT: Final = (
+    "no word from the guest: its image may have no agent; password and start script are removed from its seed"
+)
 
 STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.RUNNING, Wanted.ACTIVE): VmState.ACTIVE,
@@ -45,18 +48,18 @@ STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
 }
 
 
-News = tuple[dict[str, Any], list[tuple[str, str]]]
-"""What to write into columns, and the facts that tell why."""
+News = tuple[dict[str, Any], list[Event]]
+"""What to write into columns, and the events that tell why."""
 
 
 def observe(run: Run, vm: Vm, domain: Domain | None, host: Host) -> datetime | None:
     """Take over what the host and the guest say; answer when to look again."""
     if domain is None or (domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE):
         raise NotYet("its machine ended right after its start", 1)
-    began, facts = news_of_start(run, vm, domain)
+    began, events = news_of_start(run, vm, domain)
     became, more = news_of_state(run, vm, domain)
     if seen := began | became:
-        change(run, vm, seen, *facts, *more)
+        change(run, vm, seen, *events, *more)
     looks = [vm.expire_time, watch_guest(run, vm, host)]
     return min((look for look in looks if look is not None), default=None)
 
@@ -74,7 +77,7 @@ def news_of_start(run: Run, vm: Vm, domain: Domain) -> News:
         "guest_silent": False,
         "panic_at": None,
     }
-    return began, [("vm.started", "QEMU runs it")]
+    return began, [Event(EventName.VM_STARTED, "started")]
 
 
 def news_of_state(run: Run, vm: Vm, domain: Domain) -> News:
@@ -82,16 +85,16 @@ def news_of_state(run: Run, vm: Vm, domain: Domain) -> News:
     state = STATES[domain.power, vm.wanted]
     if state is VmState.STOPPED and vm.state not in {state, VmState.UNKNOWN}:
         asked = (
-            f", {(run.now - vm.power_asked_at).total_seconds():.0f} s after it was asked"
+            f", {(run.now - vm.power_asked_at).total_seconds():.0f} s after the request"
             if vm.power_asked_at
             else ""
         )
         off = {"state": state, "started": 0, "power_asked_at": None}
-        return off, [("vm.stopped", f"it is off ({domain.off_reason.value}{asked})")]
+        return off, [Event(EventName.VM_STOPPED, f"stopped ({domain.off_reason.value}{asked})")]
     if vm.state is state:
         return {}, []
     goes_on = vm.state is VmState.SUSPENDED and state is VmState.ACTIVE
-    return {"state": state}, [("vm.goes_on", "it goes on")] if goes_on else []
+    return {"state": state}, [Event(EventName.VM_RESUMED, "resumed")] if goes_on else []
 
 
 def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
@@ -113,7 +116,7 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
     if vm.guest_silent or (vm.agent_at and vm.first_boot_at):
         return None
     if age >= PATIENCE:
-        change(run, vm, {"guest_silent": True}, ("vm.guest_silent", SILENT))
+        change(run, vm, {"guest_silent": True}, Event(EventName.VM_GUEST_SILENT, SILENT))
         return None
     return run.now + timedelta(seconds=1 if age < EAGER else 5)
 
@@ -121,23 +124,23 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
 def note_left_alone(run: Run, vm: Vm, host: Host) -> None:
     """Tell that the guest's agent is asked nothing more, once until the next start."""
     if not vm.guest_silent and (why := host.guests.why_left_alone(vm.id)):
-        change(run, vm, {"guest_silent": True}, ("vm.guest_left_alone", why))
+        change(run, vm, {"guest_silent": True}, Event(EventName.VM_AGENT_IGNORED, why))
 
 
 def note_guest(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
     """Tell what a guest that answers says of its boot, each thing once."""
-    answers, facts = news_of_agent(run, vm, age)
+    answers, events = news_of_agent(run, vm, age)
     went_on, more = news_of_boot(run, vm, guest, age)
     if seen := answers | went_on:
-        change(run, vm, seen, *facts, *more)
+        change(run, vm, seen, *events, *more)
 
 
 def news_of_agent(run: Run, vm: Vm, age: timedelta) -> News:
     """Tell that the guest's agent answers for the first time in this run."""
     if vm.agent_at is not None:
         return {}, []
-    text = f"the guest's agent answers, {age.total_seconds():.0f} s after the start"
-    return {"agent_at": run.now}, [("vm.agent", text)]
+    text = f"guest agent connected {age.total_seconds():.0f} s after the start"
+    return {"agent_at": run.now}, [Event(EventName.VM_AGENT_CONNECTED, text)]
 
 
 def news_of_boot(run: Run, vm: Vm, guest: Guest, age: timedelta) -> News:
@@ -156,15 +159,17 @@ def news_of_stage(vm: Vm, stage: str, also: Mapping[str, Any]) -> News:
         return {}, []
     words = stage_in_words(stage)
     is_news = words not in {"", stage_in_words(vm.boot_stage)}
-    return {"boot_stage": stage, **also}, [("vm.boot_stage", words)] if is_news else []
+    return {"boot_stage": stage, **also}, [Event(EventName.VM_BOOT_STAGE, words)] if is_news else []
 
 
 def news_of_first_boot(run: Run, guest: Guest, age: timedelta) -> News:
     """Tell that the first boot has ended, how the start script did and, if badly, its last words."""
     status = guest.start_script_status
-    script = "" if status is None else f"; its start script ended with status {status}"
+    script = "" if status is None else f"; start script exited with status {status}"
     words = f": {last_words(guest.log)}" if status and guest.log else ""
-    text = f"the first boot is done, {age.total_seconds():.0f} s after the start{end_in_words(guest)}{script}{words}"
+    text = (
+        f"first boot finished {age.total_seconds():.0f} s after the start{end_in_words(guest)}{script}{words}"
+    )
     ended = {
         "first_boot_at": run.now,
         "start_script_status": status,
@@ -172,7 +177,7 @@ def news_of_first_boot(run: Run, guest: Guest, age: timedelta) -> News:
         "boot_problems": problems_text(guest.problems),
         "boot_log": guest.log,
     }
-    return ended, [("vm.first_boot", text)]
+    return ended, [Event(EventName.VM_FIRST_BOOT_DONE, text)]
 
 
 def look_at_console(run: Run, vm: Vm, host: Host, age: timedelta) -> None:
@@ -180,9 +185,9 @@ def look_at_console(run: Run, vm: Vm, host: Host, age: timedelta) -> None:
     console = look_for_panic(run, vm, host)
     stage = NO_WORD if age >= EAGER and is_wordless(console) else stage_in(console)
     if vm.first_boot_at is None and stage:
-        seen, facts = news_of_stage(vm, stage, {})
+        seen, events = news_of_stage(vm, stage, {})
         if seen:
-            change(run, vm, seen, *facts)
+            change(run, vm, seen, *events)
 
 
 def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
@@ -191,5 +196,5 @@ def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
     panic = panic_in(console)
     if panic and panic != vm.panic:
         seen = {"panic": panic, "panic_at": run.now}
-        change(run, vm, seen, ("vm.panicked", f"the guest's kernel panicked: {why_of(panic)}"))
+        change(run, vm, seen, Event(EventName.VM_PANICKED, f"guest kernel panic: {why_of(panic)}"))
     return console

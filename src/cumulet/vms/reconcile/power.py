@@ -12,12 +12,13 @@ from sqlalchemy import bindparam, select
 
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
+from cumulet.events import EventName
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, OffReason, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.resource import Event, Wanted, change
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms.reconcile.change import change
 from cumulet.vms.reconcile.observe import look_for_panic
 
 STOP_GRACE: Final = timedelta(seconds=60)
@@ -32,7 +33,7 @@ RESUME_PAUSE: Final = timedelta(seconds=5)
 """Between two tries of what a host failed to write."""
 RESUME_LOOK: Final = 0.5
 """Seconds after such a try until it is seen whether it went well."""
-STALLED: Final = "its host cannot write to a disk of it (is it full?) and keeps it still"
+PAUSED_ON_IO_ERROR: Final = "paused: its host cannot write to one of its disks (is it full?)"
 FIRST_CRASH_PAUSE: Final = timedelta(seconds=2)
 LONGEST_CRASH_PAUSE: Final = timedelta(minutes=5)
 DISK_STATE: Final = select(Disk.state).where(Disk.id == bindparam("id"))
@@ -53,7 +54,7 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
         host.machines.start(vm.id)
         return host.machines.get(vm.id)
     elif domain.power is Power.STALLED:
-        go_on(run, vm, host)
+        resume(run, vm, host)
     return domain
 
 
@@ -71,13 +72,11 @@ def power_off(run: Run, vm: Vm, host: Host) -> None:
     """
     if vm.power_asked_at is None or run.now - vm.power_asked_at < STOP_GRACE:
         ask_guest(run, vm, host)
-        raise NotYet("the guest powers off", ASK_AGAIN)
+        raise NotYet("the guest shuts down", ASK_AGAIN)
     waited = int(STOP_GRACE.total_seconds())
-    change(
-        run, vm, {}, ("vm.plug_pulled", f"the guest did not power off within {waited} s: its plug was pulled")
-    )
+    change(run, vm, {}, Event(EventName.VM_FORCED_OFF, f"forced off after {waited} s"))
     host.machines.force_off(vm.id)
-    raise NotYet("its plug was pulled", 0)
+    raise NotYet("forced off", 0)
 
 
 def ask_guest(run: Run, vm: Vm, host: Host) -> None:
@@ -87,36 +86,39 @@ def ask_guest(run: Run, vm: Vm, host: Host) -> None:
     except HostUnreachable:
         raise
     except HypervisorError:
-        begin_grace(run, vm, "the guest cannot be asked to power off")
+        begin_grace(run, vm, "the guest cannot be asked to shut down")
         raise
-    begin_grace(run, vm, "the guest is asked to power off")
+    begin_grace(run, vm, "the guest is asked to shut down")
 
 
 def begin_grace(run: Run, vm: Vm, text: str) -> None:
     """Write down since when the guest has been asked, once; anew when the clock was set back since."""
     if vm.power_asked_at is None or vm.power_asked_at > run.now:
-        change(run, vm, {"power_asked_at": run.now}, ("vm.power_button", text))
+        change(run, vm, {"power_asked_at": run.now}, Event(EventName.VM_SHUTDOWN_SENT, text))
 
 
-def go_on(run: Run, vm: Vm, host: Host) -> None:
+def resume(run: Run, vm: Vm, host: Host) -> None:
     """Have what the host failed to write tried again, now and then; NotYet, for it may fail again at once."""
     if vm.state is not VmState.SUSPENDED:
         change(
-            run, vm, {"state": VmState.SUSPENDED}, ("vm.stalled", f"{STALLED}, and lets it go on when it can")
+            run,
+            vm,
+            {"state": VmState.SUSPENDED},
+            Event(EventName.VM_PAUSED_ON_IO_ERROR, f"{PAUSED_ON_IO_ERROR}; it resumes by itself"),
         )
     if vm.resumed_at is None or not vm.resumed_at <= run.now < vm.resumed_at + RESUME_PAUSE:
         change(run, vm, {"resumed_at": run.now})
         host.machines.resume(vm.id)
-        raise NotYet(STALLED, RESUME_LOOK)
-    raise NotYet(STALLED, (vm.resumed_at + RESUME_PAUSE - run.now).total_seconds())
+        raise NotYet(PAUSED_ON_IO_ERROR, RESUME_LOOK)
+    raise NotYet(PAUSED_ON_IO_ERROR, (vm.resumed_at + RESUME_PAUSE - run.now).total_seconds())
 
 
 def guest_left(run: Run, vm: Vm, domain: Domain) -> bool:
-    """Whether the guest powered itself off, unasked: then that is what its owner wants from now on."""
+    """Whether shut down by the guest, unasked: then that is what its owner wants from now on."""
     if vm.started == 0 or vm.reboot_pending or domain.off_reason is not OffReason.GUEST_SHUTDOWN:
         return False
     off = {"wanted": Wanted.STOPPED, "state": VmState.STOPPED, "started": 0}
-    change(run, vm, off, ("vm.stopped", "the guest powered itself off"))
+    change(run, vm, off, Event(EventName.VM_STOPPED, "shut down by the guest"))
     return True
 
 
@@ -125,10 +127,13 @@ def note_crash(run: Run, vm: Vm, domain: Domain, host: Host) -> None:
     if vm.started != 0 and not vm.reboot_pending:
         look_for_panic(run, vm, host)
         ran_well = vm.started_at is not None and run.now - vm.started_at >= RAN_WELL
-        fact = ("vm.crashed", f"its machine ended unasked ({domain.off_reason.value}): it is started again")
+        event = Event(
+            EventName.VM_CRASHED,
+            f"crashed ({domain.off_reason.value}); restarting",
+        )
         crashes = 1 if ran_well else vm.crashes + 1
-        change(run, vm, {"crashes": crashes, "started": 0, "state": VmState.STARTING}, fact)
+        change(run, vm, {"crashes": crashes, "started": 0, "state": VmState.STARTING}, event)
     pause = min(FIRST_CRASH_PAUSE * 2 ** min(vm.crashes - 2, 10), LONGEST_CRASH_PAUSE)
     if vm.crashes > 1 and vm.started_at is not None and vm.started_at <= run.now < vm.started_at + pause:
         left = (vm.started_at + pause - run.now).total_seconds()
-        raise NotYet(f"it ended unasked {vm.crashes} times: pausing before the next start", left)
+        raise NotYet(f"crashed {vm.crashes} times; next restart delayed", left)

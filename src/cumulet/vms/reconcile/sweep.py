@@ -19,10 +19,11 @@ from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Leftovers, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
-from cumulet.journal import Fact
+from cumulet.journal import Event
 from cumulet.private_images import PrivateImage
-from cumulet.reconcile import Run, wake
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.reconcile import Kind, Run, wake
+from cumulet.resource import Wanted
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.reconcile.vm import World
 from cumulet.vms.retained_logs import forget_old
@@ -96,7 +97,7 @@ class Sweeper:
         """
         with run.reading() as db:
             owned = {id for row in (Vm, Disk, PrivateImage) for id in those_in(db, row.id, found)}
-            known = those_in(db, Fact.subject_id, found - owned)
+            known = those_in(db, Event.subject_id, found - owned)
         news = found - owned - known - self.strangers
         if news:
             self.strangers.update(news)
@@ -123,7 +124,7 @@ def wake_changed_vms(db: Session, run: Run, domains: Mapping[UUID, Domain]) -> s
     for id, wanted, state, started in db.execute(rows):
         ids.add(id)
         if differs(domains.get(id), wanted=wanted, state=state, started=started):
-            wake(db, "vm", id, now=run.now)
+            wake(db, Kind.VM, id, now=run.now)
     return ids
 
 
@@ -146,7 +147,7 @@ def wake_changed_disks(db: Session, run: Run, there: AbstractSet[UUID]) -> set[U
         if state is DiskState.INIT:
             continue
         if vm_id is None and (id in there) == (state is DiskState.ERROR):
-            wake(db, "disk", id, now=run.now)
+            wake(db, Kind.DISK, id, now=run.now)
     return ids
 
 

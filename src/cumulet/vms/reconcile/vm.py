@@ -26,7 +26,7 @@ from cumulet.disks import (
     let_go,
     release_disks,
 )
-from cumulet.disks import Wanted as DiskWanted
+from cumulet.events import EventName
 from cumulet.fabric import PortSpec
 from cumulet.hosts import release
 from cumulet.hypervisor import BaseImage, DiskSpec, Domain, HostUnreachable, HypervisorError, Power, Seed
@@ -41,11 +41,11 @@ from cumulet.networks import (
     remove_ports,
 )
 from cumulet.reconcile import NotYet, Run
+from cumulet.resource import Event, Wanted, change, changing, log_event
 from cumulet.security_groups import all_in_force
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
-from cumulet.vms.reconcile.change import change, changing, tell
 from cumulet.vms.reconcile.credentials import ensure_logins
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.reconcile.observe import observe
@@ -127,7 +127,7 @@ def expired(run: Run, vm: Vm) -> bool:
     if vm.expire_time is None or vm.expire_time > run.now:
         return False
     gone = {"wanted": Wanted.DELETED, "state": VmState.DELETING}
-    with changing(run, vm, gone, ("vm.expired", "its time is over: it is terminated")) as db:
+    with changing(run, vm, gone, Event(EventName.VM_EXPIRED, "expired; terminating")) as db:
         let_go(db, vm.id)
     return True
 
@@ -177,13 +177,13 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
     """Go no further when a disk has gone from the host; the VM goes on if it comes back."""
     there = host.disks.list()
     for disk in disks:
-        if disk.id in there or disk.wanted is DiskWanted.DETACHED:
+        if disk.id in there or disk.wanted is Wanted.DETACHED:
             continue
         way_out = "terminate the VM" if disk.type is DiskType.BOOT else "detach it"
         where = f"{disk.id} in pool {disk.pool!r}"
         text = f"its disk {disk.name!r} ({where}) has gone from the host: bring it back, or {way_out}"
         if vm.state is not VmState.FAILED:
-            change(run, vm, {"state": VmState.FAILED}, ("vm.disk_lost", text))
+            change(run, vm, {"state": VmState.FAILED}, Event(EventName.VM_DISK_LOST, text))
         raise HypervisorError(text, for_owner=text)
 
 
@@ -245,6 +245,6 @@ def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
         release_nics(db, vm.id, now=run.now)
         release(db, vm.id)
         row = db.get_one(Vm, vm.id)
-        text = "it is gone, with its boot disk, its addresses and its room on the host"
-        tell(db, run, row, "vm.deleted", text)
+        text = "deleted, with its boot disk, addresses and reserved capacity"
+        log_event(db, row, EventName.VM_DELETED, text, now=run.now)
         db.delete(row)

@@ -25,9 +25,10 @@ from cumulet.disks import Disk, DiskType, ShownDisk
 from cumulet.hosts import Host
 from cumulet.networks import ExternalAddress, Network, Nic, NicGroup
 from cumulet.projects import Page
-from cumulet.reconcile import Due
+from cumulet.reconcile import Due, Kind
+from cumulet.resource import Wanted
 from cumulet.security_groups import SecurityGroup
-from cumulet.vm_record.model import Vm, Wanted
+from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
 
 Columns: TypeAlias = Select[*tuple[Any, ...]]
@@ -107,7 +108,7 @@ def vms_with(*, in_full: bool) -> Columns:
         waiting_for=func.coalesce(Due.why, ""),
         problem=func.coalesce(Due.error, ""),
     )
-    return vms.join(Host, Host.id == Vm.host_id).outerjoin(Due, and_(Due.kind == "vm", Due.id == Vm.id))
+    return vms.join(Host, Host.id == Vm.host_id).outerjoin(Due, and_(Due.kind == Kind.VM, Due.id == Vm.id))
 
 
 DISKS: Final = columns(ShownDisk._fields, Disk, vm_name=Vm.name).join(Vm, Vm.id == Disk.vm_id)

@@ -1,0 +1,200 @@
+"""What the journal can tell: the name of every event, and the data that each carries for programs.
+
+The names are the API's: they stand in timelines, so clients match them. The data is what a bill, a graph or an
+explanation is made of later: sizes, rates and states as they were at that moment.
+"""
+
+from __future__ import annotations
+
+import enum
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+
+class EventName(enum.StrEnum):
+    """`<kind of resource>.<what happened>`; `…_requested` is what its owner asked for, the others what came of it."""
+
+    VM_CREATE_REQUESTED = "vm.create_requested"
+    VM_START_REQUESTED = "vm.start_requested"
+    VM_STOP_REQUESTED = "vm.stop_requested"
+    VM_REBOOT_REQUESTED = "vm.reboot_requested"
+    VM_TERMINATE_REQUESTED = "vm.terminate_requested"
+    VM_RESIZE_REQUESTED = "vm.resize_requested"
+    VM_EXPIRY_REQUESTED = "vm.expiry_requested"
+    VM_PASSWORD_REQUESTED = "vm.password_requested"  # noqa: S105 - an event's name
+    VM_KEYS_REQUESTED = "vm.keys_requested"
+    VM_DISK_ATTACH_REQUESTED = "vm.disk_attach_requested"
+    VM_DISK_DETACH_REQUESTED = "vm.disk_detach_requested"
+    VM_DISK_RESIZE_REQUESTED = "vm.disk_resize_requested"
+    VM_SNAPSHOT_REQUESTED = "vm.snapshot_requested"
+    VM_IMAGE_REQUESTED = "vm.image_requested"
+    VM_CONSOLE_REQUESTED = "vm.console_requested"
+    VM_METADATA_CHANGED = "vm.metadata_changed"
+    VM_GROUP_ATTACHED = "vm.group_attached"
+    VM_GROUP_DETACHED = "vm.group_detached"
+    VM_STARTED = "vm.started"
+    VM_STOPPED = "vm.stopped"
+    VM_SHUTDOWN_SENT = "vm.shutdown_sent"
+    VM_FORCED_OFF = "vm.forced_off"
+    VM_CRASHED = "vm.crashed"
+    VM_PANICKED = "vm.panicked"
+    VM_PAUSED_ON_IO_ERROR = "vm.paused_on_io_error"
+    VM_RESUMED = "vm.resumed"
+    VM_BOOT_STAGE = "vm.boot_stage"
+    VM_FIRST_BOOT_DONE = "vm.first_boot_done"
+    VM_AGENT_CONNECTED = "vm.agent_connected"
+    VM_GUEST_SILENT = "vm.guest_silent"
+    VM_AGENT_IGNORED = "vm.agent_ignored"
+    VM_PASSWORD_SET = "vm.password_set"  # noqa: S105 - an event's name
+    VM_PASSWORD_REFUSED = "vm.password_refused"  # noqa: S105 - an event's name
+    VM_KEYS_SET = "vm.keys_set"
+    VM_KEYS_REFUSED = "vm.keys_refused"
+    VM_DISK_ATTACHED = "vm.disk_attached"
+    VM_DISK_DETACHED = "vm.disk_detached"
+    VM_DISK_LOST = "vm.disk_lost"
+    VM_IMAGE_READY = "vm.image_ready"
+    VM_IMAGE_FAILED = "vm.image_failed"
+    VM_EXPIRED = "vm.expired"
+    VM_DELETED = "vm.deleted"
+
+    DISK_CREATE_REQUESTED = "disk.create_requested"
+    DISK_DELETE_REQUESTED = "disk.delete_requested"
+    DISK_SNAPSHOT_REQUESTED = "disk.snapshot_requested"
+    DISK_CREATED = "disk.created"
+    DISK_CHANGED = "disk.changed"
+    DISK_LOST = "disk.lost"
+    DISK_FOUND = "disk.found"
+    DISK_DELETED = "disk.deleted"
+
+    NETWORK_CREATE_REQUESTED = "network.create_requested"
+    NETWORK_DELETE_REQUESTED = "network.delete_requested"
+    NETWORK_START_REQUESTED = "network.start_requested"
+    NETWORK_STOP_REQUESTED = "network.stop_requested"
+    NETWORK_ACTIVE = "network.active"
+    NETWORK_STOPPED = "network.stopped"
+    NETWORK_DELETED = "network.deleted"
+
+    SECURITY_GROUP_CREATED = "security_group.created"
+    SECURITY_GROUP_CHANGED = "security_group.changed"
+    SECURITY_GROUP_DELETE_REQUESTED = "security_group.delete_requested"
+    SECURITY_GROUP_DELETED = "security_group.deleted"
+
+    PRIVATE_IMAGE_CREATE_REQUESTED = "private_image.create_requested"
+    PRIVATE_IMAGE_DELETE_REQUESTED = "private_image.delete_requested"
+    PRIVATE_IMAGE_READY = "private_image.ready"
+    PRIVATE_IMAGE_FAILED = "private_image.failed"
+    PRIVATE_IMAGE_DELETED = "private_image.deleted"
+
+    USER_CREATED_PROJECT = "user.created_project"
+    USER_CHANGED_PROJECT = "user.changed_project"
+    USER_DELETED_PROJECT = "user.deleted_project"
+    USER_ADDED_API_KEY = "user.added_api_key"
+    USER_REMOVED_API_KEY = "user.removed_api_key"
+    USER_ADDED_SSH_KEY = "user.added_ssh_key"
+    USER_REMOVED_SSH_KEY = "user.removed_ssh_key"
+
+    WORK_OVERDUE = "work.overdue"
+
+
+BILLABLE: Final = frozenset(
+    {
+        EventName.VM_CREATE_REQUESTED,
+        EventName.VM_STARTED,
+        EventName.VM_STOPPED,
+        EventName.VM_CRASHED,
+        EventName.VM_RESIZE_REQUESTED,
+        EventName.VM_EXPIRED,
+        EventName.VM_DELETED,
+        EventName.VM_DISK_RESIZE_REQUESTED,
+        EventName.VM_SNAPSHOT_REQUESTED,
+        EventName.VM_DISK_LOST,
+        EventName.DISK_CREATE_REQUESTED,
+        EventName.DISK_CREATED,
+        EventName.DISK_CHANGED,
+        EventName.DISK_LOST,
+        EventName.DISK_DELETED,
+        EventName.NETWORK_CREATE_REQUESTED,
+        EventName.NETWORK_DELETED,
+        EventName.PRIVATE_IMAGE_CREATE_REQUESTED,
+        EventName.PRIVATE_IMAGE_DELETED,
+    }
+)
+"""Events that a bill is made of. Nothing is billed yet, so these stay."""
+
+
+class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an event says for programs: how its resource was at that moment. What does not concern it is left out."""
+
+
+class VmData(EventData, frozen=True, kw_only=True):
+    """A VM, with the rates an hour that it was created at, and what an event of it is about besides."""
+
+    name: str
+    data_center_id: str
+    machine_type: str
+    state: str
+    vcpus: int
+    memory_gib: int
+    vcpu_price: Decimal
+    memory_gib_price: Decimal
+    ipv4_price: Decimal
+    seconds: float | None = None
+    """Since the start or the request that the event is about."""
+    exit_status: int | None = None
+    """Of its start script."""
+    crashes: int = 0
+    disk_id: str = ""
+    """The owner's name of the disk, snapshot, image or group that the event is about."""
+    snapshot_id: str = ""
+    image_id: str = ""
+    security_group_id: str = ""
+
+
+class DiskData(EventData, frozen=True, kw_only=True):
+    """A disk, with the rate of a GiB an hour that it was made at."""
+
+    name: str
+    data_center_id: str
+    type: str
+    storage_class: str
+    pool: str
+    size_gib: int
+    gib_price: Decimal
+    state: str
+    snapshot_id: str = ""
+
+
+class NetworkData(EventData, frozen=True, kw_only=True):
+    """A network."""
+
+    name: str
+    data_center_id: str
+    range: str
+    state: str
+
+
+class SecurityGroupData(EventData, frozen=True, kw_only=True):
+    """A security group."""
+
+    name: str
+    data_center_id: str
+    rules: int
+    state: str
+
+
+class PrivateImageData(EventData, frozen=True, kw_only=True):
+    """A project's own image."""
+
+    name: str
+    data_center_id: str
+    size_gib: int
+    state: str
+
+
+class OverdueData(EventData, frozen=True, kw_only=True):
+    """Work that has not settled."""
+
+    kind: str
+    minutes: int

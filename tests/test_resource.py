@@ -1,0 +1,86 @@
+import pytest
+from tests.made_up import PROJECT
+
+from cumulet import journal
+from cumulet.disks import Disk
+from cumulet.errors import AlreadyExists, NotFound
+from cumulet.events import EventName
+from cumulet.reconcile import NotYet, Run, wake
+from cumulet.resource import Event, Wanted, change, find, lock, refuse_taken
+from cumulet.security_groups import SecurityGroup, operations
+from cumulet.security_groups.wire import CreateSecurityGroup
+from cumulet.vm_record import Vm
+
+
+@pytest.fixture
+def disk(cloud):
+    cloud.create_disk("data")
+    return cloud.disk_row("data")
+
+
+def run_of(cloud, row):
+    """A run that a reconciler has begun on the row."""
+    with cloud.database.writing() as db:
+        wake(db, row.kind, row.id, now=cloud.clock())
+    (claim,) = cloud.reconciler._claim(limit=1)
+    return Run(cloud.database, claim, cloud.clock())
+
+
+def want(cloud, row, wanted):
+    with cloud.database.writing() as db:
+        db.get_one(type(row), row.id).wanted = wanted
+
+
+def test_what_is_not_there_is_told_with_what_is(cloud, disk):
+    with cloud.database.reading() as db, pytest.raises(NotFound) as refused:
+        find(db, Disk, PROJECT, "date")
+    assert refused.value.message == "there is no disk 'date'; there is only 'data'"
+
+
+def test_a_name_is_taken_until_its_resource_is_gone_and_one_that_goes_is_waited_for(cloud, disk):
+    for wanted in (Wanted.KEPT, Wanted.DELETED):
+        want(cloud, disk, wanted)
+        with cloud.database.reading() as db, pytest.raises(AlreadyExists) as refused:
+            refuse_taken(db, Disk, PROJECT, "data", field="id")
+        assert refused.value.message == "id: there is already a disk 'data' in project 'default'"
+        assert refused.value.passing is (wanted is Wanted.DELETED)
+    with cloud.database.reading() as db:
+        refuse_taken(db, Vm, PROJECT, "data", field="id")
+
+
+def test_what_is_gone_once_it_is_locked_is_not_there(cloud, disk):
+    with cloud.database.writing() as db:
+        db.delete(db.get_one(Disk, disk.id))
+    with cloud.database.writing() as db, pytest.raises(NotFound):
+        lock(db, disk)
+
+
+def test_what_is_gone_at_once_is_not_locked_after_its_end_was_asked_for(cloud):
+    data = CreateSecurityGroup(id="web", data_center_id="local", rules=[])
+    cloud.call(operations.create_security_group, project_id=PROJECT, data=data)
+    with cloud.database.reading() as db:
+        group = find(db, SecurityGroup, PROJECT, "web")
+    want(cloud, group, Wanted.DELETED)
+    with cloud.database.writing() as db, pytest.raises(NotFound):
+        lock(db, group)
+    with cloud.database.reading() as db, pytest.raises(NotFound):
+        find(db, SecurityGroup, PROJECT, "web")
+
+
+def test_columns_and_the_events_that_tell_why_are_written_together(cloud, disk):
+    run = run_of(cloud, disk)
+    with pytest.raises(TypeError, match="nonsense"):
+        change(run, disk, {"size_gib": 99}, Event(EventName.DISK_CHANGED, "grown", {"nonsense": 1}))
+    assert cloud.disk_row("data").size_gib == 10
+    change(run, cloud.disk_row("data"), {"size_gib": 99}, Event(EventName.DISK_CHANGED, "grown"))
+    with cloud.database.reading() as db:
+        told = journal.events_about(db, disk.id)[-1]
+    assert (told.event, told.text, told.data["size_gib"]) == ("disk.changed", "grown", 99)
+
+
+def test_what_was_seen_does_not_overrule_what_its_owner_asked_for_since(cloud, disk):
+    run = run_of(cloud, disk)
+    want(cloud, disk, Wanted.DELETED)
+    with pytest.raises(NotYet, match="its owner asked for something else"):
+        change(run, disk, {"size_gib": 99})
+    assert cloud.disk_row("data").size_gib == 10
