@@ -96,7 +96,7 @@ def test_events_carry_sizes_rates_and_states_for_programs(cloud):
     asked, stopped = (
         msgspec.convert(told[name], VmData) for name in (EventName.VM_CREATE_REQUESTED, EventName.VM_STOPPED)
     )
-    assert (asked.state, asked.vcpus, asked.memory_gib) == ("PENDING", 1, 2)
+    assert (asked.state, asked.vcpus, asked.memory_gib) == ("PENDING", 2, 4)
     assert (asked.vcpu_price, asked.machine_type) == (cloud.row().vcpu_price, "standard")
     assert stopped.state == "STOPPED"
 

@@ -7,7 +7,7 @@ def test_a_created_vm_is_waited_for_with_each_step_on_stderr(cumulet):
     done = cumulet("vm", "create", "steps", "--image", "micro", "--wait")
     assert done.code == 0
     assert re.search(r"\d+\.\d s  started", done.err)
-    assert re.search(r"\d+\.\d s  the first boot is done", done.err)
+    assert re.search(r"\d+\.\d s  first boot finished", done.err)
     assert re.search(r"^steps is ready after \d+\.\d s$", done.err, re.MULTILINE)
     assert re.search(r"^state +ACTIVE$", done.out, re.MULTILINE)
 

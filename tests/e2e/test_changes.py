@@ -77,7 +77,7 @@ def test_it_goes_when_its_time_is_over(vm):
 def test_a_broken_start_script_is_told_with_its_last_words(cloud):
     vm = cloud.create("broken-script", startScript="echo all is well\nno-such-program --now\n")
     eventually(lambda: vm.told("vm.first_boot_done"))
-    assert "its start script ended with status 127: " in vm.told("vm.first_boot_done")
+    assert "start script exited with status 127: " in vm.told("vm.first_boot_done")
     assert "no-such-program" in vm.told("vm.first_boot_done")
     assert vm.shown()["guest"]["log"].startswith("all is well\n")
     vm.verb("terminate")

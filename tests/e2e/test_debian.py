@@ -64,7 +64,7 @@ def test_how_its_start_script_ended_is_told(debian):
         "panic": "",
     }
     assert debian.told("vm.first_boot_done").endswith(
-        "its start script ended with status 7: with the network up"
+        "start script exited with status 7: with the network up"
     )
     assert "cloud-init" in debian.told("vm.boot_stage") or "start script" in debian.told("vm.boot_stage")
 
@@ -164,7 +164,7 @@ def test_stopped_and_started_it_is_the_same_machine_with_the_same_data(debian):
     debian.output_of("echo kept >/root/kept && sync")
     debian.verb("stop")
     debian.wait_for("STOPPED")
-    assert debian.told("vm.stopped").startswith("vm.stopped: it is off (guest shutdown, ")
+    assert debian.told("vm.stopped").startswith("vm.stopped: stopped (guest shutdown, ")
     assert not debian.told("vm.forced_off")
     debian.verb("start")
     debian.wait_for_ssh(within=SLOWEST)

@@ -216,7 +216,7 @@ def change_it(cloud: RealCloud, vms: cudo_compute.VirtualMachinesApi) -> None:
     later = cudo_compute.UpdateVMExpireTimeBody(ttl="7300s")
     expires = others.update_vm_expire_time(PROJECT, NAME, later).expire_time
     assert vms.get_vm(PROJECT, NAME).vm.expire_time == expires
-    eventually(lambda: "the first boot is done" in story(cloud))
+    eventually(lambda: "first boot finished" in story(cloud))
     password = cudo_compute.UpdateVMPasswordBody(password="Corr3ct-horse")
     others.update_vm_password(PROJECT, NAME, password)
     eventually(lambda: "password set" in story(cloud))

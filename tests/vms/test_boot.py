@@ -43,7 +43,7 @@ def test_each_stage_is_told_once_and_shown_while_it_lasts(cloud):
     assert len(told(cloud, "vm.boot_stage")) == 4
     boots(cloud, first_boot_done=True, start_script_status=0)
     assert cloud.vm().guest.stage == ""
-    assert told(cloud, "vm.first_boot_done")[0].endswith("its start script ended with status 0")
+    assert told(cloud, "vm.first_boot_done")[0].endswith("start script exited with status 0")
 
 
 def test_stages_before_the_agent_starts_are_read_from_the_console(cloud):
@@ -74,7 +74,7 @@ def test_a_broken_start_script_is_told_with_its_last_words(cloud, said):
     cloud.pass_time(3)
     (text,) = told(cloud, "vm.first_boot_done")
     assert text.replace(" :", ":").endswith(
-        "its start script ended with status 127: line 3: apt-gett: not found"
+        "start script exited with status 127: line 3: apt-gett: not found"
     )
     assert cloud.vm().guest.start_script_status == 127
     assert cloud.vm().guest.log == f"hello\n{said}"
@@ -111,7 +111,7 @@ def test_a_kernel_that_panics_at_boot_is_told_with_its_reason(cloud):
     cloud.settle()
     cloud.host.panic(cloud.row().id, "VFS: Unable to mount root fs")
     cloud.pass_time(5)
-    assert told(cloud, "vm.panicked") == ["the guest's kernel panicked: VFS: Unable to mount root fs"]
+    assert told(cloud, "vm.panicked") == ["guest kernel panic: VFS: Unable to mount root fs"]
     assert cloud.vm().guest.panic == "VFS: Unable to mount root fs"
     assert cloud.vm().state is VmState.ACTIVE
     cloud.pass_time(120)
@@ -136,10 +136,10 @@ def test_after_its_next_start_a_panic_is_history(cloud):
     cloud.settle()
     cloud.pass_time(5)
     assert cloud.vm().guest.panic == ""
-    assert told(cloud, "vm.panicked") == ["the guest's kernel panicked: once"]
+    assert told(cloud, "vm.panicked") == ["guest kernel panic: once"]
     cloud.host.panic(cloud.row().id, "twice", at="9.000001")
     cloud.pass_time(301)
-    assert told(cloud, "vm.panicked")[1:] == ["the guest's kernel panicked: twice"]
+    assert told(cloud, "vm.panicked")[1:] == ["guest kernel panic: twice"]
 
 
 def test_a_machine_that_ended_by_a_panic_is_told_from_one_that_was_killed(cloud):

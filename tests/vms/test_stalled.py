@@ -43,7 +43,7 @@ def test_what_keeps_it_still_is_shown_until_its_host_can_write_again(cloud, hear
     cloud.host.stall(heard)
     cloud.pass_time(60)
     assert cloud.vm().state is VmState.SUSPENDED
-    assert cloud.vm().waiting_for.startswith("its host cannot write to a disk of it")
+    assert cloud.vm().waiting_for.startswith("paused: its host cannot write to one of its disks")
     cloud.host.full = False
     cloud.settle()
     assert (cloud.vm().state, cloud.vm().waiting_for) == (VmState.ACTIVE, "")

@@ -37,6 +37,13 @@ ENDS: Final[Mapping[Verb, frozenset[str]]] = {
     "stop": frozenset({EventName.VM_STOPPED}),
     "terminate": frozenset(),
 }
+REQUESTED: Final[Mapping[Verb, EventName]] = {
+    "create": EventName.VM_CREATE_REQUESTED,
+    "start": EventName.VM_START_REQUESTED,
+    "stop": EventName.VM_STOP_REQUESTED,
+    "reboot": EventName.VM_REBOOT_REQUESTED,
+    "terminate": EventName.VM_TERMINATE_REQUESTED,
+}
 DONE: Final[Mapping[Verb, str]] = {
     "create": "is ready",
     "start": "runs",
@@ -107,7 +114,7 @@ def follow(wait: Wait, progress: Progress) -> Json:
 
     def see() -> tuple[Json, str]:
         vm, timeline = look(wait.client, wait.project, wait.name)
-        steps = since_asked(timeline, wait.verb)
+        steps = since_requested(timeline, wait.verb)
         told.tell(vm, steps)
         return vm, "" if done(wait, vm, steps) else what_it_waits_for(vm)
 
@@ -172,12 +179,10 @@ def look(client: Client, project: str, name: str) -> tuple[Json, list[Json]]:
         return {}, []
 
 
-def since_asked(timeline: Sequence[Json], verb: Verb) -> Sequence[Json]:
+def since_requested(timeline: Sequence[Json], verb: Verb) -> Sequence[Json]:
     """Give a timeline from the last time that something was asked of the VM."""
-    asked = f"vm.{verb}_asked"
-    return timeline[
-        max((place for place, entry in enumerate(timeline) if entry["event"] == asked), default=0) :
-    ]
+    places = [place for place, entry in enumerate(timeline) if entry["event"] == REQUESTED[verb]]
+    return timeline[places[-1] if places else 0 :]
 
 
 def what_it_waits_for(vm: Json) -> str:
