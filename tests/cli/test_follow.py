@@ -71,7 +71,9 @@ def test_each_step_is_told_once_with_how_long_it_took(wait_for, capsys):
         shown("vm.create_requested", "vm.started", "vm.agent_connected", "vm.first_boot_done"),
     )
     *steps, end = capsys.readouterr().err.splitlines()
-    assert steps == [f"     1.0 s  the text of vm.{event}" for event in ("started", "agent_connected", "first_boot_done")]
+    assert steps == [
+        f"     1.0 s  the text of vm.{event}" for event in ("started", "agent_connected", "first_boot_done")
+    ]
     assert end.startswith("web is ready after")
 
 

@@ -65,7 +65,7 @@ def test_whatever_the_numbers_there_is_a_plan_within_the_rules_or_a_refusal(
 )
 def test_a_class_leads_to_the_pool_that_serves_it_and_none_to_the_first(boot_disk, given, pool):
     made = plan(boot_disk=boot_disk)
-    assert (made.storage_class, made.pool.id, made.need.pool) == (given, pool, pool)
+    assert (made.storage_class, made.pool.id, made.required.pool) == (given, pool, pool)
 
 
 def test_a_class_that_no_pool_serves_is_refused():

@@ -8,7 +8,7 @@ from cumulet.console import operations as screens
 from cumulet.disks import operations as disk_verbs
 from cumulet.errors import CumuletError, Failure
 from cumulet.fabric import FabricError
-from cumulet.hypervisor import GuestRefused, HypervisorError, ImageCopy, ImageTaking
+from cumulet.hypervisor import GuestRefused, HypervisorError, ImageCopy, ImageCapture
 from cumulet.networks import operations as network_verbs
 from cumulet.private_images import create as taking_verbs
 from cumulet.private_images import operations as image_verbs
@@ -92,7 +92,7 @@ def test_a_picture_that_a_host_cannot_take_is_refused_without_its_reason(cloud):
 
 def test_images_that_cannot_be_copied_or_taken_say_so_without_the_hosts_reason(cloud, monkeypatch):
     cloud.running()
-    monkeypatch.setattr(cloud.host.images, "capture", lambda _: ImageTaking(0.4, error=SECRET))
+    monkeypatch.setattr(cloud.host.images, "capture", lambda _: ImageCapture(0.4, error=SECRET))
     cloud.call(taking_verbs.create_private_vm_image, project_id=PROJECT, vm_id="hello", id="golden")
     cloud.settle()
     assert "rack7" not in read_by_owner(cloud)
