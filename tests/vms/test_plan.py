@@ -49,9 +49,9 @@ def test_whatever_the_numbers_there_is_a_plan_within_the_rules_or_a_refusal(
         )
     except Invalid:
         return
-    assert STANDARD.min_vcpu <= made.need.vcpus == vcpus <= STANDARD.max_vcpu
-    assert made.need.memory_mib == memory_gib * 1024
-    assert made.need.disk_gib == made.boot_disk_gib >= 2
+    assert STANDARD.min_vcpu <= made.required.vcpus == vcpus <= STANDARD.max_vcpu
+    assert made.required.memory_mib == memory_gib * 1024
+    assert made.required.disk_gib == made.boot_disk_gib >= 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from cumulet.console import operations as screens
 from cumulet.disks import operations as disk_verbs
 from cumulet.errors import CumuletError, Failure
 from cumulet.fabric import FabricError
-from cumulet.hypervisor import GuestRefused, HypervisorError, ImageCopy, ImageCapture
+from cumulet.hypervisor import GuestRefused, HypervisorError, ImageCapture, ImageCopy
 from cumulet.networks import operations as network_verbs
 from cumulet.private_images import create as taking_verbs
 from cumulet.private_images import operations as image_verbs
