@@ -34,7 +34,7 @@ from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve.build import plots
 from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.vm_record import Vm
-from cumulet.vms import World, operations
+from cumulet.vms import Backends, operations
 from cumulet.vms import wire as vm_wire
 from cumulet.wire import File
 
@@ -112,7 +112,7 @@ class Cloud:
     catalogue: Catalogue
     images: ImageStore
     fabric: MemoryFabric
-    world: World
+    backends: Backends
     hosts: Mapping[UUID, MemoryHypervisor]
     reconciler: Reconciler = field(init=False)
 
@@ -121,7 +121,7 @@ class Cloud:
 
     def new_reconciler(self, database: Database | None = None) -> Reconciler:
         """What another process, or this one after its death, would have."""
-        return Reconciler(database or self.database, plots(self.world), clock=self.clock)
+        return Reconciler(database or self.database, plots(self.backends), clock=self.clock)
 
     @property
     def host(self) -> MemoryHypervisor:
@@ -335,5 +335,5 @@ def make_cloud(
     fabrics = Fabrics(
         catalogue=catalogue, fabric=fabric, open_way_out=lambda *_: None, bridges={"local": "cx-test"}
     )
-    world = World(hosts=hosts, fabrics=fabrics, images=images)
-    return Cloud(database, clock, catalogue, images, fabric, world, hosts)
+    backends = Backends(hosts=hosts, fabrics=fabrics, images=images)
+    return Cloud(database, clock, catalogue, images, fabric, backends, hosts)

@@ -59,14 +59,14 @@ def hosts_of(cloud):
 
 
 def add_host(cloud, *, name, uri, data_center_id="local"):
-    (host,) = cloud.world.hosts.values()
+    (host,) = cloud.backends.hosts.values()
     with cloud.database.writing() as db:
         facts = replace(host.facts(), name=name)
         register_host(db, facts, data_center_id=data_center_id, uri=uri, now=datetime.now(UTC))
 
 
 def machine(cloud):
-    (host,) = cloud.world.hosts.values()
+    (host,) = cloud.backends.hosts.values()
     return next(iter(host.machines.list().values()), None)
 
 
@@ -77,7 +77,7 @@ def test_what_it_accepts_runs_and_runs_again_when_it_ends(settings):
         create(cloud)
         eventually(lambda: state(cloud) is VmState.ACTIVE)
         first = machine(cloud)
-        next(iter(cloud.world.hosts.values())).kill(first.id)
+        next(iter(cloud.backends.hosts.values())).kill(first.id)
         eventually(lambda: machine(cloud).started > first.started)
 
 
@@ -85,7 +85,7 @@ def test_what_a_killed_server_had_begun_the_next_one_goes_on_with_at_once(settin
     killed = build(settings)
     store_image(killed.images)
     create(killed)
-    (host,) = killed.world.hosts.values()
+    (host,) = killed.backends.hosts.values()
     host.crash_on_call(4, Crash("killed"), after=True)
     with pytest.raises(Crash):
         while killed.reconciler.run_due():
@@ -101,7 +101,7 @@ def test_the_setting_makes_the_first_hosts_and_later_each_is_opened_by_its_own_r
     two = replace(settings, hypervisor=f"memory:{uuid4()}?hosts=2&vcpus=8")
     build(two).database.close()
     again = build(settings)
-    found = {host.name: (host.uri, again.world.host(host.id).facts().cpus) for host in hosts_of(again)}
+    found = {host.name: (host.uri, again.backends.host(host.id).facts().cpus) for host in hosts_of(again)}
     assert found == {"memory-1": (settings.hypervisor, 64), "memory-2": (two.hypervisor, 8)}
     again.database.close()
 
@@ -115,14 +115,14 @@ def test_a_host_that_its_uri_does_not_lead_to_is_down_and_keeps_no_other_from_be
     cloud = build(settings)
     with started(cloud):
         eventually(lambda: sum(host.state is HostState.DOWN for host in hosts_of(cloud)) == 3)
-        assert {host.name for host in hosts_of(cloud) if host.id in cloud.world.hosts} == {"memory-1"}
+        assert {host.name for host in hosts_of(cloud) if host.id in cloud.backends.hosts} == {"memory-1"}
         create(cloud)
         eventually(lambda: state(cloud) is VmState.ACTIVE)
 
 
 def test_what_a_uri_leads_to_besides_the_hosts_of_rows_is_let_go_of(settings):
     cloud = build(settings)
-    (here,) = cloud.world.hosts.values()
+    (here,) = cloud.backends.hosts.values()
     other = MemoryHypervisor(replace(here.facts(), name="another"))
     other.on_change(lambda _: None)
     add_host(cloud, uri="qemu+ssh://elsewhere/system", name="elsewhere")

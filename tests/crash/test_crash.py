@@ -28,8 +28,8 @@ from cumulet.disks import vm_operations as vm_disk_verbs
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
 from cumulet.disks.wire import Disk as DiskRequest
 from cumulet.fabric.memory import MemoryFabric
-from cumulet.hosts import Leftovers, Reservation
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts import Orphans, Reservation
+from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.journal import Event
 from cumulet.monitoring import sample
@@ -327,10 +327,15 @@ class Copies:
         host.starts = itertools.count(100)
         for things in ("_externals", "_routers", "_networks", "_ports", "_groups"):
             setattr(fabric, things, dict(getattr(first.fabric, things)))
-        fabrics = replace(first.world.fabrics, fabric=fabric, leftovers=Leftovers())
-        world = replace(first.world, hosts={first.host_id: host}, fabrics=fabrics)
+        fabrics = replace(first.backends.fabrics, fabric=fabric, orphans=Orphans())
+        backends = replace(first.backends, hosts={first.host_id: host}, fabrics=fabrics)
         copy = replace(
-            first, database=self._database, clock=Clock(), fabric=fabric, world=world, hosts=world.hosts
+            first,
+            database=self._database,
+            clock=Clock(),
+            fabric=fabric,
+            backends=backends,
+            hosts=backends.hosts,
         )
         copy.clock.now = first.clock.now
         return copy

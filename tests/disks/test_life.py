@@ -14,7 +14,7 @@ from cumulet.disks import vm_operations as verbs
 from cumulet.disks.wire import CreateStorageDisk
 from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused, Unavailable
 from cumulet.hosts import Reservation
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import DiskSpec
 from cumulet.journal import events_about
 from cumulet.projects import Role
@@ -180,7 +180,7 @@ def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, 
     assert all(id in host.disks.list() for host in cloud.hosts.values())
 
 
-def test_leftovers_go_from_each_of_several_hosts(database, tmp_path):
+def test_orphans_go_from_each_of_several_hosts(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
     for host in cloud.hosts.values():
         host.disks.create(DiskSpec(stray := uuid4(), 10, None, "local"))

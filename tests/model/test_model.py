@@ -27,7 +27,7 @@ from cumulet.disks import Disk, Snapshot
 from cumulet.errors import CumuletError, Refused
 from cumulet.fabric import FabricError
 from cumulet.hosts import Reservation
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import HypervisorError, Power
 from cumulet.networks import Network, Nic
 from cumulet.networks.model import Router

@@ -9,7 +9,7 @@ from tests.made_up import NOON
 from tests.projects.people import add_user
 
 from cumulet.fabric import FabricUnreachable
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts.orphans import GRACE
 from cumulet.networks import Network, Nic, default_network, external_address, free_external, take_external
 from cumulet.networks.addresses import capacity
 from cumulet.networks.allocate import COOL_DOWN

@@ -14,7 +14,7 @@ from cumulet.disks import vm_operations as disk_verbs
 from cumulet.disks.wire import Disk
 from cumulet.errors import AlreadyExists, Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import ImageCapture, Power, TakenFrom
 from cumulet.private_images import ImageState, PrivateImage
 from cumulet.private_images import create as image_operations

@@ -6,7 +6,7 @@ from tests.made_up import PROJECT
 from tests.projects.people import add_user
 
 from cumulet.errors import AlreadyExists, Exhausted, Forbidden, Invalid, NotFound, Refused
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts.orphans import GRACE
 from cumulet.networks import NicGroup
 from cumulet.networks import operations as network_verbs
 from cumulet.networks.wire import CreateNetwork

@@ -17,7 +17,7 @@ from cumulet.disks.wire import Disk as DiskRequest
 from cumulet.errors import Invalid
 from cumulet.hosts import Reservation
 from cumulet.hosts.inventory import HOST_DISK_GIB
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import HypervisorError
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState

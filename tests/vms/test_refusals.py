@@ -210,7 +210,9 @@ def test_an_external_range_that_is_used_up_refuses(cloud, refused):
 def small_range(cloud, **ranges):
     small = replace(cloud.catalogue.data_centers[0], **ranges)
     cloud.catalogue = replace(cloud.catalogue, data_centers=(small,))
-    cloud.world = replace(cloud.world, fabrics=replace(cloud.world.fabrics, catalogue=cloud.catalogue))
+    cloud.backends = replace(
+        cloud.backends, fabrics=replace(cloud.backends.fabrics, catalogue=cloud.catalogue)
+    )
 
 
 # Verbs

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from cumulet.errors import Invalid
 from cumulet.hosts import Host, HostState, register_host
-from cumulet.hosts.leftovers import GRACE
+from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, ImageName, Power, Seed
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
@@ -29,7 +29,7 @@ def row_of_the_host(cloud):
     return look
 
 
-def put_leftovers(host, image):
+def put_orphans(host, image):
     """A machine with its disk and seed that no row knows of; gives both ids."""
     base = BaseImage(sha256=image.sha256, format="qcow2", path=image.path, size_gib=1)
     id, disk_id = uuid4(), uuid4()
@@ -104,7 +104,7 @@ def test_a_host_is_looked_at_again_every_half_minute(cloud):
 
 
 def test_what_is_ours_and_has_no_owner_goes_after_the_grace(cloud):
-    cloud.remember(*put_leftovers(cloud.host, cloud.images.find("micro")))
+    cloud.remember(*put_orphans(cloud.host, cloud.images.find("micro")))
     cloud.sweep()
     cloud.clock.advance(AFTER_GRACE / 2)
     cloud.sweep()
@@ -115,7 +115,7 @@ def test_what_is_ours_and_has_no_owner_goes_after_the_grace(cloud):
 
 
 def test_a_database_restored_from_a_backup_costs_no_vm_that_is_younger(cloud):
-    ids = put_leftovers(cloud.host, cloud.images.find("micro"))
+    ids = put_orphans(cloud.host, cloud.images.find("micro"))
     stored = cloud.images.private(uuid4())
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.touch()
@@ -130,7 +130,7 @@ def test_a_database_restored_from_a_backup_costs_no_vm_that_is_younger(cloud):
 
 
 def test_what_got_an_owner_within_the_grace_stays(cloud):
-    cloud.remember(*put_leftovers(cloud.host, cloud.images.find("micro")))
+    cloud.remember(*put_orphans(cloud.host, cloud.images.find("micro")))
     cloud.sweep()
     id = cloud.running().id
     (left,) = cloud.host.machines.list().keys() - {cloud.row(id).id}
@@ -146,8 +146,8 @@ def test_a_host_that_got_another_name_keeps_all_it_has(cloud):
     renamed = replace(cloud.host.facts(), name="as it is called now")
     with cloud.database.writing() as db:
         now_called = register_host(db, renamed, data_center_id="local", uri="memory:", now=cloud.clock())
-    cloud.world = replace(cloud.world, hosts={now_called.id: cloud.host})
-    cloud.hosts = cloud.world.hosts
+    cloud.backends = replace(cloud.backends, hosts={now_called.id: cloud.host})
+    cloud.hosts = cloud.backends.hosts
     cloud.reconciler = cloud.new_reconciler()
     for _ in range(3):
         cloud.clock.advance(AFTER_GRACE)
@@ -190,7 +190,7 @@ def test_a_host_that_does_not_answer_gets_no_vms_until_it_does(cloud, row_of_the
 
 
 def test_a_host_that_is_no_longer_configured_gets_no_vms(cloud, row_of_the_host):
-    cloud.world = replace(cloud.world, hosts={})
+    cloud.backends = replace(cloud.backends, hosts={})
     cloud.reconciler = cloud.new_reconciler()
     cloud.sweep()
     assert row_of_the_host().state is HostState.DOWN

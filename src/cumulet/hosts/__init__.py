@@ -16,16 +16,16 @@ from cumulet.hosts.inventory import (
     reserve_more_disk,
     reserved,
 )
-from cumulet.hosts.leftovers import Leftovers
 from cumulet.hosts.model import Host, HostState, Reservation
 from cumulet.hosts.offered import check_pools_still_offered
+from cumulet.hosts.orphans import Orphans
 from cumulet.hosts.place import Capacity, Requirements, SizeLimits, place, place_disk
 
 __all__ = [
     "Capacity",
     "Host",
     "HostState",
-    "Leftovers",
+    "Orphans",
     "Requirements",
     "Reservation",
     "SizeLimits",

@@ -17,7 +17,7 @@ class Power(enum.Enum):
 
     RUNNING = "running"
     PAUSED = "paused"
-    STALLED = "stalled"
+    PAUSED_ON_IO_ERROR = "paused on I/O error"
     """Its host failed to write to a disk of it, so it is paused until `resume`: its guest knows of no failure."""
     OFF = "off"
 
@@ -131,7 +131,7 @@ class Machines(Protocol):
         """Start the machine unless it runs."""
 
     def resume(self, vm_id: UUID) -> None:
-        """Let a machine that is stalled go on; it stalls again at once where its host still fails to write."""
+        """Let a machine that is paused on an I/O error go on; it is paused again at once where its host still fails to write."""
 
     def hotplug(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
         """Have just these storage disks plugged into a running machine; none is into one that is off.

@@ -22,7 +22,7 @@ from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import FORMAT, QUARTER, STEP, last_of, sample_of
 from cumulet.reconcile import Kind, Run, wake
 from cumulet.vm_record import Vm
-from cumulet.vms import World
+from cumulet.vms import Backends
 
 EVERY: Final = timedelta(seconds=STEP)
 IN_FULL: Final = timedelta(days=1)
@@ -39,14 +39,14 @@ TABLE: Final = rows_of(Samples)
 class Sampler:
     """Takes the samples of hosts; keeps in mind which guests were silent."""
 
-    world: World
+    backends: Backends
     hushed: dict[UUID, datetime] = field(default_factory=dict)
     """Until when guests are not asked again."""
 
     def sample_host(self, run: Run) -> datetime:
         """Take a sample of each VM that runs there; look again later."""
         try:
-            host = self.world.host(run.id)
+            host = self.backends.host(run.id)
             stats = host.machines.stats()
         except HostUnreachable:
             return run.now + EVERY
@@ -59,7 +59,7 @@ class Sampler:
             vm.id: FORMAT.pack(*sample_of(stats[vm.id], at=at, vcpus=vm.vcpus, ping_ms=pings.get(vm.id)))
             for vm in vms
         }
-        kept = timedelta(days=self.world.fabrics.catalogue.limits.sample_days)
+        kept = timedelta(days=self.backends.fabrics.catalogue.limits.sample_days)
         with run.writing() as db:
             keep(db, packed, begins=at - at % QUARTER)
             thin(db, run.id, before=int((run.now - IN_FULL).timestamp()) - QUARTER)

@@ -20,7 +20,7 @@ from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.db import fetch_columns
 from cumulet.events import EventName
 from cumulet.fabric import ExternalSpec, Fabric, PortSpec
-from cumulet.hosts import Leftovers
+from cumulet.hosts import Orphans
 from cumulet.networks.allocate import external_address, give_back_externals, nics_of
 from cumulet.networks.make import lock_networks
 from cumulet.networks.model import Network, Nic, Router
@@ -54,7 +54,7 @@ class Fabrics:
     """Prepares the host's end of a data center's external range."""
     bridges: Mapping[str, str]
     """Name of the external bridge by data center."""
-    leftovers: Leftovers = field(default_factory=Leftovers)
+    orphans: Orphans = field(default_factory=Orphans)
 
     def external_spec(self, data_center: DataCenter) -> ExternalSpec:
         """Describe a data center's way out."""

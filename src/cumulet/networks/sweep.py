@@ -30,12 +30,12 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
         router_ids = frozenset(db.scalars(select(Router.id)))
     for data_center_id in {row.data_center_id for row in network_rows.values()}:
         ensure_way_out(fabrics, fabrics.catalogue.find_data_center(data_center_id))
-    leftovers = fabrics.leftovers
-    for id in leftovers.overdue("port", ports.keys() - nic_ids, run.now):
+    orphans = fabrics.orphans
+    for id in orphans.overdue("port", ports.keys() - nic_ids, run.now):
         fabric.remove_port(id)
-    for id in leftovers.overdue("network", networks.keys() - network_rows.keys(), run.now):
+    for id in orphans.overdue("network", networks.keys() - network_rows.keys(), run.now):
         fabric.remove_network(id)
-    for id in leftovers.overdue("router", routers.keys() - router_ids, run.now):
+    for id in orphans.overdue("router", routers.keys() - router_ids, run.now):
         fabric.remove_router(id)
     return run.now + SWEEP
 

@@ -79,7 +79,7 @@ def sweep_groups(run: Run, fabrics: Fabrics) -> datetime:
         for row in rows:
             if there.get(row.id) != group_spec(row):
                 wake(db, Kind.SECURITY_GROUP, row.id, now=run.now)
-    for id in fabrics.leftovers.overdue("group", there.keys() - {row.id for row in rows}, run.now):
+    for id in fabrics.orphans.overdue("group", there.keys() - {row.id for row in rows}, run.now):
         fabrics.fabric.remove_group(id)
     return run.now + SWEEP
 

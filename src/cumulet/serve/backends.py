@@ -22,7 +22,7 @@ from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore, offer_made_up_images
 from cumulet.networks import Fabrics, bridge_name
 from cumulet.settings import Settings
-from cumulet.vms import World
+from cumulet.vms import Backends
 
 log = structlog.get_logger()
 
@@ -34,10 +34,12 @@ Invalid where it leads nowhere, HypervisorError when nobody answers.
 """
 
 
-def memory_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
-    """Make a world of made-up hosts, with images for them: for a look, for tests and for load."""
+def memory_backends(
+    settings: Settings, catalogue: Catalogue, database: Database, installation: str
+) -> Backends:
+    """Make backends of made-up hosts, with images for them: for a look, for tests and for load."""
     offer_made_up_images(ImageStore(settings.images_dir), catalogue.image_aliases.values())
-    return make_world(
+    return make_backends(
         settings,
         catalogue,
         installation,
@@ -52,7 +54,9 @@ def open_made_up(uri: str, data_center: DataCenter) -> Mapping[str, Hypervisor]:
     return memory_hosts(uri, pools=data_center.pool_paths)
 
 
-def real_world(settings: Settings, catalogue: Catalogue, database: Database, installation: str) -> World:
+def real_backends(
+    settings: Settings, catalogue: Catalogue, database: Database, installation: str
+) -> Backends:
     """Make this machine a host and reach it by libvirt and OVN."""
     from cumulet.fabric.ovn import open_fabric  # noqa: PLC0415 - needs OVS's Python, which made-up hosts do not
     from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - likewise libvirt
@@ -70,7 +74,7 @@ def real_world(settings: Settings, catalogue: Catalogue, database: Database, ins
         )
         return {host.facts().name: host}
 
-    return make_world(
+    return make_backends(
         settings,
         catalogue,
         installation,
@@ -88,7 +92,7 @@ def open_way_out(prepared: PreparedHost, spec: ExternalSpec, data_center: DataCe
     ensure_way_out(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
 
 
-def make_world(
+def make_backends(
     settings: Settings,
     catalogue: Catalogue,
     installation: str,
@@ -97,10 +101,10 @@ def make_world(
     fabric: Fabric,
     open_way_out: Callable[[ExternalSpec, DataCenter], None],
     mend: Callable[[], object] = lambda: None,
-) -> World:
+) -> Backends:
     """Give the plots all that they touch."""
     bridges = {one.id: bridge_name(installation, one.id) for one in catalogue.data_centers}
-    return World(
+    return Backends(
         hosts=hosts,
         fabrics=Fabrics(catalogue=catalogue, fabric=fabric, open_way_out=open_way_out, bridges=bridges),
         images=ImageStore(settings.images_dir),

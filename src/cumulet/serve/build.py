@@ -29,9 +29,9 @@ from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
 from cumulet.retention import forget_old_events
 from cumulet.security_groups import reconcile_group, sweep_groups
-from cumulet.serve.backends import memory_world, real_world
+from cumulet.serve.backends import memory_backends, real_backends
 from cumulet.settings import Settings
-from cumulet.vms import Sweeper, World, reconcile_vm, weigh_vcpus
+from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
 from cumulet.web import console_pages
 
 
@@ -43,7 +43,7 @@ class Cloud:
     database: Database
     catalogue: Catalogue
     images: ImageStore
-    world: World
+    backends: Backends
     reconciler: Reconciler
     app: ASGIApp
 
@@ -62,47 +62,49 @@ def build(settings: Settings) -> Cloud:
         check_still_offered(db, catalogue)
         check_pools_still_offered(db, catalogue)
         weigh_vcpus(db, catalogue)
-    world = (memory_world if settings.is_made_up else real_world)(settings, catalogue, database, installation)
+    backends = (memory_backends if settings.is_made_up else real_backends)(
+        settings, catalogue, database, installation
+    )
     return Cloud(
         settings=settings,
         database=database,
         catalogue=catalogue,
-        images=world.images,
-        world=world,
-        reconciler=Reconciler(database, plots(world)),
+        images=backends.images,
+        backends=backends,
+        reconciler=Reconciler(database, plots(backends)),
         app=create_app(
             database,
             authenticate=authenticate,
             provided={
                 "catalogue": catalogue,
                 "limits": catalogue.limits,
-                "images": world.images,
-                "hosts": world.hosts,
-                "fabric": world.fabrics.fabric,
+                "images": backends.images,
+                "hosts": backends.hosts,
+                "fabric": backends.fabrics.fabric,
             },
             metrics=partial(read_metrics, catalogue=catalogue),
             pages=console_pages(
-                Consoles(database, world.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
+                Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
             ),
         ),
     )
 
 
-def plots(world: World) -> dict[str, Callable[..., datetime | None]]:
+def plots(backends: Backends) -> dict[str, Callable[..., datetime | None]]:
     """Name the plot of each kind of resource."""
     return {
-        "vm": partial(reconcile_vm, world=world),
-        "disk": partial(reconcile_disk, find_host=world.host),
+        "vm": partial(reconcile_vm, backends=backends),
+        "disk": partial(reconcile_disk, find_host=backends.host),
         "private_image": partial(
-            reconcile_image, find_host=world.host, hosts=world.hosts, store=world.images
+            reconcile_image, find_host=backends.host, hosts=backends.hosts, store=backends.images
         ),
-        "network": partial(reconcile_network, fabrics=world.fabrics),
-        "security_group": partial(reconcile_group, fabrics=world.fabrics),
-        "host": Sweeper(world).sweep_host,
-        "samples": Sampler(world).sample_host,
-        "fabric": partial(sweep_fabric, fabrics=world.fabrics),
-        "groups": partial(sweep_groups, fabrics=world.fabrics),
-        "journal": partial(forget_old_events, days=world.fabrics.catalogue.limits.journal_days),
+        "network": partial(reconcile_network, fabrics=backends.fabrics),
+        "security_group": partial(reconcile_group, fabrics=backends.fabrics),
+        "host": Sweeper(backends).sweep_host,
+        "samples": Sampler(backends).sample_host,
+        "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
+        "groups": partial(sweep_groups, fabrics=backends.fabrics),
+        "journal": partial(forget_old_events, days=backends.fabrics.catalogue.limits.journal_days),
     }
 
 

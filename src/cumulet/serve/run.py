@@ -54,7 +54,7 @@ def started(cloud: Cloud) -> Iterator[None]:
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
     pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
     pump.start()
-    for host in cloud.world.hosts.values():
+    for host in cloud.backends.hosts.values():
         host.on_change(changes.put)
     cloud.reconciler.start()
     try:
@@ -63,9 +63,9 @@ def started(cloud: Cloud) -> Iterator[None]:
         cloud.reconciler.stop()
         changes.put(None)
         pump.join()
-        for host in cloud.world.hosts.values():
+        for host in cloud.backends.hosts.values():
             host.close()
-        cloud.world.fabrics.fabric.close()
+        cloud.backends.fabrics.fabric.close()
         cloud.database.close()
 
 

@@ -3,11 +3,11 @@
 from cumulet.vms import change_operations, offers, operations, reach
 from cumulet.vms.offers import weigh_vcpus
 from cumulet.vms.reconcile.sweep import Sweeper
-from cumulet.vms.reconcile.vm import World, reconcile_vm
+from cumulet.vms.reconcile.vm import Backends, reconcile_vm
 
 __all__ = [
+    "Backends",
     "Sweeper",
-    "World",
     "change_operations",
     "offers",
     "operations",

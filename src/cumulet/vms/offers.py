@@ -76,7 +76,7 @@ def weigh_vcpus(db: Session, catalogue: Catalogue) -> None:
         db.execute(weighed.values(vcpus_per_core=one.vcpus_per_core))
 
 
-def described(db: Session, machine_type: MachineType) -> MachineType:
+def with_cpu_model(db: Session, machine_type: MachineType) -> MachineType:
     """Name the hosts' processor where the operator's catalogue names none."""
     if machine_type.cpu_model:
         return machine_type
@@ -106,4 +106,4 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         max_storage_gib=max(storage, default=0),
         total_storage_gib=sum(storage),
     )
-    return machine_type_answer(catalogue, described(db, machine_type), capacity)
+    return machine_type_answer(catalogue, with_cpu_model(db, machine_type), capacity)

@@ -10,7 +10,7 @@ from tests.hypervisor.contract import a_spec, heard, prepare
 from tests.waiting import eventually
 
 from cumulet.hypervisor import BaseImage, DomainSpec, HostUnreachable, Hypervisor, NicSpec
-from cumulet.hypervisor.libvirt import consoles
+from cumulet.hypervisor.libvirt import serial_lines
 
 lab = pytest.mark.lab
 MANY = 96
@@ -112,12 +112,12 @@ def test_what_waits_for_a_viewer_is_little_and_who_never_reads_is_let_go(monkeyp
         monkeypatch.setattr(libvirt, name, lambda *_: 1)
     stream, ended = EndlessStream(), []
     near, far = socket.socketpair()
-    pump = consoles.Pump(stream, far, ended=ended.append)
+    pump = serial_lines.Pump(stream, far, ended=ended.append)
     pump.start()
     most = 0
     for _ in range(100):
         pump._on_stream(stream, libvirt.VIR_STREAM_EVENT_READABLE, None)
         most = max(most, len(pump._to_viewer))
-    assert most <= consoles.MOST_HELD + consoles.CHUNK
+    assert most <= serial_lines.MOST_HELD + serial_lines.CHUNK
     assert (ended, stream.aborted, far.fileno()) == ([pump], True, -1)
     near.close()

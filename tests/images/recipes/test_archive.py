@@ -53,7 +53,9 @@ def test_a_missing_keyring_is_said_with_its_cure(monkeypatch, tmp_path):
 
 def test_packages_are_read_as_dpkg_lists_them():
     listing = "dropbear-bin\t2022.83-1\tlightweight SSH2 server\n"
-    assert archive.described(listing) == (Package("dropbear-bin", "2022.83-1", "lightweight SSH2 server"),)
+    assert archive.read_packages(listing) == (
+        Package("dropbear-bin", "2022.83-1", "lightweight SSH2 server"),
+    )
 
 
 def test_a_program_that_fails_is_quoted():

@@ -28,7 +28,7 @@ POWERS: Final = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: Power.PAUSED,
 }
 """Everything else runs."""
-STALLED: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+PAUSED_ON_IO_ERROR: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 OFF_REASONS: Final = {
     libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: OffReason.GUEST_SHUTDOWN,
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: OffReason.DESTROYED,
@@ -85,7 +85,11 @@ def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int
 
 def power_of(state: int, reason: int) -> Power:
     """Whether a domain in that state runs."""
-    return Power.STALLED if (state, reason) == STALLED else POWERS.get(state, Power.RUNNING)
+    return (
+        Power.PAUSED_ON_IO_ERROR
+        if (state, reason) == PAUSED_ON_IO_ERROR
+        else POWERS.get(state, Power.RUNNING)
+    )
 
 
 def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
@@ -126,9 +130,9 @@ def start(link: libvirt.virConnect, vm_id: UUID) -> None:
 
 
 def resume(link: libvirt.virConnect, vm_id: UUID) -> None:
-    """Let the domain go on if it is stalled."""
+    """Let the domain go on if it is paused on an I/O error."""
     domain = find_domain(link, vm_id)
-    if power_of(*domain.state()) is Power.STALLED:
+    if power_of(*domain.state()) is Power.PAUSED_ON_IO_ERROR:
         with off_is_fine():
             domain.resume()
 

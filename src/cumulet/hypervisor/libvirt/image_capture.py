@@ -30,7 +30,7 @@ from cumulet.hypervisor.libvirt.files import ids_in
 from cumulet.hypervisor.libvirt.image_copies import copy_whole, make_safe
 from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record
 from cumulet.hypervisor.libvirt.paths import HostPaths
-from cumulet.hypervisor.libvirt.snapshots import described
+from cumulet.hypervisor.libvirt.snapshots import image_opts
 
 CHUNK_BYTES: Final = 4 << 20
 THAW_TRIES: Final = 30
@@ -196,7 +196,7 @@ class ImageCaptures:
 
     def _convert(self, capture: Capture) -> TakenFrom:
         """Copy the disk of a machine that is off; qemu-img dies with this process, and keeps the machine off."""
-        source = described(self._paths.pools.find_disk(capture.order.disk_id))
+        source = image_opts(self._paths.pools.find_disk(capture.order.disk_id))
         words = ("convert", "-p", "--image-opts", "-O", "qcow2", source, str(capture.job.part))
         with subprocess.Popen(
             ("setpriv", "--pdeathsig", "KILL", "qemu-img", *words),

@@ -43,7 +43,7 @@ class LibvirtMachines:
         self._works.call(lambda link: domains.start(link, vm_id))
 
     def resume(self, vm_id: UUID) -> None:
-        """Let the machine go on if it is stalled."""
+        """Let the machine go on if it is paused on an I/O error."""
         self._works.call(lambda link: domains.resume(link, vm_id))
 
     def hotplug(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:

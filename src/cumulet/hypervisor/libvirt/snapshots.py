@@ -16,27 +16,27 @@ from cumulet.hypervisor import HypervisorError
 def take(disk: Path, snapshot_id: UUID) -> None:
     """Keep the disk's content of now, unless there is such a snapshot."""
     if snapshot_id not in found_in(disk):
-        qemu_img("snapshot", "-c", str(snapshot_id), "--image-opts", described(disk))
+        qemu_img("snapshot", "-c", str(snapshot_id), "--image-opts", image_opts(disk))
 
 
 def revert(disk: Path, snapshot_id: UUID) -> None:
     """Bring a snapshot's content back."""
-    qemu_img("snapshot", "-a", str(snapshot_id), "--image-opts", described(disk))
+    qemu_img("snapshot", "-a", str(snapshot_id), "--image-opts", image_opts(disk))
 
 
 def remove(disk: Path, snapshot_id: UUID) -> None:
     """Forget a snapshot, if it is there."""
     if snapshot_id in found_in(disk):
-        qemu_img("snapshot", "-d", str(snapshot_id), "--image-opts", described(disk))
+        qemu_img("snapshot", "-d", str(snapshot_id), "--image-opts", image_opts(disk))
 
 
 def found_in(disk: Path) -> frozenset[UUID]:
     """The snapshots that a disk has; also of one in use."""
-    told = json.loads(qemu_img("info", "--force-share", "--output=json", "--image-opts", described(disk)))
+    told = json.loads(qemu_img("info", "--force-share", "--output=json", "--image-opts", image_opts(disk)))
     return frozenset(UUID(snapshot["name"]) for snapshot in told.get("snapshots", ()))
 
 
-def described(disk: Path) -> str:
+def image_opts(disk: Path) -> str:
     """Name a disk so that its format is not guessed from what a guest may have written."""
     return f"driver=qcow2,file.driver=file,file.filename={str(disk).replace(',', ',,')}"
 

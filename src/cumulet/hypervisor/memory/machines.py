@@ -65,9 +65,9 @@ class MemoryMachines(Part):
 
     @verb
     def resume(self, vm_id: UUID) -> None:
-        """Let a stalled machine go on; on a host that is full it stalls again, which is told like the first time."""
+        """Let a machine go on that is paused on an I/O error; on a full host it pauses again, which is told like the first time."""
         machine = self._contents.find_machine(vm_id)
-        if machine.power is Power.STALLED:
+        if machine.power is Power.PAUSED_ON_IO_ERROR:
             machine.power = Power.RUNNING
             if self._state.full:
                 self._state.pause_on_io_error(vm_id)

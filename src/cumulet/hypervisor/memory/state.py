@@ -63,7 +63,7 @@ class State(Faulty):
 
     def pause_on_io_error(self, vm_id: UUID) -> None:
         """Keep a machine still that wrote what the host could not."""
-        self.contents.find_machine(vm_id).power = Power.STALLED
+        self.contents.find_machine(vm_id).power = Power.PAUSED_ON_IO_ERROR
         self.changed.append(vm_id)
 
     def _tell_changes(self) -> None:

@@ -17,7 +17,7 @@ from cumulet.images.recipes.recipe import BuildFailed, Package, run
 SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DESCRIPTION = "${Package}\\t${Version}\\t${binary:Synopsis}\\n"
-"""What dpkg tells of a package, as `described` reads it."""
+"""What dpkg tells of a package, as `read_packages` reads it."""
 LOADER = "lib64/ld-linux-x86-64.so.2"
 LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 ARCHIVE_INFO = Path("/usr/share/python-apt/templates/Debian.info")
@@ -93,7 +93,7 @@ class Archive:
             run("dpkg-deb", "--extract", file, into)
             unpacked += run("dpkg-deb", "--show", f"--showformat={DESCRIPTION}", file).decode()
             file.unlink()
-        return described(unpacked)
+        return read_packages(unpacked)
 
 
 def open_archive(folder: Path) -> Archive:
@@ -106,7 +106,7 @@ def open_archive(folder: Path) -> Archive:
     return archive
 
 
-def described(listing: str) -> tuple[Package, ...]:
+def read_packages(listing: str) -> tuple[Package, ...]:
     """Read what dpkg printed in the format `DESCRIPTION`."""
     return tuple(Package(*line.split("\t")) for line in listing.splitlines())
 

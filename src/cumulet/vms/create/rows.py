@@ -27,7 +27,7 @@ from cumulet.vms.create.nics import connect
 from cumulet.vms.create.passwords import hash_password
 from cumulet.vms.create.plan import VmPlan, plan_vm
 from cumulet.vms.create.request import CreateRequest
-from cumulet.vms.offers import described
+from cumulet.vms.offers import with_cpu_model
 
 
 def create(db: Session, request: CreateRequest) -> None:
@@ -36,7 +36,9 @@ def create(db: Session, request: CreateRequest) -> None:
     with Invalid.reference("dataCenterId"):
         data_center = request.catalogue.find_data_center(data.data_center_id)
     with Invalid.reference("machineType"):
-        machine_type = described(db, request.catalogue.find_machine_type(data_center.id, data.machine_type))
+        machine_type = with_cpu_model(
+            db, request.catalogue.find_machine_type(data_center.id, data.machine_type)
+        )
     private, image = find_boot_image(db, request, data_center.id)
     keys = source_keys(db, request.caller, request.project_id, data.ssh_key_source)
     plan = plan_vm(

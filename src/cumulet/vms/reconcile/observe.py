@@ -41,8 +41,8 @@ STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.RUNNING, Wanted.STOPPED): VmState.STOPPING,
     (Power.PAUSED, Wanted.ACTIVE): VmState.SUSPENDED,
     (Power.PAUSED, Wanted.STOPPED): VmState.STOPPING,
-    (Power.STALLED, Wanted.ACTIVE): VmState.SUSPENDED,
-    (Power.STALLED, Wanted.STOPPED): VmState.STOPPING,
+    (Power.PAUSED_ON_IO_ERROR, Wanted.ACTIVE): VmState.SUSPENDED,
+    (Power.PAUSED_ON_IO_ERROR, Wanted.STOPPED): VmState.STOPPING,
     (Power.OFF, Wanted.ACTIVE): VmState.STARTING,
     (Power.OFF, Wanted.STOPPED): VmState.STOPPED,
 }

@@ -53,7 +53,7 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
         host.seeds.write(seed)
         host.machines.start(vm.id)
         return host.machines.get(vm.id)
-    elif domain.power is Power.STALLED:
+    elif domain.power is Power.PAUSED_ON_IO_ERROR:
         resume(run, vm, host)
     return domain
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cumulet.disks import Disk, DiskState
 from cumulet.hosts import Host as HostRow
-from cumulet.hosts import HostState, Leftovers, note_facts
+from cumulet.hosts import HostState, Orphans, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.journal import Event
@@ -25,7 +25,7 @@ from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms.reconcile.vm import World
+from cumulet.vms.reconcile.vm import Backends
 from cumulet.vms.retained_logs import forget_old
 
 log = structlog.get_logger()
@@ -40,28 +40,28 @@ KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
 class Sweeper:
     """Looks after hosts; keeps in mind what it saw without an owner."""
 
-    world: World
-    leftovers: Leftovers = field(default_factory=Leftovers)
-    strangers: set[UUID] = field(default_factory=set)
+    backends: Backends
+    orphans: Orphans = field(default_factory=Orphans)
+    unknown: set[UUID] = field(default_factory=set)
     """What was told of already, that the journal does not know."""
 
     def sweep_host(self, run: Run) -> datetime:
         """Wake VMs that differ from their rows, remove what has no owner; look again later."""
         try:
-            host = self.world.host(run.id)
+            host = self.backends.host(run.id)
             facts = host.facts()
             domains, disks, seeds = host.machines.list(), host.disks.list(), host.seeds.list()
         except HostUnreachable as problem:
             note_down(run, str(problem))
-            if run.id in self.world.hosts:
-                self.world.mend()
+            if run.id in self.backends.hosts:
+                self.backends.mend()
             return run.now + SWEEP / 3
         with run.writing() as db:
-            forget_old(db, run.now, self.world.fabrics.catalogue.limits)
+            forget_old(db, run.now, self.backends.fabrics.catalogue.limits)
             note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
             vm_ids = wake_changed_vms(db, run, domains)
             disk_ids = wake_changed_disks(db, run, disks.keys())
-        self._remove_leftovers(
+        self._remove_orphans(
             host,
             run,
             domains=domains.keys() - vm_ids,
@@ -71,23 +71,23 @@ class Sweeper:
         self._remove_unused_copies(host, run)
         return run.now + SWEEP
 
-    def _remove_leftovers(
+    def _remove_orphans(
         self, host: Host, run: Run, *, domains: set[UUID], disks: set[UUID], seeds: frozenset[UUID]
     ) -> None:
         """Remove what has no row any more, here nor elsewhere: a host that got another name keeps all it has."""
-        captures, stored = host.images.captures(), self.world.images.private_ids()
+        captures, stored = host.images.captures(), self.backends.images.private_ids()
         gone = self._without_owner(run, domains | disks | seeds | captures | stored)
-        for id in self.leftovers.overdue(f"domain on {run.id}", domains & gone, run.now):
+        for id in self.orphans.overdue(f"domain on {run.id}", domains & gone, run.now):
             host.machines.undefine(id)
-        for id in self.leftovers.overdue(f"disk on {run.id}", disks & gone, run.now):
+        for id in self.orphans.overdue(f"disk on {run.id}", disks & gone, run.now):
             with suppress(HypervisorError):  # a machine that somebody else made of it
                 host.disks.remove(id)
-        for id in self.leftovers.overdue(f"seed on {run.id}", seeds & gone, run.now):
+        for id in self.orphans.overdue(f"seed on {run.id}", seeds & gone, run.now):
             host.seeds.remove(id)
-        for id in self.leftovers.overdue(f"capture on {run.id}", captures & gone, run.now):
+        for id in self.orphans.overdue(f"capture on {run.id}", captures & gone, run.now):
             host.images.forget_capture(id)
-        for id in self.leftovers.overdue("private image", stored & gone, run.now):
-            self.world.images.remove_private(id)
+        for id in self.orphans.overdue("private image", stored & gone, run.now):
+            self.backends.images.remove_private(id)
 
     def _without_owner(self, run: Run, found: set[UUID]) -> set[UUID]:
         """Tell what had a row once and has none: only that is ours to remove.
@@ -98,9 +98,9 @@ class Sweeper:
         with run.reading() as db:
             owned = {id for row in (Vm, Disk, PrivateImage) for id in those_in(db, row.id, found)}
             known = those_in(db, Event.subject_id, found - owned)
-        news = found - owned - known - self.strangers
+        news = found - owned - known - self.unknown
         if news:
-            self.strangers.update(news)
+            self.unknown.update(news)
             log.warning(
                 "kept what the database has never known", host=str(run.id), ids=sorted(map(str, news))
             )
@@ -108,12 +108,12 @@ class Sweeper:
 
     def _remove_unused_copies(self, host: Host, run: Run) -> None:
         """Remove copies of images that nobody offers any more and that no VM is made of."""
-        unoffered = host.images.copies() - {image.sha256 for image in self.world.images.list()}
+        unoffered = host.images.copies() - {image.sha256 for image in self.backends.images.list()}
         with run.reading() as db:
             of_vms = those_in(db, Vm.image_sha256, unoffered)
             unused = unoffered - of_vms - those_in(db, PrivateImage.sha256, unoffered)
         for sha256 in unused:
-            with suppress(HypervisorError):  # a leftover disk in its grace is still based on it
+            with suppress(HypervisorError):  # an orphan disk in its grace is still based on it
                 host.images.remove_copy(sha256)
 
 
@@ -132,7 +132,7 @@ def differs(domain: Domain | None, *, wanted: Wanted, state: VmState, started: i
     """Whether a VM's machine is not as its row says it was last seen, or not as it is wanted."""
     if wanted is Wanted.DELETED or domain is None or not domain.spec_digest or state is VmState.UNKNOWN:
         return True
-    if (domain.power in {Power.PAUSED, Power.STALLED}) is not (state is VmState.SUSPENDED):
+    if (domain.power in {Power.PAUSED, Power.PAUSED_ON_IO_ERROR}) is not (state is VmState.SUSPENDED):
         return True
     runs = domain.power is not Power.OFF
     return runs != (wanted is Wanted.ACTIVE) or domain.started != started

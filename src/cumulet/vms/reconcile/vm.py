@@ -63,7 +63,7 @@ NOT_COPIED: Final = "cannot be copied to the host; that is tried again, and the 
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Backends:
     """Everything a VM's plot touches besides the database."""
 
     hosts: Mapping[UUID, Host]
@@ -80,22 +80,22 @@ class World:
         return self.hosts[host_id]
 
 
-def reconcile_vm(run: Run, world: World) -> datetime | None:
+def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
     """Bring one VM to where its project wants it, from wherever it is now."""
     loaded = load(run)
     if loaded is None:
         return None
     vm, parts = loaded
-    host = world.host(vm.host_id)
+    host = backends.host(vm.host_id)
     if vm.wanted is Wanted.DELETED or expired(run, vm):
-        tear_down(run, vm, host, world)
+        tear_down(run, vm, host, backends)
         return None
     show_progress(run, vm)
     if parts.waits_for:
         raise NotYet(parts.waits_for, UNWOKEN)
-    ensure_ports(parts.ports, world.fabrics)
+    ensure_ports(parts.ports, backends.fabrics)
     domain = host.machines.get(vm.id)
-    ensure_disks(run, vm, parts.disks, domain, host, world.images)
+    ensure_disks(run, vm, parts.disks, domain, host, backends.images)
     domain = ensure_domain(run, vm, parts, domain, host)
     domain = ensure_power(run, vm, domain, host, seed(vm))
     look_again = observe(run, vm, domain, host)
@@ -190,15 +190,15 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
 def base_image(vm: Vm, disk: Disk, host: Host, images: ImageStore) -> BaseImage:
     """Describe the image the VM was planned with: what the store holds under its id by now may be another."""
     if disk.private_image_id:
-        return described(vm, images.private(disk.private_image_id))
+        return base_image_at(vm, images.private(disk.private_image_id))
     stored = images.find(vm.image_id)
     if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.images.copies():
         why = f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM anew"
         raise HypervisorError(why, for_owner=why)
-    return described(vm, stored.path)
+    return base_image_at(vm, stored.path)
 
 
-def described(vm: Vm, path: Path) -> BaseImage:
+def base_image_at(vm: Vm, path: Path) -> BaseImage:
     """Describe the image the VM was planned with, which lies there."""
     return BaseImage(sha256=vm.image_sha256, format=vm.image_format, path=path, size_gib=vm.image_gib)
 
@@ -231,15 +231,15 @@ def remove_disks(run: Run, vm: Vm, host: Host) -> None:
         host.disks.remove(disk_id)
 
 
-def tear_down(run: Run, vm: Vm, host: Host, world: World) -> None:
+def tear_down(run: Run, vm: Vm, host: Host, backends: Backends) -> None:
     """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
     wait_for_image(run, vm)
     host.machines.undefine(vm.id)
-    keep_log(run, vm, host, world.fabrics.catalogue.limits)
+    keep_log(run, vm, host, backends.fabrics.catalogue.limits)
     remove_disks(run, vm, host)
     host.seeds.remove(vm.id)
     host.consoles.remove_log(vm.id)
-    remove_ports(run, vm.id, world.fabrics)
+    remove_ports(run, vm.id, backends.fabrics)
     with run.writing() as db:
         release_disks(db, vm.id, now=run.now)
         release_nics(db, vm.id, now=run.now)

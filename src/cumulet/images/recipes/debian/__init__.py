@@ -16,7 +16,7 @@ from collections import deque
 from pathlib import Path
 
 from cumulet.images.recipes import grub
-from cumulet.images.recipes.archive import DESCRIPTION, SUITE, described, open_archive, sources_list
+from cumulet.images.recipes.archive import DESCRIPTION, SUITE, open_archive, read_packages, sources_list
 from cumulet.images.recipes.disk import (
     Partition,
     fill_ext4,
@@ -157,7 +157,9 @@ def write_boot_loader(raw: Path, unpacked: Path, work: Path) -> None:
 def installed_packages(root: Path) -> tuple[Package, ...]:
     """Return the packages that we asked for, with their versions."""
     database = f"--admindir={root / 'var/lib/dpkg'}"
-    return described(run("dpkg-query", database, "--show", f"--showformat={DESCRIPTION}", *PACKAGES).decode())
+    return read_packages(
+        run("dpkg-query", database, "--show", f"--showformat={DESCRIPTION}", *PACKAGES).decode()
+    )
 
 
 DEBIAN_12 = Recipe(
