@@ -24,6 +24,7 @@ HOST = ("doctor", "hypervisor/libvirt", "hypervisor/mounts.py")
 """What runs where the host is."""
 SERVER = {
     "__main__.py": "its end",
+    "call/turns.py": "its event loop",
     "catalogue/file.py": "the operator's catalogue",
     "console/": "sockets of people, and those that a host opened",
     "db.py": "its database",
