@@ -93,7 +93,7 @@ def insist(act: Callable[[], object]) -> None:
     """Ask as a client does who got no answer: again; the first time may have counted."""
     try:
         act()
-    except (Crash, Unavailable):
+    except (Crash, Unavailable, *UNREACHABLE):
         with suppress(CumuletError):
             act()
 
