@@ -13,7 +13,7 @@ from uuid import UUID
 import uvicorn
 from litestar import Litestar
 
-from cumulet.console import Asked, Console, Consoles, End
+from cumulet.console import Asked, CloseReason, Console, Consoles
 from cumulet.console.bridge import CHUNK
 from cumulet.rest.connections import Door, guarded
 from cumulet.serve.run import WEBSOCKETS
@@ -61,9 +61,9 @@ class BenchConsoles(Consoles):
     def renew(self, asked: Asked) -> None:
         """Do nothing."""
 
-    def why_ended(self, console: Console) -> End:  # noqa: ARG002 - all end alike
+    def why_ended(self, console: Console) -> CloseReason:  # noqa: ARG002 - all end alike
         """Say that it is off."""
-        return End.OFF
+        return CloseReason.OFF
 
 
 async def relay(reader: socket.socket) -> None:

@@ -1,7 +1,7 @@
 """One rule changed in a group that many NICs have, and groups of many rules: our own time, and beside it OVN's.
 
 A real server on real OVN, asked by HTTP. The clock starts with the request and stops when OVN's database tells that it
-has the rule: everything that is ours is in between (the request, its transaction, the plot, ours to OVN's database). OVN's
+has the rule: everything that is ours is in between (the request, its transaction, the reconciler, ours to OVN's database). OVN's
 own time follows, until each host has put the rule in force, as `ovn-nbctl --wait=hv sync` tells, and until packets follow
 it, as two guests of a made-up network find out (see `rules_followed`). The NICs are stand-ins: ports in OVN's group
 of ports that our database knows nothing of, for nothing of ours looks at NICs when a rule changes; a few are plugged

@@ -33,7 +33,7 @@ class Stage(ExitStack):
 
     @cached_property
     def crowded_server(self) -> Server:
-        """A server on made-up hosts with a thousand VMs, each with a storage disk and a card of its own, settled."""
+        """A server on made-up hosts with a thousand VMs, each with a storage disk and a NIC of its own, settled."""
         server = self.made_up_server("crowded")
         say(f"creating {CROWD} VMs with a storage disk each on made-up hosts")
         for number in range(CROWD):
@@ -42,8 +42,8 @@ class Stage(ExitStack):
             )
         wait_until(server.is_settled, "all disks are made", within=SETTLES_WITHIN, pause=1)
         for number in range(CROWD):
-            card = {"assignPublicIp": True}
-            server.create(f"vm-{number:04}", storageDiskIds=[f"data-{number:04}"], nics=[card])
+            nic = {"assignPublicIp": True}
+            server.create(f"vm-{number:04}", storageDiskIds=[f"data-{number:04}"], nics=[nic])
         wait_until(server.is_settled, "all guests are up", within=SETTLES_WITHIN, pause=1)
         if server.count_in("ACTIVE") != CROWD:
             raise RuntimeError(f"not all {CROWD} VMs run")

@@ -24,7 +24,7 @@ from tests.fabric.specs import EXTERNAL, Project, a_rule
 from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
 from cumulet.doctor.prepare import prepare_host
-from cumulet.doctor.way_out import Reach
+from cumulet.doctor.uplink import Reach
 from cumulet.fabric import IpProtocol, PortSpec
 from cumulet.fabric.ovn import open_fabric
 

@@ -1,4 +1,4 @@
-"""From a wake to the first line of its plot: how long accepted work waits before anybody looks at it.
+"""From a wake to the first line of its reconciler: how long accepted work waits before anybody looks at it.
 
 The clock starts before the transaction that wakes and stops in the worker's thread, so it holds the commit, the bell
 (between servers: PostgreSQL's notification) and the claim. Each wake waits until the one before it is settled.
@@ -45,13 +45,13 @@ def figure(where: str, url: str, *, servers: int) -> Figure:
 
 
 def wakes(working: Database, waking: Database) -> list[float]:
-    """Wake again and again; give the seconds until each plot began."""
+    """Wake again and again; give the seconds until each reconciler began."""
     begun: queue.SimpleQueue[float] = queue.SimpleQueue()
 
-    def plot(_: Run) -> None:
+    def reconcile(_: Run) -> None:
         begun.put(time.perf_counter())
 
-    reconciler = Reconciler(working, {"probe": plot})
+    reconciler = Reconciler(working, {"probe": reconcile})
     reconciler.start()
     try:
         return [wake_once(waking, begun) for _ in range(RUNS + 1)][1:]
@@ -60,7 +60,7 @@ def wakes(working: Database, waking: Database) -> list[float]:
 
 
 def wake_once(database: Database, begun: queue.SimpleQueue[float]) -> float:
-    """Wake one resource; give the seconds until its plot began, and return when it is settled."""
+    """Wake one resource; give the seconds until its reconciler began, and return when it is settled."""
     id, asked = uuid4(), time.perf_counter()
     with database.writing() as db:
         wake(db, "probe", id, now=datetime.now(UTC))

@@ -31,7 +31,7 @@ from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller
 from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
-from cumulet.serve.build import plots
+from cumulet.serve.build import reconcilers
 from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.vm_record import Vm
 from cumulet.vms import Backends, operations
@@ -121,7 +121,7 @@ class Cloud:
 
     def new_reconciler(self, database: Database | None = None) -> Reconciler:
         """What another process, or this one after its death, would have."""
-        return Reconciler(database or self.database, plots(self.backends), clock=self.clock)
+        return Reconciler(database or self.database, reconcilers(self.backends), clock=self.clock)
 
     @property
     def host(self) -> MemoryHypervisor:
@@ -333,7 +333,7 @@ def make_cloud(
         }
     fabric = MemoryFabric()
     fabrics = Fabrics(
-        catalogue=catalogue, fabric=fabric, open_way_out=lambda *_: None, bridges={"local": "cx-test"}
+        catalogue=catalogue, fabric=fabric, open_uplink=lambda *_: None, bridges={"local": "cx-test"}
     )
     backends = Backends(hosts=hosts, fabrics=fabrics, images=images)
     return Cloud(database, clock, catalogue, images, fabric, backends, hosts)

@@ -10,10 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import exc, select, text
 from tests.made_up import NOON, Clock
-from tests.plots import KIND, Crash, note, notes, wake_toys, workers
+from tests.toy_reconcilers import KIND, Crash, note, notes, wake_toys, workers
 from tests.waiting import eventually
 
-from cumulet import reconcile
 from cumulet.errors import OUR_MISTAKE, NotAtOnce, Unavailable
 from cumulet.reconcile import LEASE, Due, LeaseLost, NotYet, Reconciler, find_due, forget_leases, wake
 
@@ -29,8 +28,8 @@ def clock():
 def make(database, clock):
     """Make a reconciler of toys, driven by hand."""
 
-    def make(plot, on=database):
-        return Reconciler(on, {KIND: plot}, clock=clock)
+    def make(reconcile, on=database):
+        return Reconciler(on, {KIND: reconcile}, clock=clock)
 
     return make
 
@@ -64,10 +63,10 @@ def running():
 
 
 def raising(error):
-    def plot(run):
+    def reconcile(run):
         raise error
 
-    return plot
+    return reconcile
 
 
 # Waking
@@ -97,38 +96,38 @@ def test_a_wake_rings_the_bell_when_it_is_committed(database, clock):
 def test_a_wake_during_a_run_is_not_lost(make, wake_up, due):
     runs = []
 
-    def plot(run):
+    def reconcile(run):
         runs.append(run.now)
         if len(runs) == 1:
             wake_up()
 
     wake_up()
-    reconciler = make(plot)
+    reconciler = make(reconcile)
     assert [reconciler.run_due() for _ in range(3)] == [1, 1, 0]
     assert due() is None
 
 
 @pytest.mark.parametrize("woken_in_the_look", [False, True])
 def test_only_a_wake_that_comes_after_the_look_has_another_run_follow(make, wake_up, woken_in_the_look):
-    def plot(run):
+    def reconcile(run):
         wake_up()
         with run.looking():
             if woken_in_the_look:
                 wake_up()
 
     wake_up()
-    reconciler = make(plot)
+    reconciler = make(reconcile)
     assert (reconciler.run_due(), reconciler.run_due()) == (1, int(woken_in_the_look))
 
 
 @pytest.mark.parametrize("end", [NotYet("it rests", 3600), ValueError("it broke")])
 def test_a_wake_during_a_run_that_did_not_settle_counts_at_once(make, wake_up, end):
-    def plot(run):
+    def reconcile(run):
         wake_up()
         raise end
 
     wake_up()
-    reconciler = make(plot)
+    reconciler = make(reconcile)
     assert [reconciler.run_due() for _ in range(3)] == [1, 1, 1]
 
 
@@ -160,11 +159,11 @@ def test_only_what_can_start_now_is_claimed(database, running):
     go_on = threading.Event()
     started = threading.Semaphore(0)
 
-    def plot(run):
+    def reconcile(run):
         started.release()
         assert go_on.wait(30)
 
-    running(Reconciler(database, {KIND: plot}, workers=2))
+    running(Reconciler(database, {KIND: reconcile}, workers=2))
     wake_toys(database, *(uuid4() for _ in range(5)), now=NOON)
     assert started.acquire(timeout=30)
     assert started.acquire(timeout=30)
@@ -234,14 +233,14 @@ def test_a_dead_worker_s_lease_ends_in_its_time_when_the_clock_is_set_back(make,
 
 
 def outlived(make, clock, then):
-    """A plot that takes so long that another takes its row over, works on it, and rests for an hour."""
+    """A reconciler that takes so long that another takes its row over, works on it, and rests for an hour."""
 
-    def plot(run):
+    def reconcile(run):
         clock.advance(LEASE.total_seconds() + 1)
         assert make(raising(NotYet("the other rests", 3600))).run_due() == 1
         then(run)
 
-    return plot
+    return reconcile
 
 
 def test_a_worker_that_outlived_its_lease_writes_nothing(make, wake_up, clock, database, due):
@@ -273,12 +272,12 @@ def test_a_worker_that_outlived_its_lease_lets_go_of_nothing(make, wake_up, cloc
 
 
 def test_a_lease_that_another_holds_is_not_released(make, wake_up, clock, due):
-    def plot(run):
+    def reconcile(run):
         clock.advance(LEASE.total_seconds() + 1)
         assert make(note)._claim(limit=1)
 
     wake_up()
-    make(plot).run_due()
+    make(reconcile).run_due()
     assert due().lease is not None
 
 
@@ -378,8 +377,8 @@ def test_a_kind_that_nobody_here_knows_is_left_to_others(database, clock):
 
 # Threads and processes
 def test_a_wake_starts_work_without_waiting_for_the_next_look(database, running, monkeypatch):
-    monkeypatch.setattr(reconcile, "IDLE_LOOK", 3600.0)
-    monkeypatch.setattr(reconcile, "SHARED_LOOK", 3600.0)
+    monkeypatch.setattr("cumulet.reconcile.IDLE_LOOK", 3600.0)
+    monkeypatch.setattr("cumulet.reconcile.SHARED_LOOK", 3600.0)
     running(Reconciler(database, {KIND: note}))
     for toy in (uuid4(), uuid4(), uuid4()):
         wake_toys(database, toy, now=NOON)
@@ -389,17 +388,17 @@ def test_a_wake_starts_work_without_waiting_for_the_next_look(database, running,
 def test_what_is_put_back_for_a_moment_is_looked_at_again_though_the_next_look_is_far_off(
     database, running, monkeypatch
 ):
-    monkeypatch.setattr(reconcile, "IDLE_LOOK", 3600.0)
-    monkeypatch.setattr(reconcile, "SHARED_LOOK", 3600.0)
+    monkeypatch.setattr("cumulet.reconcile.IDLE_LOOK", 3600.0)
+    monkeypatch.setattr("cumulet.reconcile.SHARED_LOOK", 3600.0)
     runs = []
 
-    def plot(run):
+    def reconcile(run):
         runs.append(run)
         if len(runs) < 3:
             time.sleep(0.1)  # meanwhile, who claims has gone to sleep until the lease on this run ends
             raise NotYet("one moment", 0.01)
 
-    running(Reconciler(database, {KIND: plot}))
+    running(Reconciler(database, {KIND: reconcile}))
     wake_toys(database, TOY, now=NOON)
     eventually(lambda: len(runs) == 3)
 
@@ -407,12 +406,12 @@ def test_what_is_put_back_for_a_moment_is_looked_at_again_though_the_next_look_i
 def test_stopping_waits_for_the_runs_under_way(database):
     begun, go_on = threading.Event(), threading.Event()
 
-    def plot(run):
+    def reconcile(run):
         begun.set()
         assert go_on.wait(30)
         note(run)
 
-    reconciler = Reconciler(database, {KIND: plot})
+    reconciler = Reconciler(database, {KIND: reconcile})
     reconciler.start()
     wake_toys(database, TOY, now=NOON)
     assert begun.wait(30)
@@ -425,7 +424,7 @@ def test_stopping_waits_for_the_runs_under_way(database):
 
 
 def test_a_database_that_fails_for_a_moment_does_not_end_the_work(database, running, monkeypatch):
-    monkeypatch.setattr(reconcile, "SHARED_LOOK", 0.01)
+    monkeypatch.setattr("cumulet.reconcile.SHARED_LOOK", 0.01)
     reconciler = Reconciler(database, {KIND: note})
     claim, failures = reconciler._claim, [exc.OperationalError("claim", None, OSError("gone"))] * 3
 
@@ -445,7 +444,7 @@ class TestOnPostgres:
     def test_a_wake_in_one_process_reaches_another_at_once(
         self, database, open_database, running, monkeypatch
     ):
-        monkeypatch.setattr(reconcile, "SHARED_LOOK", 3600.0)
+        monkeypatch.setattr("cumulet.reconcile.SHARED_LOOK", 3600.0)
         reconciler = Reconciler(open_database(), {KIND: note})
         running(reconciler)
         eventually(lambda: listens(database))
@@ -462,7 +461,7 @@ class TestOnPostgres:
         eventually(lambda: notes(database, TOY))
 
     def test_two_processes_share_the_work_and_never_a_row(self, database):
-        command = [sys.executable, "-m", "tests.plots", database.url, "2"]
+        command = [sys.executable, "-m", "tests.toy_reconcilers", database.url, "2"]
         processes = [
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)
         ]
@@ -483,18 +482,18 @@ def listens(database):
 
 
 class LostHost(NotAtOnce):
-    """What a plot raises under which its host was lost."""
+    """What a reconciler raises under which its host was lost."""
 
 
 def test_what_may_have_brought_its_host_down_is_not_brought_forward_by_any_wake(make, wake_up, due, clock):
     runs = []
 
-    def plot(run):
+    def reconcile(run):
         runs.append(clock.now)
         wake_up()  # its host is back, and tells of all machines
         raise LostHost("the host was lost")
 
-    reconciler = make(plot)
+    reconciler = make(reconcile)
     wake_up()
     for _ in range(200):
         reconciler.run_due()
@@ -508,11 +507,11 @@ def test_what_may_have_brought_its_host_down_is_not_brought_forward_by_any_wake(
 def test_what_was_held_runs_at_every_wake_again_once_it_went_well(make, wake_up, due, clock):
     failures = [LostHost("the host was lost")]
 
-    def plot(_run):
+    def reconcile(_run):
         if failures:
             raise failures.pop()
 
-    reconciler = make(plot)
+    reconciler = make(reconcile)
     wake_up()
     assert reconciler.run_due() == 1
     wake_up()

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 from tests.made_up import PROJECT, store_image, vm_request
-from tests.plots import Crash
+from tests.toy_reconcilers import Crash
 from tests.waiting import eventually
 
 from cumulet.errors import Unavailable

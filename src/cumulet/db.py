@@ -60,7 +60,7 @@ UNREACHABLE: Final = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError
 
 
 class Timestamp(TypeDecorator[datetime]):
-    """An instant, always with its zone: UTC. SQLite forgets zones, so they are put back on the way out."""
+    """An instant, always with its zone: UTC. SQLite forgets zones, so they are put back when read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

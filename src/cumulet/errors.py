@@ -30,7 +30,7 @@ MOST_NAMED: Final = 5
 
 
 class CumuletError(Exception):
-    """A refusal with words for the caller and, in `details`, facts for his program."""
+    """A refusal with words for the caller and, in `details`, facts for their program."""
 
     code: ClassVar[int] = 13
     http: ClassVar[int] = 500
@@ -38,7 +38,7 @@ class CumuletError(Exception):
     def __init__(
         self, message: str, *details: dict[str, Any], for_operator: str = "", passing: bool = False
     ) -> None:
-        """Take the words, and others `for_operator` if he may read more; he is whoever runs the cloud.
+        """Take the words, and others `for_operator` if they may read more; they are whoever runs the cloud.
 
         It is `passing` when only work under way stands against the request: the same is right once that has settled.
         """

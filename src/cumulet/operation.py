@@ -33,7 +33,7 @@ LASTING: Final = frozenset({"db", "caller", "catalogue"})
 
 
 class Access(enum.Enum):
-    """Who may call an operation at all; what he may see is decided inside."""
+    """Who may call an operation at all; what they may see is decided inside."""
 
     OPEN = "open"
     """Anyone: the real catalogue answers without a key, and clients rely on it."""
@@ -43,14 +43,14 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user behind a request, proven by his key."""
+    """The user behind a request, proven by their key."""
 
     user_id: UUID
     email: str
     is_operator: bool = False
-    """He runs this cloud: refusals may tell him of its hosts."""
+    """They run this cloud: refusals may tell them of its hosts."""
     key_digest: bytes = b""
-    """What is kept of that key: what he was given by it ends with it."""
+    """What is kept of that key: what they were given by it ends with it."""
 
 
 @dataclass(frozen=True, slots=True)

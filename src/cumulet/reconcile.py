@@ -1,12 +1,12 @@
-"""Durable work without a workflow engine: one due row per unsettled resource, and plots that look at what is true.
+"""Durable work without a workflow engine: one due row per unsettled resource, and reconcilers that look at what is true.
 
     wake ──▶ due ──claim──▶ leased ──settled──▶ (row gone)
               ▲               │ NotYet(why, s) / failure / next look
               └───────────────┘
 
-An operation writes what is wanted and `wake`s in the same transaction, so an accepted request is never lost. A plot
+An operation writes what is wanted and `wake`s in the same transaction, so an accepted request is never lost. A reconciler
 (`reconcile_vm`, …) brings one resource from wherever it is to where it is wanted; it may die at any line and be run
-again, by this process or another. Claims are leases: who outlives his lease can write nothing any more.
+again, by this process or another. Claims are leases: who outlives their lease can write nothing any more.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ class LeaseLost(Exception):
 
 @dataclass(slots=True)
 class Run:
-    """One run of a plot: the door to the database for as long as its lease holds."""
+    """One run of a reconciler: the door to the database for as long as its lease holds."""
 
     database: Database
     claim: Claim
-    """What it is run for; its wakes are those that the plot knows of."""
+    """What it is run for; its wakes are those that the reconciler knows of."""
     now: datetime
-    """When the run began: the plot's clock."""
+    """When the run began: the reconciler's clock."""
 
     @property
     def id(self) -> UUID:
@@ -105,7 +105,7 @@ class Run:
 
     @contextmanager
     def looking(self) -> Iterator[Session]:
-        """Give the look that the plot goes by: it sees why the resource was woken until then, so no run need follow."""
+        """Give the look that the reconciler goes by: it sees why the resource was woken until then, so no run need follow."""
         with self.database.reading() as db:
             for (wakes,) in fetch_columns(db, WAKES, **held_by(self.claim)):
                 self.claim = replace(self.claim, wakes=wakes)
@@ -120,25 +120,25 @@ class Run:
             yield db
 
 
-Plot = Callable[[Run], datetime | None]
+Reconcile = Callable[[Run], datetime | None]
 """Brings one resource to where it is wanted; answers when to look again, or None when all is done."""
 
 
 class Reconciler:
-    """Runs the plots of due resources: one thread claims, `workers` threads run."""
+    """Runs the reconcilers of due resources: one thread claims, `workers` threads run."""
 
     def __init__(
         self,
         database: Database,
-        plots: Mapping[str, Plot],
+        reconcilers: Mapping[str, Reconcile],
         *,
         workers: int = 8,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
-        self._plots = plots
-        self._claiming = claim_of(plots)
-        self._soonest = soonest_of(plots)
+        self._reconcilers = reconcilers
+        self._claiming = claim_of(reconcilers)
+        self._soonest = soonest_of(reconcilers)
         self._clock = clock
         self._last_claim = clock()
         self._workers = workers
@@ -173,16 +173,16 @@ class Reconciler:
         return len(claims)
 
     def settle(self, claim: Claim) -> None:
-        """Run one plot and write down how it ended."""
+        """Run one reconciler and write down how it ended."""
         run = Run(self._database, claim, self._clock())
         try:
-            look_again = self._plots[claim.kind](run)
+            look_again = self._reconcilers[claim.kind](run)
         except NotYet as waiting:
             at = self._clock() + timedelta(seconds=waiting.seconds)
             self._put_back(run.claim, at=at, attempts=claim.attempts, why=waiting.why)
         except LeaseLost:
             log.warning("lease lost", kind=claim.kind, id=str(claim.id))
-        except Exception as failure:  # noqa: BLE001 - whatever a plot meets, its resource stays due and says why
+        except Exception as failure:  # noqa: BLE001 - whatever a reconciler meets, its resource stays due and says why
             self._failed(run.claim, failure)
         else:
             self._settled(run.claim, look_again)

@@ -16,8 +16,8 @@ from cumulet.catalogue import (
     ListVmDataCentersResponse,
     ListVmMachineTypesResponse,
     StorageClass,
-    data_center_answer,
-    machine_type_answer,
+    data_center_view,
+    machine_type_view,
     matching_data_centers,
     read_catalogue,
 )
@@ -60,7 +60,7 @@ def as_the_official_client_reads_it(answer: Wire, model: str) -> Any:
 
 def test_the_official_client_reads_data_centers(catalogue: Catalogue) -> None:
     answer = ListVmDataCentersResponse(
-        data_centers=[data_center_answer(one, 7) for one in catalogue.data_centers]
+        data_centers=[data_center_view(one, 7) for one in catalogue.data_centers]
     )
     local, green = as_the_official_client_reads_it(answer, "ListVMDataCentersResponse").data_centers
     assert (local.id, local.ipv4_free, local.ipv4_price_hr.value) == ("local", 7, "0.0038")
@@ -71,7 +71,7 @@ def test_the_official_client_reads_data_centers(catalogue: Catalogue) -> None:
 @pytest.mark.parametrize("model", ["ListVMMachineTypes2Response", "ListVMMachineTypesResponse"])
 def test_the_official_client_reads_machine_types(catalogue: Catalogue, model: str) -> None:
     answer = ListVmMachineTypesResponse(
-        machine_types=[machine_type_answer(catalogue, one, FREE) for one in catalogue.machine_types]
+        machine_types=[machine_type_view(catalogue, one, FREE) for one in catalogue.machine_types]
     )
     standard, h100 = as_the_official_client_reads_it(answer, model).machine_types
     assert (standard.machine_type, standard.gpu_model, standard.gpu_model_id) == ("standard", "", "")
@@ -94,7 +94,7 @@ def test_each_storage_class_has_the_price_of_its_pool_and_the_least_of_them_is_n
     offered = two_pools(read_catalogue(None))
     (local,), (standard,) = offered.data_centers, offered.machine_types
     assert prices_by_class(local) == {StorageClass.NETWORK: "0.000116", StorageClass.LOCAL: "0.000232"}
-    assert machine_type_answer(offered, standard, FREE).min_storage_gib_price_hr.value == "0.000116"
+    assert machine_type_view(offered, standard, FREE).min_storage_gib_price_hr.value == "0.000116"
 
 
 def test_a_pool_that_serves_no_class_is_not_offered() -> None:
@@ -103,17 +103,17 @@ def test_a_pool_that_serves_no_class_is_not_offered() -> None:
     own, fast = local.disk_pools
     local = replace(local, disk_pools=(replace(own, storage_classes=()), fast))
     assert prices_by_class(local) == {StorageClass.LOCAL: "0.000232"}
-    shown = machine_type_answer(replace(offered, data_centers=(local,)), standard, FREE)
+    shown = machine_type_view(replace(offered, data_centers=(local,)), standard, FREE)
     assert shown.min_storage_gib_price_hr.value == "0.000232"
 
 
 def prices_by_class(data_center: DataCenter) -> dict[StorageClass, str]:
-    priced = data_center_answer(data_center, 7).disk_pool_pricing
+    priced = data_center_view(data_center, 7).disk_pool_pricing
     return {one.storage_class: one.disk_gib_price_hr.value for one in priced}
 
 
 def test_free_capacity_is_shown_but_no_vm_larger_than_the_type_allows(catalogue: Catalogue) -> None:
-    shown = machine_type_answer(catalogue, catalogue.machine_types[0], FREE)
+    shown = machine_type_view(catalogue, catalogue.machine_types[0], FREE)
     assert (shown.max_vcpu_free, shown.total_vcpu_free) == (256, 900)
     assert (shown.max_memory_gib_free, shown.total_memory_gib_free) == (64, 128)
     assert (shown.max_gpu_free, shown.total_gpu_free) == (2, 5)
@@ -121,7 +121,7 @@ def test_free_capacity_is_shown_but_no_vm_larger_than_the_type_allows(catalogue:
 
 
 def test_each_commitment_has_its_price(catalogue: Catalogue) -> None:
-    shown = machine_type_answer(catalogue, catalogue.machine_types[0], FREE)
+    shown = machine_type_view(catalogue, catalogue.machine_types[0], FREE)
     prices = {price.commitment_term: price.vcpu_price_hr.value for price in shown.prices}
     assert next(iter(prices)) is CommitmentTerm.NONE
     assert prices[CommitmentTerm.NONE] == shown.vcpu_price_hr.value == "0.0021"
@@ -129,7 +129,7 @@ def test_each_commitment_has_its_price(catalogue: Catalogue) -> None:
 
 
 def test_every_number_is_finite(catalogue: Catalogue) -> None:
-    shown = machine_type_answer(catalogue, catalogue.machine_types[0], FREE)
+    shown = machine_type_view(catalogue, catalogue.machine_types[0], FREE)
     numbers = [value for value in msgspec.to_builtins(shown).values() if isinstance(value, int | float)]
     assert len(numbers) > 10
     assert all(math.isfinite(number) for number in numbers)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cumulet.catalogue import CommitmentTerm, PricedDisk, price_vm, rates_of, read_catalogue, vm_price_answer
+from cumulet.catalogue import CommitmentTerm, PricedDisk, price_vm, rates_of, read_catalogue, vm_price_view
 
 CATALOGUE = read_catalogue(None)
 LOCAL = CATALOGUE.find_data_center("local")
@@ -55,7 +55,7 @@ def test_the_items_add_up_to_the_last_digit(
     storing = sum(Fraction(disk.gib_price) * disk.gib for disk in disks) + Fraction(ipv4) * ipv4_addresses
     assert Fraction(price.total) == computing * (100 - percent) / 100 + storing
 
-    shown = vm_price_answer(price)
+    shown = vm_price_view(price)
     items = (shown.total_vcpu_price_hr, shown.total_memory_price_hr, shown.total_gpu_price_hr)
     further = (shown.total_storage_price_hr, shown.ipv4_address_price_hr)
     assert sum(Fraction(item.value) for item in (*items, *further)) == Fraction(shown.total_price_hr.value)
@@ -63,7 +63,7 @@ def test_the_items_add_up_to_the_last_digit(
 
 def test_an_example_by_hand() -> None:
     price = price_vm(UNCOMMITTED, vcpus=2, memory_gib=4, gpus=0, disks=[BOOT_DISK], ipv4_addresses=1)
-    shown = vm_price_answer(price)
+    shown = vm_price_view(price)
     assert shown.vcpu_price_hr.value == "0.0021"
     assert shown.total_vcpu_price_hr.value == "0.0042"
     assert shown.memory_gib_price_hr.value == "0.0035"
@@ -78,7 +78,7 @@ def test_an_example_by_hand() -> None:
 def test_each_disk_has_its_own_price_and_the_boot_disk_s_is_shown() -> None:
     disks = [BOOT_DISK, PricedDisk(3, Decimal("0.01"))]
     price = price_vm(UNCOMMITTED, vcpus=0, memory_gib=0, gpus=0, disks=disks, ipv4_addresses=0)
-    shown = vm_price_answer(price)
+    shown = vm_price_view(price)
     assert (shown.storage_gib_price_hr.value, shown.total_storage_price_hr.value) == ("0.000116", "0.03116")
 
 
@@ -91,5 +91,5 @@ def test_a_vm_without_an_external_address_pays_for_none() -> None:
     price = price_vm(
         UNCOMMITTED, vcpus=0, memory_gib=0, gpus=0, disks=[PricedDisk(0, Decimal(1))], ipv4_addresses=0
     )
-    assert vm_price_answer(price).ipv4_address_price_hr.value == "0"
+    assert vm_price_view(price).ipv4_address_price_hr.value == "0"
     assert price.total == 0

@@ -4,7 +4,7 @@ import gzip
 import pytest
 
 from cumulet.cli import create
-from cumulet.cli.create import Wishes, create_body
+from cumulet.cli.create import CreateOptions, create_body
 
 CATALOGUE = {
     "/v1/vms/data-centers": {"dataCenters": [{"id": "here"}]},
@@ -28,7 +28,7 @@ class Catalogue:
 
 
 def body(catalogue: Catalogue | None = None, **wishes):
-    return create_body(catalogue or Catalogue(), "web", Wishes(**wishes))
+    return create_body(catalogue or Catalogue(), "web", CreateOptions(**wishes))
 
 
 def test_what_is_left_out_comes_from_the_catalogue():

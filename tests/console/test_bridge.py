@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from cumulet.console import Asked, Console, End, Kind, bridge, look_through
+from cumulet.console import Asked, CloseReason, Console, Kind, bridge, relay
 from cumulet.console.bridge import CHUNK
 
 ROOM = 1 << 20
@@ -34,7 +34,7 @@ class NoConsoles:
     """Finds that the machine is off."""
 
     def why_ended(self, _console):
-        return End.OFF
+        return CloseReason.OFF
 
     def renew(self, _asked):
         pass
@@ -66,13 +66,13 @@ def test_a_machine_waits_for_a_viewer_who_takes_nothing():
     async def scene():
         console, machine = opened()
         viewer = Viewer()
-        bridging = asyncio.create_task(look_through(NoConsoles(), console, viewer))
+        bridging = asyncio.create_task(relay(NoConsoles(), console, viewer))
         stuck_at = await push(machine, 50 * ROOM)
         assert stuck_at < ROOM + CHUNK
         viewer.takes.set()
         assert await push(machine, 5 * ROOM) == 5 * ROOM
         machine.close()
-        assert await bridging is End.OFF
+        assert await bridging is CloseReason.OFF
         assert viewer.seen == stuck_at + 5 * ROOM
 
     asyncio.run(scene())
@@ -91,11 +91,11 @@ def test_a_flood_that_is_taken_at_once_lets_others_in(monkeypatch):
             return b"x" if left > 0 else b""
 
         monkeypatch.setattr(asyncio.get_running_loop(), "sock_recv", always_more)
-        bridging = asyncio.create_task(look_through(NoConsoles(), console, viewer))
+        bridging = asyncio.create_task(relay(NoConsoles(), console, viewer))
         for _ in range(10):
             await asyncio.sleep(0)
         assert left > 9_000
-        assert await bridging is End.OFF
+        assert await bridging is CloseReason.OFF
         machine.close()
 
     asyncio.run(scene())
@@ -107,7 +107,7 @@ def test_a_viewer_waits_for_a_machine_that_takes_nothing():
         viewer = Viewer()
         for _ in range(50):
             viewer.typing.put_nowait(bytes(65536))
-        bridging = asyncio.create_task(look_through(NoConsoles(), console, viewer))
+        bridging = asyncio.create_task(relay(NoConsoles(), console, viewer))
         await asyncio.sleep(0.1)
         waiting = viewer.typing.qsize()
         assert waiting > 30
@@ -123,10 +123,12 @@ def test_a_viewer_waits_for_a_machine_that_takes_nothing():
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize(("typed", "end"), [(b"", End.SLOW), (bytes(4 * ROOM), End.NO_CONSOLE)])
+@pytest.mark.parametrize(
+    ("typed", "end"), [(b"", CloseReason.SLOW), (bytes(4 * ROOM), CloseReason.NO_CONSOLE)]
+)
 def test_a_side_that_takes_nothing_for_too_long_is_let_go(monkeypatch, typed, end):
     monkeypatch.setattr(bridge, "STUCK_SECONDS", 0.1)
-    monkeypatch.setattr(NoConsoles, "why_ended", lambda _self, _console: End.NO_CONSOLE)
+    monkeypatch.setattr(NoConsoles, "why_ended", lambda _self, _console: CloseReason.NO_CONSOLE)
     monkeypatch.setattr(bridge, "LOOK_SECONDS", 0)
 
     async def scene():
@@ -136,7 +138,7 @@ def test_a_side_that_takes_nothing_for_too_long_is_let_go(monkeypatch, typed, en
             viewer.typing.put_nowait(typed)
         else:
             machine.send(b"a picture")
-        assert await look_through(NoConsoles(), console, viewer) is end
+        assert await relay(NoConsoles(), console, viewer) is end
         assert console.line.fileno() == -1
         machine.close()
 

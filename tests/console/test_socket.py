@@ -21,7 +21,7 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.uri import parse_uri
 
-from cumulet.console import End, Kind, bridge, operations
+from cumulet.console import CloseReason, Kind, bridge, operations
 from cumulet.hypervisor import HypervisorError
 from cumulet.projects import Role, key_operations
 from cumulet.projects.model import Membership
@@ -43,7 +43,7 @@ def ending(line) -> tuple[int, str]:
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
-def told(end: End) -> tuple[int, str]:
+def told(end: CloseReason) -> tuple[int, str]:
     return end.code, end.words
 
 
@@ -119,13 +119,13 @@ def refused(cloud, url, ticket: str, vm: str = "hello") -> tuple[int, str]:
 
 def test_a_ticket_that_nobody_gave_is_refused(cloud, vm, url):
     for made_up in ("", "x", "\0", "ü" * 1000):
-        assert refused(cloud, url, made_up) == told(End.BAD_TICKET)
+        assert refused(cloud, url, made_up) == told(CloseReason.BAD_TICKET)
 
 
 def test_no_ticket_in_time_is_refused(vm, url, monkeypatch):
     monkeypatch.setattr(edge, "TICKET_SECONDS", 0.05)
     with socket_to(url, "screen") as line:
-        assert ending(line) == told(End.BAD_TICKET)
+        assert ending(line) == told(CloseReason.BAD_TICKET)
 
 
 def test_a_ticket_opens_for_five_minutes(cloud, vm, url, look, ticket):
@@ -133,12 +133,12 @@ def test_a_ticket_opens_for_five_minutes(cloud, vm, url, look, ticket):
     cloud.clock.advance(299)
     look(with_ticket=one)  # which keeps that one good
     cloud.clock.advance(2)
-    assert refused(cloud, url, other) == told(End.BAD_TICKET)
+    assert refused(cloud, url, other) == told(CloseReason.BAD_TICKET)
 
 
 def test_a_ticket_is_for_one_vm(cloud, vm, url, ticket):
     cloud.running(vm_id="other")
-    assert refused(cloud, url, ticket("other")) == told(End.OTHER_VM)
+    assert refused(cloud, url, ticket("other")) == told(CloseReason.OTHER_VM)
 
 
 def test_a_ticket_does_not_outlive_its_vm(cloud, vm, url, ticket):
@@ -146,10 +146,10 @@ def test_a_ticket_does_not_outlive_its_vm(cloud, vm, url, ticket):
     cloud.ask(verbs.terminate_vm)
     cloud.settle()
     cloud.running()
-    assert refused(cloud, url, one) == told(End.GONE)
+    assert refused(cloud, url, one) == told(CloseReason.GONE)
     other = ticket()
     cloud.ask(verbs.terminate_vm)
-    assert refused(cloud, url, other) == told(End.GONE)
+    assert refused(cloud, url, other) == told(CloseReason.GONE)
 
 
 def test_who_lost_his_role_is_refused(cloud, vm, url, ticket):
@@ -160,15 +160,15 @@ def test_who_lost_his_role_is_refused(cloud, vm, url, ticket):
     for change in (update(Membership).values(role=Role.VIEWER), delete(Membership)):
         with cloud.database.writing() as db:
             db.execute(change.where(mine))
-        assert refused(cloud, url, one) == told(End.NOT_YOURS)
+        assert refused(cloud, url, one) == told(CloseReason.NOT_YOURS)
 
 
 def test_a_vm_that_is_off_says_so(cloud, vm, url, ticket):
     one = ticket()
     cloud.host.guest_powers_off(vm.id)
-    assert refused(cloud, url, one) == told(End.OFF)
+    assert refused(cloud, url, one) == told(CloseReason.OFF)
     cloud.settle()
-    assert refused(cloud, url, one) == told(End.OFF)
+    assert refused(cloud, url, one) == told(CloseReason.OFF)
 
 
 def test_a_vm_that_stands_still_does_not_say_that_it_is_off(cloud, vm, url, ticket):
@@ -176,39 +176,39 @@ def test_a_vm_that_stands_still_does_not_say_that_it_is_off(cloud, vm, url, tick
     cloud.host.full = True
     cloud.host.stall(vm.id)
     cloud.sweep()
-    assert refused(cloud, url, one) == told(End.HELD)
+    assert refused(cloud, url, one) == told(CloseReason.HELD)
 
 
 def test_a_vm_that_will_run_again_says_so(cloud, vm, url, ticket):
     one = ticket()
     cloud.host.kill(vm.id)
-    assert refused(cloud, url, one) == told(End.STARTS)
+    assert refused(cloud, url, one) == told(CloseReason.STARTS)
     cloud.ask(verbs.stop_vm)
     cloud.settle()
     cloud.ask(verbs.start_vm)
-    assert refused(cloud, url, one) == told(End.STARTS)
+    assert refused(cloud, url, one) == told(CloseReason.STARTS)
 
 
 def test_a_host_that_does_not_answer_says_so(cloud, vm, url, ticket):
     one = ticket()
     cloud.host.unreachable = True
-    assert refused(cloud, url, one) == told(End.HOST_AWAY)
+    assert refused(cloud, url, one) == told(CloseReason.HOST_AWAY)
     cloud.sweep()
     cloud.sweep()
     assert cloud.vm().state is VmState.UNKNOWN
-    assert refused(cloud, url, one) == told(End.HOST_AWAY)
+    assert refused(cloud, url, one) == told(CloseReason.HOST_AWAY)
 
 
 def test_a_host_of_another_configuration_says_so(cloud, vm, url, ticket):
     one = ticket()
     cloud.hosts.clear()
-    assert refused(cloud, url, one) == told(End.HOST_AWAY)
+    assert refused(cloud, url, one) == told(CloseReason.HOST_AWAY)
 
 
 def test_a_machine_without_a_screen_says_so(cloud, vm, url, ticket):
     one = ticket()
     cloud.host.crash_on_call(2, HypervisorError("no graphics"), after=False)
-    assert refused(cloud, url, one) == told(End.NO_CONSOLE)
+    assert refused(cloud, url, one) == told(CloseReason.NO_CONSOLE)
 
 
 def test_our_mistake_is_told_without_what_went_wrong(vm, url, ticket, monkeypatch, cloud):
@@ -217,14 +217,14 @@ def test_our_mistake_is_told_without_what_went_wrong(vm, url, ticket, monkeypatc
 
     monkeypatch.setattr(edge.Consoles, "open", fail)
     with capture_logs() as lines:
-        assert refused(cloud, url, ticket()) == told(End.OUR_FAULT)
+        assert refused(cloud, url, ticket()) == told(CloseReason.OUR_FAULT)
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["console failed"]
 
 
 def test_a_page_of_somebody_else_is_refused(vm, url, ticket):
     for origin in ("http://evil.example", "null", url.replace("127.0.0.1", "localhost")):
         with socket_to(url, "screen", origin=origin) as line:
-            assert ending(line) == told(End.FOREIGN_PAGE)
+            assert ending(line) == told(CloseReason.FOREIGN_PAGE)
     with socket_to(url, "screen", origin=url) as line:
         line.send(ticket())
         assert line.recv(timeout=10) == "open"
@@ -237,52 +237,52 @@ def test_a_stop_says_that_the_vm_is_off(cloud, vm, look):
     line = look()
     cloud.ask(verbs.stop_vm)
     cloud.settle()
-    assert ending(line) == told(End.OFF)
+    assert ending(line) == told(CloseReason.OFF)
 
 
 def test_a_guest_that_powers_itself_off_says_that_the_vm_is_off(cloud, vm, look):
     line = look()
     cloud.host.guest_powers_off(vm.id)
-    assert ending(line) == told(End.OFF)
+    assert ending(line) == told(CloseReason.OFF)
 
 
 def test_a_restart_says_so(cloud, vm, look):
     line = look()
     cloud.ask(verbs.reboot_vm)
     cloud.settle()
-    assert ending(line) == told(End.STARTS)
+    assert ending(line) == told(CloseReason.STARTS)
 
 
 def test_a_crash_says_that_the_vm_restarts(cloud, vm, look):
     line = look()
     cloud.host.kill(vm.id)
-    assert ending(line) == told(End.STARTS)
+    assert ending(line) == told(CloseReason.STARTS)
 
 
 def test_a_delete_says_so(cloud, vm, look):
     line = look()
     cloud.ask(verbs.terminate_vm)
     cloud.run()
-    assert ending(line) == told(End.GONE)
+    assert ending(line) == told(CloseReason.GONE)
 
 
 def test_a_host_that_fell_silent_says_so(cloud, vm, look):
     line = look()
     cloud.host.unreachable = True
     cloud.host.lines.end(vm.id)
-    assert ending(line) == told(End.HOST_AWAY)
+    assert ending(line) == told(CloseReason.HOST_AWAY)
 
 
 def test_a_screen_that_qemu_closed_says_so(cloud, vm, look):
     line = look()
     cloud.host.lines.end(vm.id)
-    assert ending(line) == told(End.NO_CONSOLE)
+    assert ending(line) == told(CloseReason.NO_CONSOLE)
 
 
 def test_the_second_at_a_serial_console_takes_it_over_and_the_first_is_told(vm, look):
     first = look("serial")
     second = look("serial")
-    assert ending(first) == told(End.TAKEN_OVER)
+    assert ending(first) == told(CloseReason.TAKEN_OVER)
     second.send(b"mine")
     assert second.recv(timeout=10) == b"mine"
 
@@ -320,12 +320,12 @@ def test_who_loses_his_role_loses_his_open_console(cloud, vm, look, ticket, monk
     line = look(with_ticket=ticket(caller=editor))
     with cloud.database.writing() as db:
         db.execute(delete(Membership).where(Membership.user_id == editor.user_id))
-    assert ending(line) == told(End.NOT_YOURS)
+    assert ending(line) == told(CloseReason.NOT_YOURS)
 
 
 def test_a_console_where_nothing_happens_ends(vm, look, monkeypatch):
     monkeypatch.setattr(bridge, "IDLE_SECONDS", 0.1)
-    assert ending(look()) == told(End.IDLE)
+    assert ending(look()) == told(CloseReason.IDLE)
 
 
 def test_a_viewer_who_vanished_is_let_go(cloud, vm, ticket):
@@ -391,4 +391,4 @@ def test_an_open_console_ends_with_the_key_behind_it(cloud, vm, look, ticket, mo
         editor = add_user(db, "eddy", **{PROJECT: Role.EDITOR})
     line = look(with_ticket=ticket(caller=editor))
     cloud.call(key_operations.delete_api_key, editor, name="key-of-eddy")
-    assert ending(line) == told(End.KEY_REVOKED)
+    assert ending(line) == told(CloseReason.KEY_REVOKED)

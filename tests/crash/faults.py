@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import exc
 from sqlalchemy.orm import Session
 from tests.made_up import Cloud
-from tests.plots import Crash
+from tests.toy_reconcilers import Crash
 
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable

@@ -236,7 +236,7 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
             "guests": [(bool(vm.agent_at), bool(vm.first_boot_at), vm.power_asked_at) for vm in vms],
             "sizes": [(one.spec.vcpus, one.spec.memory_mib) for one in host.machines.values()],
             "labels": [vm.labels for vm in vms],
-            "logins": [(vm.logins_pending, host.machines[vm.id].keys) for vm in vms],
+            "logins": [(vm.credentials_pending, host.machines[vm.id].keys) for vm in vms],
             "passwords": [host.machines[vm.id].password_hash == vm.password_hash for vm in vms],
             "machines": [(one.power, one.off_reason) for one in host.machines.values()],
             "in step": [host.machines[vm.id].started == vm.started for vm in vms],

@@ -18,9 +18,9 @@ from cumulet.doctor.daemons import PATHS, find_silent, is_supervised, stop_daemo
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Level
 from cumulet.doctor.ports import ensure_ports
-from cumulet.doctor.prepare import ensure_bridges, ensure_way_out, prepare_host
+from cumulet.doctor.prepare import ensure_bridges, ensure_uplink, prepare_host
 from cumulet.doctor.supervisor import read_status
-from cumulet.doctor.way_out import NOTHING, Reach
+from cumulet.doctor.uplink import NOTHING, Reach
 from cumulet.errors import Refused
 
 pytestmark = pytest.mark.lab
@@ -221,7 +221,7 @@ def test_removing_a_bridge_leaves_nothing_and_touches_no_other(external):
 
 
 def test_a_host_that_is_cleared_keeps_our_daemons_as_long_as_machines_need_them(host, vm):
-    ensure_way_out("cx-ours", GATEWAY, datapath=host.datapath, reach=NOTHING)
+    ensure_uplink("cx-ours", GATEWAY, datapath=host.datapath, reach=NOTHING)
     bridges.ensure_external_bridge("cy-other", IPv4Interface("198.51.100.1/24"), datapath=host.datapath)
     clear_host("cx-")
     assert bridges.external_bridges().keys() == {"cy-other"}

@@ -22,7 +22,7 @@ def domains(project: str) -> set[str]:
 
 
 def tap_of(vm: Vm) -> str:
-    """The host's end of the VM's only card."""
+    """The host's end of the VM's only NIC."""
     return output_of("virsh", "--quiet", "domiflist", Parts.of(vm).vm).split()[0]
 
 

@@ -195,7 +195,7 @@ class Vm:
         return [f"{entry['event']}: {entry['text']}" for entry in entries]
 
     def told(self, beginning: str) -> str:
-        """The newest line of its story that begins so, or nothing."""
+        """The newest line of its timeline that begins so, or nothing."""
         return next((line for line in reversed(self.timeline()) if line.startswith(beginning)), "")
 
     def internal(self) -> str:

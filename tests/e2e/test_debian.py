@@ -133,10 +133,10 @@ def test_it_reaches_the_world_by_name_as_the_host(debian):
 
 ANNOUNCE = """
 import socket
-card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-card.bind(("eth0", 0))
+NIC = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+NIC.bind(("eth0", 0))
 for _ in range(3):
-    card.send(bytes.fromhex("{frame}"))
+    NIC.send(bytes.fromhex("{frame}"))
 """
 
 

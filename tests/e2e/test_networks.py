@@ -1,4 +1,4 @@
-"""Networks of a project's own: several cards, networks cut off and joined again, IPv6, and their end."""
+"""Networks of a project's own: several NICs, networks cut off and joined again, IPv6, and their end."""
 
 import subprocess
 
@@ -27,7 +27,7 @@ def networks(cloud: RealCloud) -> None:
 
 @pytest.fixture(scope="module")
 def trio(cloud: RealCloud, networks: None) -> list[Vm]:
-    """One with a card on both, one on `back` alone, one on the other project's; asked for at once."""
+    """One with a NIC on both, one on `back` alone, one on the other project's; asked for at once."""
     return [
         cloud.create("both", nics=[{"networkId": "back"}, {"networkId": "front", "assignPublicIp": True}]),
         cloud.create("inner", nics=[{"networkId": "back", "assignPublicIp": True}]),

@@ -10,7 +10,7 @@ from tests.fabric.specs import EXTERNAL, Project
 
 from cumulet.doctor.bridges import ensure_external_bridge
 from cumulet.doctor.prepare import prepare_host
-from cumulet.doctor.way_out import Reach
+from cumulet.doctor.uplink import Reach
 from cumulet.fabric.ovn import open_fabric
 
 REACH = Reach(

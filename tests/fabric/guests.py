@@ -205,7 +205,7 @@ def udp6_frame(text: bytes, *, source: tuple[str, str], target: tuple[str, str])
 
 
 def router_advertisement(mac: str, prefix: str) -> bytes:
-    """A frame by which somebody offers all as their way out, and a prefix of 64 bits to make addresses of."""
+    """A frame by which somebody offers all as their uplink, and a prefix of 64 bits to make addresses of."""
     option = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + socket.inet_pton(
         socket.AF_INET6, prefix
     )

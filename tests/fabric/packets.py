@@ -29,18 +29,18 @@ class Packet:
 
 
 @dataclass(frozen=True)
-class End:
+class CloseReason:
     """Where a packet is from or for."""
 
     mac: str
     address: IPv4Address | IPv6Address
 
 
-def end(mac: str, address: object) -> End:
-    return End(mac, ip_address(str(address)))
+def end(mac: str, address: object) -> CloseReason:
+    return CloseReason(mac, ip_address(str(address)))
 
 
-def frame_of(packet: Packet, text: bytes, *, source: End, target: End) -> bytes:
+def frame_of(packet: Packet, text: bytes, *, source: CloseReason, target: CloseReason) -> bytes:
     """A packet with a text in it."""
     conversation = packet.source_port or next(_conversations)
     addresses = source.address.packed + target.address.packed
@@ -100,7 +100,7 @@ def marker_frame(text: bytes, *, sender: Guest, receiver: Guest) -> bytes:
     return bytes.fromhex(receiver.port.mac.replace(":", "")) + frame[6:] + text
 
 
-def neighbours(sender: Guest, receiver: Guest) -> tuple[End, End]:
+def neighbours(sender: Guest, receiver: Guest) -> tuple[CloseReason, CloseReason]:
     """Both ends of what guests of one network send each other."""
     return (
         end(sender.port.mac, sender.port.address),
@@ -109,7 +109,11 @@ def neighbours(sender: Guest, receiver: Guest) -> tuple[End, End]:
 
 
 def arriving(
-    packets: Iterable[Packet], sender: Guest, receiver: Guest, *, ends: tuple[End, End] | None = None
+    packets: Iterable[Packet],
+    sender: Guest,
+    receiver: Guest,
+    *,
+    ends: tuple[CloseReason, CloseReason] | None = None,
 ) -> list[Packet]:
     """Those of the packets that get from one guest to another of its network."""
     source, target = ends or neighbours(sender, receiver)

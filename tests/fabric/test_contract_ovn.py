@@ -112,13 +112,13 @@ TAMPERINGS = {
     "a name changed": ("set DNS {DNS/names} records:vm-10=10.0.0.99", "routers"),
     "a name added": ("set DNS {DNS/names} records:bank=10.0.0.99", "routers"),
     "no names": ("destroy DNS {DNS/names}", "routers"),
-    "a router's leg": ("set Logical_Router_Port external-{router} mac='\"0a:00:00:00:00:99\"'", "routers"),
-    "a router without leg": ("lrp-del external-{router}", "routers"),
+    "a router port": ("set Logical_Router_Port external-{router} mac='\"0a:00:00:00:00:99\"'", "routers"),
+    "a router without port": ("lrp-del external-{router}", "routers"),
     "a router elsewhere": ("lrp-set-gateway-chassis external-{router} other 1", "routers"),
     "a router without chassis": ("lrp-del-gateway-chassis external-{router} host-1", "routers"),
     "a router without plug": ("lsp-del plug-{router}", "routers"),
-    "no way out": ("lr-route-del router-{router}", "routers"),
-    "a wrong way out": (
+    "no uplink": ("lr-route-del router-{router}", "routers"),
+    "a wrong uplink": (
         "set Logical_Router_Static_Route {Logical_Router_Static_Route/default} nexthop=192.0.2.77",
         "routers",
     ),
@@ -142,12 +142,12 @@ TAMPERINGS = {
     ),
     "a switch without names": ("clear Logical_Switch names-{router} dns_records", "routers"),
     "no switch for names": ("ls-del names-{router}", "routers"),
-    "no leg to the names": ("lrp-del asks-{router}", "routers"),
-    "no leg back from the names": ("lrp-del resolves-{router}", "routers"),
+    "no port to the names": ("lrp-del asks-{router}", "routers"),
+    "no port back from the names": ("lrp-del resolves-{router}", "routers"),
     "no announcements": ("clear Logical_Router_Port gateway-{network} ipv6_ra_configs", "networks"),
     "another IPv6 range": ("set Logical_Router_Port gateway-{network} networks=10.0.0.1/24", "networks"),
     "no way to DHCP": ("clear Logical_Switch network-{network} acls", "networks"),
-    "DHCP's options without way out": (
+    "DHCP's options without uplink": (
         "set DHCP_Options {DHCP_Options/dhcp-inside} options:router=10.0.0.99",
         "networks",
     ),

@@ -1,4 +1,4 @@
-"""Any verbs, in any order, at any moment of the plots, on hosts that fail and with guests that do as they like.
+"""Any verbs, in any order, at any moment of the reconcilers, on hosts that fail and with guests that do as they like.
 
 Each run keeps what its owner was told; when the cloud has settled, that is so, and so are host and fabric.
 `CUMULET_MODEL_EXAMPLES` and `CUMULET_MODEL_STEPS` let it look longer, and elsewhere each time.
@@ -161,7 +161,7 @@ class AnyVerbs(RuleBasedStateMachine):
         host._tell_changes = tell_and_ask
 
     def ask_in_a_plot(self, id, verb):
-        """Keep what is wrong for later: the plot takes whatever is raised for a failure of its own, and goes on."""
+        """Keep what is wrong for later: the reconciler takes whatever is raised for a failure of its own, and goes on."""
         self.in_a_plot = True
         try:
             self.vm_verb(id, verb)

@@ -85,7 +85,11 @@ def check_machines(cloud, vms, disks):
         runs = machine.power is Power.RUNNING
         assert (vm.wanted, vm.state) in {(Wanted.ACTIVE, VmState.ACTIVE), (Wanted.STOPPED, VmState.STOPPED)}
         assert runs is (vm.wanted is Wanted.ACTIVE)
-        assert (vm.started, vm.reboot_pending, vm.logins_pending and runs) == (machine.started, False, False)
+        assert (vm.started, vm.reboot_pending, vm.credentials_pending and runs) == (
+            machine.started,
+            False,
+            False,
+        )
         assert vm.power_asked_at is None
         spec = cloud.host.contents.machines[vm.id]
         storage = {disk.id for disk in disks if disk.vm_id == vm.id and disk.type is DiskType.STORAGE}

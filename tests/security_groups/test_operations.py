@@ -78,7 +78,7 @@ def regroup(cloud, verb, *, group="web", id="hello", caller=None):
 
 
 def groups_of_ports(cloud):
-    """Per port in the order of VMs' cards: how many groups it is in."""
+    """Per port in the order of VMs' NICs: how many groups it is in."""
     return sorted(len(port.groups) for port in cloud.fabric.ports().values())
 
 
@@ -305,7 +305,7 @@ def test_groups_that_come_to_too_much_on_one_card_are_refused_with_the_figure(cl
     for id in ("one", "two", "three"):
         make(id=id, rules=HEAVY)
     cloud.running(security_group_ids=["one", "two"])
-    refusal = r"a network card would expand to 10500 matches; at most 8000 are accepted"
+    refusal = r"a NIC would expand to 10500 matches; at most 8000 are accepted"
     with pytest.raises(Exhausted, match=refusal):
         attach(group="three")
     with pytest.raises(Exhausted, match=refusal):

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, update
 from tests.made_up import PROJECT, make_cloud
-from tests.plots import Crash
+from tests.toy_reconcilers import Crash
 
 from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks import operations as disk_verbs

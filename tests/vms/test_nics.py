@@ -1,4 +1,4 @@
-"""A VM's cards: which it gets, what they answer, and where its guest's default route goes."""
+"""A VM's NICs: which it gets, what they answer, and where its guest's default route goes."""
 
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -26,7 +26,7 @@ def networks(cloud):
 
 
 def ports(cloud):
-    """The VM's ports, in the order of its cards."""
+    """The VM's ports, in the order of its NICs."""
     (machine,) = cloud.host.contents.machines.values()
     return [cloud.fabric.ports()[nic.port_id] for nic in machine.spec.nics]
 

@@ -1,4 +1,4 @@
-"""An owner's word against what a plot saw a moment before: the owner wins."""
+"""An owner's word against what a reconciler saw a moment before: the owner wins."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -88,17 +88,19 @@ def test_a_terminate_shows_from_the_moment_it_is_accepted(cloud, meanwhile):
 
 
 def test_verbs_and_plots_take_turns_without_waiting_in_a_ring(cloud):
-    """A plot's writes and a verb's meet on the same rows again and again; nobody is chosen to give up."""
+    """A reconciler's writes and a verb's meet on the same rows again and again; nobody is chosen to give up."""
     id = cloud.running().id
 
     def verb(_):
         cloud.ask(verbs.reboot_vm, id)
 
-    def plot(_):
+    def reconcile(_):
         cloud.reconciler.run_due()
 
     with ThreadPoolExecutor(4) as pool:
-        for verbs_done, plots_done in zip(pool.map(verb, range(25)), pool.map(plot, range(25)), strict=True):
+        for verbs_done, plots_done in zip(
+            pool.map(verb, range(25)), pool.map(reconcile, range(25)), strict=True
+        ):
             assert verbs_done is plots_done is None
     assert cloud.row().reboots_asked == 25
     assert cloud.due("vm", cloud.row().id).error == ""

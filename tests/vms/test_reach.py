@@ -96,7 +96,7 @@ def test_the_card_on_a_network_can_be_meant(cloud, ask):
     neighbour = cloud.running(vm_id="neighbour", nics=[NicRequest(network_id="backend")])
     assert ask(neighbour.internal_ip_address).reachable
     assert not ask(neighbour.internal_ip_address, network_id="backend").reachable
-    with pytest.raises(Refused, match="no card on network 'unknown'"):
+    with pytest.raises(Refused, match="no NIC on network 'unknown'"):
         ask(network_id="unknown")
 
 

@@ -80,7 +80,7 @@ OUT_OF_RULE = [
     (
         "nics[2].assignPublicIp",
         {"nics": [NicRequest(), *[NicRequest(assign_public_ip=True)] * 2]},
-        "one card",
+        "one NIC",
     ),
     ("expireTime", {"expire_time": NOON - timedelta(seconds=1)}, "a time to come"),
     ("ttl", {"ttl": "one hour"}, "'one hour'"),

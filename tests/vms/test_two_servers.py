@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 from tests.made_up import PROJECT, make_cloud
-from tests.plots import Crash
+from tests.toy_reconcilers import Crash
 from tests.waiting import eventually
 
 from cumulet import reconcile
 from cumulet.hypervisor import Power
 from cumulet.journal import Event
 from cumulet.reconcile import Reconciler
-from cumulet.serve.build import plots
+from cumulet.serve.build import reconcilers
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -31,7 +31,7 @@ def cloud(database, tmp_path):
 def server_that_dies(database, backends, runs):
     """A reconciler whose process is gone after so many runs, in the midst of those under way."""
     left = itertools.count(runs, -1)
-    real = plots(backends)
+    real = reconcilers(backends)
 
     def dying(run):
         if next(left) <= 0:
@@ -48,7 +48,7 @@ def server_that_dies(database, backends, runs):
 def test_what_a_killed_server_left_the_other_one_finishes(cloud, open_database, monkeypatch):
     monkeypatch.setattr(reconcile, "LEASE", timedelta(seconds=1))
     dying = server_that_dies(open_database(), cloud.backends, runs=15)
-    living = Reconciler(open_database(), plots(cloud.backends), workers=2)
+    living = Reconciler(open_database(), reconcilers(cloud.backends), workers=2)
     for name in NAMES:
         cloud.create(vm_id=name)
     dying.start()

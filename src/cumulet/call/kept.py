@@ -6,7 +6,7 @@ still is: a commit in between makes a newer one, under which nothing is found. T
 asked, so nobody gets what was answered to another, and a key's end is a commit like any other.
 
 Who asks while the same is being read waits, and shares with all that wait the next reading, which begins after the last
-of them came: so much is committed meanwhile that each would read for himself otherwise.
+of them came: so much is committed meanwhile that each would read for themselves otherwise.
 """
 
 from __future__ import annotations

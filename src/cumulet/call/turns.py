@@ -1,6 +1,6 @@
 """How much one caller may have under way: nobody's requests, however many and long, hold the threads that others need.
 
-A caller is a key, or an address where there is no key. A few of his requests are worked on at once, the next wait in
+A caller is a key, or an address where there is no key. A few of their requests are worked on at once, the next wait in
 line without a thread, in their order; what comes beyond that is refused before anything is done for it.
 """
 

@@ -1,16 +1,16 @@
 """What this cloud offers and what it costs."""
 
 from cumulet.catalogue import operations  # noqa: F401 - declares them
-from cumulet.catalogue.answers import (
-    FreeCapacity,
-    data_center_answer,
-    machine_type_answer,
-    matching_data_centers,
-)
 from cumulet.catalogue.file import read_catalogue
 from cumulet.catalogue.made_up import with_gpus
 from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
-from cumulet.catalogue.price import Price, PricedDisk, Rates, price_vm, rates_of, vm_price_answer
+from cumulet.catalogue.price import Price, PricedDisk, Rates, price_vm, rates_of, vm_price_view
+from cumulet.catalogue.views import (
+    FreeCapacity,
+    data_center_view,
+    machine_type_view,
+    matching_data_centers,
+)
 from cumulet.catalogue.wire import (
     CommitmentTerm,
     ListVmDataCentersResponse,
@@ -38,12 +38,12 @@ __all__ = [
     "StorageClass",
     "VmMachineType",
     "VmPrice",
-    "data_center_answer",
-    "machine_type_answer",
+    "data_center_view",
+    "machine_type_view",
     "matching_data_centers",
     "price_vm",
     "rates_of",
     "read_catalogue",
-    "vm_price_answer",
+    "vm_price_view",
     "with_gpus",
 ]

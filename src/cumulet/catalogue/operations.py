@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cumulet.catalogue.answers import gpu_model_answer
 from cumulet.catalogue.model import Catalogue
+from cumulet.catalogue.views import gpu_model_answer
 from cumulet.catalogue.wire import ListVmGpuModelsResponse
 from cumulet.operation import Access, operation
 

@@ -76,7 +76,7 @@ def price_vm(
     )
 
 
-def vm_price_answer(price: Price) -> VmPrice:
+def vm_price_view(price: Price) -> VmPrice:
     """Write a price as the contract's VMPrice."""
     return VmPrice(
         vcpu_price_hr=Amount.of(price.rates.vcpu),

@@ -25,7 +25,7 @@ StorageClass: TypeAlias = Literal["local", "network"]
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class CreateOptions:
     """What the VM is to be."""
 
     image: Annotated[str, Parameter(completer=names_at("/v1/vms/public-images", "images"))] = "debian-12"
@@ -59,14 +59,14 @@ class Wishes:
     nic: Annotated[
         tuple[str, ...], Parameter(completer=names_at("/v1/projects/{}/networks", "networks"))
     ] = ()
-    """A card on one of the project's networks, NETWORK or NETWORK:public for one with an external address; repeatable.
+    """A NIC on one of the project's networks, NETWORK or NETWORK:public for one with an external address; repeatable.
 
     Without: one on the project's default network, with an external address.
     """
     security_group: Annotated[
         tuple[str, ...], Parameter(completer=names_at("/v1/projects/{}/security-groups", "securityGroups"))
     ] = ()
-    """A security group that all its cards get; repeatable."""
+    """A security group that all its NICs get; repeatable."""
     data_center: Annotated[str, Parameter(completer=names_at("/v1/vms/data-centers", "dataCenters"))] = ""
     """Where it runs; needed only where there are several."""
     machine_type: Annotated[str, Parameter(completer=names_at("/v1/vms/machine-types-2", "machineTypes"))] = (
@@ -83,7 +83,7 @@ class Wishes:
     """Only check and price it."""
 
 
-def create_body(client: Client, name: str, wishes: Wishes) -> Json:
+def create_body(client: Client, name: str, wishes: CreateOptions) -> Json:
     """Write the request; Invalid and NotFound tell what is wrong with what was given here."""
     data_center = wishes.data_center or only_data_center(client)
     return {
@@ -101,7 +101,7 @@ def create_body(client: Client, name: str, wishes: Wishes) -> Json:
         "customSshKeys": chosen_keys(wishes),
         "startScript": start_script(wishes),
         "password": read_password(wishes.password_file, from_stdin=wishes.password_stdin),
-        "nics": [card(text, wishes.security_group) for text in wishes.nic],
+        "nics": [nic(text, wishes.security_group) for text in wishes.nic],
         "securityGroupIds": wishes.security_group,
         "metadata": dict(label(text) for text in wishes.metadata),
         "topology": topology(wishes.topology) if wishes.topology else None,
@@ -111,7 +111,7 @@ def create_body(client: Client, name: str, wishes: Wishes) -> Json:
     }
 
 
-def card(text: str, groups: tuple[str, ...]) -> Json:
+def nic(text: str, groups: tuple[str, ...]) -> Json:
     """Read NETWORK or NETWORK:public; Invalid shows how it looks."""
     network, _, public = text.partition(":")
     if public not in {"", "public"}:
@@ -145,14 +145,14 @@ def first_machine_type(client: Client, data_center: str) -> str:
     raise NotFound.named("data center with machine types", data_center)
 
 
-def chosen_keys(wishes: Wishes) -> list[str]:
+def chosen_keys(wishes: CreateOptions) -> list[str]:
     """Read the public keys that were named, or the user's own."""
     if wishes.ssh_key is not None:
         return read_public_keys(wishes.ssh_key)
     return [] if wishes.ssh_key_source == "none" else read_public_keys(find_public_keys())
 
 
-def warn_without_keys(vm: Json, wishes: Wishes) -> None:
+def warn_without_keys(vm: Json, wishes: CreateOptions) -> None:
     """Say so when nobody can enter a VM, unless that was asked for."""
     told = wishes.ssh_key_source == "none" or wishes.password_file or wishes.password_stdin
     if not (told or vm["authorizedSshKeys"]):
@@ -162,7 +162,7 @@ def warn_without_keys(vm: Json, wishes: Wishes) -> None:
         )
 
 
-def start_script(wishes: Wishes) -> str:
+def start_script(wishes: CreateOptions) -> str:
     """Read the start script from where it was given."""
     if wishes.start_script_file is None:
         return wishes.start_script

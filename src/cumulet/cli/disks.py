@@ -9,9 +9,9 @@ from cyclopts import App
 from cumulet.cli.client import Client, Json, connect
 from cumulet.cli.create import StorageClass, class_of, only_data_center
 from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, local_time, show, show_one
-from cumulet.cli.settling import Thing, Wait, follow, state
+from cumulet.cli.settling import Resource, Wait, follow, state
 from cumulet.cli.several import each
-from cumulet.cli.vms import AT_ONCE, Patience
+from cumulet.cli.vms import AT_ONCE, WaitOptions
 from cumulet.cli.words import DiskName, DiskNames, Gib, NewId, Project, VmName, identifier
 from cumulet.errors import Invalid
 
@@ -72,7 +72,7 @@ def create(
     *,
     data_center: str = "",
     storage_class: StorageClass | None = None,
-    patience: Patience = AT_ONCE,
+    patience: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
@@ -112,7 +112,7 @@ def get(name: DiskName, /, *, output: Format = "table", project: Project = "defa
 
 @app.command
 def attach(
-    name: DiskName, vm: VmName, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    name: DiskName, vm: VmName, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Plug a storage disk into a VM that is running or stopped; with --wait return when it is there."""
     client, until = connect(), patience.deadline()
@@ -125,7 +125,7 @@ def attach(
 
 
 @app.command
-def detach(name: DiskName, /, *, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def detach(name: DiskName, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default") -> None:
     """Unplug a storage disk from its VM: unmount it there first; with --wait return when the guest has let go."""
     client, until = connect(), patience.deadline()
     client.put("/v1/projects/{}/disk/{}/detach", project, name)
@@ -135,7 +135,7 @@ def detach(name: DiskName, /, *, patience: Patience = AT_ONCE, project: Project 
 
 @app.command
 def resize(
-    name: DiskName, size: Gib, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    name: DiskName, size: Gib, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Let a VM's disk grow, while it runs or not; with --wait return when it has.
 
@@ -152,7 +152,7 @@ def resize(
 
 @app.command(alias="rm")
 def delete(
-    name: DiskName, /, *more: DiskNames, patience: Patience = AT_ONCE, project: Project = "default"
+    name: DiskName, /, *more: DiskNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Delete storage disks that no VM has, with their snapshots; with --wait return when they are gone."""
     client, until = connect(), patience.deadline()
@@ -163,7 +163,7 @@ def delete(
 
 @snapshots.command(name="create")
 def create_snapshot(
-    disk: DiskName, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Keep what a disk holds now; its VM must be stopped."""
     client, until = connect(), patience.deadline()
@@ -180,7 +180,7 @@ def list_snapshots(disk: DiskName, /, *, listing: Listing = AS_TABLE, project: P
 
 @snapshots.command(name="delete", alias="rm")
 def delete_snapshot(
-    disk: DiskName, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Forget a snapshot; what the disk holds stays. Its VM must be stopped."""
     client, until = connect(), patience.deadline()
@@ -191,7 +191,7 @@ def delete_snapshot(
 
 @snapshots.command
 def revert(
-    disk: DiskName, snapshot: Snapshot, /, *, patience: Patience = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Bring back what a disk held; what it holds now is lost. Its VM must be stopped."""
     client, until = connect(), patience.deadline()
@@ -200,9 +200,9 @@ def revert(
         follow(one(client, project, disk), Wait(is_at_rest, f"is back at {snapshot}", until))
 
 
-def one(client: Client, project: str, name: str) -> Thing:
+def one(client: Client, project: str, name: str) -> Resource:
     """Name a disk."""
-    return Thing(client, "disk", DISK, project, name)
+    return Resource(client, "disk", DISK, project, name)
 
 
 def is_at_rest(disk: Json) -> bool:

@@ -86,6 +86,6 @@ def stop(name: NetworkName, /, *, project: Project = "default") -> None:
 
 @app.command(alias="rm")
 def delete(name: NetworkName, /, *more: NetworkNames, project: Project = "default") -> None:
-    """Delete networks that no VM has a card on."""
+    """Delete networks that no VM has a NIC on."""
     client = connect()
     each((name, *more), lambda one: client.delete(NETWORK, project, one))

@@ -8,9 +8,9 @@ from cyclopts import App
 
 from cumulet.cli.client import Client, connect
 from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, show, show_one
-from cumulet.cli.settling import Thing, Wait, follow, state
+from cumulet.cli.settling import Resource, Wait, follow, state
 from cumulet.cli.several import each
-from cumulet.cli.vms import AT_ONCE, Patience
+from cumulet.cli.vms import AT_ONCE, WaitOptions
 from cumulet.cli.words import NewId, PrivateImage, PrivateImages, Project, VmName
 
 IMAGES: Final = "/v1/projects/{}/images"
@@ -50,7 +50,7 @@ def create(
     /,
     *,
     description: str = "",
-    patience: Patience = AT_ONCE,
+    patience: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
@@ -89,7 +89,7 @@ def update(name: PrivateImage, description: str, /, *, project: Project = "defau
 
 @app.command(alias="rm")
 def delete(
-    name: PrivateImage, /, *more: PrivateImages, patience: Patience = AT_ONCE, project: Project = "default"
+    name: PrivateImage, /, *more: PrivateImages, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Delete images that no VM was made of; with --wait return when they are gone."""
     client, until = connect(), patience.deadline()
@@ -98,6 +98,6 @@ def delete(
     each((name, *more), lambda image: client.delete(IMAGE, project, image), *wait)
 
 
-def one(client: Client, project: str, name: str) -> Thing:
+def one(client: Client, project: str, name: str) -> Resource:
     """Name an image."""
-    return Thing(client, "image", IMAGE, project, name)
+    return Resource(client, "image", IMAGE, project, name)

@@ -16,7 +16,7 @@ LOST: Final = frozenset({"ERROR", "FAILED"})
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class Resource:
     """What is waited for."""
 
     client: Client
@@ -50,26 +50,32 @@ def state(seen: Json) -> str:
     return str(seen.get("diskState", seen.get("state", ""))).removeprefix("DISK_STATE_")
 
 
-def follow(thing: Thing, wait: Wait) -> Json:
-    """Wait until a thing is as it was asked to be; gives it as it then is.
+def follow(resource: Resource, wait: Wait) -> Json:
+    """Wait until a resource is as it was asked to be; gives it as it then is.
 
     Failed when it will not be, TimedOut when it takes too long. A server that starts anew meanwhile is waited for.
     """
 
     def see() -> tuple[Json, str]:
-        seen = thing.look()
-        return seen, "" if wait.so(seen) else waits_for(thing, seen)
+        seen = resource.look()
+        return seen, "" if wait.so(seen) else waits_for(resource, seen)
 
-    late = f"{thing.kind} {thing.name!r} was not done"
+    late = f"{resource.kind} {resource.name!r} was not done"
     return watch(
-        Progress(), thing.name, see, deadline=wait.deadline, late=late, done=wait.told, kind=KINDS[thing.kind]
+        Progress(),
+        resource.name,
+        see,
+        deadline=wait.deadline,
+        late=late,
+        done=wait.told,
+        kind=KINDS[resource.kind],
     )
 
 
-def waits_for(thing: Thing, seen: Json) -> str:
-    """Say what a thing waits for; Failed when waiting is in vain."""
+def waits_for(resource: Resource, seen: Json) -> str:
+    """Say what a resource waits for; Failed when waiting is in vain."""
     if not seen or state(seen) in LOST:
         raise Failed(
-            f"{thing.kind} {thing.name!r}: {seen['problem'] if seen else 'it was deleted meanwhile'}"
+            f"{resource.kind} {resource.name!r}: {seen['problem'] if seen else 'it was deleted meanwhile'}"
         )
     return str(seen["problem"] or seen["waitingFor"] or f"it is {state(seen)}")

@@ -1,4 +1,4 @@
-"""`cumulet ssh-key`: the keys that the cloud keeps for its user and gives to his VMs."""
+"""`cumulet ssh-key`: the keys that the cloud keeps for its user and gives to their VMs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from cumulet.cli.background import start_server
 from cumulet.cli.client import KEY_FILE, Client, Declined, Json, connect_here, local_url
-from cumulet.cli.create import Wishes, create_body
+from cumulet.cli.create import CreateOptions, create_body
 from cumulet.cli.follow import NOT_FOUND, VM, Wait, follow
 from cumulet.cli.keys import find_public_keys, made_key
 from cumulet.cli.output import aligned, span, write
@@ -57,7 +57,7 @@ def boot_hello(client: Client, progress: Progress) -> Json:
     vm = find_hello(client)
     if vm is None:
         ensure_key()
-        wishes = Wishes(image="micro", start_script=START_SCRIPT)
+        wishes = CreateOptions(image="micro", start_script=START_SCRIPT)
         vm = client.post("/v1/projects/{}/vm", PROJECT, body=create_body(client, HELLO, wishes))["vm"]
     if vm["guest"]["firstBootDone"] or vm["state"] == "STOPPED":
         return vm

@@ -11,17 +11,17 @@ from cumulet.cli.follow import VM
 from cumulet.cli.output import Format, show_data, write
 from cumulet.cli.words import Count, GroupName, NetworkName, Project, VmName
 
-CARDS: Final = "/v1/projects/{}/vm/{}/security-group"
+NICS: Final = "/v1/projects/{}/vm/{}/security-group"
 
 
 def attach_security_group(name: VmName, group: GroupName, /, *, project: Project = "default") -> None:
-    """Attach a security group to all cards of a virtual machine; in force at once."""
-    connect().patch(f"{CARDS}/attach", project, name, securityGroupId=group)
+    """Attach a security group to all NICs of a virtual machine; in force at once."""
+    connect().patch(f"{NICS}/attach", project, name, securityGroupId=group)
 
 
 def detach_security_group(name: VmName, group: GroupName, /, *, project: Project = "default") -> None:
     """Detach a security group from a virtual machine; in force at once."""
-    connect().patch(f"{CARDS}/detach", project, name, securityGroupId=group)
+    connect().patch(f"{NICS}/detach", project, name, securityGroupId=group)
 
 
 def reach(
@@ -40,7 +40,7 @@ def reach(
     :param from_: The address that it comes from.
     :param protocol: What kind of connection.
     :param port: To which port; none with icmp.
-    :param network: To the card on which network; without, to the one that leads out.
+    :param network: To the NIC on which network; without, to the one that leads out.
     """
     query: dict[str, Query] = {"from": from_, "protocol": protocol, "port": port, "networkId": network or ""}
     verdict = connect().get(f"{VM}/reachability", project, name, **query)

@@ -7,9 +7,9 @@ from cumulet.cli.client import Client, Declined, Json, connect
 from cumulet.cli.disks import DISK, is_at_rest
 from cumulet.cli.follow import VM
 from cumulet.cli.output import Format, show_one
-from cumulet.cli.settling import Thing, Wait, follow
+from cumulet.cli.settling import Resource, Wait, follow
 from cumulet.cli.vm_views import FACTS
-from cumulet.cli.vms import AT_ONCE, Patience
+from cumulet.cli.vms import AT_ONCE, WaitOptions
 from cumulet.cli.words import Count, Gib, Project, VmName
 from cumulet.errors import Invalid
 
@@ -22,7 +22,7 @@ def resize(
     memory: Gib = 0,
     disk: Gib = 0,
     restart: bool = False,
-    patience: Patience = AT_ONCE,
+    patience: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
@@ -51,7 +51,7 @@ def resize(
             ask(client, "start", (name,), project=project, until=patience.if_asked())
     if disk and patience.wait:
         grown = Wait(is_at_rest, f"has {disk} GiB", until)
-        follow(Thing(client, "disk", DISK, project, vm["bootDisk"]["id"]), grown)
+        follow(Resource(client, "disk", DISK, project, vm["bootDisk"]["id"]), grown)
     show_one(client.get(VM, project, name)["VM"], output, FACTS)
 
 

@@ -24,10 +24,10 @@ def guest(vm: Json) -> str:
     return ", ".join(words for said, words in told if said)
 
 
-def nic(card: Json) -> str:
-    """Tell a card in a few words."""
-    addresses = filter(None, (card["internalIpAddress"], card["externalIpAddress"]))
-    return f"{card['networkId']} ({' = '.join(addresses)})"
+def nic(nic: Json) -> str:
+    """Tell a NIC in a few words."""
+    addresses = filter(None, (nic["internalIpAddress"], nic["externalIpAddress"]))
+    return f"{nic['networkId']} ({' = '.join(addresses)})"
 
 
 def troubles(vm: Json) -> str:

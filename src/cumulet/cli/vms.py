@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from cumulet.cli.asking import ask
 from cumulet.cli.client import connect
-from cumulet.cli.create import Wishes, create_body, warn_without_keys
+from cumulet.cli.create import CreateOptions, create_body, warn_without_keys
 from cumulet.cli.follow import VM, Wait, follow, read_span
 from cumulet.cli.output import (
     AS_TABLE,
@@ -36,7 +36,7 @@ VMS: Final = "/v1/projects/{}/vms"
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class WaitOptions:
     """Whether to wait for what was asked, and for how long."""
 
     wait: bool = False
@@ -54,8 +54,8 @@ class Patience:
         return until if self.wait else None
 
 
-AT_ONCE: Final = Patience()
-AS_USUAL: Final = Wishes()
+AT_ONCE: Final = WaitOptions()
+AS_USUAL: Final = CreateOptions()
 
 app = App(name="vm", default_parameter=OPTIONS)
 for where, name, what in (
@@ -88,9 +88,9 @@ app.command(
 def create(
     name: NewId,
     /,
-    wishes: Wishes = AS_USUAL,
+    wishes: CreateOptions = AS_USUAL,
     *,
-    patience: Patience = AT_ONCE,
+    patience: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
@@ -138,21 +138,23 @@ def count(*, project: Project = "default") -> None:
 
 @app.command
 def start(
-    name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default"
+    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Start virtual machines that are stopped; with --wait return when their guests answer."""
     ask(connect(), "start", (name, *more), project=project, until=patience.if_asked())
 
 
 @app.command
-def stop(name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default") -> None:
+def stop(
+    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
+) -> None:
     """Stop virtual machines: their guests are asked, and unplugged if they do not obey in their time."""
     ask(connect(), "stop", (name, *more), project=project, until=patience.if_asked())
 
 
 @app.command
 def reboot(
-    name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default"
+    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Restart virtual machines; with --wait return when their guests answer again."""
     ask(connect(), "reboot", (name, *more), project=project, until=patience.if_asked())
@@ -160,7 +162,7 @@ def reboot(
 
 @app.command(alias="rm")
 def delete(
-    name: VmName, /, *more: VmNames, patience: Patience = AT_ONCE, project: Project = "default"
+    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Delete virtual machines with their boot disks, not their storage disks; with --wait return when they are gone."""
     ask(connect(), "terminate", (name, *more), project=project, until=patience.if_asked())

@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 
 from anyio import to_thread
 
-from cumulet.console.ends import End, Ended
-from cumulet.console.opening import CHECK_SECONDS, Console, Consoles
+from cumulet.console.close_reasons import CloseReason, Ended
+from cumulet.console.sessions import CHECK_SECONDS, Console, Consoles
 
 CHUNK: Final = 256 * 1024
 STUCK_SECONDS: Final = 20.0
@@ -37,14 +37,14 @@ class Viewer(Protocol):
     """Whoever looks: a browser or a terminal behind a websocket."""
 
     async def receive(self) -> bytes | None:
-        """Give what he typed or clicked; None when he has left."""
+        """Give what they typed or clicked; None when they have left."""
 
     async def send(self, data: bytes) -> None:
-        """Return when there is room for more; Left when he has left."""
+        """Return when there is room for more; Left when they have left."""
 
 
-async def look_through(consoles: Consoles, console: Console, viewer: Viewer) -> End | None:
-    """Carry bytes until a side leaves; gives the reason, None when the viewer himself left."""
+async def relay(consoles: Consoles, console: Console, viewer: Viewer) -> CloseReason | None:
+    """Carry bytes until a side leaves; gives the reason, None when the viewer left."""
     activity = Activity()
     console.line.settimeout(0)
     try:
@@ -58,7 +58,7 @@ async def look_through(consoles: Consoles, console: Console, viewer: Viewer) -> 
         return None
     finally:
         console.line.close()
-    return await reason(consoles, console) if end is End.NO_CONSOLE else end
+    return await reason(consoles, console) if end is CloseReason.NO_CONSOLE else end
 
 
 class Activity:
@@ -72,14 +72,14 @@ class Activity:
         """Something passes now."""
         self._last = self._loop.time()
 
-    async def run_out(self) -> End:
+    async def run_out(self) -> CloseReason:
         """Return when nothing has passed for too long."""
         while (left := self._last + IDLE_SECONDS - self._loop.time()) > 0:  # noqa: ASYNC110 - an event for each byte costs more
             await asyncio.sleep(left)
-        return End.IDLE
+        return CloseReason.IDLE
 
 
-async def to_viewer(line: socket.socket, viewer: Viewer, activity: Activity) -> End | None:
+async def to_viewer(line: socket.socket, viewer: Viewer, activity: Activity) -> CloseReason | None:
     """Carry what the machine shows."""
     loop = asyncio.get_running_loop()
     with suppress(ConnectionError):
@@ -90,11 +90,11 @@ async def to_viewer(line: socket.socket, viewer: Viewer, activity: Activity) -> 
                     await viewer.send(data)
                     await asyncio.sleep(0)  # a flood that is taken at once would let nobody else in
             except TimeoutError:
-                return End.SLOW
-    return End.NO_CONSOLE
+                return CloseReason.SLOW
+    return CloseReason.NO_CONSOLE
 
 
-async def to_machine(line: socket.socket, viewer: Viewer, activity: Activity) -> End | None:
+async def to_machine(line: socket.socket, viewer: Viewer, activity: Activity) -> CloseReason | None:
     """Carry what the viewer does."""
     loop = asyncio.get_running_loop()
     while (data := await viewer.receive()) is not None:
@@ -103,12 +103,12 @@ async def to_machine(line: socket.socket, viewer: Viewer, activity: Activity) ->
             async with asyncio.timeout(STUCK_SECONDS):
                 await loop.sock_sendall(line, data)
         except (TimeoutError, ConnectionError):
-            return End.NO_CONSOLE
+            return CloseReason.NO_CONSOLE
     return None
 
 
-async def keep_good(consoles: Consoles, console: Console) -> End:
-    """Keep the ticket good; return when its holder has lost his right."""
+async def keep_good(consoles: Consoles, console: Console) -> CloseReason:
+    """Keep the ticket good; return when its holder has lost their right."""
     while True:
         try:
             await to_thread.run_sync(consoles.renew, console.asked)
@@ -117,7 +117,7 @@ async def keep_good(consoles: Consoles, console: Console) -> End:
         await asyncio.sleep(CHECK_SECONDS)
 
 
-async def first_of(*ways: Coroutine[Any, Any, End | None]) -> End | None:
+async def first_of(*ways: Coroutine[Any, Any, CloseReason | None]) -> CloseReason | None:
     """Give what the first to finish gives, and end the others."""
     tasks = [asyncio.create_task(way) for way in ways]
     try:
@@ -129,12 +129,12 @@ async def first_of(*ways: Coroutine[Any, Any, End | None]) -> End | None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def reason(consoles: Consoles, console: Console) -> End:
+async def reason(consoles: Consoles, console: Console) -> CloseReason:
     """Find out why the machine let go."""
-    end = End.NO_CONSOLE
+    end = CloseReason.NO_CONSOLE
     for _ in range(LOOKS):
         end = await to_thread.run_sync(consoles.why_ended, console)
-        if end not in {End.NO_CONSOLE, End.TAKEN_OVER}:
+        if end not in {CloseReason.NO_CONSOLE, CloseReason.TAKEN_OVER}:
             return end
         await asyncio.sleep(LOOK_SECONDS)
     return end

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from cumulet.console.tickets import hand_out
+from cumulet.console.tickets import issue_ticket
 from cumulet.console.wire import ConnectVmResponse
 from cumulet.errors import Refused, Unavailable
 from cumulet.events import EventName
@@ -39,7 +39,7 @@ def connect_vm(
     """
     vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
     accept(Verb.CONNECT, vm.state, vm.name)
-    ticket = hand_out(db, vm.id, caller, now=now)
+    ticket = issue_ticket(db, vm.id, caller, now=now)
     log_request(db, caller, vm, EventName.VM_CONSOLE_REQUESTED, "console access requested", now=now)
     page = f"{origin}/console/{quote(project_id, safe='')}/{quote(vm.name, safe='')}/screen"
     return ConnectVmResponse(connect_url=f"{page}#{ticket}", token=ticket)

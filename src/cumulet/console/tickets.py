@@ -39,7 +39,7 @@ class Ticket(Row):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
-def hand_out(db: Session, vm_id: UUID, caller: Caller, *, now: datetime) -> str:
+def issue_ticket(db: Session, vm_id: UUID, caller: Caller, *, now: datetime) -> str:
     """Make a ticket, and forget those that are good no more; Exhausted when the caller has too many that are."""
     db.execute(delete(Ticket).where(Ticket.expires_at < now))
     theirs = db.scalar(select(func.count()).where(Ticket.user_id == caller.user_id)) or 0

@@ -12,22 +12,22 @@ from cumulet.disks.allocate import (
     lock_capacity,
     release_disks,
     set_free,
-    snapshot_answers,
+    snapshot_views,
     take_more_capacity,
     without,
 )
-from cumulet.disks.answers import ShownDisk, disk_answer
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.plan import MOST_DISK_GIB, check_disk_gib, check_disk_id, plan_pool
 from cumulet.disks.reconcile import ensure_contents, ensure_made, reconcile_disk
+from cumulet.disks.views import DiskRow, disk_view
 from cumulet.disks.wire import DiskState, DiskType
 
 __all__ = [
     "MOST_DISK_GIB",
     "Disk",
+    "DiskRow",
     "DiskState",
     "DiskType",
-    "ShownDisk",
     "Snapshot",
     "accept_attach",
     "accept_change",
@@ -36,7 +36,7 @@ __all__ = [
     "attach",
     "check_disk_gib",
     "check_disk_id",
-    "disk_answer",
+    "disk_view",
     "disks_of",
     "ensure_contents",
     "ensure_made",
@@ -49,8 +49,8 @@ __all__ = [
     "reconcile_disk",
     "release_disks",
     "set_free",
-    "snapshot_answers",
     "snapshot_operations",
+    "snapshot_views",
     "take_more_capacity",
     "vm_operations",
     "without",

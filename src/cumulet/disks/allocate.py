@@ -90,7 +90,7 @@ def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Seque
 
 
 def attach(db: Session, disk: Disk, vm_id: UUID, host_id: UUID, *, now: datetime) -> None:
-    """Let a VM on that host have the disk, whose place is there from now on; its plot makes and plugs it."""
+    """Let a VM on that host have the disk, whose place is there from now on; its reconciler makes and plugs it."""
     disk.vm_id, disk.attached_at = vm_id, now
     if disk.host_id != host_id:
         disk.host_id = host_id
@@ -143,7 +143,7 @@ def set_free(disk: Disk) -> None:
         disk.state = DiskState.READY
 
 
-def snapshot_answers(db: Session, disk: Disk, page: Page) -> tuple[list[SnapshotAnswer], str]:
+def snapshot_views(db: Session, disk: Disk, page: Page) -> tuple[list[SnapshotAnswer], str]:
     """Show a disk's snapshots, oldest first, and the token of the next page."""
     kept = select(Snapshot).where(Snapshot.disk_id == disk.id, ~Snapshot.deleting)
     found, token = fetch_part(db, kept, page, Snapshot.create_time, Snapshot.name)

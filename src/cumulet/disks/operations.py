@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
 from cumulet.disks.accepts import accept_delete
-from cumulet.disks.allocate import add_disk, snapshot_answers
-from cumulet.disks.answers import disk_answers
+from cumulet.disks.allocate import add_disk, snapshot_views
 from cumulet.disks.model import Disk
 from cumulet.disks.plan import DiskPlan, plan_disk
+from cumulet.disks.views import disk_views
 from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType, GetDiskResponse, ListDisksResponse
 from cumulet.errors import Invalid
 from cumulet.events import EventName
@@ -43,7 +43,7 @@ def list_disks(
         wanted = wanted.where(Disk.data_center_id == data_center_id)
     disks, total, token = fetch_page(db, wanted, page, Disk.name)
     return ListDisksResponse(
-        disks=disk_answers(db, disks),
+        disks=disk_views(db, disks),
         total_count=total,
         page_number=page.number,
         page_size=page.size,
@@ -56,8 +56,8 @@ def get_disk(db: Session, caller: Caller, *, project_id: str, id: str) -> GetDis
     """Show a disk with its snapshots."""
     require(db, caller, project_id, Role.VIEWER)
     disk = find(db, Disk, project_id, id)
-    (answer,) = disk_answers(db, [disk])
-    snapshots, _ = snapshot_answers(db, disk, WHOLE)
+    (answer,) = disk_views(db, [disk])
+    snapshots, _ = snapshot_views(db, disk, WHOLE)
     return GetDiskResponse(disk=answer, snapshots=snapshots)
 
 

@@ -1,4 +1,4 @@
-"""A disk's life as one plot, as long as no VM has it; while one has, the VM's plot works on it with the same steps."""
+"""A disk's life as one reconciler, as long as no VM has it; while one has, the VM's reconciler works on it with the same steps."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from cumulet.db import names_there
 from cumulet.disks.accepts import accept_change
-from cumulet.disks.allocate import lock_capacity, snapshot_answers, take_more_capacity
-from cumulet.disks.answers import holder_of
+from cumulet.disks.allocate import lock_capacity, snapshot_views, take_more_capacity
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.plan import check_disk_id
+from cumulet.disks.views import holder_of
 from cumulet.disks.wire import CreateDiskSnapshot, DiskState, ListDiskSnapshotsResponse
 from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailable
 from cumulet.events import EventName
@@ -34,7 +34,7 @@ def list_disk_snapshots(
     """List a disk's snapshots, oldest first."""
     require(db, caller, project_id, Role.VIEWER)
     page = read_part(page_size, page_token)
-    snapshots, token = snapshot_answers(db, find(db, Disk, project_id, id), page)
+    snapshots, token = snapshot_views(db, find(db, Disk, project_id, id), page)
     return ListDiskSnapshotsResponse(snapshots=snapshots, page_token=token)
 
 

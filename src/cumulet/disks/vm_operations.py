@@ -18,9 +18,9 @@ from cumulet.disks.allocate import (
     take_more_capacity,
     without,
 )
-from cumulet.disks.answers import disk_answers, holder_of
 from cumulet.disks.model import Disk
 from cumulet.disks.plan import check_disk_gib
+from cumulet.disks.views import disk_views, holder_of
 from cumulet.disks.wire import DiskState, DiskType, ListVmDisksResponse
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
@@ -44,7 +44,7 @@ def list_vm_disks(db: Session, caller: Caller, *, project_id: str, id: str) -> L
     """List a virtual machine's disks: the boot disk, then the storage disks by id."""
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     disks = sorted(disks_of(db, vm.id), key=lambda disk: (disk.type is not DiskType.BOOT, disk.name))
-    return ListVmDisksResponse(disks=disk_answers(db, disks))
+    return ListVmDisksResponse(disks=disk_views(db, disks))
 
 
 @operation("PATCH /v1/projects/{projectId}/disk/{id}/attach")

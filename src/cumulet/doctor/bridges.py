@@ -21,7 +21,7 @@ import msgspec
 from cumulet.doctor.command import output_of, succeeds
 from cumulet.doctor.daemon_specs import CACHE_EXACTLY, SOUTHBOUND_SOCKET, USERSPACE
 from cumulet.doctor.forwarding import allow_forwarding, end_forwarding
-from cumulet.doctor.way_out import NOTHING, Reach, decode_reach, encode_reach, load_rules, remove_rules
+from cumulet.doctor.uplink import NOTHING, Reach, decode_reach, encode_reach, load_rules, remove_rules
 from cumulet.errors import Invalid, Refused
 
 INTEGRATION_BRIDGE: Final = "br-int"

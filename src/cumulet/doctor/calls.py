@@ -9,11 +9,11 @@ from cumulet.doctor.daemons import stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Finding, Level, broken
 from cumulet.doctor.kvm import KvmVerdict
-from cumulet.doctor.prepare import PreparedHost, ensure_way_out, prepare_host
+from cumulet.doctor.prepare import PreparedHost, ensure_uplink, prepare_host
 from cumulet.doctor.resolvers import find_resolvers
-from cumulet.doctor.way_out import Reach
+from cumulet.doctor.uplink import Reach
 
-CALLS = (clear_host, ensure_way_out, examine, find_resolvers, prepare_host, stop_daemons)
+CALLS = (clear_host, ensure_uplink, examine, find_resolvers, prepare_host, stop_daemons)
 
 __all__ = [
     "CALLS",
@@ -24,7 +24,7 @@ __all__ = [
     "Reach",
     "broken",
     "clear_host",
-    "ensure_way_out",
+    "ensure_uplink",
     "examine",
     "find_resolvers",
     "prepare_host",

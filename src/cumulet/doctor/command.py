@@ -34,7 +34,7 @@ def output_of(*argv: str, seconds: float = SECONDS, stdin: str = "") -> str:
 
 
 def require_root(doing: str) -> None:
-    """CommandFailed for whom is not root; `doing` is what he wanted, as in "preparing a host"."""
+    """CommandFailed for whom is not root; `doing` is what they wanted, as in "preparing a host"."""
     if os.geteuid() != 0:
         raise CommandFailed(f"{doing} needs root: run it again with sudo")
 

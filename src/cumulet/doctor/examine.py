@@ -26,7 +26,7 @@ from cumulet.doctor.checks.packets import (
     judge_firewalls,
     judge_forwarding,
     judge_taps,
-    judge_way_out,
+    judge_uplink,
     list_chains,
 )
 from cumulet.doctor.checks.programs import PROGRAMS, ask_version, judge_packages, judge_program
@@ -100,7 +100,7 @@ def examine_packets() -> list[Finding]:
         judge_datapath(choose_datapath()),
         judge_taps(chains),
         judge_forwarding(FORWARDING.read_text(), for_vms_alone=FOR_VMS_ALONE.exists(), chains=chains),
-        *(judge_way_out(name, bridge.reach, chains) for name, bridge in bridges.items()),
+        *(judge_uplink(name, bridge.reach, chains) for name, bridge in bridges.items()),
         judge_firewalls(chains, tuple(bridges)),
     ]
 

@@ -31,7 +31,7 @@ from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_package
 from cumulet.doctor.ports import ensure_ports
 from cumulet.doctor.supervisor import Paths
 from cumulet.doctor.taps import ensure_deaf_on_taps
-from cumulet.doctor.way_out import Reach
+from cumulet.doctor.uplink import Reach
 
 CACHE: Final = Path("/var/cache/cumulet")
 
@@ -91,7 +91,7 @@ def ensure_bridges(datapath: str) -> None:
     repair_external_bridges()
 
 
-def ensure_way_out(bridge: str, gateway: IPv4Interface, *, datapath: str, reach: Reach) -> None:
+def ensure_uplink(bridge: str, gateway: IPv4Interface, *, datapath: str, reach: Reach) -> None:
     """Lead an external range out to the world by a bridge of its own, beside all that VMs are plugged in by."""
     ensure_bridges(datapath)
     ensure_external_bridge(bridge, gateway, datapath=datapath, reach=reach)

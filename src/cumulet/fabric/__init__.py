@@ -34,7 +34,7 @@ class FabricUnreachable(FabricError, Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class ExternalSpec:
-    """A data center's way out: a bridge of the host with the range that external addresses come from."""
+    """A data center's uplink: a bridge of the host with the range that external addresses come from."""
 
     bridge: str
     """The bridge mapping's name, which is the bridge's own; at most 15 characters."""
@@ -69,7 +69,7 @@ class NetworkSpec:
     local_range: IPv6Network
     """A /64 of unique local addresses, announced to guests: each makes its own from its MAC (RFC 4291, appendix A)."""
     joined: bool
-    """Whether its router has its leg in it. Without, guests reach each other, and neither other networks nor the world."""
+    """Whether its router has its port in it. Without, guests reach each other, and neither other networks nor the world."""
 
 
 class IpProtocol(enum.Enum):
@@ -132,7 +132,7 @@ class PortSpec:
     external_address: IPv4Address | None
     """Of the external range: 1:1 NAT both ways. None for none."""
     leads_out: bool
-    """DHCP gives the guest its default route here; of a VM's cards just one does, for answers leave by one way."""
+    """DHCP gives the guest its default route here; of a VM's NICs just one does, for answers leave by one way."""
     groups: frozenset[UUID]
     """The groups whose rules hold for it; they must be there."""
 
@@ -181,10 +181,10 @@ class Fabric(Protocol):
         """All our routers as they are; one that was changed by others differs from what was put."""
 
     def put_network(self, spec: NetworkSpec) -> None:
-        """Make or correct a network and its leg of the router, which must be there."""
+        """Make or correct a network and its router port, which must be there."""
 
     def remove_network(self, network_id: UUID) -> None:
-        """Remove a network with its leg of the router and the ports left in it, if it is there."""
+        """Remove a network with its router port and the ports left in it, if it is there."""
 
     def networks(self) -> Mapping[UUID, NetworkSpec]:
         """All our networks as they are."""

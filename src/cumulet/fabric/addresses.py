@@ -1,4 +1,4 @@
-"""Addresses of guests that follow from their cards: the cloud shows them, the fabric lets them pass."""
+"""Addresses of guests that follow from their NICs: the cloud shows them, the fabric lets them pass."""
 
 from __future__ import annotations
 

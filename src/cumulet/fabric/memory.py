@@ -59,19 +59,19 @@ class MemoryFabric(Faulty):
 
     @verb
     def put_external(self, spec: ExternalSpec) -> None:
-        """Make the way out of a data center."""
+        """Make the uplink of a data center."""
         self._externals[spec.bridge] = spec
 
     @verb
     def put_router(self, spec: RouterSpec) -> None:
-        """Make or correct a router; FabricError when its way out is not there."""
+        """Make or correct a router; FabricError when its uplink is not there."""
         if spec.external.bridge not in self._externals:
             raise FabricError(f"router {spec.id}: there is no external switch for {spec.external.bridge!r}")
         self._routers[spec.id] = spec
 
     @verb
     def remove_router(self, router_id: UUID) -> None:
-        """Remove a router; its networks lose their leg of it, and their ports their external address."""
+        """Remove a router; its networks lose their port of it, and their ports their external address."""
         self._routers.pop(router_id, None)
         for network in [each for each in self._networks.values() if each.router_id == router_id]:
             self.break_network(network.id)

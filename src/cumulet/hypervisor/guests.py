@@ -20,7 +20,7 @@ class Guest:
     stage: str = ""
     """Where the first boot is: cloud-init's own word, or `start-script` while that runs; `""` if it says nothing."""
     has_address: bool | None = None
-    """A card has an IPv4 address; None when the guest does not say."""
+    """A NIC has an IPv4 address; None when the guest does not say."""
     problems: tuple[str, ...] = ()
     """What cloud-init complained of."""
     log: str = ""

@@ -55,7 +55,7 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class NicSpec:
-    """One network card of a machine: the fabric knows its port by the same id."""
+    """One NIC of a machine: the fabric knows its port by the same id."""
 
     port_id: UUID
     mac: str
@@ -111,7 +111,7 @@ class Stats:
     written_bytes: int
     write_requests: int
     received_bytes: int
-    """By the guest, on all cards together."""
+    """By the guest, on all NICs together."""
     sent_bytes: int
 
 

@@ -1,4 +1,4 @@
-"""What the host's ends of VMs' cards are called: the host tells by it what it must never listen to."""
+"""What the host's ends of VMs' NICs are called: the host tells by it what it must never listen to."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ DIGITS: Final = 10
 
 
 def tap_name(port_id: UUID) -> str:
-    """Name the tap device of the card that belongs to a port."""
+    """Name the tap device of the NIC that belongs to a port."""
     return f"{TAP_PREFIX}{port_id.hex[:DIGITS]}"

@@ -54,7 +54,7 @@ def files_for_all() -> Iterator[None]:
 def ensure_image(store: ImageStore, id: str, progress: Progress) -> Image:
     """Return the image, built only when it is missing or its recipe changed since.
 
-    What an operator imported under the id of a recipe is his choice and stays.
+    What an operator imported under the id of a recipe is their choice and stays.
     """
     recipe = find_recipe(id)
     try:

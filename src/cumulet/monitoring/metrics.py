@@ -45,10 +45,10 @@ DOMAIN_COUNTERS: Final = (
     ("block_stats_write_requests", "Write requests to all disks.", lambda sample: sample.write_requests),
     (
         "interface_stats_receive_bytes",
-        "Received by the guest on all cards.",
+        "Received by the guest on all NICs.",
         lambda sample: sample.received_bytes,
     ),
-    ("interface_stats_transmit_bytes", "Sent by the guest on all cards.", lambda sample: sample.sent_bytes),
+    ("interface_stats_transmit_bytes", "Sent by the guest on all NICs.", lambda sample: sample.sent_bytes),
 )
 
 

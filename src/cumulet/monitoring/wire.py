@@ -18,7 +18,7 @@ class VmMonitoringItem(Wire, kw_only=True):
     disk_wr_bytes: str
     disk_wr_iops: str
     net_rx: str
-    """Bytes a second that the guest received, on all cards."""
+    """Bytes a second that the guest received, on all NICs."""
     net_tx: str
     timestamp: str
     """Unix seconds."""

@@ -65,8 +65,8 @@ def add_nic(
     leads_out: bool = True,
     group_ids: Iterable[UUID] = (),
 ) -> UUID:
-    """Give a VM a card on a network with an address of its own, and its id; Refused when the network is full."""
-    card = {
+    """Give a VM a NIC on a network with an address of its own, and its id; Refused when the network is full."""
+    nic = {
         "vm_id": vm_id,
         "network_id": network.id,
         "position": position,
@@ -76,7 +76,7 @@ def add_nic(
     }
     while (address := _free_address(db, network.subnet, INTERNAL, network_id=network.id)) is not None:
         id = uuid4()
-        if _add_unless_taken(db, Nic, **card, id=id, mac=mac_of(id), address=str(address)):
+        if _add_unless_taken(db, Nic, **nic, id=id, mac=mac_of(id), address=str(address)):
             for group_id in group_ids:
                 db.add(NicGroup(nic_id=id, group_id=group_id))
             return id
@@ -126,12 +126,12 @@ def free_external(db: Session, data_center: DataCenter, *, now: datetime) -> int
 
 
 def nics_of(db: Session, vm_id: UUID) -> Sequence[Nic]:
-    """List a VM's cards in the order they were asked for."""
+    """List a VM's NICs in the order they were asked for."""
     return db.scalars(NICS_OF_VM, {"vm_id": vm_id}).all()
 
 
 def release_nics(db: Session, vm_id: UUID, *, now: datetime) -> None:
-    """Give a VM's cards and addresses back."""
+    """Give a VM's NICs and addresses back."""
     nic_ids = db.scalars(select(Nic.id).where(Nic.vm_id == vm_id)).all()
     give_back_externals(db, nic_ids, now=now)
     db.execute(delete(NicGroup).where(NicGroup.nic_id.in_(nic_ids)))

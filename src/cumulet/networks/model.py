@@ -79,7 +79,7 @@ class Network(Resource):
 
 
 class Nic(Row):
-    """A VM's card on a network; its id is the port's on the fabric and the interface's on the host."""
+    """A VM's NIC on a network; its id is the port's on the fabric and the interface's on the host."""
 
     __tablename__ = "nic"
     __table_args__ = (
@@ -92,19 +92,19 @@ class Nic(Row):
     vm_id: Mapped[UUID] = mapped_column(index=True)
     network_id: Mapped[UUID] = mapped_column(ForeignKey("network.id"), index=True)
     position: Mapped[int]
-    """Its place among the VM's cards, from 0 on, in the order they were asked for."""
+    """Its place among the VM's NICs, from 0 on, in the order they were asked for."""
     mac: Mapped[str]
     address: Mapped[str]
     number: Mapped[int] = mapped_column(BigInteger, default=number_of_address)
     hostname: Mapped[str]
     implicit: Mapped[bool]
-    """The VM has it because it asked for none: a card on the default network, which answers do not list."""
+    """The VM has it because it asked for none: a NIC on the default network, which answers do not list."""
     leads_out: Mapped[bool]
     """The guest's default route goes here."""
 
 
 class NicGroup(Row):
-    """A security group is attached to a card."""
+    """A security group is attached to a NIC."""
 
     __tablename__ = "nic_group"
 

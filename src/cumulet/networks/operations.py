@@ -15,9 +15,9 @@ from cumulet.events import EventName
 from cumulet.hosts import host_routes
 from cumulet.ids import check_id
 from cumulet.networks.addresses import plan_range
-from cumulet.networks.answers import network_answer, network_answers
 from cumulet.networks.make import default_network_name, lock_networks, make_network
 from cumulet.networks.model import Network, Nic
+from cumulet.networks.views import network_view, network_views
 from cumulet.networks.wire import (
     CreateNetwork,
     GetNetworkResponse,
@@ -59,7 +59,7 @@ def create_network(
         f"network {data.id} with range {range_}",
         now=now,
     )
-    return network_answer(db, catalogue, network)
+    return network_view(db, catalogue, network)
 
 
 @operation("GET /v1/projects/{projectId}/networks")
@@ -79,7 +79,7 @@ def list_networks(
     mine = select(Network).where(Network.project_id == project_id)
     networks, total, token = fetch_page(db, mine, page, Network.name)
     return ListNetworksResponse(
-        networks=network_answers(db, catalogue, networks),
+        networks=network_views(db, catalogue, networks),
         total_count=total,
         page_number=page.number,
         page_size=page.size,
@@ -93,7 +93,7 @@ def get_network(
 ) -> GetNetworkResponse:
     """Show a network."""
     require(db, caller, project_id, Role.VIEWER)
-    answer = network_answer(db, catalogue, find(db, Network, project_id, id))
+    answer = network_view(db, catalogue, find(db, Network, project_id, id))
     return GetNetworkResponse(
         **{name: getattr(answer, name) for name in answer.__struct_fields__}, network=answer
     )
@@ -101,12 +101,12 @@ def get_network(
 
 @operation("DELETE /v1/projects/{projectId}/networks/{id}")
 def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Delete a network that no VM has a card on."""
+    """Delete a network that no VM has a NIC on."""
     network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
     users = db.scalar(select(func.count(Nic.vm_id.distinct())).where(Nic.network_id == network.id))
     if users:
         raise Refused(
-            f"cannot delete network {id!r}: {users} VMs have cards on it; delete them first",
+            f"cannot delete network {id!r}: {users} VMs have NICs on it; delete them first",
             reason="ERROR_REASON_UNSPECIFIED",
             subject=id,
         )
@@ -166,7 +166,7 @@ def find_network_to_change(
 ) -> Network:
     """Find a network for a verb, and have it looked at once that is done; NotFound, Forbidden.
 
-    It is woken first, then locked and read: plots too lock the due row before all else.
+    It is woken first, then locked and read: reconcilers too lock the due row before all else.
     """
     require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Network, project_id, id)

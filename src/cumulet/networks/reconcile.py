@@ -50,20 +50,20 @@ class Fabrics:
 
     catalogue: Catalogue
     fabric: Fabric
-    open_way_out: Callable[[ExternalSpec, DataCenter], None]
+    open_uplink: Callable[[ExternalSpec, DataCenter], None]
     """Prepares the host's end of a data center's external range."""
     bridges: Mapping[str, str]
     """Name of the external bridge by data center."""
     orphans: Orphans = field(default_factory=Orphans)
 
     def external_spec(self, data_center: DataCenter) -> ExternalSpec:
-        """Describe a data center's way out."""
+        """Describe a data center's uplink."""
         bridge, gateway = self.bridges[data_center.id], data_center.external_gateway
         return ExternalSpec(bridge=bridge, range=data_center.external_range, gateway=gateway)
 
 
 def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:
-    """Bring one network, with its router and its data center's way out, to where its project wants it."""
+    """Bring one network, with its router and its data center's uplink, to where its project wants it."""
     with run.reading() as db:
         network = db.get(Network, run.id)
     if network is None:
@@ -72,17 +72,17 @@ def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:
         tear_down(run, network, fabrics)
         return None
     data_center = fabrics.catalogue.find_data_center(network.data_center_id)
-    ensure_way_out(fabrics, data_center)
+    ensure_uplink(fabrics, data_center)
     ensure_router(run, network, fabrics, data_center)
     fabrics.fabric.put_network(network_spec(network, data_center))
     note_state(run, network)
     return None
 
 
-def ensure_way_out(fabrics: Fabrics, data_center: DataCenter) -> None:
+def ensure_uplink(fabrics: Fabrics, data_center: DataCenter) -> None:
     """Make the data center's external switch and the host's end of it."""
     spec = fabrics.external_spec(data_center)
-    fabrics.open_way_out(spec, data_center)
+    fabrics.open_uplink(spec, data_center)
     fabrics.fabric.put_external(spec)
 
 
@@ -104,7 +104,7 @@ def note_state(run: Run, network: Network) -> None:
         return
     with changing(run, network, {"state": state}, Event(SEEN_AS[state], state.name.lower())) as db:
         if was is NetworkState.CREATING:
-            lock_networks(db, network.project_id)  # no VM gets a card there unseen meanwhile
+            lock_networks(db, network.project_id)  # no VM gets a NIC there unseen meanwhile
             wake_vms(db, run, network)
 
 
@@ -135,18 +135,18 @@ def tear_down(run: Run, network: Network, fabrics: Fabrics) -> None:
 
 
 def networks_made(db: Session, vm_id: UUID) -> bool:
-    """Whether none of the networks that a VM's cards are on is still in the making."""
+    """Whether none of the networks that a VM's NICs are on is still in the making."""
     return not fetch_columns(db, IN_THE_MAKING, vm_id=vm_id)
 
 
 def ensure_ports(ports: Iterable[PortSpec], fabrics: Fabrics) -> None:
-    """Make the fabric's ports of a VM's cards."""
+    """Make the fabric's ports of a VM's NICs."""
     for port in ports:
         fabrics.fabric.put_port(port)
 
 
 def remove_ports(run: Run, vm_id: UUID, fabrics: Fabrics) -> None:
-    """Remove the fabric's ports of a VM's cards."""
+    """Remove the fabric's ports of a VM's NICs."""
     with run.reading() as db:
         nics = nics_of(db, vm_id)
     for nic in nics:

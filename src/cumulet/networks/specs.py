@@ -18,7 +18,7 @@ from cumulet.resource import Wanted
 
 MTU: Final = 1442
 """What a guest may send so that a tunnel between hosts fits in 1500 bytes (58 of Geneve over IPv4)."""
-CARDS: Final = (
+NICS: Final = (
     select(
         Nic.vm_id,
         Nic.id,
@@ -34,7 +34,7 @@ CARDS: Final = (
 )
 GROUPS: Final = select(NicGroup.nic_id, NicGroup.group_id).join(Nic, Nic.id == NicGroup.nic_id)
 OF_VM: Final = Nic.vm_id == bindparam("vm_id")
-ITS_CARDS: Final = CARDS.where(OF_VM)
+ITS_CARDS: Final = NICS.where(OF_VM)
 ITS_GROUPS: Final = GROUPS.where(OF_VM)
 
 
@@ -59,33 +59,33 @@ def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
 
 
 def port_specs(db: Session) -> Sequence[tuple[UUID, PortSpec]]:
-    """Describe all cards to the fabric, each with its VM's id; in the order of VMs and of each VM's cards."""
-    return _described(fetch_columns(db, CARDS), fetch_columns(db, GROUPS))
+    """Describe all NICs to the fabric, each with its VM's id; in the order of VMs and of each VM's NICs."""
+    return _described(fetch_columns(db, NICS), fetch_columns(db, GROUPS))
 
 
 def port_specs_of(db: Session, vm_id: UUID) -> Sequence[PortSpec]:
-    """Describe a VM's cards to the fabric, in their order."""
-    cards, attached = fetch_columns(db, ITS_CARDS, vm_id=vm_id), fetch_columns(db, ITS_GROUPS, vm_id=vm_id)
-    return [spec for _, spec in _described(cards, attached)]
+    """Describe a VM's NICs to the fabric, in their order."""
+    nics, attached = fetch_columns(db, ITS_CARDS, vm_id=vm_id), fetch_columns(db, ITS_GROUPS, vm_id=vm_id)
+    return [spec for _, spec in _described(nics, attached)]
 
 
 def _described(
-    cards: Iterable[Row[*tuple[Any, ...]]], attached: Iterable[Row[UUID, UUID]]
+    nics: Iterable[Row[*tuple[Any, ...]]], attached: Iterable[Row[UUID, UUID]]
 ) -> Sequence[tuple[UUID, PortSpec]]:
     groups: dict[UUID, set[UUID]] = {}
     for nic_id, group_id in attached:
         groups.setdefault(nic_id, set()).add(group_id)
-    return [(card.vm_id, _port_spec(card, groups.get(card.id, ()))) for card in cards]
+    return [(nic.vm_id, _port_spec(nic, groups.get(nic.id, ()))) for nic in nics]
 
 
-def _port_spec(card: Row[*tuple[Any, ...]], group_ids: Iterable[UUID]) -> PortSpec:
+def _port_spec(nic: Row[*tuple[Any, ...]], group_ids: Iterable[UUID]) -> PortSpec:
     return PortSpec(
-        id=card.id,
-        network_id=card.network_id,
-        mac=card.mac,
-        address=IPv4Address(card.address),
-        hostname=card.hostname,
-        external_address=IPv4Address(card.external) if card.external else None,
-        leads_out=card.leads_out,
+        id=nic.id,
+        network_id=nic.network_id,
+        mac=nic.mac,
+        address=IPv4Address(nic.address),
+        hostname=nic.hostname,
+        external_address=IPv4Address(nic.external) if nic.external else None,
+        leads_out=nic.leads_out,
         groups=frozenset(group_ids),
     )

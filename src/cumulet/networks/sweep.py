@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.fabric import NetworkSpec, PortSpec, RouterSpec
 from cumulet.networks.model import ExternalAddress, Network, Router
-from cumulet.networks.reconcile import Fabrics, ensure_way_out
+from cumulet.networks.reconcile import Fabrics, ensure_uplink
 from cumulet.networks.specs import network_spec, port_specs, router_spec
 from cumulet.reconcile import Kind, Run, wake
 
@@ -29,7 +29,7 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
         nic_ids = _wake_changed_ports(db, run, ports)
         router_ids = frozenset(db.scalars(select(Router.id)))
     for data_center_id in {row.data_center_id for row in network_rows.values()}:
-        ensure_way_out(fabrics, fabrics.catalogue.find_data_center(data_center_id))
+        ensure_uplink(fabrics, fabrics.catalogue.find_data_center(data_center_id))
     orphans = fabrics.orphans
     for id in orphans.overdue("port", ports.keys() - nic_ids, run.now):
         fabric.remove_port(id)

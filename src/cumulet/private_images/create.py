@@ -14,7 +14,7 @@ from cumulet.events import EventName
 from cumulet.hosts import Requirements, place_disk, reserve
 from cumulet.ids import check_id
 from cumulet.operation import Caller, operation
-from cumulet.private_images.find import image_answer
+from cumulet.private_images.find import image_view
 from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.operations import check_description
 from cumulet.private_images.wire import CreatePrivateVmImageResponse, ImageState
@@ -78,7 +78,7 @@ def create_private_vm_image(
         now=now,
     )
     wake(db, Kind.PRIVATE_IMAGE, image.id, now=now)
-    return CreatePrivateVmImageResponse(image=image_answer(image))
+    return CreatePrivateVmImageResponse(image=image_view(image))
 
 
 def accept_image(vm: Vm, disk: Disk) -> None:

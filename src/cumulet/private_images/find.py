@@ -74,14 +74,14 @@ def shown_state(image: PrivateImage) -> ImageState:
     return ImageState.DELETING if image.wanted is Wanted.DELETED else image.state
 
 
-def image_answers(db: Session, images: Sequence[PrivateImage]) -> list[wire.PrivateImage]:
+def image_views(db: Session, images: Sequence[PrivateImage]) -> list[wire.PrivateImage]:
     """Show images with what each waits for."""
     unsettled = select(Due).where(Due.kind == Kind.PRIVATE_IMAGE, Due.id.in_([image.id for image in images]))
     dues = {due.id: due for due in db.scalars(unsettled)}
-    return [image_answer(image, dues.get(image.id)) for image in images]
+    return [image_view(image, dues.get(image.id)) for image in images]
 
 
-def image_answer(image: PrivateImage, due: Due | None = None) -> wire.PrivateImage:
+def image_view(image: PrivateImage, due: Due | None = None) -> wire.PrivateImage:
     """Show an image."""
     return wire.PrivateImage(
         project_id=image.project_id,

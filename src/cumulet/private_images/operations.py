@@ -12,7 +12,7 @@ from cumulet.disks import Disk
 from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
 from cumulet.operation import Caller, operation
-from cumulet.private_images.find import image_answers
+from cumulet.private_images.find import image_views
 from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.wire import GetPrivateVmImageResponse, ListPrivateVmImagesResponse
 from cumulet.projects import Role, fetch_page, read_page, require
@@ -38,7 +38,7 @@ def list_private_vm_images(
     wanted = select(PrivateImage).where(PrivateImage.project_id == project_id)
     images, total, token = fetch_page(db, wanted, page, PrivateImage.name)
     return ListPrivateVmImagesResponse(
-        images=image_answers(db, images),
+        images=image_views(db, images),
         total_count=total,
         page_number=page.number,
         page_size=page.size,
@@ -52,7 +52,7 @@ def get_private_vm_image(
 ) -> GetPrivateVmImageResponse:
     """Show an image of the project's own."""
     require(db, caller, project_id, Role.VIEWER)
-    (answer,) = image_answers(db, [find(db, PrivateImage, project_id, id)])
+    (answer,) = image_views(db, [find(db, PrivateImage, project_id, id)])
     return GetPrivateVmImageResponse(image=answer)
 
 

@@ -1,4 +1,4 @@
-"""A private image's life as one plot: its host copies the disk, and the whole image joins the others of the store.
+"""A private image's life as one reconciler: its host copies the disk, and the whole image joins the others of the store.
 
 It lies in the store, on the machine that Cumulet runs on, and not on the host of its VM: from there it gets to every
 host as public images do, by its digest, and no host's end takes it away.
@@ -88,7 +88,7 @@ def pause(run: Run, image: PrivateImage) -> float:
 
 
 def settle(run: Run, image: PrivateImage, values: Mapping[str, Any], text: str) -> None:
-    """Write down how it ended, in the story of the VM too, whose power may change again."""
+    """Write down how it ended, in the timeline of the VM too, whose power may change again."""
     with run.writing() as db:
         let_go(db, run, image)
         row = db.get_one(PrivateImage, image.id)

@@ -1,4 +1,4 @@
-"""The two questions before every operation: who is calling, and may he do this in that project.
+"""The two questions before every operation: who is calling, and may they do this in that project.
 
 A key is 256 random bits and the database keeps its SHA-256, so looking a key up is one indexed search for a digest:
 its time tells nothing about any key, and nothing needs to be slow about it as it would for a password.
@@ -68,7 +68,7 @@ def find_user(db: Session, user_id: UUID) -> User:
 def require(db: Session, caller: Caller, project_id: str, role: Role) -> None:
     """Return if the caller has at least `role` in the project.
 
-    NotFound when he has none (what one may not see is not there), Forbidden when his role is too low.
+    NotFound when they have none (what one may not see is not there), Forbidden when their role is too low.
     """
     roles = fetch_columns(db, ROLE, project_id=project_id, user_id=caller.user_id)
     if not roles:

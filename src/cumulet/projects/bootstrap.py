@@ -5,7 +5,7 @@
 The key is on disk before the database knows it, and gets its final name after: a start that dies anywhere in between
 is finished by the next one. A key under its final name was valid once, so if the database does not know it any more it
 was revoked, and stays so. Removing the file gets a further key at the next start: the way back in for an owner who
-lost his, and nobody else can write there.
+lost theirs, and nobody else can write there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The keys of a user: SSH keys for his VMs, API keys for his programs. The API's verbs."""
+"""The keys of a user: SSH keys for their VMs, API keys for their programs. The API's verbs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def list_ssh_keys(
     mine = select(SshKey).where(SshKey.user_id == caller.user_id)
     keys, total, token = fetch_page(db, mine, page, SshKey.created_at, SshKey.id)
     return ListSshKeysResponse(
-        ssh_keys=[ssh_key_answer(key) for key in keys],
+        ssh_keys=[ssh_key_view(key) for key in keys],
         total_count=total,
         page_number=page.number,
         page_size=page.size,
@@ -75,13 +75,13 @@ def create_ssh_key(
     except IntegrityError:
         raise AlreadyExists(f"you have the SSH key {key.fingerprint} already") from None
     _log(db, EventName.USER_ADDED_SSH_KEY, f"{caller.email} added the SSH key {key.fingerprint}", caller, now)
-    return ssh_key_answer(key)
+    return ssh_key_view(key)
 
 
 @operation("GET /v1/ssh-keys/{id}")
 def get_ssh_key(db: Session, caller: Caller, *, id: str) -> SshKeyAnswer:
     """Show one SSH key of the caller."""
-    return ssh_key_answer(_find_ssh_key(db, caller, id))
+    return ssh_key_view(_find_ssh_key(db, caller, id))
 
 
 @operation("DELETE /v1/ssh-keys/{id}")
@@ -109,7 +109,7 @@ def list_project_ssh_keys(
     theirs = theirs.where(Membership.project_id == project_id)
     page = read_part(page_size, page_token)
     keys, token = fetch_part(db, theirs, page, SshKey.created_at, SshKey.id)
-    return ListProjectSshKeysResponse(ssh_keys=[ssh_key_answer(key) for key in keys], page_token=token)
+    return ListProjectSshKeysResponse(ssh_keys=[ssh_key_view(key) for key in keys], page_token=token)
 
 
 @operation("GET /v1/api-keys")
@@ -159,7 +159,7 @@ def delete_api_key(db: Session, caller: Caller, now: datetime, *, name: str) -> 
     return Empty()
 
 
-def ssh_key_answer(key: SshKey) -> SshKeyAnswer:
+def ssh_key_view(key: SshKey) -> SshKeyAnswer:
     """Show an SSH key as the contract does."""
     return SshKeyAnswer(
         id=str(key.id),

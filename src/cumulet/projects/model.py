@@ -72,7 +72,7 @@ class ApiKey(Row):
 
 
 class SshKey(Row):
-    """A public key of a user, put into the VMs that ask for his keys."""
+    """A public key of a user, put into the VMs that ask for their keys."""
 
     __tablename__ = "ssh_key"
     __table_args__ = (Index("uq_ssh_key_user_fingerprint", "user_id", "fingerprint", unique=True),)

@@ -44,14 +44,14 @@ def list_projects(
     mine = select(Project).join(Membership, Membership.project_id == Project.id)
     projects, token = fetch_part(db, mine.where(Membership.user_id == caller.user_id), page, Project.id)
     return ListProjectsResponse(
-        projects=[project_answer(one) for one in projects], page_token=token, page_size=page.size
+        projects=[project_view(one) for one in projects], page_token=token, page_size=page.size
     )
 
 
 @operation("GET /v1/projects/{id}")
 def get_project(db: Session, caller: Caller, *, id: str) -> ProjectAnswer:
     """Show one project."""
-    return project_answer(find_project(db, caller, id, Role.VIEWER))
+    return project_view(find_project(db, caller, id, Role.VIEWER))
 
 
 @operation("POST /v1/projects")
@@ -87,7 +87,7 @@ def create_project(
         f"{caller.email} made the project {project.id}",
         now=now,
     )
-    return project_answer(project)
+    return project_view(project)
 
 
 @operation("PATCH /v1/projects/{id}")
@@ -107,7 +107,7 @@ def update_project(
             f"{caller.email} changed the project {id}",
             now=now,
         )
-    return project_answer(project)
+    return project_view(project)
 
 
 @operation("DELETE /v1/projects/{id}")
@@ -154,7 +154,7 @@ def _log(
     )
 
 
-def project_answer(project: Project) -> ProjectAnswer:
+def project_view(project: Project) -> ProjectAnswer:
     """Show a project as the contract does."""
     return ProjectAnswer(
         id=project.id, billing_account_id=project.billing_account_id, create_by=str(project.created_by)

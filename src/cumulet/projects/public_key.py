@@ -1,6 +1,6 @@
 """Public SSH keys as people paste them: understood to the last byte, because they end up in a guest's authorized_keys.
 
-A line that sshd would not read locks its owner out of a VM that he waited for; a second line or an option hidden in
+A line that sshd would not read locks its owner out of a VM that they waited for; a second line or an option hidden in
 one would let somebody else in. So the binary part is taken apart (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, OpenSSH's
 PROTOCOL.u2f) and the line is written anew from what was understood. Nothing of a refused text is repeated in the
 error: people do paste private keys.

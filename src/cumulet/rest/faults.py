@@ -92,7 +92,7 @@ def protocol_error(
 
 
 def caller_left(_request: Request[Any, Any, Any], _error: HTTPException) -> Response[bytes]:
-    """Close the books on a caller who hung up before his body was whole; he hears nothing any more."""
+    """Close the books on a caller who hung up before their body was whole; they hear nothing any more."""
     return _answer(Cancelled("the connection ended before the body did"), status=Cancelled.http, headers={})
 
 

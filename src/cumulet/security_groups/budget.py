@@ -40,7 +40,7 @@ def check_budget(db: Session, project_id: str) -> None:
     on_nics: Counter[UUID] = Counter()
     for nic_id, _, group_id in pairs:
         on_nics[nic_id] += matches[group_id]
-    check("a network card", max(on_nics.values(), default=0), MOST_OF_NIC)
+    check("a NIC", max(on_nics.values(), default=0), MOST_OF_NIC)
     on_networks = {(pair.network_id, pair.group_id) for pair in pairs}
     check("a project", sum(matches[group_id] for _, group_id in on_networks), MOST_OF_PROJECT)
 

@@ -23,10 +23,10 @@ from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_page, read_page, require
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_taken
-from cumulet.security_groups.answers import group_answer
 from cumulet.security_groups.budget import check_budget
 from cumulet.security_groups.model import GroupState, SecurityGroup
 from cumulet.security_groups.rules import plan_rules
+from cumulet.security_groups.views import group_view
 from cumulet.security_groups.wire import (
     CreateSecurityGroup,
     ListSecurityGroupsResponse,
@@ -100,7 +100,7 @@ def list_security_groups(
         wanted = wanted.where(SecurityGroup.data_center_id == data_center_id)
     groups, total, token = fetch_page(db, wanted, page, SecurityGroup.name)
     return ListSecurityGroupsResponse(
-        security_groups=[group_answer(group) for group in groups],
+        security_groups=[group_view(group) for group in groups],
         total_count=total,
         page_number=page.number,
         page_size=page.size,
@@ -177,5 +177,5 @@ def check_description(text: str) -> None:
 
 def response(group: SecurityGroup) -> SecurityGroupResponse:
     """Answer with a group in both shapes."""
-    answer = group_answer(group)
+    answer = group_view(group)
     return SecurityGroupResponse(**msgspec.structs.asdict(answer), security_group=answer)

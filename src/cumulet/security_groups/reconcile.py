@@ -67,7 +67,7 @@ def tear_down(run: Run, group: SecurityGroup, fabrics: Fabrics) -> None:
 
 
 def all_in_force(db: Session, vm_id: UUID) -> bool:
-    """Whether the fabric has had every group that is attached to a VM's cards."""
+    """Whether the fabric has had every group that is attached to a VM's NICs."""
     return not fetch_columns(db, NOT_IN_FORCE, vm_id=vm_id)
 
 

@@ -12,7 +12,7 @@ import structlog
 
 from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.db import Database
-from cumulet.doctor.calls import PreparedHost, Reach, ensure_way_out, prepare_host
+from cumulet.doctor.calls import PreparedHost, Reach, ensure_uplink, prepare_host
 from cumulet.errors import Invalid
 from cumulet.fabric import ExternalSpec, Fabric
 from cumulet.fabric.memory import MemoryFabric
@@ -45,7 +45,7 @@ def memory_backends(
         installation,
         hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_made_up),
         fabric=MemoryFabric(),
-        open_way_out=lambda *_: None,
+        open_uplink=lambda *_: None,
     )
 
 
@@ -80,16 +80,16 @@ def real_backends(
         installation,
         hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_uri),
         fabric=open_fabric(settings.fabric, installation=installation, chassis=prepared.chassis),
-        open_way_out=partial(open_way_out, prepared),
+        open_uplink=partial(open_uplink, prepared),
         mend=prepare_host,
     )
 
 
-def open_way_out(prepared: PreparedHost, spec: ExternalSpec, data_center: DataCenter) -> None:
+def open_uplink(prepared: PreparedHost, spec: ExternalSpec, data_center: DataCenter) -> None:
     """Prepare this machine's end of a data center's external range, and what its switch must hold."""
     gateway = IPv4Interface(f"{spec.gateway}/{spec.range.prefixlen}")
     reach = Reach(data_center.resolvers, data_center.reachable_networks, data_center.reachable_services)
-    ensure_way_out(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
+    ensure_uplink(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
 
 
 def make_backends(
@@ -99,14 +99,14 @@ def make_backends(
     *,
     hosts: Mapping[UUID, Hypervisor],
     fabric: Fabric,
-    open_way_out: Callable[[ExternalSpec, DataCenter], None],
+    open_uplink: Callable[[ExternalSpec, DataCenter], None],
     mend: Callable[[], object] = lambda: None,
 ) -> Backends:
-    """Give the plots all that they touch."""
+    """Give the reconcilers all that they touch."""
     bridges = {one.id: bridge_name(installation, one.id) for one in catalogue.data_centers}
     return Backends(
         hosts=hosts,
-        fabrics=Fabrics(catalogue=catalogue, fabric=fabric, open_way_out=open_way_out, bridges=bridges),
+        fabrics=Fabrics(catalogue=catalogue, fabric=fabric, open_uplink=open_uplink, bridges=bridges),
         images=ImageStore(settings.images_dir),
         mend=mend,
     )

@@ -71,7 +71,7 @@ def build(settings: Settings) -> Cloud:
         catalogue=catalogue,
         images=backends.images,
         backends=backends,
-        reconciler=Reconciler(database, plots(backends)),
+        reconciler=Reconciler(database, reconcilers(backends)),
         app=create_app(
             database,
             authenticate=authenticate,
@@ -90,8 +90,8 @@ def build(settings: Settings) -> Cloud:
     )
 
 
-def plots(backends: Backends) -> dict[str, Callable[..., datetime | None]]:
-    """Name the plot of each kind of resource."""
+def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]:
+    """Name the reconciler of each kind of resource."""
     return {
         "vm": partial(reconcile_vm, backends=backends),
         "disk": partial(reconcile_disk, find_host=backends.host),

@@ -78,7 +78,7 @@ def accept(verb: Verb, state: VmState, name: str) -> None:
     raise Refused(message, reason=reason, subject=name)
 
 
-def accept_logins(name: str, *, agent: bool, booted: bool) -> None:
+def accept_credentials(name: str, *, agent: bool, booted: bool) -> None:
     """Return when a running guest can take a password or keys; Refused until its first boot has set its own."""
     if agent and booted:
         return

@@ -124,6 +124,6 @@ class Vm(Resource):
         self.wanted, self.reboots_done = Wanted.STOPPED, self.reboots_asked
 
     @property
-    def logins_pending(self) -> bool:
+    def credentials_pending(self) -> bool:
         """A password or keys were asked for that the guest does not have yet."""
         return (self.keys_in_guest, self.password_in_guest) != (self.ssh_keys, self.password_hash)

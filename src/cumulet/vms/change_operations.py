@@ -1,6 +1,6 @@
 """The verbs that change what a VM is and who may enter it: size, labels, end, password, keys.
 
-What concerns the guest is only written down here. Its plot does it and knows by the row what is still to do, so a
+What concerns the guest is only written down here. Its reconciler does it and knows by the row what is still to do, so a
 change outlives the server, and no request waits for a guest.
 """
 
@@ -17,7 +17,7 @@ from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, rese
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
 from cumulet.resource import Wanted, log_request
-from cumulet.vm_record.accepts import Verb, accept, accept_logins
+from cumulet.vm_record.accepts import Verb, accept, accept_credentials
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vms.create.passwords import hash_password
@@ -30,7 +30,7 @@ from cumulet.vms.create.plan import (
     resized_topology,
 )
 from cumulet.vms.create.rows import sizes_of, source_keys
-from cumulet.vms.views.vm import vm_answer
+from cumulet.vms.views.vm import vm_view
 from cumulet.vms.wire import (
     ResizeVmResponse,
     UpdateVmAuthorizedSshKeys,
@@ -74,7 +74,7 @@ def resize_vm(
     take_size(db, vm, size, capacity=capacity, machine_type=machine_type)
     text = f"resize to {size[0]} vCPUs and {size[1]} GiB memory requested"
     log_request(db, caller, vm, EventName.VM_RESIZE_REQUESTED, text, now=now)
-    return ResizeVmResponse(vm=vm_answer(db, catalogue, project_id=project_id, id=id))
+    return ResizeVmResponse(vm=vm_view(db, catalogue, project_id=project_id, id=id))
 
 
 def take_size(
@@ -143,7 +143,7 @@ def update_vm_authorized_ssh_keys(
 ) -> Empty:
     """Say whose SSH keys a running virtual machine lets in; its guest's agent changes them a moment later.
 
-    Keys that it had from the cloud and that are not among these go; those that its owner put there himself stay.
+    Keys that it had from the cloud and that are not among these go; those that its owner put there themselves stay.
     """
     vm = find_vm_to_enter(db, caller, Verb.AUTHORIZE, now=now, project_id=project_id, id=id)
     keys = plan_keys(source_keys(db, caller, project_id, data.ssh_key_source), data.custom_ssh_keys)
@@ -158,7 +158,7 @@ def find_vm_to_enter(
     """Find a VM whose guest can be told who may enter; NotFound, Forbidden, Refused."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(verb, vm.state, vm.name)
-    accept_logins(
+    accept_credentials(
         vm.name, agent=vm.agent_at is not None, booted=vm.first_boot_at is not None or vm.guest_silent
     )
     return vm

@@ -15,8 +15,8 @@ from cumulet.catalogue import (
     ListVmMachineTypesResponse,
     MachineType,
     VmMachineType,
-    data_center_answer,
-    machine_type_answer,
+    data_center_view,
+    machine_type_view,
     matching_data_centers,
 )
 from cumulet.hosts import Reservation, capacities, cpu_model, gpus_of
@@ -37,7 +37,7 @@ def list_vm_data_centers(
     """List the data centers that have VMs, with their prices and free external addresses."""
     matching = matching_data_centers(catalogue, region_ids=region_id, renewable_energy=renewable_energy)
     return ListVmDataCentersResponse(
-        data_centers=[data_center_answer(one, free_external(db, one, now=now)) for one in matching]
+        data_centers=[data_center_view(one, free_external(db, one, now=now)) for one in matching]
     )
 
 
@@ -106,4 +106,4 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         max_storage_gib=max(storage, default=0),
         total_storage_gib=sum(storage),
     )
-    return machine_type_answer(catalogue, with_cpu_model(db, machine_type), capacity)
+    return machine_type_view(catalogue, with_cpu_model(db, machine_type), capacity)

@@ -31,7 +31,7 @@ from cumulet.vms.retained_logs import CONSOLE_LOG_BYTES, find_kept
 from cumulet.vms.views.labels import labelled
 from cumulet.vms.views.lists import listed_vms
 from cumulet.vms.views.queries import ALL, ON_NETWORK, STAYS
-from cumulet.vms.views.vm import vm_answer
+from cumulet.vms.views.vm import vm_view
 from cumulet.vms.wire import (
     ConsoleLogResponse,
     CountVmsResponse,
@@ -66,7 +66,7 @@ def create_vm(
     """
     require(db, caller, project_id, Role.EDITOR)
     create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
-    answer = vm_answer(db, catalogue, project_id=project_id, id=data.vm_id)
+    answer = vm_view(db, catalogue, project_id=project_id, id=data.vm_id)
     if data.validate_only:
         db.rollback()
     return CreateVmResponse(id=data.vm_id, vm=answer)
@@ -76,7 +76,7 @@ def create_vm(
 def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, id: str) -> GetVmResponse:
     """Show a virtual machine with its itemised price per hour."""
     require(db, caller, project_id, Role.VIEWER)
-    answer = vm_answer(db, catalogue, project_id=project_id, id=id)
+    answer = vm_view(db, catalogue, project_id=project_id, id=id)
     price = answer.price
     return GetVmResponse(
         vm=answer,
@@ -105,7 +105,7 @@ def list_vms(
     page_size: int = 0,
     page_token: str = "",
 ) -> ListVmsResponse:
-    """List the project's virtual machines by id; with `networkId` only those with a card on that network.
+    """List the project's virtual machines by id; with `networkId` only those with a NIC on that network.
 
     With `metadata`, repeated for each, only those that have this key, or this value under it: `KEY` or `KEY=VALUE`.
 

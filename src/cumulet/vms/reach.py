@@ -37,12 +37,12 @@ def get_vm_reachability(
 ) -> ReachabilityResponse:
     """Say whether a new connection from an address would reach the VM, and which rule, or lack of one, decides.
 
-    From another VM of the project it goes to the card on `networkId` (without: the first), from anywhere else to the
+    From another VM of the project it goes to the NIC on `networkId` (without: the first), from anywhere else to the
     VM's external address.
     """
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     probe = read_probe(from_, protocol, port)
-    nic = find_card(db, vm, network_id)
+    nic = find_nic(db, vm, network_id)
     verdict = fabric.trace(nic.id, probe)
     group = db.get(SecurityGroup, verdict.group_id) if verdict.group_id else None
     return answer(verdict, group.name if group else "")
@@ -63,19 +63,19 @@ def read_probe(source: str, protocol: str, port: int) -> Probe:
         raise Invalid.field("from", source, "an IPv4 address, such as 203.0.113.7") from None
 
 
-def find_card(db: Session, vm: Vm, network_id: str) -> Nic:
-    """Find the card that is meant; Refused when the VM has none there."""
-    cards = select(Nic).where(Nic.vm_id == vm.id).order_by(Nic.leads_out.desc(), Nic.position)
+def find_nic(db: Session, vm: Vm, network_id: str) -> Nic:
+    """Find the NIC that is meant; Refused when the VM has none there."""
+    nics = select(Nic).where(Nic.vm_id == vm.id).order_by(Nic.leads_out.desc(), Nic.position)
     if network_id:
-        cards = cards.join(Network, Network.id == Nic.network_id).where(Network.name == network_id)
-    card = db.scalars(cards.limit(1)).first()
-    if card is None:
+        nics = nics.join(Network, Network.id == Nic.network_id).where(Network.name == network_id)
+    nic = db.scalars(nics.limit(1)).first()
+    if nic is None:
         raise Refused(
-            f"VM {vm.name!r} has no card on network {network_id!r}",
+            f"VM {vm.name!r} has no NIC on network {network_id!r}",
             reason="NETWORK_NOT_READY",
             subject=network_id,
         )
-    return card
+    return nic
 
 
 def answer(verdict: Verdict, group: str) -> ReachabilityResponse:

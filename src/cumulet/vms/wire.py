@@ -15,7 +15,7 @@ from cumulet.wire import Amount, Wire
 
 
 class NicRequest(Wire, kw_only=True):
-    """A card asked for at create."""
+    """A NIC asked for at create."""
 
     network_id: str = ""
     assign_public_ip: bool = False
@@ -61,7 +61,7 @@ class CreateVm(Wire, kw_only=True):
 
 
 class Nic(Wire, kw_only=True):
-    """`VM.NIC`: a card on a private network that was asked for."""
+    """`VM.NIC`: a NIC on a private network that was asked for."""
 
     network_id: str
     external_ip_address: str

@@ -22,7 +22,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
-from cumulet.console import Asked, Console, Consoles, End, Ended, Kind, Left, look_through
+from cumulet.console import Asked, CloseReason, Console, Consoles, Ended, Kind, Left, relay
 
 log = structlog.get_logger()
 
@@ -77,22 +77,22 @@ def _socket(kind: Kind, consoles: Consoles) -> ControllerRouterHandler:
             end = ended.end
         except Exception:
             log.exception("console failed", path=socket.scope["path"])
-            end = End.OUR_FAULT
+            end = CloseReason.OUR_FAULT
         if end is not None:
             await viewer.dismiss(end)
 
     return serve
 
 
-async def converse(consoles: Consoles, console: Console, viewer: SocketViewer) -> End | None:
+async def converse(consoles: Consoles, console: Console, viewer: SocketViewer) -> CloseReason | None:
     """Carry a console's bytes until it ends."""
     asked = console.asked
     told = {"console": asked.kind.value, "project": asked.project_id, "vm": asked.vm_name}
     log.info("console opened", **told)
-    end: End | None = End.OUR_FAULT
+    end: CloseReason | None = CloseReason.OUR_FAULT
     try:
         await viewer.welcome()
-        end = await look_through(consoles, console, viewer)
+        end = await relay(consoles, console, viewer)
     except Left:
         end = None
     finally:
@@ -105,7 +105,7 @@ def check_page(socket: Socket) -> None:
     """Return when a websocket comes from a page of ours, or from a program, which names no page; else Ended."""
     origin = socket.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != socket.headers.get("host"):
-        raise Ended(End.FOREIGN_PAGE)
+        raise Ended(CloseReason.FOREIGN_PAGE)
 
 
 class SocketViewer:
@@ -120,14 +120,14 @@ class SocketViewer:
             async with asyncio.timeout(TICKET_SECONDS):
                 return str(await self._socket.receive_data(mode="text"))
         except (TimeoutError, WebSocketDisconnect):
-            raise Ended(End.BAD_TICKET) from None
+            raise Ended(CloseReason.BAD_TICKET) from None
 
     async def welcome(self) -> None:
         """Tell that the console is open: from here on there are only bytes."""
         await self._send({"type": "websocket.send", "text": "open", "bytes": None})
 
     async def receive(self) -> bytes | None:
-        """Give the next bytes; None when he has left."""
+        """Give the next bytes; None when they have left."""
         message = await self._socket.receive()
         if message["type"] != "websocket.receive":
             return None
@@ -137,8 +137,8 @@ class SocketViewer:
         """Send bytes."""
         await self._send({"type": "websocket.send", "bytes": data, "text": None})
 
-    async def dismiss(self, end: End) -> None:
-        """Say why it ends, if he is still there."""
+    async def dismiss(self, end: CloseReason) -> None:
+        """Say why it ends, if they are still there."""
         with suppress(Left):
             await self._send({"type": "websocket.close", "code": end.code, "reason": end.words})
 

@@ -6,10 +6,10 @@ from cumulet.doctor.checks.packets import (
     judge_firewalls,
     judge_forwarding,
     judge_taps,
-    judge_way_out,
+    judge_uplink,
 )
 from cumulet.doctor.findings import Level
-from cumulet.doctor.way_out import Reach
+from cumulet.doctor.uplink import Reach
 
 
 def chain(table: str, name: str, **more: str) -> dict[str, object]:
@@ -39,10 +39,10 @@ def test_a_host_that_has_become_a_router_for_all_is_told():
 
 def test_what_guests_reach_of_their_host_is_told_and_when_nothing_keeps_them_off():
     reach = Reach(networks=(IPv4Network("192.168.1.0/24"),), services=("8480/tcp",))
-    closed = judge_way_out("br-ex", reach, chains(chain("cumulet_br-ex", "input", family="inet")))
+    closed = judge_uplink("br-ex", reach, chains(chain("cumulet_br-ex", "input", family="inet")))
     assert closed.level is Level.OK
     assert closed.text.endswith("ping, 8480/tcp, 192.168.1.0/24")
-    open_to_all = judge_way_out("br-ex", reach, chains(chain("cumulet_br-ex", "input", family="ip")))
+    open_to_all = judge_uplink("br-ex", reach, chains(chain("cumulet_br-ex", "input", family="ip")))
     assert (open_to_all.level, open_to_all.cure) == (Level.DEGRADED, "cumulet doctor prepare")
 
 

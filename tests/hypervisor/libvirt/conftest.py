@@ -213,7 +213,7 @@ def micro() -> BaseImage:
 
 @pytest.fixture
 def nics(prepared) -> tuple[NicSpec, ...]:
-    """One card on a network that hands out addresses."""
+    """One NIC on a network that hands out addresses."""
     port, mac = uuid4(), "02:00:00:00:00:03"
     dhcp = ovn("create", "DHCP_Options", "cidr=10.0.0.0/24", f"options={DHCP}").strip()
     ovn("ls-add", f"net-{port}")

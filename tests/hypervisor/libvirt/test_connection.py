@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import libvirt
 import pytest
-from tests.plots import KIND, note, notes, wake_toys
+from tests.toy_reconcilers import KIND, note, notes, wake_toys
 from tests.waiting import eventually
 
 from cumulet.errors import NotAtOnce
@@ -198,14 +198,14 @@ def test_work_on_other_hosts_goes_on_while_a_line_that_is_down_takes_its_time(
     opener.hang()
     cut_off, others = {uuid4() for _ in range(6)}, [uuid4() for _ in range(4)]
 
-    def plot(run):
+    def reconcile(run):
         if run.id in cut_off:
             line.call(id)
         note(run)
 
     wake_toys(database, *cut_off, now=datetime.now(UTC) - timedelta(seconds=1))
     wake_toys(database, *others, now=datetime.now(UTC))
-    reconciler = Reconciler(database, {KIND: plot}, workers=2)
+    reconciler = Reconciler(database, {KIND: reconcile}, workers=2)
     reconciler.start()
     eventually(lambda: all(notes(database, one) for one in others))
     assert not opener.slow.is_set()

@@ -88,7 +88,7 @@ def test_of_a_log_the_last_whole_lines_are_shown(ask):
 
 
 @pytest.mark.parametrize(
-    ("cards", "found"),
+    ("NICs", "found"),
     [
         ([{"name": "lo", "ip-addresses": [{"ip-address": "10.0.0.1"}]}], False),
         ([{"name": "eth0"}], False),
@@ -101,5 +101,5 @@ def test_of_a_log_the_last_whole_lines_are_shown(ask):
         ("nonsense", None),
     ],
 )
-def test_a_guest_tells_whether_it_has_an_address(ask, cards, found):
-    assert ask({}, **{"guest-network-get-interfaces": cards}).has_address is found
+def test_a_guest_tells_whether_it_has_an_address(ask, nics, found):
+    assert ask({}, **{"guest-network-get-interfaces": nics}).has_address is found

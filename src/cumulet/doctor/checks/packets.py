@@ -10,7 +10,7 @@ from cumulet.doctor import forwarding, taps
 from cumulet.doctor.checks.programs import PREPARE
 from cumulet.doctor.command import CommandFailed, output_of
 from cumulet.doctor.findings import Finding, broken, degraded, ok
-from cumulet.doctor.way_out import Reach, table_name
+from cumulet.doctor.uplink import Reach, table_name
 
 DOCKER_CHAIN: Final = "DOCKER-USER"
 
@@ -40,7 +40,7 @@ def judge_forwarding(setting: str, *, for_vms_alone: bool, chains: str) -> Findi
     )
 
 
-def judge_way_out(bridge: str, reach: Reach, chains: str) -> Finding:
+def judge_uplink(bridge: str, reach: Reach, chains: str) -> Finding:
     """Whether guests behind an external bridge are kept off the host and what is beside it."""
     name, table = f"VMs by {bridge}", f"table inet {table_name(bridge)}"
     if table in tables(chains):

@@ -9,7 +9,7 @@ from uuid import UUID
 from cumulet.fabric import ExternalSpec, GroupSpec, NetworkSpec, PortSpec, Probe, RouterSpec, Verdict
 from cumulet.fabric.ovn import groups, networks, ports, routers, trace
 from cumulet.fabric.ovn.connection import Northbound
-from cumulet.fabric.ovn.externals import tell_external
+from cumulet.fabric.ovn.externals import declare_external
 from cumulet.fabric.ovn.rows import View
 from cumulet.fabric.ovn.trace import southbound_of
 
@@ -41,14 +41,14 @@ class OvnFabric:
 
     def put_external(self, spec: ExternalSpec) -> None:
         """Make the switch of the external range, with the host's bridge."""
-        self._write(lambda view: tell_external(view, spec))
+        self._write(lambda view: declare_external(view, spec))
 
     def put_router(self, spec: RouterSpec) -> None:
-        """Make a router with its leg in the external range, and correct that range's switch."""
-        self._write(lambda view: routers.tell_router(view, spec, self._chassis))
+        """Make a router with its port in the external range, and correct that range's switch."""
+        self._write(lambda view: routers.declare_router(view, spec, self._chassis))
 
     def remove_router(self, router_id: UUID) -> None:
-        """Remove a router with all its legs."""
+        """Remove a router with all its ports."""
         self._write(lambda view: view.remove_owner(router_id))
 
     def routers(self) -> Mapping[UUID, RouterSpec]:
@@ -58,7 +58,7 @@ class OvnFabric:
                 "Logical_Router",
                 "router",
                 unknown=routers.UNKNOWN,
-                tell=lambda view, spec: routers.tell_router(view, spec, self._chassis),
+                tell=lambda view, spec: routers.declare_router(view, spec, self._chassis),
             )
         )
 
@@ -74,7 +74,7 @@ class OvnFabric:
         """All networks; one that others have changed is `networks.UNKNOWN`."""
         return self._read(
             lambda view: view.agreeing(
-                "Logical_Switch", "network", unknown=networks.UNKNOWN, tell=networks.tell_network
+                "Logical_Switch", "network", unknown=networks.UNKNOWN, tell=networks.declare_network
             )
         )
 
@@ -90,13 +90,13 @@ class OvnFabric:
         """All ports; one that others have changed is `ports.UNKNOWN`."""
         return self._read(
             lambda view: view.agreeing(
-                "Logical_Switch_Port", "port", unknown=ports.UNKNOWN, tell=ports.tell_port
+                "Logical_Switch_Port", "port", unknown=ports.UNKNOWN, tell=ports.declare_port
             )
         )
 
     def put_group(self, spec: GroupSpec) -> None:
         """Make a group; the ports in it stay in it."""
-        self._write(lambda view: groups.tell_group(view, spec))
+        self._write(lambda view: groups.declare_group(view, spec))
 
     def remove_group(self, group_id: UUID) -> None:
         """Remove a group from all ports."""
@@ -105,7 +105,9 @@ class OvnFabric:
     def groups(self) -> Mapping[UUID, GroupSpec]:
         """All groups; one that others have changed is `groups.UNKNOWN`."""
         return self._read(
-            lambda view: view.agreeing("Port_Group", "group", unknown=groups.UNKNOWN, tell=groups.tell_group)
+            lambda view: view.agreeing(
+                "Port_Group", "group", unknown=groups.UNKNOWN, tell=groups.declare_group
+            )
         )
 
     def trace(self, port_id: UUID, probe: Probe) -> Verdict:

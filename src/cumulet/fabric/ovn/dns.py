@@ -2,7 +2,7 @@
 
 OVN answers on any switch with names. But on such a switch it also lets every datagram from port 53 past all ACLs, as if
 it were an answer of its own; so the names are not on the networks' switches, where groups keep such datagrams out, but on one
-without guests. Questions are routed around by it, from one leg of the router to another:
+without guests. Questions are routed around by it, from one router port to another:
 
     guest ── network ── router ──(asks)── names ──(resolves)── router ── the world
 
@@ -24,27 +24,27 @@ from cumulet.fabric.ovn.rows import Draft, View
 DOMAIN: Final = "internal"
 """Guests are known as `hostname` and `hostname.internal`, a domain that the Internet leaves to private use."""
 RESOLVES: Final = "169.254.53.2"
-"""Where questions are sent on: on the `asks` leg alone, for OVN takes any leg in whose range it is."""
+"""Where questions are sent on: on the `asks` port alone, for OVN takes any port in whose range it is."""
 LEGS: Final = {
     "asks": ("0a:c1:00:00:00:01", "169.254.53.1/30", "router"),
     "resolves": ("0a:c1:00:00:00:02", "169.254.53.5/30", f"0a:c1:00:00:00:02 {RESOLVES}"),
 }
-"""MAC and address of both legs in the names' switch, and for what it knows them; they mean nothing elsewhere."""
+"""MAC and address of both ports in the names' switch, and for what it knows them; they mean nothing elsewhere."""
 
 
-def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
-    """The switch, what it answers, and both legs."""
+def declare_dns(draft: Draft, router: Row, router_id: UUID) -> None:
+    """The switch, what it answers, and both ports."""
     records = draft.row("DNS", "names", records=names_of(draft.view, router))
     switch = draft.row(
         "Logical_Switch", "names", name=names.names_switch(router_id), dns_records=[records], other_config={}
     )
     for part, (mac, address, known_for) in LEGS.items():
-        leg_name = names.names_leg(router_id, part)
+        router_port_name = names.names_leg(router_id, part)
         draft.row(
             "Logical_Router_Port",
             part,
             inside=[(router, "ports")],
-            name=leg_name,
+            name=router_port_name,
             mac=mac,
             networks=[address],
             enabled=[],
@@ -56,12 +56,12 @@ def tell_dns(draft: Draft, router: Row, router_id: UUID) -> None:
             name=names.names_plug(router_id, part),
             type="router",
             addresses=[known_for],
-            options={"router-port": leg_name},
+            options={"router-port": router_port_name},
             enabled=[],
         )
 
 
-def tell_way_round(draft: Draft, router_id: UUID) -> list[Row]:
+def declare_policies(draft: Draft, router_id: UUID) -> list[Row]:
     """The router's policies that send guests' questions there, once: what comes back from there goes its way."""
     question = "ip4 && udp.dst == 53"
     others = f'"{names.names_leg(router_id, "resolves")}", "{names.external_leg(router_id)}"'

@@ -1,4 +1,4 @@
-"""A data center's way out in OVN: a switch whose one port is the host's bridge, and where routers plug in.
+"""A data center's uplink in OVN: a switch whose one port is the host's bridge, and where routers plug in.
 
 Its rules let pass only what network address translation made: into a router nothing but to an address of the
 external range, out of a router nothing but from one (OVN cannot say "any port but the bridge": so what the bridge
@@ -24,7 +24,7 @@ def find_switch(view: View, spec: ExternalSpec) -> Row | None:
     return view.find("Logical_Switch", external_id(spec), "external")
 
 
-def tell_external(view: View, spec: ExternalSpec) -> None:
+def declare_external(view: View, spec: ExternalSpec) -> None:
     """Its rows."""
     draft = Draft(view, external_id(spec))
     bridge_port = names.bridge_port(view.installation, spec.bridge)

@@ -24,7 +24,7 @@ UNKNOWN: Final = GroupSpec(UUID(int=0), rules=())
 """In the place of a group that somebody else has changed."""
 
 
-def tell_group(view: View, spec: GroupSpec) -> None:
+def declare_group(view: View, spec: GroupSpec) -> None:
     """Its rows."""
     draft = Draft(view, spec.id)
     acls = [*_tell_rules(draft, spec), *_tell_the_rest(draft, spec)]

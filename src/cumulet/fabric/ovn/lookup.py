@@ -51,8 +51,8 @@ def ports_in(view: View, network: Row) -> Iterator[PortSpec]:
 
 
 def networks_joined(view: View, router: Row) -> Iterator[Row]:
-    """The networks that a router has a leg in."""
-    for leg in view.held("Logical_Router_Port", router):
-        network = view.find("Logical_Switch", mark(leg, ID), "network")
+    """The networks that a router has a port in."""
+    for port in view.held("Logical_Router_Port", router):
+        network = view.find("Logical_Switch", mark(port, ID), "network")
         if network is not None:
             yield network

@@ -34,7 +34,7 @@ def external_plug(router_id: UUID) -> str:
 
 
 def gateway_chassis(router_id: UUID, chassis: str) -> str:
-    """A host where a router's external leg may be."""
+    """A host where a router's external port may be."""
     return f"external-{router_id}-{chassis}"
 
 
@@ -43,17 +43,17 @@ def network(network_id: UUID) -> str:
     return f"network-{network_id}"
 
 
-def network_leg(network_id: UUID) -> str:
+def router_port(network_id: UUID) -> str:
     """A router's port in a network."""
     return f"gateway-{network_id}"
 
 
-def network_plug(network_id: UUID) -> str:
+def switch_router_port(network_id: UUID) -> str:
     """A network's port where its router plugs in."""
     return f"plug-{network_id}"
 
 
-def network_stand_in(network_id: UUID) -> str:
+def gateway_localport(network_id: UUID) -> str:
     """A stopped network's port that stands in for the gateway; nothing is plugged in there."""
     return f"stand-in-{network_id}"
 

@@ -1,4 +1,4 @@
-"""A network in OVN: a switch, its router's leg with the gateway's address, and what DHCP tells its guests."""
+"""A network in OVN: a switch, its router port with the gateway's address, and what DHCP tells its guests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cumulet.fabric import FabricError, NetworkSpec, RouterSpec
 from cumulet.fabric.ovn import names
 from cumulet.fabric.ovn.dns import DOMAIN, correct_names
 from cumulet.fabric.ovn.lookup import find_network, find_router, ports_in, router_of
-from cumulet.fabric.ovn.ports import dhcp_part, tell_port
+from cumulet.fabric.ovn.ports import declare_port, dhcp_part
 from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, mark
 from cumulet.fabric.ovn.rows import Draft, View
 from cumulet.fabric.ovn.specs import decode_spec
@@ -37,10 +37,10 @@ UNKNOWN: Final = NetworkSpec(
 def put_network(view: View, spec: NetworkSpec) -> None:
     """Make it so, with the ports in it, whose addresses follow from it, and let DNS know of them."""
     network = find_network(view, spec.id)
-    tell_network(view, spec)
+    declare_network(view, spec)
     for port in ports_in(view, network) if network else ():
         with suppress(FabricError):  # a group of the port is gone: the port shows it
-            tell_port(view, port)
+            declare_port(view, port)
     correct_names(view, find_router(view, spec.router_id))
 
 
@@ -56,7 +56,7 @@ def remove_network(view: View, network_id: UUID) -> None:
         correct_names(view, router)
 
 
-def tell_network(view: View, spec: NetworkSpec) -> None:
+def declare_network(view: View, spec: NetworkSpec) -> None:
     """Its rows; FabricError when its router is not there."""
     router = find_router(view, spec.router_id)
     if router is None:
@@ -72,9 +72,9 @@ def tell_network(view: View, spec: NetworkSpec) -> None:
         acls=[_tell_way_to_dhcp(draft, spec)],
     )
     if spec.joined:
-        _tell_leg(draft, router, switch, spec)
+        _declare_router_port(draft, router, switch, spec)
     else:
-        _tell_stand_in(draft, switch, spec)
+        _declare_gateway_localport(draft, switch, spec)
     for leads_out in (True, False):
         options = dhcp_options(spec, leads_out=leads_out)
         draft.row("DHCP_Options", dhcp_part(leads_out=leads_out), cidr=str(spec.range), options=options)
@@ -94,14 +94,14 @@ def _tell_way_to_dhcp(draft: Draft, spec: NetworkSpec) -> Row:
     )
 
 
-def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None:
+def _declare_router_port(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None:
     """The gateway, its plug in the switch, and the translation of the range to the router's external address."""
-    leg_name = names.network_leg(spec.id)
+    router_port_name = names.router_port(spec.id)
     draft.row(
         "Logical_Router_Port",
         "gateway",
         inside=[(router, "ports")],
-        name=leg_name,
+        name=router_port_name,
         mac=spec.gateway_mac,
         networks=[
             f"{spec.gateway}/{spec.range.prefixlen}",
@@ -114,10 +114,10 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
         "Logical_Switch_Port",
         "plug",
         inside=[(switch, "ports")],
-        name=names.network_plug(spec.id),
+        name=names.switch_router_port(spec.id),
         type="router",
         addresses=["router"],
-        options={"router-port": leg_name},
+        options={"router-port": router_port_name},
         enabled=[],
     )
     draft.row(
@@ -130,13 +130,13 @@ def _tell_leg(draft: Draft, router: Row, switch: Row, spec: NetworkSpec) -> None
     )
 
 
-def _tell_stand_in(draft: Draft, switch: Row, spec: NetworkSpec) -> None:
+def _declare_gateway_localport(draft: Draft, switch: Row, spec: NetworkSpec) -> None:
     """Who answers for the gateway's MAC where there is none: guests prolong their leases with it, and OVN sees to that."""
     draft.row(
         "Logical_Switch_Port",
         "stand-in",
         inside=[(switch, "ports")],
-        name=names.network_stand_in(spec.id),
+        name=names.gateway_localport(spec.id),
         type="localport",
         addresses=[f"{spec.gateway_mac} {spec.gateway}"],
         options={},

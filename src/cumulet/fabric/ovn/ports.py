@@ -36,7 +36,7 @@ UNKNOWN: Final = PortSpec(
 
 def put_port(view: View, spec: PortSpec) -> None:
     """Make it so, and let DNS know its name."""
-    tell_port(view, spec)
+    declare_port(view, spec)
     correct_names(view, router_of(view, find_network(view, spec.network_id)))
 
 
@@ -49,7 +49,7 @@ def remove_port(view: View, port_id: UUID) -> None:
         correct_names(view, router)
 
 
-def tell_port(view: View, spec: PortSpec) -> None:
+def declare_port(view: View, spec: PortSpec) -> None:
     """Its rows; FabricError when its network, that network's router or a group is not there."""
     network, within, router = _place(view, spec)
     groups = [_group(view, spec, group_id) for group_id in spec.groups]
@@ -90,7 +90,7 @@ def _place(view: View, spec: PortSpec) -> tuple[Row, NetworkSpec, Row]:
 
 
 def own_addresses(spec: PortSpec, network: NetworkSpec) -> tuple[str, ...]:
-    """The IPv6 addresses that a guest makes for its card."""
+    """The IPv6 addresses that a guest makes for its NIC."""
     return tuple(str(own_address(range_, spec.mac)) for range_ in (LINK_LOCAL, network.local_range))
 
 

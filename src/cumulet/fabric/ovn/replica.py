@@ -33,7 +33,7 @@ SPEC: Final = "cumulet-spec"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whom rows belong to: a router, network, port or group (its id) or a way out (its bridge) of an installation."""
+    """Whom rows belong to: a router, network, port or group (its id) or an uplink (its bridge) of an installation."""
 
     installation: str
     id: str

@@ -1,4 +1,4 @@
-"""A project's router in OVN: its leg in the external range, the way to the world, and to the names of its guests.
+"""A project's router in OVN: its port in the external range, the way to the world, and to the names of its guests.
 
 Routers find each other's addresses in the external range by asking, and learn only what they asked for: OVN's other
 ways, a flow for every pair of routers and everybody learning every announcement, are quadratic in projects.
@@ -12,8 +12,8 @@ from uuid import UUID
 
 from cumulet.fabric import ExternalSpec, FabricError, RouterSpec
 from cumulet.fabric.ovn import names
-from cumulet.fabric.ovn.dns import tell_dns, tell_way_round
-from cumulet.fabric.ovn.externals import find_switch, tell_external
+from cumulet.fabric.ovn.dns import declare_dns, declare_policies
+from cumulet.fabric.ovn.externals import declare_external, find_switch
 from cumulet.fabric.ovn.replica import Row
 from cumulet.fabric.ovn.rows import Draft, View
 
@@ -23,14 +23,14 @@ UNKNOWN: Final = RouterSpec(
 """In the place of a router that somebody else has changed."""
 
 
-def tell_router(view: View, spec: RouterSpec, chassis: str) -> None:
+def declare_router(view: View, spec: RouterSpec, chassis: str) -> None:
     """Its rows and its external switch's; FabricError when that switch is not there."""
     switch = find_switch(view, spec.external)
     if switch is None:
         raise FabricError(f"router {spec.id}: there is no external switch for {spec.external.bridge!r}")
-    tell_external(view, spec.external)
+    declare_external(view, spec.external)
     draft = Draft(view, spec.id)
-    leg_name = names.external_leg(spec.id)
+    router_port_name = names.external_leg(spec.id)
     router = draft.row(
         "Logical_Router",
         "router",
@@ -38,30 +38,30 @@ def tell_router(view: View, spec: RouterSpec, chassis: str) -> None:
         name=names.router(spec.id),
         enabled=[],
         options={"dynamic_neigh_routers": "true", "always_learn_from_arp_request": "false"},
-        policies=tell_way_round(draft, spec.id),
+        policies=declare_policies(draft, spec.id),
         static_routes=[
             draft.row(
                 "Logical_Router_Static_Route",
                 "default",
                 ip_prefix="0.0.0.0/0",
                 nexthop=str(spec.external.gateway),
-                output_port=[leg_name],
+                output_port=[router_port_name],
             )
         ],
     )
     _tell_external_leg(draft, router, switch, spec, chassis)
-    tell_dns(draft, router, spec.id)
+    declare_dns(draft, router, spec.id)
     draft.finish()
 
 
 def _tell_external_leg(draft: Draft, router: Row, switch: Row, spec: RouterSpec, chassis: str) -> None:
     """The router's port in the external range, the host where it is, and its plug in the external switch."""
-    leg_name = names.external_leg(spec.id)
+    router_port_name = names.external_leg(spec.id)
     draft.row(
         "Logical_Router_Port",
         "external",
         inside=[(router, "ports")],
-        name=leg_name,
+        name=router_port_name,
         mac=spec.mac,
         networks=[f"{spec.address}/{spec.external.range.prefixlen}"],
         enabled=[],
@@ -82,6 +82,6 @@ def _tell_external_leg(draft: Draft, router: Row, switch: Row, spec: RouterSpec,
         name=names.external_plug(spec.id),
         type="router",
         addresses=["router"],
-        options={"router-port": leg_name, "nat-addresses": "router"},
+        options={"router-port": router_port_name, "nat-addresses": "router"},
         enabled=[],
     )

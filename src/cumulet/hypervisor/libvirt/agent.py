@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import msgspec
 
 MOST_BYTES: Final = 1 << 20
-"""In one conversation; the list of a thousand network cards takes a fifth of that."""
+"""In one conversation; the list of a thousand NICs takes a fifth of that."""
 DEEPEST: Final = 32
 """Arrays and objects within each other; agents nest five."""
 GREETING_SECONDS: Final = 2.0

@@ -245,7 +245,7 @@ def seed_disk(vm_id: UUID, paths: HostPaths) -> ET.Element:
 
 
 def nic(spec: NicSpec, paths: HostPaths) -> ET.Element:
-    """Describe a card on OVN's bridge, which finds its logical port by the interface id."""
+    """Describe a NIC on OVN's bridge, which finds its logical port by the interface id."""
     made = element(
         "interface",
         element("source", bridge=INTEGRATION_BRIDGE),

@@ -45,20 +45,20 @@ class FilePosition(msgspec.Struct):
 
 
 class Address(msgspec.Struct):
-    """One address of a card."""
+    """One address of a NIC."""
 
     address: str = msgspec.field(name="ip-address")
 
     def leads_somewhere(self) -> bool:
-        """Whether it is of IPv4, which every network has, and not one that a card gives itself.
+        """Whether it is of IPv4, which every network has, and not one that a NIC gives itself.
 
         An address of IPv6 says nothing: the kernel takes one even where nobody has set the network up.
         """
         return ":" not in self.address and not self.address.startswith(SELF_GIVEN)
 
 
-class Card(msgspec.Struct):
-    """One network card, as guest-network-get-interfaces tells it."""
+class GuestNic(msgspec.Struct):
+    """One NIC, as guest-network-get-interfaces tells it."""
 
     name: str
     addresses: list[Address] = msgspec.field(name="ip-addresses", default_factory=list)
@@ -161,12 +161,12 @@ def shut_down(agents: Agents, vm_id: UUID) -> None:
 
 
 def ask_for_address(agent: Agent) -> bool | None:
-    """Whether a card has an IPv4 address that leads anywhere; None when the agent does not tell."""
+    """Whether a NIC has an IPv4 address that leads anywhere; None when the agent does not tell."""
     try:
-        cards = agent.ask("guest-network-get-interfaces", list[Card])
+        nics = agent.ask("guest-network-get-interfaces", list[GuestNic])
     except AgentRefuses:
         return None
-    return any(card.leads_somewhere() for card in cards)
+    return any(nic.leads_somewhere() for nic in nics)
 
 
 def read_cloud_init(content: bytes) -> CloudInit:

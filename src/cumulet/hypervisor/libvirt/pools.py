@@ -108,7 +108,7 @@ def problem_of_making(pool: DiskPool) -> str:
 
 
 def make_passable(directory: Path) -> None:
-    """Make a directory that QEMU's user gets through to; HypervisorError names what keeps him out."""
+    """Make a directory that QEMU's user gets through to; HypervisorError names what keeps it out."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o711)
     for above in directory.parents:

@@ -1,4 +1,4 @@
-"""Giving a new VM its cards: which networks, addresses and security groups become rows, in the create's transaction."""
+"""Giving a new VM its NICs: which networks, addresses and security groups become rows, in the create's transaction."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MOST_NICS: Final = 8
 
 
 def connect(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
-    """Give the VM the cards it asks for with their security groups, as long as those come to little enough."""
-    add_cards(db, request, vm, data_center)
+    """Give the VM the NICs it asks for with their security groups, as long as those come to little enough."""
+    add_nics(db, request, vm, data_center)
     if request.data.security_group_ids or any(wish.security_group_ids for wish in request.data.nics):
         check_budget(db, vm.project_id)
 
 
-def add_cards(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
-    """Write down the cards it asks for, or one on its project's default network with an external address."""
+def add_nics(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
+    """Write down the NICs it asks for, or one on its project's default network with an external address."""
     asked = request.data.nics
     if not asked:
         network = default_network(db, vm.project_id, data_center, now=request.now)
@@ -46,7 +46,7 @@ def add_cards(db: Session, request: CreateRequest, vm: Vm, data_center: DataCent
         nic_id = add_nic(db, vm.id, network, hostname=hostname_of(vm.name), group_ids=group_ids)
         take_external(db, nic_id, data_center, now=request.now)
         return
-    way_out = plan_way_out(asked)
+    uplink = plan_uplink(asked)
     lock_networks(db, vm.project_id)
     for position, wish in enumerate(asked):
         nic_id = add_nic(
@@ -56,27 +56,27 @@ def add_cards(db: Session, request: CreateRequest, vm: Vm, data_center: DataCent
             hostname=hostname_of(vm.name),
             position=position,
             implicit=False,
-            leads_out=position == way_out,
+            leads_out=position == uplink,
             group_ids=find_groups(db, vm, wish.security_group_ids, f"nics[{position}].securityGroupIds"),
         )
         if wish.assign_public_ip:
             take_external(db, nic_id, data_center, now=request.now)
 
 
-def plan_way_out(asked: Sequence[NicRequest]) -> int:
-    """Choose the card that the guest's default route goes by: the one with an external address, else the first.
+def plan_uplink(asked: Sequence[NicRequest]) -> int:
+    """Choose the NIC that the guest's default route goes by: the one with an external address, else the first.
 
-    Only one can have one: a guest answers by its default route, and what it sends elsewhere with that card's
+    Only one can have one: a guest answers by its default route, and what it sends elsewhere with that NIC's
     address is taken for a forgery.
     """
     if len(asked) > MOST_NICS:
-        raise Invalid.field("nics", f"{len(asked)} cards", f"at most {MOST_NICS}")
+        raise Invalid.field("nics", f"{len(asked)} NICs", f"at most {MOST_NICS}")
     public = [position for position, wish in enumerate(asked) if wish.assign_public_ip]
     if len(public) > 1:
         raise Invalid.field(
             f"nics[{public[1]}].assignPublicIp",
             value=True,
-            accepted="one card of a VM with an external address",
+            accepted="one NIC of a VM with an external address",
         )
     return public[0] if public else 0
 
@@ -84,7 +84,7 @@ def plan_way_out(asked: Sequence[NicRequest]) -> int:
 def find_vm_network(
     db: Session, request: CreateRequest, wish: NicRequest, data_center: DataCenter, field: str
 ) -> Network:
-    """Find the network that a card is asked for on; the project's default one need not be there yet."""
+    """Find the network that a NIC is asked for on; the project's default one need not be there yet."""
     if wish.network_id in {"", default_network_name(data_center.id)}:
         return default_network(db, request.project_id, data_center, now=request.now)
     with Invalid.reference(f"{field}.networkId"):
@@ -96,7 +96,7 @@ def find_vm_network(
 
 
 def find_groups(db: Session, vm: Vm, names: Sequence[str], field: str) -> list[UUID]:
-    """Find the security groups that a card gets, each once; locked in one order for all who do so."""
+    """Find the security groups that a NIC gets, each once; locked in one order for all who do so."""
     found = []
     for name in sorted(set(names)):
         with Invalid.reference(field):

@@ -1,4 +1,4 @@
-"""Making a VM's rows: the row, its room on a host, its card and addresses, its first line in the journal, all at once."""
+"""Making a VM's rows: the row, its room on a host, its NIC and addresses, its first line in the journal, all at once."""
 
 from __future__ import annotations
 

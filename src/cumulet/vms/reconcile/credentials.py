@@ -16,12 +16,12 @@ ASK_AGAIN: Final = 5.0
 """Seconds until a silent guest is asked again."""
 
 
-def ensure_logins(run: Run, vm: Vm, host: Host) -> None:
+def ensure_credentials(run: Run, vm: Vm, host: Host) -> None:
     """Have a running guest let in whom its owner wants; NotYet while its agent is silent.
 
     What a guest refuses is told and not asked again: only its owner can do something about it.
     """
-    if vm.state is not VmState.ACTIVE or not vm.logins_pending:
+    if vm.state is not VmState.ACTIVE or not vm.credentials_pending:
         return
     try:
         ensure_password(run, vm, host)

@@ -30,7 +30,7 @@ class Parts:
     disks: Sequence[Disk]
     """Those that it has or is to leave, the boot disk first."""
     waits_for: str
-    """What its cards cannot be put into yet, in words for its owner; empty for nothing."""
+    """What its NICs cannot be put into yet, in words for its owner; empty for nothing."""
 
 
 def ensure_domain(run: Run, vm: Vm, parts: Parts, domain: Domain | None, host: Host) -> Domain | None:

@@ -59,7 +59,7 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
 
 
 def wait_for_image(run: Run, vm: Vm) -> None:
-    """Leave the VM's power as it is while an image of it is in the making; its plot wakes us when it is done."""
+    """Leave the VM's power as it is while an image of it is in the making; its reconciler wakes us when it is done."""
     with run.reading() as db:
         if (DiskState.CLONE,) in fetch_columns(db, DISK_STATE, id=vm.boot_disk_id):
             raise NotYet("an image is being taken of it", IMAGE_LOOK)

@@ -1,6 +1,6 @@
-"""A VM's whole life as one plot: a create, a repair, a crashed host, a missed event all take this path.
+"""A VM's whole life as one reconciler: a create, a repair, a crashed host, a missed event all take this path.
 
-Every step looks first and does only what is missing, so the plot may die at any line and be run again.
+Every step looks first and does only what is missing, so the reconciler may die at any line and be run again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from cumulet.security_groups import all_in_force
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
-from cumulet.vms.reconcile.credentials import ensure_logins
+from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
@@ -64,7 +64,7 @@ NOT_COPIED: Final = "cannot be copied to the host; that is tried again, and the 
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """Everything a VM's plot touches besides the database."""
+    """Everything a VM's reconciler touches besides the database."""
 
     hosts: Mapping[UUID, Host]
     fabrics: Fabrics
@@ -101,7 +101,7 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
     look_again = observe(run, vm, domain, host)
     ensure_seed_spent(run, vm, host)
     ensure_plugged(run, vm, parts, host)
-    ensure_logins(run, vm, host)
+    ensure_credentials(run, vm, host)
     return look_again
 
 
@@ -116,7 +116,7 @@ def load(run: Run) -> tuple[Vm, Parts] | None:
 
 
 def waits_for(db: Session, vm: Vm, ports: Sequence[PortSpec]) -> str:
-    """Say what its cards cannot be put into yet; whoever makes that wakes the VM then."""
+    """Say what its NICs cannot be put into yet; whoever makes that wakes the VM then."""
     if any(port.groups for port in ports) and not all_in_force(db, vm.id):
         return "putting its security groups in force"
     return "" if networks_made(db, vm.id) else "making the network"
@@ -179,9 +179,9 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
     for disk in disks:
         if disk.id in there or disk.wanted is Wanted.DETACHED:
             continue
-        way_out = "terminate the VM" if disk.type is DiskType.BOOT else "detach it"
+        uplink = "terminate the VM" if disk.type is DiskType.BOOT else "detach it"
         where = f"{disk.id} in pool {disk.pool!r}"
-        text = f"its disk {disk.name!r} ({where}) has gone from the host: bring it back, or {way_out}"
+        text = f"its disk {disk.name!r} ({where}) has gone from the host: bring it back, or {uplink}"
         if vm.state is not VmState.FAILED:
             change(run, vm, {"state": VmState.FAILED}, Event(EventName.VM_DISK_LOST, text))
         raise HypervisorError(text, for_owner=text)

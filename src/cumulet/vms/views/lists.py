@@ -16,7 +16,7 @@ from cumulet.catalogue import Catalogue
 from cumulet.vm_record.model import Vm
 from cumulet.vms import wire
 from cumulet.vms.views.queries import Selection
-from cumulet.vms.views.vm import vm_answers
+from cumulet.vms.views.vm import vm_views
 from cumulet.wire import encoded
 
 Basis: TypeAlias = tuple[Catalogue, Sequence[str]]
@@ -62,7 +62,7 @@ def listed_vms(
     changed = [name for name in bases if name not in listed]
     if changed:
         some = these.where(Vm.name.in_(changed)) if len(changed) <= FEW else these
-        for vm in vm_answers(db, catalogue, some, **values):
+        for vm in vm_views(db, catalogue, some, **values):
             listed[vm.id] = encoded(vm)
             KEPT.keep((project_id, vm.id), bases[vm.id], listed[vm.id])
     return [listed[name] for name in bases]

@@ -21,7 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from cumulet.db import Row, fetch_columns
-from cumulet.disks import Disk, DiskType, ShownDisk
+from cumulet.disks import Disk, DiskRow, DiskType
 from cumulet.hosts import Host
 from cumulet.networks import ExternalAddress, Network, Nic, NicGroup
 from cumulet.projects import Page
@@ -34,7 +34,7 @@ from cumulet.vm_record.wire import SshKeySource, VmState
 Columns: TypeAlias = Select[*tuple[Any, ...]]
 
 
-class ShownVm(NamedTuple):
+class VmRow(NamedTuple):
     """A VM, its host, and what it waits for."""
 
     name: str
@@ -70,8 +70,8 @@ class ShownVm(NamedTuple):
     problem: str
 
 
-class ShownCard(NamedTuple):
-    """A card of a VM, and its network."""
+class NicRow(NamedTuple):
+    """A NIC of a VM, and its network."""
 
     vm_name: str
     id: UUID
@@ -96,7 +96,7 @@ def columns(names: Iterable[str], table: type[Row], **others: SQLColumnExpressio
 def vms_with(*, in_full: bool) -> Columns:
     """Select VMs, with the log of their first boot and the SSH keys that they let in or without."""
     vms = columns(
-        ShownVm._fields,
+        VmRow._fields,
         Vm,
         boot_log=Vm.boot_log if in_full else NOTHING,
         ssh_keys=Vm.ssh_keys if in_full else NOTHING,
@@ -111,10 +111,10 @@ def vms_with(*, in_full: bool) -> Columns:
     return vms.join(Host, Host.id == Vm.host_id).outerjoin(Due, and_(Due.kind == Kind.VM, Due.id == Vm.id))
 
 
-DISKS: Final = columns(ShownDisk._fields, Disk, vm_name=Vm.name).join(Vm, Vm.id == Disk.vm_id)
-CARDS: Final = (
+DISKS: Final = columns(DiskRow._fields, Disk, vm_name=Vm.name).join(Vm, Vm.id == Disk.vm_id)
+NICS: Final = (
     columns(
-        ShownCard._fields,
+        NicRow._fields,
         Nic,
         vm_name=Vm.name,
         external_address=func.coalesce(ExternalAddress.address, ""),
@@ -166,7 +166,7 @@ class Selection:
 
     vms: Columns
     disks: Columns
-    cards: Columns
+    nics: Columns
     groups: Columns
     texts: tuple[Columns, ...]
     """All that the answers about them are made of; the VMs first, by name."""
@@ -176,7 +176,7 @@ class Selection:
         return Selection(
             vms=self.vms.where(*which),
             disks=self.disks.where(*which),
-            cards=self.cards.where(*which),
+            nics=self.nics.where(*which),
             groups=self.groups.where(*which),
             texts=tuple(rows.where(*which) for rows in self.texts),
         )
@@ -199,20 +199,20 @@ class Selection:
                 found[name].append(text)
         return found
 
-    def read_vms(self, db: Session, **values: str) -> list[ShownVm]:
+    def read_vms(self, db: Session, **values: str) -> list[VmRow]:
         """Give the VMs by name."""
-        return [ShownVm._make(row) for row in fetch_columns(db, self.vms, **values)]
+        return [VmRow._make(row) for row in fetch_columns(db, self.vms, **values)]
 
-    def read_disks(self, db: Session, **values: str) -> list[ShownDisk]:
+    def read_disks(self, db: Session, **values: str) -> list[DiskRow]:
         """Give the disks that they have: boot disks first, the others by name."""
-        return [ShownDisk._make(row) for row in fetch_columns(db, self.disks, **values)]
+        return [DiskRow._make(row) for row in fetch_columns(db, self.disks, **values)]
 
-    def read_cards(self, db: Session, **values: str) -> list[ShownCard]:
-        """Give their cards, each VM's in its order."""
-        return [ShownCard._make(row) for row in fetch_columns(db, self.cards, **values)]
+    def read_nics(self, db: Session, **values: str) -> list[NicRow]:
+        """Give their NICs, each VM's in its order."""
+        return [NicRow._make(row) for row in fetch_columns(db, self.nics, **values)]
 
     def read_groups(self, db: Session, **values: str) -> list[tuple[UUID, UUID]]:
-        """Give pairs of a card and a security group that is attached to it."""
+        """Give pairs of a NIC and a security group that is attached to it."""
         return [(nic_id, group_id) for nic_id, group_id in fetch_columns(db, self.groups, **values)]
 
 
@@ -222,11 +222,11 @@ def selection(*which: SQLColumnExpression[bool], in_full: bool = False) -> Selec
     return Selection(
         vms=vms.order_by(Vm.name),
         disks=DISKS.where(*which).order_by(Disk.type != DiskType.BOOT, Disk.name),
-        cards=CARDS.where(*which).order_by(Nic.position),
+        nics=NICS.where(*which).order_by(Nic.position),
         groups=GROUPS.where(*which),
         texts=(
             texts_of(vms).order_by(Vm.name),
-            *(texts_of(rows).where(*which) for rows in (DISKS, CARDS, SHOWN_GROUPS)),
+            *(texts_of(rows).where(*which) for rows in (DISKS, NICS, SHOWN_GROUPS)),
         ),
     )
 

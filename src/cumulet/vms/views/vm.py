@@ -8,40 +8,40 @@ from functools import lru_cache
 
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import Catalogue, PricedDisk, Rates, VmPrice, price_vm, vm_price_answer
+from cumulet.catalogue import Catalogue, PricedDisk, Rates, VmPrice, price_vm, vm_price_view
 from cumulet.db import names_there
-from cumulet.disks import ShownDisk, disk_answer
+from cumulet.disks import DiskRow, disk_view
 from cumulet.errors import NotFound
 from cumulet.vm_record.accepts import SHORT_STATES
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import wire
 from cumulet.vms.boot import stage_in_words, waits_for, why_of
-from cumulet.vms.views.nics import Cards, cards_by_vm
-from cumulet.vms.views.queries import ONE, Selection, ShownVm
+from cumulet.vms.views.nics import VmNics, nics_by_vm
+from cumulet.vms.views.queries import ONE, Selection, VmRow
 
 
-def vm_answer(db: Session, catalogue: Catalogue, *, project_id: str, id: str) -> wire.Vm:
+def vm_view(db: Session, catalogue: Catalogue, *, project_id: str, id: str) -> wire.Vm:
     """Show one VM of a project; NotFound."""
-    answers = vm_answers(db, catalogue, ONE, project_id=project_id, name=id)
+    answers = vm_views(db, catalogue, ONE, project_id=project_id, name=id)
     if not answers:
         raise NotFound.named("VM", id, names_there(db, Vm.name, Vm.project_id == project_id))
     return answers[0]
 
 
-def vm_answers(db: Session, catalogue: Catalogue, these: Selection, **values: str) -> list[wire.Vm]:
+def vm_views(db: Session, catalogue: Catalogue, these: Selection, **values: str) -> list[wire.Vm]:
     """Show the VMs that a selection means with these values."""
     vms = these.read_vms(db, **values)
     if not vms:
         return []
-    cards = cards_by_vm(db, these, **values)
-    disks: dict[str, list[ShownDisk]] = defaultdict(list)
+    nics = nics_by_vm(db, these, **values)
+    disks: dict[str, list[DiskRow]] = defaultdict(list)
     for disk in these.read_disks(db, **values):
         disks[disk.vm_name].append(disk)
-    return [_vm_answer(vm, disks[vm.name], cards[vm.name], catalogue) for vm in vms]
+    return [_vm_view(vm, disks[vm.name], nics[vm.name], catalogue) for vm in vms]
 
 
-def _price_answer(vm: ShownVm, disks: Sequence[ShownDisk], *, ipv4_addresses: int) -> VmPrice:
+def _price_view(vm: VmRow, disks: Sequence[DiskRow], *, ipv4_addresses: int) -> VmPrice:
     """Price a VM with its disks and addresses, each at the rates it was created with."""
     rates = Rates(
         vcpu=vm.vcpu_price,
@@ -66,13 +66,11 @@ def _price_at(
         disks=disks,
         ipv4_addresses=ipv4_addresses,
     )
-    return vm_price_answer(price)
+    return vm_price_view(price)
 
 
-def _vm_answer(vm: ShownVm, disks: Sequence[ShownDisk], cards: Cards, catalogue: Catalogue) -> wire.Vm:
-    boot_disk, *storage_disks = (
-        disk_answer(disk, vm_name=vm.name, vm_image_id=vm.image_id) for disk in disks
-    )
+def _vm_view(vm: VmRow, disks: Sequence[DiskRow], nics: VmNics, catalogue: Catalogue) -> wire.Vm:
+    boot_disk, *storage_disks = (disk_view(disk, vm_name=vm.name, vm_image_id=vm.image_id) for disk in disks)
     data_center = catalogue.find_data_center(vm.data_center_id)
     return wire.Vm(
         datacenter_id=vm.data_center_id,
@@ -80,9 +78,9 @@ def _vm_answer(vm: ShownVm, disks: Sequence[ShownDisk], cards: Cards, catalogue:
         region_id=data_center.region_id,
         region_name=data_center.region_name,
         id=vm.name,
-        external_ip_address=cards.external_address,
-        internal_ip_address=cards.internal_address,
-        public_ip_address=cards.external_address,
+        external_ip_address=nics.external_address,
+        internal_ip_address=nics.internal_address,
+        public_ip_address=nics.external_address,
         memory=vm.memory_gib,
         cpu_model=vm.cpu_model,
         vcpus=vm.vcpus,
@@ -94,10 +92,10 @@ def _vm_answer(vm: ShownVm, disks: Sequence[ShownDisk], cards: Cards, catalogue:
         private_image_id=boot_disk.private_image_id,
         image_name=vm.image_name,
         create_by=vm.created_by,
-        nics=cards.shown,
-        rules=[rule for group in cards.groups for rule in group.rules],
-        security_group_ids=[group.id for group in cards.groups],
-        security_groups=cards.groups,
+        nics=nics.shown,
+        rules=[rule for group in nics.groups for rule in group.rules],
+        security_group_ids=[group.id for group in nics.groups],
+        security_groups=nics.groups,
         short_state=SHORT_STATES[vm.state],
         boot_disk=boot_disk,
         storage_disks=storage_disks,
@@ -105,7 +103,7 @@ def _vm_answer(vm: ShownVm, disks: Sequence[ShownDisk], cards: Cards, catalogue:
         state=vm.state,
         create_time=vm.create_time,
         expire_time=vm.expire_time,
-        price=_price_answer(vm, disks, ipv4_addresses=cards.external_count),
+        price=_price_view(vm, disks, ipv4_addresses=nics.external_count),
         ssh_key_source=vm.ssh_key_source,
         authorized_ssh_keys=vm.ssh_keys,
         project_id=vm.project_id,
@@ -116,7 +114,7 @@ def _vm_answer(vm: ShownVm, disks: Sequence[ShownDisk], cards: Cards, catalogue:
     )
 
 
-def _guest_report(vm: ShownVm) -> wire.GuestReport:
+def _guest_report(vm: VmRow) -> wire.GuestReport:
     return wire.GuestReport(
         agent_answers=vm.agent_answers,
         first_boot_done=vm.first_boot_done,

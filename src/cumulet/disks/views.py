@@ -22,7 +22,7 @@ from cumulet.resource import Wanted
 from cumulet.vm_record import Vm
 
 
-class ShownDisk(NamedTuple):
+class DiskRow(NamedTuple):
     """A disk of a VM."""
 
     vm_name: str
@@ -40,15 +40,15 @@ class ShownDisk(NamedTuple):
     state: DiskState
 
 
-def shown_state(disk: Disk | ShownDisk, vm_name: str) -> DiskState:
+def shown_state(disk: Disk | DiskRow, vm_name: str) -> DiskState:
     """The state as its owner sees it: one that no VM has had yet is ready for any."""
     if disk.wanted is Wanted.DELETED:
         return DiskState.DELETE
     return DiskState.READY if disk.state is DiskState.INIT and not vm_name else disk.state
 
 
-def disk_answer(
-    disk: Disk | ShownDisk, *, vm_name: str, vm_image_id: str, waiting_for: str = "", problem: str = ""
+def disk_view(
+    disk: Disk | DiskRow, *, vm_name: str, vm_image_id: str, waiting_for: str = "", problem: str = ""
 ) -> DiskAnswer:
     """Show a disk beside the VM that has it."""
     image_id = vm_image_id if disk.type is DiskType.BOOT else ""
@@ -78,7 +78,7 @@ def holder_of(db: Session, disk: Disk) -> Vm:
     return vm
 
 
-def disk_answers(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
+def disk_views(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
     """Show disks beside the VMs that have them, and what each waits for."""
     vm_ids = {disk.vm_id for disk in disks if disk.vm_id}
     vms = {vm.id: vm for vm in db.scalars(select(Vm).where(Vm.id.in_(vm_ids)))}
@@ -91,5 +91,5 @@ def disk_answers(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
         told = {"waiting_for": due.why, "problem": due.error} if due else {}
         vm = vms[disk.vm_id] if disk.vm_id else None
         of = {"vm_name": vm.name, "vm_image_id": vm.image_id} if vm else {"vm_name": "", "vm_image_id": ""}
-        answers.append(disk_answer(disk, **of, **told))
+        answers.append(disk_view(disk, **of, **told))
     return answers

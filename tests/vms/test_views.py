@@ -60,8 +60,8 @@ def create_full(cloud):
 
     def create(name):
         disks = [cloud.create_disk(f"{name}-{disk}").id for disk in ("logs", "data")]
-        cards = [NicRequest(), NicRequest(assign_public_ip=True, security_group_ids=["web", "ops"])]
-        return cloud.create(vm_id=name, storage_disk_ids=disks, nics=cards)
+        nics = [NicRequest(), NicRequest(assign_public_ip=True, security_group_ids=["web", "ops"])]
+        return cloud.create(vm_id=name, storage_disk_ids=disks, nics=nics)
 
     return create
 
@@ -133,8 +133,8 @@ def test_vms_that_did_not_change_are_not_made_anew(cloud, create_full, monkeypat
         create_full(name)
     list_all(cloud)
     made = []
-    of = vm._vm_answer
-    monkeypatch.setattr(vm, "_vm_answer", lambda shown, *rest: made.append(shown.name) or of(shown, *rest))
+    of = vm._vm_view
+    monkeypatch.setattr(vm, "_vm_view", lambda shown, *rest: made.append(shown.name) or of(shown, *rest))
     CHANGES["labels"](cloud)
     assert [one.metadata for one in list_all(cloud)] == [{"team": "blue"}, {}, {}]
     assert made == ["a"]

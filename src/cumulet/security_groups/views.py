@@ -18,7 +18,7 @@ GroupsByNic: TypeAlias = Mapping[UUID, Sequence[SecurityGroupAnswer]]
 """What is attached to each NIC, by name."""
 
 
-def group_answer(group: SecurityGroup) -> SecurityGroupAnswer:
+def group_view(group: SecurityGroup) -> SecurityGroupAnswer:
     """Show a security group."""
     return SecurityGroupAnswer(
         project_id=group.project_id,
@@ -38,7 +38,7 @@ def groups_by_nic(db: Session, attached: Iterable[tuple[UUID, UUID]]) -> GroupsB
     if nics:
         groups = select(SecurityGroup).where(SecurityGroup.id.in_(nics.keys()))
         for group in db.scalars(groups.order_by(SecurityGroup.name)):
-            answer = group_answer(group)
+            answer = group_view(group)
             for nic_id in nics[group.id]:
                 found[nic_id].append(answer)
     return found

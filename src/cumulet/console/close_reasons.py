@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 
 
-class End(enum.Enum):
+class CloseReason(enum.Enum):
     """Why there is no console (any more), and what to do."""
 
     FOREIGN_PAGE = (
@@ -45,6 +45,6 @@ class End(enum.Enum):
 class Ended(Exception):
     """A console cannot be opened or kept."""
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: CloseReason) -> None:
         super().__init__(end.words)
         self.end = end

@@ -27,7 +27,7 @@ VM_STATES: Final[Mapping[NetworkState, str]] = {NetworkState.CREATING: "STARTING
 """Where a VM's state is called otherwise."""
 
 
-def network_answers(db: Session, catalogue: Catalogue, networks: Sequence[Network]) -> list[NetworkAnswer]:
+def network_views(db: Session, catalogue: Catalogue, networks: Sequence[Network]) -> list[NetworkAnswer]:
     """Show networks, in the order given."""
     columns = (ExternalAddress.address, Due.why, Due.error)
     surroundings = (
@@ -40,9 +40,9 @@ def network_answers(db: Session, catalogue: Catalogue, networks: Sequence[Networ
     return [_answer(network, catalogue, *around[network.id]) for network in networks]
 
 
-def network_answer(db: Session, catalogue: Catalogue, network: Network) -> NetworkAnswer:
+def network_view(db: Session, catalogue: Catalogue, network: Network) -> NetworkAnswer:
     """Show one network."""
-    (answer,) = network_answers(db, catalogue, [network])
+    (answer,) = network_views(db, catalogue, [network])
     return answer
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from tests.made_up import PROJECT
 from tests.projects.people import add_user
 
-from cumulet.console import Asked, Consoles, End, Ended, Kind, tickets
+from cumulet.console import Asked, CloseReason, Consoles, Ended, Kind, tickets
 from cumulet.errors import Exhausted
 from cumulet.hypervisor import HypervisorError, Power
 from cumulet.limits import Limits
@@ -37,7 +37,7 @@ def test_a_ticket_opens_until_its_time_is_over_and_renewed_again_as_long(cloud, 
     for verb in (consoles.open, consoles.renew):
         with pytest.raises(Ended) as ended:
             verb(one)
-        assert ended.value.end is End.BAD_TICKET
+        assert ended.value.end is CloseReason.BAD_TICKET
 
 
 def test_who_loses_his_role_neither_opens_nor_renews(cloud, consoles, ticket):
@@ -50,7 +50,7 @@ def test_who_loses_his_role_neither_opens_nor_renews(cloud, consoles, ticket):
     for verb in (consoles.open, consoles.renew):
         with pytest.raises(Ended) as ended:
             verb(one)
-        assert ended.value.end is End.NOT_YOURS
+        assert ended.value.end is CloseReason.NOT_YOURS
 
 
 def test_a_restart_that_is_done_while_one_looks_is_told_as_one(cloud, consoles, ticket, monkeypatch):
@@ -67,7 +67,7 @@ def test_a_restart_that_is_done_while_one_looks_is_told_as_one(cloud, consoles, 
 
     monkeypatch.setattr(cloud.host.machines, "get", look_and_go_on)
     assert look(console.vm_id).power is Power.OFF
-    assert consoles.why_ended(console) is End.STARTS
+    assert consoles.why_ended(console) is CloseReason.STARTS
     console.line.close()
 
 
@@ -80,7 +80,7 @@ def test_a_ticket_ends_with_the_key_that_it_was_asked_for_with(cloud, consoles, 
     for verb in (consoles.open, consoles.renew):
         with pytest.raises(Ended) as ended:
             verb(one)
-        assert ended.value.end is End.KEY_REVOKED
+        assert ended.value.end is CloseReason.KEY_REVOKED
 
 
 @pytest.mark.parametrize("bound", [{"consoles_per_vm": 2}, {"consoles_per_user": 2}])
@@ -91,7 +91,7 @@ def test_one_console_too_many_of_a_vm_or_a_user_is_refused_and_another_opens_whe
     first, second = few.open(asked(ticket())), few.open(asked(ticket()))
     with pytest.raises(Ended) as ended:
         few.open(asked(ticket()))
-    assert ended.value.end is End.TOO_MANY
+    assert ended.value.end is CloseReason.TOO_MANY
     few.close(first)
     third = few.open(asked(ticket()))
     few.close(second)
@@ -106,7 +106,7 @@ def test_a_console_that_does_not_open_takes_no_place(cloud, ticket, monkeypatch)
         for _ in range(2):
             with pytest.raises(Ended) as ended:
                 few.open(asked(ticket()))
-            assert ended.value.end is End.NO_CONSOLE
+            assert ended.value.end is CloseReason.NO_CONSOLE
     few.close(few.open(asked(ticket())))
 
 

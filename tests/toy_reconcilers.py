@@ -29,7 +29,7 @@ def wake_toys(database: Database, *ids: UUID, now: datetime) -> None:
 
 
 def note(run: Run, text: str = "it ran", actor: str = "cumulet") -> None:
-    """Write down that a plot ran."""
+    """Write down that a reconciler ran."""
     with run.writing() as db:
         journal.log_event(
             db, EventName.VM_STARTED, at=run.now, project_id="", subject_id=run.id, text=text, actor=actor
@@ -46,11 +46,11 @@ def work_in_this_process(url: str, others: int) -> None:
     database = Database(url)
     me = str(os.getpid())
 
-    def plot(run: Run) -> None:
+    def reconcile(run: Run) -> None:
         note(run, actor=me)
         eventually(lambda: len(workers(database)) == others)
 
-    reconciler = Reconciler(database, {KIND: plot})
+    reconciler = Reconciler(database, {KIND: reconcile})
     reconciler.start()
     print("ready", flush=True)  # noqa: T201 - tells the test that it may begin
     sys.stdin.read()

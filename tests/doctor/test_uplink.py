@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from cumulet.doctor.forwarding import guard
-from cumulet.doctor.way_out import NOTHING, Reach, decode_reach, encode_reach, rules, surroundings
+from cumulet.doctor.uplink import NOTHING, Reach, decode_reach, encode_reach, rules, surroundings
 
 GUESTS, LAN = IPv4Network("198.51.100.0/24"), IPv4Network("192.168.1.0/24")
 REACH = Reach(

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from cumulet.console.ends import End, Ended
+from cumulet.console.close_reasons import CloseReason, Ended
 from cumulet.console.tickets import GOOD_FOR, Ticket, find_good
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import Forbidden, NotFound
@@ -38,7 +38,7 @@ from cumulet.vm_record import Verb, Vm, VmState, accepts
 HELD: Final = frozenset({VmState.FAILED, VmState.SUSPENDED})
 """States in which something keeps a VM from running."""
 CHECK_SECONDS: Final = 5.0
-"""How long somebody who lost his right may look on."""
+"""How long somebody who lost their right may look on."""
 
 
 class Kind(enum.Enum):
@@ -85,7 +85,7 @@ class OpenOnes:
         """Count one more; Ended when there are too many."""
         with self._lock:
             if self._open[vm_id] >= limits.consoles_per_vm or self._open[user_id] >= limits.consoles_per_user:
-                raise Ended(End.TOO_MANY)
+                raise Ended(CloseReason.TOO_MANY)
             self._open.update((vm_id, user_id))
 
     def leave(self, vm_id: UUID, user_id: UUID) -> None:
@@ -112,7 +112,7 @@ class Consoles:
         if not accepts(Verb.CONNECT, vm.state):
             raise Ended(why_off(vm, None))
         if vm.host_id not in self.hosts:
-            raise Ended(End.HOST_AWAY)
+            raise Ended(CloseReason.HOST_AWAY)
         with ExitStack() as undo:
             self.open_ones.enter(vm.id, ticket.user_id, self.limits)
             undo.callback(self.open_ones.leave, vm.id, ticket.user_id)
@@ -126,7 +126,7 @@ class Consoles:
         self.open_ones.leave(console.vm_id, console.user_id)
 
     def renew(self, asked: Asked) -> None:
-        """Keep the ticket of an open console good; Ended when its holder has lost his right to it.
+        """Keep the ticket of an open console good; Ended when its holder has lost their right to it.
 
         A database that does not answer now is asked again the next time.
         """
@@ -140,7 +140,7 @@ class Consoles:
         except UNREACHABLE:
             return
 
-    def why_ended(self, console: Console) -> End:
+    def why_ended(self, console: Console) -> CloseReason:
         """Say why a machine let go of an open console.
 
         The row is read first: a restart that it does not tell of any more is over, and then the machine tells of it.
@@ -154,21 +154,21 @@ class Consoles:
         if domain is None or domain.power is Power.OFF:
             return why_off(vm, domain)
         if domain.started != console.started:
-            return End.STARTS
-        return End.TAKEN_OVER if console.asked.kind is Kind.SERIAL else End.NO_CONSOLE
+            return CloseReason.STARTS
+        return CloseReason.TAKEN_OVER if console.asked.kind is Kind.SERIAL else CloseReason.NO_CONSOLE
 
     def _admit(self, db: Session, asked: Asked) -> tuple[Vm, Ticket]:
         """Find the VM that the ticket is for, if it is the one that is asked for and its holder still may."""
         ticket = find_good(db, asked.ticket, now=self.clock())
         if ticket is None:
-            raise Ended(End.BAD_TICKET)
+            raise Ended(CloseReason.BAD_TICKET)
         vm = db.get(Vm, ticket.vm_id)
         if vm is None or vm.wanted is Wanted.DELETED:
-            raise Ended(End.GONE)
+            raise Ended(CloseReason.GONE)
         if (vm.project_id, vm.name) != (asked.project_id, asked.vm_name):
-            raise Ended(End.OTHER_VM)
+            raise Ended(CloseReason.OTHER_VM)
         if not is_good(db, ticket.key_digest):
-            raise Ended(End.KEY_REVOKED)
+            raise Ended(CloseReason.KEY_REVOKED)
         require_editor(db, ticket, vm)
         return vm, ticket
 
@@ -191,23 +191,23 @@ def require_editor(db: Session, ticket: Ticket, vm: Vm) -> None:
     try:
         require(db, Caller(user_id=ticket.user_id, email=""), vm.project_id, Role.EDITOR)
     except (NotFound, Forbidden):
-        raise Ended(End.NOT_YOURS) from None
+        raise Ended(CloseReason.NOT_YOURS) from None
 
 
-def why_off(vm: Vm | None, domain: Domain | None) -> End:
+def why_off(vm: Vm | None, domain: Domain | None) -> CloseReason:
     """Say of a VM that does not run, or is not known to, what its viewer has to expect."""
     if vm is None or vm.wanted is Wanted.DELETED:
-        return End.GONE
+        return CloseReason.GONE
     if vm.state is VmState.UNKNOWN:
-        return End.HOST_AWAY
+        return CloseReason.HOST_AWAY
     guest_left = domain is not None and domain.off_reason is OffReason.GUEST_SHUTDOWN
     if vm.wanted is Wanted.STOPPED or (guest_left and not vm.reboot_pending):
-        return End.OFF
-    return End.HELD if vm.state in HELD else End.STARTS
+        return CloseReason.OFF
+    return CloseReason.HELD if vm.state in HELD else CloseReason.STARTS
 
 
-def end_of(problem: HypervisorError) -> End:
+def end_of(problem: HypervisorError) -> CloseReason:
     """Say what a host's refusal means for a viewer."""
     if isinstance(problem, HostUnreachable):
-        return End.HOST_AWAY
-    return End.OFF if isinstance(problem, MachineOff) else End.NO_CONSOLE
+        return CloseReason.HOST_AWAY
+    return CloseReason.OFF if isinstance(problem, MachineOff) else CloseReason.NO_CONSOLE

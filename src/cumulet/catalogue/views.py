@@ -50,7 +50,7 @@ def matching_data_centers(
     )
 
 
-def data_center_answer(data_center: DataCenter, ipv4_free: int) -> VmDataCenter:
+def data_center_view(data_center: DataCenter, ipv4_free: int) -> VmDataCenter:
     """Show a data center with the number of external addresses that are free."""
     network_price = Amount.of(data_center.network_price_hr)
     return VmDataCenter(
@@ -70,7 +70,7 @@ def data_center_answer(data_center: DataCenter, ipv4_free: int) -> VmDataCenter:
     )
 
 
-def machine_type_answer(catalogue: Catalogue, machine_type: MachineType, free: FreeCapacity) -> VmMachineType:
+def machine_type_view(catalogue: Catalogue, machine_type: MachineType, free: FreeCapacity) -> VmMachineType:
     """Show a machine type with what is free; `max…Free` also respects the largest VM that the type allows."""
     data_center = catalogue.find_data_center(machine_type.data_center_id)
     prices = _prices(machine_type, data_center)
