@@ -56,9 +56,9 @@ class Invalid(CumuletError):
     http = 400
 
     @classmethod
-    def field(cls, name: str, value: object, accepted: str) -> Self:
+    def field(cls, name: str, value: object, accepted: str, *, passing: bool = False) -> Self:
         """Name the field (as the caller wrote it), the value given and what would be accepted."""
-        return cls._at(name, f"{_shown(value)} is not accepted; expected {accepted}")
+        return cls._at(name, f"{_shown(value)} is not accepted; expected {accepted}", passing=passing)
 
     @classmethod
     @contextmanager
@@ -70,13 +70,14 @@ class Invalid(CumuletError):
             raise cls._at(name, missing.message, error_info("NOT_FOUND")) from None
 
     @classmethod
-    def _at(cls, name: str, words: str, *further: dict[str, Any]) -> Self:
+    def _at(cls, name: str, words: str, *further: dict[str, Any], passing: bool = False) -> Self:
         message = f"{name}: {words}"
         violation = {"field": name, "description": message}
         return cls(
             message,
             {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]},
             *further,
+            passing=passing,
         )
 
 

@@ -75,6 +75,8 @@ class Told:
 
     cloud: Cloud
     vms: dict[str, VmTold] = field(default_factory=dict)
+    ending: dict[str, VmTold] = field(default_factory=dict)
+    """Those whose end was asked for, or whose time was over: they have their groups until they are gone."""
     disks: dict[str, DiskTold] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
@@ -218,5 +220,6 @@ class Told:
         return when(NotFound=id not in self.groups or not self.state(vm_id))
 
     def detach_group(self, id, vm_id):
-        has = vm_id in self.vms and id in self.vms[vm_id].groups
+        vm = self.vms.get(vm_id) or self.ending.get(vm_id)
+        has = vm is not None and id in vm.groups
         return self.attach_group(id, vm_id) | when(SECURITY_GROUP_NOT_IN_USE=not has)

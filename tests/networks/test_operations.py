@@ -220,7 +220,7 @@ def test_a_router_stays_for_the_networks_that_are_left(cloud, make, ask):
 @pytest.mark.usefixtures("made")
 def test_a_network_in_use_is_not_deleted(cloud, ask):
     cloud.running(nics=[NicRequest(network_id="backend")])
-    with pytest.raises(Refused, match="1 VMs have NICs on it"):
+    with pytest.raises(Refused, match=r"VMs use it \(hello\): terminate them first"):
         ask(operations.delete_network)
     cloud.ask(verbs.terminate_vm)
     cloud.settle()

@@ -297,8 +297,10 @@ def test_a_vm_that_is_not_at_rest_gives_no_image(cloud):
 
 def test_one_image_at_a_time_is_taken_of_a_vm(cloud):
     cloud.running()
+    cloud.host.copy_step = 0.25
     take(cloud)
-    with pytest.raises(Refused, match="another is being taken") as refused:
+    cloud.run()
+    with pytest.raises(Refused, match=r"'golden' \(copying image, 25%\) is being taken of it") as refused:
         take(cloud, id="second")
     assert refused.value.reason == "VM_NOT_READY"
 

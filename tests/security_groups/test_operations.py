@@ -249,7 +249,7 @@ def test_what_is_not_attached_cannot_be_detached(cloud, detach):
 def test_a_group_in_use_is_not_deleted(cloud, ask, attach, detach):
     cloud.running()
     attach()
-    with pytest.raises(Refused, match="1 VMs have it") as refusal:
+    with pytest.raises(Refused, match=r"VMs use it \(hello\): detach it first") as refusal:
         ask(operations.delete_security_group)
     assert refusal.value.reason == "SECURITY_GROUP_IN_USE"
     detach()

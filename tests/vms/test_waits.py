@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from sqlalchemy import select, update
 from tests.made_up import PROJECT
 
 from cumulet.disks import operations as disk_verbs
@@ -10,11 +11,17 @@ from cumulet.disks import snapshot_operations
 from cumulet.disks import vm_operations as disk_operations
 from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import CumuletError
+from cumulet.hypervisor import MOST_STORAGE_DISKS
+from cumulet.networks import Network
+from cumulet.networks import operations as network_verbs
+from cumulet.networks.wire import CreateNetwork
 from cumulet.private_images import create as image_operations
 from cumulet.private_images import operations as image_verbs
+from cumulet.security_groups import operations as group_verbs
+from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vms import change_operations
 from cumulet.vms import operations as vm_verbs
-from cumulet.vms.wire import UpdateVmExpireTime
+from cumulet.vms.wire import NicRequest, UpdateVmExpireTime
 
 
 def create(cloud, **fields):
@@ -60,8 +67,51 @@ def delete_image(cloud, name):
     cloud.ask(image_verbs.delete_private_vm_image, name)
 
 
+def delete_network(cloud, name="backend"):
+    cloud.ask(network_verbs.delete_network, name)
+
+
+def make_network(cloud, name="backend"):
+    data = CreateNetwork(id=name, data_center_id="local", ip_range="10.1.0.0/24")
+    cloud.call(network_verbs.create_network, project_id=PROJECT, data=data)
+    cloud.settle()
+
+
+def delete_group(cloud):
+    cloud.ask(group_verbs.delete_security_group, "web")
+
+
 def running(cloud):
     cloud.running()
+
+
+def on_network(cloud):
+    make_network(cloud)
+    cloud.running(nics=[NicRequest(network_id="backend")])
+
+
+def in_group(cloud):
+    data = CreateSecurityGroup(id="web", data_center_id="local")
+    cloud.call(group_verbs.create_security_group, project_id=PROJECT, data=data)
+    cloud.running(security_group_ids=["web"])
+
+
+def on_full_network(cloud):
+    on_network(cloud)
+    with cloud.database.writing() as db:
+        network_id = db.scalars(select(Network.id).where(Network.name == "backend")).one()
+        db.execute(update(Network).where(Network.id == network_id).values(range="10.1.0.0/29"))
+    for number in range(2, 6):
+        cloud.create(vm_id=f"vm-{number}", nics=[NicRequest(network_id="backend")])
+    cloud.settle()
+
+
+def with_all_disks(cloud):
+    cloud.running()
+    cloud.attached()
+    for number in range(1, MOST_STORAGE_DISKS):
+        cloud.attached(f"data-{number}")
+    cloud.create_disk("more")
 
 
 def with_disk(cloud):
@@ -150,6 +200,26 @@ PAIRS = {
         partial(attach, vm_id="other"),
     ),
     "terminate, delete its image": (with_image_in_use, TERMINATE, partial(delete_image, name="golden")),
+    "terminate, snapshot of its disk": (with_disk, TERMINATE, partial(snapshot, name="one", disk_id="data")),
+    "terminate, delete its network": (on_network, TERMINATE, delete_network),
+    "terminate, delete its group": (in_group, TERMINATE, delete_group),
+    "terminate, a VM with its address": (
+        on_full_network,
+        TERMINATE,
+        partial(create, vm_id="other", nics=[NicRequest(network_id="backend")]),
+    ),
+    "detach, snapshot": (with_disk, detach, partial(snapshot, name="one", disk_id="data")),
+    "detach, attach another": (with_all_disks, detach, partial(attach, id="more")),
+    "delete a network, another with its range": (
+        make_network,
+        delete_network,
+        partial(make_network, name="other"),
+    ),
+    "delete the default network, create": (
+        lambda cloud: (cloud.running(), TERMINATE(cloud), cloud.settle()),
+        partial(delete_network, name="default-local"),
+        create,
+    ),
     "delete a disk, create": (
         beside_disk,
         delete_disk,
@@ -180,13 +250,18 @@ def test_what_is_right_once_the_first_has_settled_is_refused_only_for_now(cloud,
 
 def test_what_a_vm_has_whose_time_is_over_is_refused_only_for_now(cloud):
     with_image_in_use(cloud)
+    TERMINATE(cloud, id="first")
     cloud.attached()
     verb, data = change_operations.update_vm_expire_time, UpdateVmExpireTime(ttl="60s")
     cloud.call(verb, project_id=PROJECT, id="hello", data=data)
     cloud.clock.advance(60)
     cloud.host.unreachable = True
     cloud.run()
-    for second in (delete_disk, partial(delete_image, name="golden")):
+    for second in (
+        delete_disk,
+        partial(delete_image, name="golden"),
+        partial(delete_network, name="default-local"),
+    ):
         refused = refusal_of(second, cloud)
         assert refused is not None
         assert refused.passing, refused.message

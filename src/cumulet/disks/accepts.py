@@ -58,6 +58,8 @@ def _not_ready(disk: Disk, verb: str) -> Refused:
 
 
 def _now(disk: Disk) -> str:
+    if disk.wanted is Wanted.KEPT and disk.state is DiskState.CLONE:
+        return "an image is being taken of it"
     now = {Wanted.DELETED: "being deleted", Wanted.DETACHED: "leaving its VM"}
     return f"it is {now.get(disk.wanted, disk.state.value)}"
 

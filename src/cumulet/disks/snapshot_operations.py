@@ -20,7 +20,7 @@ from cumulet.events import EventName
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role, read_part, require
 from cumulet.reconcile import Kind, wake
-from cumulet.resource import find, lock, log_request
+from cumulet.resource import Wanted, find, lock, log_request
 from cumulet.vm_record.find import find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
@@ -137,7 +137,7 @@ def find_disk_to_change(
         wake(db, Kind.DISK, seen.id, now=now)
     else:
         vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=holder_of(db, seen).name)
-        accept_stopped(vm, what)
+        accept_stopped(vm, seen, what)
     disk = lock(db, seen)
     if disk.vm_id != (vm.id if vm else None):
         raise Unavailable(f"disk {id!r} is just being attached or detached: try again", passing=True)
@@ -146,11 +146,12 @@ def find_disk_to_change(
     return disk, vm
 
 
-def accept_stopped(vm: Vm, what: str) -> None:
-    """Refuse to touch the disks of a VM that is not stopped."""
+def accept_stopped(vm: Vm, disk: Disk, what: str) -> None:
+    """Refuse to touch a disk of a VM that is not stopped; that passes when the VM stops or the disk leaves it."""
     if vm.state is not VmState.STOPPED:
         message = f"cannot {what} a disk of VM {vm.name!r}: it is {vm.state.value} and must be STOPPED"
-        passing = vm.state is VmState.STOPPING
+        leaves = disk.wanted is Wanted.DETACHED and not disk.is_going
+        passing = leaves or vm.state is VmState.STOPPING
         raise Refused(message, reason="VM_NOT_STOPPED", subject=vm.name, passing=passing)
 
 

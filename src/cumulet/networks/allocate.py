@@ -23,6 +23,8 @@ from cumulet.db import Row, Timestamp, dialect_of, fetch_columns, insert_into
 from cumulet.errors import Exhausted, Refused
 from cumulet.networks.addresses import capacity, mac_of, pick_address
 from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic, NicGroup
+from cumulet.resource import Wanted
+from cumulet.vm_record import Vm
 
 COOL_DOWN: Final = timedelta(minutes=2)
 """How long an external address that was given back is nobody's: name servers and open connections still know it."""
@@ -84,6 +86,7 @@ def add_nic(
         f"network {network.name!r} is full: all {capacity(network.subnet)} addresses of {network.range} are taken",
         reason="NETWORK_NOT_READY",
         subject=network.name,
+        passing=_frees_addresses(db, network),
     )
 
 
@@ -142,6 +145,11 @@ def _free_address(db: Session, range_: IPv4Network, taken: Taken, **of: object) 
     """Choose an address that none of these has."""
     ((highest,),) = fetch_columns(db, taken.highest, **of)
     return pick_address(range_, highest, lambda: [number for (number,) in fetch_columns(db, taken.all, **of)])
+
+
+def _frees_addresses(db: Session, network: Network) -> bool:
+    on_it = select(Nic.id).join(Vm, Vm.id == Nic.vm_id).where(Nic.network_id == network.id)
+    return db.scalar(on_it.where(Vm.wanted == Wanted.DELETED).limit(1)) is not None
 
 
 def _add_unless_taken(db: Session, table: type[Row], **values: object) -> bool:

@@ -40,7 +40,7 @@ def default_network(db: Session, project_id: str, data_center: DataCenter, *, no
     found = db.scalar(BY_NAME, {"project_id": project_id, "name": name})
     if found is None:
         return make_network(db, project_id, name, data_center, range_=data_center.network_range, now=now)
-    return usable(found)
+    return usable(found, passing=found.wanted is Wanted.DELETED)
 
 
 def make_network(
@@ -79,13 +79,14 @@ def find_network(db: Session, project_id: str, name: str) -> Network:
     return network
 
 
-def usable(network: Network) -> Network:
-    """Give the network if VMs may be put on it; Refused when it is stopped or goes away."""
+def usable(network: Network, *, passing: bool = False) -> Network:
+    """Give the network if VMs may be put on it; Refused when it is stopped or goes away, and maybe comes anew."""
     if network.wanted is not Wanted.ACTIVE:
         raise Refused(
             f"network {network.name!r} is {network.state.value} and must be ACTIVE",
             reason="NETWORK_NOT_READY",
             subject=network.name,
+            passing=passing,
         )
     return network
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Network
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, DataCenter
@@ -29,6 +29,7 @@ from cumulet.operation import Caller, operation
 from cumulet.projects import Role, fetch_page, read_page, require
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, log_request, refuse_taken
+from cumulet.vm_record import refuse_used
 from cumulet.wire import Empty
 
 
@@ -49,7 +50,8 @@ def create_network(
     field, text = ("cidrPrefix", data.cidr_prefix) if data.cidr_prefix else ("ipRange", data.ip_range)
     if data.cidr_prefix and data.ip_range not in {"", data.cidr_prefix}:
         raise Invalid.field("ipRange", data.ip_range, f"the same as cidrPrefix, {data.cidr_prefix}")
-    range_ = plan_range(field, text, ranges_in_use(db, catalogue, data_center, project_id))
+    range_ = plan_range(field, text, ranges_in_use(db, catalogue, data_center))
+    refuse_overlap(db, field, range_, project_id)
     network = make_network(db, project_id, data.id, data_center, range_=range_, now=now)
     log_request(
         db,
@@ -101,15 +103,16 @@ def get_network(
 
 @operation("DELETE /v1/projects/{projectId}/networks/{id}")
 def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Delete a network that no VM has a NIC on."""
+    """Delete a network that no VM has a NIC on; of those that are being terminated it waits a moment for the end."""
     network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
-    users = db.scalar(select(func.count(Nic.vm_id.distinct())).where(Nic.network_id == network.id))
-    if users:
-        raise Refused(
-            f"cannot delete network {id!r}: {users} VMs have NICs on it; delete them first",
-            reason="ERROR_REASON_UNSPECIFIED",
-            subject=id,
-        )
+    refuse_used(
+        db,
+        f"network {id!r}",
+        select(Nic.vm_id).where(Nic.network_id == network.id),
+        "terminate them first",
+        reason="ERROR_REASON_UNSPECIFIED",
+        subject=id,
+    )
     if network.wanted is not Wanted.DELETED:
         network.wanted, network.state = Wanted.DELETED, NetworkState.DELETING
         log_request(db, caller, network, EventName.NETWORK_DELETE_REQUESTED, "deletion requested", now=now)
@@ -147,18 +150,26 @@ def accept_network(network: Network, verb: str, needed: Wanted) -> None:
     raise Refused(message, reason="NETWORK_NOT_READY", subject=network.name, passing=passing)
 
 
-def ranges_in_use(
-    db: Session, catalogue: Catalogue, data_center: DataCenter, project_id: str
-) -> Mapping[IPv4Network, str]:
-    """Say what a new network's range must not overlap, and what each of those is."""
+def refuse_overlap(db: Session, field: str, range_: IPv4Network, project_id: str) -> None:
+    """Refuse a range of which other networks of the project use some; that passes when they are being deleted."""
+    mine = db.scalars(select(Network).where(Network.project_id == project_id)).all()
+    used = [network for network in mine if network.subnet.overlaps(range_)]
+    if used:
+        passing = all(network.wanted is Wanted.DELETED for network in used)
+        other = next(network for network in used if passing or network.wanted is not Wanted.DELETED)
+        accepted = f"a range that does not overlap {other.range}, which network {other.name} uses"
+        raise Invalid.field(field, str(range_), accepted, passing=passing)
+
+
+def ranges_in_use(db: Session, catalogue: Catalogue, data_center: DataCenter) -> Mapping[IPv4Network, str]:
+    """Say which ranges no network of a data center may overlap, and what each of those is."""
     used = dict.fromkeys(host_routes(db, data_center.id), "which a host reaches itself")
     used |= {
         one.external_range: f"where data center {one.id} has its external addresses"
         for one in catalogue.data_centers
     }
     used[data_center.network_range] = f"which network {default_network_name(data_center.id)} uses"
-    mine = db.scalars(select(Network).where(Network.project_id == project_id))
-    return used | {network.subnet: f"which network {network.name} uses" for network in mine}
+    return used
 
 
 def find_network_to_change(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
@@ -19,7 +20,7 @@ from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.operations import check_description
 from cumulet.private_images.wire import CreatePrivateVmImageResponse, ImageState
 from cumulet.projects import Role
-from cumulet.reconcile import Kind, wake
+from cumulet.reconcile import Kind, find_due, wake
 from cumulet.resource import Wanted, lock, log_request, refuse_taken
 from cumulet.vm_record.accepts import AT_REST, PASSING
 from cumulet.vm_record.find import find_vm, find_vm_to_change
@@ -51,7 +52,7 @@ def create_private_vm_image(
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
     refuse_taken(db, PrivateImage, project_id, id, field="id")
     disk = lock(db, find_boot_disk(db, vm.id))
-    accept_image(vm, disk)
+    accept_image(vm, disk, under_way=image_under_way(db, disk))
     pool = catalogue.find_data_center(vm.data_center_id).own_pool.id  # the image grows there and stays there
     place_disk(disk.size_gib, capacity, pool=pool)
     image = image_row(vm, disk, id, description, now=now)
@@ -81,7 +82,17 @@ def create_private_vm_image(
     return CreatePrivateVmImageResponse(image=image_view(image))
 
 
-def accept_image(vm: Vm, disk: Disk) -> None:
+def image_under_way(db: Session, disk: Disk) -> str:
+    """Say which image is being taken of a disk, and how far that is; "" for none."""
+    creating = (PrivateImage.disk_id == disk.id, PrivateImage.state == ImageState.CREATING)
+    image = db.scalar(select(PrivateImage).where(*creating))
+    if image is None:
+        return ""
+    due = find_due(db, Kind.PRIVATE_IMAGE, image.id)
+    return f"image {image.name!r}" + (f" ({due.why})" if due and due.why else "")
+
+
+def accept_image(vm: Vm, disk: Disk, *, under_way: str) -> None:
     """Return when an image can be taken of the VM now; Refused (code 9) otherwise."""
     if vm.state not in AT_REST:
         message = (
@@ -90,8 +101,10 @@ def accept_image(vm: Vm, disk: Disk) -> None:
         passing = vm.state in PASSING
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
     settled = vm.wanted is (Wanted.ACTIVE if vm.state is VmState.ACTIVE else Wanted.STOPPED)
-    if disk.state is DiskState.CLONE:
-        message = f"cannot take an image of VM {vm.name!r}: another is being taken; wait until that is READY"
+    if under_way:
+        message = (
+            f"cannot take an image of VM {vm.name!r}: {under_way} is being taken of it; wait for its end"
+        )
         raise Refused(message, reason="VM_NOT_READY", subject=vm.name, passing=True)
     if not settled or vm.reboot_pending or disk.state is not DiskState.USED:
         message = f"cannot take an image of VM {vm.name!r}: it or its boot disk is just being changed"

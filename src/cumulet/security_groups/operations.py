@@ -11,11 +11,11 @@ from typing import Final
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
-from cumulet.errors import Invalid, Refused
+from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.ids import check_id
 from cumulet.networks import Nic, NicGroup
@@ -33,6 +33,7 @@ from cumulet.security_groups.wire import (
     SecurityGroupResponse,
     UpdateSecurityGroup,
 )
+from cumulet.vm_record import refuse_used
 from cumulet.wire import Empty
 
 DESCRIPTION: Final = re.compile(r"[A-Za-z0-9,'.\s]{0,255}", re.ASCII)
@@ -148,17 +149,18 @@ def update_security_group(
     alias="/v1/projects/{projectId}/networks/security-groups/{id}",
 )
 def delete_security_group(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Delete a security group that no VM has."""
+    """Delete a security group that no VM has; of those that are being terminated it waits a moment for the end."""
     require(db, caller, project_id, Role.EDITOR)
     group = find_group_to_change(db, project_id, id, now=now)
-    attached = select(func.count(Nic.vm_id.distinct())).join(NicGroup, NicGroup.nic_id == Nic.id)
-    users = db.scalar(attached.where(NicGroup.group_id == group.id))
-    if users:
-        raise Refused(
-            f"cannot delete security group {id!r}: {users} VMs have it; detach it first",
-            reason="SECURITY_GROUP_IN_USE",
-            subject=id,
-        )
+    attached = select(Nic.vm_id).join(NicGroup, NicGroup.nic_id == Nic.id)
+    refuse_used(
+        db,
+        f"security group {id!r}",
+        attached.where(NicGroup.group_id == group.id),
+        "detach it first",
+        reason="SECURITY_GROUP_IN_USE",
+        subject=id,
+    )
     group.wanted, group.name = Wanted.DELETED, str(group.id)  # another may have its name from now on
     log_request(db, caller, group, EventName.SECURITY_GROUP_DELETE_REQUESTED, "deletion requested", now=now)
     return Empty()

@@ -6,6 +6,7 @@ It lies below the slices whose verbs a VM takes part in: disks, private images, 
 from cumulet.vm_record.accepts import AT_REST, PASSING, Verb, accept, accepts
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
+from cumulet.vm_record.users import refuse_used
 from cumulet.vm_record.wire import SshKeySource, VmState
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "accepts",
     "find_vm",
     "find_vm_to_change",
+    "refuse_used",
 ]
