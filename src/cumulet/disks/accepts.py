@@ -35,7 +35,7 @@ def accept_delete(disk: Disk) -> None:
 def accept_change(disk: Disk, what: str) -> None:
     """Return when the disk's size or snapshots can be changed; Refused (code 9) otherwise."""
     if disk.vm_id is None and not disk.is_made:
-        why = "it is empty, and is made when a VM gets it for the first time"
+        why = "it is empty until a VM has it for the first time: attach it to a VM first"
         raise _refused(disk, what, why, "DISK_NOT_READY")
     at_rest = DiskState.READY if disk.vm_id is None else DiskState.USED
     if disk.wanted is not Wanted.KEPT or disk.state is not at_rest:
