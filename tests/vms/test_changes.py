@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from tests.made_up import NOON, PROJECT
+from tests.made_up import NOON, PROJECT, Cloud
 from tests.projects.people import add_user
 
 from cumulet.errors import Forbidden, Invalid, NotFound, Refused
@@ -104,6 +104,23 @@ def test_a_size_that_its_host_has_no_room_for_is_refused_with_the_nearest_that_f
     assert refusal.value.message.endswith("nearest size that fits is 4 vCPUs, 55 GiB memory")
     assert refusal.value.details[0]["reason"] == "NO_CAPACITY"
     assert ask(cloud, changes.resize_vm, vcpus=4, memory_gib=55).vm.memory == 55
+
+
+@pytest.mark.parametrize("make", [Cloud.running, stopped])
+def test_whether_there_is_room_is_told_before_a_vm_is_stopped_for_it(cloud, make):
+    make(cloud, vcpus=2, memory_gib=4)
+    before, told = cloud.vm(), cloud.events()
+    as_it_would_be = ask(cloud, changes.resize_vm, vcpus=3, memory_gib=6, validate_only=True).vm
+    assert (as_it_would_be.vcpus, as_it_would_be.memory, as_it_would_be.state) == (3, 6, before.state)
+    with pytest.raises(Invalid, match="no host has room"):
+        ask(cloud, changes.resize_vm, vcpus=16, memory_gib=1000, validate_only=True)
+    assert (cloud.vm(), cloud.events(), reserved(cloud)) == (before, told, (2, 4096))
+
+
+def test_of_a_vm_that_could_not_be_stopped_now_it_is_not_told_that_there_is_room(cloud):
+    cloud.create()
+    with pytest.raises(Refused, match="must be STOPPED"):
+        ask(cloud, changes.resize_vm, vcpus=4, validate_only=True)
 
 
 def test_what_a_smaller_size_gives_back_can_be_had_by_others(cloud):

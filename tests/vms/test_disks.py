@@ -29,8 +29,8 @@ def detach(cloud, id="data"):
     cloud.ask(verbs.detach_storage_disk, id)
 
 
-def resize(cloud, disk_id, size_gib, vm_id="hello"):
-    cloud.call(verbs.resize_vm_disk, project_id=PROJECT, id=vm_id, disk_id=disk_id, size_gib=size_gib)
+def resize(cloud, disk_id, size_gib, vm_id="hello", **more):
+    cloud.call(verbs.resize_vm_disk, project_id=PROJECT, id=vm_id, disk_id=disk_id, size_gib=size_gib, **more)
 
 
 def take_snapshot(cloud, name, id="data", vm_id="hello"):
@@ -431,6 +431,17 @@ def test_a_disk_does_not_grow_beyond_the_room_of_its_host(database, tmp_path):
     resize(cloud, "hello-boot", 16)
     cloud.settle()
     assert cloud.vm().boot_disk_size_gib == 16
+
+
+def test_whether_a_disk_can_grow_is_told_without_growing_it(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=1&disk_gib=20")
+    cloud.running()
+    room = room_of(cloud, "hello-boot")
+    resize(cloud, "hello-boot", 16, validate_only=True)
+    with pytest.raises(Invalid, match="1 host: 15 GiB disk free, 16 asked"):
+        resize(cloud, "hello-boot", 17, validate_only=True)
+    assert (cloud.disk("hello-boot").disk_state, room_of(cloud, "hello-boot")) == (DiskState.USED, room)
+    assert "vm.disk_resize_requested" not in cloud.events()
 
 
 def test_a_disk_that_cannot_grow_now_grows_later_and_its_vm_can_be_stopped_meanwhile(running, monkeypatch):

@@ -31,7 +31,7 @@ def resize(
     :param vcpus: How many vCPUs. Without: as many as before.
     :param memory: How much memory: 4 or 4GiB. Without: as much as before.
     :param disk: How large its boot disk is to grow: 40 or 40GiB, or 2TiB.
-    :param restart: Stop it for that if it runs, and start it again.
+    :param restart: Stop it for that if it runs, and start it again; where there is no room it is not stopped.
     """
     if not (vcpus or memory or disk):
         raise Invalid("--vcpus, --memory or --disk: one of them is needed")
@@ -43,6 +43,7 @@ def resize(
         )
     runs = restart and vm["state"] == "ACTIVE"
     if runs:
+        take_size(client, vm, vcpus=vcpus, memory=memory, disk=disk, validate_only=True)
         ask(client, "stop", (name,), project=project, until=until)
     try:
         take_size(client, vm, vcpus=vcpus, memory=memory, disk=disk)
@@ -55,11 +56,13 @@ def resize(
     show_one(client.get(VM, project, name)["VM"], output, FACTS)
 
 
-def take_size(client: Client, vm: Json, *, vcpus: int, memory: int, disk: int) -> None:
+def take_size(
+    client: Client, vm: Json, *, vcpus: int, memory: int, disk: int, validate_only: bool = False
+) -> None:
     """Ask for a size; a disk that has grown does not shrink again, so what can be refused comes before it."""
     path = vm["projectId"], vm["id"]
     if vcpus or memory:
-        sizes = {"vcpus": vcpus, "memoryGib": memory}
+        sizes = {"vcpus": vcpus, "memoryGib": memory, "validateOnly": validate_only}
         try:
             client.post(f"{VM}/resize", *path, body=sizes)
         except Declined as declined:
@@ -68,4 +71,5 @@ def take_size(client: Client, vm: Json, *, vcpus: int, memory: int, disk: int) -
             message = f"{declined.message}; --restart stops it and starts it again"
             raise Declined(message, code=declined.code, details=declined.details) from None
     if disk:
-        client.patch(f"{VM}/disks", *path, diskId=vm["bootDisk"]["id"], sizeGib=disk)
+        grown = {"diskId": vm["bootDisk"]["id"], "sizeGib": disk, "validateOnly": validate_only}
+        client.patch(f"{VM}/disks", *path, body=grown)

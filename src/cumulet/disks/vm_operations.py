@@ -95,9 +95,20 @@ def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
 
 @operation("PATCH /v1/projects/{projectId}/vms/{id}/disks")
 def resize_vm_disk(
-    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, disk_id: str, size_gib: int
+    db: Session,
+    caller: Caller,
+    *,
+    now: datetime,
+    project_id: str,
+    id: str,
+    disk_id: str,
+    size_gib: int,
+    validate_only: bool = False,
 ) -> Empty:
-    """Let a disk of a virtual machine grow; a running guest sees it at once. Disks never shrink."""
+    """Let a disk of a virtual machine grow; a running guest sees it at once. Disks never shrink.
+
+    With `validateOnly` only check it.
+    """
     seen = find_disk_of(db, find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id), disk_id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
@@ -111,6 +122,8 @@ def resize_vm_disk(
     text = f"resizing disk {disk.name} from {disk.size_gib} to {size_gib} GiB requested"
     disk.size_gib, disk.state = size_gib, DiskState.LOCKED
     log_request(db, caller, vm, EventName.VM_DISK_RESIZE_REQUESTED, text, now=now, disk_id=disk.name)
+    if validate_only:
+        db.rollback()
     return Empty()
 
 

@@ -17,7 +17,7 @@ from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, rese
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
 from cumulet.resource import Wanted, log_request
-from cumulet.vm_record.accepts import Verb, accept, accept_credentials
+from cumulet.vm_record.accepts import Verb, accept, accept_credentials, accepts
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vms.create.passwords import hash_password
@@ -54,17 +54,19 @@ def resize_vm(
     id: str,
     vcpus: int = 0,
     memory_gib: int = 0,
+    validate_only: bool = False,
 ) -> ResizeVmResponse:
     """Give a stopped virtual machine other vCPUs or memory, in force at its next start; what is unset stays.
 
-    It stays on its host, which must have the room.
+    It stays on its host, which must have the room. With `validateOnly` only check and price it, also of one that runs.
     """
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
     # The host is locked before the VM, as by whoever looks at a whole host.
     capacity = capacity_with_own(db, seen.id, vcpus_per_cpu=machine_type.vcpus_per_core)
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
-    accept(Verb.RESIZE, vm.state, vm.name)
+    if not (validate_only and accepts(Verb.STOP, vm.state)):
+        accept(Verb.RESIZE, vm.state, vm.name)
     size = (vcpus or vm.vcpus, memory_gib or vm.memory_gib)
     if size == (vm.vcpus, vm.memory_gib):
         raise Invalid(
@@ -74,7 +76,10 @@ def resize_vm(
     take_size(db, vm, size, capacity=capacity, machine_type=machine_type)
     text = f"resize to {size[0]} vCPUs and {size[1]} GiB memory requested"
     log_request(db, caller, vm, EventName.VM_RESIZE_REQUESTED, text, now=now)
-    return ResizeVmResponse(vm=vm_view(db, catalogue, project_id=project_id, id=id))
+    view = vm_view(db, catalogue, project_id=project_id, id=id)
+    if validate_only:
+        db.rollback()
+    return ResizeVmResponse(vm=view)
 
 
 def take_size(
