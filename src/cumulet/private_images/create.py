@@ -61,23 +61,10 @@ def create_private_vm_image(
     required = Requirements(project_id=project_id, disk_gib=disk.size_gib, pool=pool)
     reserve(db, image.id, disk.host_id, required)
     disk.state = DiskState.CLONE
-    log_request(
-        db,
-        caller,
-        vm,
-        EventName.VM_IMAGE_REQUESTED,
-        f"image {id} of its boot disk requested",
-        now=now,
-        image_id=id,
-    )
-    log_request(
-        db,
-        caller,
-        image,
-        EventName.PRIVATE_IMAGE_CREATE_REQUESTED,
-        f"image of VM {vm.name} requested",
-        now=now,
-    )
+    text = f"image {id} of its boot disk requested"
+    log_request(db, caller, vm, EventName.VM_IMAGE_REQUESTED, text, now=now, image_id=id)
+    text = f"image of VM {vm.name} requested"
+    log_request(db, caller, image, EventName.PRIVATE_IMAGE_CREATE_REQUESTED, text, now=now)
     wake(db, Kind.PRIVATE_IMAGE, image.id, now=now)
     return CreatePrivateVmImageResponse(image=image_view(image))
 
