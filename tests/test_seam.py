@@ -131,7 +131,7 @@ ASKED = {call.__qualname__: call for call in (*CALLS, *verbs())}
 def test_what_is_asked_of_a_host_and_what_it_answers_is_plain_data(name):
     call = ASKED[name]
     hints = typing.get_type_hints(call)
-    for one in {*signature(call).parameters, "return"} - {"self", "tell"}:  # who asks may be told meanwhile
+    for one in {*signature(call).parameters, "return"} - {"self", "report"}:  # who asks may be told meanwhile
         assert is_plain(hints[one]), one
 
 

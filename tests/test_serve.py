@@ -19,7 +19,7 @@ from cumulet.projects.model import User
 from cumulet.serve.backends import open_hosts
 from cumulet.serve.build import build
 from cumulet.serve.logs import show_controls
-from cumulet.serve.run import only_one, started, told_together
+from cumulet.serve.run import changes_together, only_one, started
 from cumulet.settings import read_settings
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -157,7 +157,7 @@ def test_what_hosts_tell_at_once_is_taken_together_and_each_vm_once():
     changes, ids = SimpleQueue(), sorted(uuid4() for _ in range(3))
     for told in [*reversed(ids), ids[1], None]:
         changes.put(told)
-    assert list(told_together(changes)) == [ids]
+    assert list(changes_together(changes)) == [ids]
 
 
 def test_what_steers_a_terminal_is_escaped_in_the_log():

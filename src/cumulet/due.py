@@ -114,10 +114,12 @@ def _put_back_with(**others: ColumnElement[Any] | bool) -> ReturningUpdate[*tupl
     """Let go of a lease; woken meanwhile, it stays due when that said, unless it is held."""
     then, held = bindparam("at", type_=Timestamp), bindparam("is_held", type_=Boolean)
     at, until = case((or_(held, _UNWOKEN), then), else_=DUE.c.due_at), case((held, then))
-    told = {name: bindparam(f"told_{name}", type_=DUE.c[name].type) for name in ("attempts", "why", "error")}
+    outcome = {
+        name: bindparam(f"new_{name}", type_=DUE.c[name].type) for name in ("attempts", "why", "error")
+    }
     back = update(DUE).where(_AS_CLAIMED)
     freed = {"lease": None, "leased_until": None, "due_at": at, "held_until": until}
-    return back.values(**freed, **told, **others).returning(*DUE.c)
+    return back.values(**freed, **outcome, **others).returning(*DUE.c)
 
 
 PUT_BACK: Final = _put_back_with()

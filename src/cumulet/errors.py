@@ -198,7 +198,7 @@ class Failure(CumuletError):
 OUR_MISTAKE: Final = "something went wrong on our side; it is tried again, and the operator's log says why"
 
 
-def told_to_owner(failure: Exception) -> str:
+def text_for_owner(failure: Exception) -> str:
     """Say what failed to whom it befell: words that were written for them, and of nothing else a word."""
     return failure.message if isinstance(failure, CumuletError) else OUR_MISTAKE
 

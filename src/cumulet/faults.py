@@ -65,7 +65,7 @@ class Faulty:
             if fault and not fault.after:
                 raise fault.error
             result = body()
-        self._tell_changes()
+        self._notify_changes()
         if fault:
             raise fault.error
         return result
@@ -85,5 +85,5 @@ class Faulty:
         fault, self._fault = self._fault, None
         return fault
 
-    def _tell_changes(self) -> None:
+    def _notify_changes(self) -> None:
         """Tell whoever listens what a verb changed: nobody does here."""

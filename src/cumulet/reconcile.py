@@ -49,7 +49,7 @@ from cumulet.due import (
     soonest_of,
     wake,
 )
-from cumulet.errors import NotAtOnce, told_to_owner
+from cumulet.errors import NotAtOnce, text_for_owner
 from cumulet.events import EventName, OverdueData
 
 __all__ = ["Due", "Kind", "LeaseLost", "NotYet", "Reconciler", "Run", "find_due", "forget_leases", "wake"]
@@ -273,7 +273,7 @@ class Reconciler:
         seconds = min(FIRST_BACKOFF * 2 ** min(attempts - 1, 10), LONGEST_BACKOFF)
         at = self._clock() + timedelta(seconds=seconds)
         held = isinstance(failure, NotAtOnce)
-        self._put_back(claim, at=at, held=held, attempts=attempts, error=told_to_owner(failure))
+        self._put_back(claim, at=at, held=held, attempts=attempts, error=text_for_owner(failure))
 
     def _put_back(
         self,
@@ -288,16 +288,16 @@ class Reconciler:
     ) -> None:
         """Let go of the lease and be due again at `at`; at once when it was woken during the run and is not held."""
         back = PUT_BACK_SETTLED if settled else PUT_BACK
-        told = {"told_attempts": attempts, "told_why": why, "told_error": error, "is_held": held}
+        outcome = {"new_attempts": attempts, "new_why": why, "new_error": error, "is_held": held}
         with self._database.writing() as db:
-            row = execute(db, back, **held_by(claim), held_wakes=claim.wakes, at=at, **told).first()
+            row = execute(db, back, **held_by(claim), held_wakes=claim.wakes, at=at, **outcome).first()
             if row is None:
                 return
-            self._tell_if_overdue(db, row)
+            self._log_if_overdue(db, row)
         if self._seconds_until(row.due_at) < self._sleeps_until - monotonic():
             self._database.bell.set()
 
-    def _tell_if_overdue(self, db: Session, row: FoundRow[*tuple[Any, ...]]) -> None:
+    def _log_if_overdue(self, db: Session, row: FoundRow[*tuple[Any, ...]]) -> None:
         """Say once in the journal that something takes far too long: nothing is stuck unseen."""
         now = self._clock()
         if row.overdue or row.since is None or now - row.since < DEADLINE:

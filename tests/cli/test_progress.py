@@ -8,7 +8,7 @@ CODE = """
 from cumulet.cli.progress import Progress
 progress = Progress()
 with progress.part("work"), progress.live("working"):
-    progress.tell("digging")
+    progress.begin("digging")
 """
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from cumulet.console import Asked, CloseReason, Console, Kind, bridge, relay
+from cumulet.console import CloseReason, Console, ConsoleRequest, Kind, bridge, relay
 from cumulet.console.bridge import CHUNK
 
 ROOM = 1 << 20
@@ -43,7 +43,7 @@ class NoConsoles:
 def opened() -> tuple[Console, socket.socket]:
     line, machine = socket.socketpair()
     machine.settimeout(0)
-    asked = Asked(Kind.SCREEN, "default", "hello", "ticket")
+    asked = ConsoleRequest(Kind.SCREEN, "default", "hello", "ticket")
     return Console(asked, UUID(int=1), UUID(int=2), None, 1, line), machine
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from tests.made_up import PROJECT
 from tests.projects.people import add_user
 
-from cumulet.console import Asked, CloseReason, Consoles, Ended, Kind, tickets
+from cumulet.console import CloseReason, ConsoleRequest, Consoles, Ended, Kind, tickets
 from cumulet.errors import Exhausted
 from cumulet.hypervisor import HypervisorError, Power
 from cumulet.limits import Limits
@@ -22,8 +22,8 @@ def consoles(cloud):
     return Consoles(cloud.database, cloud.hosts, cloud.catalogue.limits, cloud.clock)
 
 
-def asked(ticket: str) -> Asked:
-    return Asked(Kind.SCREEN, PROJECT, "hello", ticket)
+def asked(ticket: str) -> ConsoleRequest:
+    return ConsoleRequest(Kind.SCREEN, PROJECT, "hello", ticket)
 
 
 def test_a_ticket_opens_until_its_time_is_over_and_renewed_again_as_long(cloud, consoles, ticket):

@@ -14,7 +14,7 @@ from cumulet.doctor import bridges, daemon_specs, daemons, forwarding
 from cumulet.doctor.clear import clear_host
 from cumulet.doctor.command import CommandFailed, output_of, succeeds
 from cumulet.doctor.daemon_specs import ANSWERS
-from cumulet.doctor.daemons import PATHS, find_silent, is_supervised, stop_daemons, tell_supervisor
+from cumulet.doctor.daemons import PATHS, find_silent, instruct_supervisor, is_supervised, stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Level
 from cumulet.doctor.ports import ensure_ports
@@ -280,10 +280,10 @@ def test_a_daemon_that_stays_silent_is_named_with_its_last_words(bare_host, monk
     log = PATHS.log_dir / "ovsdb-server.log"
 
     def tell_and_hear(paths):
-        tell_supervisor(paths)
+        instruct_supervisor(paths)
         eventually(lambda: log.exists() and "no room" in log.read_text())
 
-    monkeypatch.setattr(daemons, "tell_supervisor", tell_and_hear)
+    monkeypatch.setattr(daemons, "instruct_supervisor", tell_and_hear)
     monkeypatch.setattr(daemons, "START_SECONDS", 0)
     monkeypatch.setattr(daemon_specs, "switch_database_argv", lambda: ("sh", "-c", "echo no room; exit 1"))
     with pytest.raises(CommandFailed, match=r"ovsdb-server does not answer; .*ends:\n(.*\n)*no room"):

@@ -1,11 +1,9 @@
 """Start scripts as people paste them, in real guests: what they ask for is done, whoever may enter does, no secret stays."""
 
-import io
-
 import pytest
-from pycdlib import PyCdlib
 from tests.e2e.real_cloud import RealCloud, SshKey, Vm
 from tests.e2e.traces import Parts
+from tests.seeds import read_seed
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -32,15 +30,8 @@ runcmd:
 
 def seed_of(vm: Vm) -> dict[str, str]:
     """What lies on the host for a guest to read."""
-    disk = PyCdlib()
-    disk.open(str(vm.cloud.data_dir / "host/seeds" / f"{Parts.of(vm).vm}.iso"))
-    files = {}
-    for name in ("meta-data", "user-data"):
-        content = io.BytesIO()
-        disk.get_file_from_iso_fp(content, rr_path=f"/{name}")
-        files[name] = content.getvalue().decode()
-    disk.close()
-    return files
+    image = vm.cloud.data_dir / "host/seeds" / f"{Parts.of(vm).vm}.iso"
+    return read_seed(image.read_bytes())[1]
 
 
 @pytest.fixture(scope="module")

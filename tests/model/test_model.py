@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from tests.conftest import database_url
 from tests.made_up import Cloud, make_cloud
-from tests.model.told import DiskTold, Told, VmTold
+from tests.model.told import DiskRecord, Told, VmRecord
 from tests.model.truth import check, check_shown
 from tests.model.verbs import Verbs
 
@@ -60,13 +60,13 @@ class AnyVerbs(RuleBasedStateMachine):
         self.cloud: Cloud = self.doors.enter_context(new_cloud())
         self.ask, self.told = Verbs(self.cloud), Told(self.cloud)
         self.cloud.host.on_change(self.cloud.hear)
-        self.in_a_plot = False
+        self.in_a_reconciler = False
         self.wrong: AssertionError | None = None
 
     def asked(self, verb, *words, **more) -> bool:
         """Ask as the edge does: what passes is asked for once more when all has settled, and must not pass again."""
         refused = self.refusal(verb, *words, **more)
-        if refused and refused.passing and not self.in_a_plot:
+        if refused and refused.passing and not self.in_a_reconciler:
             self.settle()
             refused = self.refusal(verb, *words, **more)
             assert not (refused and refused.passing), f"still {refused}"
@@ -120,10 +120,10 @@ class AnyVerbs(RuleBasedStateMachine):
         if not self.asked("create_vm", id, **words):
             return
         groups = {group} - {""}
-        self.told.vms[id] = VmTold(image, set(networks or [DEFAULT_NETWORK]), groups, memory_gib=4)
+        self.told.vms[id] = VmRecord(image, set(networks or [DEFAULT_NETWORK]), groups, memory_gib=4)
         if not networks:
             self.told.networks[DEFAULT_NETWORK] = "ACTIVE"
-        self.told.disks[f"{id}-boot"] = DiskTold(self.cloud.disk(f"{id}-boot").size_gib, id)
+        self.told.disks[f"{id}-boot"] = DiskRecord(self.cloud.disk(f"{id}-boot").size_gib, id)
         for disk in disks:
             self.told.disks[disk].vm = id
 
@@ -147,28 +147,28 @@ class AnyVerbs(RuleBasedStateMachine):
         self.vm_verb(id, "terminate")
 
     @rule(calls=st.integers(1, 6), id=VM_IDS, verb=st.sampled_from([*POWER_VERBS, "terminate"]))
-    def vm_verb_in_a_plot(self, calls, id, verb):
+    def vm_verb_in_a_reconciler(self, calls, id, verb):
         """Ask when the host has been called so often."""
         host = self.cloud.host
-        tell, left = type(host)._tell_changes, [calls]
+        tell, left = type(host)._notify_changes, [calls]
 
         def tell_and_ask():
             tell(host)
             left[0] -= 1
             if not left[0]:
-                del host._tell_changes
-                self.ask_in_a_plot(id, verb)
+                del host._notify_changes
+                self.ask_in_a_reconciler(id, verb)
 
-        host._tell_changes = tell_and_ask
+        host._notify_changes = tell_and_ask
 
-    def ask_in_a_plot(self, id, verb):
+    def ask_in_a_reconciler(self, id, verb):
         """Keep what is wrong for later: the reconciler takes whatever is raised for a failure of its own, and goes on."""
-        self.in_a_plot = True
+        self.in_a_reconciler = True
         try:
             self.vm_verb(id, verb)
         except AssertionError as wrong:
             self.wrong = wrong
-        self.in_a_plot = False
+        self.in_a_reconciler = False
 
     @rule(id=VM_IDS, memory_gib=st.integers(1, 8))
     def resize_vm(self, id, memory_gib):
@@ -193,7 +193,7 @@ class AnyVerbs(RuleBasedStateMachine):
     @rule(id=DISK_IDS, size_gib=st.integers(1, 5))
     def create_disk(self, id, size_gib):
         if self.asked("create_disk", id, size_gib):
-            self.told.disks[id] = DiskTold(size_gib, "")
+            self.told.disks[id] = DiskRecord(size_gib, "")
 
     @rule(id=DISK_IDS)
     def delete_disk(self, id):
@@ -292,7 +292,7 @@ class AnyVerbs(RuleBasedStateMachine):
 
     @rule()
     def settle(self):
-        self.mend()
+        self.repair()
         self.cloud.sweep()
         self.cloud.settle()
         self.cloud.sweep()
@@ -303,7 +303,7 @@ class AnyVerbs(RuleBasedStateMachine):
         check(self.cloud)
         check_shown(self.cloud, self.told)
 
-    def mend(self):
+    def repair(self):
         host, fabric = self.cloud.host, self.cloud.fabric
         host._fault = fabric._fault = None
         for lever in LEVERS:

@@ -40,7 +40,7 @@ VM_NEEDS = {
 
 
 @dataclass
-class VmTold:
+class VmRecord:
     """A VM."""
 
     image: str
@@ -54,7 +54,7 @@ class VmTold:
 
 
 @dataclass
-class DiskTold:
+class DiskRecord:
     """A disk."""
 
     size_gib: int
@@ -74,10 +74,10 @@ class Told:
     """All of one project."""
 
     cloud: Cloud
-    vms: dict[str, VmTold] = field(default_factory=dict)
-    ending: dict[str, VmTold] = field(default_factory=dict)
+    vms: dict[str, VmRecord] = field(default_factory=dict)
+    ending: dict[str, VmRecord] = field(default_factory=dict)
     """Those whose end was asked for, or whose time was over: they have their groups until they are gone."""
-    disks: dict[str, DiskTold] = field(default_factory=dict)
+    disks: dict[str, DiskRecord] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)

@@ -11,7 +11,7 @@ from cumulet.errors import Invalid
 from cumulet.hypervisor import NO_GUEST
 from cumulet.private_images import create as image_verbs
 from cumulet.vms import operations as verbs
-from cumulet.vms.reconcile.observe import PATIENCE
+from cumulet.vms.reconcile.observe import AGENT_TIMEOUT
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann"
 SECRETS = {"password": "Corr3ct-horse", "start_script": "TOKEN=secret; exit 3", "custom_ssh_keys": [KEY]}
@@ -50,7 +50,7 @@ def test_a_guest_that_never_speaks_loses_them_when_nobody_expects_a_word_any_mor
     cloud.host.mute = True
     cloud.create(**SECRETS)
     cloud.settle()
-    cloud.pass_time(PATIENCE.total_seconds() - 60)
+    cloud.pass_time(AGENT_TIMEOUT.total_seconds() - 60)
     assert seed(cloud).start_script
     cloud.pass_time(120)
     assert (seed(cloud).start_script, seed(cloud).password_hash) == ("", "")

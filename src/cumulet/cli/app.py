@@ -87,10 +87,10 @@ def run(words: Sequence[str]) -> int:
         codes = [ended(failure) for failure in some.failures]
         return codes[0]
     except CycloptsError as wrong:
-        tell(wrong_words(wrong))
+        print_error(wrong_words(wrong))
         return USED_WRONGLY
     except (KeyboardInterrupt, Interrupted) as interrupted:
-        tell(str(interrupted) or "interrupted")
+        print_error(str(interrupted) or "interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,11 +100,11 @@ def run(words: Sequence[str]) -> int:
 
 def ended(refused: CumuletError | Declined) -> int:
     """Tell a refusal; gives the exit code that it ends a command with."""
-    tell(refused.message)
+    print_error(refused.message)
     return exit_code(refused.code, refused.details)
 
 
-def tell(words: str) -> None:
+def print_error(words: str) -> None:
     """Say a command's last words."""
     print(f"cumulet: {printable(words)}", file=sys.stderr)  # noqa: T201 - what this is for
 
@@ -122,5 +122,5 @@ def wrong_words(wrong: CycloptsError) -> str:
 def exit_code(code: int, details: Sequence[Mapping[str, Any]]) -> int:
     """Say with which exit code a refusal ends a command."""
     reasons = [str(detail.get("reason")) for detail in details]
-    told = [EXIT_CODES_OF_REASONS[reason] for reason in reasons if reason in EXIT_CODES_OF_REASONS]
-    return told[0] if told else EXIT_CODES.get(code, 1)
+    codes = [EXIT_CODES_OF_REASONS[reason] for reason in reasons if reason in EXIT_CODES_OF_REASONS]
+    return codes[0] if codes else EXIT_CODES.get(code, 1)

@@ -39,7 +39,7 @@ def sit_at(client: Client, project: str, name: str) -> None:
         line.send(ticket)
         try:
             line.recv()
-            tell(f"at the console of {name}: Enter gives a prompt, Ctrl-] leaves")
+            print_note(f"at the console of {name}: Enter gives a prompt, Ctrl-] leaves")
             with raw_terminal():
                 converse(line)
         except ConnectionClosed as end:
@@ -108,10 +108,10 @@ def raw_terminal() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
-        tell("")
+        print_note("")
 
 
-def tell(words: str) -> None:
+def print_note(words: str) -> None:
     """Say something beside what the guest prints."""
     sys.stderr.write(f"{words}\n")
     sys.stderr.flush()

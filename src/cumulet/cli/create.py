@@ -83,31 +83,31 @@ class CreateOptions:
     """Only check and price it."""
 
 
-def create_body(client: Client, name: str, wishes: CreateOptions) -> Json:
+def create_body(client: Client, name: str, options: CreateOptions) -> Json:
     """Write the request; Invalid and NotFound tell what is wrong with what was given here."""
-    data_center = wishes.data_center or only_data_center(client)
+    data_center = options.data_center or only_data_center(client)
     return {
         "vmId": name,
         "dataCenterId": data_center,
-        "machineType": wishes.machine_type or first_machine_type(client, data_center),
-        "bootDiskImageId": wishes.image,
-        "bootDisk": {"storageClass": class_of(wishes.storage_class)},
-        "bootDiskSizeGib": wishes.disk,
-        "storageDiskIds": list(wishes.storage_disk),
-        "vcpus": wishes.vcpus,
-        "memoryGib": wishes.memory,
+        "machineType": options.machine_type or first_machine_type(client, data_center),
+        "bootDiskImageId": options.image,
+        "bootDisk": {"storageClass": class_of(options.storage_class)},
+        "bootDiskSizeGib": options.disk,
+        "storageDiskIds": list(options.storage_disk),
+        "vcpus": options.vcpus,
+        "memoryGib": options.memory,
         "gpus": 0,
-        "sshKeySource": f"SSH_KEY_SOURCE_{wishes.ssh_key_source.upper()}",
-        "customSshKeys": chosen_keys(wishes),
-        "startScript": start_script(wishes),
-        "password": read_password(wishes.password_file, from_stdin=wishes.password_stdin),
-        "nics": [nic(text, wishes.security_group) for text in wishes.nic],
-        "securityGroupIds": wishes.security_group,
-        "metadata": dict(label(text) for text in wishes.metadata),
-        "topology": topology(wishes.topology) if wishes.topology else None,
-        "ttl": f"{read_span('--ttl', wishes.ttl):.0f}s" if wishes.ttl else "",
-        "expireTime": wishes.expire.astimezone().isoformat() if wishes.expire else None,
-        "validateOnly": wishes.validate_only,
+        "sshKeySource": f"SSH_KEY_SOURCE_{options.ssh_key_source.upper()}",
+        "customSshKeys": chosen_keys(options),
+        "startScript": start_script(options),
+        "password": read_password(options.password_file, from_stdin=options.password_stdin),
+        "nics": [nic(text, options.security_group) for text in options.nic],
+        "securityGroupIds": options.security_group,
+        "metadata": dict(label(text) for text in options.metadata),
+        "topology": topology(options.topology) if options.topology else None,
+        "ttl": f"{read_span('--ttl', options.ttl):.0f}s" if options.ttl else "",
+        "expireTime": options.expire.astimezone().isoformat() if options.expire else None,
+        "validateOnly": options.validate_only,
     }
 
 
@@ -145,30 +145,30 @@ def first_machine_type(client: Client, data_center: str) -> str:
     raise NotFound.named("data center with machine types", data_center)
 
 
-def chosen_keys(wishes: CreateOptions) -> list[str]:
+def chosen_keys(options: CreateOptions) -> list[str]:
     """Read the public keys that were named, or the user's own."""
-    if wishes.ssh_key is not None:
-        return read_public_keys(wishes.ssh_key)
-    return [] if wishes.ssh_key_source == "none" else read_public_keys(find_public_keys())
+    if options.ssh_key is not None:
+        return read_public_keys(options.ssh_key)
+    return [] if options.ssh_key_source == "none" else read_public_keys(find_public_keys())
 
 
-def warn_without_keys(vm: Json, wishes: CreateOptions) -> None:
+def warn_without_keys(vm: Json, options: CreateOptions) -> None:
     """Say so when nobody can enter a VM, unless that was asked for."""
-    told = wishes.ssh_key_source == "none" or wishes.password_file or wishes.password_stdin
-    if not (told or vm["authorizedSshKeys"]):
+    chosen = options.ssh_key_source == "none" or options.password_file or options.password_stdin
+    if not (chosen or vm["authorizedSshKeys"]):
         Progress().say(
             f"nobody can enter {vm['id']} by SSH: there is no key in ~/.ssh and none kept by the cloud; once it runs, "
             f"`cumulet vm authorize {vm['id']} --ssh-key FILE` lets one in"
         )
 
 
-def start_script(wishes: CreateOptions) -> str:
+def start_script(options: CreateOptions) -> str:
     """Read the start script from where it was given."""
-    if wishes.start_script_file is None:
-        return wishes.start_script
-    if wishes.start_script:
+    if options.start_script_file is None:
+        return options.start_script
+    if options.start_script:
         raise Invalid("--start-script and --start-script-file: give only one")
-    return read_user_data(wishes.start_script_file)
+    return read_user_data(options.start_script_file)
 
 
 def read_password(file: Path | None, *, from_stdin: bool) -> str:

@@ -72,7 +72,7 @@ def create(
     *,
     data_center: str = "",
     storage_class: StorageClass | None = None,
-    patience: WaitOptions = AT_ONCE,
+    waiting: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
@@ -82,7 +82,7 @@ def create(
     :param data_center: Where it lies; needed only where there are several.
     :param storage_class: Which kind of disk. Without: the data center's first.
     """
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     body = {
         "id": name,
         "sizeGib": size,
@@ -91,7 +91,7 @@ def create(
     }
     client.post(DISKS, project, body=body)
     disk = one(client, project, name).look()
-    if patience.wait:
+    if waiting.wait:
         disk = follow(
             one(client, project, name), Wait(lambda disk: state(disk) == "READY", "is ready", until)
         )
@@ -112,12 +112,12 @@ def get(name: DiskName, /, *, output: Format = "table", project: Project = "defa
 
 @app.command
 def attach(
-    name: DiskName, vm: VmName, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: DiskName, vm: VmName, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Plug a storage disk into a VM that is running or stopped; with --wait return when it is there."""
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     client.patch("/v1/projects/{}/disk/{}/attach", project, name, vmId=vm)
-    if patience.wait:
+    if waiting.wait:
         follow(
             one(client, project, name),
             Wait(lambda disk: state(disk) == "USED", f"is in {vm}", until),
@@ -125,50 +125,50 @@ def attach(
 
 
 @app.command
-def detach(name: DiskName, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default") -> None:
+def detach(name: DiskName, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default") -> None:
     """Unplug a storage disk from its VM: unmount it there first; with --wait return when the guest has let go."""
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     client.put("/v1/projects/{}/disk/{}/detach", project, name)
-    if patience.wait:
+    if waiting.wait:
         follow(one(client, project, name), Wait(lambda disk: disk.get("vmId") == "", "is free", until))
 
 
 @app.command
 def resize(
-    name: DiskName, size: Gib, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: DiskName, size: Gib, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Let a VM's disk grow, while it runs or not; with --wait return when it has.
 
     :param size: Its new size: 20 or 20GiB, or 2TiB.
     """
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     vm = client.get(DISK, project, name)["disk"]["vmId"]
     if not vm:
         raise Invalid(f"disk {name!r} is in no VM: attach it, then let it grow")
     client.patch("/v1/projects/{}/vms/{}/disks", project, vm, diskId=name, sizeGib=size)
-    if patience.wait:
+    if waiting.wait:
         follow(one(client, project, name), Wait(is_at_rest, f"has {size} GiB", until))
 
 
 @app.command(alias="rm")
 def delete(
-    name: DiskName, /, *more: DiskNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: DiskName, /, *more: DiskNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Delete storage disks that no VM has, with their snapshots; with --wait return when they are gone."""
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     gone = Wait(lambda disk: not disk, "is gone", until)
-    wait = [lambda disk: follow(one(client, project, disk), gone)] if patience.wait else []
+    wait = [lambda disk: follow(one(client, project, disk), gone)] if waiting.wait else []
     each((name, *more), lambda disk: client.delete(DISK, project, disk), *wait)
 
 
 @snapshots.command(name="create")
 def create_snapshot(
-    disk: DiskName, snapshot: Snapshot, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Keep what a disk holds now; its VM must be stopped."""
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     client.post(SNAPSHOTS, project, disk, body={"snapshotId": snapshot})
-    if patience.wait:
+    if waiting.wait:
         follow(one(client, project, disk), Wait(is_at_rest, f"has its snapshot {snapshot}", until))
 
 
@@ -180,23 +180,23 @@ def list_snapshots(disk: DiskName, /, *, listing: Listing = AS_TABLE, project: P
 
 @snapshots.command(name="delete", alias="rm")
 def delete_snapshot(
-    disk: DiskName, snapshot: Snapshot, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Forget a snapshot; what the disk holds stays. Its VM must be stopped."""
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     client.delete(SNAPSHOTS, project, disk, snapshotId=snapshot)
-    if patience.wait:
+    if waiting.wait:
         follow(one(client, project, disk), Wait(is_at_rest, f"has no snapshot {snapshot}", until))
 
 
 @snapshots.command
 def revert(
-    disk: DiskName, snapshot: Snapshot, /, *, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    disk: DiskName, snapshot: Snapshot, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Bring back what a disk held; what it holds now is lost. Its VM must be stopped."""
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     client.post(f"{DISK}/revert", project, disk, snapshotId=snapshot)
-    if patience.wait:
+    if waiting.wait:
         follow(one(client, project, disk), Wait(is_at_rest, f"is back at {snapshot}", until))
 
 

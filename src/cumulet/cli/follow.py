@@ -86,14 +86,14 @@ class Wait:
 
 
 @dataclass(slots=True)
-class Told:
+class Steps:
     """What of a VM's story the waiting person has been told, so that each step is told once."""
 
     progress: Progress
     steps: int = 0
     problem: str = ""
 
-    def tell(self, vm: Json, steps: Sequence[Json]) -> None:
+    def print_new(self, vm: Json, steps: Sequence[Json]) -> None:
         """Tell what is new."""
         for before, step in zip(steps[self.steps :], steps[self.steps + 1 :], strict=False):
             self.progress.step(step["text"], seconds_between(before, step))
@@ -110,17 +110,17 @@ def follow(wait: Wait, progress: Progress) -> Json:
     Failed when it cannot be done any more, TimedOut when it takes too long. A server that starts anew meanwhile is
     waited for.
     """
-    told = Told(progress)
+    steps_seen = Steps(progress)
 
     def see() -> tuple[Json, str]:
         vm, timeline = look(wait.client, wait.project, wait.name)
         steps = since_requested(timeline, wait.verb)
-        told.tell(vm, steps)
+        steps_seen.print_new(vm, steps)
         return vm, "" if done(wait, vm, steps) else what_it_waits_for(vm)
 
     late = f"VM {wait.name!r} {LATE[wait.verb]}"
-    told_done = DONE[wait.verb]
-    return watch(progress, wait.name, see, deadline=wait.deadline, late=late, done=told_done, kind="vm")
+    outcome = DONE[wait.verb]
+    return watch(progress, wait.name, see, deadline=wait.deadline, late=late, done=outcome, kind="vm")
 
 
 def watch(

@@ -46,13 +46,13 @@ def guess(
     """Say that the first word is no command behind `chain`, where `here` are some, and what was meant by it if that is clear."""
     unknown, *rest = words
     known = sorted(name for name in here if not name.startswith("-"))
-    told = f"there is no command `{' '.join(('cumulet', *chain, unknown))}`"
+    refusal = f"there is no command `{' '.join(('cumulet', *chain, unknown))}`"
     if found := nearest(unknown, here):
         verb = verb_of(rest[0]) if rest and not chain else ""
-        return f"{told}; did you mean `{' '.join(filter(None, ('cumulet', *chain, found, verb)))}`?"
+        return f"{refusal}; did you mean `{' '.join(filter(None, ('cumulet', *chain, found, verb)))}`?"
     if not chain and (found := nearest(unknown, verbs_of_vms)):
-        return f"{told}; did you mean `cumulet vm {found}`?"
-    return f"{told}; there are {', '.join(known)}"
+        return f"{refusal}; did you mean `cumulet vm {found}`?"
+    return f"{refusal}; there are {', '.join(known)}"
 
 
 def verb_of(word: str) -> str:

@@ -75,7 +75,7 @@ def show(
     else:
         chosen = choose(listing, columns, more or {})
         heading = [] if listing.no_header else [tuple(chosen)]
-        lines = [*heading, *(tuple(tell(one) for tell in chosen.values()) for one in things)]
+        lines = [*heading, *(tuple(text_of(one) for text_of in chosen.values()) for one in things)]
         write(aligned(lines, room=terminal_width() if listing.output == "table" else None))
 
 
@@ -99,8 +99,8 @@ def show_one(
     if format == "name":
         write(f"{thing[name]}\n")
     elif format == "table":
-        told = [(heading, text) for heading, tell in facts.items() if (text := tell(thing))]
-        write(aligned(told))
+        lines = [(heading, text) for heading, text_of in facts.items() if (text := text_of(thing))]
+        write(aligned(lines))
     else:
         show_data(thing, format)
 

@@ -50,7 +50,7 @@ def create(
     /,
     *,
     description: str = "",
-    patience: WaitOptions = AT_ONCE,
+    waiting: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
@@ -58,9 +58,9 @@ def create(
 
     :param description: What people shall read.
     """
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     image = client.post(IMAGES, project, vmId=vm, id=name, description=description)["image"]
-    if patience.wait:
+    if waiting.wait:
         wait = Wait(lambda image: state(image) == "READY", "is ready", until)
         image = follow(one(client, project, name), wait)
     show_one(image, output, FACTS)
@@ -89,12 +89,12 @@ def update(name: PrivateImage, description: str, /, *, project: Project = "defau
 
 @app.command(alias="rm")
 def delete(
-    name: PrivateImage, /, *more: PrivateImages, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: PrivateImage, /, *more: PrivateImages, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Delete images that no VM was made of; with --wait return when they are gone."""
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     gone = Wait(lambda image: not image, "is gone", until)
-    wait = [lambda image: follow(one(client, project, image), gone)] if patience.wait else []
+    wait = [lambda image: follow(one(client, project, image), gone)] if waiting.wait else []
     each((name, *more), lambda image: client.delete(IMAGE, project, image), *wait)
 
 

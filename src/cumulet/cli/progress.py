@@ -36,7 +36,7 @@ class Progress:
 
             self._live.update(Text(printable(words)))
 
-    def tell(self, words: str) -> None:
+    def begin(self, words: str) -> None:
         """Tell what begins now: where somebody watches in a line that changes, else in one that stays."""
         if self._live is None:
             self.say(f"{'':>10}  {words}")

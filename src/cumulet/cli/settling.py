@@ -41,7 +41,7 @@ class Wait:
     """When it is as it was asked to be, how that is told, and until when it is waited for (monotonic seconds)."""
 
     so: Callable[[Json], bool]
-    told: str
+    done: str
     deadline: float
 
 
@@ -67,7 +67,7 @@ def follow(resource: Resource, wait: Wait) -> Json:
         see,
         deadline=wait.deadline,
         late=late,
-        done=wait.told,
+        done=wait.done,
         kind=KINDS[resource.kind],
     )
 

@@ -65,7 +65,7 @@ def ssh(
     if not no_wait and not answers(vm, ()):
         until = time.monotonic() + read_span("--timeout", timeout)
         vm = wait_until(
-            client, project, entry.name, answers, told=("answers", "does not answer"), until=until
+            client, project, entry.name, answers, outcomes=("answers", "does not answer"), until=until
         )
     enter(vm, entry, user=user)
 

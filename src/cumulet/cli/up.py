@@ -18,7 +18,7 @@ from cumulet.cli.output import aligned, span, write
 from cumulet.cli.progress import Progress
 from cumulet.doctor.calls import prepare_host
 from cumulet.images import ImageStore, ensure_image
-from cumulet.images.cli import shown_progress
+from cumulet.images.cli import progress_bar
 from cumulet.images.recipes import HOST_PACKAGES
 from cumulet.settings import Settings, read_settings
 
@@ -33,7 +33,7 @@ def up() -> None:
     settings, progress = read_settings(os.environ), Progress()
     if not settings.is_made_up:
         with progress.part("host"), progress.live("looking at the host"):
-            prepare_host(progress.tell, packages=HOST_PACKAGES)
+            prepare_host(progress.begin, packages=HOST_PACKAGES)
     build("micro", settings, progress)
     with progress.part("server"), progress.live("starting the server"):
         start_server(settings)
@@ -48,8 +48,8 @@ def build(id: str, settings: Settings, progress: Progress) -> None:
     """Build an image unless it is there as its recipe has it now; made-up hosts come with theirs."""
     if settings.is_made_up:
         return
-    with progress.part(f"image {id}"), shown_progress(id) as tell:
-        ensure_image(ImageStore(settings.images_dir), id, tell)
+    with progress.part(f"image {id}"), progress_bar(id) as report:
+        ensure_image(ImageStore(settings.images_dir), id, report)
 
 
 def boot_hello(client: Client, progress: Progress) -> Json:
@@ -57,8 +57,8 @@ def boot_hello(client: Client, progress: Progress) -> Json:
     vm = find_hello(client)
     if vm is None:
         ensure_key()
-        wishes = CreateOptions(image="micro", start_script=START_SCRIPT)
-        vm = client.post("/v1/projects/{}/vm", PROJECT, body=create_body(client, HELLO, wishes))["vm"]
+        options = CreateOptions(image="micro", start_script=START_SCRIPT)
+        vm = client.post("/v1/projects/{}/vm", PROJECT, body=create_body(client, HELLO, options))["vm"]
     if vm["guest"]["firstBootDone"] or vm["state"] == "STOPPED":
         return vm
     return follow(Wait(client, PROJECT, HELLO, "create", time.monotonic() + BOOT_SECONDS), progress)

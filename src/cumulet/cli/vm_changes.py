@@ -62,8 +62,8 @@ def expire(
     }
     if not ttl and not at:
         raise Invalid("--ttl or --at: one of them is needed")
-    told = connect().post(CHANGE + "expire-time", project, name, body=body)["expireTime"]
-    write(f"{name} is deleted at {local_time(told)}\n")
+    expiry = connect().post(CHANGE + "expire-time", project, name, body=body)["expireTime"]
+    write(f"{name} is deleted at {local_time(expiry)}\n")
 
 
 def password(

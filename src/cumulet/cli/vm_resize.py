@@ -22,7 +22,7 @@ def resize(
     memory: Gib = 0,
     disk: Gib = 0,
     restart: bool = False,
-    patience: WaitOptions = AT_ONCE,
+    waiting: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
@@ -35,7 +35,7 @@ def resize(
     """
     if not (vcpus or memory or disk):
         raise Invalid("--vcpus, --memory or --disk: one of them is needed")
-    client, until = connect(), patience.deadline()
+    client, until = connect(), waiting.deadline()
     vm = client.get(VM, project, name)["VM"]
     if 0 < disk < vm["bootDiskSizeGib"]:
         raise Invalid.field(
@@ -49,8 +49,8 @@ def resize(
         take_size(client, vm, vcpus=vcpus, memory=memory, disk=disk)
     finally:
         if runs:
-            ask(client, "start", (name,), project=project, until=patience.if_asked())
-    if disk and patience.wait:
+            ask(client, "start", (name,), project=project, until=waiting.deadline_if_waiting())
+    if disk and waiting.wait:
         grown = Wait(is_at_rest, f"has {disk} GiB", until)
         follow(Resource(client, "disk", DISK, project, vm["bootDisk"]["id"]), grown)
     show_one(client.get(VM, project, name)["VM"], output, FACTS)

@@ -15,13 +15,13 @@ def guest(vm: Json) -> str:
     """Tell how far the guest is, as it says itself."""
     report = vm["guest"]
     script = report["startScriptStatus"]
-    told = (
+    facts = (
         (report["agentAnswers"], "its agent answers"),
         (report["stage"] != "", report["stage"]),
         (report["firstBootDone"], "first boot done"),
         (script is not None, f"start script ended with {script}"),
     )
-    return ", ".join(words for said, words in told if said)
+    return ", ".join(words for said, words in facts if said)
 
 
 def nic(nic: Json) -> str:

@@ -18,7 +18,7 @@ from cumulet.events import EventName
 
 Goal = Literal["ready", "running", "stopped", "gone"]
 LOST: Final = frozenset({"FAILED", "DELETING"})
-TOLD: Final[Mapping[Goal, tuple[str, str]]] = {
+OUTCOMES: Final[Mapping[Goal, tuple[str, str]]] = {
     "ready": ("is ready", "is not ready"),
     "running": ("runs", "does not run"),
     "stopped": ("is off", "is not off"),
@@ -45,13 +45,13 @@ def wait(
     client, until = connect(), time.monotonic() + read_span("--timeout", timeout)
 
     def wait_for(name: str) -> None:
-        wait_until(client, project, name, GOALS[goal], told=TOLD[goal], until=until)
+        wait_until(client, project, name, GOALS[goal], outcomes=OUTCOMES[goal], until=until)
 
     each((name, *more), wait_for)
 
 
 def wait_until(
-    client: Client, project: str, name: str, reached: Reached, *, told: tuple[str, str], until: float
+    client: Client, project: str, name: str, reached: Reached, *, outcomes: tuple[str, str], until: float
 ) -> Json:
     """Wait until a VM is as it is wanted and give it; NotFound, Failed when that will not be, TimedOut."""
 
@@ -63,8 +63,8 @@ def wait_until(
             raise NotFound.named("VM", name)
         return vm, what_it_waits_for(vm)
 
-    late = f"VM {name!r} {told[1]}"
-    return watch(Progress(), name, see, deadline=until, late=late, done=told[0], kind="vm")
+    late = f"VM {name!r} {outcomes[1]}"
+    return watch(Progress(), name, see, deadline=until, late=late, done=outcomes[0], kind="vm")
 
 
 def has_come_to(state: str, vm: Json, *, never_from: frozenset[str]) -> bool:

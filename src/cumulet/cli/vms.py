@@ -48,7 +48,7 @@ class WaitOptions:
         """Say until when to wait, on the monotonic clock."""
         return time.monotonic() + read_span("--timeout", self.timeout)
 
-    def if_asked(self) -> float | None:
+    def deadline_if_waiting(self) -> float | None:
         """Likewise; None when nothing is to be waited for."""
         until = self.deadline()
         return until if self.wait else None
@@ -88,23 +88,23 @@ app.command(
 def create(
     name: NewId,
     /,
-    wishes: CreateOptions = AS_USUAL,
+    options: CreateOptions = AS_USUAL,
     *,
-    patience: WaitOptions = AT_ONCE,
+    waiting: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
     """Create a virtual machine and start it; with --wait return when its first boot is done."""
-    until = patience.deadline()
+    until = waiting.deadline()
     client = connect()
-    vm = client.post("/v1/projects/{}/vm", project, body=create_body(client, name, wishes))["vm"]
-    if wishes.validate_only and output == "table":
+    vm = client.post("/v1/projects/{}/vm", project, body=create_body(client, name, options))["vm"]
+    if options.validate_only and output == "table":
         write(f"valid; {name} would cost {vm['price']['totalPriceHr']['value']} an hour\n")
         return
-    if not wishes.validate_only:
-        remember_identities(vm, wishes.ssh_key or ())
-        warn_without_keys(vm, wishes)
-    if patience.wait and not wishes.validate_only:
+    if not options.validate_only:
+        remember_identities(vm, options.ssh_key or ())
+        warn_without_keys(vm, options)
+    if waiting.wait and not options.validate_only:
         vm = follow(Wait(client, project, name, "create", until), Progress())
     show_one(vm, output, FACTS)
 
@@ -138,34 +138,34 @@ def count(*, project: Project = "default") -> None:
 
 @app.command
 def start(
-    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: VmName, /, *more: VmNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Start virtual machines that are stopped; with --wait return when their guests answer."""
-    ask(connect(), "start", (name, *more), project=project, until=patience.if_asked())
+    ask(connect(), "start", (name, *more), project=project, until=waiting.deadline_if_waiting())
 
 
 @app.command
 def stop(
-    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: VmName, /, *more: VmNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Stop virtual machines: their guests are asked, and unplugged if they do not obey in their time."""
-    ask(connect(), "stop", (name, *more), project=project, until=patience.if_asked())
+    ask(connect(), "stop", (name, *more), project=project, until=waiting.deadline_if_waiting())
 
 
 @app.command
 def reboot(
-    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: VmName, /, *more: VmNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Restart virtual machines; with --wait return when their guests answer again."""
-    ask(connect(), "reboot", (name, *more), project=project, until=patience.if_asked())
+    ask(connect(), "reboot", (name, *more), project=project, until=waiting.deadline_if_waiting())
 
 
 @app.command(alias="rm")
 def delete(
-    name: VmName, /, *more: VmNames, patience: WaitOptions = AT_ONCE, project: Project = "default"
+    name: VmName, /, *more: VmNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
     """Delete virtual machines with their boot disks, not their storage disks; with --wait return when they are gone."""
-    ask(connect(), "terminate", (name, *more), project=project, until=patience.if_asked())
+    ask(connect(), "terminate", (name, *more), project=project, until=waiting.deadline_if_waiting())
 
 
 @app.command

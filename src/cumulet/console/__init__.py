@@ -3,12 +3,12 @@
 from cumulet.console import operations
 from cumulet.console.bridge import Left, Viewer, relay
 from cumulet.console.close_reasons import CloseReason, Ended
-from cumulet.console.sessions import Asked, Console, Consoles, Kind
+from cumulet.console.sessions import Console, ConsoleRequest, Consoles, Kind
 
 __all__ = [
-    "Asked",
     "CloseReason",
     "Console",
+    "ConsoleRequest",
     "Consoles",
     "Ended",
     "Kind",

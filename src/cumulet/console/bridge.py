@@ -111,7 +111,7 @@ async def keep_good(consoles: Consoles, console: Console) -> CloseReason:
     """Keep the ticket good; return when its holder has lost their right."""
     while True:
         try:
-            await to_thread.run_sync(consoles.renew, console.asked)
+            await to_thread.run_sync(consoles.renew, console.request)
         except Ended as ended:
             return ended.end
         await asyncio.sleep(CHECK_SECONDS)

@@ -51,7 +51,7 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ConsoleRequest:
     """Which console somebody asks for."""
 
     kind: Kind
@@ -64,7 +64,7 @@ class Asked:
 class Console:
     """An open console."""
 
-    asked: Asked
+    request: ConsoleRequest
     vm_id: UUID
     user_id: UUID
     host: Hypervisor
@@ -105,10 +105,10 @@ class Consoles:
     clock: Callable[[], datetime]
     open_ones: OpenOnes = field(default_factory=OpenOnes)
 
-    def open(self, asked: Asked) -> Console:
+    def open(self, request: ConsoleRequest) -> Console:
         """Open a console; Ended says why not."""
         with self.database.reading() as db:
-            vm, ticket = self._admit(db, asked)
+            vm, ticket = self._admit(db, request)
         if not accepts(Verb.CONNECT, vm.state):
             raise Ended(why_off(vm, None))
         if vm.host_id not in self.hosts:
@@ -116,23 +116,23 @@ class Consoles:
         with ExitStack() as undo:
             self.open_ones.enter(vm.id, ticket.user_id, self.limits)
             undo.callback(self.open_ones.leave, vm.id, ticket.user_id)
-            started, line = reach(self.hosts[vm.host_id], vm, asked.kind)
+            started, line = reach(self.hosts[vm.host_id], vm, request.kind)
             undo.pop_all()
-        return Console(asked, vm.id, ticket.user_id, self.hosts[vm.host_id], started, line)
+        return Console(request, vm.id, ticket.user_id, self.hosts[vm.host_id], started, line)
 
     def close(self, console: Console) -> None:
         """Make room for another."""
         console.line.close()
         self.open_ones.leave(console.vm_id, console.user_id)
 
-    def renew(self, asked: Asked) -> None:
+    def renew(self, request: ConsoleRequest) -> None:
         """Keep the ticket of an open console good; Ended when its holder has lost their right to it.
 
         A database that does not answer now is asked again the next time.
         """
         try:
             with self.database.reading() as db:
-                _, ticket = self._admit(db, asked)
+                _, ticket = self._admit(db, request)
             if ticket.expires_at - self.clock() < GOOD_FOR / 2:
                 later = update(Ticket).where(Ticket.digest == ticket.digest)
                 with self.database.writing() as db:
@@ -155,17 +155,17 @@ class Consoles:
             return why_off(vm, domain)
         if domain.started != console.started:
             return CloseReason.STARTS
-        return CloseReason.TAKEN_OVER if console.asked.kind is Kind.SERIAL else CloseReason.NO_CONSOLE
+        return CloseReason.TAKEN_OVER if console.request.kind is Kind.SERIAL else CloseReason.NO_CONSOLE
 
-    def _admit(self, db: Session, asked: Asked) -> tuple[Vm, Ticket]:
+    def _admit(self, db: Session, request: ConsoleRequest) -> tuple[Vm, Ticket]:
         """Find the VM that the ticket is for, if it is the one that is asked for and its holder still may."""
-        ticket = find_good(db, asked.ticket, now=self.clock())
+        ticket = find_good(db, request.ticket, now=self.clock())
         if ticket is None:
             raise Ended(CloseReason.BAD_TICKET)
         vm = db.get(Vm, ticket.vm_id)
         if vm is None or vm.wanted is Wanted.DELETED:
             raise Ended(CloseReason.GONE)
-        if (vm.project_id, vm.name) != (asked.project_id, asked.vm_name):
+        if (vm.project_id, vm.name) != (request.project_id, request.vm_name):
             raise Ended(CloseReason.OTHER_VM)
         if not is_good(db, ticket.key_digest):
             raise Ended(CloseReason.KEY_REVOKED)

@@ -34,14 +34,14 @@ def plan_disk(data: CreateStorageDisk, data_center: DataCenter) -> DiskPlan:
     return DiskPlan(name=given.id, size_gib=given.size_gib, storage_class=storage_class, pool=pool)
 
 
-def plan_pool(field: str, asked: StorageClass, data_center: DataCenter) -> tuple[StorageClass, DiskPool]:
+def plan_pool(field: str, requested: StorageClass, data_center: DataCenter) -> tuple[StorageClass, DiskPool]:
     """Choose the pool that serves a storage class, or without a wish the first class; Invalid names those served."""
     served = data_center.served_classes
-    storage_class = next(iter(served)) if asked is StorageClass.UNKNOWN else asked
+    storage_class = next(iter(served)) if requested is StorageClass.UNKNOWN else requested
     if storage_class not in served:
         names = " or ".join(str(one.value) for one in served)
         raise Invalid.field(
-            field, asked.value, f"{names}, which data center {data_center.id!r} serves, or none"
+            field, requested.value, f"{names}, which data center {data_center.id!r} serves, or none"
         )
     return storage_class, served[storage_class]
 

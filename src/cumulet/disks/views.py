@@ -40,7 +40,7 @@ class DiskRow(NamedTuple):
     state: DiskState
 
 
-def shown_state(disk: Disk | DiskRow, vm_name: str) -> DiskState:
+def api_state(disk: Disk | DiskRow, vm_name: str) -> DiskState:
     """The state as its owner sees it: one that no VM has had yet is ready for any."""
     if disk.wanted is Wanted.DELETED:
         return DiskState.DELETE
@@ -63,7 +63,7 @@ def disk_view(
         public_image_id="" if disk.private_image_id else image_id,
         private_image_id=image_id if disk.private_image_id else "",
         create_time=disk.create_time,
-        disk_state=shown_state(disk, vm_name),
+        disk_state=api_state(disk, vm_name),
         serial=serial_of(disk.id),
         waiting_for=waiting_for,
         problem=problem,
@@ -88,8 +88,8 @@ def disk_views(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
     answers = []
     for disk in disks:
         due = dues.get(disk.vm_id or disk.id)
-        told = {"waiting_for": due.why, "problem": due.error} if due else {}
+        due_fields = {"waiting_for": due.why, "problem": due.error} if due else {}
         vm = vms[disk.vm_id] if disk.vm_id else None
         of = {"vm_name": vm.name, "vm_image_id": vm.image_id} if vm else {"vm_name": "", "vm_image_id": ""}
-        answers.append(disk_view(disk, **of, **told))
+        answers.append(disk_view(disk, **of, **due_fields))
     return answers

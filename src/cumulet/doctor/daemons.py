@@ -39,7 +39,7 @@ def start_daemons(
     integration: tuple[str, ...],
     datapath: str,
     paths: Paths = PATHS,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """Start what does not answer and wait until everything does; returns the names that were started.
 
@@ -47,7 +47,7 @@ def start_daemons(
     before traffic flows, on a `system` or `netdev` datapath. CommandFailed tells which daemon stayed silent and the end of its log.
     """
     if runs_systemd():
-        return start_units(tell)
+        return start_units(report)
     paths.run_dir.mkdir(parents=True, exist_ok=True)
     paths.log_dir.mkdir(parents=True, exist_ok=True)
     with locked(paths.run_dir / "start.lock", wait=True):
@@ -60,20 +60,20 @@ def start_daemons(
             if daemon.name in names
         ]
         if wanted != kept:
-            tell(f"starting {', '.join(silent)} under Cumulet's supervisor")
+            report(f"starting {', '.join(silent)} under Cumulet's supervisor")
             prepare_directories()
             write_json(paths.daemons, wanted)
-            tell_supervisor(paths)
+            instruct_supervisor(paths)
         if silent or wanted != kept:
             wait_until_all_answer(paths)
     return silent
 
 
-def start_units(tell: Callable[[str], None]) -> list[str]:
+def start_units(report: Callable[[str], None]) -> list[str]:
     """Start the system's own units of what does not answer."""
     silent = find_silent()
     if silent:
-        tell(f"starting {', '.join(silent)}")
+        report(f"starting {', '.join(silent)}")
     for unit in dict.fromkeys(UNITS[name] for name in silent):
         output_of("systemctl", "start", unit, seconds=90)
     return silent
@@ -98,7 +98,7 @@ def is_supervised(paths: Paths = PATHS) -> bool:
         return not free
 
 
-def tell_supervisor(paths: Paths) -> None:
+def instruct_supervisor(paths: Paths) -> None:
     """Make the supervisor read its list of daemons, starting one if none runs."""
     status = read_status(paths)
     if status is not None and is_supervised(paths):

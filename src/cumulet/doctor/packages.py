@@ -54,21 +54,21 @@ def install_command(packages: Iterable[str]) -> tuple[str, ...]:
     return ("apt-get", "install", "--yes", "--no-install-recommends", *packages)
 
 
-def install_packages(packages: list[str], tell: Callable[[str], None]) -> None:
+def install_packages(packages: list[str], report: Callable[[str], None]) -> None:
     """Install packages, telling each as it is set up; whether they start daemons is left to the host's policy.
 
     CommandFailed has apt's last words.
     """
-    tell(f"installing {len(packages)} packages: {' '.join(packages)}")
+    report(f"installing {len(packages)} packages: {' '.join(packages)}")
     try:
-        run_apt(install_command(packages), tell)
+        run_apt(install_command(packages), report)
     except CommandFailed:
-        tell("refreshing the lists of packages")
-        run_apt(("apt-get", "update"), tell)
-        run_apt(install_command(packages), tell)
+        report("refreshing the lists of packages")
+        run_apt(("apt-get", "update"), report)
+        run_apt(install_command(packages), report)
 
 
-def run_apt(argv: tuple[str, ...], tell: Callable[[str], None]) -> None:
+def run_apt(argv: tuple[str, ...], report: Callable[[str], None]) -> None:
     """Run apt-get, waiting for whoever holds its lock."""
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", "LC_ALL": "C"}
     patient = (argv[0], "--quiet", "--option=DPkg::Lock::Timeout=300", "--option=Dpkg::Use-Pty=0", *argv[1:])
@@ -84,6 +84,6 @@ def run_apt(argv: tuple[str, ...], tell: Callable[[str], None]) -> None:
         for line in process.stdout or ():
             said.append(line)
             if line.startswith("Setting up "):
-                tell(line.removeprefix("Setting up ").rstrip(" .\n"))
+                report(line.removeprefix("Setting up ").rstrip(" .\n"))
     if process.returncode != 0:
         raise CommandFailed(f"{shlex.join(argv)}: {''.join(said[-15:])}")

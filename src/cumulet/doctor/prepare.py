@@ -54,7 +54,7 @@ class PreparedHost:
 
 
 def prepare_host(
-    tell: Callable[[str], None] = lambda _: None, *, packages: tuple[str, ...] = (), paths: Paths = PATHS
+    report: Callable[[str], None] = lambda _: None, *, packages: tuple[str, ...] = (), paths: Paths = PATHS
 ) -> PreparedHost:
     """Bring this machine to where VMs can run; CommandFailed says which step failed, with its command.
 
@@ -63,12 +63,12 @@ def prepare_host(
     require_root("preparing a host")
     installed = find_missing((*HOST_PACKAGES, *packages))
     if installed:
-        install_packages(installed, tell)
-    kvm = kvm_worked(CACHE) or ask_kvm(tell)
+        install_packages(installed, report)
+    kvm = kvm_worked(CACHE) or probe_kvm(report)
     datapath = choose_datapath()
     integration = integration_command(datapath, propose_chassis())
     started = start_daemons(
-        hide_kvm=not kvm.works, integration=integration, datapath=datapath, paths=paths, tell=tell
+        hide_kvm=not kvm.works, integration=integration, datapath=datapath, paths=paths, report=report
     )
     ensure_bridges(datapath)
     chassis = read_chassis()
@@ -76,9 +76,9 @@ def prepare_host(
     return PreparedHost(kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started))
 
 
-def ask_kvm(tell: Callable[[str], None]) -> KvmVerdict:
+def probe_kvm(report: Callable[[str], None]) -> KvmVerdict:
     """Run a guest to see whether KVM works."""
-    tell("running a guest for a moment to see whether KVM works")
+    report("running a guest for a moment to see whether KVM works")
     return kvm_works(remember_in=CACHE)
 
 

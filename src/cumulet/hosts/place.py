@@ -137,11 +137,11 @@ def no_capacity(what: str, required: Requirements, capacities: Sequence[Capacity
     for capacity in capacities:
         alike[tuple(shortages(required, capacity))].append(capacity)
 
-    def told(who: Callable[[Sequence[Capacity]], str]) -> str:
+    def refusal(who: Callable[[Sequence[Capacity]], str]) -> str:
         reasons = "; ".join(f"{who(group)}: {_short_together(required, group)}" for group in alike.values())
         return f"no host has room for this {what} ({reasons or 'there is no host'}); {advice}"
 
-    return Invalid(told(_counted), error_info("NO_CAPACITY"), for_operator=told(_named))
+    return Invalid(refusal(_counted), error_info("NO_CAPACITY"), for_operator=refusal(_named))
 
 
 def _short_together(required: Requirements, capacities: Sequence[Capacity]) -> str:

@@ -36,7 +36,7 @@ def build(*ids: str, force: bool = False) -> None:
     """
     recipes = [find_recipe(id) for id in ids or RECIPES]
     for recipe in recipes:
-        with shown_progress(recipe.id) as progress:
+        with progress_bar(recipe.id) as progress:
             if force:
                 build_image(our_store(), recipe, progress)
             else:
@@ -51,7 +51,7 @@ def import_(id: str, source: str, *, sha256: str = "", name: str = "") -> None:
     :param sha256: The checksum that the file must have.
     :param name: What people shall read; the id by default.
     """
-    with shown_progress(id) as progress:
+    with progress_bar(id) as progress:
         import_image(our_store(), id, source, sha256=sha256, name=name, progress=progress)
 
 
@@ -71,7 +71,7 @@ def our_store() -> ImageStore:
 
 
 @contextmanager
-def shown_progress(what: str) -> Iterator[Progress]:
+def progress_bar(what: str) -> Iterator[Progress]:
     """Show progress on stderr: a bar on a terminal, else a line for each new step."""
     console = Console(stderr=True, markup=False, highlight=False)
     if not console.is_terminal:

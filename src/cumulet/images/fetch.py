@@ -227,11 +227,11 @@ def receive(answer: httpx.Response, part: Path, progress: Progress) -> None:
             progress("downloading", have / total if total > have else 1.0)
 
 
-def check_range(told: str, have: int) -> None:
+def check_range(content_range: str, have: int) -> None:
     """Refuse a part that is not all of the rest; what is there is kept, and the next try asks for the same."""
-    whole = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", told)
+    whole = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", content_range)
     if not whole or int(whole[1]) != have or int(whole[2]) + 1 != int(whole[3]):
-        raise Unavailable(f"asked for all bytes from {have} on, got {told!r}; try again")
+        raise Unavailable(f"asked for all bytes from {have} on, got {content_range!r}; try again")
 
 
 def note_version(answer: httpx.Response, part: Path) -> None:

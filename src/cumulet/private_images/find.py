@@ -39,8 +39,8 @@ def find_ready_image(db: Session, project_id: str, name: str, data_center_id: st
         accepted = f"an image of data center {data_center_id!r}; this one is in {image.data_center_id!r}"
         raise Invalid.field("bootDiskImageId", name, accepted)
     if image.state is not ImageState.READY or image.wanted is not Wanted.KEPT:
-        message = f"cannot make a VM of image {name!r}: it is {shown_state(image).value} and must be READY"
-        passing = shown_state(image) is ImageState.CREATING
+        message = f"cannot make a VM of image {name!r}: it is {api_state(image).value} and must be READY"
+        passing = api_state(image) is ImageState.CREATING
         raise Refused(message, reason="IMAGE_NOT_READY", subject=name, passing=passing)
     return image
 
@@ -69,7 +69,7 @@ def as_image(row: PrivateImage, store: ImageStore) -> Image:
     )
 
 
-def shown_state(image: PrivateImage) -> ImageState:
+def api_state(image: PrivateImage) -> ImageState:
     """The state as its owner sees it."""
     return ImageState.DELETING if image.wanted is Wanted.DELETED else image.state
 
@@ -90,7 +90,7 @@ def image_view(image: PrivateImage, due: Due | None = None) -> wire.PrivateImage
         description=image.description,
         size_gib=image.size_gib,
         platform="linux",
-        state=shown_state(image),
+        state=api_state(image),
         taken_from=image.taken_from.value if image.taken_from else "",
         waiting_for=due.why if due else "",
         problem=(due.error if due else "") or image.problem,

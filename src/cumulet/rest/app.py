@@ -27,7 +27,7 @@ from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
 from cumulet.rest import faults
-from cumulet.rest.binding import Asked
+from cumulet.rest.binding import ReceivedRequest
 from cumulet.rest.contract import unserved
 from cumulet.rest.edge import Edge
 from cumulet.rest.endpoint import Endpoint
@@ -91,21 +91,21 @@ def _routes(endpoints: Iterable[Endpoint]) -> Iterable[HTTPRouteHandler]:
 def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
         endpoint = verbs[request.method]
-        asked = Asked(
+        received = ReceivedRequest(
             path_values=tuple(request.path_params.values()),
             query=request.scope["query_string"].decode("latin-1"),
             body=b"" if request.method == HttpMethod.GET else await request.body(),
             authorization=request.headers.get("authorization", ""),
             origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
         )
-        content = endpoint.at_hand(asked)
+        content = endpoint.at_hand(received)
         if content is None:
-            content = await once_settled(partial(in_a_thread, endpoint, asked))
+            content = await once_settled(partial(in_a_thread, endpoint, received))
         return Response(content, media_type=endpoint.media_type)
 
-    async def in_a_thread(endpoint: Endpoint, asked: Asked) -> bytes:
-        async with making.turn(endpoint.operation, partial(endpoint.binding.values, asked)):
-            return await to_thread.run_sync(endpoint.answer, asked)
+    async def in_a_thread(endpoint: Endpoint, received: ReceivedRequest) -> bytes:
+        async with making.turn(endpoint.operation, partial(endpoint.binding.values, received)):
+            return await to_thread.run_sync(endpoint.answer, received)
 
     methods = [HttpMethod(method) for method in verbs]
     return HTTPRouteHandler(path, http_method=methods, status_code=HTTP_200_OK)(answer)

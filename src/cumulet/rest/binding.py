@@ -26,7 +26,7 @@ UNSET: Final = "None"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReceivedRequest:
     """One request, as it came."""
 
     path_values: tuple[str, ...]
@@ -61,20 +61,20 @@ class HttpRequest:
     """A request as a call takes it."""
 
     binding: Binding
-    asked: Asked
+    received: ReceivedRequest
 
     @property
     def origin(self) -> str:
         """By which address the caller reached us."""
-        return self.asked.origin
+        return self.received.origin
 
     def key(self) -> str:
         """Give the API key; Unauthenticated without one."""
-        return bearer_key(self.asked.authorization)
+        return bearer_key(self.received.authorization)
 
     def arguments(self) -> dict[str, Any]:
         """Give the function's arguments; Invalid."""
-        return self.binding.arguments(self.asked)
+        return self.binding.arguments(self.received)
 
 
 class Binding:
@@ -86,25 +86,27 @@ class Binding:
         self._parameters = query_parameters(operation.query) if operation.query else ()
         self._body = operation.body
 
-    def arguments(self, asked: Asked) -> dict[str, Any]:
+    def arguments(self, received: ReceivedRequest) -> dict[str, Any]:
         """Give what the caller sent, by the names of the function's parameters; Invalid tells what does not fit."""
         arguments: dict[str, Any] = {
             name: plain_text(unquote(value), name)
-            for name, value in zip(self._path_names, asked.path_values, strict=True)
+            for name, value in zip(self._path_names, received.path_values, strict=True)
         }
-        body = read_body(asked.body)
+        body = read_body(received.body)
         if self._query is not None:
             raw = {} if self._body else body
-            arguments |= msgspec.structs.asdict(decode(self._query, raw | self._query_members(asked.query)))
+            arguments |= msgspec.structs.asdict(
+                decode(self._query, raw | self._query_members(received.query))
+            )
         if self._body is not None:
             arguments["data"] = decode(self._body, body)
         return arguments
 
-    def values(self, asked: Asked) -> dict[str, object]:
+    def values(self, received: ReceivedRequest) -> dict[str, object]:
         """Give what a request names in its path and, over nothing of that, in its body if that can be read."""
-        path = dict(zip(self._path_names, map(unquote, asked.path_values), strict=True))
+        path = dict(zip(self._path_names, map(unquote, received.path_values), strict=True))
         try:
-            return read_body(asked.body) | path
+            return read_body(received.body) | path
         except Invalid:
             return {**path}
 

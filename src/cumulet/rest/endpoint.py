@@ -13,7 +13,7 @@ import msgspec
 
 from cumulet.call import Call, Calls, KeptAnswers
 from cumulet.operation import Operation
-from cumulet.rest.binding import Asked, Binding, HttpRequest
+from cumulet.rest.binding import Binding, HttpRequest, ReceivedRequest
 from cumulet.rest.faults import JSON
 from cumulet.wire import File
 
@@ -32,22 +32,24 @@ class Endpoint:
         if issubclass(operation.answer, File):
             self.media_type, self._encode = operation.answer.media_type, bytes
 
-    def at_hand(self, asked: Asked) -> bytes | None:
+    def at_hand(self, received: ReceivedRequest) -> bytes | None:
         """Give the answer if it takes no time and no thread."""
         if not self.operation.lasts_until_a_commit:
             return None
-        return self._kept.at_hand(question(self.operation, asked), self._database)
+        return self._kept.at_hand(question(self.operation, received), self._database)
 
-    def answer(self, asked: Asked) -> bytes:
+    def answer(self, received: ReceivedRequest) -> bytes:
         """Do what was asked and give the answer as it is sent; what it changed is committed by then. In a thread."""
         if not self.operation.lasts_until_a_commit:
-            return self._ask(asked)
-        return self._kept.recall(question(self.operation, asked), self._database, lambda: self._ask(asked))
+            return self._ask(received)
+        return self._kept.recall(
+            question(self.operation, received), self._database, lambda: self._ask(received)
+        )
 
-    def _ask(self, asked: Asked) -> bytes:
-        return self._encode(self._call.answer(HttpRequest(self.binding, asked)))
+    def _ask(self, received: ReceivedRequest) -> bytes:
+        return self._encode(self._call.answer(HttpRequest(self.binding, received)))
 
 
-def question(operation: Operation, asked: Asked) -> bytes:
+def question(operation: Operation, received: ReceivedRequest) -> bytes:
     """Name what was asked, and with which key: as a digest, which is short and tells no key."""
-    return hashlib.sha256(msgspec.msgpack.encode((operation.name, asked))).digest()
+    return hashlib.sha256(msgspec.msgpack.encode((operation.name, received))).digest()

@@ -99,10 +99,10 @@ def caller_left(_request: Request[Any, Any, Any], _error: HTTPException) -> Resp
 def our_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer what must not happen; all that is known goes to the log alone."""
     log.error("request failed", method=request.scope["method"], path=request.scope["path"], exc_info=error)
-    told = CumuletError(
+    failure = CumuletError(
         "something went wrong on our side; the operator finds it in the log by the x-request-id"
     )
-    return _answer(told, status=told.http, headers={})
+    return _answer(failure, status=failure.http, headers={})
 
 
 def unserved(error: CumuletError) -> ASGIResponse:

@@ -18,15 +18,15 @@ class Listener(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._told_to_end = asyncio.Event()
+        self._ending = asyncio.Event()
 
     async def main_loop(self) -> None:
         """Keep the date in answers right until the end is asked for."""
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told_to_end.wait(), PULSE)
+                await asyncio.wait_for(self._ending.wait(), PULSE)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of a signal, wherever in the loop it came."""
         super().handle_exit(sig, frame)
-        asyncio.get_running_loop().call_soon_threadsafe(self._told_to_end.set)
+        asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)

@@ -31,9 +31,9 @@ def metrics_route(
         key = bearer_key(request.headers.get("authorization", ""))
         try:
             with database.reading() as db:
-                told = read(db, authenticate(db, key), clock())
+                exposition = read(db, authenticate(db, key), clock())
         except UNREACHABLE as problem:
             raise Unavailable("the database does not answer") from problem
-        return Response(told, media_type=CONTENT_TYPE)
+        return Response(exposition, media_type=CONTENT_TYPE)
 
     return metrics

@@ -74,11 +74,11 @@ def write_documents(operations: Collection[Operation], folder: Path) -> None:
 
 
 def _verb(one: Operation, schemas: Schemas) -> Json:
-    told = inspect.getdoc(one.function) or ""
+    doc = inspect.getdoc(one.function) or ""
     verb: Json = {
         "operationId": one.name,
         "summary": one.summary,
-        "description": told.partition("\n")[2].strip(),
+        "description": doc.partition("\n")[2].strip(),
         "tags": [one.function.__module__.split(".")[1]],
         "parameters": [*_path_parameters(one), *_query_parameters(one, schemas)],
         "security": [] if one.access is Access.OPEN else [{"key": []}],

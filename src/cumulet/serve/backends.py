@@ -81,7 +81,7 @@ def real_backends(
         hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_uri),
         fabric=open_fabric(settings.fabric, installation=installation, chassis=prepared.chassis),
         open_uplink=partial(open_uplink, prepared),
-        mend=prepare_host,
+        repair=prepare_host,
     )
 
 
@@ -100,7 +100,7 @@ def make_backends(
     hosts: Mapping[UUID, Hypervisor],
     fabric: Fabric,
     open_uplink: Callable[[ExternalSpec, DataCenter], None],
-    mend: Callable[[], object] = lambda: None,
+    repair: Callable[[], object] = lambda: None,
 ) -> Backends:
     """Give the reconcilers all that they touch."""
     bridges = {one.id: bridge_name(installation, one.id) for one in catalogue.data_centers}
@@ -108,7 +108,7 @@ def make_backends(
         hosts=hosts,
         fabrics=Fabrics(catalogue=catalogue, fabric=fabric, open_uplink=open_uplink, bridges=bridges),
         images=ImageStore(settings.images_dir),
-        mend=mend,
+        repair=repair,
     )
 
 

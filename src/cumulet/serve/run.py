@@ -71,7 +71,7 @@ def started(cloud: Cloud) -> Iterator[None]:
 
 def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) -> None:
     """Wake VMs whose machines a host told us of; what is missed here, the sweep finds."""
-    for vm_ids in told_together(changes):
+    for vm_ids in changes_together(changes):
         try:
             with database.writing() as db:
                 for vm_id in vm_ids:
@@ -81,15 +81,15 @@ def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) ->
             log.warning("changes were missed; the sweep finds them", vms=missed, problem=str(problem))
 
 
-def told_together(changes: queue.SimpleQueue[UUID | None]) -> Iterator[list[UUID]]:
+def changes_together(changes: queue.SimpleQueue[UUID | None]) -> Iterator[list[UUID]]:
     """Give all that was told by now, each VM once and in one order for all who wake many, until None comes."""
-    told: set[UUID | None] = set()
-    while None not in told:
-        told = {changes.get()}
+    batch: set[UUID | None] = set()
+    while None not in batch:
+        batch = {changes.get()}
         with suppress(queue.Empty):
             while True:
-                told.add(changes.get_nowait())
-        yield sorted(vm_id for vm_id in told if vm_id)
+                batch.add(changes.get_nowait())
+        yield sorted(vm_id for vm_id in batch if vm_id)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ NO_ADDRESS: Final = "no-address"
 """A stage of ours: the guest is there, but its network is not."""
 NO_WORD: Final = "no-word"
 """Another: nothing at all is heard of the guest."""
-ADDRESS_PATIENCE: Final = timedelta(seconds=30)
+ADDRESS_TIMEOUT: Final = timedelta(seconds=30)
 """How long after its start a guest may be without an address before that is told."""
 STAGES: Final[Mapping[str, str]] = {
     NO_ADDRESS: "it has no IPv4 address: its network is not set up, or nobody answers its DHCP",
@@ -42,15 +42,15 @@ def stage_of(guest: Guest, age: timedelta) -> str:
     """Say where the first boot of a guest that answers is; `""` when it does not tell."""
     if guest.first_boot_done:
         return ""
-    if guest.has_address is False and age >= ADDRESS_PATIENCE:
+    if guest.has_address is False and age >= ADDRESS_TIMEOUT:
         return NO_ADDRESS
     return guest.stage
 
 
 def stage_in(console: str) -> str:
     """Find the stage that cloud-init told the console last; `""` if it told none."""
-    told = CLOUD_INIT.findall(console)
-    return told[-1] if told else ""
+    stages = CLOUD_INIT.findall(console)
+    return stages[-1] if stages else ""
 
 
 def is_wordless(console: str) -> bool:

@@ -22,7 +22,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
-from cumulet.console import Asked, CloseReason, Console, Consoles, Ended, Kind, Left, relay
+from cumulet.console import CloseReason, Console, ConsoleRequest, Consoles, Ended, Kind, Left, relay
 
 log = structlog.get_logger()
 
@@ -70,8 +70,8 @@ def _socket(kind: Kind, consoles: Consoles) -> ControllerRouterHandler:
         try:
             check_page(socket)
             ticket = await viewer.show_ticket()
-            asked = Asked(kind, ticket=ticket, **socket.path_params)
-            console = await to_thread.run_sync(consoles.open, asked)
+            request = ConsoleRequest(kind, ticket=ticket, **socket.path_params)
+            console = await to_thread.run_sync(consoles.open, request)
             end = await converse(consoles, console, viewer)
         except Ended as ended:
             end = ended.end
@@ -86,9 +86,9 @@ def _socket(kind: Kind, consoles: Consoles) -> ControllerRouterHandler:
 
 async def converse(consoles: Consoles, console: Console, viewer: SocketViewer) -> CloseReason | None:
     """Carry a console's bytes until it ends."""
-    asked = console.asked
-    told = {"console": asked.kind.value, "project": asked.project_id, "vm": asked.vm_name}
-    log.info("console opened", **told)
+    request = console.request
+    facts = {"console": request.kind.value, "project": request.project_id, "vm": request.vm_name}
+    log.info("console opened", **facts)
     end: CloseReason | None = CloseReason.OUR_FAULT
     try:
         await viewer.welcome()
@@ -97,7 +97,7 @@ async def converse(consoles: Consoles, console: Console, viewer: SocketViewer) -
         end = None
     finally:
         consoles.close(console)
-        log.info("console closed", **told, end=end.name if end else "viewer left")
+        log.info("console closed", **facts, end=end.name if end else "viewer left")
     return end
 
 

@@ -36,7 +36,7 @@ def test_what_is_no_exit_status_is_not_believed(ask, written):
 
 
 def test_an_agent_that_falls_silent_is_no_error(ask, monkeypatch):
-    monkeypatch.setattr(guests, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(guests, "AGENT_SECONDS", 0.3)
     assert ask({}, **{"guest-file-open": NOTHING}) == NO_GUEST
 
 

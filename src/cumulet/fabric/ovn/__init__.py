@@ -58,7 +58,7 @@ class OvnFabric:
                 "Logical_Router",
                 "router",
                 unknown=routers.UNKNOWN,
-                tell=lambda view, spec: routers.declare_router(view, spec, self._chassis),
+                declare=lambda view, spec: routers.declare_router(view, spec, self._chassis),
             )
         )
 
@@ -74,7 +74,7 @@ class OvnFabric:
         """All networks; one that others have changed is `networks.UNKNOWN`."""
         return self._read(
             lambda view: view.agreeing(
-                "Logical_Switch", "network", unknown=networks.UNKNOWN, tell=networks.declare_network
+                "Logical_Switch", "network", unknown=networks.UNKNOWN, declare=networks.declare_network
             )
         )
 
@@ -90,7 +90,7 @@ class OvnFabric:
         """All ports; one that others have changed is `ports.UNKNOWN`."""
         return self._read(
             lambda view: view.agreeing(
-                "Logical_Switch_Port", "port", unknown=ports.UNKNOWN, tell=ports.declare_port
+                "Logical_Switch_Port", "port", unknown=ports.UNKNOWN, declare=ports.declare_port
             )
         )
 
@@ -106,7 +106,7 @@ class OvnFabric:
         """All groups; one that others have changed is `groups.UNKNOWN`."""
         return self._read(
             lambda view: view.agreeing(
-                "Port_Group", "group", unknown=groups.UNKNOWN, tell=groups.declare_group
+                "Port_Group", "group", unknown=groups.UNKNOWN, declare=groups.declare_group
             )
         )
 

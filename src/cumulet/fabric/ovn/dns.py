@@ -39,7 +39,7 @@ def declare_dns(draft: Draft, router: Row, router_id: UUID) -> None:
         "Logical_Switch", "names", name=names.names_switch(router_id), dns_records=[records], other_config={}
     )
     for part, (mac, address, known_for) in LEGS.items():
-        router_port_name = names.names_leg(router_id, part)
+        router_port_name = names.names_router_port(router_id, part)
         draft.row(
             "Logical_Router_Port",
             part,
@@ -53,7 +53,7 @@ def declare_dns(draft: Draft, router: Row, router_id: UUID) -> None:
             "Logical_Switch_Port",
             part,
             inside=[(switch, "ports")],
-            name=names.names_plug(router_id, part),
+            name=names.names_switch_port(router_id, part),
             type="router",
             addresses=[known_for],
             options={"router-port": router_port_name},
@@ -64,7 +64,7 @@ def declare_dns(draft: Draft, router: Row, router_id: UUID) -> None:
 def declare_policies(draft: Draft, router_id: UUID) -> list[Row]:
     """The router's policies that send guests' questions there, once: what comes back from there goes its way."""
     question = "ip4 && udp.dst == 53"
-    others = f'"{names.names_leg(router_id, "resolves")}", "{names.external_leg(router_id)}"'
+    others = f'"{names.names_router_port(router_id, "resolves")}", "{names.external_router_port(router_id)}"'
     return [
         draft.row(
             "Logical_Router_Policy",

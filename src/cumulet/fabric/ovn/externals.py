@@ -34,10 +34,10 @@ def declare_external(view: View, spec: ExternalSpec) -> None:
         name=names.external_switch(view.installation, spec.bridge),
         other_config={"broadcast-arps-to-all-routers": "false"},
         acls=[
-            _tell_rule(draft, "to-lport", 1001, f'outport == "{bridge_port}"', "allow"),
-            _tell_rule(draft, "to-lport", 1000, f"ip6 || ip4.dst != {spec.range}", "drop"),
-            _tell_rule(draft, "from-lport", 1001, f'inport == "{bridge_port}"', "allow"),
-            _tell_rule(draft, "from-lport", 1000, f"ip6 || ip4.src != {spec.range}", "drop"),
+            _declare_rule(draft, "to-lport", 1001, f'outport == "{bridge_port}"', "allow"),
+            _declare_rule(draft, "to-lport", 1000, f"ip6 || ip4.dst != {spec.range}", "drop"),
+            _declare_rule(draft, "from-lport", 1001, f'inport == "{bridge_port}"', "allow"),
+            _declare_rule(draft, "from-lport", 1000, f"ip6 || ip4.src != {spec.range}", "drop"),
         ],
     )
     draft.row(
@@ -53,7 +53,7 @@ def declare_external(view: View, spec: ExternalSpec) -> None:
     draft.finish()
 
 
-def _tell_rule(draft: Draft, direction: str, priority: int, match: str, action: str) -> Row:
+def _declare_rule(draft: Draft, direction: str, priority: int, match: str, action: str) -> Row:
     """One rule for packets to or from the ports of the switch; the higher priority wins."""
     return draft.row(
         "ACL", f"{direction} {action}", direction=direction, priority=priority, match=match, action=action

@@ -27,17 +27,17 @@ UNKNOWN: Final = GroupSpec(UUID(int=0), rules=())
 def declare_group(view: View, spec: GroupSpec) -> None:
     """Its rows."""
     draft = Draft(view, spec.id)
-    acls = [*_tell_rules(draft, spec), *_tell_the_rest(draft, spec)]
+    acls = [*_declare_rules(draft, spec), *_declare_the_rest(draft, spec)]
     draft.row("Port_Group", "group", spec=spec, name=names.group(spec.id), acls=acls)
     draft.finish()
 
 
-def _tell_rules(draft: Draft, spec: GroupSpec) -> Iterator[Row]:
+def _declare_rules(draft: Draft, spec: GroupSpec) -> Iterator[Row]:
     """What rules let pass."""
     name = names.group(spec.id)
     for rule in spec.rules:
         match = match_rule(rule, name)
-        yield _tell_acl(
+        yield _declare_acl(
             draft,
             rule_part(rule.id),
             inbound=rule.inbound,
@@ -47,21 +47,21 @@ def _tell_rules(draft: Draft, spec: GroupSpec) -> Iterator[Row]:
         )
 
 
-def _tell_the_rest(draft: Draft, spec: GroupSpec) -> Iterator[Row]:
+def _declare_the_rest(draft: Draft, spec: GroupSpec) -> Iterator[Row]:
     """What becomes of everything else."""
     to_members, from_members = (
         f"{match_members(names.group(spec.id), inbound=inbound)} && ip" for inbound in (True, False)
     )
-    yield _tell_acl(draft, "rest-in", inbound=True, priority=1000, match=to_members, action="drop")
+    yield _declare_acl(draft, "rest-in", inbound=True, priority=1000, match=to_members, action="drop")
     if any(not rule.inbound for rule in spec.rules):
-        yield _tell_acl(draft, "rest-out", inbound=False, priority=1000, match=from_members, action="drop")
+        yield _declare_acl(draft, "rest-out", inbound=False, priority=1000, match=from_members, action="drop")
     else:
-        yield _tell_acl(
+        yield _declare_acl(
             draft, "rest-out", inbound=False, priority=999, match=from_members, action="allow-related"
         )
 
 
-def _tell_acl(draft: Draft, part: str, *, inbound: bool, priority: int, match: str, action: str) -> Row:
+def _declare_acl(draft: Draft, part: str, *, inbound: bool, priority: int, match: str, action: str) -> Row:
     """One row; the higher priority wins."""
     direction = "to-lport" if inbound else "from-lport"
     return draft.row(

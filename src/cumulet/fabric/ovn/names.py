@@ -23,12 +23,12 @@ def router(router_id: UUID) -> str:
     return f"router-{router_id}"
 
 
-def external_leg(router_id: UUID) -> str:
+def external_router_port(router_id: UUID) -> str:
     """A router's port in the external range."""
     return f"external-{router_id}"
 
 
-def external_plug(router_id: UUID) -> str:
+def external_switch_port(router_id: UUID) -> str:
     """The external switch's port where a router plugs in."""
     return f"plug-{router_id}"
 
@@ -68,11 +68,11 @@ def names_switch(router_id: UUID) -> str:
     return f"names-{router_id}"
 
 
-def names_leg(router_id: UUID, part: str) -> str:
+def names_router_port(router_id: UUID, part: str) -> str:
     """A router's port in it."""
     return f"{part}-{router_id}"
 
 
-def names_plug(router_id: UUID, part: str) -> str:
+def names_switch_port(router_id: UUID, part: str) -> str:
     """Its port where the router plugs in."""
     return f"plug-{part}-{router_id}"

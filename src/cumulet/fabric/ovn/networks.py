@@ -69,7 +69,7 @@ def declare_network(view: View, spec: NetworkSpec) -> None:
         name=names.network(spec.id),
         dns_records=[],
         other_config={},
-        acls=[_tell_way_to_dhcp(draft, spec)],
+        acls=[_declare_dhcp_route(draft, spec)],
     )
     if spec.joined:
         _declare_router_port(draft, router, switch, spec)
@@ -81,7 +81,7 @@ def declare_network(view: View, spec: NetworkSpec) -> None:
     draft.finish()
 
 
-def _tell_way_to_dhcp(draft: Draft, spec: NetworkSpec) -> Row:
+def _declare_dhcp_route(draft: Draft, spec: NetworkSpec) -> Row:
     """The rule over those of the groups: a guest may ask for its address, and OVN lets its own answer pass."""
     return draft.row(
         "ACL",

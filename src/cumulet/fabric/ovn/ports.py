@@ -69,7 +69,7 @@ def declare_port(view: View, spec: PortSpec) -> None:
         enabled=[],
     )
     if spec.external_address and within.joined:
-        _tell_external_address(draft, router, spec, spec.external_address)
+        _declare_external_address(draft, router, spec, spec.external_address)
     draft.finish()
 
 
@@ -113,7 +113,7 @@ def _group(view: View, spec: PortSpec, group_id: UUID) -> Row:
     return group
 
 
-def _tell_external_address(draft: Draft, router: Row, spec: PortSpec, address: IPv4Address) -> None:
+def _declare_external_address(draft: Draft, router: Row, spec: PortSpec, address: IPv4Address) -> None:
     """The translation both ways, done on the host where the VM is."""
     draft.row(
         "NAT",

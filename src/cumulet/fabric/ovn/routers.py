@@ -30,7 +30,7 @@ def declare_router(view: View, spec: RouterSpec, chassis: str) -> None:
         raise FabricError(f"router {spec.id}: there is no external switch for {spec.external.bridge!r}")
     declare_external(view, spec.external)
     draft = Draft(view, spec.id)
-    router_port_name = names.external_leg(spec.id)
+    router_port_name = names.external_router_port(spec.id)
     router = draft.row(
         "Logical_Router",
         "router",
@@ -49,14 +49,14 @@ def declare_router(view: View, spec: RouterSpec, chassis: str) -> None:
             )
         ],
     )
-    _tell_external_leg(draft, router, switch, spec, chassis)
+    _declare_external_port(draft, router, switch, spec, chassis)
     declare_dns(draft, router, spec.id)
     draft.finish()
 
 
-def _tell_external_leg(draft: Draft, router: Row, switch: Row, spec: RouterSpec, chassis: str) -> None:
+def _declare_external_port(draft: Draft, router: Row, switch: Row, spec: RouterSpec, chassis: str) -> None:
     """The router's port in the external range, the host where it is, and its plug in the external switch."""
-    router_port_name = names.external_leg(spec.id)
+    router_port_name = names.external_router_port(spec.id)
     draft.row(
         "Logical_Router_Port",
         "external",
@@ -79,7 +79,7 @@ def _tell_external_leg(draft: Draft, router: Row, switch: Row, spec: RouterSpec,
         "Logical_Switch_Port",
         "plug",
         inside=[(switch, "ports")],
-        name=names.external_plug(spec.id),
+        name=names.external_switch_port(spec.id),
         type="router",
         addresses=["router"],
         options={"router-port": router_port_name, "nat-addresses": "router"},

@@ -102,23 +102,23 @@ class View:
                 yield row
 
     def agreeing(
-        self, table: str, part: str, *, unknown: S, tell: Callable[[View, S], None]
+        self, table: str, part: str, *, unknown: S, declare: Callable[[View, S], None]
     ) -> dict[UUID, S]:
         """The specs of all things of a kind by id; `unknown` for one whose rows do not agree with its spec."""
-        specs = {row: self._agreeing(mark(row, SPEC), unknown, tell) for row in self.all(table, part)}
+        specs = {row: self._agreeing(mark(row, SPEC), unknown, declare) for row in self.all(table, part)}
         found = {}
         for row, spec in specs.items():
             with suppress(ValueError):  # somebody has made the id into something else
                 found[UUID(mark(row, ID))] = spec
         return found
 
-    def _agreeing(self, text: str, unknown: S, tell: Callable[[View, S], None]) -> S:
+    def _agreeing(self, text: str, unknown: S, declare: Callable[[View, S], None]) -> S:
         """The spec, if that is what the rows are."""
         spec = decode_spec(text, type(unknown))
         if spec is None:
             return unknown
         try:
-            tell(self, spec)
+            declare(self, spec)
         except (Differs, FabricError, ValueError):  # ValueError: somebody has made the spec impossible
             return unknown
         return spec

@@ -204,19 +204,19 @@ def _passes(rules: Sequence[Acl]) -> Verdict:
     return (let_in if last.inbound else let_out)(last.group_id, last.rule_id)
 
 
-def read_course(told: str) -> Course:
+def read_course(output: str) -> Course:
     """Read what ovn-trace tells."""
-    flows = tuple((each["stage"], each["uuid"]) for each in map(FLOW.match, told.splitlines()) if each)
+    flows = tuple((each["stage"], each["uuid"]) for each in map(FLOW.match, output.splitlines()) if each)
     if not flows:
-        raise FabricError(f"ovn-trace follows no packet: {told.strip()}")
-    return Course(tuple(each["port"] for each in OUTPUT.finditer(told)), flows)
+        raise FabricError(f"ovn-trace follows no packet: {output.strip()}")
+    return Course(tuple(each["port"] for each in OUTPUT.finditer(output)), flows)
 
 
 def _hints(southbound: str, flows: Sequence[str]) -> list[str]:
     """The first digits of the rows that flows were made from, in the same order."""
     if not flows:
         return []
-    told = _ask(
+    output = _ask(
         southbound,
         "ovn-sbctl",
         "--format=json",
@@ -226,7 +226,7 @@ def _hints(southbound: str, flows: Sequence[str]) -> list[str]:
         *flows,
     )
     found = {
-        row[0][1][:HINT_DIGITS]: dict(row[1][1]).get("stage-hint", "") for row in json.loads(told)["data"]
+        row[0][1][:HINT_DIGITS]: dict(row[1][1]).get("stage-hint", "") for row in json.loads(output)["data"]
     }
     return [found.get(flow, "") for flow in flows]
 

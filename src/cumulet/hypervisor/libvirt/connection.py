@@ -140,8 +140,8 @@ class Connection:
 
     def _unreachable(self) -> HostUnreachable:
         since = f"{self._down_since:%H:%M:%S}" if self._down_since else "now"
-        told = f"no connection to the host since {since} UTC"
-        return HostUnreachable(f"{told}: {self._problem}", for_owner=told)
+        outage = f"no connection to the host since {since} UTC"
+        return HostUnreachable(f"{outage}: {self._problem}", for_owner=outage)
 
 
 class Attempt:

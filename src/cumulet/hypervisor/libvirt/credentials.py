@@ -16,7 +16,7 @@ from cumulet.hypervisor.libvirt.agent import Agent, AgentRefuses, AgentSilent
 from cumulet.hypervisor.libvirt.agents import AgentLeftAlone, Agents
 
 USER: Final = "root"
-PATIENCE_SECONDS: Final = 5.0
+AGENT_SECONDS: Final = 5.0
 """The agent starts programs for this, and the guest may be emulated."""
 
 
@@ -43,7 +43,7 @@ def replace_keys(agents: Agents, vm_id: UUID, keys: Sequence[str], *, instead_of
 def speaking_of_guests(agents: Agents, vm_id: UUID) -> Iterator[Agent]:
     """Speak with an agent, and tell who asked what it did."""
     try:
-        with agents.speak_with(vm_id, seconds=PATIENCE_SECONDS) as agent:
+        with agents.speak_with(vm_id, seconds=AGENT_SECONDS) as agent:
             yield agent
     except AgentSilent as silence:
         raise GuestSilent(f"the guest's agent does not answer ({silence})") from silence

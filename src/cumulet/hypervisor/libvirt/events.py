@@ -24,7 +24,7 @@ from cumulet.hypervisor.libvirt.domain_xml import AGENT_ALIAS
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
 RETRY_SECONDS: Final = 0.5
-TOLD: Final = frozenset(
+WATCHED: Final = frozenset(
     {
         libvirt.VIR_DOMAIN_EVENT_STOPPED,
         libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
@@ -74,7 +74,7 @@ class Changes:
         self._registrations += 1
         self._woken.set()
 
-    def tell(self, vm_id: UUID) -> None:
+    def notify_all(self, vm_id: UUID) -> None:
         """Call all who listen."""
         for notify in list(self._listeners):
             notify(vm_id)
@@ -88,8 +88,8 @@ class Changes:
     def _on_lifecycle(
         self, _link: libvirt.virConnect, domain: libvirt.virDomain, event: int, _detail: int, _: object
     ) -> None:
-        if event in TOLD:
-            self._tell_of(domain)
+        if event in WATCHED:
+            self._notify_of(domain)
 
     def _on_port(
         self,
@@ -103,22 +103,22 @@ class Changes:
     ) -> None:
         change = msgspec.json.decode(details, type=PortChange)
         if change.open and change.id == AGENT_ALIAS:
-            self._tell_of(domain)
+            self._notify_of(domain)
 
     def _on_device_removed(
         self, _link: libvirt.virConnect, domain: libvirt.virDomain, _alias: str, _: object
     ) -> None:
-        self._tell_of(domain)
+        self._notify_of(domain)
 
     def _on_close(self, _link: libvirt.virConnect, _reason: int, _: object) -> None:
         self._woken.set()
 
-    def _tell_of(self, domain: libvirt.virDomain) -> None:
+    def _notify_of(self, domain: libvirt.virDomain) -> None:
         if self._paths.is_ours(domain.name()):
-            self.tell(UUID(bytes=domain.UUID()))
+            self.notify_all(UUID(bytes=domain.UUID()))
 
     def _watch(self) -> None:
-        told = self._registrations
+        registered = self._registrations
         while not self._stopped.is_set():
             self._woken.wait()
             self._woken.clear()
@@ -128,7 +128,7 @@ class Changes:
                 self._stopped.wait(RETRY_SECONDS)
                 self._woken.set()
                 continue
-            if told != self._registrations:
-                told = self._registrations
+            if registered != self._registrations:
+                registered = self._registrations
                 for vm_id in machines:
-                    self.tell(vm_id)
+                    self.notify_all(vm_id)

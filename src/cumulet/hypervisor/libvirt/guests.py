@@ -16,7 +16,7 @@ from cumulet.hypervisor.libvirt.agent import Agent, AgentRefuses, AgentSilent
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.nocloud import FIRST_BOOT_DONE, SCRIPT_LOG, SCRIPT_STATUS
 
-PATIENCE_SECONDS: Final = 5.0
+AGENT_SECONDS: Final = 5.0
 """For all that is asked at once: an emulated guest that boots takes its time."""
 GOODBYE_SECONDS: Final = 1.0
 LARGEST_STATUS: Final = 255
@@ -90,8 +90,8 @@ class CloudInit(msgspec.Struct, rename="kebab"):
     def problems(self) -> tuple[str, ...]:
         """What any stage complained of, as much of it as anybody reads."""
         stages = (self.init_local, self.init, self.modules_config, self.modules_final)
-        told = [error[:LONGEST_PROBLEM].replace("\0", "") for stage in stages for error in stage.errors]
-        return tuple(told[:MOST_PROBLEMS])
+        errors = [error[:LONGEST_PROBLEM].replace("\0", "") for stage in stages for error in stage.errors]
+        return tuple(errors[:MOST_PROBLEMS])
 
 
 class CloudInitStatus(msgspec.Struct):
@@ -129,7 +129,7 @@ class LibvirtGuests:
 
 def ask_guest(agents: Agents, vm_id: UUID) -> Guest:
     """Ask the guest how far it is."""
-    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=PATIENCE_SECONDS) as agent:
+    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=AGENT_SECONDS) as agent:
         done = read_file(agent, FIRST_BOOT_DONE) is not None
         cloud_init = read_cloud_init(read_file(agent, CLOUD_INIT_STATUS, count=LARGEST_CLOUD_INIT) or b"")
         script_log = read_end(agent, SCRIPT_LOG)
@@ -147,7 +147,7 @@ def ask_guest(agents: Agents, vm_id: UUID) -> Guest:
 
 def ping(agents: Agents, vm_id: UUID) -> float | None:
     """How many milliseconds the agent takes to answer; None when it does not."""
-    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=PATIENCE_SECONDS) as agent:
+    with suppress(AgentSilent, AgentRefuses), agents.speak_with(vm_id, seconds=AGENT_SECONDS) as agent:
         began = time.perf_counter()
         agent.ask("guest-ping", dict)
         return (time.perf_counter() - began) * 1000

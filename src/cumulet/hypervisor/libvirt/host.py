@@ -36,7 +36,7 @@ class LibvirtHypervisor:
         self._changes = Changes(paths, self._list_ids)
         self._reads = Connection(uri, prepare=self._changes.register)
         self._works = Connection(uri, prepare=notice_silence)
-        self._agents = Agents(self._reads, on_breach=self._changes.tell)
+        self._agents = Agents(self._reads, on_breach=self._changes.notify_all)
         self._lines = SerialLines()
         self._slow = Connection(uri, prepare=self._lines.prepare)
         copies, captures = ImageCopies(paths), ImageCaptures(paths, self._works, self._agents)

@@ -224,8 +224,8 @@ def percents(copying: subprocess.Popen[bytes]) -> Iterator[float]:
     os.set_blocking(copying.stdout.fileno(), False)
     fraction = 0.0
     while copying.poll() is None:
-        told = PERCENT.findall(copying.stdout.read() or b"")
-        fraction = float(told[-1]) / 100 if told else fraction
+        percents = PERCENT.findall(copying.stdout.read() or b"")
+        fraction = float(percents[-1]) / 100 if percents else fraction
         yield fraction
         time.sleep(LOOK_SECONDS)
 

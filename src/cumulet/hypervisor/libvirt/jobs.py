@@ -135,10 +135,10 @@ class Jobs(Generic[R]):
             write_record(self.folder, id, begun)
             if error:
                 return msgspec.structs.replace(record or begun, error=error)
-            told = msgspec.structs.replace(begun)
+            answer = msgspec.structs.replace(begun)
             run = (Job(id, begun, self.folder), work, held.pop_all())
             threading.Thread(target=self._run, args=run, name=f"job-{id[:12]}", daemon=True).start()
-            return told
+            return answer
 
     def cancel(self, id: str, *, may_go: Callable[[R], bool] = lambda _: True) -> bool:
         """Give a job up and forget it; False while somebody is at it still, or while `may_go` says so of its record."""

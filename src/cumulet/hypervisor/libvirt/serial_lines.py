@@ -81,7 +81,7 @@ class Pump:
         self, stream: libvirt.virStream, far: socket.socket, *, ended: Callable[[Pump], object]
     ) -> None:
         far.settimeout(0)
-        self._tell_end = ended
+        self._notify_end = ended
         self._stream = stream
         self._far = far
         self._to_viewer = bytearray()
@@ -181,7 +181,7 @@ class Pump:
         if self._ended:
             return
         self._ended = True
-        self._tell_end(self)
+        self._notify_end(self)
         if self._watch is not None:
             libvirt.virEventRemoveHandle(self._watch)
         self._far.close()

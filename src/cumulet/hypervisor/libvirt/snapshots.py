@@ -32,8 +32,8 @@ def remove(disk: Path, snapshot_id: UUID) -> None:
 
 def found_in(disk: Path) -> frozenset[UUID]:
     """The snapshots that a disk has; also of one in use."""
-    told = json.loads(qemu_img("info", "--force-share", "--output=json", "--image-opts", image_opts(disk)))
-    return frozenset(UUID(snapshot["name"]) for snapshot in told.get("snapshots", ()))
+    info = json.loads(qemu_img("info", "--force-share", "--output=json", "--image-opts", image_opts(disk)))
+    return frozenset(UUID(snapshot["name"]) for snapshot in info.get("snapshots", ()))
 
 
 def image_opts(disk: Path) -> str:

@@ -50,7 +50,7 @@ class MemoryHypervisor(State):
         """Let the guest write when the host cannot."""
         with self._lock:
             self.pause_on_io_error(vm_id)
-        self._tell_changes()
+        self._notify_changes()
 
     def write_to_console(self, vm_id: UUID, text: str) -> None:
         """Let the guest write to its serial console."""
@@ -87,4 +87,4 @@ class MemoryHypervisor(State):
     def _let_go_off(self, vm_id: UUID, reason: OffReason) -> None:
         with self._lock:
             self.go_off(vm_id, reason)
-        self._tell_changes()
+        self._notify_changes()

@@ -23,8 +23,8 @@ def little_work(times: int, spec: DomainSpec) -> Stats:
 
 def exit_status_of(script: str) -> int:
     """The status that a script's last line asks for with `exit N`; 0 if it asks for none."""
-    asked = re.search(r"\bexit (\d+)\s*\Z", script)
-    return int(asked[1]) if asked else 0
+    status = re.search(r"\bexit (\d+)\s*\Z", script)
+    return int(status[1]) if status else 0
 
 
 def panic_of(why: str, at: str) -> str:

@@ -66,7 +66,7 @@ class State(Faulty):
         self.contents.find_machine(vm_id).power = Power.PAUSED_ON_IO_ERROR
         self.changed.append(vm_id)
 
-    def _tell_changes(self) -> None:
+    def _notify_changes(self) -> None:
         with self._lock:
             changed, self.changed = self.changed, []
         for vm_id in changed:

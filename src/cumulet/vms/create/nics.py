@@ -33,45 +33,45 @@ MOST_NICS: Final = 8
 def connect(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
     """Give the VM the NICs it asks for with their security groups, as long as those come to little enough."""
     add_nics(db, request, vm, data_center)
-    if request.data.security_group_ids or any(wish.security_group_ids for wish in request.data.nics):
+    if request.data.security_group_ids or any(nic.security_group_ids for nic in request.data.nics):
         check_budget(db, vm.project_id)
 
 
 def add_nics(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
     """Write down the NICs it asks for, or one on its project's default network with an external address."""
-    asked = request.data.nics
-    if not asked:
+    requested = request.data.nics
+    if not requested:
         network = default_network(db, vm.project_id, data_center, now=request.now)
         group_ids = find_groups(db, vm, request.data.security_group_ids, "securityGroupIds")
         nic_id = add_nic(db, vm.id, network, hostname=hostname_of(vm.name), group_ids=group_ids)
         take_external(db, nic_id, data_center, now=request.now)
         return
-    uplink = plan_uplink(asked)
+    uplink = plan_uplink(requested)
     lock_networks(db, vm.project_id)
-    for position, wish in enumerate(asked):
+    for position, nic in enumerate(requested):
         nic_id = add_nic(
             db,
             vm.id,
-            find_vm_network(db, request, wish, data_center, f"nics[{position}]"),
+            find_vm_network(db, request, nic, data_center, f"nics[{position}]"),
             hostname=hostname_of(vm.name),
             position=position,
             implicit=False,
             leads_out=position == uplink,
-            group_ids=find_groups(db, vm, wish.security_group_ids, f"nics[{position}].securityGroupIds"),
+            group_ids=find_groups(db, vm, nic.security_group_ids, f"nics[{position}].securityGroupIds"),
         )
-        if wish.assign_public_ip:
+        if nic.assign_public_ip:
             take_external(db, nic_id, data_center, now=request.now)
 
 
-def plan_uplink(asked: Sequence[NicRequest]) -> int:
+def plan_uplink(requested: Sequence[NicRequest]) -> int:
     """Choose the NIC that the guest's default route goes by: the one with an external address, else the first.
 
     Only one can have one: a guest answers by its default route, and what it sends elsewhere with that NIC's
     address is taken for a forgery.
     """
-    if len(asked) > MOST_NICS:
-        raise Invalid.field("nics", f"{len(asked)} NICs", f"at most {MOST_NICS}")
-    public = [position for position, wish in enumerate(asked) if wish.assign_public_ip]
+    if len(requested) > MOST_NICS:
+        raise Invalid.field("nics", f"{len(requested)} NICs", f"at most {MOST_NICS}")
+    public = [position for position, nic in enumerate(requested) if nic.assign_public_ip]
     if len(public) > 1:
         raise Invalid.field(
             f"nics[{public[1]}].assignPublicIp",
@@ -82,16 +82,16 @@ def plan_uplink(asked: Sequence[NicRequest]) -> int:
 
 
 def find_vm_network(
-    db: Session, request: CreateRequest, wish: NicRequest, data_center: DataCenter, field: str
+    db: Session, request: CreateRequest, nic: NicRequest, data_center: DataCenter, field: str
 ) -> Network:
     """Find the network that a NIC is asked for on; the project's default one need not be there yet."""
-    if wish.network_id in {"", default_network_name(data_center.id)}:
+    if nic.network_id in {"", default_network_name(data_center.id)}:
         return default_network(db, request.project_id, data_center, now=request.now)
     with Invalid.reference(f"{field}.networkId"):
-        network = usable(find_network(db, request.project_id, wish.network_id))
+        network = usable(find_network(db, request.project_id, nic.network_id))
     if network.data_center_id != data_center.id:
         accepted = f"a network of data center {data_center.id!r}; this one is in {network.data_center_id!r}"
-        raise Invalid.field(f"{field}.networkId", wish.network_id, accepted)
+        raise Invalid.field(f"{field}.networkId", nic.network_id, accepted)
     return network
 
 

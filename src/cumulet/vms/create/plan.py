@@ -73,8 +73,8 @@ def plan_vm(
     disk_gib = plan_boot_disk(data, image)
     boot_disk_name = (data.boot_disk.id if data.boot_disk else "") or f"{data.vm_id}-boot"
     check_disk_id("bootDisk.id", boot_disk_name)
-    asked = data.boot_disk.storage_class if data.boot_disk else StorageClass.UNKNOWN
-    storage_class, pool = plan_pool("bootDisk.storageClass", asked, data_center)
+    requested = data.boot_disk.storage_class if data.boot_disk else StorageClass.UNKNOWN
+    storage_class, pool = plan_pool("bootDisk.storageClass", requested, data_center)
     return VmPlan(
         required=Requirements(
             vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib, pool=pool.id
@@ -91,11 +91,11 @@ def plan_vm(
 
 def refuse_later_features(data: CreateVm) -> None:
     """Say what this version does not do: a member that is silently ignored is worse than one refused."""
-    asked = {
+    requested = {
         "commitmentTerm": data.commitment_term is not CommitmentTerm.NONE,
         "gpus": data.gpus > 0,
     }
-    for field, given in asked.items():
+    for field, given in requested.items():
         if given:
             raise Unimplemented(f"{field}: not offered by this version of Cumulet; leave it out")
 
@@ -192,11 +192,13 @@ def plan_boot_disk(data: CreateVm, image: Image) -> int:
 
 def plan_topology(data: CreateVm) -> CpuTopology:
     """Check that the topology asked for has just the vCPUs asked for."""
-    asked = data.topology or CpuTopology()
-    parts = (asked.sockets, asked.cores, asked.threads)
+    requested = data.topology or CpuTopology()
+    parts = (requested.sockets, requested.cores, requested.threads)
     if parts == (0, 0, 0):
         return CpuTopology()
-    whole = CpuTopology(sockets=asked.sockets or 1, cores=asked.cores or 1, threads=asked.threads or 1)
+    whole = CpuTopology(
+        sockets=requested.sockets or 1, cores=requested.cores or 1, threads=requested.threads or 1
+    )
     if min(parts) < 0 or whole.sockets * whole.cores * whole.threads != data.vcpus:
         raise Invalid.field(
             "topology", " x ".join(map(str, parts)), f"a product of {data.vcpus}, the vcpus asked for"
@@ -237,8 +239,10 @@ def plan_keys(of_source: Sequence[str], custom: Sequence[str]) -> tuple[str, ...
     keys = tuple(dict.fromkeys([*of_source, *checked]))
     size = sum(len(key.encode()) + 1 for key in keys)
     if size > MOST_KEY_BYTES:
-        asked = f"{len(of_source)} keys of the source and {len(custom)} custom ones, {size} bytes"
-        raise Invalid.field("sshKeySource, customSshKeys", asked, f"at most {MOST_KEY_BYTES} bytes in all")
+        requested = f"{len(of_source)} keys of the source and {len(custom)} custom ones, {size} bytes"
+        raise Invalid.field(
+            "sshKeySource, customSshKeys", requested, f"at most {MOST_KEY_BYTES} bytes in all"
+        )
     return keys
 
 

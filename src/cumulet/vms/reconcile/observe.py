@@ -28,7 +28,7 @@ from cumulet.vms.boot import (
 
 EAGER: Final = timedelta(minutes=2)
 """A guest that booted this recently is looked at every second, one that takes longer every five."""
-PATIENCE: Final = timedelta(minutes=15)
+AGENT_TIMEOUT: Final = timedelta(minutes=15)
 """Then we no longer expect a word from the guest."""
 CONSOLE_BYTES: Final = 16 * 1024
 """Of the console's end: a panic and its trace fit in."""
@@ -84,13 +84,13 @@ def news_of_state(run: Run, vm: Vm, domain: Domain) -> News:
     """Tell the state when it changed; one that was only out of sight has not stopped anew."""
     state = STATES[domain.power, vm.wanted]
     if state is VmState.STOPPED and vm.state not in {state, VmState.UNKNOWN}:
-        asked = (
+        delay = (
             f", {(run.now - vm.power_asked_at).total_seconds():.0f} s after the request"
             if vm.power_asked_at
             else ""
         )
         off = {"state": state, "started": 0, "power_asked_at": None}
-        return off, [Event(EventName.VM_STOPPED, f"stopped ({domain.off_reason.value}{asked})")]
+        return off, [Event(EventName.VM_STOPPED, f"stopped ({domain.off_reason.value}{delay})")]
     if vm.state is state:
         return {}, []
     goes_on = vm.state is VmState.SUSPENDED and state is VmState.ACTIVE
@@ -101,8 +101,8 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
     """Follow a guest's boot until it has told all there is; answer when to ask again."""
     if vm.state is not VmState.ACTIVE or vm.started_at is None:
         return None
-    told_all = vm.agent_at is not None and vm.first_boot_at is not None
-    if told_all or vm.guest_silent:
+    boot_reported = vm.agent_at is not None and vm.first_boot_at is not None
+    if boot_reported or vm.guest_silent:
         note_left_alone(run, vm, host)
         look_for_panic(run, vm, host)
         return None
@@ -115,7 +115,7 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
         look_at_console(run, vm, host, age)
     if vm.guest_silent or (vm.agent_at and vm.first_boot_at):
         return None
-    if age >= PATIENCE:
+    if age >= AGENT_TIMEOUT:
         change(run, vm, {"guest_silent": True}, Event(EventName.VM_GUEST_SILENT, SILENT))
         return None
     return run.now + timedelta(seconds=1 if age < EAGER else 5)

@@ -54,7 +54,7 @@ class Sweeper:
         except HostUnreachable as problem:
             note_down(run, str(problem))
             if run.id in self.backends.hosts:
-                self.backends.mend()
+                self.backends.repair()
             return run.now + SWEEP / 3
         with run.writing() as db:
             forget_old(db, run.now, self.backends.fabrics.catalogue.limits)

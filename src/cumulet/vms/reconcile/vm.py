@@ -69,7 +69,7 @@ class Backends:
     hosts: Mapping[UUID, Host]
     fabrics: Fabrics
     images: ImageStore
-    mend: Callable[[], object] = lambda: None
+    repair: Callable[[], object] = lambda: None
     """Brings back what a host that does not answer may lack: daemons of this machine."""
 
     def host(self, host_id: UUID) -> Host:

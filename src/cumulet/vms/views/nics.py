@@ -22,7 +22,7 @@ class VmNics:
     """Of the first NIC."""
     external_address: str = ""
     external_count: int = 0
-    shown: list[wire.Nic] = field(default_factory=list)
+    listed: list[wire.Nic] = field(default_factory=list)
     """The NICs that were asked for."""
     groups: list[SecurityGroupAnswer] = field(default_factory=list)
     """Whatever is attached to any of them, each once."""
@@ -34,7 +34,7 @@ class VmNics:
         self.external_count += bool(nic.external_address)
         self.groups.extend(group for group in groups if group not in self.groups)
         if not nic.implicit:
-            self.shown.append(_nic_view(nic, groups))
+            self.listed.append(_nic_view(nic, groups))
 
 
 def nics_by_vm(db: Session, these: Selection, **values: str) -> Mapping[str, VmNics]:

@@ -132,7 +132,7 @@ GROUPS: Final[Columns] = (
 )
 
 
-SHOWN_GROUPS: Final[Columns] = GROUPS.join(SecurityGroup, SecurityGroup.id == NicGroup.group_id).add_columns(
+LISTED_GROUPS: Final[Columns] = GROUPS.join(SecurityGroup, SecurityGroup.id == NicGroup.group_id).add_columns(
     *SecurityGroup.__table__.columns
 )
 
@@ -226,7 +226,7 @@ def selection(*which: SQLColumnExpression[bool], in_full: bool = False) -> Selec
         groups=GROUPS.where(*which),
         texts=(
             texts_of(vms).order_by(Vm.name),
-            *(texts_of(rows).where(*which) for rows in (DISKS, NICS, SHOWN_GROUPS)),
+            *(texts_of(rows).where(*which) for rows in (DISKS, NICS, LISTED_GROUPS)),
         ),
     )
 

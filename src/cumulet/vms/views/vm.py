@@ -92,7 +92,7 @@ def _vm_view(vm: VmRow, disks: Sequence[DiskRow], nics: VmNics, catalogue: Catal
         private_image_id=boot_disk.private_image_id,
         image_name=vm.image_name,
         create_by=vm.created_by,
-        nics=nics.shown,
+        nics=nics.listed,
         rules=[rule for group in nics.groups for rule in group.rules],
         security_group_ids=[group.id for group in nics.groups],
         security_groups=nics.groups,
