@@ -131,7 +131,7 @@ def test_a_guest_that_its_host_has_no_room_for_is_kept_still_until_there_is_and_
             f"(dd if=/root/work of=/dev/{name} bs=1M conv=fsync; echo $? >/root/done) </dev/null >/dev/null 2>&1 &"
         )
         vm.wait_for("SUSPENDED")
-        eventually(lambda: "cannot write to a disk" in vm.shown()["waitingFor"])
+        eventually(lambda: "cannot write to one of its disks" in vm.shown()["waitingFor"])
         enlarge(tmp_path)
         vm.wait_for("ACTIVE")
         eventually(lambda: vm.ssh("cat /root/done").stdout == b"0\n")
