@@ -10,7 +10,7 @@ from tests.cli.test_follow import AWAY
 from cumulet.cli import follow as waiting
 from cumulet.cli.client import Declined
 from cumulet.cli.follow import Failed, TimedOut
-from cumulet.cli.settling import Thing, Wait, follow, state
+from cumulet.cli.settling import Resource, Wait, follow, state
 
 GONE = Declined("there is no disk 'data'", code=5, details=[])
 MAKING = {"diskState": "DISK_STATE_INIT", "problem": "", "waitingFor": "its host makes it"}
@@ -36,7 +36,7 @@ def wait_for(monkeypatch):
     monkeypatch.setattr(waiting, "pause", lambda _: 0)
 
     def go(so, *looks, seconds=60):
-        thing = Thing(Story(*looks), "disk", "/{}/{}", "default", "data")
+        thing = Resource(Story(*looks), "disk", "/{}/{}", "default", "data")
         return follow(thing, Wait(so, "is as asked", time.monotonic() + seconds))
 
     return go

@@ -133,10 +133,10 @@ def test_it_reaches_the_world_by_name_as_the_host(debian):
 
 ANNOUNCE = """
 import socket
-NIC = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-NIC.bind(("eth0", 0))
+nic = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+nic.bind(("eth0", 0))
 for _ in range(3):
-    NIC.send(bytes.fromhex("{frame}"))
+    nic.send(bytes.fromhex("{frame}"))
 """
 
 

@@ -88,7 +88,7 @@ def test_of_a_log_the_last_whole_lines_are_shown(ask):
 
 
 @pytest.mark.parametrize(
-    ("NICs", "found"),
+    ("nics", "found"),
     [
         ([{"name": "lo", "ip-addresses": [{"ip-address": "10.0.0.1"}]}], False),
         ([{"name": "eth0"}], False),
