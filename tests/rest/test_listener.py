@@ -1,4 +1,4 @@
-"""The server's pulse is slow, its end is not."""
+"""The server has no pulse: it waits for its end, and reads the date when it answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ import pytest
 import uvicorn
 
 from cumulet.rest import listener
-from cumulet.rest.listener import Listener
+from cumulet.rest.listener import Dated, Listener
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def says_nothing(scope, receive, send):
     """An application that nobody calls."""
+
+
+async def answers(scope, receive, send):
+    """An application with nothing to say."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
 
 
 @pytest.fixture
@@ -30,9 +36,7 @@ def heard():
 
 
 @pytest.mark.parametrize("sig", SIGNALS)
-def test_a_signal_ends_the_server_without_waiting_for_its_next_look(monkeypatch, heard, sig):
-    """It would wait for ever."""
-    monkeypatch.setattr(listener, "PULSE", None)
+def test_a_signal_ends_a_server_that_nobody_calls(heard, sig):
     server = Listener(uvicorn.Config(says_nothing, port=0, log_config=None, lifespan="off"))
 
     async def served() -> None:
@@ -42,3 +46,29 @@ def test_a_signal_ends_the_server_without_waiting_for_its_next_look(monkeypatch,
     asyncio.run(served())
 
     assert heard == [sig]
+
+
+def test_each_answer_has_the_date_of_its_own_second_before_what_else_all_begin_with(monkeypatch):
+    state = Dated()
+    state.default_headers = [(b"server", b"uvicorn")]
+    for second, date in ((0.9, b"Thu, 01 Jan 1970 00:00:00 GMT"), (1.2, b"Thu, 01 Jan 1970 00:00:01 GMT")):
+        monkeypatch.setattr(listener.time, "time", lambda second=second: second)
+        assert state.default_headers == [(b"date", date), (b"server", b"uvicorn")]
+
+
+def test_an_answer_of_a_server_is_dated_once(heard):
+    server = Listener(uvicorn.Config(answers, port=0, log_config=None, lifespan="off"))
+
+    async def asked() -> bytes:
+        serving = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(serving, 30)
+        return answer
+
+    assert asyncio.run(asked()).lower().count(b"\r\ndate: ") == 1

@@ -1,30 +1,49 @@
-"""uvicorn's server with a calmer pulse: it wakes ten times a second to see whether it is to end; this one is told."""
+"""uvicorn's server without a pulse: it wakes ten times a second for the date and to see whether it is to end; this one is told."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from types import FrameType
-from typing import Final
 
 import uvicorn
+from uvicorn.server import ServerState
 
-PULSE: Final = 1.0
-"""Seconds: the date in answers is to the second."""
+
+class Dated(ServerState):
+    """What all connections share: the date in answers is read when there is an answer."""
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """What every answer begins with."""
+        return [date_in(int(time.time())), *self._others]
+
+    @default_headers.setter
+    def default_headers(self, others: list[tuple[bytes, bytes]]) -> None:
+        self._others = others
+
+
+@lru_cache(maxsize=1)
+def date_in(second: int) -> tuple[bytes, bytes]:
+    """Write the date header of a second."""
+    return b"date", formatdate(second, usegmt=True).encode()
 
 
 class Listener(uvicorn.Server):
-    """Serves until a signal asks for its end, and ends at once then."""
+    """Serves until a signal asks for its end, and ends at once then; its `config` leaves the date to it."""
 
     def __init__(self, config: uvicorn.Config) -> None:
+        config.date_header = False
         super().__init__(config)
+        self.server_state = Dated()
         self._ending = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Keep the date in answers right until the end is asked for."""
-        while not await self.on_tick(0):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), PULSE)
+        """Wait for the end to be asked for."""
+        await self.on_tick(0)
+        await self._ending.wait()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of a signal, wherever in the loop it came."""
