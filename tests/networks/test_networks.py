@@ -4,8 +4,8 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
-from tests.made_up import NOON
+from sqlalchemy import select, update
+from tests.made_up import NOON, PROJECT
 from tests.projects.people import add_user
 
 from cumulet.fabric import FabricUnreachable
@@ -13,9 +13,12 @@ from cumulet.hosts.orphans import GRACE
 from cumulet.networks import Network, Nic, default_network, external_address, free_external, take_external
 from cumulet.networks.addresses import capacity
 from cumulet.networks.allocate import COOL_DOWN
-from cumulet.networks.model import Router
+from cumulet.networks.model import NicGroup, Router
+from cumulet.networks.specs import PortSpecs
 from cumulet.networks.wire import NetworkState
 from cumulet.projects.model import Project
+from cumulet.security_groups import operations as groups
+from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vms import operations as verbs
 
 AFTER_GRACE = GRACE.total_seconds() + 1
@@ -176,6 +179,28 @@ def test_the_fabric_is_looked_at_again_after_it_was_away(cloud):
     cloud.fabric.break_port(only_id(cloud.fabric.ports()))
     cloud.pass_time(90)
     assert the_only(cloud.fabric.ports()).mac
+
+
+def test_what_ports_ought_to_be_is_made_out_anew_only_when_a_row_changed(cloud):
+    cloud.running()
+    data = CreateSecurityGroup(id="web", data_center_id="local")
+    cloud.call(groups.create_security_group, project_id=PROJECT, data=data)
+    cloud.settle()
+    specs, group_id = PortSpecs(), only_id(cloud.fabric.groups())
+
+    def read():
+        with cloud.database.reading() as db:
+            return specs.read(db)
+
+    before = read()
+    assert read() is before
+    with cloud.database.writing() as db:
+        db.execute(update(Nic).values(hostname="renamed"))
+    ((_, renamed),) = read()
+    assert renamed == replace(before[0][1], hostname="renamed")
+    with cloud.database.writing() as db:
+        db.add(NicGroup(nic_id=renamed.id, group_id=group_id))
+    assert [spec for _, spec in read()] == [replace(renamed, groups=frozenset({group_id}))]
 
 
 def test_what_was_taken_is_given_back_with_the_vm(cloud, data_center):

@@ -24,7 +24,7 @@ from cumulet.hosts import Orphans
 from cumulet.networks.allocate import external_address, give_back_externals, nics_of
 from cumulet.networks.make import lock_networks
 from cumulet.networks.model import Network, Nic, Router
-from cumulet.networks.specs import network_spec, router_spec
+from cumulet.networks.specs import PortSpecs, network_spec, router_spec
 from cumulet.networks.wire import NetworkState
 from cumulet.reconcile import Kind, NotYet, Run, wake
 from cumulet.resource import Event, Wanted, changing, log_event
@@ -55,6 +55,7 @@ class Fabrics:
     bridges: Mapping[str, str]
     """Name of the external bridge by data center."""
     orphans: Orphans = field(default_factory=Orphans)
+    port_specs: PortSpecs = field(default_factory=PortSpecs)
 
     def external_spec(self, data_center: DataCenter) -> ExternalSpec:
         """Describe a data center's uplink."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, Select, bindparam, select, type_coerce
 from sqlalchemy.orm import Session
+from sqlalchemy.types import NULLTYPE
 
 from cumulet.catalogue import DataCenter
 from cumulet.db import fetch_columns
@@ -16,6 +18,7 @@ from cumulet.fabric import ExternalSpec, NetworkSpec, PortSpec, RouterSpec
 from cumulet.networks.model import ExternalAddress, Network, Nic, NicGroup, Router
 from cumulet.resource import Wanted
 
+RawRows = Sequence[Sequence[Row[*tuple[Any, ...]]]]
 MTU: Final = 1442
 """What a guest may send so that a tunnel between hosts fits in 1500 bytes (58 of Geneve over IPv4)."""
 NICS: Final = (
@@ -32,10 +35,23 @@ NICS: Final = (
     .outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id)
     .order_by(Nic.vm_id, Nic.position)
 )
-GROUPS: Final = select(NicGroup.nic_id, NicGroup.group_id).join(Nic, Nic.id == NicGroup.nic_id)
+GROUPS: Final = (
+    select(NicGroup.nic_id, NicGroup.group_id)
+    .join(Nic, Nic.id == NicGroup.nic_id)
+    .order_by(NicGroup.nic_id, NicGroup.group_id)
+)
 OF_VM: Final = Nic.vm_id == bindparam("vm_id")
 ITS_CARDS: Final = NICS.where(OF_VM)
 ITS_GROUPS: Final = GROUPS.where(OF_VM)
+
+
+def _raw(statement: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """Read the same as the database's driver gives it: to compare rows, nothing need be made of it."""
+    columns = [type_coerce(column, NULLTYPE) for column in statement.selected_columns]
+    return statement.with_only_columns(*columns, maintain_column_froms=True)
+
+
+RAW: Final = (_raw(NICS), _raw(GROUPS))
 
 
 def router_spec(router: Router, address: IPv4Address, external: ExternalSpec) -> RouterSpec:
@@ -61,6 +77,23 @@ def network_spec(network: Network, data_center: DataCenter) -> NetworkSpec:
 def port_specs(db: Session) -> Sequence[tuple[UUID, PortSpec]]:
     """Describe all NICs to the fabric, each with its VM's id; in the order of VMs and of each VM's NICs."""
     return _described(fetch_columns(db, NICS), fetch_columns(db, GROUPS))
+
+
+@dataclass(slots=True)
+class PortSpecs:
+    """All NICs as the fabric's specs, which are made anew only when a row is not as it was the last time."""
+
+    made: tuple[RawRows, Sequence[tuple[UUID, PortSpec]]] = ((), ())
+    """The rows of the last time, and what was made of them."""
+
+    def read(self, db: Session) -> Sequence[tuple[UUID, PortSpec]]:
+        """Describe all NICs likewise; `db` must see one state of things."""
+        rows = [fetch_columns(db, statement) for statement in RAW]
+        rows_before, specs = self.made
+        if rows != rows_before:
+            specs = port_specs(db)
+            self.made = rows, specs
+        return specs
 
 
 def port_specs_of(db: Session, vm_id: UUID) -> Sequence[PortSpec]:
