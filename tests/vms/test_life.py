@@ -386,7 +386,7 @@ def test_a_machine_defined_otherwise_is_defined_anew_when_it_is_off(cloud):
     cloud.running()
     row = cloud.row()
     machine = cloud.host.contents.machines[row.id]
-    machine.spec = replace(machine.spec, vcpus=1)
+    cloud.host.machines.define(replace(machine.spec, vcpus=1))
     cloud.ask(verbs.reboot_vm)
     cloud.settle()
     assert machine.spec.vcpus == row.vcpus == 2

@@ -16,7 +16,6 @@ from cumulet.hypervisor import (
     OffReason,
     Power,
     Seed,
-    spec_digest,
 )
 
 TAKEN: Final = b"what a disk in memory held: "
@@ -28,6 +27,8 @@ class Machine:
     """One defined machine and what its guest does."""
 
     spec: DomainSpec
+    digest: str
+    """`spec_digest` of it."""
     power: Power = Power.OFF
     off_reason: OffReason = OffReason.NONE
     started: int = 0
@@ -50,7 +51,7 @@ class Machine:
 
     def found(self) -> Domain:
         """Itself as the host tells it."""
-        return Domain(self.spec.id, self.power, self.off_reason, self.started, spec_digest(self.spec))
+        return Domain(self.spec.id, self.power, self.off_reason, self.started, self.digest)
 
     def has(self, disk_id: UUID) -> bool:
         """Whether it is defined with a disk, or runs with it."""

@@ -13,6 +13,7 @@ from cumulet.hypervisor import (
     OffReason,
     Power,
     Stats,
+    spec_digest,
 )
 from cumulet.hypervisor.memory.contents import Machine
 from cumulet.hypervisor.memory.made_up import little_work
@@ -40,7 +41,9 @@ class MemoryMachines(Part):
         if known is None or known.spec != spec:
             for disk_id in (spec.boot_disk, *spec.disks):
                 self._contents.find_disk(disk_id)
-            self._contents.machines.setdefault(spec.id, Machine(spec)).spec = spec
+            digest = spec_digest(spec)
+            machine = self._contents.machines.setdefault(spec.id, Machine(spec, digest))
+            machine.spec, machine.digest = spec, digest
 
     @verb
     def start(self, vm_id: UUID) -> None:
