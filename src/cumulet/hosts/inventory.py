@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row
+from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row, update_row
 from cumulet.errors import NotFound
 from cumulet.hosts.model import Host, HostState, Installation, Reservation
 from cumulet.hosts.place import Capacity, Requirements
@@ -61,7 +61,8 @@ def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: st
         host = Host(id=uuid4(), name=facts.name)
         db.add(host)
     host.data_center_id, host.uri = data_center_id, uri
-    note_facts(host, facts, now=now)
+    for name, value in _noted(facts, now).items():
+        setattr(host, name, value)
     db.flush()
     return host
 
@@ -71,13 +72,25 @@ def list_hosts(db: Session) -> Sequence[Row[*tuple[Any, ...]]]:
     return fetch_columns(db, ADDRESSES)
 
 
-def note_facts(host: Host, facts: HostFacts, *, now: datetime) -> None:
+def note_facts(db: Session, host_id: UUID, facts: HostFacts, *, now: datetime) -> None:
     """Write down what a host that answers has."""
-    host.cpus, host.memory_mib, host.disk_gib = facts.cpus, facts.memory_mib, dict(facts.disk_gib)
-    host.cpu_model, host.accelerator, host.version = facts.cpu_model, facts.accelerator, facts.version
-    host.gpus = dict(facts.gpus)
-    host.routes = [str(route) for route in facts.routes]
-    host.state, host.problem, host.seen_at = HostState.UP, "", now
+    update_row(db, Host, host_id, **_noted(facts, now))
+
+
+def _noted(facts: HostFacts, now: datetime) -> dict[str, object]:
+    return {
+        "cpus": facts.cpus,
+        "memory_mib": facts.memory_mib,
+        "disk_gib": dict(facts.disk_gib),
+        "cpu_model": facts.cpu_model,
+        "accelerator": facts.accelerator,
+        "version": facts.version,
+        "gpus": dict(facts.gpus),
+        "routes": [str(route) for route in facts.routes],
+        "state": HostState.UP,
+        "problem": "",
+        "seen_at": now,
+    }
 
 
 def host_routes(db: Session, data_center_id: str) -> frozenset[IPv4Network]:

@@ -13,9 +13,10 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import LargeBinary, bindparam, cast, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from cumulet.db import dialect_of, insert_into, rows_of
+from cumulet.db import dialect_of, fetch_columns, insert_into, rows_of
 from cumulet.hypervisor import HostUnreachable, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.monitoring.model import Samples
@@ -33,6 +34,33 @@ MOST_SILENCES: Final = 10
 MOST_THINNED: Final = 1000
 """Rows in one look; what is left is thinned at the next one."""
 TABLE: Final = rows_of(Samples)
+HERE: Final = Vm.host_id == bindparam("host_id")
+BEFORE: Final = TABLE.c.begins < bindparam("before")
+ON_HOST: Final = select(Vm.id, Vm.vcpus, Vm.agent_at.is_not(None).label("has_agent")).where(HERE)
+STILL_THERE: Final = select(Vm.id).where(HERE).order_by(Vm.id).with_for_update(read=True, key_share=True)
+OLD: Final = (
+    select(TABLE.c.vm_id, TABLE.c.begins, TABLE.c.packed)
+    .join(Vm, Vm.id == TABLE.c.vm_id)
+    .where(HERE, TABLE.c.thinned.is_(False), BEFORE)
+    .order_by(TABLE.c.vm_id, TABLE.c.begins)
+    .limit(MOST_THINNED)
+)
+THIN: Final = (
+    update(TABLE)
+    .where(TABLE.c.vm_id == bindparam("of"), TABLE.c.begins == bindparam("at"))
+    .values(thinned=True, packed=bindparam("last"))
+)
+FORGET: Final = delete(TABLE).where(TABLE.c.thinned, BEFORE, TABLE.c.vm_id.in_(select(Vm.id).where(HERE)))
+
+
+def _keep_on(dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """Begin a row with a sample, or make the one that is there longer by it."""
+    new = insert_into(dialect, Samples)
+    longer = cast(TABLE.c.packed.op("||")(new.excluded.packed), LargeBinary)
+    return new.on_conflict_do_update(index_elements=["vm_id", "begins"], set_={"packed": longer})
+
+
+KEEP: Final = {dialect: _keep_on(dialect) for dialect in ("sqlite", "postgresql")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +79,8 @@ class Sampler:
         except HostUnreachable:
             return run.now + EVERY
         with run.reading() as db:
-            on_it = select(Vm.id, Vm.vcpus, Vm.agent_at).where(Vm.host_id == run.id)
-            vms = [vm for vm in db.execute(on_it) if vm.id in stats]
-        pings = self._ping(host, [vm.id for vm in vms if vm.agent_at], run.now)
+            vms = [vm for vm in fetch_columns(db, ON_HOST, host_id=run.id) if vm.id in stats]
+        pings = self._ping(host, [vm.id for vm in vms if vm.has_agent], run.now)
         at = int(run.now.timestamp())
         packed = {
             vm.id: FORMAT.pack(*sample_of(stats[vm.id], at=at, vcpus=vm.vcpus, ping_ms=pings.get(vm.id)))
@@ -61,7 +88,7 @@ class Sampler:
         }
         kept = timedelta(days=self.backends.fabrics.catalogue.limits.sample_days)
         with run.writing() as db:
-            keep(db, packed, begins=at - at % QUARTER)
+            keep(db, run.id, packed, begins=at - at % QUARTER)
             thin(db, run.id, before=int((run.now - IN_FULL).timestamp()) - QUARTER)
             forget(db, run.id, before=int((run.now - kept).timestamp()))
         wake_silent(run, pings.keys() & self.hushed.keys())
@@ -72,13 +99,15 @@ class Sampler:
         for vm_id in [vm_id for vm_id, until in self.hushed.items() if until <= now]:
             del self.hushed[vm_id]
         pings: dict[UUID, float | None] = {}
+        silences = 0
         for vm_id in vm_ids:
-            if list(pings.values()).count(None) == MOST_SILENCES:
+            if silences == MOST_SILENCES:
                 break
             if vm_id not in self.hushed:
                 pings[vm_id] = ping(host, vm_id)
                 if pings[vm_id] is None:
                     self.hushed[vm_id] = now + HUSH
+                    silences += 1
         return pings
 
 
@@ -101,44 +130,27 @@ def ping(host: Host, vm_id: UUID) -> float | None:
         return None
 
 
-def keep(db: Session, packed: Mapping[UUID, bytes], *, begins: int) -> None:
+def keep(db: Session, host_id: UUID, packed: Mapping[UUID, bytes], *, begins: int) -> None:
     """Add a sample of each VM to its row of this quarter; of one that has gone meanwhile, nothing."""
-    there = (
-        select(Vm.id)
-        .where(Vm.id.in_(packed.keys()))
-        .order_by(Vm.id)
-        .with_for_update(read=True, key_share=True)
-    )
     rows = [
         {"vm_id": vm_id, "begins": begins, "thinned": False, "packed": packed[vm_id]}
-        for vm_id in db.scalars(there)
+        for (vm_id,) in fetch_columns(db, STILL_THERE, host_id=host_id)
+        if vm_id in packed
     ]
-    if not rows:
-        return
-    new = insert_into(dialect_of(db), Samples)
-    longer = cast(Samples.packed.op("||")(new.excluded.packed), LargeBinary)
-    db.connection().execute(
-        new.on_conflict_do_update(index_elements=["vm_id", "begins"], set_={"packed": longer}), rows
-    )
+    if rows:
+        db.connection().execute(KEEP[dialect_of(db)], rows)
 
 
 def thin(db: Session, host_id: UUID, *, before: int) -> None:
     """Leave of each row that is old enough its last sample."""
-    old = select(Samples.vm_id, Samples.begins, Samples.packed).join(Vm, Vm.id == Samples.vm_id)
-    old = old.where(Vm.host_id == host_id, Samples.thinned.is_(False), Samples.begins < before)
     rows = [
         {"of": row.vm_id, "at": row.begins, "last": last_of(row.packed)}
-        for row in db.execute(old.order_by(Samples.vm_id, Samples.begins).limit(MOST_THINNED))
+        for row in fetch_columns(db, OLD, host_id=host_id, before=before)
     ]
     if rows:
-        this = (TABLE.c.vm_id == bindparam("of")) & (TABLE.c.begins == bindparam("at"))
-        db.connection().execute(
-            update(TABLE).where(this).values(thinned=True, packed=bindparam("last")), rows
-        )
+        db.connection().execute(THIN, rows)
 
 
 def forget(db: Session, host_id: UUID, *, before: int) -> None:
     """Remove rows that are too old."""
-    here = select(Vm.id).where(Vm.host_id == host_id)
-    too_old = delete(Samples).where(Samples.thinned, Samples.begins < before, Samples.vm_id.in_(here))
-    db.execute(too_old.execution_options(synchronize_session=False))
+    db.connection().execute(FORGET, {"host_id": host_id, "before": before})

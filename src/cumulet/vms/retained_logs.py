@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, delete, select
+from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from cumulet.db import Row, dialect_of, insert_into
+from cumulet.db import Row, dialect_of, insert_into, rows_of
 from cumulet.errors import NotFound
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.limits import Limits
@@ -37,6 +37,9 @@ class KeptLog(Row):
     kept_at: Mapped[datetime] = mapped_column(index=True)
     content: Mapped[bytes] = mapped_column(LargeBinary)
     """Compressed by zlib."""
+
+
+FORGET_OLD: Final = delete(rows_of(KeptLog)).where(KeptLog.kept_at < bindparam("before"))
 
 
 def keep_log(run: Run, vm: Vm, host: Host, limits: Limits) -> None:
@@ -68,4 +71,4 @@ def find_kept(db: Session, project_id: str, name: str) -> bytes:
 
 def forget_old(db: Session, now: datetime, limits: Limits) -> None:
     """Forget logs whose time is over."""
-    db.execute(delete(KeptLog).where(KeptLog.kept_at < now - timedelta(days=limits.console_log_days)))
+    db.connection().execute(FORGET_OLD, {"before": now - timedelta(days=limits.console_log_days)})

@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Orphans, note_facts
@@ -34,6 +35,14 @@ T = TypeVar("T")
 SWEEP: Final = timedelta(seconds=30)
 KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
 """States that are only true as long as their host answers."""
+VMS: Final = (
+    select(Vm.id, Vm.wanted, Vm.state, Vm.started).where(Vm.host_id == bindparam("host_id")).order_by(Vm.id)
+)
+DISKS: Final = (
+    select(Disk.id, Disk.state, Disk.vm_id.is_(None).label("is_loose"))
+    .where(Disk.host_id == bindparam("host_id"))
+    .order_by(Disk.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ class Sweeper:
             return run.now + SWEEP / 3
         with run.writing() as db:
             forget_old(db, run.now, self.backends.fabrics.catalogue.limits)
-            note_facts(db.get_one(HostRow, run.id), facts, now=run.now)
+            note_facts(db, run.id, facts, now=run.now)
             vm_ids = wake_changed_vms(db, run, domains)
             disk_ids = wake_changed_disks(db, run, disks.keys())
         self._remove_orphans(
@@ -95,6 +104,8 @@ class Sweeper:
         Rows and their facts are written before anything is made. What the journal does not know is younger than a
         database that was restored from a backup: it stays, and the operator is told once.
         """
+        if not found:
+            return found
         with run.reading() as db:
             owned = {id for row in (Vm, Disk, PrivateImage) for id in those_in(db, row.id, found)}
             known = those_in(db, Event.subject_id, found - owned)
@@ -109,6 +120,8 @@ class Sweeper:
     def _remove_unused_copies(self, host: Host, run: Run) -> None:
         """Remove copies of images that nobody offers any more and that no VM is made of."""
         unoffered = host.images.copies() - {image.sha256 for image in self.backends.images.list()}
+        if not unoffered:
+            return
         with run.reading() as db:
             of_vms = those_in(db, Vm.image_sha256, unoffered)
             unused = unoffered - of_vms - those_in(db, PrivateImage.sha256, unoffered)
@@ -119,9 +132,8 @@ class Sweeper:
 
 def wake_changed_vms(db: Session, run: Run, domains: Mapping[UUID, Domain]) -> set[UUID]:
     """Wake VMs of a host that differ from their rows, in one order for all who wake many; answers which it has."""
-    rows = select(Vm.id, Vm.wanted, Vm.state, Vm.started).where(Vm.host_id == run.id).order_by(Vm.id)
     ids = set()
-    for id, wanted, state, started in db.execute(rows):
+    for id, wanted, state, started in fetch_columns(db, VMS, host_id=run.id):
         ids.add(id)
         if differs(domains.get(id), wanted=wanted, state=state, started=started):
             wake(db, Kind.VM, id, now=run.now)
@@ -140,13 +152,12 @@ def differs(domain: Domain | None, *, wanted: Wanted, state: VmState, started: i
 
 def wake_changed_disks(db: Session, run: Run, there: AbstractSet[UUID]) -> set[UUID]:
     """Wake disks that no VM has and that are on the host or not against what was last seen; answers which it has."""
-    rows = select(Disk.id, Disk.state, Disk.vm_id).where(Disk.host_id == run.id).order_by(Disk.id)
     ids = set()
-    for id, state, vm_id in db.execute(rows):
+    for id, state, is_loose in fetch_columns(db, DISKS, host_id=run.id):
         ids.add(id)
         if state is DiskState.INIT:
             continue
-        if vm_id is None and (id in there) == (state is DiskState.ERROR):
+        if is_loose and (id in there) == (state is DiskState.ERROR):
             wake(db, Kind.DISK, id, now=run.now)
     return ids
 
