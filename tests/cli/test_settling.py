@@ -36,8 +36,8 @@ def wait_for(monkeypatch):
     monkeypatch.setattr(waiting, "pause", lambda _: 0)
 
     def go(so, *looks, seconds=60):
-        thing = Resource(Story(*looks), "disk", "/{}/{}", "default", "data")
-        return follow(thing, Wait(so, "is as asked", time.monotonic() + seconds))
+        resource = Resource(Story(*looks), "disk", "/{}/{}", "default", "data")
+        return follow(resource, Wait(so, "is as asked", time.monotonic() + seconds))
 
     return go
 

@@ -19,7 +19,7 @@ from cumulet import db
 from cumulet.call import Calls, KeptAnswers
 from cumulet.call.call import lost_a_race
 from cumulet.errors import Unavailable
-from cumulet.rest.binding import Asked
+from cumulet.rest.binding import ReceivedRequest
 from cumulet.rest.endpoint import Endpoint
 
 OPERATION = {operation.name: operation for operation in TOYS}
@@ -152,7 +152,7 @@ def test_a_locked_database_is_unavailable(database, monkeypatch):
     make_toy = Endpoint(
         OPERATION["make_toy"], Calls(impatient, authenticate, {}, datetime.now), KeptAnswers()
     )
-    asked = Asked((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="")
+    asked = ReceivedRequest((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="")
     with database.writing() as session:
         session.connection()
         with pytest.raises(Unavailable, match="try again"):

@@ -16,7 +16,7 @@ from cumulet.operation import OPERATIONS
 from cumulet.projects import Role, authenticate
 from cumulet.projects.access import digest_of
 from cumulet.projects.model import ApiKey, Membership, Project, User
-from cumulet.rest.binding import Asked
+from cumulet.rest.binding import ReceivedRequest
 from cumulet.rest.endpoint import Endpoint, question
 
 ROUNDS = 40
@@ -28,8 +28,8 @@ def endpoint(name: str, database: Database, kept: KeptAnswers | None = None) -> 
     return Endpoint(OPERATIONS[name], calls, kept or KeptAnswers())
 
 
-def asked_by(name: str, *path: str, query: str = "") -> Asked:
-    return Asked(path, query=query, body=b"", authorization=f"Bearer key-of-{name}", origin="")
+def asked_by(name: str, *path: str, query: str = "") -> ReceivedRequest:
+    return ReceivedRequest(path, query=query, body=b"", authorization=f"Bearer key-of-{name}", origin="")
 
 
 def add_person(database: Database, name: str, **roles: Role) -> None:
@@ -69,7 +69,7 @@ def test_those_who_wait_for_the_same_share_a_reading_that_began_after_they_came(
     began, go_on, looks = threading.Event(), threading.Event(), []
     read = project._ask
 
-    def read_slowly(asked: Asked) -> bytes:
+    def read_slowly(asked: ReceivedRequest) -> bytes:
         answer = read(asked)
         looks.append(answer)
         began.set()
