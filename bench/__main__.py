@@ -11,7 +11,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bench import boots, burst, cli, console, create, groups, idle, images, monitor, networks, reads, wake
+from bench import (
+    boots,
+    burst,
+    cli,
+    console,
+    create,
+    gpus,
+    groups,
+    idle,
+    images,
+    monitor,
+    networks,
+    reads,
+    wake,
+)
 from bench.figure import Figure, say
 from bench.stage import Stage
 from rich.console import Console
@@ -26,6 +40,7 @@ BENCHMARKS = {
     "cli": cli.measure,
     "monitor": monitor.measure,
     "groups": groups.measure,
+    "gpus": gpus.measure,
     "networks": networks.measure,
     "console": console.measure,
     "boots": boots.measure,

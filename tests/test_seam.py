@@ -20,12 +20,13 @@ import cumulet.hypervisor
 from cumulet.doctor.calls import CALLS
 
 SOURCE = Path(cumulet.__file__).parent
-HOST = ("doctor", "hypervisor/libvirt", "hypervisor/mounts.py")
+HOST = ("doctor", "hypervisor/libvirt", "hypervisor/mounts.py", "hypervisor/pci.py")
 """What runs where the host is."""
 SERVER = {
     "__main__.py": "its end",
     "call/turns.py": "its event loop",
     "catalogue/file.py": "the operator's catalogue",
+    "catalogue/gpu_models.py": "the table of GPU models that comes along",
     "console/": "sockets of people, and those that a host opened",
     "db.py": "its database",
     "fabric/ovn/": "OVN's databases, and what asks them",

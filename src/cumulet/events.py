@@ -95,6 +95,10 @@ class EventName(enum.StrEnum):
     USER_ADDED_SSH_KEY = "user.added_ssh_key"
     USER_REMOVED_SSH_KEY = "user.removed_ssh_key"
 
+    GPU_APPEARED = "gpu.appeared"
+    GPU_CHANGED = "gpu.changed"
+    GPU_ABSENT = "gpu.absent"
+
     WORK_OVERDUE = "work.overdue"
 
 
@@ -191,6 +195,17 @@ class PrivateImageData(EventData, frozen=True, kw_only=True):
     data_center_id: str
     size_gib: int
     state: str
+
+
+class GpuData(EventData, frozen=True, kw_only=True):
+    """A GPU of a host."""
+
+    host: str
+    address: str
+    pci_id: str
+    state: str
+    problems: list[str]
+    """Why it is unfit."""
 
 
 class OverdueData(EventData, frozen=True, kw_only=True):

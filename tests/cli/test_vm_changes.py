@@ -4,7 +4,8 @@ import time
 import pytest
 from tests.waiting import eventually
 
-from cumulet.cli.vm_monitor import bars, drawing, size, spread
+from cumulet.cli.output import size
+from cumulet.cli.vm_monitor import bars, drawing, spread
 from cumulet.cli.vm_views import FACTS
 
 PASSWORD = "Corr3ct-horse"

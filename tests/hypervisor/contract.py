@@ -138,6 +138,10 @@ class HypervisorContract:
         host.seeds.remove(spec.id)
         host.consoles.remove_log(spec.id)
 
+    def test_gpus_are_told_each_once_in_the_order_of_their_addresses(self, host: Hypervisor) -> None:
+        addresses = [gpu.address for gpu in host.gpus.read().gpus]
+        assert addresses == sorted(set(addresses))
+
     @pytest.fixture(params=["local", "fast"])
     def empty_disk(
         self, host: Hypervisor, spec: DomainSpec, request: pytest.FixtureRequest

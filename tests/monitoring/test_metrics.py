@@ -1,5 +1,6 @@
 """What Prometheus reads, over HTTP from a real server, and read back by Prometheus's own parser."""
 
+from dataclasses import replace
 from functools import partial
 
 import httpx
@@ -153,3 +154,18 @@ def test_only_the_operator_s_key_opens_it_and_no_secret_is_in_it(cloud):
     assert "cumulet_vms" in answers["operator"].text
     assert SECRET not in answers["operator"].text
     assert cloud.row().password_hash not in answers["operator"].text
+
+
+def test_gpus_are_counted_by_host_model_and_state(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?gpus=3&gpu_model=H100")
+    first, second, third = cloud.host.host_gpus.gpus
+    known = replace(second, functions=(replace(second.functions[0], pci_id="10de:2330"),))
+    cloud.host.host_gpus = replace(cloud.host.host_gpus, gpus=(first, known, replace(third, answers=False)))
+    cloud.sweep()
+    told = samples(cloud)
+    gpus = {tuple(labels): count for (name, *labels), count in told.items() if name == "cumulet_gpus"}
+    assert gpus == {
+        ("FREE", "H100 SXM", "memory-1"): 1,
+        ("FREE", first.pci_id, "memory-1"): 1,
+        ("UNFIT", first.pci_id, "memory-1"): 1,
+    }

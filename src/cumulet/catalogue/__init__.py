@@ -2,6 +2,7 @@
 
 from cumulet.catalogue import operations  # noqa: F401 - declares them
 from cumulet.catalogue.file import read_catalogue
+from cumulet.catalogue.gpu_models import identify_gpu
 from cumulet.catalogue.made_up import with_gpus
 from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
 from cumulet.catalogue.price import Price, PricedDisk, Rates, price_vm, rates_of, vm_price_view
@@ -39,6 +40,7 @@ __all__ = [
     "VmMachineType",
     "VmPrice",
     "data_center_view",
+    "identify_gpu",
     "machine_type_view",
     "matching_data_centers",
     "price_vm",

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cumulet.catalogue.gpu_models import shipped_models, with_shipped_models
 from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
 from cumulet.catalogue.wire import CommitmentTerm, StorageClass
 from cumulet.errors import Invalid
@@ -69,7 +70,7 @@ def parse_catalogue(text: str) -> Catalogue:
         raise refusal(str(problem), as_written) from None
     for mistake in _mistakes(catalogue, raw):
         raise mistake
-    return catalogue
+    return with_shipped_models(catalogue)
 
 
 def _decode_address(kind: type[Any], value: object) -> Any:  # noqa: ANN401 - msgspec's own signature
@@ -104,6 +105,7 @@ def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]
     for index, machine_type in enumerate(catalogue.machine_types):
         yield from _wrong_references(f"machine_types[{index}]", machine_type, catalogue)
         yield from _wrong_shape(f"machine_types[{index}]", machine_type)
+    yield from _wrong_pci_ids(catalogue.gpu_models)
     yield from _wrong_aliases(catalogue.image_aliases)
     if not catalogue.data_centers:
         yield Invalid.field("data_centers", [], "at least one data center")
@@ -213,7 +215,7 @@ def _wrong_references(path: str, machine_type: MachineType, catalogue: Catalogue
     data_centers = [one.id for one in catalogue.data_centers]
     if machine_type.data_center_id not in data_centers:
         yield _not_one_of(f"{path}.data_center_id", machine_type.data_center_id, data_centers)
-    gpu_models = ["", *(one.id for one in catalogue.gpu_models)]
+    gpu_models = ["", *dict.fromkeys(one.id for one in (*catalogue.gpu_models, *shipped_models()))]
     if machine_type.gpu_model_id not in gpu_models:
         yield _not_one_of(f"{path}.gpu_model_id", machine_type.gpu_model_id, gpu_models)
 
@@ -231,6 +233,16 @@ def _wrong_shape(path: str, machine_type: MachineType) -> Iterator[Invalid]:
     for months in machine_type.commitment_discount_percent:
         if months not in terms:
             yield _not_one_of(f"{path}.commitment_discount_percent", months, terms)
+
+
+def _wrong_pci_ids(models: tuple[GpuModel, ...]) -> Iterator[Invalid]:
+    taken: dict[str, str] = {}
+    for index, model in enumerate(models):
+        for ids in model.pci_ids:
+            if taken.setdefault(ids, model.id) != model.id:
+                yield Invalid.field(
+                    f"gpu_models[{index}].pci_ids", ids, f"ids that no other model has; {taken[ids]!r} does"
+                )
 
 
 def _wrong_aliases(aliases: Mapping[str, str]) -> Iterator[Invalid]:

@@ -12,10 +12,16 @@ MEMORY_GIB = 80
 PRICE = Decimal("1.5")
 
 
-def with_gpus(catalogue: Catalogue, model: str) -> Catalogue:
-    """Offer a GPU model, and beside the first machine type one like it with such GPUs, unless the catalogue has the model."""
+def with_gpus(catalogue: Catalogue, model: str, pci_id: str) -> Catalogue:
+    """Offer a GPU model, and beside the first machine type one like it with such GPUs, unless the catalogue has the model.
+
+    `pci_id` is by which the made-up cards are known.
+    """
     if model in {one.model_name for one in catalogue.gpu_models}:
-        return catalogue
+        models = (
+            with_pci_id(one, pci_id) if one.model_name == model else one for one in catalogue.gpu_models
+        )
+        return replace(catalogue, gpu_models=tuple(models))
     id = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") or "gpu"
     plain = catalogue.machine_types[0]
     gpu_type = replace(
@@ -26,9 +32,16 @@ def with_gpus(catalogue: Catalogue, model: str) -> Catalogue:
         max_vcpu_per_gpu=float(plain.max_vcpu),
         gpu_price_hr=PRICE,
     )
-    gpu_model = GpuModel(id=id, vendor_name="made up", model_name=model, memory_gib=MEMORY_GIB)
+    gpu_model = GpuModel(
+        id=id, vendor_name="made up", model_name=model, memory_gib=MEMORY_GIB, pci_ids=(pci_id,)
+    )
     return replace(
         catalogue,
         gpu_models=(*catalogue.gpu_models, gpu_model),
         machine_types=(*catalogue.machine_types, gpu_type),
     )
+
+
+def with_pci_id(model: GpuModel, pci_id: str) -> GpuModel:
+    """Let made-up cards too be known as this model."""
+    return replace(model, pci_ids=(*model.pci_ids, pci_id))

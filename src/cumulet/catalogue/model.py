@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -22,6 +22,8 @@ from cumulet.limits import Limits
 Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """No underscore: SkyPilot cuts `<machine type>_<gpus>x…` at the first one."""
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+PciIds: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}(:[0-9a-f]{4}:[0-9a-f]{4})?$")]
+"""Vendor and device, and where that does not tell models apart the subsystem's as well: `10de:2330`."""
 Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
@@ -121,6 +123,10 @@ class GpuModel:
     vendor_name: str
     model_name: str
     memory_gib: Positive
+    pci_ids: tuple[PciIds, ...] = ()
+    """By which hosts' cards are known as this model."""
+    fabric: Literal["", "nvswitch", "xgmi"] = ""
+    """What joins several of them beside PCI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

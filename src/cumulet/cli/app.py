@@ -54,6 +54,7 @@ for module, name, what in (
     ("ssh_keys", "ssh-key", "Keep the SSH keys that your VMs get."),
     ("projects", "project", "See the projects that you belong to."),
     ("images", "image", "Keep the images of this installation (operator)."),
+    ("gpus", "gpu", "See the GPUs of the hosts, and what keeps them from VMs (operator)."),
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),
 ):
     app.command(f"cumulet.cli.{module}:app", name=name, help=what)

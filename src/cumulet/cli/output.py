@@ -33,6 +33,8 @@ UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 """What a terminal obeys: control characters of both sets, those that turn a line's direction, other ends of lines."""
+KIBI: Final = 1024
+TWO_DIGITS: Final = 10
 GAP: Final = 2
 NARROWEST: Final = 6
 """Characters that a column keeps, however narrow the terminal is."""
@@ -183,3 +185,12 @@ def span(seconds: float) -> str:
     first = next(place for place, size in enumerate(sizes) if seconds >= size)
     whole, rest = divmod(int(seconds), sizes[first])
     return f"{whole} {units[first]} {rest // sizes[first + 1]} {units[first + 1]}"
+
+
+def size(value: float) -> str:
+    """Write bytes in their largest unit: `512 B`, `4.0 KiB`, `128 GiB`."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    place = next((place for place in range(4) if value < KIBI ** (place + 1)), 4)
+    number = value / KIBI**place
+    digits = 0 if place == 0 or number >= TWO_DIGITS else 1
+    return f"{number:.{digits}f} {units[place]}"

@@ -9,7 +9,7 @@ from typing import Final
 
 from cumulet.cli.client import Json, connect
 from cumulet.cli.follow import VM, read_span
-from cumulet.cli.output import Format, aligned, local_time, show_data, write
+from cumulet.cli.output import Format, aligned, local_time, show_data, size, write
 from cumulet.cli.words import Project, VmName
 
 BARS: Final = "▁▂▃▄▅▆▇█"
@@ -18,24 +18,11 @@ NOTHING: Final = " "
 NARROWEST: Final = 10
 AROUND: Final = 40
 """What stands beside a drawing, in characters."""
-KIBI: Final = 1024
 
 
 def percent(value: float) -> str:
     """Write a share."""
     return f"{value:.0f} %"
-
-
-def size(value: float) -> str:
-    """Write bytes in their largest unit."""
-    units = ("B", "KiB", "MiB", "GiB", "TiB")
-    place = next((place for place in range(4) if value < KIBI ** (place + 1)), 4)
-    number = value / KIBI**place
-    return (
-        f"{number:.0f} {units[place]}"
-        if place == 0 or number >= NARROWEST
-        else f"{number:.1f} {units[place]}"
-    )
 
 
 def speed(value: float) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cumulet.doctor.bridges import Bridge, choose_datapath, external_bridges
-from cumulet.doctor.checks.devices import find_gpus, has_iommu, judge_gpus
+from cumulet.doctor.checks.devices import judge_gpus
 from cumulet.doctor.checks.machine import (
     is_virtual,
     judge_confinement,
@@ -37,6 +37,7 @@ from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
 from cumulet.doctor.kvm import DEVICE, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing
 from cumulet.doctor.prepare import CACHE
+from cumulet.hypervisor.pci import read_gpus
 
 PROC: Final = Path("/proc")
 APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
@@ -107,7 +108,7 @@ def examine_packets() -> list[Finding]:
 
 def examine_devices() -> list[Finding]:
     """GPUs and the IOMMU."""
-    return judge_gpus(find_gpus(), iommu=has_iommu())
+    return judge_gpus(read_gpus())
 
 
 def ours() -> dict[str, Bridge]:

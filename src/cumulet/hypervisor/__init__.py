@@ -21,6 +21,8 @@ from cumulet.hypervisor.errors import (
     HypervisorError,
     MachineOff,
 )
+from cumulet.hypervisor.gpu_fitness import Cause, unfit_causes
+from cumulet.hypervisor.gpus import Gpus, HostGpus, Iommu, PciFunction, PciGpu
 from cumulet.hypervisor.guests import NO_GUEST, Guest, Guests
 from cumulet.hypervisor.host import HostFacts, Hypervisor
 from cumulet.hypervisor.images import (
@@ -50,17 +52,20 @@ __all__ = [
     "MOST_STORAGE_DISKS",
     "NO_GUEST",
     "BaseImage",
+    "Cause",
     "Consoles",
     "DiskSpec",
     "Disks",
     "Domain",
     "DomainSpec",
     "Firmware",
+    "Gpus",
     "Guest",
     "GuestRefused",
     "GuestSilent",
     "Guests",
     "HostFacts",
+    "HostGpus",
     "HostLost",
     "HostUnreachable",
     "Hypervisor",
@@ -70,10 +75,13 @@ __all__ = [
     "ImageName",
     "ImageOrder",
     "Images",
+    "Iommu",
     "MachineOff",
     "Machines",
     "NicSpec",
     "OffReason",
+    "PciFunction",
+    "PciGpu",
     "Power",
     "Seed",
     "Seeds",
@@ -82,4 +90,5 @@ __all__ = [
     "Topology",
     "serial_of",
     "spec_digest",
+    "unfit_causes",
 ]

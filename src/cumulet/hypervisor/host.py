@@ -10,6 +10,7 @@ from uuid import UUID
 
 from cumulet.hypervisor.consoles import Consoles
 from cumulet.hypervisor.disks import Disks
+from cumulet.hypervisor.gpus import Gpus
 from cumulet.hypervisor.guests import Guests
 from cumulet.hypervisor.images import Images
 from cumulet.hypervisor.machines import Machines
@@ -62,6 +63,10 @@ class Hypervisor(Protocol):
     @property
     def consoles(self) -> Consoles:
         """Their screens and serial consoles."""
+
+    @property
+    def gpus(self) -> Gpus:
+        """Its GPUs."""
 
     def facts(self) -> HostFacts:
         """Say what the host has."""

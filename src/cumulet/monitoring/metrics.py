@@ -6,6 +6,7 @@ Names of VMs, projects and hosts are in it, secrets are not; who may read it is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
@@ -17,6 +18,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
+from cumulet.gpus import Gpu, model_name
 from cumulet.hosts import Host, HostState, Reservation
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import QUARTER, STEP, Sample, unpack
@@ -85,6 +87,7 @@ def cloud(db: Session, catalogue: Catalogue, *, now: datetime) -> Iterator[Metri
     )
     yield from unsettled(db, now=now)
     yield from capacity(db)
+    yield gpus(db, catalogue)
     free = [((one.id,), free_external(db, one, now=now)) for one in catalogue.data_centers]
     yield gauge("external_addresses_free", "External addresses that nobody holds.", ("data_center",), free)
     kept = db.scalar(select(func.count()).select_from(Samples)) or 0
@@ -134,6 +137,13 @@ def disk_capacity(db: Session, hosts: Sequence[Host]) -> Iterator[Metric]:
     used = [((host.name, pool), reserved.get((host.id, pool), 0) * 2**30) for host, pool, _ in pools]
     yield gauge("host_disk_bytes", "What the host's disk pool has.", ("host", "pool"), whole)
     yield gauge("host_reserved_disk_bytes", "What is reserved of it.", ("host", "pool"), used)
+
+
+def gpus(db: Session, catalogue: Catalogue) -> Metric:
+    """Count the hosts' GPUs; those that the catalogue does not know by their ids."""
+    rows = db.execute(select(Host.name, Gpu).join(Host, Host.id == Gpu.host_id))
+    found = Counter((host, model_name(catalogue, gpu.seen), gpu.state.value) for host, gpu in rows)
+    return gauge("gpus", "GPUs by state.", ("host", "model", "state"), [*found.items()])
 
 
 def machines(db: Session, *, now: datetime) -> Iterator[Metric]:

@@ -18,7 +18,7 @@ from cumulet.db import Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers
 from cumulet.hosts import check_pools_still_offered, installation_id
-from cumulet.hypervisor.memory import gpu_model_of
+from cumulet.hypervisor.memory import gpu_model_of, made_up_id
 from cumulet.images import ImageStore
 from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
@@ -53,7 +53,7 @@ def build(settings: Settings) -> Cloud:
     settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     catalogue = with_resolvers(read_catalogue(settings.catalogue))
     if settings.is_made_up and (gpu_model := gpu_model_of(settings.hypervisor)):
-        catalogue = with_gpus(catalogue, gpu_model)
+        catalogue = with_gpus(catalogue, gpu_model, made_up_id(gpu_model))
     database = Database(settings.database_url)
     migrate(database)
     bootstrap(database, settings.data_dir, datetime.now(UTC))

@@ -1,61 +1,37 @@
-from pathlib import Path
+import pytest
+from tests.hypervisor.pci_trees import PciTree, consumer_card, hgx_board
 
-from cumulet.doctor.checks.devices import Gpu, find_gpus, has_iommu, judge_gpus
+from cumulet.doctor.checks.devices import judge_gpus
 from cumulet.doctor.findings import Level
-
-H100 = Gpu("0000:65:00.0", "3D controller", "NVIDIA", "10de:2330", "42", "vfio-pci")
-
-
-def add_device(bus: Path, address: str, *, kind: str, id: str, group: str = "", driver: str = "") -> None:
-    device = bus / address
-    device.mkdir(parents=True)
-    vendor, _, number = id.partition(":")
-    for name, value in (("class", f"0x{kind}00"), ("vendor", f"0x{vendor}"), ("device", f"0x{number}")):
-        (device / name).write_text(value + "\n")
-    if group:
-        (device / "iommu_group").symlink_to(f"../../../../kernel/iommu_groups/{group}")
-    if driver:
-        (device / "driver").symlink_to(f"../../../bus/pci/drivers/{driver}")
+from cumulet.hypervisor.pci import read_gpus
 
 
-def test_gpus_are_found_by_their_class_in_the_order_of_addresses(tmp_path):
-    add_device(tmp_path, "0000:b3:00.0", kind="1200", id="1002:74a1")
-    add_device(tmp_path, "0000:65:00.0", kind="0302", id="10de:2330", group="42", driver="vfio-pci")
-    add_device(tmp_path, "0000:17:00.0", kind="0300", id="10de:2684", driver="nouveau")
-    add_device(tmp_path, "0000:00:1f.6", kind="0200", id="8086:15bc")
-    assert find_gpus(tmp_path) == [
-        Gpu("0000:17:00.0", "VGA controller", "NVIDIA", "10de:2684", "", "nouveau"),
-        H100,
-        Gpu("0000:b3:00.0", "accelerator", "AMD", "1002:74a1", "", ""),
-    ]
+def test_a_gpu_that_is_fit_is_told_in_a_line(tmp_path):
+    iommu, gpu = judge_gpus(read_gpus(hgx_board(tmp_path, gpus=1).root))
+    assert (iommu.level, iommu.text) == (Level.OK, "on")
+    assert (gpu.level, gpu.text) == (
+        Level.OK,
+        "NVIDIA 3D controller 10de:2330 at 0000:12:00.0, IOMMU group 100, driver vfio-pci",
+    )
 
 
-def test_a_board_s_own_display_is_no_gpu(tmp_path):
-    add_device(tmp_path, "0000:02:00.0", kind="0300", id="1a03:2000", driver="ast")
-    assert find_gpus(tmp_path) == []
+def test_one_that_is_not_is_told_with_its_causes_and_cures(tmp_path):
+    _, gpu = judge_gpus(read_gpus(consumer_card(tmp_path).root))
+    assert gpu.level is Level.DEGRADED
+    assert "the host's own screen is on it; the host's own drivers have it" in gpu.text
+    assert "first display" in gpu.cure
+    assert "driver_override" in gpu.cure
 
 
-def test_a_host_without_pci_has_none(tmp_path):
-    assert find_gpus(tmp_path / "nowhere") == []
-
-
-def test_an_iommu_shows_by_its_groups(tmp_path):
-    assert not has_iommu(tmp_path / "nowhere")
-    assert not has_iommu(tmp_path)
-    (tmp_path / "0").mkdir()
-    assert has_iommu(tmp_path)
-
-
-def test_a_gpu_behind_an_iommu_is_told_in_a_line():
-    _, gpu = judge_gpus([H100], iommu=True)
-    assert gpu.text == "NVIDIA 3D controller 10de:2330 at 0000:65:00.0, IOMMU group 42, driver vfio-pci"
-
-
-def test_a_gpu_without_an_iommu_is_of_no_use():
-    iommu, _ = judge_gpus([H100], iommu=False)
-    assert iommu.level is Level.DEGRADED
+def test_without_an_iommu_that_is_told_once_and_not_of_each_gpu(tmp_path):
+    tree = PciTree(tmp_path, iommu=False)
+    tree.add("0000:00:01.0/0000:01:00.0", "10de:2330", "0302")
+    iommu, gpu = judge_gpus(read_gpus(tree.root))
+    assert (iommu.level, gpu.level) == (Level.DEGRADED, Level.OK)
     assert "intel_iommu=on" in iommu.cure
 
 
-def test_nobody_misses_an_iommu_without_gpus():
-    assert [finding.level for finding in judge_gpus([], iommu=False)] == [Level.OK, Level.OK]
+@pytest.mark.parametrize("iommu", [True, False])
+def test_nobody_misses_an_iommu_without_gpus(tmp_path, iommu):
+    findings = judge_gpus(read_gpus(PciTree(tmp_path, iommu=iommu).root))
+    assert [finding.level for finding in findings] == [Level.OK, Level.OK]

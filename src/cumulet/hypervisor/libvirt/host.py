@@ -13,6 +13,7 @@ from cumulet.hypervisor.libvirt.disks import LibvirtDisks
 from cumulet.hypervisor.libvirt.domains import list_ids
 from cumulet.hypervisor.libvirt.events import Changes
 from cumulet.hypervisor.libvirt.facts import read_facts
+from cumulet.hypervisor.libvirt.gpus import LibvirtGpus
 from cumulet.hypervisor.libvirt.guests import LibvirtGuests
 from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
@@ -46,6 +47,7 @@ class LibvirtHypervisor:
         self.machines = LibvirtMachines(paths, self._reads, self._works, self._agents)
         self.guests = LibvirtGuests(self._agents)
         self.consoles = LibvirtConsoles(paths, self._reads, self._slow, self._lines)
+        self.gpus = LibvirtGpus()
 
     def facts(self) -> HostFacts:
         """Say what the host has."""

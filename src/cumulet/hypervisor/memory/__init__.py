@@ -13,10 +13,11 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from cumulet.errors import Invalid
+from cumulet.hypervisor.memory.gpus import made_up_id
 from cumulet.hypervisor.memory.host import MemoryHypervisor
 from cumulet.hypervisor.memory.uri import facts_of, read_query
 
-__all__ = ["MemoryHypervisor", "gpu_model_of", "memory_hosts"]
+__all__ = ["MemoryHypervisor", "gpu_model_of", "made_up_id", "memory_hosts"]
 
 _shared: Final[dict[str, dict[str, MemoryHypervisor]]] = {}
 _shared_lock: Final = threading.Lock()

@@ -9,6 +9,7 @@ from cumulet.faults import verb
 from cumulet.hypervisor import HostFacts, OffReason
 from cumulet.hypervisor.memory.consoles import MemoryConsoles
 from cumulet.hypervisor.memory.disks import MemoryDisks
+from cumulet.hypervisor.memory.gpus import MemoryGpus, made_up_gpus
 from cumulet.hypervisor.memory.guests import MemoryGuests
 from cumulet.hypervisor.memory.images import MemoryImages
 from cumulet.hypervisor.memory.machines import MemoryMachines
@@ -29,6 +30,9 @@ class MemoryHypervisor(State):
         self.machines = MemoryMachines(self)
         self.guests = MemoryGuests(self)
         self.consoles = MemoryConsoles(self)
+        self.gpus = MemoryGpus(self)
+        for model, count in facts.gpus.items():
+            self.host_gpus = made_up_gpus(model, count)
 
     @verb
     def facts(self) -> HostFacts:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from cumulet.faults import Faulty
-from cumulet.hypervisor import Guest, HostUnreachable, OffReason, Power
+from cumulet.hypervisor import Guest, HostGpus, HostUnreachable, Iommu, OffReason, Power
 from cumulet.hypervisor.memory.contents import Contents
 from cumulet.hypervisor.memory.lines import Lines
 
@@ -35,6 +35,8 @@ class State(Faulty):
         """Lever: what guests that boot say in the place of being done."""
         self.clinging = False
         """Lever: guests hold on to disks that are to be unplugged."""
+        self.host_gpus = HostGpus(Iommu.NO_TABLE, ())
+        """Lever: which GPUs are in it."""
         self.contents = Contents()
         self.lines = Lines()
         self.starts = itertools.count(1)

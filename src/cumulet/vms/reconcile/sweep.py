@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
+from cumulet.gpus import note_gpus
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Orphans, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
@@ -55,10 +56,11 @@ class Sweeper:
     """What was told of already, that the journal does not know."""
 
     def sweep_host(self, run: Run) -> datetime:
-        """Wake VMs that differ from their rows, remove what has no owner; look again later."""
+        """Note what the host has, wake VMs that differ from their rows, remove what has no owner; look again later."""
         try:
             host = self.backends.host(run.id)
             facts = host.facts()
+            gpus = host.gpus.read()
             domains, disks, seeds = host.machines.list(), host.disks.list(), host.seeds.list()
         except HostUnreachable as problem:
             note_down(run, str(problem))
@@ -68,6 +70,7 @@ class Sweeper:
         with run.writing() as db:
             forget_old(db, run.now, self.backends.fabrics.catalogue.limits)
             note_facts(db, run.id, facts, now=run.now)
+            note_gpus(db, run.id, gpus, now=run.now)
             vm_ids = wake_changed_vms(db, run, domains)
             disk_ids = wake_changed_disks(db, run, disks.keys())
         self._remove_orphans(

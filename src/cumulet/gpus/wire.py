@@ -1,0 +1,87 @@
+"""GPUs as JSON. The contract has none of this: it is the operator's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cumulet.wire import ProtoEnum, Wire
+
+
+class GpuState(ProtoEnum):
+    """Whether a VM can have it."""
+
+    UNKNOWN = "GPU_STATE_UNKNOWN", 0
+    UNFIT = "UNFIT", 1
+    FREE = "FREE", 2
+    ABSENT = "ABSENT", 3
+
+
+class GpuFunction(Wire):
+    """One function of a PCI device."""
+
+    address: str
+    pci_id: str
+    """Vendor and device: `10de:2330`."""
+    kind: str
+    """PCI class and subclass: `0302`."""
+    driver: str
+    """The host's driver that has it; `""` for none."""
+
+
+class GpuProblem(Wire):
+    """Why a GPU is UNFIT."""
+
+    problem: str
+    cure: str
+    """What the operator does about it."""
+
+
+class GpuAnswer(Wire, kw_only=True):
+    """A GPU of a host."""
+
+    id: str
+    """Its host and its address: `node-1:0000:65:00.0`."""
+    host_id: str
+    address: str
+    state: GpuState
+    state_time: datetime
+    """Since when it is in that state."""
+    problems: list[GpuProblem]
+    model_id: str
+    """This and the next four of its model in the catalogue; `""` and 0 for a card that the catalogue does not know."""
+    model_name: str
+    vendor_name: str
+    memory_gib: int
+    fabric: str
+    """What joins several of the model beside PCI: `nvswitch`, `xgmi` or `""`."""
+    pci_id: str
+    subsystem_id: str
+    revision: str
+    functions: list[GpuFunction]
+    """All that the card has; the GPU is the first."""
+    iommu_group: str
+    group_others: list[GpuFunction]
+    """What is in that group and is not the card's."""
+    numa_node: int | None
+    """None where the firmware does not say."""
+    bridges: list[str]
+    """Addresses of the root port and the switches' ports above it, from the root on."""
+    bar_bytes: list[str]
+    """Sizes of its memory BARs, whole numbers of 64 bits."""
+    reset_methods: list[str]
+    boot_display: bool
+    virtual_functions: int
+
+
+class ListGpusResponse(Wire):
+    """A page of GPUs."""
+
+    gpus: list[GpuAnswer]
+    page_token: str
+    page_size: int
+
+
+class GetGpuResponse(Wire):
+    """A GPU."""
+
+    gpu: GpuAnswer

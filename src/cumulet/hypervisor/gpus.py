@@ -1,0 +1,98 @@
+"""GPUs of a host, as its PCI bus shows them; whether they are fit for VMs is decided elsewhere (`gpu_fitness`)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Protocol
+
+KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "0300": "VGA controller",
+        "0302": "3D controller",
+        "0380": "display controller",
+        "1200": "accelerator",
+    }
+)
+"""Classes of PCI functions that are GPUs."""
+VENDORS: Final[Mapping[str, str]] = MappingProxyType({"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"})
+"""Those who make GPUs worth giving to a VM; whatever else draws a screen is the board's own."""
+
+
+class Iommu(enum.Enum):
+    """How far a host is from keeping a device's memory accesses inside of its VM."""
+
+    NO_TABLE = "no table in the firmware"
+    OFF = "not used by the kernel"
+    NO_REMAPPING = "without interrupt remapping"
+    ON = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class PciFunction:
+    """One function of a PCI device."""
+
+    address: str
+    """`0000:65:00.0`"""
+    pci_id: str
+    """Vendor and device: `10de:2330`."""
+    kind: str
+    """Class and subclass: `0302`."""
+    driver: str
+    """The host's driver that has it now; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PciGpu:
+    """A card with a GPU."""
+
+    functions: tuple[PciFunction, ...]
+    """All of the card, audio and USB too; the GPU is the first."""
+    subsystem_id: str
+    """The card's maker and model: `10de:16c1`."""
+    revision: str
+    iommu_group: str
+    """Empty without an IOMMU."""
+    group_others: tuple[PciFunction, ...]
+    """What else is in that group, bridges left out: who has one of a group has all."""
+    numa_node: int | None
+    """None where the firmware does not say."""
+    bridges: tuple[str, ...]
+    """Addresses of the root port and the switches' ports above it, from the root on."""
+    bar_bytes: tuple[int, ...]
+    """Sizes of its memory BARs."""
+    reset_methods: tuple[str, ...]
+    """As the kernel names them, and `bridge` where the bridge above it has nothing else below."""
+    boot_display: bool
+    """The firmware's screen is on it."""
+    virtual_functions: int
+    """How many SR-IOV functions it has been split into."""
+    answers: bool
+    """Whether it is still on the bus: of one that fell off, all that is read is ones."""
+
+    @property
+    def address(self) -> str:
+        """Where the GPU itself is."""
+        return self.functions[0].address
+
+    @property
+    def pci_id(self) -> str:
+        """The GPU's vendor and device."""
+        return self.functions[0].pci_id
+
+
+@dataclass(frozen=True, slots=True)
+class HostGpus:
+    """All GPUs of a host, in the order of their addresses, and what its IOMMU does for them."""
+
+    iommu: Iommu
+    gpus: tuple[PciGpu, ...]
+
+
+class Gpus(Protocol):
+    """GPUs on one host."""
+
+    def read(self) -> HostGpus:
+        """Look at all of them; changes nothing."""

@@ -1,0 +1,14 @@
+"""GPUs of a real host: libvirt tells less of them than the kernel does."""
+
+from __future__ import annotations
+
+from cumulet.hypervisor import HostGpus
+from cumulet.hypervisor.pci import read_gpus
+
+
+class LibvirtGpus:
+    """GPUs on one host."""
+
+    def read(self) -> HostGpus:
+        """Look at all of them."""
+        return read_gpus()

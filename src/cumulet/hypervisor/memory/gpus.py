@@ -1,0 +1,59 @@
+"""GPUs of a host in memory: all of one model, on two NUMA nodes, two behind each switch."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+from cumulet.faults import verb
+from cumulet.hypervisor import HostGpus, Iommu, PciFunction, PciGpu
+from cumulet.hypervisor.memory.state import Part
+
+MADE_UP: Final = "c0de"
+"""The vendor of made-up cards: no real one has this number."""
+NODES: Final = 2
+BEHIND_A_SWITCH: Final = 2
+BAR_BYTES: Final = (16 * 2**20, 128 * 2**30, 32 * 2**20)
+
+
+class MemoryGpus(Part):
+    """GPUs on one host."""
+
+    @verb
+    def read(self) -> HostGpus:
+        """Look at all of them."""
+        return self._state.host_gpus
+
+
+def made_up_id(model: str) -> str:
+    """Give the vendor and device that made-up cards of a model have."""
+    return f"{MADE_UP}:{zlib.crc32(model.encode()) & 0xFFFF:04x}"
+
+
+def made_up_gpus(model: str, count: int) -> HostGpus:
+    """Make cards of a model, on each node as many as on the other or one less."""
+    shares = [count // NODES + (node < count % NODES) for node in range(NODES)]
+    places = [(node, number) for node, share in enumerate(shares) for number in range(share)]
+    return HostGpus(Iommu.ON, tuple(_cards(made_up_id(model), places)))
+
+
+def _cards(pci_id: str, places: list[tuple[int, int]]) -> Iterator[PciGpu]:
+    for group, (node, number) in enumerate(places):
+        switch, port = divmod(number, BEHIND_A_SWITCH)
+        domain = f"{node:x}{switch:03x}"
+        address = f"{domain}:{port + 3:02x}:00.0"
+        yield PciGpu(
+            functions=(PciFunction(address, pci_id, "0302", "vfio-pci"),),
+            subsystem_id=pci_id,
+            revision="a1",
+            iommu_group=str(group),
+            group_others=(),
+            numa_node=node,
+            bridges=(f"{domain}:00:01.0", f"{domain}:01:00.0", f"{domain}:02:{port:02x}.0"),
+            bar_bytes=BAR_BYTES,
+            reset_methods=("flr", "bus", "bridge"),
+            boot_display=False,
+            virtual_functions=0,
+            answers=True,
+        )

@@ -1,0 +1,69 @@
+"""`cumulet gpu`, against a server whose hosts have made-up GPUs."""
+
+import re
+
+import pytest
+from tests.cli.conftest import own_settings, serving
+from tests.waiting import eventually
+
+from cumulet.cli import client
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    settings = own_settings(tmp_path_factory.mktemp("gpus"))
+    settings["CUMULET_HYPERVISOR"] = "memory:?hosts=2&gpus=4&gpu_model=H100 SXM"
+    with serving(settings):
+        yield settings
+
+
+@pytest.fixture
+def names(cumulet):
+    """Those of all GPUs, once the hosts have been looked at."""
+
+    def look():
+        found = cumulet("gpu", "list", "-o", "name").out.split()
+        return found if len(found) == 8 else None
+
+    return eventually(look)
+
+
+def test_gpus_are_listed_by_host_with_model_state_and_node(cumulet, names):
+    heading, *lines = cumulet("gpu", "list").out.splitlines()
+    assert re.split("  +", heading) == ["NAME", "MODEL", "STATE", "NUMA", "WHY"]
+    assert re.split("  +", lines[0]) == [names[0], "H100 SXM", "FREE", "0"]
+    assert re.split("  +", lines[3])[3] == "1"
+    assert names[0].startswith("memory-1:")
+
+
+def test_wide_and_data_tell_more(cumulet, names):
+    wide = cumulet("gpu", "list", "-o", "wide").out
+    assert "vfio-pci" in wide
+    assert "flr bus bridge" in wide
+    assert cumulet("gpu", "list", "-o", "json").json[0]["modelName"] == "H100 SXM"
+    assert f"id: {names[0]}" in cumulet("gpu", "list", "-o", "yaml").out.replace("'", "")
+
+
+def test_those_of_one_host_are_listed_alone(cumulet, names):
+    assert cumulet("gpu", "list", "--host", "memory-2", "-o", "name").out.split() == names[4:]
+    assert cumulet("gpu", "list", "--host", "nowhere").code == 3
+    assert cumulet("gpu", "list", "--host", "").code == 2
+
+
+def test_all_pages_are_shown(cumulet, names, monkeypatch):
+    monkeypatch.setattr(client, "LARGEST_PAGE", 3)
+    assert cumulet("gpu", "list", "-o", "name").out.split() == names
+
+
+def test_one_is_shown_with_all_that_is_known_of_it(cumulet, names):
+    shown = cumulet("gpu", "get", names[0]).out
+    for line in (
+        r"model +made up H100 SXM",
+        r"memory +80 GiB",
+        r"state +FREE since ",
+        r"BARs +16 MiB, 128 GiB, 32 MiB",
+        r"resets by +flr bus bridge",
+    ):
+        assert re.search(f"^{line}", shown, re.MULTILINE), line
+    assert cumulet("gpu", "get", names[0], "-o", "json").json["id"] == names[0]
+    assert cumulet("gpu", "get", "nothing").code == 3
