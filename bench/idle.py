@@ -14,7 +14,7 @@ from bench.stage import Stage
 SECONDS: Final = 60
 """Every sweep comes by twice: in a span that is no multiple of theirs, chance decides how often."""
 MOST_MIB: Final = 150
-MOST_PERCENT: Final = 0.6
+MOST_PERCENT: Final = 0.7
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE_MIB: Final = os.sysconf("SC_PAGE_SIZE") / 2**20
 
