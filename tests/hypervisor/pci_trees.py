@@ -103,6 +103,7 @@ def consumer_card(root: Path) -> PciTree:
         bars=(16 << 20, 32 << 30, 32 << 20),
         boot_vga="1",
         numa_node="-1",
+        reset_method="bus",
     )
     tree.add(f"{port}/0000:01:00.1", "10de:22ba", "0403", group="1", driver="snd_hda_intel")
     tree.add(f"{port}/0000:01:00.2", "10de:1ad8", "0c03", group="1", driver="xhci_hcd")

@@ -40,6 +40,7 @@ FAULTS = {
     ),
     "reset": ({"reset_methods": ()}, "nothing resets it for sure, so", "slot"),
     "pm": ({"reset_methods": ("pm",)}, "nothing resets it for sure (pm is not enough), so", "slot"),
+    "bus": ({"reset_methods": ("bus",)}, "nothing resets it for sure (bus is not enough), so", "slot"),
     "display": ({"boot_display": True}, "the host's own screen", "first display"),
     "driver": (
         {"functions": HELD},
@@ -76,7 +77,7 @@ def test_three_iommu_causes_have_three_cures():
 
 
 @given(
-    st.sets(st.sampled_from([name for name in FAULTS if name not in {"group", "pm"}])),
+    st.sets(st.sampled_from([name for name in FAULTS if name not in {"group", "pm", "bus"}])),
     st.sampled_from(Iommu),
     st.booleans(),
 )
@@ -90,7 +91,7 @@ def test_every_cause_is_told_whatever_else_is_wrong(faults, iommu, apart):
     assert all(FAULTS[fault][1] in told for fault in faults - unseen)
 
 
-@given(st.lists(st.sampled_from([*sorted(RESETS), "pm", "acpi"])))
+@given(st.lists(st.sampled_from([*sorted(RESETS), "pm", "acpi", "bus"])))
 def test_a_card_is_fit_by_any_reset_that_leaves_nothing(methods):
     fit = not unfit_causes(replace(FIT, reset_methods=tuple(methods)), Iommu.ON)
     assert fit == bool(RESETS & set(methods))

@@ -42,7 +42,7 @@ def test_a_consumer_card_is_read_with_its_audio_and_usb(tmp_path):
 
 
 def test_a_card_of_several_functions_is_reset_by_the_bridge_above_it(tmp_path):
-    assert only(consumer_card(tmp_path)).reset_methods == ("bridge",)
+    assert only(consumer_card(tmp_path)).reset_methods == ("bus", "bridge")
 
 
 def test_gpus_of_an_hgx_board_are_told_with_their_switches_and_nodes(tmp_path):
@@ -84,9 +84,9 @@ def test_a_card_on_the_root_bus_has_nothing_that_resets_it(tmp_path):
 def test_a_bridge_that_others_are_behind_resets_nothing(tmp_path):
     tree = PciTree(tmp_path)
     tree.add(PORT, "8086:460d", "0604")
-    tree.add(CARD, "10de:2684", "0300", reset_method="pm")
+    tree.add(CARD, "10de:2684", "0300", reset_method="pm bus")
     tree.add(f"{PORT}/0000:01:01.0", "8086:15bc", "0200")
-    assert only(tree).reset_methods == ("pm",)
+    assert only(tree).reset_methods == ("pm", "bus")
 
 
 def test_two_cards_in_one_group_share_it_and_bridges_in_it_do_not_count(tmp_path):

@@ -11,8 +11,12 @@ from cumulet.hypervisor.gpus import Iommu, PciFunction, PciGpu
 
 FOR_VMS: Final = frozenset({"", "vfio-pci"})
 """Drivers of what a VM can be given: none, or the one that gives it."""
-RESETS: Final = frozenset({"flr", "af_flr", "device_specific", "bus", "bridge"})
-"""What leaves nothing of the last VM. `pm`, the way through a power state, may, and the firmware's `acpi` is its secret."""
+RESETS: Final = frozenset({"flr", "af_flr", "device_specific", "bridge"})
+"""What leaves nothing of the last VM. `pm`, the way through a power state, may, and the firmware's `acpi` is its secret.
+
+The kernel lists `bus` for a card's first function before it knows what else is on the bus, where it then fails; where
+it works there is `bridge` as well, which is the same.
+"""
 WITH_GROUPS: Final = frozenset({Iommu.ON, Iommu.NO_REMAPPING})
 
 
