@@ -81,6 +81,6 @@ def test_columns_and_the_events_that_tell_why_are_written_together(cloud, disk):
 def test_what_was_seen_does_not_overrule_what_its_owner_asked_for_since(cloud, disk):
     run = run_of(cloud, disk)
     want(cloud, disk, Wanted.DELETED)
-    with pytest.raises(NotYet, match="its owner asked for something else"):
+    with pytest.raises(NotYet, match="its owner requested something else"):
         change(run, disk, {"size_gib": 99})
     assert cloud.disk_row("data").size_gib == 10

@@ -50,7 +50,7 @@ class Kind(enum.StrEnum):
 
 
 class Due(Row):
-    """One resource that is not settled, or wants a look at a time to come."""
+    """One resource that is not settled, or wants a look at a time in the future."""
 
     __tablename__ = "due"
     __table_args__ = (Index("ix_due_due_at", "due_at"),)
@@ -59,7 +59,7 @@ class Due(Row):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     due_at: Mapped[datetime]
     since: Mapped[datetime | None]
-    """Unsettled since then; None when it only wants a look at a time to come."""
+    """Unsettled since then; None when it only wants a look at a time in the future."""
     lease: Mapped[UUID | None]
     leased_until: Mapped[datetime | None]
     wakes: Mapped[int] = mapped_column(default=1)

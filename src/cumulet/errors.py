@@ -195,7 +195,7 @@ class Failure(CumuletError):
         return self.for_operator
 
 
-OUR_MISTAKE: Final = "something went wrong on our side; it is tried again, and the operator's log says why"
+OUR_MISTAKE: Final = "something went wrong on our side; it will be retried, and the operator's log says why"
 
 
 def text_for_owner(failure: Exception) -> str:

@@ -176,7 +176,7 @@ def log_request(
 def change(run: Run, row: Resource, values: Mapping[str, Any], *events: Event) -> None:
     """Write columns and the events that tell why in one transaction; the copy at hand follows.
 
-    NotYet when its owner asked for something else since the copy was read: what was seen must not overrule them.
+    NotYet when its owner requested something else since the copy was read: what was seen must not overrule them.
     """
     with changing(run, row, values, *events):
         pass
@@ -187,7 +187,7 @@ def changing(run: Run, row: Resource, values: Mapping[str, Any], *events: Event)
     """Change it likewise, with what else belongs into that transaction."""
     with run.writing() as db:
         if overtaken(db, row, values):
-            raise NotYet("its owner asked for something else", 0)
+            raise NotYet("its owner requested something else", 0)
         if values:
             update_row(db, type(row), row.id, **values)
         for name, value in values.items():

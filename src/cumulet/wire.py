@@ -100,7 +100,7 @@ def decode(kind: type[T], raw: object, *, what: str = "the body") -> T:
 def plain_text(value: str, path: str) -> str:
     """Let a text through that every database can hold: PostgreSQL stores no NUL."""
     if "\0" in value:
-        raise _refused(path, value, "a text without NUL characters")
+        raise _refused(path, value, "text without NUL characters")
     return value
 
 

@@ -96,12 +96,12 @@ def test_who_is_sent_away_is_told_and_comes_back(browser, vm, link):
     browser.wait_open()
     second = browser.chrome.current_window_handle
     browser.chrome.switch_to.window(first)
-    assert "opened somewhere else" in browser.wait_message()
+    assert "opened elsewhere" in browser.wait_message()
     browser.click("#message button")
     browser.wait_open()
     assert browser.message() == ""
     browser.chrome.switch_to.window(second)
-    assert "opened somewhere else" in browser.wait_message()
+    assert "opened elsewhere" in browser.wait_message()
     browser.chrome.close()
     browser.chrome.switch_to.window(first)
 
@@ -118,7 +118,7 @@ def test_a_killed_qemu_and_its_return_are_told(browser, vm, link):
     browser.open(link())
     browser.wait_open()
     kill(QEMU, Parts.of(vm).vm)
-    assert "The VM starts anew" in browser.wait_message()
+    assert "The VM is restarting" in browser.wait_message()
     vm.wait_for_ssh()
     browser.click("#message button")
     browser.wait_open()

@@ -106,7 +106,7 @@ def elsewhere():
 
 def test_a_key_goes_nowhere_that_an_answer_sends_it(elsewhere):
     url, asked = elsewhere
-    with pytest.raises(Unavailable, match="does not answer as Cumulet's API does"):
+    with pytest.raises(Unavailable, match="does not answer like Cumulet's API"):
         open_client(url, KEY).get("/v1/projects")
     assert asked == ["/v1/projects"]
 
@@ -134,5 +134,5 @@ def test_a_wrong_key_is_not_repeated(cumulet, monkeypatch):
 
 def test_something_else_that_answers_is_recognized():
     page = Answer("http://proxy/", 502, "Bad Gateway", b"<html>")
-    with pytest.raises(Unavailable, match="does not answer as Cumulet's API does"):
+    with pytest.raises(Unavailable, match="does not answer like Cumulet's API"):
         declined(page)

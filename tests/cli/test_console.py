@@ -70,7 +70,7 @@ def test_keys_go_to_the_guest_unread_and_its_words_come_back(cumulet, sit):
     cumulet("vm", "create", "sat-at", "--image", "micro", "--wait")
     seat = sit("sat-at")
     before = termios.tcgetattr(seat.screen)
-    seat.wait_for(b"at the console of sat-at: Enter gives a prompt, Ctrl-] leaves")
+    seat.wait_for(b"connected to the console of sat-at: press Enter for a prompt, Ctrl-] to leave")
     while not seat.is_raw():
         time.sleep(0.01)
     seat.type(b"\x03\x1b[A\r")
@@ -83,10 +83,10 @@ def test_keys_go_to_the_guest_unread_and_its_words_come_back(cumulet, sit):
 def test_the_first_at_a_console_is_told_that_the_second_sits_there_now(cumulet, sit):
     cumulet("vm", "create", "for-one", "--image", "micro", "--wait")
     first = sit("for-one")
-    first.wait_for(b"at the console")
+    first.wait_for(b"connected to the console")
     second = sit("for-one")
-    second.wait_for(b"at the console")
-    first.wait_for(b"The console was opened somewhere else")
+    second.wait_for(b"connected to the console")
+    first.wait_for(b"The console was opened elsewhere")
     assert first.process.wait(30) == 1
     second.type(b"mine")
     second.wait_for(b"mine")
@@ -96,7 +96,7 @@ def test_a_console_that_ends_says_why_and_leaves_the_terminal_as_it_was(cumulet,
     cumulet("vm", "create", "ends", "--image", "micro", "--wait")
     seat = sit("ends")
     before = termios.tcgetattr(seat.screen)
-    seat.wait_for(b"at the console")
+    seat.wait_for(b"connected to the console")
     cumulet("vm", "stop", "ends")
     seat.wait_for(b"The VM is off. Start it with `cumulet vm start`")
     assert seat.process.wait(30) == 1

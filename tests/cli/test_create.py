@@ -44,7 +44,7 @@ def test_the_boot_disk_has_the_storage_class_that_was_named_or_none():
 
 def test_where_there_is_a_choice_it_is_the_callers():
     two = {"dataCenters": [{"id": "here"}, {"id": "elsewhere"}]}
-    with pytest.raises(create.Invalid, match="--data-center is needed; there are here, elsewhere"):
+    with pytest.raises(create.Invalid, match="--data-center is required; there are here, elsewhere"):
         body(Catalogue(**{"/v1/vms/data-centers": two}))
     assert body(data_center="elsewhere")["machineType"] == "large"
 
@@ -67,7 +67,7 @@ def test_named_keys_take_the_place_of_those_at_home(public_key, tmp_path):
 
 
 def test_a_private_key_stays_where_it_is(public_key):
-    with pytest.raises(create.Invalid, match="is a private key and stays here") as refused:
+    with pytest.raises(create.Invalid, match="is a private key, and was not sent") as refused:
         body(ssh_key=(public_key.with_suffix(""),))
     assert public_key.with_suffix("").read_text().splitlines()[1] not in refused.value.message
 

@@ -18,7 +18,7 @@ def test_a_disk_goes_through_its_life(cumulet):
     assert "vault has 5 GiB after" in cumulet("disk", "resize", "vault", "5", "--wait").err
     assert (disk(cumulet, "vault")["vmId"], disk(cumulet, "vault")["sizeGib"]) == ("holder", 5)
     assert "vault is free after" in cumulet("disk", "detach", "vault", "--wait").err
-    assert "vault is gone after" in cumulet("disk", "delete", "vault", "--wait").err
+    assert "vault is deleted after" in cumulet("disk", "delete", "vault", "--wait").err
     assert cumulet("disk", "get", "vault").code == 3
 
 
@@ -35,7 +35,7 @@ def test_a_disk_goes_back_to_a_snapshot(cumulet):
     vm(cumulet, "writer", "--storage-disk", "memory")
     cumulet("vm", "delete", "writer", "--wait")
     assert "has its snapshot one" in cumulet("disk", "snapshot", "create", "memory", "one", "--wait").err
-    assert "is back at one" in cumulet("disk", "snapshot", "revert", "memory", "one", "--wait").err
+    assert "was reverted to one" in cumulet("disk", "snapshot", "revert", "memory", "one", "--wait").err
     assert cumulet("disk", "snapshot", "list", "memory", "-o", "name").out == "one\n"
     heading, line = cumulet("disk", "snapshot", "list", "memory").out.splitlines()
     assert heading.split() == ["NAME", "SIZE", "ACTIVE", "TAKEN"]
@@ -62,7 +62,7 @@ def test_disks_are_listed_and_shown_to_people(cumulet):
         (["disk", "get", "nothing"], 3, "there is no disk 'nothing'"),
         (["disk", "create", "Big", "1"], 2, "id: 'Big' is not accepted"),
         (["disk", "create", "none", "0"], 2, "sizeGib: 0 is not accepted"),
-        (["disk", "create", "huge", "60000"], 4, "no host has room for this disk"),
+        (["disk", "create", "huge", "60000"], 4, "no host has capacity for this disk"),
         (["disk", "create", "odd", "1", "--storage-class", "tape"], 2, "local"),
         (["disk", "attach", "nothing", "nobody"], 3, "there is no VM 'nobody'"),
         (["disk", "detach", "nothing"], 3, "there is no disk 'nothing'"),
@@ -78,4 +78,4 @@ def test_a_refusal_has_words_and_an_exit_code(cumulet, words, code, said):
 def test_a_disk_in_no_vm_is_asked_to_be_attached_before_it_grows(cumulet):
     cumulet("disk", "create", "loose", "1", "--wait")
     done = cumulet("disk", "resize", "loose", "2")
-    assert (done.code, "attach it, then let it grow" in done.err) == (2, True)
+    assert (done.code, "attach it, then resize it" in done.err) == (2, True)

@@ -84,7 +84,7 @@ def test_what_is_broken_is_told_with_its_cure_and_ends_with_1(found, capsys):
     assert run_doctor() == 1
     printed = capsys.readouterr().out
     assert "not [installed]" in printed
-    assert "mend: cumulet doctor prepare" in printed
+    assert "fix: cumulet doctor prepare" in printed
 
 
 def test_stopping_what_does_not_run_is_no_failure(monkeypatch, capsys):

@@ -108,11 +108,11 @@ def test_a_deleted_vm_is_waited_for_until_it_is_gone(wait_for):
 @pytest.mark.parametrize(
     ("look", "said"),
     [
-        (GONE, "was deleted meanwhile"),
-        (shown("vm.create_requested", state="DELETING"), "was deleted meanwhile"),
+        (GONE, "has been deleted"),
+        (shown("vm.create_requested", state="DELETING"), "has been deleted"),
         (shown("vm.create_requested", state="FAILED", problem="no room"), "failed: no room"),
         (shown("vm.create_requested", "vm.stopped", state="STOPPED"), "is off: the text of vm.stopped"),
-        (shown("vm.create_requested", "vm.first_boot_done", script=7), "ended with status 7"),
+        (shown("vm.create_requested", "vm.first_boot_done", script=7), "exited with status 7"),
     ],
 )
 def test_what_will_never_be_is_not_waited_for(wait_for, look, said):

@@ -19,7 +19,7 @@ def test_an_image_goes_through_its_life(cumulet):
     refused = cumulet("private-image", "delete", "golden")
     assert (refused.code, "second-boot" in refused.err) == (1, True)
     cumulet("vm", "delete", "second", "--wait")
-    assert "golden is gone after" in cumulet("private-image", "delete", "golden", "--wait").err
+    assert "golden is deleted after" in cumulet("private-image", "delete", "golden", "--wait").err
     assert cumulet("private-image", "get", "golden").code == 3
 
 

@@ -15,7 +15,7 @@ def test_a_body_comes_from_the_command_a_file_or_stdin(cumulet, tmp_path):
 
 
 def test_what_cannot_be_sent_is_refused_before_it_is(cumulet):
-    assert "this is not JSON" in cumulet("api", "POST", "/v1/projects", "{").err
+    assert "not valid JSON" in cumulet("api", "POST", "/v1/projects", "{").err
     assert "cannot read 'nowhere'" in cumulet("api", "POST", "/v1/projects", "@nowhere").err
     assert "begins with '/'" in cumulet("api", "GET", "v1/projects").err
 

@@ -53,7 +53,7 @@ def test_the_tour_works_on_made_up_hosts(tmp_path, home):
     finally:
         stop_server(read_settings(settings))
     assert "Cumulet is up." in printed
-    assert "web is gone after" in printed
+    assert "web is deleted after" in printed
 
 
 @pytest.mark.lab

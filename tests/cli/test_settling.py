@@ -61,7 +61,7 @@ def test_what_is_gone_may_be_what_was_asked(wait_for):
 
 @pytest.mark.parametrize(
     ("look", "said"),
-    [(LOST, "disk 'data': it has gone from the host"), (GONE, "disk 'data': it was deleted meanwhile")],
+    [(LOST, "disk 'data': it has gone from the host"), (GONE, "disk 'data': it has been deleted")],
 )
 def test_what_will_never_be_is_not_waited_for(wait_for, look, said):
     with pytest.raises(Failed, match=said):

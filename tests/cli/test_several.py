@@ -62,27 +62,27 @@ def test_what_is_so_already_is_done(cumulet):
     cumulet(*BOOTED, "already")
     for wait in ((), ("--wait",)):
         started = cumulet("vm", "start", "already", *wait)
-        assert (started.code, started.err) == (0, "already is running already\n")
+        assert (started.code, started.err) == (0, "already is already running\n")
     cumulet("vm", "stop", "already")
     assert cumulet("vm", "stop", "already", "--wait").code == 0
     stopped = cumulet("vm", "stop", "already", "--wait")
-    assert (stopped.code, stopped.err) == (0, "already is off already\n")
+    assert (stopped.code, stopped.err) == (0, "already is already stopped\n")
     assert cumulet("vm", "reboot", "already").code == 1
 
 
 def test_a_vm_is_waited_for_whoever_asked_something_of_it(cumulet):
     cumulet("vm", "create", "awaited", "--image", "micro")
     assert "awaited is ready after" in cumulet("vm", "wait", "awaited").err
-    assert "awaited runs after" in cumulet("vm", "wait", "awaited", "--for", "running").err
+    assert "awaited is running after" in cumulet("vm", "wait", "awaited", "--for", "running").err
     late = cumulet("vm", "wait", "awaited", "--for", "stopped", "--timeout", "0s")
-    assert (late.code, "VM 'awaited' is not off in time: it is ACTIVE" in late.err) == (5, True)
+    assert (late.code, "VM 'awaited' has not stopped in time: it is ACTIVE" in late.err) == (5, True)
     cumulet("vm", "stop", "awaited")
-    assert "awaited is off after" in cumulet("vm", "wait", "awaited", "--for", "stopped").err
+    assert "awaited stopped after" in cumulet("vm", "wait", "awaited", "--for", "stopped").err
     vain = cumulet("vm", "wait", "awaited")
     assert (vain.code, "VM 'awaited' is STOPPED" in vain.err) == (1, True)
     assert cumulet("vm", "wait", "awaited", "nobody", "--for", "stopped").code == 3
     cumulet("vm", "delete", "awaited")
-    assert "awaited is gone after" in cumulet("vm", "wait", "awaited", "--for", "gone").err
+    assert "awaited is deleted after" in cumulet("vm", "wait", "awaited", "--for", "gone").err
 
 
 def test_ctrl_c_ends_the_wait_and_says_that_the_cloud_goes_on(cumulet, settings):
@@ -100,7 +100,7 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_cloud_goes_on(cumulet, settings)
         told = waiting.communicate(timeout=60)[1]
     assert waiting.returncode == 130
     assert told == (
-        "cumulet: the cloud goes on with goes-on; `cumulet vm get goes-on` shows how far it is "
+        "cumulet: the cloud continues with goes-on; `cumulet vm get goes-on` shows its progress "
         "and `cumulet vm wait goes-on` waits again\n"
     )
 

@@ -79,7 +79,7 @@ def test_options_of_ssh_are_passed_on_and_go_before_ours(cumulet, became):
 @pytest.mark.parametrize("words", [(), ("-v",), ("-i", "key"), ("",)])
 def test_a_vm_must_be_named(cumulet, words):
     done = cumulet("vm", "ssh", *words)
-    assert (done.code, "NAME is needed" in done.err) == (2, True)
+    assert (done.code, "NAME is required" in done.err) == (2, True)
 
 
 def test_a_vm_that_still_boots_is_waited_for(cumulet, became, monkeypatch):

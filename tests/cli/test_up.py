@@ -91,8 +91,8 @@ def test_down_with_vms_deletes_them_first(machine, command):
     command("up")
     command("vm", "create", "other", "--image", "micro", "--wait")
     done = command("down", "--vms")
-    assert "hello is gone after" in done.err
-    assert "other is gone after" in done.err
+    assert "hello is deleted after" in done.err
+    assert "other is deleted after" in done.err
     assert not is_there(machine)
 
 

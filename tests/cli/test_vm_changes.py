@@ -26,7 +26,7 @@ def story(cumulet, vm):
 
 def test_a_stopped_vm_is_resized(cumulet, vm):
     refused = cumulet("vm", "resize", vm, "--vcpus", "2")
-    assert "must be STOPPED; --restart stops it" in refused.err
+    assert "must be STOPPED; with --restart it is stopped" in refused.err
     assert (refused.code, cumulet("vm", "resize", vm).code) == (1, 2)
     cumulet("vm", "stop", vm, "--wait")
     assert "2 vCPUs, 3 GiB memory" in cumulet("vm", "resize", vm, "--vcpus", "2", "--memory", "3").out
@@ -38,7 +38,7 @@ def test_a_stopped_vm_is_resized(cumulet, vm):
 def test_a_running_vm_is_resized_by_a_restart(cumulet, vm):
     done = cumulet("vm", "resize", vm, "--vcpus", "2", "--memory", "3GiB", "--restart", "--wait")
     assert "2 vCPUs, 3 GiB memory" in done.out
-    assert f"{vm} runs after" in done.err
+    assert f"{vm} is running after" in done.err
     assert story(cumulet, vm)[-6:].count("vm.started") == 1
 
 
@@ -80,11 +80,14 @@ def test_labels_are_added_replaced_and_shown(cumulet, vm):
 
 
 def test_an_end_is_set_and_told(cumulet, vm):
-    assert re.fullmatch(rf"{vm} is deleted at 20\d\d-.*\n", cumulet("vm", "expire", vm, "--ttl", "2h").out)
-    assert (
-        cumulet("vm", "expire", vm, "--at", "2040-01-02").out == f"{vm} is deleted at 2040-01-02 00:00:00\n"
+    assert re.fullmatch(
+        rf"{vm} will be deleted at 20\d\d-.*\n", cumulet("vm", "expire", vm, "--ttl", "2h").out
     )
-    assert "one of them is needed" in cumulet("vm", "expire", vm).err
+    assert (
+        cumulet("vm", "expire", vm, "--at", "2040-01-02").out
+        == f"{vm} will be deleted at 2040-01-02 00:00:00\n"
+    )
+    assert "one of them is required" in cumulet("vm", "expire", vm).err
 
 
 def test_a_password_is_set_from_stdin_or_a_file_and_never_shown(cumulet, vm, tmp_path):
@@ -97,7 +100,7 @@ def test_a_password_is_set_from_stdin_or_a_file_and_never_shown(cumulet, vm, tmp
     weak = cumulet("vm", "password", vm, "--password-stdin", stdin="hunter2\n")
     assert weak.code == 2
     assert "hunter2" not in weak.err
-    assert "one of them is needed" in cumulet("vm", "password", vm).err
+    assert "one of them is required" in cumulet("vm", "password", vm).err
 
 
 def test_keys_are_changed(cumulet, vm, public_key):
@@ -133,13 +136,16 @@ def test_what_a_vm_used_is_drawn(cumulet, monkeypatch):
     assert heading.split()[-2:] == ["MOST", "NOW"]
     assert re.fullmatch(r"cpu +█ *▅ +50 % +25 %", cpu)
     assert re.fullmatch(r"memory .* 64 MiB +0 B", memory)
-    assert re.fullmatch(r"guest's ping .* 3 ms +3 ms", others[-1])
+    assert re.fullmatch(r"guest latency .* 3 ms +3 ms", others[-1])
     assert cumulet("vm", "monitor", "drawn", "-o", "json").json == items
 
 
 def test_of_a_vm_that_has_not_run_nothing_is_drawn(cumulet):
     cumulet("vm", "create", "unmeasured", "--image", "micro")
-    assert "nothing was measured of unmeasured" in cumulet("vm", "monitor", "unmeasured", "--last", "1m").out
+    assert (
+        "there are no measurements of unmeasured"
+        in cumulet("vm", "monitor", "unmeasured", "--last", "1m").out
+    )
     assert cumulet("vm", "monitor", "nobody").code == 3
     assert cumulet("vm", "monitor", "unmeasured", "--last", "soon").code == 2
 
@@ -172,15 +178,15 @@ def shown(**report):
         "panic": "",
     }
     vm = {"guest": quiet | report}
-    return {heading: FACTS[heading](vm) for heading in ("guest", "trouble", "first boot says")}
+    return {heading: FACTS[heading](vm) for heading in ("guest", "trouble", "first boot")}
 
 
 def test_a_guest_that_boots_is_shown_with_its_stage_and_last_line():
-    told = shown(stage="its start script runs", log="one\ntwo")
+    told = shown(stage="running its start script", log="one\ntwo")
     assert told == {
-        "guest": "its agent answers, its start script runs",
+        "guest": "agent answers, running its start script",
         "trouble": "",
-        "first boot says": "two",
+        "first boot": "two",
     }
 
 
@@ -189,9 +195,9 @@ def test_what_went_wrong_in_a_guest_is_shown():
         firstBootDone=True, startScriptStatus=127, log="no-such-program: not found", problems=["a", "b"]
     )
     assert told["guest"].endswith("first boot done, start script ended with 127")
-    assert (told["trouble"], told["first boot says"]) == ("a; b", "no-such-program: not found")
-    assert shown(panic="VFS: no root", problems=["a"])["trouble"] == "its kernel panicked: VFS: no root; a"
+    assert (told["trouble"], told["first boot"]) == ("a; b", "no-such-program: not found")
+    assert shown(panic="VFS: no root", problems=["a"])["trouble"] == "kernel panic: VFS: no root; a"
 
 
 def test_of_a_guest_that_is_well_nothing_is_shown_besides():
-    assert shown(firstBootDone=True, startScriptStatus=0, log="hello")["first boot says"] == ""
+    assert shown(firstBootDone=True, startScriptStatus=0, log="hello")["first boot"] == ""

@@ -20,11 +20,11 @@ def test_without_waiting_a_create_answers_at_once(cumulet):
 
 def test_a_vm_goes_through_its_life(cumulet):
     cumulet("vm", "create", "life", "--image", "micro", "--wait")
-    assert "life is off after" in cumulet("vm", "stop", "life", "--wait").err
+    assert "life stopped after" in cumulet("vm", "stop", "life", "--wait").err
     assert cumulet("vm", "get", "life", "-o", "json").json["state"] == "STOPPED"
-    assert "life runs after" in cumulet("vm", "start", "life", "--wait").err
-    assert "life runs again after" in cumulet("vm", "reboot", "life", "--wait").err
-    assert "life is gone after" in cumulet("vm", "delete", "life", "--wait").err
+    assert "life is running after" in cumulet("vm", "start", "life", "--wait").err
+    assert "life restarted after" in cumulet("vm", "reboot", "life", "--wait").err
+    assert "life is deleted after" in cumulet("vm", "delete", "life", "--wait").err
     assert cumulet("vm", "get", "life").code == 3
 
 
@@ -78,7 +78,7 @@ def test_a_vm_that_nobody_can_enter_is_told_of(cumulet, tmp_path, public_key):
     public_key.unlink()
     warned = cumulet("vm", "create", "locked", "--image", "micro")
     assert warned.code == 0
-    assert "nobody can enter locked by SSH" in warned.err
+    assert "nobody can log in to locked by SSH" in warned.err
     assert "cumulet vm authorize locked --ssh-key FILE" in warned.err
 
 
@@ -89,7 +89,7 @@ def test_a_vm_is_shown_without_what_is_empty(cumulet):
     )
     assert facts["size"] == "1 vCPUs, 1 GiB memory, 10 GiB disk"
     assert facts["metadata"] == "team=blue"
-    assert facts["guest"] == "its agent answers, first boot done"
+    assert facts["guest"] == "agent answers, first boot done"
     assert "problem" not in facts
 
 
@@ -114,7 +114,7 @@ def test_the_console_log_is_printed_without_what_speaks_to_terminals(cumulet, mo
 def test_a_start_script_that_fails_fails_the_wait(cumulet):
     done = cumulet("vm", "create", "script", "--image", "micro", "--start-script", "exit 7", "--wait")
     assert done.code == 1
-    assert "the start script of VM 'script' ended with status 7" in done.err
+    assert "the start script of VM 'script' exited with status 7" in done.err
     assert "cumulet vm log script" in done.err
 
 
@@ -130,7 +130,7 @@ def test_validating_creates_nothing_and_tells_the_price(cumulet):
     [
         (["vm", "get", "nobody"], 3, "there is no VM 'nobody'"),
         (["vm", "create", "Big"], 2, "vmId: 'Big' is not accepted"),
-        (["vm", "create", "huge", "--vcpus", "200", "--memory", "200"], 4, "no host has room"),
+        (["vm", "create", "huge", "--vcpus", "200", "--memory", "200"], 4, "no host has capacity"),
         (["vm", "create", "x", "--image", "nothing"], 3, "there is no image 'nothing'"),
         (["vm", "list", "--project", "theirs"], 3, "there is no project 'theirs'"),
         (["vm", "create", "x", "--ttl", "soon"], 2, "--ttl: 'soon' is not accepted"),

@@ -81,7 +81,7 @@ def test_all_numbers_are_read_by_our_own_rules():
 def test_what_is_no_id_is_not_asked_for(command, words, id):
     done = command(*(word.format(id) for word in words))
     assert done.code == 2  # a call would have ended with 1: nobody answers
-    assert "NAME is needed" in done.err or "That is no id." in done.err
+    assert "NAME is required" in done.err or "Not an id." in done.err
 
 
 @pytest.mark.parametrize("id", ["a/b", "?x=1", "#", "%2e%2e", "a b", "..."])

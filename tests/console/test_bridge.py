@@ -31,7 +31,7 @@ class Viewer:
 
 
 class NoConsoles:
-    """Finds that the machine is off."""
+    """Finds that the machine is not running."""
 
     def why_ended(self, _console):
         return CloseReason.OFF

@@ -127,10 +127,10 @@ def test_a_host_that_does_not_answer_gives_no_picture(cloud):
 
 def test_a_host_that_refuses_tells_the_operator_why(cloud):
     cloud.running()
-    cloud.host.crash_on_call(1, HypervisorError("its screen is too large for a picture"), after=False)
-    with pytest.raises(Unavailable, match="the host gives no picture of VM 'hello' now") as refused:
+    cloud.host.crash_on_call(1, HypervisorError("its screen is too large for a screenshot"), after=False)
+    with pytest.raises(Unavailable, match="no screenshot of VM 'hello' is available now") as refused:
         cloud.ask(operations.get_vm_screenshot)
-    assert "too large for a picture" in refused.value.for_operator
+    assert "too large for a screenshot" in refused.value.for_operator
 
 
 def test_a_host_of_another_configuration_gives_no_picture(cloud):

@@ -116,7 +116,7 @@ def test_tickets_that_are_good_at_once_are_bounded_and_those_that_are_not_are_fo
     monkeypatch.setattr(tickets, "MOST_OF_ONE", 3)
     for _ in range(3):
         ticket()
-    with pytest.raises(Exhausted, match="you have 3 links to consoles that are good now"):
+    with pytest.raises(Exhausted, match="you have 3 valid console links"):
         ticket()
     cloud.clock.advance(301)
     ticket()

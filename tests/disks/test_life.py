@@ -100,7 +100,7 @@ def test_no_room_tells_what_is_short_and_what_would_fit(database, tmp_path):
     cloud.create_disk("first", 60)
     with pytest.raises(Invalid) as refusal:
         ask_for(cloud, "second", 60)
-    assert "1 host: 36 GiB disk free, 60 asked" in refusal.value.message
+    assert "1 host: 36 GiB disk free, 60 requested" in refusal.value.message
     assert "the largest that fits is 36 GiB" in refusal.value.message
     assert refusal.value.details[0]["reason"] == "NO_CAPACITY"
     assert cloud.count(Disk) == 1
@@ -153,7 +153,7 @@ def test_a_lost_disk_is_never_replaced_by_an_empty_one_and_found_again(cloud):
     lost = cloud.host.contents.disks.pop(id)
     cloud.sweep()
     assert (cloud.disk().disk_state, cloud.host.disks.list()) == (DiskState.ERROR, {})
-    assert "bring it back, or delete it" in cloud.disk().problem
+    assert "restore it, or delete it" in cloud.disk().problem
     cloud.host.contents.disks[id] = lost
     cloud.sweep()
     assert (cloud.disk().disk_state, cloud.disk().problem) == (DiskState.READY, "")
@@ -292,7 +292,7 @@ def test_snapshots_are_refused_by_name(cloud):
         take(cloud, "one")
     with pytest.raises(Invalid, match=r"^snapshotId: 'One'"):
         take(cloud, "One")
-    with pytest.raises(Invalid, match=r"^vmId: 'hello' .* no VM has the disk"):
+    with pytest.raises(Invalid, match=r"^vmId: 'hello' .* the disk is attached to no VM"):
         take(cloud, "two", vm_id="hello")
     for verb in (snapshot_verbs.revert_disk, snapshot_verbs.delete_disk_snapshot):
         with pytest.raises(NotFound, match="called 'nothing'; there is only 'one'"):
@@ -309,6 +309,6 @@ def test_a_disk_that_no_vm_had_has_nothing_to_keep_in_a_snapshot(cloud):
 def test_a_snapshot_for_which_there_is_no_room_is_refused(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=1&disk_gib=20")
     cloud.used_disk()
-    with pytest.raises(Invalid, match="no host has room"):
+    with pytest.raises(Invalid, match="no host has capacity"):
         take(cloud, "one")
     assert (cloud.count(Snapshot), cloud.disk().disk_state) == (0, DiskState.READY)

@@ -238,7 +238,7 @@ class TraceContract:
         for probe in (a_probe(source), a_probe(source, IpProtocol.UDP, 22), ping_from(source)):
             verdict = fabric.trace(port.id, probe)
             assert (verdict.passes, verdict.group_id, verdict.rule_id) == (False, group.id, "")
-            assert "no rule of its group lets it in" in verdict.why
+            assert "no rule of its group allows it" in verdict.why
 
     def test_the_lack_of_a_rule_in_several_groups_is_one_of_theirs(self, fabric, project):
         groups = {project.group(SSH).id, project.group().id}

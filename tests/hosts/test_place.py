@@ -126,8 +126,8 @@ def test_the_refusal_tells_what_was_short_on_how_many_hosts_and_what_would_fit()
     with pytest.raises(Invalid) as refused:
         place(required(vcpus=4, memory_gib=4, disk_gib=4), full)
     assert refused.value.message == (
-        "no host has room for this VM (1 host: 2 vCPUs free, 4 asked; 1 host: 3 GiB memory free, 4 asked; "
-        "1 host: 0 GiB disk free, 4 asked; 1 host: no answer); "
+        "no host has capacity for this VM (1 host: 2 vCPUs free, 4 requested; 1 host: 3 GiB memory free, 4 requested; "
+        "1 host: 0 GiB disk free, 4 requested; 1 host: no answer); "
         "the nearest size that fits is 4 vCPUs, 3 GiB memory, 4 GiB disk"
     )
     (details,) = refused.value.details
@@ -140,12 +140,12 @@ def test_hosts_with_one_reason_are_told_at_once_and_by_name_to_the_operator_alon
     with pytest.raises(Invalid) as refused:
         place(required(vcpus=4), full + silent)
     assert refused.value.message == (
-        "no host has room for this VM (100 hosts: at most 2 vCPUs free, 4 asked; 2 hosts: no answer); "
+        "no host has capacity for this VM (100 hosts: at most 2 vCPUs free, 4 requested; 2 hosts: no answer); "
         "the nearest size that fits is 2 vCPUs, 1 GiB memory, 1 GiB disk"
     )
     assert refused.value.for_operator == (
-        "no host has room for this VM (host-0, host-1, host-2, host-3, host-4 and 95 more: at most 2 vCPUs free, "
-        "4 asked; silent-1, silent-2: no answer); "
+        "no host has capacity for this VM (host-0, host-1, host-2, host-3, host-4 and 95 more: at most 2 vCPUs free, "
+        "4 requested; silent-1, silent-2: no answer); "
         "the nearest size that fits is 2 vCPUs, 1 GiB memory, 1 GiB disk"
     )
 
@@ -155,7 +155,7 @@ def test_room_in_another_pool_is_no_room():
     with pytest.raises(Invalid) as refused:
         place(required(disk_gib=20, pool="fast"), hosts)
     assert refused.value.message == (
-        "no host has room for this VM (2 hosts: at most 10 GiB disk free in pool 'fast', 20 asked); "
+        "no host has capacity for this VM (2 hosts: at most 10 GiB disk free in pool 'fast', 20 requested); "
         "the nearest size that fits is 1 vCPUs, 1 GiB memory, 10 GiB disk"
     )
 
@@ -170,7 +170,7 @@ def test_a_disk_goes_to_the_host_with_the_most_free_in_its_pool():
 
 @pytest.mark.parametrize(
     ("hosts", "words"),
-    [([], "there is no host"), ([capacity(vcpus=0)], "nothing fits now")],
+    [([], "there is no host"), ([capacity(vcpus=0)], "no smaller size fits now")],
     ids=["none", "full"],
 )
 def test_a_refusal_says_so_when_nothing_fits_at_all(hosts, words):

@@ -60,7 +60,7 @@ def test_what_is_no_disk_is_refused_by_what_it_is(tmp_path, content, what):
 def test_an_image_that_reads_another_file_is_refused(tmp_path):
     base = a_qcow2(tmp_path / "base")
     overlay = an_empty_qcow2(tmp_path / "overlay", "-b", str(base), "-F", "qcow2")
-    assert "only the changes to another file" in refused(overlay)
+    assert "only has the changes to another file" in refused(overlay)
 
 
 def test_an_image_that_keeps_its_data_elsewhere_is_refused(tmp_path):
@@ -90,7 +90,7 @@ def test_a_qcow2_that_was_cut_short_is_refused(tmp_path, missing):
     subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", raw, disk], check=True)
     assert inspect_disk(disk).firmware is Firmware.BIOS
     os.truncate(disk, disk.stat().st_size - missing)
-    assert "cut short or damaged" in refused(disk)
+    assert "truncated or damaged" in refused(disk)
 
 
 LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
@@ -127,7 +127,7 @@ def test_an_empty_disk_is_refused(tmp_path):
 def test_a_raw_disk_that_was_cut_short_is_refused(tmp_path, label):
     disk = a_partitioned_disk(tmp_path / "disk", label, ESP_TYPE if label == "gpt" else "ef")
     os.truncate(disk, (2 << 20) - 512)
-    assert "cut short" in refused(disk)
+    assert "truncated" in refused(disk)
 
 
 @given(st.binary(max_size=2048), st.binary(max_size=700))

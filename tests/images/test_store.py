@@ -95,7 +95,7 @@ def test_aliases_are_replaced_as_a_whole(store):
 def test_no_name_stands_for_two_images(store, taken):
     add(store, an_image())
     add(store, an_image("other", aliases=("others-alias",)))
-    with pytest.raises(AlreadyExists, match=f"'{taken}' already stands for the image 'other'"):
+    with pytest.raises(AlreadyExists, match=f"'{taken}' is already an alias of the image 'other'"):
         store.set_aliases("tiny", (taken,))
     with pytest.raises(AlreadyExists):
         add(store, an_image("third", aliases=(taken,)))

@@ -75,7 +75,7 @@ def test_a_vm_waits_until_its_network_is_made(cloud):
     cloud.fabric.unreachable = True
     cloud.create()
     cloud.run()
-    assert cloud.vm().waiting_for == "making the network"
+    assert cloud.vm().waiting_for == "creating the network"
     cloud.fabric.unreachable = False
     cloud.settle()
     assert cloud.vm().waiting_for == ""

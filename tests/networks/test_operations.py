@@ -105,7 +105,7 @@ RANGES = [
     ("fd00::/64", "RFC 1918"),
     ("10.1.0.5/24", "10.1.0.0/24, which begins at its first address"),
     ("10.77.5.0/24", "which network default-local uses"),
-    ("172.20.0.0/16", "which a host reaches itself"),
+    ("172.20.0.0/16", "which a host reaches directly"),
     ("192.168.0.0/16", "which network taken uses"),
 ]
 
@@ -269,7 +269,7 @@ def test_an_address_that_was_given_back_rests_before_another_gets_it(narrow):
     given = narrow.vm("vm-2").external_ip_address
     narrow.ask(verbs.terminate_vm, "vm-2")
     narrow.settle()
-    with pytest.raises(Exhausted, match=f"can be had again in {COOL_DOWN.seconds} s"):
+    with pytest.raises(Exhausted, match=f"is available again in {COOL_DOWN.seconds} s"):
         narrow.create(vm_id="late")
     narrow.clock.advance(COOL_DOWN.total_seconds())
     assert narrow.create(vm_id="late").external_ip_address == given

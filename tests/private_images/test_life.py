@@ -212,7 +212,7 @@ def test_an_image_waits_for_its_host_to_end_the_copy_before_it_goes(cloud, monke
     cloud.run()
     assert (shown(cloud).state, shown(cloud).waiting_for) == (
         ImageState.DELETING,
-        "ending the copy of the disk",
+        "cancelling the copy of the disk",
     )
     assert cloud.images.private(row(cloud).id).exists()
     cloud.settle()
@@ -259,7 +259,7 @@ def test_the_power_of_a_running_vm_waits_for_its_image(cloud, verb, state):
     cloud.run()
     cloud.ask(verb)
     cloud.run()
-    assert cloud.vm().waiting_for == "an image is being taken of it"
+    assert cloud.vm().waiting_for == "an image of it is being captured"
     assert cloud.host.machines.get(cloud.row().id).power is Power.RUNNING
     cloud.settle()
     assert (shown(cloud).state, shown(cloud).taken_from) == (ImageState.READY, "FROZEN")
@@ -335,7 +335,7 @@ def test_what_a_request_lacks_is_named(cloud):
 def test_there_must_be_room_for_an_image(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?disk_gib=100")
     cloud.running(boot_disk_size_gib=60)
-    with pytest.raises(Invalid, match="36 GiB disk free, 60 asked"):
+    with pytest.raises(Invalid, match="36 GiB disk free, 60 requested"):
         take(cloud)
     assert cloud.disk("hello-boot").disk_state is DiskState.USED
 
@@ -345,7 +345,7 @@ def test_an_image_takes_room_in_the_own_pool_wherever_its_disk_lies(database, tm
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?disk_gib=100", catalogue=catalogue)
     cloud.running(boot_disk=Disk(size_gib=30, storage_class=StorageClass.LOCAL))
     cloud.create_disk("most", 70, storage_class=StorageClass.NETWORK)
-    with pytest.raises(Invalid, match="26 GiB disk free in pool 'local', 30 asked"):
+    with pytest.raises(Invalid, match="26 GiB disk free in pool 'local', 30 requested"):
         take(cloud)
     cloud.ask(disk_operations.delete_storage_disk, "most")
     cloud.settle()

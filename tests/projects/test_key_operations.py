@@ -129,7 +129,7 @@ def test_api_keys_of_others_cannot_be_revoked(db: Session, owner: Caller, now: d
     [
         (lambda number: (create_ssh_key, CreateSshKey(ed25519_line(number))), "SSH keys"),
         (lambda number: (generate_api_key, GenerateApiKey(f"key-{number}")), "API keys"),
-        (lambda number: (create_project, CreateProject(f"project-{number}")), "projects of your making"),
+        (lambda number: (create_project, CreateProject(f"project-{number}")), "projects that you created"),
     ],
 )
 def test_what_a_user_makes_for_himself_is_bounded(db: Session, now: datetime, make, what) -> None:
@@ -139,7 +139,7 @@ def test_what_a_user_makes_for_himself_is_bounded(db: Session, now: datetime, ma
         verb, data = make(number)
         verb(db, ann, now, limits, data=data)
     verb, data = make(3)
-    with pytest.raises(Exhausted, match=f"you have [34] {what}, and [34] are as many as one user may have"):
+    with pytest.raises(Exhausted, match=f"you have [34] {what}, and one user may have at most [34]"):
         verb(db, ann, now, limits, data=data)
     verb, data = make(4)
     verb(db, eve, now, limits, data=data)

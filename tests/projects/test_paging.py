@@ -91,7 +91,7 @@ def test_with_neither_size_nor_token_a_list_comes_whole(db):
 
 @given(token=st.text(min_size=1, max_size=40))
 def test_a_token_that_is_none_of_ours_is_refused(token):
-    with pytest.raises(Invalid, match=r"pageToken: .* expected the pageToken of the page before"):
+    with pytest.raises(Invalid, match=r"pageToken: .* expected the pageToken of the previous page"):
         read_part(1, token).following(SshKey.created_at, SshKey.id)
 
 

@@ -87,7 +87,7 @@ def test_a_key_is_trimmed() -> None:
 )
 def test_a_private_key_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(
-        Invalid, match=r"customSshKeys.0.: 'a private key'.*treat that private key as known"
+        Invalid, match=r"customSshKeys.0.: 'a private key'.*treat that private key as compromised"
     ) as refused:
         check_public_key(text, "customSshKeys[0]")
     assert "b3BlbnNzaC1rZXktdjE" not in str(refused.value) + str(refused.value.details)
@@ -98,9 +98,9 @@ def test_a_private_key_is_refused_and_not_repeated(text: str) -> None:
     [
         ("", "''"),
         (" \n", "''"),
-        ("hello world", "does not start with a key type"),
-        (f'command="reboot" {ED25519}', "does not start with a key type"),
-        (f"no-pty {ED25519}", "does not start with a key type"),
+        ("hello world", "does not begin with a key type"),
+        (f'command="reboot" {ED25519}', "does not begin with a key type"),
+        (f"no-pty {ED25519}", "does not begin with a key type"),
         ("ssh-dss AAAAB3NzaC1kc3M=", "'ssh-dss'"),
         ("ssh-ed25519-cert-v01@openssh.com AAAA", "'ssh-ed25519-cert-v01@openssh.com'"),
         (f"{ED25519}\n{ED25519}", "several lines"),

@@ -63,7 +63,7 @@ def test_who_does_not_finish_a_request_is_told_and_let_go(hasty, app, begun, mis
         head, _, body = heard(line).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
         assert json.loads(body)["code"] == 4
-        assert f"the {missing} of this request was not whole after" in json.loads(body)["message"]
+        assert f"the {missing} of this request was incomplete after" in json.loads(body)["message"]
 
 
 def test_who_begins_a_second_request_and_does_not_finish_it_is_let_go(hasty, app):

@@ -212,7 +212,7 @@ def test_a_vm_waits_until_its_groups_are_in_force(cloud, make):
     cloud.fabric.unreachable = True
     cloud.create(security_group_ids=["web"])
     cloud.run()
-    assert cloud.vm().waiting_for == "putting its security groups in force"
+    assert cloud.vm().waiting_for == "applying its security groups"
     cloud.fabric.unreachable = False
     cloud.settle()
     assert groups_of_ports(cloud) == [1]

@@ -89,7 +89,7 @@ def test_what_cloud_init_complains_of_is_told(cloud):
     cloud.settle()
     cloud.pass_time(3)
     (text,) = told(cloud, "vm.first_boot_done")
-    assert "cloud-init complained 2 times, first: ('write-files'" in text
+    assert "cloud-init reported 2 problems, first: ('write-files'" in text
     assert cloud.vm().guest.problems == [problems[0], "another in two lines"]
 
 
@@ -240,7 +240,7 @@ def test_a_guest_whose_agent_is_wild_is_left_alone_until_its_next_start_and_that
     cloud.pass_time(20)
     cloud.host.wild = False
     (why,) = told(cloud, "vm.agent_ignored")
-    assert "left alone until the next start" in why
+    assert "ignored until the next start" in why
     assert told(cloud, "vm.agent_connected") == told(cloud, "vm.guest_silent") == []
     assert cloud.host.guests.ping(cloud.row().id) is None
     cloud.ask(verbs.stop_vm)

@@ -76,8 +76,8 @@ def test_a_vm_that_runs_is_not_resized(cloud):
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        ({}, "one of them must change"),
-        ({"vcpus": 2, "memory_gib": 4}, "one of them must change"),
+        ({}, "at least one must change"),
+        ({"vcpus": 2, "memory_gib": 4}, "at least one must change"),
         ({"vcpus": 257}, "vcpus: 257 is not accepted; expected 1 to 256"),
         ({"vcpus": -1}, "vcpus: -1"),
         ({"memory_gib": 4097}, "memoryGib: 4097"),
@@ -100,7 +100,7 @@ def test_a_size_that_its_host_has_no_room_for_is_refused_with_the_nearest_that_f
     stopped(cloud, vcpus=2, memory_gib=4)
     with pytest.raises(Invalid) as refusal:
         ask(cloud, changes.resize_vm, vcpus=4, memory_gib=60)
-    assert "1 host: 55 GiB memory free, 60 asked" in refusal.value.message
+    assert "1 host: 55 GiB memory free, 60 requested" in refusal.value.message
     assert refusal.value.message.endswith("nearest size that fits is 4 vCPUs, 55 GiB memory")
     assert refusal.value.details[0]["reason"] == "NO_CAPACITY"
     assert ask(cloud, changes.resize_vm, vcpus=4, memory_gib=55).vm.memory == 55
@@ -112,7 +112,7 @@ def test_whether_there_is_room_is_told_before_a_vm_is_stopped_for_it(cloud, make
     before, told = cloud.vm(), cloud.events()
     as_it_would_be = ask(cloud, changes.resize_vm, vcpus=3, memory_gib=6, validate_only=True).vm
     assert (as_it_would_be.vcpus, as_it_would_be.memory, as_it_would_be.state) == (3, 6, before.state)
-    with pytest.raises(Invalid, match="no host has room"):
+    with pytest.raises(Invalid, match="no host has capacity"):
         ask(cloud, changes.resize_vm, vcpus=16, memory_gib=1000, validate_only=True)
     assert (cloud.vm(), cloud.events(), reserved(cloud)) == (before, told, (2, 4096))
 
@@ -125,7 +125,7 @@ def test_of_a_vm_that_could_not_be_stopped_now_it_is_not_told_that_there_is_room
 
 def test_what_a_smaller_size_gives_back_can_be_had_by_others(cloud):
     stopped(cloud, vcpus=32, memory_gib=250)
-    with pytest.raises(Invalid, match="no host has room"):
+    with pytest.raises(Invalid, match="no host has capacity"):
         cloud.create(vm_id="other", vcpus=2, memory_gib=100)
     ask(cloud, changes.resize_vm, memory_gib=150)
     assert cloud.create(vm_id="other", vcpus=2, memory_gib=100).state is VmState.PENDING
@@ -199,7 +199,7 @@ def test_a_later_time_lets_it_live_on(cloud):
         ({}, "one of them is required"),
         ({"ttl": "60s", "expire_time": NOON + timedelta(hours=1)}, "only one of"),
         ({"ttl": "soon"}, "'soon'"),
-        ({"expire_time": NOON - timedelta(hours=1)}, "a time to come"),
+        ({"expire_time": NOON - timedelta(hours=1)}, "a time in the future"),
     ],
     ids=str,
 )
@@ -215,7 +215,7 @@ def test_a_time_out_of_its_rule_is_refused(cloud, data, words):
 def test_a_vm_that_is_being_terminated_gets_no_other_end(cloud):
     cloud.running()
     cloud.ask(verbs.terminate_vm)
-    with pytest.raises(Refused, match="terminated already"):
+    with pytest.raises(Refused, match="already being terminated"):
         expire(cloud, ttl="60s")
 
 

@@ -144,7 +144,7 @@ def test_a_guest_that_still_boots_is_refused(cloud, call):
 def test_so_is_one_whose_first_boot_would_undo_it(cloud):
     cloud.host.booting = Guest(agent=True, first_boot_done=False, start_script_status=None)
     cloud.running()
-    with pytest.raises(Refused, match="its first boot is not over"):
+    with pytest.raises(Refused, match="its first boot is not finished"):
         set_password(cloud)
 
 

@@ -145,7 +145,7 @@ def test_a_guest_that_holds_on_to_a_disk_is_named_and_has_it_until_it_lets_go(ru
     detach(running)
     detach(running)
     running.pass_time(30)
-    words = "the guest holds on to disk data: unmount it there"
+    words = "the guest has not released disk data: unmount it there"
     assert (running.vm().waiting_for, running.disk().waiting_for) == (words, words)
     assert (running.vm().state, running.disk().vm_id) == (VmState.ACTIVE, "hello")
     for verb in (lambda: attach(running), lambda: running.ask(disk_verbs.delete_storage_disk, "data")):
@@ -250,7 +250,7 @@ def test_a_new_vm_goes_where_its_new_disks_have_room_too(database, tmp_path):
     cloud = two_small_hosts(database, tmp_path)
     cloud.create_disk("filler", 5)
     cloud.create_disk("data", 12)
-    with pytest.raises(Invalid, match="2 hosts: at most 16 GiB disk free, 17 asked"):
+    with pytest.raises(Invalid, match="2 hosts: at most 16 GiB disk free, 17 requested"):
         cloud.create(boot_disk_size_gib=5, storage_disk_ids=["data"])
     vm = cloud.running(boot_disk_size_gib=4, storage_disk_ids=["data"])
     assert [disk.id for disk in vm.storage_disks] == ["data"]
@@ -290,7 +290,7 @@ def test_disks_that_a_new_vm_cannot_have_are_refused_and_nothing_is_written(runn
     running.attached()
     running.create_disk("free")
     refusals = [
-        (["data"], Refused, "a VM has it"),
+        (["data"], Refused, "it is attached to a VM"),
         (["hello-boot"], Refused, "boot disk"),
         (["nothing"], Invalid, "^storageDiskIds: there is no disk 'nothing'; there are 'data', 'free'"),
         (["free", "free"], Invalid, "each once"),
@@ -314,7 +314,7 @@ def test_disks_on_different_hosts_cannot_join_one_vm(database, tmp_path):
         cloud.create(storage_disk_ids=["one", "two"])
     cloud.create(storage_disk_ids=["one"])
     cloud.settle()
-    with pytest.raises(Invalid, match=r"^vmId: 'hello' .* on the host that the disk lies on"):
+    with pytest.raises(Invalid, match=r"^vmId: 'hello' .* on the disk's host"):
         attach(cloud, "two")
 
 
@@ -426,7 +426,7 @@ def test_a_disk_never_shrinks_and_growing_to_its_own_size_is_nothing_to_do(runni
 def test_a_disk_does_not_grow_beyond_the_room_of_its_host(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=1&disk_gib=20")
     cloud.running()
-    with pytest.raises(Invalid, match="1 host: 15 GiB disk free, 16 asked"):
+    with pytest.raises(Invalid, match="1 host: 15 GiB disk free, 16 requested"):
         resize(cloud, "hello-boot", 17)
     resize(cloud, "hello-boot", 16)
     cloud.settle()
@@ -438,7 +438,7 @@ def test_whether_a_disk_can_grow_is_told_without_growing_it(database, tmp_path):
     cloud.running()
     room = room_of(cloud, "hello-boot")
     resize(cloud, "hello-boot", 16, validate_only=True)
-    with pytest.raises(Invalid, match="1 host: 15 GiB disk free, 16 asked"):
+    with pytest.raises(Invalid, match="1 host: 15 GiB disk free, 16 requested"):
         resize(cloud, "hello-boot", 17, validate_only=True)
     assert (cloud.disk("hello-boot").disk_state, room_of(cloud, "hello-boot")) == (DiskState.USED, room)
     assert "vm.disk_resize_requested" not in cloud.events()
@@ -491,7 +491,7 @@ def test_disks_of_a_running_vm_neither_get_snapshots_nor_go_back(running, verb):
 def test_a_vm_that_does_not_have_the_disk_is_refused_by_name(running):
     running.attached()
     stop(running)
-    with pytest.raises(Invalid, match=r"^vmId: 'other' .* 'hello', the VM that has the disk"):
+    with pytest.raises(Invalid, match=r"^vmId: 'other' .* 'hello', the VM that the disk is attached to"):
         take_snapshot(running, "one", vm_id="other")
 
 
@@ -526,7 +526,7 @@ def test_a_vm_whose_disk_is_lost_goes_on_without_it_when_it_is_detached(running)
     running.ask(vm_verbs.start_vm)
     running.pass_time(3)
     assert running.vm().state is VmState.FAILED
-    assert "bring it back, or detach it" in running.vm().problem
+    assert "restore it, or detach it" in running.vm().problem
     detach(running)
     running.settle()
     assert (running.vm().state, running.disk().vm_id) == (VmState.ACTIVE, "")

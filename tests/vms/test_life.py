@@ -111,7 +111,7 @@ def test_the_plug_of_a_deaf_guest_is_pulled_after_its_time_and_that_is_told(clou
     cloud.ask(verbs.stop_vm)
     cloud.pass_time(STOP_GRACE.total_seconds() - 1)
     assert machine(cloud).power is Power.RUNNING
-    assert (cloud.vm().state, cloud.vm().waiting_for) == (VmState.STOPPING, "the guest shuts down")
+    assert (cloud.vm().state, cloud.vm().waiting_for) == (VmState.STOPPING, "the guest is shutting down")
     cloud.settle()
     assert machine(cloud).off_reason is OffReason.DESTROYED
     assert cloud.vm().state is VmState.STOPPED

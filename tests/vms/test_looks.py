@@ -95,7 +95,7 @@ def test_a_vm_that_waits_for_a_security_group_goes_on_as_soon_as_that_is_in_forc
     )
     cloud.create(security_group_ids=["web"])
     settle_first(cloud, "vm")
-    assert cloud.vm().waiting_for == "putting its security groups in force"
+    assert cloud.vm().waiting_for == "applying its security groups"
     cloud.run()
     assert cloud.vm().state is VmState.ACTIVE
 

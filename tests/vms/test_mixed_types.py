@@ -37,7 +37,7 @@ def test_each_vm_takes_of_its_host_what_its_own_type_promises(cloud):
     assert free(cloud) == {"exact": 4, "shared": 16}
     cloud.running(vm_id="quarters", machine_type="shared", vcpus=8)
     assert free(cloud) == {"exact": 2, "shared": 8}
-    with pytest.raises(Invalid, match="2 vCPUs free, 3 asked"):
+    with pytest.raises(Invalid, match="2 vCPUs free, 3 requested"):
         cloud.create(machine_type="exact", vcpus=3)
     cloud.create(machine_type="shared", vcpus=8)
     assert free(cloud) == {"exact": 0, "shared": 0}
@@ -49,7 +49,7 @@ def test_a_vm_grows_by_what_its_own_type_promises(cloud):
     cloud.ask(verbs.stop_vm)
     cloud.settle()
     resize = {"project_id": PROJECT, "id": "hello"}
-    with pytest.raises(Invalid, match="16 vCPUs free, 17 asked"):
+    with pytest.raises(Invalid, match="16 vCPUs free, 17 requested"):
         cloud.call(change_operations.resize_vm, vcpus=17, **resize)
     cloud.call(change_operations.resize_vm, vcpus=16, **resize)
     assert free(cloud) == {"exact": 0, "shared": 0}

@@ -81,10 +81,10 @@ def test_each_disk_is_made_in_the_pool_that_serves_its_class(cloud):
 
 def test_what_one_pool_lacks_the_other_does_not_give(cloud):
     cloud.create_disk("most", WHOLE - 10, storage_class=FAST)
-    with pytest.raises(Invalid, match="1 host: 10 GiB disk free in pool 'fast', 20 asked"):
+    with pytest.raises(Invalid, match="1 host: 10 GiB disk free in pool 'fast', 20 requested"):
         cloud.create(boot_disk=boot_disk(FAST, 20))
     with pytest.raises(
-        Invalid, match=r"10 GiB disk free in pool 'fast', 20 asked.* largest that fits is 10 GiB"
+        Invalid, match=r"10 GiB disk free in pool 'fast', 20 requested.* largest that fits is 10 GiB"
     ):
         cloud.create_disk("more", 20, storage_class=FAST)
     assert (cloud.count(Vm), cloud.count(Disk)) == (0, 1)
@@ -97,13 +97,13 @@ def test_disks_grow_and_keep_snapshots_in_the_room_of_their_own_pool(cloud):
     cloud.create_disk("most", WHOLE - 30, storage_class=FAST)
     cloud.create_disk("data", 10, storage_class=FAST)
     cloud.running(boot_disk=boot_disk(OWN), storage_disk_ids=["data"])
-    with pytest.raises(Invalid, match="20 GiB disk free in pool 'fast', 21 asked"):
+    with pytest.raises(Invalid, match="20 GiB disk free in pool 'fast', 21 requested"):
         resize(cloud, "data", 31)
     resize(cloud, "data", 20)
     resize(cloud, "hello-boot", 40)
     cloud.ask(vm_verbs.stop_vm)
     cloud.settle()
-    with pytest.raises(Invalid, match="10 GiB disk free in pool 'fast', 20 asked"):
+    with pytest.raises(Invalid, match="10 GiB disk free in pool 'fast', 20 requested"):
         take_snapshot(cloud, "data")
     take_snapshot(cloud, "hello-boot")
     cloud.settle()
@@ -162,7 +162,7 @@ def test_a_pool_that_serves_no_class_any_more_is_not_on_offer(cloud):
 def test_a_pool_that_is_not_mounted_takes_no_further_disks(cloud):
     cloud.host.unmount("fast")
     cloud.sweep()
-    with pytest.raises(Invalid, match="0 GiB disk free in pool 'fast', 1 asked"):
+    with pytest.raises(Invalid, match="0 GiB disk free in pool 'fast', 1 requested"):
         cloud.create(boot_disk=boot_disk(FAST))
     assert cloud.running(boot_disk=boot_disk(OWN)).boot_disk.disk_state is DiskState.USED
 
@@ -187,7 +187,7 @@ def test_disks_of_a_pool_that_is_not_mounted_are_missing_and_not_lost(cloud):
     cloud.host.unmount("fast")
     cloud.sweep()
     assert (cloud.vm().state, cloud.disk().disk_state) == (VmState.FAILED, DiskState.ERROR)
-    assert "in pool 'fast') has gone from the host: bring it back" in cloud.vm().problem
+    assert "in pool 'fast') is missing from the host: restore it" in cloud.vm().problem
     cloud.host.mount("fast")
     cloud.sweep()
     cloud.settle()

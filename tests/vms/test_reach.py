@@ -53,7 +53,7 @@ def test_the_rule_that_lets_it_pass_is_named(cloud, ask):
     cloud.running(security_group_ids=["web"])
     answer = ask()
     assert (answer.reachable, answer.security_group_id, answer.rule_id) == (True, "web", "ssh")
-    assert answer.reason == "a rule lets it in: ssh of security group web"
+    assert answer.reason == "a rule allows it: ssh of security group web"
 
 
 @pytest.mark.usefixtures("web")
@@ -61,7 +61,7 @@ def test_the_lack_of_a_rule_is_named(cloud, ask):
     cloud.running(security_group_ids=["web"])
     for answer in (ask(port=80), ask("198.51.100.1"), ask(protocol="udp")):
         assert (answer.reachable, answer.security_group_id, answer.rule_id) == (False, "web", "")
-        assert answer.reason == "no rule of its group lets it in: security group web"
+        assert answer.reason == "no rule of its group allows it: security group web"
 
 
 @pytest.mark.usefixtures("web")
@@ -73,7 +73,7 @@ def test_a_sender_s_own_rules_count(cloud, ask):
     sender = cloud.running(vm_id="sender", security_group_ids=["quiet"])
     answer = ask(sender.internal_ip_address)
     assert (answer.reachable, answer.security_group_id) == (False, "quiet")
-    assert answer.reason.startswith("no rule of the sender's groups lets it out")
+    assert answer.reason.startswith("no rule of the sender's groups allows it")
     assert ask(sender.internal_ip_address, 53, "udp").reachable
 
 

@@ -82,7 +82,7 @@ OUT_OF_RULE = [
         {"nics": [NicRequest(), *[NicRequest(assign_public_ip=True)] * 2]},
         "one NIC",
     ),
-    ("expireTime", {"expire_time": NOON - timedelta(seconds=1)}, "a time to come"),
+    ("expireTime", {"expire_time": NOON - timedelta(seconds=1)}, "a time in the future"),
     ("ttl", {"ttl": "one hour"}, "'one hour'"),
     ("ttl", {"ttl": "0s"}, "'0s'"),
     ("ttl", {"ttl": "-5s"}, "'-5s'"),
@@ -171,7 +171,7 @@ def test_every_rule_s_edge_is_accepted(cloud):
 
 def test_no_room_tells_what_was_short_and_what_would_fit(refused):
     refusal = refused(Invalid, vcpus=5, memory_gib=300)
-    assert "1 host: 255 GiB memory free, 300 asked" in refusal.message
+    assert "1 host: 255 GiB memory free, 300 requested" in refusal.message
     assert "nearest size that fits is 5 vCPUs, 255 GiB memory, 1 GiB disk" in refusal.message
     assert refusal.details[0]["reason"] == "NO_CAPACITY"
 

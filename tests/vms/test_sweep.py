@@ -125,7 +125,7 @@ def test_a_database_restored_from_a_backup_costs_no_vm_that_is_younger(cloud):
             cloud.clock.advance(AFTER_GRACE)
     assert contents(cloud.host) == (1, 1, 1)
     assert stored.exists()
-    (told,) = [line for line in lines if line["event"] == "kept what the database has never known"]
+    (told,) = [line for line in lines if line["event"] == "kept objects that the database has never known"]
     assert told["ids"] == sorted(str(id) for id in (*ids, UUID(stored.stem)))
 
 

@@ -85,7 +85,7 @@ class Call:
             except exc.DBAPIError as problem:
                 if not lost_a_race(problem):
                     raise
-        raise Unavailable("others change the same thing at this moment; try again")
+        raise Unavailable("other requests are changing the same resource right now; try again")
 
     def _caller(self, db: Session, request: Request) -> Caller | None:
         if self.operation.access is Access.OPEN:

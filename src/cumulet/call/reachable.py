@@ -15,4 +15,4 @@ def reachable() -> Iterator[None]:
     try:
         yield
     except UNREACHABLE as problem:
-        raise Unavailable("the database does not answer now; try again in a moment") from problem
+        raise Unavailable("the database is unavailable; try again in a moment") from problem

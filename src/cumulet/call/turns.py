@@ -42,8 +42,8 @@ class Turns:
             return
         if line.working + len(line.waiting) >= UNDER_WAY:
             raise Exhausted(
-                f"you have {UNDER_WAY} requests under way, as many as one caller may: "
-                "send the next when one of them is answered"
+                f"you have {UNDER_WAY} requests in progress, the most that one caller may have: "
+                "send the next when one of them has been answered"
             )
         turn = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)

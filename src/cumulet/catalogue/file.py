@@ -116,7 +116,7 @@ def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[Invalid]:
         known = [field.name for field in fields(kind)]
         for key in table:
             if key not in known:
-                yield Invalid(f"{path}{key}: there is no such key; known are {', '.join(known)}")
+                yield Invalid(f"{path}{key}: unknown key; known keys are {', '.join(known)}")
 
 
 def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], type[Any]]]:

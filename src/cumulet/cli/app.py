@@ -44,23 +44,23 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 for module, name, what in (
-    ("vms", "vm", "Create virtual machines and look after them."),
-    ("disks", "disk", "Keep storage disks, which outlive the VMs that have them."),
-    ("private_images", "private-image", "Take images of your VMs, to make others from."),
-    ("data_centers", "data-center", "See where VMs can run."),
-    ("machine_types", "machine-type", "See what kinds of VMs there are, and what they cost."),
-    ("networks", "network", "Keep the private networks that VMs meet on."),
-    ("security_groups", "security-group", "Say what VMs let in and out."),
-    ("ssh_keys", "ssh-key", "Keep the SSH keys that your VMs get."),
-    ("projects", "project", "See the projects that you belong to."),
-    ("images", "image", "Keep the images of this installation (operator)."),
-    ("gpus", "gpu", "See the GPUs of the hosts, and what keeps them from VMs (operator)."),
+    ("vms", "vm", "Create and manage virtual machines."),
+    ("disks", "disk", "Manage storage disks, which outlive the VMs that they are attached to."),
+    ("private_images", "private-image", "Capture images of your VMs, to create others from."),
+    ("data_centers", "data-center", "Show where VMs can run."),
+    ("machine_types", "machine-type", "Show the kinds of VMs and what they cost."),
+    ("networks", "network", "Manage the private networks that connect VMs."),
+    ("security_groups", "security-group", "Manage the rules for traffic to and from VMs."),
+    ("ssh_keys", "ssh-key", "Manage the SSH keys that your VMs get."),
+    ("projects", "project", "Show the projects that you belong to."),
+    ("images", "image", "Manage the images of this installation (operator)."),
+    ("gpus", "gpu", "Show the GPUs of the hosts, and what keeps them from VMs (operator)."),
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),
 ):
     app.command(f"cumulet.cli.{module}:app", name=name, help=what)
-app.command("cumulet.cli.up:up", help="Make this machine a cloud and boot a first VM (operator).")
+app.command("cumulet.cli.up:up", help="Turn this machine into a cloud and boot a first VM (operator).")
 app.command("cumulet.cli.down:down", help="Stop the server that `cumulet up` started (operator).")
-app.command("cumulet.cli.raw:api", help="Call the API as it is, for what has no command of its own.")
+app.command("cumulet.cli.raw:api", help="Call the API directly, for what has no command of its own.")
 
 
 @app.command

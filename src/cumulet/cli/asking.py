@@ -24,7 +24,7 @@ def ask(client: Client, verb: Verb, names: Sequence[str], *, project: str, until
 
     def ask_one(name: str) -> None:
         if not ask_vm(client, verb, name, project=project):
-            Progress().say(f"{name} is {'off' if verb == 'stop' else 'running'} already")
+            Progress().say(f"{name} is already {'stopped' if verb == 'stop' else 'running'}")
             there.add(name)
 
     def wait(name: str) -> None:

@@ -60,7 +60,7 @@ def stop_server(settings: Settings) -> bool:
             os.killpg(int(pid_file(settings).read_text()), sign)
         if wait_until(lambda: not is_there(settings), seconds):
             return True
-    raise Unavailable(f"the server does not end; its process group is in {pid_file(settings)}")
+    raise Unavailable(f"the server does not stop; its process group is in {pid_file(settings)}")
 
 
 def answers(settings: Settings) -> bool:

@@ -143,7 +143,7 @@ def decoded(answer: Answer) -> Json:
     try:
         return msgspec.json.decode(answer.body, type=Json)
     except msgspec.MsgspecError:
-        raise Unavailable(f"{answer.url} does not answer as Cumulet's API does; check CUMULET_URL") from None
+        raise Unavailable(f"{answer.url} does not answer like Cumulet's API; check CUMULET_URL") from None
 
 
 def declined(answer: Answer) -> Declined | Unavailable:

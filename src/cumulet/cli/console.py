@@ -39,7 +39,7 @@ def sit_at(client: Client, project: str, name: str) -> None:
         line.send(ticket)
         try:
             line.recv()
-            print_note(f"at the console of {name}: Enter gives a prompt, Ctrl-] leaves")
+            print_note(f"connected to the console of {name}: press Enter for a prompt, Ctrl-] to leave")
             with raw_terminal():
                 converse(line)
         except ConnectionClosed as end:
@@ -54,7 +54,9 @@ def open_line(client: Client, project: str, name: str) -> Iterator[ClientConnect
     try:
         line = connect(f"{url}{path}", compression=None, proxy=None if is_local(url) else True)
     except (OSError, InvalidHandshake) as problem:
-        raise Unavailable(f"no websocket to {url} ({problem}); does a proxy before it forbid them?") from None
+        raise Unavailable(
+            f"no websocket to {url} ({problem}); does a proxy in front of it block them?"
+        ) from None
     with line:
         yield line
 

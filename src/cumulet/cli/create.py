@@ -41,11 +41,11 @@ class CreateOptions:
     storage_disk: Annotated[
         tuple[str, ...], Parameter(completer=names_at("/v1/projects/{}/disks", "disks"))
     ] = ()
-    """A storage disk that it is to have; repeatable."""
+    """A storage disk to attach; repeatable."""
     ssh_key: tuple[Path, ...] | None = None
-    """Files of public keys that may enter as root; repeatable. Without: those in ~/.ssh."""
+    """Files of public keys that may log in as root; repeatable. Without: those in ~/.ssh."""
     ssh_key_source: Literal["user", "project", "none"] = "user"
-    """Whose keys kept by the cloud may enter as well; `none` also leaves out those in ~/.ssh."""
+    """Whose keys stored in the cloud may log in as well; `none` also leaves out those in ~/.ssh."""
     start_script: str = ""
     """Commands that the guest runs at its first boot. Others can see them in the process list: secrets go in a file."""
     start_script_file: Annotated[Path | None, Parameter(name=("--start-script-file", "--user-data"))] = None
@@ -72,13 +72,13 @@ class CreateOptions:
     machine_type: Annotated[str, Parameter(completer=names_at("/v1/vms/machine-types-2", "machineTypes"))] = (
         ""
     )
-    """What kind it is. Without: the data center's first."""
+    """Its machine type. Without: the data center's first."""
     topology: str = ""
     """How its vCPUs are arranged: SOCKETSxCORESxTHREADS."""
     ttl: str = ""
     """For how long it lives, as in 90m or 2d; then it is deleted."""
     expire: datetime | None = None
-    """Until when it lives."""
+    """When it is deleted."""
     validate_only: bool = False
     """Only check and price it."""
 
@@ -132,7 +132,7 @@ def only_data_center(client: Client) -> str:
 def the_only(option: str, found: list[str]) -> str:
     """Choose where there is no choice; Invalid names what there is."""
     if len(found) != 1:
-        raise Invalid(f"{option} is needed; there are {', '.join(found) or 'none'}")
+        raise Invalid(f"{option} is required; there are {', '.join(found) or 'none'}")
     return found[0]
 
 
@@ -157,8 +157,8 @@ def warn_without_keys(vm: Json, options: CreateOptions) -> None:
     chosen = options.ssh_key_source == "none" or options.password_file or options.password_stdin
     if not (chosen or vm["authorizedSshKeys"]):
         Progress().say(
-            f"nobody can enter {vm['id']} by SSH: there is no key in ~/.ssh and none kept by the cloud; once it runs, "
-            f"`cumulet vm authorize {vm['id']} --ssh-key FILE` lets one in"
+            f"nobody can log in to {vm['id']} by SSH: there is no key in ~/.ssh and none stored in the cloud; once it runs, "
+            f"`cumulet vm authorize {vm['id']} --ssh-key FILE` adds one"
         )
 
 
@@ -167,7 +167,7 @@ def start_script(options: CreateOptions) -> str:
     if options.start_script_file is None:
         return options.start_script
     if options.start_script:
-        raise Invalid("--start-script and --start-script-file: give only one")
+        raise Invalid("--start-script and --start-script-file: give only one of them")
     return read_user_data(options.start_script_file)
 
 
@@ -175,7 +175,7 @@ def read_password(file: Path | None, *, from_stdin: bool) -> str:
     """Read the password from where it was given; never from the arguments, which all can see."""
     if from_stdin:
         if file:
-            raise Invalid("--password-stdin and --password-file: give only one")
+            raise Invalid("--password-stdin and --password-file: give only one of them")
         return getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     if file:
         return read_file("--password-file", file).rstrip("\r\n")
@@ -199,7 +199,7 @@ def read_file(option: str, path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is no text"
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
         raise Invalid(f"{option}: cannot read {str(path)!r}: {reason}") from None
 
 

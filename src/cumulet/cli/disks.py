@@ -60,7 +60,9 @@ SNAPSHOT_COLUMNS: Final[Columns] = {
 }
 
 app = App(name="disk", default_parameter=OPTIONS)
-snapshots = App(name="snapshot", help="Keep what a disk holds, and bring it back.", default_parameter=OPTIONS)
+snapshots = App(
+    name="snapshot", help="Take snapshots of disks, and revert to them.", default_parameter=OPTIONS
+)
 app.command(snapshots)
 
 
@@ -114,7 +116,7 @@ def get(name: DiskName, /, *, output: Format = "table", project: Project = "defa
 def attach(
     name: DiskName, vm: VmName, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Plug a storage disk into a VM that is running or stopped; with --wait return when it is there."""
+    """Attach a storage disk to a VM that is running or stopped; with --wait return when it is attached."""
     client, until = connect(), waiting.deadline()
     client.patch("/v1/projects/{}/disk/{}/attach", project, name, vmId=vm)
     if waiting.wait:
@@ -126,7 +128,7 @@ def attach(
 
 @app.command
 def detach(name: DiskName, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default") -> None:
-    """Unplug a storage disk from its VM: unmount it there first; with --wait return when the guest has let go."""
+    """Detach a storage disk from its VM: unmount it there first; with --wait return when the guest has released it."""
     client, until = connect(), waiting.deadline()
     client.put("/v1/projects/{}/disk/{}/detach", project, name)
     if waiting.wait:
@@ -137,14 +139,14 @@ def detach(name: DiskName, /, *, waiting: WaitOptions = AT_ONCE, project: Projec
 def resize(
     name: DiskName, size: Gib, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Let a VM's disk grow, while it runs or not; with --wait return when it has.
+    """Enlarge a VM's disk, running or stopped; with --wait return when it is done.
 
     :param size: Its new size: 20 or 20GiB, or 2TiB.
     """
     client, until = connect(), waiting.deadline()
     vm = client.get(DISK, project, name)["disk"]["vmId"]
     if not vm:
-        raise Invalid(f"disk {name!r} is in no VM: attach it, then let it grow")
+        raise Invalid(f"disk {name!r} is not attached to a VM: attach it, then resize it")
     client.patch("/v1/projects/{}/vms/{}/disks", project, vm, diskId=name, sizeGib=size)
     if waiting.wait:
         follow(one(client, project, name), Wait(is_at_rest, f"has {size} GiB", until))
@@ -154,9 +156,9 @@ def resize(
 def delete(
     name: DiskName, /, *more: DiskNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Delete storage disks that no VM has, with their snapshots; with --wait return when they are gone."""
+    """Delete storage disks that are attached to no VM, with their snapshots; with --wait return when they are deleted."""
     client, until = connect(), waiting.deadline()
-    gone = Wait(lambda disk: not disk, "is gone", until)
+    gone = Wait(lambda disk: not disk, "is deleted", until)
     wait = [lambda disk: follow(one(client, project, disk), gone)] if waiting.wait else []
     each((name, *more), lambda disk: client.delete(DISK, project, disk), *wait)
 
@@ -165,7 +167,7 @@ def delete(
 def create_snapshot(
     disk: DiskName, snapshot: Snapshot, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Keep what a disk holds now; its VM must be stopped."""
+    """Take a snapshot of a disk; its VM must be stopped."""
     client, until = connect(), waiting.deadline()
     client.post(SNAPSHOTS, project, disk, body={"snapshotId": snapshot})
     if waiting.wait:
@@ -182,7 +184,7 @@ def list_snapshots(disk: DiskName, /, *, listing: Listing = AS_TABLE, project: P
 def delete_snapshot(
     disk: DiskName, snapshot: Snapshot, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Forget a snapshot; what the disk holds stays. Its VM must be stopped."""
+    """Delete a snapshot; the disk's contents stay. Its VM must be stopped."""
     client, until = connect(), waiting.deadline()
     client.delete(SNAPSHOTS, project, disk, snapshotId=snapshot)
     if waiting.wait:
@@ -193,11 +195,11 @@ def delete_snapshot(
 def revert(
     disk: DiskName, snapshot: Snapshot, /, *, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Bring back what a disk held; what it holds now is lost. Its VM must be stopped."""
+    """Revert a disk to a snapshot; its present contents are lost. Its VM must be stopped."""
     client, until = connect(), waiting.deadline()
     client.post(f"{DISK}/revert", project, disk, snapshotId=snapshot)
     if waiting.wait:
-        follow(one(client, project, disk), Wait(is_at_rest, f"is back at {snapshot}", until))
+        follow(one(client, project, disk), Wait(is_at_rest, f"was reverted to {snapshot}", until))
 
 
 def one(client: Client, project: str, name: str) -> Resource:

@@ -51,7 +51,7 @@ def look(settings: Settings) -> list[Finding]:
     try:
         pools = mounted_pools(settings)
     except Invalid as mistake:
-        cure = "correct that file: the server does not start with it"
+        cure = "correct that file: the server does not start until it is valid"
         found = examine(settings.data_dir, packages=HOST_PACKAGES)
         return [*found, broken("catalogue", mistake.message, cure=cure)]
     return examine(settings.data_dir, packages=HOST_PACKAGES, pools=pools)
@@ -76,6 +76,6 @@ def findings_table(findings: list[Finding]) -> Table:
         if finding.cost:
             words.append(f"\ncosts: {finding.cost}")
         if finding.cure:
-            words.append(f"\nmend: {finding.cure}")
+            words.append(f"\nfix: {finding.cure}")
         table.add_row(finding.name, Text(finding.level, style=COLORS[finding.level]), words)
     return table

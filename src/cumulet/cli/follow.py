@@ -46,17 +46,17 @@ REQUESTED: Final[Mapping[Verb, EventName]] = {
 }
 DONE: Final[Mapping[Verb, str]] = {
     "create": "is ready",
-    "start": "runs",
-    "reboot": "runs again",
-    "stop": "is off",
-    "terminate": "is gone",
+    "start": "is running",
+    "reboot": "restarted",
+    "stop": "stopped",
+    "terminate": "is deleted",
 }
 LATE: Final[Mapping[Verb, str]] = {
     "create": "is not ready",
-    "start": "does not run",
-    "reboot": "does not run again",
-    "stop": "is not off",
-    "terminate": "is not gone",
+    "start": "is not running",
+    "reboot": "has not restarted",
+    "stop": "has not stopped",
+    "terminate": "is not deleted",
 }
 
 
@@ -149,7 +149,7 @@ def watch(
     except KeyboardInterrupt:
         again = f" and `cumulet vm wait {name}` waits again" if kind == "vm" else ""
         raise Interrupted(
-            f"the cloud goes on with {name}; `cumulet {kind} get {name}` shows how far it is{again}"
+            f"the cloud continues with {name}; `cumulet {kind} get {name}` shows its progress{again}"
         ) from None
     progress.say(f"{name} {done} after {span(time.monotonic() - begun)}")
     return looked[0]
@@ -195,7 +195,7 @@ def done(wait: Wait, vm: Json, steps: Sequence[Json]) -> bool:
     if wait.verb == "terminate":
         return not vm
     if not vm or vm["state"] == "DELETING":
-        raise Failed(f"VM {wait.name!r} was deleted meanwhile")
+        raise Failed(f"VM {wait.name!r} has been deleted")
     if wait.verb == "create":
         check_start_script(vm)
     if any(step["event"] in ENDS[wait.verb] for step in steps):
@@ -211,7 +211,7 @@ def check_start_script(vm: Json) -> None:
     """Failed when the start script did."""
     if status := vm["guest"]["startScriptStatus"]:
         raise Failed(
-            f"the start script of VM {vm['id']!r} ended with status {status}; "
+            f"the start script of VM {vm['id']!r} exited with status {status}; "
             f"`cumulet vm log {vm['id']}` shows what the guest printed"
         )
 

@@ -42,13 +42,13 @@ def read_public_key_file(path: Path) -> list[str]:
     try:
         lines = path.expanduser().read_text().splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is no text"
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
         raise Invalid(f"cannot read the public key {str(path)!r}: {reason}") from None
     if any("PRIVATE KEY" in line for line in lines):
         raise Invalid(
-            f"{str(path)!r} is a private key and stays here; name its public half, {str(path)!r}.pub"
+            f"{str(path)!r} is a private key, and was not sent; give its public half, {str(path)!r}.pub"
         )
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not keys:
-        raise Invalid(f"{str(path)!r} holds no public key")
+        raise Invalid(f"{str(path)!r} contains no public key")
     return keys

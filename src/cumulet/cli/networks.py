@@ -74,13 +74,13 @@ def get(name: NetworkName, /, *, output: Format = "table", project: Project = "d
 
 @app.command
 def start(name: NetworkName, /, *, project: Project = "default") -> None:
-    """Let a network that was stopped reach the others and the world again."""
+    """Connect a stopped network to the others and the Internet again."""
     connect().post(f"{NETWORK}/start", project, name)
 
 
 @app.command
 def stop(name: NetworkName, /, *, project: Project = "default") -> None:
-    """Cut a network off from the others and the world; its VMs still reach each other."""
+    """Disconnect a network from the others and the Internet; its VMs still reach each other."""
     connect().post(f"{NETWORK}/stop", project, name)
 
 

@@ -18,8 +18,8 @@ IMAGE: Final = "/v1/projects/{}/images/{}"
 TAKEN: Final = {
     "": "",
     "STOPPED": "off",
-    "FROZEN": "running, its file systems held still",
-    "RUNNING": "running, as a crash would have left it",
+    "FROZEN": "running, file systems frozen",
+    "RUNNING": "running, crash-consistent",
 }
 
 COLUMNS: Final[Columns] = {
@@ -54,9 +54,9 @@ def create(
     output: Format = "table",
     project: Project = "default",
 ) -> None:
-    """Take an image of a VM's boot disk, running or stopped; with --wait return when VMs can be made of it.
+    """Capture an image of a VM's boot disk, running or stopped; with --wait return when VMs can be created from it.
 
-    :param description: What people shall read.
+    :param description: A description for people.
     """
     client, until = connect(), waiting.deadline()
     image = client.post(IMAGES, project, vmId=vm, id=name, description=description)["image"]
@@ -80,9 +80,9 @@ def get(name: PrivateImage, /, *, output: Format = "table", project: Project = "
 
 @app.command
 def update(name: PrivateImage, description: str, /, *, project: Project = "default") -> None:
-    """Describe an image anew.
+    """Change an image's description.
 
-    :param description: What people shall read.
+    :param description: A description for people.
     """
     connect().post(IMAGE, project, name, description=description)
 
@@ -91,9 +91,9 @@ def update(name: PrivateImage, description: str, /, *, project: Project = "defau
 def delete(
     name: PrivateImage, /, *more: PrivateImages, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Delete images that no VM was made of; with --wait return when they are gone."""
+    """Delete images that no VM is based on; with --wait return when they are deleted."""
     client, until = connect(), waiting.deadline()
-    gone = Wait(lambda image: not image, "is gone", until)
+    gone = Wait(lambda image: not image, "is deleted", until)
     wait = [lambda image: follow(one(client, project, image), gone)] if waiting.wait else []
     each((name, *more), lambda image: client.delete(IMAGE, project, image), *wait)
 

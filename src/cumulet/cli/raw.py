@@ -36,4 +36,4 @@ def read_body(text: str) -> object:
     except (OSError, UnicodeDecodeError) as problem:
         raise Invalid(f"body: cannot read {text[1:]!r}: {problem}") from None
     except msgspec.DecodeError as problem:
-        raise Invalid(f"body: this is not JSON: {problem}") from None
+        raise Invalid(f"body: not valid JSON: {problem}") from None

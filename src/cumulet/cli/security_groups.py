@@ -91,7 +91,7 @@ FACTS: Final[Columns] = {
     "name": lambda one: one["id"],
     "description": lambda one: one["description"],
     "data center": lambda one: one["dataCenterId"],
-    "lets pass": lambda one: ", ".join(map(rule_words, one["rules"])) or "nothing in",
+    "allows": lambda one: ", ".join(map(rule_words, one["rules"])) or "no inbound traffic",
 }
 app = App(name="security-group", default_parameter=OPTIONS)
 
@@ -107,7 +107,7 @@ def create(
     output: Format = "table",
     project: Project = "default",
 ) -> None:
-    """Create a security group; a VM that has it gets only what its rules let in.
+    """Create a security group; a VM that has it receives only what its rules allow.
 
     :param description: What it is for.
     :param data_center: Where it is; needed only where there are several.
@@ -142,7 +142,7 @@ def rules(name: GroupName, /, *, listing: Listing = AS_TABLE, project: Project =
 
 @app.command
 def allow(name: GroupName, /, rules: Rules = NO_RULES, *, project: Project = "default") -> None:
-    """Let something more pass; in force at once."""
+    """Allow more traffic, effective at once."""
     client = connect()
     group = find(client, project, name)
     put(client, group, [*group["rules"], *rules.wire()])
@@ -152,7 +152,7 @@ def allow(name: GroupName, /, rules: Rules = NO_RULES, *, project: Project = "de
 def revoke(
     name: GroupName, /, *rule_ids: Annotated[str, Parameter(name="RULE")], project: Project = "default"
 ) -> None:
-    """Let something pass no longer, and cut what passes now; `cumulet security-group rules` shows the rules' ids."""
+    """Remove rules, and cut the connections that only they allowed; `cumulet security-group rules` shows the rules' ids."""
     client = connect()
     group = find(client, project, name)
     for missing in set(rule_ids) - {rule["id"] for rule in group["rules"]}:
@@ -162,7 +162,7 @@ def revoke(
 
 @app.command(alias="rm")
 def delete(name: GroupName, /, *more: GroupNames, project: Project = "default") -> None:
-    """Delete security groups that no VM has."""
+    """Delete security groups that are attached to no VM."""
     client = connect()
     each((name, *more), lambda one: client.delete(GROUP, project, one))
 

@@ -76,6 +76,6 @@ def waits_for(resource: Resource, seen: Json) -> str:
     """Say what a resource waits for; Failed when waiting is in vain."""
     if not seen or state(seen) in LOST:
         raise Failed(
-            f"{resource.kind} {resource.name!r}: {seen['problem'] if seen else 'it was deleted meanwhile'}"
+            f"{resource.kind} {resource.name!r}: {seen['problem'] if seen else 'it has been deleted'}"
         )
     return str(seen["problem"] or seen["waitingFor"] or f"it is {state(seen)}")

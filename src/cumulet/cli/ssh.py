@@ -52,10 +52,10 @@ def ssh(
     timeout: str = "15m",
     project: Project = "default",
 ) -> None:
-    """Enter a virtual machine by SSH once it answers, or run a command in it.
+    """Log in to a virtual machine by SSH once it answers, or run a command in it.
 
     :param words: The VM's id, then the command; none for a shell. Options of ssh, such as -i or -L, may stand before.
-    :param user: Whom to be in there.
+    :param user: The user to log in as.
     :param no_wait: Do not wait until it answers.
     :param timeout: How long to wait at most.
     """
@@ -75,7 +75,7 @@ def read_entry(words: Sequence[str]) -> Entry:
     left = list(words)
     before = take_options(left)
     if not left or not is_id(left[0]):
-        raise Invalid("NAME is needed: the VM to enter")
+        raise Invalid("NAME is required: the VM to log in to")
     name = left.pop(0)
     return Entry((*before, *take_options(left)), name, tuple(left))
 
@@ -112,12 +112,12 @@ def enter(vm: Json, entry: Entry, *, user: str) -> None:
     """Become ssh to the VM; Refused when it does not run, NotFound without an address or ssh."""
     if vm["state"] != "ACTIVE":
         raise Refused(
-            f"VM {vm['id']!r} is {vm['state']} and must be ACTIVE to be entered", reason="VM_NOT_ACTIVE"
+            f"VM {vm['id']!r} is {vm['state']} and must be ACTIVE to log in", reason="VM_NOT_ACTIVE"
         )
     if not vm["externalIpAddress"]:
-        raise NotFound(f"VM {vm['id']!r} has no external address to enter it by")
+        raise NotFound(f"VM {vm['id']!r} has no external address to connect to")
     if shutil.which("ssh") is None:
-        raise NotFound("there is no ssh on this machine; install openssh-client")
+        raise NotFound("ssh is not installed on this machine; install openssh-client")
     arguments = ssh_arguments(vm, entry, user=user, identities=identities(vm), known=known_hosts(vm))
     os.execvp(arguments[0], arguments)  # noqa: S606 - a list of arguments and no shell
 

@@ -32,7 +32,7 @@ def up() -> None:
     """Make this machine a cloud and boot a first VM, `hello`; a second time nothing that stands is changed."""
     settings, progress = read_settings(os.environ), Progress()
     if not settings.is_made_up:
-        with progress.part("host"), progress.live("looking at the host"):
+        with progress.part("host"), progress.live("checking the host"):
             prepare_host(progress.begin, packages=HOST_PACKAGES)
     build("micro", settings, progress)
     with progress.part("server"), progress.live("starting the server"):
@@ -88,10 +88,10 @@ def report(vm: Json, settings: Settings, timings: dict[str, float]) -> str:
     cumulet = str(command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command)
     return "\nCumulet is up.\n\n" + aligned(
         [
-            ("  API", f"{url}, with a page to try it at {url}/docs"),
+            ("  API", f"{url}, try it at {url}/docs"),
             ("  key", str(settings.data_dir / KEY_FILE)),
             ("  hello", f"{vm['externalIpAddress']}, {vm['state']}, {vm['accelerator'].upper()}"),
-            ("  enter it", f"{cumulet} vm ssh {HELLO}"),
+            ("  log in", f"{cumulet} vm ssh {HELLO}"),
             ("  a Debian", f"{cumulet} vm create web --wait"),
             ("  took", ", ".join(f"{part} {span(seconds)}" for part, seconds in timings.items())),
         ]

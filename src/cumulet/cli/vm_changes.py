@@ -28,7 +28,7 @@ def metadata(
     output: Format = "table",
     project: Project = "default",
 ) -> None:
-    """Show a virtual machine's labels, add to them or remove some.
+    """Show, add or remove a virtual machine's labels.
 
     :param labels: KEY=VALUE; none only shows those that are there.
     :param remove: The key of a label to remove; repeatable.
@@ -51,7 +51,7 @@ def metadata(
 def expire(
     name: VmName, /, *, ttl: str = "", at: datetime | None = None, project: Project = "default"
 ) -> None:
-    """Say when a virtual machine is to be deleted.
+    """Set when a virtual machine is deleted.
 
     :param ttl: How long from now, as in 90m or 2d.
     :param at: When.
@@ -61,9 +61,9 @@ def expire(
         "expireTime": at.astimezone().isoformat() if at else None,
     }
     if not ttl and not at:
-        raise Invalid("--ttl or --at: one of them is needed")
+        raise Invalid("--ttl or --at: one of them is required")
     expiry = connect().post(CHANGE + "expire-time", project, name, body=body)["expireTime"]
-    write(f"{name} is deleted at {local_time(expiry)}\n")
+    write(f"{name} will be deleted at {local_time(expiry)}\n")
 
 
 def password(
@@ -74,14 +74,14 @@ def password(
     password_stdin: bool = False,
     project: Project = "default",
 ) -> None:
-    """Give root of a running virtual machine another password; its guest's agent sets it a moment later.
+    """Change root's password in a running virtual machine; its guest agent sets it a moment later.
 
     :param password_file: A file with the password.
     :param password_stdin: Read the password from stdin.
     """
     found = read_password(password_file, from_stdin=password_stdin)
     if not found:
-        raise Invalid("--password-stdin or --password-file: one of them is needed")
+        raise Invalid("--password-stdin or --password-file: one of them is required")
     connect().post(CHANGE + "password", project, name, body={"password": found})
 
 
@@ -93,10 +93,10 @@ def authorize(
     ssh_key_source: Literal["user", "project", "none"] = "user",
     project: Project = "default",
 ) -> None:
-    """Say whose SSH keys a running virtual machine lets in; its guest's agent changes them a moment later.
+    """Set the SSH keys that may log in to a running virtual machine; its guest agent changes them a moment later.
 
-    :param ssh_key: Files of public keys that may enter as root; repeatable. Without: those in ~/.ssh.
-    :param ssh_key_source: Whose keys kept by the cloud may enter as well; `none` also leaves out those in ~/.ssh.
+    :param ssh_key: Files of public keys that may log in as root; repeatable. Without: those in ~/.ssh.
+    :param ssh_key_source: Whose keys stored in the cloud may log in as well; `none` also leaves out those in ~/.ssh.
     """
     own = () if ssh_key_source == "none" else find_public_keys()
     body = {

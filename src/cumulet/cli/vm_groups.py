@@ -35,7 +35,7 @@ def reach(
     output: Format = "table",
     project: Project = "default",
 ) -> int:
-    """Say whether a new connection would reach a virtual machine, and which rule decides; fails when it would not.
+    """Check whether a new connection would reach a virtual machine, and which rule decides; fails when it would not.
 
     :param from_: The address that it comes from.
     :param protocol: What kind of connection.

@@ -49,7 +49,7 @@ MEASURES: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
     "writes": ("diskWrIops", count),
     "received": ("netRx", speed),
     "sent": ("netTx", speed),
-    "guest's ping": ("guestPing", milliseconds),
+    "guest latency": ("guestPing", milliseconds),
 }
 
 
@@ -61,7 +61,7 @@ def monitor(
     output: Format = "table",
     project: Project = "default",
 ) -> None:
-    """Draw what a virtual machine used: its processors, memory, disks and network, and how quick its guest answers.
+    """Draw a virtual machine's usage of processors, memory, disks and network, and its guest's latency.
 
     :param last: How far to look back, as in 10m, 1d or 31d, which is the most there is.
     """
@@ -74,7 +74,7 @@ def monitor(
         write("".join(f"{item['timestamp']}\n" for item in items))
     elif not items:
         write(
-            f"nothing was measured of {name} in that time; it is measured while it runs, every half minute\n"
+            f"there are no measurements of {name} for that time; it is measured every half minute while it runs\n"
         )
     else:
         width = max(shutil.get_terminal_size().columns - AROUND, NARROWEST)

@@ -26,7 +26,7 @@ def resize(
     output: Format = "table",
     project: Project = "default",
 ) -> None:
-    """Give a virtual machine another size: vCPUs and memory while it is stopped, its boot disk also while it runs.
+    """Resize a virtual machine: vCPUs and memory while it is stopped, its boot disk also while it runs.
 
     :param vcpus: How many vCPUs. Without: as many as before.
     :param memory: How much memory: 4 or 4GiB. Without: as much as before.
@@ -34,12 +34,12 @@ def resize(
     :param restart: Stop it for that if it runs, and start it again; where there is no room it is not stopped.
     """
     if not (vcpus or memory or disk):
-        raise Invalid("--vcpus, --memory or --disk: one of them is needed")
+        raise Invalid("--vcpus, --memory or --disk: one of them is required")
     client, until = connect(), waiting.deadline()
     vm = client.get(VM, project, name)["VM"]
     if 0 < disk < vm["bootDiskSizeGib"]:
         raise Invalid.field(
-            "--disk", f"{disk} GiB", f"at least {vm['bootDiskSizeGib']} GiB: a disk only grows"
+            "--disk", f"{disk} GiB", f"at least {vm['bootDiskSizeGib']} GiB: disks never shrink"
         )
     runs = restart and vm["state"] == "ACTIVE"
     if runs:
@@ -68,7 +68,7 @@ def take_size(
         except Declined as declined:
             if "VM_NOT_STOPPED" not in str(declined.details):
                 raise
-            message = f"{declined.message}; --restart stops it and starts it again"
+            message = f"{declined.message}; with --restart it is stopped and started again"
             raise Declined(message, code=declined.code, details=declined.details) from None
     if disk:
         grown = {"diskId": vm["bootDisk"]["id"], "sizeGib": disk, "validateOnly": validate_only}

@@ -16,7 +16,7 @@ def guest(vm: Json) -> str:
     report = vm["guest"]
     script = report["startScriptStatus"]
     facts = (
-        (report["agentAnswers"], "its agent answers"),
+        (report["agentAnswers"], "agent answers"),
         (report["stage"] != "", report["stage"]),
         (report["firstBootDone"], "first boot done"),
         (script is not None, f"start script ended with {script}"),
@@ -33,7 +33,7 @@ def nic(nic: Json) -> str:
 def troubles(vm: Json) -> str:
     """Tell what went wrong in the guest."""
     report = vm["guest"]
-    panic = [f"its kernel panicked: {report['panic']}"] if report["panic"] else []
+    panic = [f"kernel panic: {report['panic']}"] if report["panic"] else []
     return "; ".join([*panic, *report["problems"]])
 
 
@@ -81,7 +81,7 @@ FACTS: Final[Columns] = {
     "problem": lambda vm: vm["problem"],
     "guest": guest,
     "trouble": troubles,
-    "first boot says": boot_log,
+    "first boot": boot_log,
     "external address": lambda vm: vm["externalIpAddress"],
     "internal address": lambda vm: vm["internalIpAddress"],
     "networks": lambda vm: ", ".join(map(nic, vm["nics"])),

@@ -20,9 +20,9 @@ Goal = Literal["ready", "running", "stopped", "gone"]
 LOST: Final = frozenset({"FAILED", "DELETING"})
 OUTCOMES: Final[Mapping[Goal, tuple[str, str]]] = {
     "ready": ("is ready", "is not ready"),
-    "running": ("runs", "does not run"),
-    "stopped": ("is off", "is not off"),
-    "gone": ("is gone", "is not gone"),
+    "running": ("is running", "is not running"),
+    "stopped": ("stopped", "has not stopped"),
+    "gone": ("is deleted", "is not deleted"),
 }
 """How it is told that one is so, and that it is not so in time."""
 Reached = Callable[[Json, Sequence[Json]], bool]
@@ -37,9 +37,9 @@ def wait(
     timeout: str = "15m",
     project: Project = "default",
 ) -> None:
-    """Wait for virtual machines, whoever asked something of them.
+    """Wait until virtual machines are ready, running, stopped or deleted.
 
-    :param goal: What to wait for: its first boot is done and its guest answers, started, it is off, or it is gone.
+    :param goal: What to wait for: its first boot is done and its guest answers, it runs, it is stopped, or it is deleted.
     :param timeout: How long to wait at most.
     """
     client, until = connect(), time.monotonic() + read_span("--timeout", timeout)

@@ -59,26 +59,30 @@ AS_USUAL: Final = CreateOptions()
 
 app = App(name="vm", default_parameter=OPTIONS)
 for where, name, what in (
-    ("vm_monitor:monitor", "monitor", "Draw what a virtual machine used."),
-    ("vm_wait:wait", "wait", "Wait for virtual machines, whoever asked something of them."),
-    ("vm_resize:resize", "resize", "Give a virtual machine another size."),
-    ("vm_changes:metadata", "metadata", "Show a virtual machine's labels, add to them or remove some."),
-    ("vm_changes:expire", "expire", "Say when a virtual machine is to be deleted."),
-    ("vm_changes:password", "password", "Give a running virtual machine's root another password."),
-    ("vm_changes:authorize", "authorize", "Say whose SSH keys a running virtual machine lets in."),
+    ("vm_monitor:monitor", "monitor", "Draw a virtual machine's resource usage."),
+    ("vm_wait:wait", "wait", "Wait until virtual machines are ready, running, stopped or deleted."),
+    ("vm_resize:resize", "resize", "Resize a virtual machine."),
+    ("vm_changes:metadata", "metadata", "Show, add or remove a virtual machine's labels."),
+    ("vm_changes:expire", "expire", "Set when a virtual machine is deleted."),
+    ("vm_changes:password", "password", "Change root's password in a running virtual machine."),
+    ("vm_changes:authorize", "authorize", "Set the SSH keys that may log in to a running virtual machine."),
     (
         "vm_groups:attach_security_group",
         "attach-security-group",
-        "Attach a security group to a VM; in force at once.",
+        "Attach a security group to a VM, effective at once.",
     ),
-    ("vm_groups:detach_security_group", "detach-security-group", "Detach one; in force at once."),
-    ("vm_groups:reach", "reach", "Say whether a connection would reach a VM, and which rule decides."),
+    (
+        "vm_groups:detach_security_group",
+        "detach-security-group",
+        "Detach a security group from a VM, effective at once.",
+    ),
+    ("vm_groups:reach", "reach", "Check whether a connection would reach a VM, and which rule decides."),
 ):
     app.command(f"cumulet.cli.{where}", name=name, help=what)
 app.command(
     "cumulet.cli.ssh:ssh",
     name="ssh",
-    help="Enter a virtual machine by SSH, or run a command in it.",
+    help="Log in to a virtual machine by SSH, or run a command in it.",
     help_flags=["--help"],
     usage="Usage: cumulet vm ssh [OPTIONS] [OPTIONS OF SSH] NAME [COMMAND...]",
 )
@@ -148,7 +152,7 @@ def start(
 def stop(
     name: VmName, /, *more: VmNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Stop virtual machines: their guests are asked, and unplugged if they do not obey in their time."""
+    """Stop virtual machines: their guests are asked to shut down, and forced off after 60 s."""
     ask(connect(), "stop", (name, *more), project=project, until=waiting.deadline_if_waiting())
 
 
@@ -164,13 +168,13 @@ def reboot(
 def delete(
     name: VmName, /, *more: VmNames, waiting: WaitOptions = AT_ONCE, project: Project = "default"
 ) -> None:
-    """Delete virtual machines with their boot disks, not their storage disks; with --wait return when they are gone."""
+    """Delete virtual machines with their boot disks, not their storage disks; with --wait return when they are deleted."""
     ask(connect(), "terminate", (name, *more), project=project, until=waiting.deadline_if_waiting())
 
 
 @app.command
 def console(name: VmName, /, *, project: Project = "default") -> None:
-    """Sit at a virtual machine's serial console; Ctrl-] leaves it, and whoever sat there before is sent away."""
+    """Open a virtual machine's serial console, closing it for whoever had it open; Ctrl-] leaves it."""
     from cumulet.cli.console import sit_at  # noqa: PLC0415 - brings in websockets, which no other command needs
 
     sit_at(connect(), project, name)
@@ -184,7 +188,7 @@ def connect_(name: VmName, /, *, project: Project = "default") -> None:
 
 @app.command
 def screenshot(name: VmName, file: Path, /, *, project: Project = "default") -> None:
-    """Take a picture of a virtual machine's screen.
+    """Take a screenshot of a virtual machine.
 
     :param file: Where to write it, as PNG.
     """
@@ -197,9 +201,9 @@ def screenshot(name: VmName, file: Path, /, *, project: Project = "default") -> 
 
 @app.command
 def log(name: VmName, /, *, raw: bool = False, project: Project = "default") -> None:
-    """Print the newest of what a virtual machine wrote to its serial console, also for a week after it is gone.
+    """Print the newest output of a virtual machine's serial console, also for a week after it was deleted.
 
-    :param raw: With what a terminal obeys: colors, and whatever else a guest may have written.
+    :param raw: With control sequences: colors, and whatever else a guest may have written.
     """
     text = connect().get(f"{VM}/console-log", project, name)["text"]
     if raw:
@@ -210,7 +214,7 @@ def log(name: VmName, /, *, raw: bool = False, project: Project = "default") -> 
 
 @app.command
 def timeline(name: VmName, /, *, output: Format = "table", project: Project = "default") -> None:
-    """Tell what happened to a virtual machine, when, and how long each step took."""
+    """Show what happened to a virtual machine, when, and how long each step took."""
     entries = connect().get(f"{VM}/timeline", project, name)["entries"]
     if output == "table":
         write(aligned([("TIME", "STEP", "WHO", "WHAT"), *timeline_lines(entries)]))

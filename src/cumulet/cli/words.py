@@ -26,7 +26,7 @@ def identifier(what: str, path: str = "", member: str = "") -> Parameter:
 def check_id(_: object, given: str | Iterable[str] | None) -> None:
     """Refuse what cannot be one part of a path: a call would act on something else."""
     if not all(map(is_id, (given,) if isinstance(given, str) else given or ())):
-        raise ValueError("That is no id.")
+        raise ValueError("Not an id.")
 
 
 def is_id(text: str) -> bool:

@@ -32,9 +32,9 @@ def connect_vm(
     id: str,
     connection_id: str = "",  # noqa: ARG001 - of the contract, which does not say what it does
 ) -> ConnectVmResponse:
-    """Give a link to the screen of a virtual machine that is on; it needs the role EDITOR, for one can type there.
+    """Give a link to the screen of a virtual machine that is running; needs the role EDITOR, because one can type there.
 
-    The link can be opened for five minutes, and stays good while the page is open. It leads to the address under
+    The link can be opened for five minutes, and stays good while the page is open. It has the address under
     which this call was made.
     """
     vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
@@ -49,15 +49,15 @@ def connect_vm(
 def get_vm_screenshot(
     db: Session, caller: Caller, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
 ) -> Png:
-    """Take a picture of the screen of a virtual machine that is on."""
+    """Take a screenshot of a virtual machine that is running."""
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     accept(Verb.SCREENSHOT, vm.state, vm.name)
     if vm.host_id not in hosts:
-        raise Unavailable(f"the host of VM {id!r} cannot be reached from here now")
+        raise Unavailable(f"the host of VM {id!r} cannot be reached now")
     try:
         return Png(hosts[vm.host_id].consoles.screenshot(vm.id))
     except MachineOff as problem:
-        raise Refused(f"VM {id!r} is off", reason="VM_NOT_ACTIVE", subject=vm.name) from problem
+        raise Refused(f"VM {id!r} is not running", reason="VM_NOT_ACTIVE", subject=vm.name) from problem
     except HypervisorError as problem:
-        why = f"the host gives no picture of VM {id!r} now"
+        why = f"no screenshot of VM {id!r} is available now"
         raise Unavailable(f"{why}: {problem.message}", for_operator=f"{why}: {problem}") from problem

@@ -45,8 +45,8 @@ def issue_ticket(db: Session, vm_id: UUID, caller: Caller, *, now: datetime) -> 
     theirs = db.scalar(select(func.count()).where(Ticket.user_id == caller.user_id)) or 0
     if theirs >= MOST_OF_ONE:
         raise Exhausted(
-            f"you have {theirs} links to consoles that are good now, as many as one user may: "
-            "use one of them, or ask again in five minutes"
+            f"you have {theirs} valid console links, the most that one user may have: "
+            "use one of them, or try again in five minutes"
         )
     ticket = secrets.token_urlsafe(32)
     db.add(

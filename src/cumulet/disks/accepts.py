@@ -12,7 +12,7 @@ def accept_attach(disk: Disk) -> None:
     """Return when a VM can have the disk; Refused (code 9) otherwise."""
     _accept_storage(disk, "attach")
     if disk.vm_id is not None:
-        raise _in_use(disk, "attach", "a VM has it: detach it from there first")
+        raise _in_use(disk, "attach", "it is attached to a VM: detach it first")
     if disk.wanted is not Wanted.KEPT or (disk.is_made and disk.state is not DiskState.READY):
         raise _not_ready(disk, "attach")
 
@@ -21,15 +21,15 @@ def accept_detach(disk: Disk) -> None:
     """Return when the disk can leave its VM; Refused (code 9) otherwise."""
     _accept_storage(disk, "detach")
     if disk.vm_id is None:
-        raise _refused(disk, "detach", "no VM has it", "DISK_NOT_IN_USE")
+        raise _refused(disk, "detach", "it is attached to no VM", "DISK_NOT_IN_USE")
 
 
 def accept_delete(disk: Disk) -> None:
     """Return when the disk can be deleted; Refused (code 9) otherwise."""
     if disk.type is DiskType.BOOT:
-        raise _refused(disk, "delete", "a VM boots from it: terminate that VM", "DISK_TYPE_INCORRECT")
+        raise _refused(disk, "delete", "it is a VM's boot disk: terminate that VM", "DISK_TYPE_INCORRECT")
     if disk.vm_id is not None:
-        raise _in_use(disk, "delete", "a VM has it: detach it first")
+        raise _in_use(disk, "delete", "it is attached to a VM: detach it first")
 
 
 def accept_change(disk: Disk, what: str) -> None:
@@ -59,8 +59,8 @@ def _not_ready(disk: Disk, verb: str) -> Refused:
 
 def _now(disk: Disk) -> str:
     if disk.wanted is Wanted.KEPT and disk.state is DiskState.CLONE:
-        return "an image is being taken of it"
-    now = {Wanted.DELETED: "being deleted", Wanted.DETACHED: "leaving its VM"}
+        return "an image of it is being captured"
+    now = {Wanted.DELETED: "being deleted", Wanted.DETACHED: "being detached"}
     return f"it is {now.get(disk.wanted, disk.state.value)}"
 
 

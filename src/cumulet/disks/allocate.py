@@ -78,14 +78,14 @@ def find_boot_disk(db: Session, vm_id: UUID) -> Disk:
 def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Sequence[Disk]:
     """Find storage disks that one new VM can have together; Invalid, Refused otherwise."""
     if len(set(names)) != len(names) or len(names) > MOST_STORAGE_DISKS:
-        accepted = f"at most {MOST_STORAGE_DISKS} disks, each once"
+        accepted = f"at most {MOST_STORAGE_DISKS} different disks"
         raise Invalid.field("storageDiskIds", ", ".join(names), accepted)
     with Invalid.reference("storageDiskIds"):
         disks = [lock(db, find(db, Disk, project_id, name)) for name in sorted(names)]
     for disk in disks:
         accept_attach(disk)
     if len({disk.host_id for disk in disks if disk.is_made}) > 1:
-        raise Invalid.field("storageDiskIds", ", ".join(names), "disks that lie on the same host")
+        raise Invalid.field("storageDiskIds", ", ".join(names), "disks on the same host")
     return disks
 
 

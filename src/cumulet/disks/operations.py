@@ -71,9 +71,9 @@ def create_storage_disk(
     project_id: str,
     data: CreateStorageDisk,
 ) -> Empty:
-    """Create an empty storage disk, which is READY for any virtual machine, and stays when those that had it are gone.
+    """Create an empty storage disk, READY for any virtual machine; it outlives those that it is attached to.
 
-    It takes its room at once, and its place for good on the host of the first virtual machine that gets it.
+    Its capacity is reserved at once; it stays on the host of the first virtual machine that it is attached to.
     """
     require(db, caller, project_id, Role.EDITOR)
     with Invalid.reference("dataCenterId"):
@@ -88,7 +88,7 @@ def create_storage_disk(
 
 @operation("DELETE /v1/projects/{projectId}/disks/{id}")
 def delete_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Delete a storage disk that no VM has, with its snapshots."""
+    """Delete a storage disk that is attached to no VM, with its snapshots."""
     require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Disk, project_id, id)
     accept_delete(seen)

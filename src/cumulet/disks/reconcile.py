@@ -48,7 +48,7 @@ def refuse_loss(run: Run, disk: Disk, host: Host) -> None:
     """Go no further when the disk has gone from its host; an empty one in its place would hide the loss."""
     if disk.id not in host.disks.list():
         where = f"{disk.id} in pool {disk.pool!r}"
-        text = f"disk {disk.name!r} ({where}) has gone from its host: bring it back, or delete it"
+        text = f"disk {disk.name!r} ({where}) is missing from its host: restore it, or delete it"
         if disk.state is DiskState.READY:
             change(run, disk, {"state": DiskState.ERROR}, Event(EventName.DISK_LOST, text))
         raise HypervisorError(text, for_owner=text)
@@ -68,7 +68,7 @@ def ensure_contents(run: Run, disk: Disk, host: Host) -> None:
         row.state = disk.state = DiskState.READY if disk.vm_id is None else DiskState.USED
         for snapshot in unsettled_snapshots(db, disk.id):
             settle_snapshot(db, snapshot)
-        log_event(db, disk, EventName.DISK_CHANGED, "size and snapshots are as requested", now=run.now)
+        log_event(db, disk, EventName.DISK_CHANGED, "size and snapshots changed as requested", now=run.now)
 
 
 def settle_snapshot(db: Session, snapshot: Snapshot) -> None:

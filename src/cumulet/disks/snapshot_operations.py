@@ -42,7 +42,7 @@ def list_disk_snapshots(
 def create_disk_snapshot(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: CreateDiskSnapshot
 ) -> Empty:
-    """Keep what a disk holds now; the virtual machine that has it must be stopped."""
+    """Take a snapshot of a disk; the virtual machine that has it must be stopped."""
     check_disk_id("snapshotId", data.snapshot_id)
     require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Disk, project_id, id)
@@ -51,7 +51,7 @@ def create_disk_snapshot(
         db, caller, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
     )
     if db.scalar(select(Snapshot.id).where(Snapshot.disk_id == disk.id, Snapshot.name == data.snapshot_id)):
-        raise AlreadyExists(f"snapshotId: disk {id!r} has a snapshot {data.snapshot_id!r} already")
+        raise AlreadyExists(f"snapshotId: disk {id!r} already has a snapshot {data.snapshot_id!r}")
     take_more_capacity(db, disk, disk.size_gib, capacity)
     snapshot = Snapshot(
         id=uuid4(), disk_id=disk.id, name=data.snapshot_id, size_gib=disk.size_gib, create_time=now
@@ -74,7 +74,7 @@ def create_disk_snapshot(
 def delete_disk_snapshot(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, snapshot_id: str, vm_id: str = ""
 ) -> Empty:
-    """Forget a snapshot; what the disk holds stays. The virtual machine that has the disk must be stopped."""
+    """Delete a snapshot; the disk's contents stay. The virtual machine that has the disk must be stopped."""
     require(db, caller, project_id, Role.EDITOR)
     disk, vm = find_disk_to_change(
         db, caller, "delete a snapshot of", now=now, project_id=project_id, id=id, vm_id=vm_id
@@ -97,7 +97,7 @@ def delete_disk_snapshot(
 def revert_disk(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, snapshot_id: str, vm_id: str = ""
 ) -> Empty:
-    """Bring back what a disk held when a snapshot was taken; what it holds now is lost.
+    """Revert a disk to a snapshot; its present contents are lost.
 
     The virtual machine that has the disk must be stopped. A disk that has grown since keeps its size.
     """
@@ -140,7 +140,7 @@ def find_disk_to_change(
         accept_stopped(vm, seen, what)
     disk = lock(db, seen)
     if disk.vm_id != (vm.id if vm else None):
-        raise Unavailable(f"disk {id!r} is just being attached or detached: try again", passing=True)
+        raise Unavailable(f"disk {id!r} is being attached or detached: try again", passing=True)
     check_holder(vm, vm_id)
     accept_change(disk, what)
     return disk, vm
@@ -158,7 +158,11 @@ def accept_stopped(vm: Vm, disk: Disk, what: str) -> None:
 def check_holder(vm: Vm | None, vm_id: str) -> None:
     """Refuse a VM named by the caller that does not have the disk."""
     if vm_id and (vm is None or vm.name != vm_id):
-        accepted = f"{vm.name!r}, the VM that has the disk, or none" if vm else "none: no VM has the disk"
+        accepted = (
+            f"{vm.name!r}, the VM that the disk is attached to, or none"
+            if vm
+            else "none: the disk is attached to no VM"
+        )
         raise Invalid.field("vmId", vm_id, accepted)
 
 

@@ -74,7 +74,7 @@ def holder_of(db: Session, disk: Disk) -> Vm:
     """Give the VM that has a disk; NotFound when it has just gone."""
     vm = db.get(Vm, disk.vm_id) if disk.vm_id else None
     if vm is None:
-        raise NotFound(f"the VM that had disk {disk.name!r} has just gone")
+        raise NotFound(f"the VM that had disk {disk.name!r} has just been deleted")
     return vm
 
 

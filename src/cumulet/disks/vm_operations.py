@@ -51,9 +51,9 @@ def list_vm_disks(db: Session, caller: Caller, *, project_id: str, id: str) -> L
 def attach_storage_disk(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, vm_id: str
 ) -> Empty:
-    """Plug a storage disk into a virtual machine that is running or stopped; its guest finds it by its serial.
+    """Attach a storage disk to a virtual machine that is running or stopped; its guest finds it by its serial.
 
-    The host of the first one that gets it is where the disk lies from then on.
+    The disk stays on the host of the first virtual machine that it is attached to.
     """
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
@@ -72,7 +72,7 @@ def attach_storage_disk(
 
 @operation("PUT /v1/projects/{projectId}/disk/{id}/detach")
 def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Unplug a storage disk from its virtual machine; a running guest must let go of it: unmount it there first."""
+    """Detach a storage disk from its virtual machine; a running guest must release it: unmount it there first."""
     require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Disk, project_id, id)
     accept_detach(seen)
@@ -105,7 +105,7 @@ def resize_vm_disk(
     size_gib: int,
     validate_only: bool = False,
 ) -> Empty:
-    """Let a disk of a virtual machine grow; a running guest sees it at once. Disks never shrink.
+    """Enlarge a disk of a virtual machine; a running guest sees it at once. Disks never shrink.
 
     With `validateOnly` only check it.
     """
@@ -143,8 +143,7 @@ def check_reach(disk: Disk, vm: Vm, capacity: Sequence[Capacity]) -> None:
         raise Invalid.field("vmId", vm.name, accepted)
     if disk.is_made and vm.host_id != disk.host_id:
         accepted = (
-            "a VM on the host that the disk lies on; a VM that is created with the disk in storageDiskIds "
-            "is placed there"
+            "a VM on the disk's host; a VM that is created with the disk in storageDiskIds is placed there"
         )
         raise Invalid.field("vmId", vm.name, accepted)
     free = sum(without([disk], one).free_disk_of(disk.pool) for one in capacity)

@@ -194,7 +194,7 @@ def refuse_foreign(switch: Switch, name: str) -> None:
     """Refused when a bridge of that name is there without our mark."""
     if name in switch.bridges and switch.bridges[name].gateway is None:
         raise Refused(
-            f"bridge {name!r} is there and is not Cumulet's; name another one in the catalogue",
+            f"bridge {name!r} exists and is not Cumulet's; name another one in the catalogue",
             reason="HOST_BRIDGE",
         )
 

@@ -26,7 +26,7 @@ def output_of(*argv: str, seconds: float = SECONDS, stdin: str = "") -> str:
     except FileNotFoundError as missing:
         raise CommandFailed(f"{argv[0]} is not installed") from missing
     except subprocess.TimeoutExpired as late:
-        raise CommandFailed(f"no end after {seconds:g} s: {shlex.join(argv)}") from late
+        raise CommandFailed(f"not finished after {seconds:g} s: {shlex.join(argv)}") from late
     if done.returncode != 0:
         words = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
         raise CommandFailed(f"{shlex.join(argv)}: {words}")

@@ -108,7 +108,7 @@ def run_guest(accelerator: str, timeout: float) -> KvmVerdict:
         return KvmVerdict(works=True)
     if code is None:
         return KvmVerdict(
-            works=False, reason=f"/dev/kvm opens, but a guest gets nowhere (tried {timeout:g} s)"
+            works=False, reason=f"/dev/kvm opens, but a guest does not run (tried for {timeout:g} s)"
         )
     return KvmVerdict(works=False, reason=said or f"QEMU ended with code {code}")
 

@@ -34,9 +34,7 @@ HOST_PACKAGES: Final = (
 def find_missing(packages: Iterable[str]) -> list[str]:
     """Those of `packages` that are not installed; CommandFailed where Debian's tools are missing."""
     if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
-        raise CommandFailed(
-            "this is neither Debian nor Ubuntu: their packages cannot be looked for or installed"
-        )
+        raise CommandFailed("this is neither Debian nor Ubuntu: packages cannot be checked or installed")
     installed = parse_installed(
         output_of("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\\n")
     )
@@ -63,7 +61,7 @@ def install_packages(packages: list[str], report: Callable[[str], None]) -> None
     try:
         run_apt(install_command(packages), report)
     except CommandFailed:
-        report("refreshing the lists of packages")
+        report("refreshing the package lists")
         run_apt(("apt-get", "update"), report)
         run_apt(install_command(packages), report)
 

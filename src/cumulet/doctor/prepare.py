@@ -78,7 +78,7 @@ def prepare_host(
 
 def probe_kvm(report: Callable[[str], None]) -> KvmVerdict:
     """Run a guest to see whether KVM works."""
-    report("running a guest for a moment to see whether KVM works")
+    report("starting a test guest to see whether KVM works")
     return kvm_works(remember_in=CACHE)
 
 

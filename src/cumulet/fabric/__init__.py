@@ -23,7 +23,7 @@ from cumulet.errors import Failure, Unavailable
 class FabricError(Failure):
     """The fabric refused or failed to do what was asked."""
 
-    for_owner = "the cloud's network fails at it, and the operator's log says why"
+    for_owner = "the cloud's network failed to do it, and the operator's log says why"
 
 
 class FabricUnreachable(FabricError, Unavailable):

@@ -15,32 +15,32 @@ KEY_EXCHANGE_PORTS: Final = (500, 4500)
 
 def open_to_all() -> Verdict:
     """Nothing stands in the way."""
-    return Verdict(passes=True, group_id=None, rule_id="", why="no rule is needed: the port is in no group")
+    return Verdict(
+        passes=True, group_id=None, rule_id="", why="no rule is needed: the port has no security group"
+    )
 
 
 def let_in(group_id: UUID, rule_id: str) -> Verdict:
     """A rule about inbound traffic decides."""
-    return Verdict(passes=True, group_id=group_id, rule_id=rule_id, why="a rule lets it in")
+    return Verdict(passes=True, group_id=group_id, rule_id=rule_id, why="a rule allows it")
 
 
 def let_out(group_id: UUID, rule_id: str) -> Verdict:
     """A rule of the sender's decides, for the port has none."""
-    why = "a rule of the sender's lets it out, and the port is in no group"
+    why = "a rule of the sender allows it, and the port has no security group"
     return Verdict(passes=True, group_id=group_id, rule_id=rule_id, why=why)
 
 
 def not_let_in(group_id: UUID, target: PortSpec) -> Verdict:
     """The lack of a rule decides."""
     count = len(target.groups)
-    why = (
-        f"no rule of {'its group' if count == 1 else f'its {count} groups, this one among them,'} lets it in"
-    )
+    why = f"no rule of {'its group' if count == 1 else f'its {count} groups, this one among them,'} allows it"
     return Verdict(passes=False, group_id=group_id, rule_id="", why=why)
 
 
 def not_let_out(group_id: UUID) -> Verdict:
     """The lack of a rule at the sender's decides."""
-    why = "no rule of the sender's groups lets it out, and this one restricts what goes out"
+    why = "no rule of the sender's groups allows it, and this one restricts outbound traffic"
     return Verdict(passes=False, group_id=group_id, rule_id="", why=why)
 
 
@@ -55,16 +55,16 @@ def decide_before_rules(
     """What decides where no rule is asked; None if rules are. `networks` has those of both ports."""
     if sender and sender.id == target.id:
         return Verdict(
-            passes=True, group_id=None, rule_id="", why="what a guest sends to itself does not leave it"
+            passes=True, group_id=None, rule_id="", why="traffic of a guest to itself does not leave it"
         )
     if sender and sender.network_id == target.network_id:
         return None
     if not networks[target.network_id].joined:
-        return dropped("its network is stopped: only what is in it reaches it")
+        return dropped("its network is stopped: only VMs in it reach it")
     if sender and not networks[sender.network_id].joined:
         return dropped("the sender's network is stopped: nothing leaves it")
     if sender is None and target.external_address is None:
-        return dropped("from outside it is reached by an external address, and it has none")
+        return dropped("it has no external address to be reached by from outside")
     return None
 
 

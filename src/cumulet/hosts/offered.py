@@ -24,4 +24,6 @@ def check_pools_still_offered(db: Session, catalogue: Catalogue) -> None:
         offered = pools.get(data_center_id, [])
         if pool not in offered:
             field = f"catalogue: disk_pools of {data_center_id!r}"
-            raise Invalid.field(field, offered, f"{pool!r} among them, for {count} disks or images lie in it")
+            raise Invalid.field(
+                field, offered, f"{pool!r} among them, because {count} disks or images are in it"
+            )

@@ -87,7 +87,7 @@ def place_disk(gib: int, capacities: Sequence[Capacity], *, pool: str) -> UUID:
     fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
     if not fitting:
         largest = max((capacity.free_disk_of(pool) for capacity in capacities if capacity.up), default=0)
-        advice = f"the largest that fits is {largest} GiB" if largest else "nothing fits now"
+        advice = f"the largest that fits is {largest} GiB" if largest else "no smaller size fits now"
         raise no_capacity("disk", required, capacities, advice)
     return max(fitting, key=lambda capacity: (capacity.free_disk_of(pool), capacity.name)).host_id
 
@@ -98,15 +98,15 @@ def shortages(required: Requirements, capacity: Capacity) -> dict[str, str]:
         return {"answer": "no answer"}
     short = {}
     if required.vcpus > capacity.free_vcpus:
-        short["vcpus"] = f"{capacity.free_vcpus} vCPUs free, {required.vcpus} asked"
+        short["vcpus"] = f"{capacity.free_vcpus} vCPUs free, {required.vcpus} requested"
     if required.memory_mib > capacity.free_memory_mib:
         short["memory"] = (
-            f"{capacity.free_memory_mib // 1024} GiB memory free, {required.memory_mib // 1024} asked"
+            f"{capacity.free_memory_mib // 1024} GiB memory free, {required.memory_mib // 1024} requested"
         )
     for pool, gib in required.disks().items():
         if gib > capacity.free_disk_of(pool):
             where = f" in pool {pool!r}" if len(capacity.free_disk_gib) > 1 else ""
-            short[f"disk {pool}"] = f"{capacity.free_disk_of(pool)} GiB disk free{where}, {gib} asked"
+            short[f"disk {pool}"] = f"{capacity.free_disk_of(pool)} GiB disk free{where}, {gib} requested"
     return short
 
 
@@ -122,7 +122,7 @@ def nearest(
 def advise(closest: Requirements | None) -> str:
     """Say in words which size would fit."""
     if closest is None:
-        return "nothing fits now"
+        return "no smaller size fits now"
     return f"the nearest size that fits is {closest.vcpus} vCPUs, {closest.memory_mib // 1024} GiB memory" + (
         f", {closest.disk_gib} GiB disk" if closest.disk_gib else ""
     )
@@ -139,7 +139,7 @@ def no_capacity(what: str, required: Requirements, capacities: Sequence[Capacity
 
     def refusal(who: Callable[[Sequence[Capacity]], str]) -> str:
         reasons = "; ".join(f"{who(group)}: {_short_together(required, group)}" for group in alike.values())
-        return f"no host has room for this {what} ({reasons or 'there is no host'}); {advice}"
+        return f"no host has capacity for this {what} ({reasons or 'there is no host'}); {advice}"
 
     return Invalid(refusal(_counted), error_info("NO_CAPACITY"), for_operator=refusal(_named))
 

@@ -8,7 +8,7 @@ from cumulet.errors import Failure, NotAtOnce, Unavailable
 class HypervisorError(Failure):
     """The host refused or failed to do what was asked."""
 
-    for_owner = "the host fails at it, and the operator's log says why"
+    for_owner = "the host failed to do it, and the operator's log says why"
 
 
 class HostUnreachable(HypervisorError, Unavailable):
@@ -36,4 +36,4 @@ class GuestRefused(HypervisorError):
 class MachineOff(HypervisorError):
     """What was asked for takes a machine that runs."""
 
-    for_owner = "the machine is off"
+    for_owner = "the machine is not running"

@@ -22,7 +22,7 @@ def find_device(path: Path, holders: Mapping[int, str]) -> int:
     except OSError as error:
         raise NotMounted(error.strerror) from error
     if device in holders:
-        raise NotMounted(f"it lies in the file system of {holders[device]}")
+        raise NotMounted(f"it is on the file system of {holders[device]}")
     return device
 
 

@@ -49,18 +49,16 @@ def firmware_of(start: bytes, size: int) -> Firmware:
     """
     place, signature = SIGNATURE
     if start[place] != signature:
-        raise Invalid(
-            "the disk cannot start: it has no boot signature, as one that is empty or only holds data"
-        )
+        raise Invalid("the disk is not bootable: it has no boot signature; it is empty or holds only data")
     partitions = [*mbr_partitions(start), *gpt_partitions(start)]
     end = max((partition.end for partition in partitions), default=0)
     if end > size:
-        raise Invalid(f"the disk is cut short: its partitions reach to byte {end}, it has {size}")
+        raise Invalid(f"the disk is truncated: its partitions reach to byte {end}, it has {size}")
     if any(start[BOOT_CODE]):
         return Firmware.BIOS
     if any(partition.is_esp for partition in partitions):
         return Firmware.UEFI
-    raise Invalid("the disk cannot start: it has neither code for a BIOS nor an EFI system partition")
+    raise Invalid("the disk is not bootable: it has neither code for a BIOS nor an EFI system partition")
 
 
 def mbr_partitions(start: bytes) -> Iterator[Partition]:

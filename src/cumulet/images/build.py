@@ -20,7 +20,7 @@ def build_image(store: ImageStore, recipe: Recipe, progress: Progress) -> Image:
     Raises BuildFailed: we are not root, or a step failed.
     """
     if os.geteuid() != 0:
-        raise BuildFailed("building an image needs root: what is in it belongs to root; use sudo")
+        raise BuildFailed("building an image needs root, because files in it belong to root; use sudo")
     store.root.mkdir(parents=True, exist_ok=True)
     with files_for_all(), tempfile.TemporaryDirectory(prefix="cumulet-image-", dir="/var/tmp") as folder:
         disk = Path(folder) / "image.qcow2"

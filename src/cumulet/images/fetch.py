@@ -83,7 +83,7 @@ def public_part(source: str) -> str:
 def check_sum(found: str, expected: str) -> None:
     """Refuse a file that is not the one that was meant; no expectation accepts any."""
     if expected and found != expected.lower():
-        raise Invalid(f"the file has the SHA-256 {found}, expected was {expected}")
+        raise Invalid(f"the file has the SHA-256 {found}, expected {expected}")
 
 
 @contextmanager
@@ -163,13 +163,13 @@ def download(url: str, part: Path, progress: Progress, *, known: bool) -> None:
     except httpx.InvalidURL as error:
         raise Invalid(f"{url!r} is not a URL: {error}") from error
     except httpx.TooManyRedirects as error:
-        raise Invalid(f"{public_part(url)} leads from one address to the next without an end") from error
+        raise Invalid(f"{public_part(url)} redirects without end") from error
     except httpx.UnsupportedProtocol as error:
-        raise Invalid(f"{public_part(url)} leads to an address that is not http or https") from error
+        raise Invalid(f"{public_part(url)} redirects to an address that is not http or https") from error
     except httpx.TransportError as error:
         have = part.stat().st_size if part.exists() else 0
         raise Unavailable(
-            f"{public_part(url)} broke off after {have} bytes ({error}); the same command again goes on from there"
+            f"{public_part(url)} broke off after {have} bytes ({error}); run the same command again to resume"
         ) from error
 
 
@@ -193,14 +193,14 @@ def check_answer(answer: httpx.Response, url: str, *, resumed: bool, known: bool
     if answer.is_error and not nothing_left:
         raise Invalid(f"{where} answered {answer.status_code} {answer.reason_phrase}")
     if answer.status_code == httpx.codes.PARTIAL_CONTENT and not resumed:
-        raise Invalid(f"{where} sends a part of the file (206) though the whole was asked for")
+        raise Invalid(f"{where} sends a part of the file (206) although the whole was requested")
     if (
         not known
         and answer.is_success
         and not {"content-length", "transfer-encoding"} & answer.headers.keys()
     ):
         raise Invalid(
-            f"{where} does not say how long the file is, so that one cut short would look whole: give its --sha256"
+            f"{where} does not say how long the file is, so that a truncated one would look complete: give its --sha256"
         )
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if kind in {"text/html", "application/xhtml+xml"} and answer.is_success:
@@ -231,7 +231,7 @@ def check_range(content_range: str, have: int) -> None:
     """Refuse a part that is not all of the rest; what is there is kept, and the next try asks for the same."""
     whole = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", content_range)
     if not whole or int(whole[1]) != have or int(whole[2]) + 1 != int(whole[3]):
-        raise Unavailable(f"asked for all bytes from {have} on, got {content_range!r}; try again")
+        raise Unavailable(f"requested all bytes from {have} on, got {content_range!r}; try again")
 
 
 def note_version(answer: httpx.Response, part: Path) -> None:

@@ -73,11 +73,11 @@ def told_format(start: bytes) -> str:
         return "qcow2"
     for magic, what in OTHERS.items():
         if start.lstrip().startswith(magic) or start.startswith(magic):
-            raise Invalid(f"the file is no disk image but {what}")
+            raise Invalid(f"the file is not a disk image but {what}")
     if has(start, ISO_SIGNATURE):
-        raise Invalid("the file is no disk image but an ISO 9660 disc, such as an installer")
+        raise Invalid("the file is not a disk image but an ISO 9660 disc, such as an installer")
     if not has(start, SIGNATURE):
-        raise Invalid("the file is no disk image: neither a qcow2 nor a raw disk that could boot")
+        raise Invalid("the file is not a disk image: neither a qcow2 nor a raw disk that could boot")
     return "raw"
 
 
@@ -101,9 +101,7 @@ def check_whole(path: Path) -> None:
         qemu_img(path, "check", "--output=json", "-f", "qcow2", str(path), fine=(0, CORRUPT, LEAKS))
     )
     if torn := report.get("corruptions", 0) + report.get("check-errors", 0):
-        raise Invalid(
-            f"the image is cut short or damaged: {torn} of its clusters are not there; bring it anew"
-        )
+        raise Invalid(f"the image is truncated or damaged: {torn} of its clusters are missing; copy it again")
 
 
 def first_bytes(path: Path, format: str) -> bytes:
@@ -128,7 +126,7 @@ def checked_size(facts: dict[str, Any]) -> int:
     data = facts.get("format-specific", {}).get("data", {})
     if "backing-filename" in facts:
         raise Invalid(
-            f"the image is only the changes to another file, {facts['backing-filename']!r}; flatten it"
+            f"the image only has the changes to another file, {facts['backing-filename']!r}; flatten it"
         )
     if "data-file" in data:
         raise Invalid(f"the image keeps its data in another file, {data['data-file']!r}; flatten it")

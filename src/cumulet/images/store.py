@@ -185,7 +185,7 @@ class ImageStore:
         }
         for name in (image.id, *image.aliases):
             if name in taken:
-                raise AlreadyExists(f"{name!r} already stands for the image {taken[name]!r}")
+                raise AlreadyExists(f"{name!r} is already an alias of the image {taken[name]!r}")
 
     def _exchange(self, image: Image, disk: Path) -> None:
         version = self.root / f".{image.id}.{uuid.uuid4().hex}"

@@ -89,7 +89,7 @@ def cloud(db: Session, catalogue: Catalogue, *, now: datetime) -> Iterator[Metri
     yield from capacity(db)
     yield gpus(db, catalogue)
     free = [((one.id,), free_external(db, one, now=now)) for one in catalogue.data_centers]
-    yield gauge("external_addresses_free", "External addresses that nobody holds.", ("data_center",), free)
+    yield gauge("external_addresses_free", "Free external addresses.", ("data_center",), free)
     kept = db.scalar(select(func.count()).select_from(Samples)) or 0
     yield gauge(
         "sample_rows", "Rows of samples that are kept, a quarter of an hour of one VM each.", (), [((), kept)]
@@ -101,7 +101,7 @@ def unsettled(db: Session, *, now: datetime) -> Iterator[Metric]:
     late = and_(Due.due_at < now, Due.lease.is_(None))
     for name, what, which in (
         ("due", "Resources that are not settled.", Due.since.is_not(None)),
-        ("due_late", "What should be looked at by now, and nobody is at it.", late),
+        ("due_late", "Resources that are due and that no worker has claimed.", late),
         ("due_overdue", "Resources not settled for ten minutes.", Due.overdue),
         ("due_failing", "Resources whose last run failed.", Due.error != ""),
     ):

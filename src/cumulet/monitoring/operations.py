@@ -25,7 +25,7 @@ DAY: Final = timedelta(days=1)
 def monitor_vm(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, since: datetime | None = None
 ) -> MonitorVmResponse:
-    """Show what a virtual machine used: by default in the last day, an item for each half minute that it ran.
+    """Show a virtual machine's resource usage: by default of the last day, an item for each half minute that it ran.
 
     `since` looks back further, at most a month; what is older than a day has an item for each quarter of an hour.
     """

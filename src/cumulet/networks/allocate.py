@@ -172,4 +172,4 @@ def _no_external(db: Session, data_center: DataCenter, now: datetime) -> str:
     soonest = db.scalar(until)
     if soonest is None:
         return text
-    return f"{text}; one that was given back can be had again in {(soonest - now).total_seconds():.0f} s"
+    return f"{text}; one that was released is available again in {(soonest - now).total_seconds():.0f} s"

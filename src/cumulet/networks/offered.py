@@ -21,7 +21,7 @@ def check_still_offered(db: Session, catalogue: Catalogue) -> None:
     ranges = {one.id: one.external_range for one in catalogue.data_centers}
     for id in sorted(db.scalars(select(Network.data_center_id).distinct())):
         if id not in ranges:
-            accepted = f"{id!r} among them, for it has networks"
+            accepted = f"{id!r} among them, because it has networks"
             raise Invalid.field("catalogue: data centers", sorted(ranges), accepted)
     for held in db.scalars(select(ExternalAddress).order_by(ExternalAddress.address)):
         range_ = ranges[held.data_center_id]

@@ -37,9 +37,9 @@ from cumulet.wire import Empty
 def create_network(
     db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime, project_id: str, data: CreateNetwork
 ) -> NetworkAnswer:
-    """Create a private network for VMs, with a router that leads out of it.
+    """Create a private network for VMs, with a router that connects it to the Internet.
 
-    Answers as soon as the request is safe; the network is CREATING, then ACTIVE.
+    Answers as soon as the request is stored; the network is CREATING, then ACTIVE.
     """
     require(db, caller, project_id, Role.EDITOR)
     check_id("id", data.id)
@@ -121,7 +121,7 @@ def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: st
 
 @operation("POST /v1/projects/{projectId}/networks/{id}/start")
 def start_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Let a network that is stopped reach the others and the world again."""
+    """Connect a stopped network to the others and the Internet again."""
     network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept_network(network, "start", Wanted.STOPPED)
     network.wanted, network.state = Wanted.ACTIVE, NetworkState.STARTING
@@ -131,7 +131,7 @@ def start_network(db: Session, caller: Caller, *, now: datetime, project_id: str
 
 @operation("POST /v1/projects/{projectId}/networks/{id}/stop")
 def stop_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Cut a network off from the others and the world; its VMs still reach each other."""
+    """Disconnect a network from the others and the Internet; its VMs still reach each other."""
     network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept_network(network, "stop", Wanted.ACTIVE)
     network.wanted, network.state = Wanted.STOPPED, NetworkState.STOPPING
@@ -163,10 +163,9 @@ def refuse_overlap(db: Session, field: str, range_: IPv4Network, project_id: str
 
 def ranges_in_use(db: Session, catalogue: Catalogue, data_center: DataCenter) -> Mapping[IPv4Network, str]:
     """Say which ranges no network of a data center may overlap, and what each of those is."""
-    used = dict.fromkeys(host_routes(db, data_center.id), "which a host reaches itself")
+    used = dict.fromkeys(host_routes(db, data_center.id), "which a host reaches directly")
     used |= {
-        one.external_range: f"where data center {one.id} has its external addresses"
-        for one in catalogue.data_centers
+        one.external_range: f"the external range of data center {one.id}" for one in catalogue.data_centers
     }
     used[data_center.network_range] = f"which network {default_network_name(data_center.id)} uses"
     return used

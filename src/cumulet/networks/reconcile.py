@@ -98,7 +98,7 @@ def ensure_router(run: Run, network: Network, fabrics: Fabrics, data_center: Dat
 
 
 def note_state(run: Run, network: Network) -> None:
-    """Write the state down when it changed, unless its owner asked for something else meanwhile."""
+    """Write the state down when it changed, unless its owner requested something else meanwhile."""
     state = STATES[network.wanted]
     was = network.state
     if was is state:

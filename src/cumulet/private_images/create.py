@@ -40,9 +40,9 @@ def create_private_vm_image(
     id: str,
     description: str = "",
 ) -> CreatePrivateVmImageResponse:
-    """Take an image of a virtual machine's boot disk, running or stopped; it is READY when it is copied.
+    """Capture an image of a virtual machine's boot disk, running or stopped; it is READY once copied.
 
-    A guest whose agent answers holds its file systems still for that moment. Until the image is READY, starts,
+    A guest whose agent answers freezes its file systems for that moment. Until the image is READY, starts,
     stops, restarts and the end of the virtual machine wait for it.
     """
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
@@ -94,7 +94,7 @@ def accept_image(vm: Vm, disk: Disk, *, under_way: str) -> None:
         )
         raise Refused(message, reason="VM_NOT_READY", subject=vm.name, passing=True)
     if not settled or vm.reboot_pending or disk.state is not DiskState.USED:
-        message = f"cannot take an image of VM {vm.name!r}: it or its boot disk is just being changed"
+        message = f"cannot take an image of VM {vm.name!r}: it or its boot disk is being changed"
         raise Refused(message, reason="VM_NOT_READY", subject=vm.name, passing=True)
 
 

@@ -50,7 +50,7 @@ def list_private_vm_images(
 def get_private_vm_image(
     db: Session, caller: Caller, *, project_id: str, id: str
 ) -> GetPrivateVmImageResponse:
-    """Show an image of the project's own."""
+    """Show one of the project's own images."""
     require(db, caller, project_id, Role.VIEWER)
     (answer,) = image_views(db, [find(db, PrivateImage, project_id, id)])
     return GetPrivateVmImageResponse(image=answer)
@@ -60,7 +60,7 @@ def get_private_vm_image(
 def update_private_vm_image(
     db: Session, caller: Caller, *, project_id: str, id: str, description: str = ""
 ) -> Empty:
-    """Describe an image anew."""
+    """Change an image's description."""
     require(db, caller, project_id, Role.EDITOR)
     check_description(description)
     find(db, PrivateImage, project_id, id).description = description
@@ -69,7 +69,7 @@ def update_private_vm_image(
 
 @operation("DELETE /v1/projects/{projectId}/images/{id}")
 def delete_private_vm_image(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Delete an image that no virtual machine was made of; one in the making is given up."""
+    """Delete an image that no virtual machine is based on; a capture in progress is cancelled."""
     require(db, caller, project_id, Role.EDITOR)
     image = lock_to_change(db, find(db, PrivateImage, project_id, id), now=now)
     refuse_in_use(db, image)

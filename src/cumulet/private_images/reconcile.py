@@ -79,7 +79,7 @@ def ensure_taken(run: Run, image: PrivateImage, host: Host, store: ImageStore) -
 def ensure_forgotten(image: PrivateImage, host: Host) -> None:
     """Have the host end and forget its part; NotYet while that takes a moment."""
     if not host.images.forget_capture(image.id):
-        raise NotYet("ending the copy of the disk", ENDING_PAUSE)
+        raise NotYet("cancelling the copy of the disk", ENDING_PAUSE)
 
 
 def pause(run: Run, image: PrivateImage) -> float:

@@ -91,9 +91,7 @@ def refuse_beyond(db: Session, caller: Caller, theirs: ColumnElement[bool], what
     db.execute(select(User.id).where(User.id == caller.user_id).with_for_update())
     there = db.scalar(select(func.count()).where(theirs)) or 0
     if there >= most:
-        raise Exhausted(
-            f"you have {there} {what}, and {most} are as many as one user may have: remove one first"
-        )
+        raise Exhausted(f"you have {there} {what}, and one user may have at most {most}: remove one first")
 
 
 def find_project(db: Session, caller: Caller, id: str, role: Role) -> Project:

@@ -57,7 +57,7 @@ def list_ssh_keys(
 def create_ssh_key(
     db: Session, caller: Caller, now: datetime, limits: Limits, *, data: CreateSshKey
 ) -> SshKeyAnswer:
-    """Add an SSH key of the caller; VMs made from now on can take it."""
+    """Add an SSH key of the caller; VMs created from now on can use it."""
     public_key = parse_public_key(data.public_key, "publicKey")
     refuse_beyond(db, caller, SshKey.user_id == caller.user_id, "SSH keys", most=limits.ssh_keys_per_user)
     key = SshKey(
@@ -73,7 +73,7 @@ def create_ssh_key(
     try:
         db.flush()
     except IntegrityError:
-        raise AlreadyExists(f"you have the SSH key {key.fingerprint} already") from None
+        raise AlreadyExists(f"you already have the SSH key {key.fingerprint}") from None
     _log(db, EventName.USER_ADDED_SSH_KEY, f"{caller.email} added the SSH key {key.fingerprint}", caller, now)
     return ssh_key_view(key)
 
@@ -133,18 +133,18 @@ def list_api_keys(
 def generate_api_key(
     db: Session, caller: Caller, now: datetime, limits: Limits, *, data: GenerateApiKey
 ) -> ApiKeyAnswer:
-    """Make an API key that acts for the caller; this answer is the only one that tells it."""
+    """Create an API key that acts for the caller; only this answer contains it."""
     name = data.apikey_id or f"key-{secrets.token_hex(6)}"
     if not API_KEY_ID.fullmatch(name):
-        raise Invalid.field("apikeyId", name, "4 to 63 of a-z, 0-9 and '-', or none to have one chosen")
+        raise Invalid.field("apikeyId", name, "4 to 63 of a-z, 0-9 and '-', or none to have one generated")
     refuse_beyond(db, caller, ApiKey.user_id == caller.user_id, "API keys", most=limits.api_keys_per_user)
     key = new_key()
     db.add(ApiKey(user_id=caller.user_id, id=name, digest=digest_of(key), created_at=now))
     try:
         db.flush()
     except IntegrityError:
-        raise AlreadyExists(f"you have an API key {name!r} already; choose another apikeyId") from None
-    _log(db, EventName.USER_ADDED_API_KEY, f"{caller.email} made the API key {name}", caller, now)
+        raise AlreadyExists(f"you already have an API key {name!r}; choose another apikeyId") from None
+    _log(db, EventName.USER_ADDED_API_KEY, f"{caller.email} created the API key {name}", caller, now)
     return ApiKeyAnswer(id=name, create_time=now, key=key)
 
 

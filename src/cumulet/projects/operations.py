@@ -30,7 +30,7 @@ from cumulet.wire import Empty
 
 @operation("GET /v1/auth")
 def get_profile(db: Session, caller: Caller) -> Profile:
-    """Tell whom the key acts for."""
+    """Show whom the key acts for."""
     user = find_user(db, caller.user_id)
     return Profile(email_address=user.email, first_name=user.first_name, last_name=user.last_name, picture="")
 
@@ -64,7 +64,7 @@ def create_project(
         db,
         caller,
         Project.created_by == caller.user_id,
-        "projects of your making",
+        "projects that you created",
         most=limits.projects_per_user,
     )
     project = Project(
@@ -77,14 +77,14 @@ def create_project(
     try:
         db.flush()
     except IntegrityError:
-        raise AlreadyExists(f"there is a project {data.id!r} already; choose another id") from None
+        raise AlreadyExists(f"there is already a project {data.id!r}; choose another id") from None
     db.add(Membership(user_id=caller.user_id, project_id=project.id, role=Role.OWNER))
     _log(
         db,
         caller,
         project,
         EventName.USER_CREATED_PROJECT,
-        f"{caller.email} made the project {project.id}",
+        f"{caller.email} created the project {project.id}",
         now=now,
     )
     return project_view(project)
@@ -112,7 +112,7 @@ def update_project(
 
 @operation("DELETE /v1/projects/{id}")
 def delete_project(db: Session, caller: Caller, now: datetime, *, id: str) -> Empty:
-    """Delete a project in which nothing is left."""
+    """Delete an empty project."""
     project = find_project(db, caller, id, Role.OWNER)
     if id == DEFAULT_PROJECT:
         raise _in_use(id, f"project {id!r} cannot be deleted: its owners are this cloud's operators")

@@ -112,5 +112,5 @@ def _read_token(token: str, keys: Sequence[Key]) -> list[object]:
     except (binascii.Error, ValueError):
         read = None
     if read is None or "\0" in "".join(said):
-        raise Invalid.field("pageToken", token, "the pageToken of the page before, as it was told")
+        raise Invalid.field("pageToken", token, "the pageToken of the previous page, unchanged")
     return read

@@ -72,7 +72,7 @@ def check_public_key(text: str, field: str) -> str:
 def _refuse_what_is_no_line(line: str, field: str) -> None:
     if "PRIVATE KEY" in line or line.startswith(("PuTTY-User-Key-File", "b3BlbnNzaC1rZXk")):
         raise Invalid.field(
-            field, "a private key", f"the public one, {ACCEPTED}; treat that private key as known"
+            field, "a private key", f"the public one, {ACCEPTED}; treat that private key as compromised"
         )
     if not line:
         raise Invalid.field(field, "", ACCEPTED)
@@ -86,7 +86,7 @@ def _refuse_what_is_no_line(line: str, field: str) -> None:
 def _shown(first_word: str) -> str:
     """Name an unknown type, and only a type: any other text may be part of a secret."""
     is_type = first_word.startswith(("ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"))
-    return first_word if is_type else "a text that does not start with a key type"
+    return first_word if is_type else "a text that does not begin with a key type"
 
 
 def _parts(blob: bytes) -> list[bytes]:

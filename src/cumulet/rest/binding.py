@@ -20,7 +20,7 @@ from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Operation
 from cumulet.wire import Wire, decode, plain_text
 
-HEADER: Final = "`Authorization: Bearer KEY`, the key as it was told when it was made"
+HEADER: Final = "`Authorization: Bearer KEY`, the key as it was given when it was created"
 UNSET: Final = "None"
 """What the Python client sends for an argument that was given as None."""
 
@@ -155,6 +155,6 @@ def bearer_key(authorization: str) -> str:
         raise Unauthenticated(f"an API key is needed, in the header {HEADER}")
     if foreign := re.search(r"[^!-~]", key):
         raise Unauthenticated(
-            f"Authorization: U+{ord(foreign[0]):04X} is in no API key; expected the header {HEADER}"
+            f"Authorization: U+{ord(foreign[0]):04X} cannot be in an API key; expected the header {HEADER}"
         )
     return key

@@ -56,11 +56,11 @@ class Door:
         """Let a connection in; Unavailable when there are too many."""
         if self._total >= self._most:
             raise Unavailable(
-                f"{self._most} connections are open, as many as this server takes; try again in a moment"
+                f"{self._most} connections are open, the most that this server takes; try again in a moment"
             )
         if self._inside[address] >= self._most_of_one and not ip_address(address).is_loopback:
             raise Unavailable(
-                f"{self._most_of_one} connections from {address} are open, as many as one address may have"
+                f"{self._most_of_one} connections from {address} are open, the most that one address may have"
             )
         self._inside[address] += 1
         self._total += 1
@@ -148,7 +148,7 @@ class Connection(H11Protocol):
         """Refuse what is no HTTP."""
         self._refuse(
             Invalid(
-                "this is no request of HTTP/1.1; in a URL, all that is no ASCII character must be percent-encoded, "
+                "this is not an HTTP/1.1 request; in a URL, all characters beyond ASCII must be percent-encoded, "
                 "for example %C3%A4 for ä"
             )
         )
@@ -173,7 +173,7 @@ class Connection(H11Protocol):
     def _too_slow(self) -> None:
         seconds = SECONDS[self._phase]
         self._refuse(
-            TooSlow(f"the {self._phase.value} of this request was not whole after {seconds:g} seconds")
+            TooSlow(f"the {self._phase.value} of this request was incomplete after {seconds:g} seconds")
         )
 
     def _refuse(self, refused: CumuletError) -> None:

@@ -65,7 +65,7 @@ def unserved(operations: Iterable[Operation]) -> FindUnserved:
         for one in lacking:
             if method == one.method and one.pattern.fullmatch(path):
                 words = f"{one.name} ({method} {one.path}) is not offered by this version of Cumulet"
-                return Unimplemented(f"{words}; /docs shows what is")
+                return Unimplemented(f"{words}; see /docs for what is")
         return None
 
     return find

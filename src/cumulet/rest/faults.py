@@ -79,11 +79,9 @@ def protocol_error(
         return _answer(unserved, status=unserved.http, headers={})
     match error.status_code:
         case 404:
-            refused = NotFound(f"there is no {path} in this API; /docs shows what there is")
+            refused = NotFound(f"there is no {path} in this API; see /docs")
         case 405:
-            refused = Unimplemented(
-                f"{method} is not possible on {path}; possible: {headers.get('allow', '')}"
-            )
+            refused = Unimplemented(f"{method} is not allowed on {path}; allowed: {headers.get('allow', '')}")
         case 413:
             refused = Invalid(f"the body is too large; at most {BODY_LIMIT} bytes are accepted")
         case _:

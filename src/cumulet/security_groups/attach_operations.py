@@ -22,7 +22,7 @@ from cumulet.wire import Empty
 def attach_security_group(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, security_group_id: str
 ) -> Empty:
-    """Attach a security group to all NICs of a VM; in force at once."""
+    """Attach a security group to all NICs of a VM, effective at once."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     group = lock(db, find(db, SecurityGroup, project_id, security_group_id))
     if group.data_center_id != vm.data_center_id:
@@ -44,7 +44,7 @@ def attach_security_group(
 def detach_security_group(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, security_group_id: str
 ) -> Empty:
-    """Detach a security group from all NICs of a VM that have it; in force at once."""
+    """Detach a security group from all NICs of a VM that have it, effective at once."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     group = lock(db, find(db, SecurityGroup, project_id, security_group_id))
     mine = NicGroup.nic_id.in_([nic.id for nic in nics_of(db, vm.id)])

@@ -53,7 +53,7 @@ def create_security_group(
     project_id: str,
     data: CreateSecurityGroup,
 ) -> SecurityGroupResponse:
-    """Create a security group; attached to a VM it lets in only what its rules say."""
+    """Create a security group; a VM that has it receives only what its rules allow."""
     require(db, caller, project_id, Role.EDITOR)
     check_id("id", data.id)
     with Invalid.reference("dataCenterId"):
@@ -126,7 +126,7 @@ def get_security_group(db: Session, caller: Caller, *, project_id: str, id: str)
 def update_security_group(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateSecurityGroup
 ) -> SecurityGroupResponse:
-    """Replace a security group's rules and description; in force at once, for connections that stand as well."""
+    """Replace a security group's rules and description, effective at once, for established connections as well."""
     require(db, caller, project_id, Role.EDITOR)
     check_description(data.description)
     rules = plan_rules(data.rules)

@@ -134,7 +134,7 @@ def open_hosts(
         if there := found[row.uri, row.data_center_id].get(row.name):
             hosts[row.id] = there
         else:
-            log.warning("a host is left alone: its URI does not lead to it", host=row.name, uri=row.uri)
+            log.warning("a host is skipped: its URI does not lead to it", host=row.name, uri=row.uri)
     for strange in {host for opened in found.values() for host in opened.values()} - {*hosts.values()}:
         strange.close()
     return hosts

@@ -78,7 +78,9 @@ def wake_changed(database: Database, changes: queue.SimpleQueue[UUID | None]) ->
                     wake(db, Kind.VM, vm_id, now=datetime.now(UTC))
         except UNREACHABLE as problem:
             missed = [str(vm_id) for vm_id in vm_ids]
-            log.warning("changes were missed; the sweep finds them", vms=missed, problem=str(problem))
+            log.warning(
+                "change events were missed; the sweep will find them", vms=missed, problem=str(problem)
+            )
 
 
 def changes_together(changes: queue.SimpleQueue[UUID | None]) -> Iterator[list[UUID]]:

@@ -82,6 +82,6 @@ def accept_credentials(name: str, *, agent: bool, booted: bool) -> None:
     """Return when a running guest can take a password or keys; Refused until its first boot has set its own."""
     if agent and booted:
         return
-    problem = "its first boot is not over" if agent else "its agent does not answer"
-    message = f"VM {name!r} cannot be told who may enter: {problem}"
+    problem = "its first boot is not finished" if agent else "its agent does not answer"
+    message = f"VM {name!r} cannot change its keys or password: {problem}"
     raise Refused(message, reason="VM_NOT_READY", subject=name)

@@ -73,7 +73,7 @@ class Vm(Resource):
     started_at: Mapped[datetime | None]
     """When we saw that run begin."""
     power_asked_at: Mapped[datetime | None]
-    """Since when the guest is asked to shut down."""
+    """Since when shutdown requested from the guest."""
     resumed_at: Mapped[datetime | None]
     """When its machine was last told to go on, after its host had failed to write."""
     reboots_asked: Mapped[int] = mapped_column(default=0)

@@ -16,8 +16,8 @@ NO_WORD: Final = "no-word"
 ADDRESS_TIMEOUT: Final = timedelta(seconds=30)
 """How long after its start a guest may be without an address before that is told."""
 STAGES: Final[Mapping[str, str]] = {
-    NO_ADDRESS: "it has no IPv4 address: its network is not set up, or nobody answers its DHCP",
-    NO_WORD: "the guest has not said anything yet: its image may not boot, or have neither an agent nor a serial console",
+    NO_ADDRESS: "it has no IPv4 address: its network is not configured, or its DHCP gets no answer",
+    NO_WORD: "no output from the guest yet: its image may not boot, or has neither an agent nor a serial console",
     "init-local": "cloud-init looks for its seed",
     "init": "cloud-init sets up users, keys and files",
     "init-network": "cloud-init sets up users, keys and files",
@@ -25,7 +25,7 @@ STAGES: Final[Mapping[str, str]] = {
     "modules:config": "cloud-init configures the system",
     "modules-final": "cloud-init runs its last modules",
     "modules:final": "cloud-init runs its last modules",
-    "start-script": "its start script runs",
+    "start-script": "running its start script",
 }
 CLOUD_INIT: Final = re.compile(r"Cloud-init v\. \S+ running '([a-z:-]+)' at")
 """What cloud-init writes to the console when a stage begins: most are over before the guest's agent starts."""
@@ -72,7 +72,7 @@ def end_in_words(guest: Guest) -> str:
     """Tell how a first boot ended, but for the start script's status."""
     address = "; it has no IPv4 address" if guest.has_address is False else ""
     count = len(guest.problems)
-    problems = f"; cloud-init complained {count} times, first: {guest.problems[0]}" if count else ""
+    problems = f"; cloud-init reported {count} problems, first: {guest.problems[0]}" if count else ""
     return address + problems
 
 

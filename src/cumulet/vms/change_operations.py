@@ -56,9 +56,9 @@ def resize_vm(
     memory_gib: int = 0,
     validate_only: bool = False,
 ) -> ResizeVmResponse:
-    """Give a stopped virtual machine other vCPUs or memory, in force at its next start; what is unset stays.
+    """Change the vCPUs or memory of a stopped virtual machine, effective at its next start; what is unset stays.
 
-    It stays on its host, which must have the room. With `validateOnly` only check and price it, also of one that runs.
+    It stays on its host, which must have the capacity. With `validateOnly` only check and price it, also of one that runs.
     """
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
@@ -70,7 +70,7 @@ def resize_vm(
     size = (vcpus or vm.vcpus, memory_gib or vm.memory_gib)
     if size == (vm.vcpus, vm.memory_gib):
         raise Invalid(
-            f"vcpus, memoryGib: one of them must change; VM {id!r} has {size[0]} vCPUs, {size[1]} GiB"
+            f"vcpus, memoryGib: at least one must change; VM {id!r} has {size[0]} vCPUs, {size[1]} GiB"
         )
     check_size(machine_type, vcpus=size[0], memory_gib=size[1])
     take_size(db, vm, size, capacity=capacity, machine_type=machine_type)
@@ -98,7 +98,7 @@ def take_size(
 def update_vm_metadata(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmMetadata
 ) -> UpdateVmMetadataResponse:
-    """Change a virtual machine's metadata: with `merge` add to it, otherwise put this in its place."""
+    """Change a virtual machine's metadata: with `merge` add to it, otherwise replace it."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     labels = {**vm.labels, **data.metadata} if data.merge else data.metadata
     check_labels(labels)
@@ -112,10 +112,10 @@ def update_vm_metadata(
 def update_vm_expire_time(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmExpireTime
 ) -> UpdateVmExpireTimeResponse:
-    """Say when a virtual machine is to be terminated, at a time or after a span from now."""
+    """Set when a virtual machine is terminated, at a time or after a span from now."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     if vm.wanted is Wanted.DELETED:
-        raise Refused(f"VM {id!r} is being terminated already", reason="VM_NOT_READY", subject=id)
+        raise Refused(f"VM {id!r} is already being terminated", reason="VM_NOT_READY", subject=id)
     expire_time = plan_expiry(data.expire_time, data.ttl, now=now)
     if expire_time is None:
         raise Invalid("expireTime, ttl: one of them is required")
@@ -129,9 +129,9 @@ def update_vm_expire_time(
 def update_vm_password(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmPassword
 ) -> Empty:
-    """Give root of a running virtual machine another password; its guest's agent sets it a moment later.
+    """Change root's password in a running virtual machine; its guest agent sets it a moment later.
 
-    It opens the console, and SSH where the guest lets passwords in, as it does when it was created with one.
+    It works at the console, and for SSH if the guest accepts passwords, as it does when it was created with one.
     """
     vm = find_vm_to_enter(db, caller, Verb.SET_PASSWORD, now=now, project_id=project_id, id=id)
     if not data.password:
@@ -146,9 +146,9 @@ def update_vm_password(
 def update_vm_authorized_ssh_keys(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmAuthorizedSshKeys
 ) -> Empty:
-    """Say whose SSH keys a running virtual machine lets in; its guest's agent changes them a moment later.
+    """Set the SSH keys that may log in to a running virtual machine; its guest agent changes them a moment later.
 
-    Keys that it had from the cloud and that are not among these go; those that its owner put there themselves stay.
+    Keys that came from the cloud and are not among these are removed; those that its owner added themselves stay.
     """
     vm = find_vm_to_enter(db, caller, Verb.AUTHORIZE, now=now, project_id=project_id, id=id)
     keys = plan_keys(source_keys(db, caller, project_id, data.ssh_key_source), data.custom_ssh_keys)

@@ -62,7 +62,7 @@ def create_vm(
 ) -> CreateVmResponse:
     """Create a virtual machine and start it; with `validateOnly` only check and price it.
 
-    Answers as soon as the request is safe. The VM is PENDING, then STARTING, then ACTIVE.
+    Answers as soon as the request is stored. The VM is PENDING, then STARTING, then ACTIVE.
     """
     require(db, caller, project_id, Role.EDITOR)
     create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
@@ -111,7 +111,7 @@ def list_vms(
 
     All come at once, or with `pageSize` so many; its `pageToken` then asks for what follows.
 
-    One whose end was asked for is not among them; GetVM shows it until it is gone.
+    One that is being deleted is not among them; GetVM shows it until it is deleted.
     """
     require(db, caller, project_id, Role.VIEWER)
     values = {"project_id": project_id} | ({"network": network_id} if network_id else {})
@@ -145,7 +145,7 @@ def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id:
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/stop")
 def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Stop a virtual machine: the guest is and when it does not answer in its time, the plug is pulled."""
+    """Stop a virtual machine: shutdown requested from the guest, and forced off after 60 s."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.STOP, vm.state, vm.name)
     vm.want_off()
@@ -156,7 +156,7 @@ def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: 
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/reboot")
 def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Restart a virtual machine: the guest shuts down as for a stop, and is started again."""
+    """Restart a virtual machine: the guest is shutting down as for a stop, and is started again."""
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.REBOOT, vm.state, vm.name)
     vm.reboots_asked += 1
@@ -179,7 +179,7 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
 def get_vm_timeline(
     db: Session, caller: Caller, *, project_id: str, id: str, page_size: int = 0, page_token: str = ""
 ) -> TimelineResponse:
-    """Tell the virtual machine's life so far, oldest first: the newest thousand facts, or all in pages."""
+    """List the virtual machine's events, oldest first: the newest thousand, or all in pages."""
     vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
     page = read_part(page_size, page_token)
     if not page.size:
@@ -193,16 +193,16 @@ def get_vm_timeline(
 def get_vm_console_log(
     db: Session, caller: Caller, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
 ) -> ConsoleLogResponse:
-    """Show the newest of what the guest wrote to its serial console; of a VM that is gone, what was kept of it.
+    """Show the newest output of the guest's serial console; of a deleted VM, what was retained.
 
-    It is kept for as many days, and of as many VMs of a project, as the operator has set: a week and fifty unless told.
+    It is retained for as many days, and for as many VMs of a project, as the operator has set: by default a week and fifty.
     """
     require(db, caller, project_id, Role.VIEWER)
     vm = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == id))
     if vm is None:
         return ConsoleLogResponse(text=find_kept(db, project_id, id).decode(errors="replace"))
     if vm.host_id not in hosts:
-        raise Unavailable(f"the host of VM {id!r} cannot be reached from here now")
+        raise Unavailable(f"the host of VM {id!r} cannot be reached now")
     log = hosts[vm.host_id].consoles.log(vm.id, max_bytes=CONSOLE_LOG_BYTES)
     return ConsoleLogResponse(text=log.decode(errors="replace"))
 

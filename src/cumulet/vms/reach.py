@@ -35,7 +35,7 @@ def get_vm_reachability(
     port: int = 0,
     network_id: str = "",
 ) -> ReachabilityResponse:
-    """Say whether a new connection from an address would reach the VM, and which rule, or lack of one, decides.
+    """Check whether a new connection from an address would reach the VM, and which rule, or lack of one, decides.
 
     From another VM of the project it goes to the NIC on `networkId` (without: the first), from anywhere else to the
     VM's external address.

@@ -18,7 +18,7 @@ from cumulet.doctor.checks.machine import (
 from cumulet.doctor.findings import Level
 from cumulet.doctor.kvm import KvmVerdict
 
-HANGS = KvmVerdict(works=False, reason="/dev/kvm opens, but a guest gets nowhere")
+HANGS = KvmVerdict(works=False, reason="/dev/kvm opens, but a guest does not run")
 
 
 def test_kvm_that_works_is_told_with_its_nesting():

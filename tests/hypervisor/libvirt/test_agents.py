@@ -41,10 +41,10 @@ def test_it_is_asked_nothing_more_and_who_asks_is_told_why(wild, vm_id, told):
             lambda: credentials.set_password(agents, vm_id, "$6$"),
             lambda: credentials.replace_keys(agents, vm_id, ["a key"], instead_of=[]),
         ):
-            with pytest.raises(GuestRefused, match=r"left alone until the next start: it nested"):
+            with pytest.raises(GuestRefused, match=r"ignored until the next start: it nested"):
                 verb()
     assert asked == []
-    assert "no agent does" in agents.why_left_alone(vm_id)
+    assert "no agent should" in agents.why_left_alone(vm_id)
     assert told == [vm_id]
 
 

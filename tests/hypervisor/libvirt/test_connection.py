@@ -120,7 +120,7 @@ def test_a_call_that_loses_the_line_is_not_made_again(line, opener):
         calls.append(link)
         link.cut()
 
-    with pytest.raises(HostLost, match="lost under a call"):
+    with pytest.raises(HostLost, match="lost during a call"):
         line.call(lose)
     assert len(calls) == 1
     assert issubclass(HostLost, NotAtOnce)

@@ -226,7 +226,7 @@ def test_a_base_that_was_tampered_with_is_not_used_and_made_anew(host, image):
     with pytest.raises(HypervisorError, match="has changed"):
         host.disks.create(disk)
     assert disk.id not in host.disks.list()
-    assert "made anew" in eventually(lambda: host.images.copy(image).error)
+    assert "copied again" in eventually(lambda: host.images.copy(image).error)
     copy_image(host, image)
     assert base.read_bytes() == image.path.read_bytes()
     host.disks.create(disk)

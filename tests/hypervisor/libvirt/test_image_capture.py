@@ -237,12 +237,12 @@ def test_a_backup_that_fails_under_its_machine_says_why(failing, paths, tmp_path
 def test_an_image_under_which_libvirt_is_lost_again_and_again_is_given_up(failing, tmp_path, monkeypatch):
     def lose(_link, _vm_id):
         begun.append(1)
-        raise HostLost("lost under a call")
+        raise HostLost("lost during a call")
 
     begun = []
     monkeypatch.setattr(image_capture, "find_running", lose)
     order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
-    assert "lost under a call" in eventually(lambda: failing.ensure(order).error)
+    assert "lost during a call" in eventually(lambda: failing.ensure(order).error)
     assert len(begun) == MOST_LOSSES
 
 

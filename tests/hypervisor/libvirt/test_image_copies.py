@@ -107,7 +107,7 @@ def test_a_copy_that_was_changed_is_not_used_and_made_anew_and_that_is_told(copi
         other.rename(copied)
     with pytest.raises(HypervisorError, match="has changed"), copies.held(image):
         pass
-    assert "was changed: it is made anew" in eventually(lambda: copies.ensure(image).error)
+    assert "was changed: it is copied again" in eventually(lambda: copies.ensure(image).error)
     eventually(lambda: copies.ensure(image).ready)
     assert copied.read_bytes() == image.path.read_bytes()
     with copies.held(image):
@@ -124,7 +124,7 @@ def test_a_copy_that_was_only_touched_is_looked_at_and_used(copies, image, copie
 
 def test_a_copy_that_another_process_made_is_looked_at_before_it_is_used(copies, paths, image, copied):
     other = ImageCopies(paths)
-    with pytest.raises(HypervisorError, match="looked at first"), other.held(image):
+    with pytest.raises(HypervisorError, match="checked first"), other.held(image):
         pass
     assert not other.ensure(image).ready
     eventually(lambda: other.ensure(image).ready)
@@ -138,7 +138,7 @@ def test_a_copy_of_earlier_days_that_shares_its_file_with_the_store_is_made_safe
 
 def test_an_image_that_is_not_what_it_was_in_the_store_is_not_copied(copies, paths, image):
     image.path.write_bytes(b"another")
-    assert "is not what it was any more" in eventually(lambda: copies.ensure(image).error)
+    assert "has changed" in eventually(lambda: copies.ensure(image).error)
     assert list(paths.images.iterdir()) == []
 
 

@@ -23,10 +23,10 @@ def judge_kvm(verdict: KvmVerdict, *, nested: bool, device: bool) -> Finding:
     if not device:
         cure = "enable VT-x or AMD-V in the firmware, then: modprobe -a kvm_intel kvm_amd"
     elif nested:
-        cure = "only whoever runs this machine as a VM can mend it: by nested virtualisation"
+        cure = "only whoever runs this machine as a VM can fix that: by enabling nested virtualisation"
     else:
         cure = "see why: dmesg | grep -i kvm"
-    cost = "guests are emulated (TCG), 5 to 20 times slower, with the same functions"
+    cost = "guests are emulated (TCG): the same functions, 5 to 20 times slower"
     return degraded("KVM", verdict.reason, cost=cost, cure=cure)
 
 
@@ -42,7 +42,7 @@ def judge_init(*, systemd: bool, tini: bool) -> Finding:
         return ok("init", "systemd: the system's own units run the daemons")
     if tini:
         return ok("init", "no systemd: Cumulet's supervisor runs the daemons")
-    return broken("init", "no systemd, and no tini to run the daemons under", cure="apt-get install tini")
+    return broken("init", "neither systemd nor tini to run the daemons under", cure="apt-get install tini")
 
 
 def judge_control_groups(mounts: str) -> Finding:
@@ -53,7 +53,7 @@ def judge_control_groups(mounts: str) -> Finding:
     if "cgroup2" in types:
         return ok("control groups", "v2")
     cost = "VMs share the processors without weights or limits"
-    return degraded("control groups", "none mounted", cost=cost)
+    return degraded("control groups", "not mounted", cost=cost)
 
 
 def judge_confinement(*, apparmor: str, profiles: bool, selinux: str) -> Finding:
@@ -61,7 +61,7 @@ def judge_confinement(*, apparmor: str, profiles: bool, selinux: str) -> Finding
 
     `profiles` says whether libvirt's own for AppArmor are there.
     """
-    name, cost = "confinement", "a guest that takes its QEMU over reads and writes the disks of all others"
+    name, cost = "confinement", "a guest that takes over its QEMU can read and write the disks of all others"
     if selinux.strip() == "1":
         return ok(name, "SELinux")
     if selinux.strip() == "0":
@@ -86,7 +86,7 @@ def judge_memory(meminfo: str) -> Finding:
     total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
     if free < LITTLE_MEMORY:
-        return degraded("memory", text, cost="room for very small VMs only")
+        return degraded("memory", text, cost="only very small VMs fit")
     return ok("memory", text)
 
 
@@ -94,9 +94,9 @@ def judge_disk(path: Path, *, free: int, total: int) -> Finding:
     """How much room images and disks have; sizes in bytes."""
     text = f"{free // GIB} of {total // GIB} GiB free at {path}"
     if free < NO_DISK:
-        return broken("disk", text, cure=f"make room at {path}, or set CUMULET_DATA_DIR to a larger disk")
+        return broken("disk", text, cure=f"free space at {path}, or point CUMULET_DATA_DIR to a larger disk")
     if free < LITTLE_DISK:
-        return degraded("disk", text, cost="room for a few small disks only")
+        return degraded("disk", text, cost="only a few small disks fit")
     return ok("disk", text)
 
 
@@ -112,7 +112,7 @@ def measure_pool(pool: str, path: Path, *, data_dir: Path) -> Finding:
     try:
         find_device(path, holders_of(nearest(data_dir), Path("/")))
     except NotMounted:
-        cost = "no room for disks in it, and VMs with disks there do not start"
+        cost = "it takes no disks, and VMs with disks in it do not start"
         return degraded(
             name, f"nothing is mounted at {path}", cost=cost, cure=f"mount its file system at {path}"
         )

@@ -28,15 +28,15 @@ def judge_forwarding(setting: str, *, for_vms_alone: bool, chains: str) -> Findi
     """The kernel's net.ipv4.ip_forward, and whether what it was turned on for is kept to."""
     if setting.strip() != "1":
         cure = f"{PREPARE} (sysctl net.ipv4.ip_forward=1)"
-        return broken("IP forwarding", "off: VMs do not reach the world", cure=cure)
+        return broken("IP forwarding", "off: VMs do not reach the Internet", cure=cure)
     if not for_vms_alone:
         return ok("IP forwarding", "on, as it was before Cumulet")
     if forwarding.TABLE in tables(chains):
         text = f"on for VMs alone; to forward for containers or a VPN too: rm {forwarding.FOR_VMS_ALONE}"
         return ok("IP forwarding", text)
-    cost = "this host is a router for whoever sends to it"
+    cost = "this host routes for whoever sends to it"
     return degraded(
-        "IP forwarding", f"on for all; missing in nft: {forwarding.TABLE}", cost=cost, cure=PREPARE
+        "IP forwarding", f"on for everybody; missing in nft: {forwarding.TABLE}", cost=cost, cure=PREPARE
     )
 
 
@@ -45,8 +45,8 @@ def judge_uplink(bridge: str, reach: Reach, chains: str) -> Finding:
     name, table = f"VMs by {bridge}", f"table inet {table_name(bridge)}"
     if table in tables(chains):
         opened = map(str, (*reach.services, *reach.networks))
-        return ok(name, f"reach of this host and its networks: {', '.join(('ping', *opened))}")
-    cost = "VMs do not reach the world, but all that this host serves"
+        return ok(name, f"reachable on this host and its networks: {', '.join(('ping', *opened))}")
+    cost = "VMs do not reach the Internet, but everything that this host serves"
     return degraded(name, f"missing in nft: {table}", cost=cost, cure=PREPARE)
 
 
@@ -72,11 +72,11 @@ def judge_taps(chains: str) -> Finding:
     """Whether the host is deaf on VMs' taps."""
     there = {chain["family"] for chain in read_chains(chains) if chain["table"] == taps.TABLE}
     if there >= {*taps.FAMILIES}:
-        return ok("VMs' taps", "the host hears nothing that VMs say to it there")
+        return ok("VMs' taps", "the host ignores what VMs send to it there")
     missing = ", ".join(f"{family} {taps.TABLE}" for family in taps.FAMILIES if family not in there)
     cost = "VMs reach what the host serves, and other VMs past the rules of their security groups"
     return degraded(
-        "VMs' taps", f"the host listens to VMs; missing in nft: {missing}", cost=cost, cure=PREPARE
+        "VMs' taps", f"the host accepts traffic from VMs; missing in nft: {missing}", cost=cost, cure=PREPARE
     )
 
 
@@ -85,7 +85,7 @@ def judge_firewalls(chains: str, bridges: tuple[str, ...]) -> Finding:
     found = read_chains(chains)
     closed = [chain for chain in found if chain.get("hook") == "forward" and chain.get("policy") == "drop"]
     if not closed:
-        return ok("firewalls", "none stops what is forwarded")
+        return ok("firewalls", "nothing drops forwarded packets")
     places = ", ".join(f"{chain['family']} {chain['table']} {chain['name']}" for chain in closed)
     insert = DOCKER_CHAIN if any(chain["name"] == DOCKER_CHAIN for chain in found) else "FORWARD"
     cure = "; ".join(
@@ -93,5 +93,5 @@ def judge_firewalls(chains: str, bridges: tuple[str, ...]) -> Finding:
         for bridge in bridges or ("br-ex",)
         for direction in "io"
     )
-    cost = "unless its rules let the external bridge pass, VMs reach neither the world nor the other way"
+    cost = "unless its rules let the external bridge pass, VMs neither reach the Internet nor are reached from it"
     return degraded("firewalls", f"forwarded packets are dropped by policy in {places}", cost=cost, cure=cure)

@@ -88,7 +88,7 @@ class Agent:
             with suppress(AgentRefuses):
                 if sentinel and read_answer(line, int) == number:
                     return
-        raise OutOfBounds(f"it sent {MOST_LEFT} answers to what nobody asked")
+        raise OutOfBounds(f"it sent {MOST_LEFT} answers without a question")
 
     def _send(self, data: bytes) -> None:
         with self._in_time():
@@ -107,7 +107,7 @@ class Agent:
         with self._in_time():
             data = self._line.recv(CHUNK)
         if not data:
-            raise AgentSilent("its line ended")
+            raise AgentSilent("its connection ended")
         self._received += len(data)
         if self._received > MOST_BYTES:
             raise OutOfBounds(f"it sent more than {MOST_BYTES >> 20} MiB at once")

@@ -22,7 +22,7 @@ from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domain_xml import AGENT_CHANNEL, AGENT_PORT, NAMESPACE
 from cumulet.hypervisor.libvirt.domains import absent_is_fine
 
-OF_LIBVIRTD: Final = "its agent can be asked again once it was stopped and started"
+OF_LIBVIRTD: Final = "its agent is available again once it was stopped and started"
 
 
 class AgentLeftAlone(AgentRefuses):
@@ -55,14 +55,14 @@ class Agents:
         """Begin a conversation; AgentSilent when there is nobody, AgentLeftAlone when there shall be none."""
         channel = self._connection.call(lambda link: find_channel(link, vm_id))
         if not channel.open:
-            raise AgentSilent("the guest has no agent, or it has not begun yet")
+            raise AgentSilent("the guest has no agent, or it has not started yet")
         if why := self._breach_of(vm_id, channel.started):
             raise AgentLeftAlone(why)
         try:
             with conversation(channel.path, seconds=seconds) as agent:
                 yield agent
         except OutOfBounds as breach:
-            why = f"the guest's agent is left alone until the next start: {breach}, which no agent does"
+            why = f"the guest's agent is ignored until the next start: {breach}, which no agent should"
             self._breaches[vm_id] = channel.started, why
             self._on_breach(vm_id)
             raise AgentLeftAlone(why) from breach

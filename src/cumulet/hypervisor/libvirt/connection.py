@@ -67,7 +67,7 @@ class Connection:
         self._attempt: Attempt | None = None
         self._patience = FIRST_SECONDS
         self._down_since: datetime | None = None
-        self._problem = "opening the connection takes long"
+        self._problem = "connecting takes long"
         self._rests_until = 0.0
 
     def call(self, work: Work[T]) -> T:
@@ -81,7 +81,9 @@ class Connection:
         except libvirt.libvirtError as error:
             if is_alive(link):
                 raise in_our_words(error) from error
-            raise HostLost(f"the host's libvirt was lost under a call: {message_of(error)}") from error
+            raise HostLost(
+                f"the connection to the host's libvirt was lost during a call: {message_of(error)}"
+            ) from error
 
     def close(self) -> None:
         """Let go of the host; later calls find it unreachable."""
@@ -119,7 +121,7 @@ class Connection:
         return attempt
 
     def _open(self, attempt: Attempt) -> None:
-        link, problem = None, "opening the connection failed"
+        link, problem = None, "connecting failed"
         try:
             link = open_link(self._uri, self._prepare)
         except HostUnreachable as failure:

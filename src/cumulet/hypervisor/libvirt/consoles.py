@@ -71,7 +71,7 @@ def take_screenshot(link: libvirt.virConnect, vm_id: UUID) -> bytes:
         picture += chunk
         if len(picture) > LARGEST_PICTURE:
             stream.abort()
-            raise HypervisorError("its screen is too large for a picture")
+            raise HypervisorError("its screen is too large for a screenshot")
     stream.finish()
     if kind != "image/png":
         raise HypervisorError(f"the host's QEMU makes {kind}, not PNG: it is older than 7.1")

@@ -84,7 +84,7 @@ class ImageCopies:
                 raise HypervisorError(f"image {image.sha256[:12]} is not on this host")
             if not self._is_checked(self._paths.image(image)):
                 raise HypervisorError(
-                    f"the copy of image {image.sha256[:12]} has changed: it is looked at first"
+                    f"the copy of image {image.sha256[:12]} has changed: it is checked first"
                 )
             yield
 
@@ -100,11 +100,11 @@ class ImageCopies:
         if changed and self._check(target, image.sha256):
             return
         if changed:
-            log.warning("the copy of an image was changed: it is made anew", path=str(target))
+            log.warning("the copy of an image was changed: it is copied again", path=str(target))
         copy_whole(image.path, target, sha256=image.sha256, progress=job.progress)
         self._check(target, image.sha256)
         if changed:
-            job.fail(f"the copy of image {image.sha256[:12]} on the host was changed: it is made anew")
+            job.fail(f"the copy of image {image.sha256[:12]} on the host was changed: it is copied again")
 
     def _check(self, copy: Path, sha256: str) -> bool:
         """Whether a copy's content has its checksum; remembers how the file looked."""
@@ -189,7 +189,7 @@ def copy_whole(
 def refuse_other(copy: IO[bytes], sha256: str, source: Path) -> None:
     """Return when a copy has the checksum that it is to have, if any; HypervisorError otherwise."""
     if sha256 and digest_of(copy) != sha256:
-        raise HypervisorError(f"{source} is not what it was any more: make or import the image anew")
+        raise HypervisorError(f"{source} has changed: build or import the image again")
 
 
 def copy_some(reading: IO[bytes], writing: IO[bytes]) -> int:

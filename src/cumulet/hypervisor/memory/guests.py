@@ -18,7 +18,7 @@ from cumulet.hypervisor.memory.contents import Machine
 from cumulet.hypervisor.memory.made_up import exit_status_of
 from cumulet.hypervisor.memory.state import Part
 
-LEFT_ALONE: Final = "the guest's agent is left alone until the next start: it is wild, which no agent is"
+LEFT_ALONE: Final = "the guest's agent is ignored until the next start: it is wild, which no agent is"
 
 
 class MemoryGuests(Part):

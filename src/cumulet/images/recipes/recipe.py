@@ -88,7 +88,7 @@ def run(*command: str | Path, stdin: bytes = b"", cwd: Path | None = None) -> by
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, check=False, cwd=cwd)
     except FileNotFoundError as error:
-        raise BuildFailed(f"{command[0]} is not installed; `cumulet doctor` tells how to get it") from error
+        raise BuildFailed(f"{command[0]} is not installed; `cumulet doctor` says how to get it") from error
     if done.returncode != 0:
         last_words = done.stderr.decode(errors="replace").strip()[-2000:]
         raise BuildFailed(f"{command[0]} ended with status {done.returncode}: {last_words}")

@@ -106,7 +106,7 @@ def check_size(machine_type: MachineType, *, vcpus: int, memory_gib: int) -> Non
     check_range("memoryGib", memory_gib, machine_type.min_memory_gib, machine_type.max_memory_gib)
     least, most = machine_type.min_vcpu_per_memory_gib, machine_type.max_vcpu_per_memory_gib
     if not least <= vcpus / memory_gib <= most:
-        accepted = f"{least:g} to {most:g} vCPUs for each GiB of memory ({memory_gib} GiB asked)"
+        accepted = f"{least:g} to {most:g} vCPUs for each GiB of memory ({memory_gib} GiB requested)"
         raise Invalid.field("vcpus", vcpus, accepted)
 
 
@@ -201,7 +201,7 @@ def plan_topology(data: CreateVm) -> CpuTopology:
     )
     if min(parts) < 0 or whole.sockets * whole.cores * whole.threads != data.vcpus:
         raise Invalid.field(
-            "topology", " x ".join(map(str, parts)), f"a product of {data.vcpus}, the vcpus asked for"
+            "topology", " x ".join(map(str, parts)), f"a product of {data.vcpus}, the requested vcpus"
         )
     return whole
 
@@ -222,7 +222,7 @@ def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> dat
     if expire_time is not None and ttl:
         raise Invalid.field("ttl", ttl, "only one of expireTime and ttl")
     if expire_time is not None and utc(expire_time) <= now:
-        raise Invalid.field("expireTime", expire_time.isoformat(), "a time to come")
+        raise Invalid.field("expireTime", expire_time.isoformat(), "a time in the future")
     if not ttl:
         return utc(expire_time) if expire_time else None
     seconds = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s", ttl)

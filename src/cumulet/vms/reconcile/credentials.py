@@ -27,7 +27,7 @@ def ensure_credentials(run: Run, vm: Vm, host: Host) -> None:
         ensure_password(run, vm, host)
         ensure_keys(run, vm, host)
     except GuestSilent as silence:
-        raise NotYet(f"{silence.message}: its password or keys are to change", ASK_AGAIN) from None
+        raise NotYet(f"{silence.message}; its password or keys wait for it", ASK_AGAIN) from None
 
 
 def ensure_password(run: Run, vm: Vm, host: Host) -> None:

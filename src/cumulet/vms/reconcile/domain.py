@@ -67,7 +67,7 @@ def ensure_plugged(run: Run, vm: Vm, parts: Parts, host: Host) -> None:
     settle_disks(run, vm, disks, held=held)
     if held:
         names = ", ".join(disk.name for disk in disks if disk.id in held)
-        raise NotYet(f"the guest holds on to disk {names}: unmount it there", CLINGING)
+        raise NotYet(f"the guest has not released disk {names}: unmount it there", CLINGING)
 
 
 def changes(disk: Disk) -> bool:

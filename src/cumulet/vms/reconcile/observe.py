@@ -32,9 +32,7 @@ AGENT_TIMEOUT: Final = timedelta(minutes=15)
 """Then we no longer expect a word from the guest."""
 CONSOLE_BYTES: Final = 16 * 1024
 """Of the console's end: a panic and its trace fit in."""
-SILENT: Final = (
-    "no word from the guest: its image may have no agent; password and start script are removed from its seed"
-)
+SILENT: Final = "the guest never answered: its image may have no agent; password and start script are removed from its seed"
 
 STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.RUNNING, Wanted.ACTIVE): VmState.ACTIVE,
@@ -55,7 +53,7 @@ News = tuple[dict[str, Any], list[Event]]
 def observe(run: Run, vm: Vm, domain: Domain | None, host: Host) -> datetime | None:
     """Take over what the host and the guest say; answer when to look again."""
     if domain is None or (domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE):
-        raise NotYet("its machine ended right after its start", 1)
+        raise NotYet("its machine stopped right after its start", 1)
     began, events = news_of_start(run, vm, domain)
     became, more = news_of_state(run, vm, domain)
     if seen := began | became:

@@ -33,7 +33,7 @@ RESUME_PAUSE: Final = timedelta(seconds=5)
 """Between two tries of what a host failed to write."""
 RESUME_LOOK: Final = 0.5
 """Seconds after such a try until it is seen whether it went well."""
-PAUSED_ON_IO_ERROR: Final = "paused: its host cannot write to one of its disks (is it full?)"
+PAUSED_ON_IO_ERROR: Final = "paused: its host cannot write to one of its disks (disk full?)"
 FIRST_CRASH_PAUSE: Final = timedelta(seconds=2)
 LONGEST_CRASH_PAUSE: Final = timedelta(minutes=5)
 DISK_STATE: Final = select(Disk.state).where(Disk.id == bindparam("id"))
@@ -42,7 +42,7 @@ DISK_STATE: Final = select(Disk.state).where(Disk.id == bindparam("id"))
 def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed) -> Domain | None:
     """Have the machine on or off as wanted, and give it as it is then; NotYet while a guest is asked to power off."""
     if domain is None:
-        raise NotYet("its machine has gone from the host: it is made again", 0)
+        raise NotYet("its machine is missing from the host; recreating it", 0)
     before_reboot = vm.reboot_pending and domain.started == vm.started != 0
     if domain.power is not Power.OFF and (vm.wanted is Wanted.STOPPED or before_reboot):
         wait_for_image(run, vm)
@@ -62,7 +62,7 @@ def wait_for_image(run: Run, vm: Vm) -> None:
     """Leave the VM's power as it is while an image of it is in the making; its reconciler wakes us when it is done."""
     with run.reading() as db:
         if (DiskState.CLONE,) in fetch_columns(db, DISK_STATE, id=vm.boot_disk_id):
-            raise NotYet("an image is being taken of it", IMAGE_LOOK)
+            raise NotYet("an image of it is being captured", IMAGE_LOOK)
 
 
 def power_off(run: Run, vm: Vm, host: Host) -> None:
@@ -72,7 +72,7 @@ def power_off(run: Run, vm: Vm, host: Host) -> None:
     """
     if vm.power_asked_at is None or run.now - vm.power_asked_at < STOP_GRACE:
         ask_guest(run, vm, host)
-        raise NotYet("the guest shuts down", ASK_AGAIN)
+        raise NotYet("the guest is shutting down", ASK_AGAIN)
     waited = int(STOP_GRACE.total_seconds())
     change(run, vm, {}, Event(EventName.VM_FORCED_OFF, f"forced off after {waited} s"))
     host.machines.force_off(vm.id)
@@ -88,7 +88,7 @@ def ask_guest(run: Run, vm: Vm, host: Host) -> None:
     except HypervisorError:
         begin_grace(run, vm, "the guest cannot be asked to shut down")
         raise
-    begin_grace(run, vm, "the guest is asked to shut down")
+    begin_grace(run, vm, "shutdown requested from the guest")
 
 
 def begin_grace(run: Run, vm: Vm, text: str) -> None:
@@ -104,7 +104,7 @@ def resume(run: Run, vm: Vm, host: Host) -> None:
             run,
             vm,
             {"state": VmState.SUSPENDED},
-            Event(EventName.VM_PAUSED_ON_IO_ERROR, f"{PAUSED_ON_IO_ERROR}; it resumes by itself"),
+            Event(EventName.VM_PAUSED_ON_IO_ERROR, f"{PAUSED_ON_IO_ERROR}; resumes by itself"),
         )
     if vm.resumed_at is None or not vm.resumed_at <= run.now < vm.resumed_at + RESUME_PAUSE:
         change(run, vm, {"resumed_at": run.now})

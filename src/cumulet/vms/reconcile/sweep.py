@@ -116,7 +116,7 @@ class Sweeper:
         if news:
             self.unknown.update(news)
             log.warning(
-                "kept what the database has never known", host=str(run.id), ids=sorted(map(str, news))
+                "kept objects that the database has never known", host=str(run.id), ids=sorted(map(str, news))
             )
         return known
 

@@ -59,7 +59,7 @@ FAILED_AFTER: Final = 5
 """Failures in a row after which a VM that never ran is shown as FAILED; it is tried on all the same."""
 
 
-NOT_COPIED: Final = "cannot be copied to the host; that is tried again, and the operator's log says why"
+NOT_COPIED: Final = "cannot be copied to the host; it will be retried, and the operator's log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Backends:
     def host(self, host_id: UUID) -> Host:
         """Give the door to a host; HostUnreachable when this process has none to it."""
         if host_id not in self.hosts:
-            why = "its host is not among those that are configured now"
+            why = "its host is not configured any more"
             raise HostUnreachable(why, for_owner=why)
         return self.hosts[host_id]
 
@@ -118,8 +118,8 @@ def load(run: Run) -> tuple[Vm, Parts] | None:
 def waits_for(db: Session, vm: Vm, ports: Sequence[PortSpec]) -> str:
     """Say what its NICs cannot be put into yet; whoever makes that wakes the VM then."""
     if any(port.groups for port in ports) and not all_in_force(db, vm.id):
-        return "putting its security groups in force"
-    return "" if networks_made(db, vm.id) else "making the network"
+        return "applying its security groups"
+    return "" if networks_made(db, vm.id) else "creating the network"
 
 
 def expired(run: Run, vm: Vm) -> bool:
@@ -181,7 +181,7 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
             continue
         uplink = "terminate the VM" if disk.type is DiskType.BOOT else "detach it"
         where = f"{disk.id} in pool {disk.pool!r}"
-        text = f"its disk {disk.name!r} ({where}) has gone from the host: bring it back, or {uplink}"
+        text = f"its disk {disk.name!r} ({where}) is missing from the host: restore it, or {uplink}"
         if vm.state is not VmState.FAILED:
             change(run, vm, {"state": VmState.FAILED}, Event(EventName.VM_DISK_LOST, text))
         raise HypervisorError(text, for_owner=text)
@@ -193,7 +193,7 @@ def base_image(vm: Vm, disk: Disk, host: Host, images: ImageStore) -> BaseImage:
         return base_image_at(vm, images.private(disk.private_image_id))
     stored = images.find(vm.image_id)
     if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.images.copies():
-        why = f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM anew"
+        why = f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM again"
         raise HypervisorError(why, for_owner=why)
     return base_image_at(vm, stored.path)
 

@@ -66,7 +66,7 @@ def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
         installed = archive.unpack((kernel, *PROGRAMS), packages)
         archive.unpack((*LIBRARIES, *BOOT_LOADER), packages)
         index_modules(packages)
-        progress("putting the root file system together", 0.7)
+        progress("assembling the root file system", 0.7)
         make_root(packages, work / "root")
         progress("writing the disk", 0.8)
         raw = work / "disk.raw"
