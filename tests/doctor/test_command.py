@@ -23,7 +23,7 @@ def test_a_missing_program_is_named():
 
 
 def test_a_program_that_does_not_end_is_given_up():
-    with pytest.raises(CommandFailed, match=r"no end after 0\.1 s: sleep 60"):
+    with pytest.raises(CommandFailed, match=r"not finished after 0\.1 s: sleep 60"):
         output_of("sleep", "60", seconds=0.1)
 
 

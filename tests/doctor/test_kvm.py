@@ -17,7 +17,9 @@ def test_a_guest_that_gets_nowhere_is_given_up(monkeypatch):
     endless = bytes.fromhex("ebfe") * (kvm.FIRMWARE_BYTES // 2)
     monkeypatch.setattr(kvm, "probe_firmware", lambda: endless)
     verdict = run_guest("tcg", timeout=0.5)
-    assert verdict == KvmVerdict(works=False, reason="/dev/kvm opens, but a guest gets nowhere (tried 0.5 s)")
+    assert verdict == KvmVerdict(
+        works=False, reason="/dev/kvm opens, but a guest does not run (tried for 0.5 s)"
+    )
 
 
 def test_what_qemu_says_against_an_accelerator_is_the_reason():

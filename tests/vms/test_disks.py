@@ -293,7 +293,7 @@ def test_disks_that_a_new_vm_cannot_have_are_refused_and_nothing_is_written(runn
         (["data"], Refused, "it is attached to a VM"),
         (["hello-boot"], Refused, "boot disk"),
         (["nothing"], Invalid, "^storageDiskIds: there is no disk 'nothing'; there are 'data', 'free'"),
-        (["free", "free"], Invalid, "each once"),
+        (["free", "free"], Invalid, "different disks"),
         ([f"disk-{number}" for number in range(MOST_STORAGE_DISKS + 1)], Invalid, "at most 8"),
     ]
     for ids, kind, words in refusals:
