@@ -9,6 +9,7 @@ from tests.e2e.processes import QEMU, kill
 from tests.e2e.real_cloud import Vm
 from tests.e2e.traces import Parts
 from tests.waiting import eventually
+from tests.words import DELETED
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
 
@@ -162,7 +163,7 @@ def test_a_vm_that_goes_off_and_away_says_so(browser, vm, link):
     browser.click("#message button")
     browser.wait_open()
     vm.verb("terminate")
-    assert "has been deleted" in browser.wait_message()
+    assert DELETED in browser.wait_message()
     eventually(vm.gone)
     kept = vm.cloud.ask("GET", f"{vm.path}/console-log")["text"]
     assert "login:" in kept

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from tests.words import DELETED
 
 from cumulet.cli import follow as waiting
 from cumulet.cli.client import Declined
@@ -108,8 +109,8 @@ def test_a_deleted_vm_is_waited_for_until_it_is_gone(wait_for):
 @pytest.mark.parametrize(
     ("look", "said"),
     [
-        (GONE, "has been deleted"),
-        (shown("vm.create_requested", state="DELETING"), "has been deleted"),
+        (GONE, DELETED),
+        (shown("vm.create_requested", state="DELETING"), DELETED),
         (shown("vm.create_requested", state="FAILED", problem="no room"), "failed: no room"),
         (shown("vm.create_requested", "vm.stopped", state="STOPPED"), "is off: the text of vm.stopped"),
         (shown("vm.create_requested", "vm.first_boot_done", script=7), "exited with status 7"),

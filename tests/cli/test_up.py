@@ -6,6 +6,7 @@ import pytest
 from tests.cli.conftest import free_port, own_settings
 from tests.made_up import PROJECT
 from tests.waiting import eventually
+from tests.words import SERVER_SILENT
 
 from cumulet.cli import background
 from cumulet.cli.background import answers, is_there, stop_server
@@ -107,7 +108,7 @@ def test_a_server_that_cannot_start_says_why_at_once(machine, monkeypatch, comma
     monkeypatch.setenv("CUMULET_CATALOGUE", "/nowhere.toml")
     done = command("up")
     assert done.code == 1
-    assert "the server does not answer" in done.err
+    assert SERVER_SILENT in done.err
     assert "/nowhere.toml" in done.err
     assert not is_there(machine)
 

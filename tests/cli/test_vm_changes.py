@@ -3,6 +3,7 @@ import time
 
 import pytest
 from tests.waiting import eventually
+from tests.words import ONE_REQUIRED
 
 from cumulet.cli.output import size
 from cumulet.cli.vm_monitor import bars, drawing, spread
@@ -87,7 +88,7 @@ def test_an_end_is_set_and_told(cumulet, vm):
         cumulet("vm", "expire", vm, "--at", "2040-01-02").out
         == f"{vm} will be deleted at 2040-01-02 00:00:00\n"
     )
-    assert "one of them is required" in cumulet("vm", "expire", vm).err
+    assert ONE_REQUIRED in cumulet("vm", "expire", vm).err
 
 
 def test_a_password_is_set_from_stdin_or_a_file_and_never_shown(cumulet, vm, tmp_path):
@@ -100,7 +101,7 @@ def test_a_password_is_set_from_stdin_or_a_file_and_never_shown(cumulet, vm, tmp
     weak = cumulet("vm", "password", vm, "--password-stdin", stdin="hunter2\n")
     assert weak.code == 2
     assert "hunter2" not in weak.err
-    assert "one of them is required" in cumulet("vm", "password", vm).err
+    assert ONE_REQUIRED in cumulet("vm", "password", vm).err
 
 
 def test_keys_are_changed(cumulet, vm, public_key):

@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from tests.words import NO_CAPACITY
 
 
 def test_a_created_vm_is_waited_for_with_each_step_on_stderr(cumulet):
@@ -130,7 +131,7 @@ def test_validating_creates_nothing_and_tells_the_price(cumulet):
     [
         (["vm", "get", "nobody"], 3, "there is no VM 'nobody'"),
         (["vm", "create", "Big"], 2, "vmId: 'Big' is not accepted"),
-        (["vm", "create", "huge", "--vcpus", "200", "--memory", "200"], 4, "no host has capacity"),
+        (["vm", "create", "huge", "--vcpus", "200", "--memory", "200"], 4, NO_CAPACITY),
         (["vm", "create", "x", "--image", "nothing"], 3, "there is no image 'nothing'"),
         (["vm", "list", "--project", "theirs"], 3, "there is no project 'theirs'"),
         (["vm", "create", "x", "--ttl", "soon"], 2, "--ttl: 'soon' is not accepted"),

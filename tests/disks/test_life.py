@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 from tests.made_up import PROJECT, Cloud, make_cloud
 from tests.projects.people import add_user
+from tests.words import NO_CAPACITY
 
 from cumulet.disks import Disk, DiskState, DiskType, Snapshot
 from cumulet.disks import operations as disk_verbs
@@ -309,6 +310,6 @@ def test_a_disk_that_no_vm_had_has_nothing_to_keep_in_a_snapshot(cloud):
 def test_a_snapshot_for_which_there_is_no_room_is_refused(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=1&disk_gib=20")
     cloud.used_disk()
-    with pytest.raises(Invalid, match="no host has capacity"):
+    with pytest.raises(Invalid, match=NO_CAPACITY):
         take(cloud, "one")
     assert (cloud.count(Snapshot), cloud.disk().disk_state) == (0, DiskState.READY)

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from tests.e2e.real_cloud import RealCloud, SshKey, Vm
 from tests.waiting import eventually
+from tests.words import NO_ADDRESS
 
 pytestmark = pytest.mark.lab
 
@@ -88,7 +89,7 @@ def test_a_guest_whose_network_is_gone_is_told_from_one_that_is_slow(cloud):
     # Meanwhile it is seen with its address: on a slow host it came so late that it was missed before.
     script = "echo waiting for nothing; sleep 10; ip addr flush dev eth0; sleep 600"
     vm = cloud.create("no-network", startScript=script)
-    eventually(lambda: "it has no IPv4 address" in vm.told("vm.boot_stage"))
+    eventually(lambda: NO_ADDRESS in vm.told("vm.boot_stage"))
     eventually(lambda: vm.shown()["guest"]["log"] == "waiting for nothing")
     vm.verb("terminate")
     eventually(vm.gone)

@@ -5,6 +5,7 @@ from tests.e2e.looks import IDENTITY
 from tests.e2e.real_cloud import RealCloud, Vm
 from tests.lab.small_disk import small
 from tests.waiting import eventually
+from tests.words import COPY_FAILED
 
 pytestmark = pytest.mark.lab
 
@@ -47,7 +48,7 @@ def test_a_disk_that_is_full_fails_the_image_its_log_says_why_and_the_guest_goes
         cloud.ask("POST", IMAGES, params={"vmId": vm.name, "id": "full"})
         eventually(lambda: shown(cloud, "full")["state"] == "FAILED")
         eventually(lambda: list(captures.iterdir()) == [])
-    assert "failed to copy the disk" in shown(cloud, "full")["problem"]
+    assert COPY_FAILED in shown(cloud, "full")["problem"]
     assert "No space left" in cloud.log.read_text()
     vm.wait_for_ssh()
     vm.output_of("kill $(cat /run/writer); sync; ls -l /root/written; test ! -e /root/broken")

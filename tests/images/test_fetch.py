@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from tests.images.makers import a_file, a_partitioned_disk, a_qcow2, a_raw_disk, an_empty_qcow2
+from tests.words import ONLY_CHANGES
 
 from cumulet.errors import Invalid, Unavailable
 from cumulet.hypervisor import Firmware
@@ -196,7 +197,7 @@ def test_a_source_that_is_none_is_refused(bring, source):
 
 def test_an_image_with_a_backing_file_is_refused(bring, store, tmp_path):
     base = a_qcow2(tmp_path / "base")
-    with pytest.raises(Invalid, match="only has the changes to another file"):
+    with pytest.raises(Invalid, match=ONLY_CHANGES):
         bring(an_empty_qcow2(tmp_path / "overlay", "-b", str(base), "-F", "qcow2"))
     assert store.list() == ()
 

@@ -16,6 +16,7 @@ from tests.images.makers import (
     a_raw_disk,
     an_empty_qcow2,
 )
+from tests.words import ONLY_CHANGES
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor import Firmware
@@ -60,7 +61,7 @@ def test_what_is_no_disk_is_refused_by_what_it_is(tmp_path, content, what):
 def test_an_image_that_reads_another_file_is_refused(tmp_path):
     base = a_qcow2(tmp_path / "base")
     overlay = an_empty_qcow2(tmp_path / "overlay", "-b", str(base), "-F", "qcow2")
-    assert "only has the changes to another file" in refused(overlay)
+    assert ONLY_CHANGES in refused(overlay)
 
 
 def test_an_image_that_keeps_its_data_elsewhere_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 from tests.made_up import PROJECT, make_cloud, two_pools
 from tests.projects.people import add_user
+from tests.words import COPY_FAILED
 
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import DiskState
@@ -394,7 +395,7 @@ def test_an_image_that_cannot_be_taken_says_so_and_lets_its_vm_and_room_go(cloud
     before = reserved(cloud)
     monkeypatch.setattr(cloud.host.images, "capture", lambda _: ImageCapture(0.4, error="No space left"))
     assert taken(cloud).state is ImageState.FAILED
-    assert "failed to copy the disk" in shown(cloud).problem
+    assert COPY_FAILED in shown(cloud).problem
     assert reserved(cloud) == before
     assert cloud.disk("hello-boot").disk_state is DiskState.USED
     assert cloud.events()[-1] == "vm.image_failed"

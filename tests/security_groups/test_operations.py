@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 from tests.made_up import PROJECT
 from tests.projects.people import add_user
+from tests.words import APPLYING_GROUPS
 
 from cumulet.errors import AlreadyExists, Exhausted, Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts.orphans import GRACE
@@ -212,7 +213,7 @@ def test_a_vm_waits_until_its_groups_are_in_force(cloud, make):
     cloud.fabric.unreachable = True
     cloud.create(security_group_ids=["web"])
     cloud.run()
-    assert cloud.vm().waiting_for == "applying its security groups"
+    assert cloud.vm().waiting_for == APPLYING_GROUPS
     cloud.fabric.unreachable = False
     cloud.settle()
     assert groups_of_ports(cloud) == [1]

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from tests.made_up import PROJECT
+from tests.words import NO_ADDRESS
 
 from cumulet.hypervisor import Guest
 from cumulet.vm_record.wire import VmState
@@ -100,8 +101,8 @@ def test_a_guest_without_network_is_told_from_one_that_is_slow(cloud):
     cloud.pass_time(20)
     assert cloud.vm().guest.stage == STAGES["init"]
     cloud.pass_time(20)
-    assert "it has no IPv4 address" in cloud.vm().guest.stage
-    assert "it has no IPv4 address" in told(cloud, "vm.boot_stage")[-1]
+    assert NO_ADDRESS in cloud.vm().guest.stage
+    assert NO_ADDRESS in told(cloud, "vm.boot_stage")[-1]
     boots(cloud, has_address=False, first_boot_done=True)
     assert told(cloud, "vm.first_boot_done")[0].endswith("; it has no IPv4 address")
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from tests.made_up import NOON, PROJECT, Cloud
 from tests.projects.people import add_user
+from tests.words import A_TIME_TO_COME, MUST_BE_STOPPED, NO_CAPACITY, ONE_REQUIRED
 
 from cumulet.errors import Forbidden, Invalid, NotFound, Refused
 from cumulet.hosts import Reservation
@@ -112,20 +113,20 @@ def test_whether_there_is_room_is_told_before_a_vm_is_stopped_for_it(cloud, make
     before, told = cloud.vm(), cloud.events()
     as_it_would_be = ask(cloud, changes.resize_vm, vcpus=3, memory_gib=6, validate_only=True).vm
     assert (as_it_would_be.vcpus, as_it_would_be.memory, as_it_would_be.state) == (3, 6, before.state)
-    with pytest.raises(Invalid, match="no host has capacity"):
+    with pytest.raises(Invalid, match=NO_CAPACITY):
         ask(cloud, changes.resize_vm, vcpus=16, memory_gib=1000, validate_only=True)
     assert (cloud.vm(), cloud.events(), reserved(cloud)) == (before, told, (2, 4096))
 
 
 def test_of_a_vm_that_could_not_be_stopped_now_it_is_not_told_that_there_is_room(cloud):
     cloud.create()
-    with pytest.raises(Refused, match="must be STOPPED"):
+    with pytest.raises(Refused, match=MUST_BE_STOPPED):
         ask(cloud, changes.resize_vm, vcpus=4, validate_only=True)
 
 
 def test_what_a_smaller_size_gives_back_can_be_had_by_others(cloud):
     stopped(cloud, vcpus=32, memory_gib=250)
-    with pytest.raises(Invalid, match="no host has capacity"):
+    with pytest.raises(Invalid, match=NO_CAPACITY):
         cloud.create(vm_id="other", vcpus=2, memory_gib=100)
     ask(cloud, changes.resize_vm, memory_gib=150)
     assert cloud.create(vm_id="other", vcpus=2, memory_gib=100).state is VmState.PENDING
@@ -196,10 +197,10 @@ def test_a_later_time_lets_it_live_on(cloud):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({}, "one of them is required"),
+        ({}, ONE_REQUIRED),
         ({"ttl": "60s", "expire_time": NOON + timedelta(hours=1)}, "only one of"),
         ({"ttl": "soon"}, "'soon'"),
-        ({"expire_time": NOON - timedelta(hours=1)}, "a time in the future"),
+        ({"expire_time": NOON - timedelta(hours=1)}, A_TIME_TO_COME),
     ],
     ids=str,
 )

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, update
 from tests.made_up import PROJECT, make_cloud
 from tests.toy_reconcilers import Crash
+from tests.words import MUST_BE_STOPPED
 
 from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.disks import operations as disk_verbs
@@ -483,7 +484,7 @@ def test_a_stopped_vm_goes_back_to_what_its_disk_held_and_keeps_its_size(running
 @pytest.mark.parametrize("verb", [take_snapshot, revert])
 def test_disks_of_a_running_vm_neither_get_snapshots_nor_go_back(running, verb):
     running.attached()
-    with pytest.raises(Refused, match="must be STOPPED") as refusal:
+    with pytest.raises(Refused, match=MUST_BE_STOPPED) as refusal:
         verb(running, "one")
     assert refusal.value.reason == "VM_NOT_STOPPED"
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.words import HOST_SILENT
 
 from cumulet import journal
 from cumulet.errors import NotFound
@@ -244,7 +245,7 @@ def test_a_host_that_does_not_answer_is_told_and_gone_on_with_when_it_is_back(cl
     cloud.create()
     cloud.host.unreachable = True
     cloud.pass_time(10)
-    assert cloud.vm().problem == "the host does not answer"
+    assert cloud.vm().problem == HOST_SILENT
     cloud.host.unreachable = False
     cloud.settle()
     assert (cloud.vm().state, cloud.vm().problem) == (VmState.ACTIVE, "")

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import event
 from tests.made_up import PROJECT
+from tests.words import APPLYING_GROUPS
 
 from cumulet.reconcile import wake
 from cumulet.security_groups import operations as groups
@@ -95,7 +96,7 @@ def test_a_vm_that_waits_for_a_security_group_goes_on_as_soon_as_that_is_in_forc
     )
     cloud.create(security_group_ids=["web"])
     settle_first(cloud, "vm")
-    assert cloud.vm().waiting_for == "applying its security groups"
+    assert cloud.vm().waiting_for == APPLYING_GROUPS
     cloud.run()
     assert cloud.vm().state is VmState.ACTIVE
 

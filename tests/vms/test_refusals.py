@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 from tests.made_up import NOON, PROJECT
 from tests.projects.people import add_user, ed25519_line
+from tests.words import A_TIME_TO_COME
 
 from cumulet.catalogue import CommitmentTerm, StorageClass
 from cumulet.disks import Disk as DiskRow
@@ -82,7 +83,7 @@ OUT_OF_RULE = [
         {"nics": [NicRequest(), *[NicRequest(assign_public_ip=True)] * 2]},
         "one NIC",
     ),
-    ("expireTime", {"expire_time": NOON - timedelta(seconds=1)}, "a time in the future"),
+    ("expireTime", {"expire_time": NOON - timedelta(seconds=1)}, A_TIME_TO_COME),
     ("ttl", {"ttl": "one hour"}, "'one hour'"),
     ("ttl", {"ttl": "0s"}, "'0s'"),
     ("ttl", {"ttl": "-5s"}, "'-5s'"),

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
+from tests.words import HOST_SILENT
 
 from cumulet.errors import Invalid
 from cumulet.hosts import Host, HostState, register_host
@@ -179,7 +180,7 @@ def test_a_host_that_does_not_answer_gets_no_vms_until_it_does(cloud, row_of_the
     cloud.sweep()
     assert (row_of_the_host().state, row_of_the_host().problem) == (
         HostState.DOWN,
-        "the host does not answer",
+        HOST_SILENT,
     )
     with pytest.raises(Invalid, match="1 host: no answer"):
         cloud.create()

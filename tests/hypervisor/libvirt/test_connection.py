@@ -9,6 +9,7 @@ import libvirt
 import pytest
 from tests.toy_reconcilers import KIND, note, notes, wake_toys
 from tests.waiting import eventually
+from tests.words import LOST_CALL
 
 from cumulet.errors import NotAtOnce
 from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError
@@ -120,7 +121,7 @@ def test_a_call_that_loses_the_line_is_not_made_again(line, opener):
         calls.append(link)
         link.cut()
 
-    with pytest.raises(HostLost, match="lost during a call"):
+    with pytest.raises(HostLost, match=LOST_CALL):
         line.call(lose)
     assert len(calls) == 1
     assert issubclass(HostLost, NotAtOnce)

@@ -10,6 +10,7 @@ from tests.hypervisor.contract import a_seed, a_spec, an_order, copy_image, foun
 from tests.hypervisor.libvirt.conftest import qemu_io
 from tests.lab.small_disk import small
 from tests.waiting import eventually
+from tests.words import LOST_CALL
 
 from cumulet.hypervisor import DiskSpec, HostLost, HypervisorError, ImageOrder, TakenFrom
 from cumulet.hypervisor.libvirt import fsfreeze, image_capture
@@ -237,12 +238,12 @@ def test_a_backup_that_fails_under_its_machine_says_why(failing, paths, tmp_path
 def test_an_image_under_which_libvirt_is_lost_again_and_again_is_given_up(failing, tmp_path, monkeypatch):
     def lose(_link, _vm_id):
         begun.append(1)
-        raise HostLost("lost during a call")
+        raise HostLost(LOST_CALL)
 
     begun = []
     monkeypatch.setattr(image_capture, "find_running", lose)
     order = ImageOrder(uuid4(), uuid4(), uuid4(), tmp_path / "image.qcow2")
-    assert "lost during a call" in eventually(lambda: failing.ensure(order).error)
+    assert LOST_CALL in eventually(lambda: failing.ensure(order).error)
     assert len(begun) == MOST_LOSSES
 
 
