@@ -15,6 +15,9 @@ from cumulet.errors import NotFound
 
 BOOTED = ("vm", "create", "--image", "micro", "--wait")
 
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and so all that they start."""
+
 
 def states(cumulet, *names):
     return [cumulet("vm", "get", name, "-o", "json").json["state"] for name in names]
@@ -89,7 +92,7 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_cloud_goes_on(cumulet, settings)
     cumulet(*BOOTED, "goes-on")
     words = ("vm", "wait", "goes-on", "--for", "stopped")
     with subprocess.Popen(
-        (sys.executable, "-m", "cumulet", *words),
+        (*INTERRUPTIBLE, sys.executable, "-m", "cumulet", *words),
         env=plain_environment(settings),
         stderr=subprocess.PIPE,
         text=True,
@@ -107,7 +110,7 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_cloud_goes_on(cumulet, settings)
 
 def test_ctrl_c_while_a_command_loads_is_no_traceback():
     code = "import os, signal; from cumulet.__main__ import main; os.kill(os.getpid(), signal.SIGINT)"
-    ended = subprocess.run((sys.executable, "-c", code), capture_output=True, check=False)
+    ended = subprocess.run((*INTERRUPTIBLE, sys.executable, "-c", code), capture_output=True, check=False)
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")  # 130 in a shell
 
 

@@ -31,7 +31,7 @@ def test_a_pool_in_which_disks_lie_must_stay(cloud):
         check(cloud, read_catalogue(None))
     assert refused.value.message == (
         "catalogue: disk_pools of 'local': ['local'] is not accepted; "
-        "expected 'fast' among them, for 2 disks or images lie in it"
+        "expected 'fast' among them, because 2 disks or images are in it"
     )
     check(cloud, cloud.catalogue)
     for id in ("one", "other"):
@@ -57,5 +57,5 @@ def test_a_server_does_not_start_without_a_pool_in_which_disks_lie(cloud, tmp_pa
         "CUMULET_HYPERVISOR": "memory:",
         "CUMULET_CATALOGUE": str(tmp_path / "mine.toml"),
     }
-    with pytest.raises(Invalid, match="'fast' among them, for 1 disks or images"):
+    with pytest.raises(Invalid, match="'fast' among them, because 1 disks or images"):
         build.build(read_settings(settings))
