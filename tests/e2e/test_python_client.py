@@ -154,7 +154,7 @@ def test_it_takes_a_vm_and_disks_through_their_lives(cloud, client, vms):
     assert link.connect_url == f"{URL}/console/{PROJECT}/{NAME}/screen#{link.token}"
     change_it(cloud, vms)
     vms.reboot_vm(PROJECT, NAME)
-    eventually(lambda: "restart was asked" in story(cloud) and story(cloud).count("started") == 2)
+    eventually(lambda: story(cloud).count("vm.started: ") == 2)
     eventually(lambda: cloud_ssh(cloud, "cat /root/name") == f"{NAME}\n")
     plug_a_disk_in_and_out(disks, vms)
     vms.stop_vm(PROJECT, NAME)
