@@ -6,7 +6,7 @@ from cumulet.disks import Disk
 from cumulet.errors import AlreadyExists, NotFound
 from cumulet.events import EventName
 from cumulet.reconcile import NotYet, Run, wake
-from cumulet.resource import Event, Wanted, change, find, lock, refuse_taken
+from cumulet.resource import Event, Wanted, change, changing, find, lock, refuse_taken
 from cumulet.security_groups import SecurityGroup, operations
 from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vm_record import Vm
@@ -69,8 +69,9 @@ def test_what_is_gone_at_once_is_not_locked_after_its_end_was_asked_for(cloud):
 
 def test_columns_and_the_events_that_tell_why_are_written_together(cloud, disk):
     run = run_of(cloud, disk)
-    with pytest.raises(TypeError, match="nonsense"):
-        change(run, disk, {"size_gib": 99}, Event(EventName.DISK_CHANGED, "grown", {"nonsense": 1}))
+    told = Event(EventName.DISK_CHANGED, "grown")
+    with pytest.raises(KeyError, match="nonsense"), changing(run, disk, {"size_gib": 99}, told):
+        raise KeyError("nonsense")
     assert cloud.disk_row("data").size_gib == 10
     change(run, cloud.disk_row("data"), {"size_gib": 99}, Event(EventName.DISK_CHANGED, "grown"))
     with cloud.database.reading() as db:

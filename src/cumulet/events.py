@@ -144,16 +144,10 @@ class VmData(EventData, frozen=True, kw_only=True):
     vcpu_price: Decimal
     memory_gib_price: Decimal
     ipv4_price: Decimal
-    seconds: float | None = None
-    """Since the start or the request that the event is about."""
-    exit_status: int | None = None
-    """Of its start script."""
-    crashes: int = 0
     disk_id: str = ""
-    """The owner's name of the disk, snapshot, image or group that the event is about."""
+    """The owner's name of the disk, snapshot or image that the event is about."""
     snapshot_id: str = ""
     image_id: str = ""
-    security_group_id: str = ""
 
 
 class DiskData(EventData, frozen=True, kw_only=True):

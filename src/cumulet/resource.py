@@ -78,11 +78,10 @@ R = TypeVar("R", bound=Resource)
 
 
 class Event(NamedTuple):
-    """A line for the journal about a resource, with what its data says besides."""
+    """A line for the journal about a resource."""
 
     name: EventName
     text: str
-    more: Mapping[str, Any] = {}
 
 
 @cache
@@ -193,7 +192,7 @@ def changing(run: Run, row: Resource, values: Mapping[str, Any], *events: Event)
         for name, value in values.items():
             setattr(row, name, value)
         for event in events:
-            log_event(db, row, event.name, event.text, now=run.now, **event.more)
+            log_event(db, row, event.name, event.text, now=run.now)
         yield db
 
 

@@ -10,7 +10,7 @@ from cumulet.networks.allocate import (
     release_nics,
     take_external,
 )
-from cumulet.networks.make import default_network, default_network_name, find_network, lock_networks, usable
+from cumulet.networks.make import default_network, default_network_name, lock_networks, usable
 from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic, NicGroup
 from cumulet.networks.offered import check_still_offered
 from cumulet.networks.reconcile import (
@@ -41,7 +41,6 @@ __all__ = [
     "default_network_name",
     "ensure_ports",
     "external_address",
-    "find_network",
     "free_external",
     "local_address",
     "lock_networks",

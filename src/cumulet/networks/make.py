@@ -11,8 +11,8 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
-from cumulet.db import fetch_columns, names_there
-from cumulet.errors import NotFound, Refused
+from cumulet.db import fetch_columns
+from cumulet.errors import Refused
 from cumulet.networks.addresses import mac_of
 from cumulet.networks.allocate import take_external
 from cumulet.networks.model import Network, Router
@@ -69,14 +69,6 @@ def make_network(
 def lock_networks(db: Session, project_id: str) -> None:
     """Keep others from making and deleting networks of the project, or using them, until the transaction ends."""
     fetch_columns(db, LOCK_PROJECT, id=project_id)
-
-
-def find_network(db: Session, project_id: str, name: str) -> Network:
-    """Find a network of a project; NotFound."""
-    network = db.scalar(BY_NAME, {"project_id": project_id, "name": name})
-    if network is None:
-        raise NotFound.named("network", name, names_there(db, Network.name, Network.project_id == project_id))
-    return network
 
 
 def usable(network: Network, *, passing: bool = False) -> Network:

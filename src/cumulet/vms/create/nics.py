@@ -15,7 +15,6 @@ from cumulet.networks import (
     add_nic,
     default_network,
     default_network_name,
-    find_network,
     lock_networks,
     take_external,
     usable,
@@ -88,7 +87,7 @@ def find_vm_network(
     if nic.network_id in {"", default_network_name(data_center.id)}:
         return default_network(db, request.project_id, data_center, now=request.now)
     with Invalid.reference(f"{field}.networkId"):
-        network = usable(find_network(db, request.project_id, nic.network_id))
+        network = usable(find(db, Network, request.project_id, nic.network_id))
     if network.data_center_id != data_center.id:
         accepted = f"a network of data center {data_center.id!r}; this one is in {network.data_center_id!r}"
         raise Invalid.field(f"{field}.networkId", nic.network_id, accepted)
