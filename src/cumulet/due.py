@@ -42,6 +42,7 @@ class Kind(enum.StrEnum):
     NETWORK = "network"
     SECURITY_GROUP = "security_group"
     PRIVATE_IMAGE = "private_image"
+    GPU = "gpu"
     HOST = "host"
     SAMPLES = "samples"
     FABRIC = "fabric"

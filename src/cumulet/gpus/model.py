@@ -1,8 +1,9 @@
 """A GPU of a host, as it was last seen.
 
-UNFIT ⇄ FREE      what is read of it decides
-  ⇅      ⇅
-   ABSENT         not on the bus any more; its row stays, so that somebody notices
+UNFIT → CLEANING → FREE → HELD   what is read of it decides whether it is fit; a VM holds it, running or not
+  ↑        │  ↑_____________│    its VM was deleted: nobody gets it before it is as new
+  │   QUARANTINED                it could not be cleaned three times, or fell ill: its operator decides
+ABSENT                           not on the bus any more; its row stays, so that somebody notices
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ class Gpu(Row):
     """Why it is UNFIT: `hypervisor.Cause`; empty in every other state."""
     since: Mapped[datetime]
     """Since when it is in that state."""
+    vm_id: Mapped[UUID | None] = mapped_column(ForeignKey("vm.id"), index=True)
+    """The VM that it is reserved for, running or not; no other row says so."""
+    withdrawn: Mapped[bool] = mapped_column(default=False)
+    """Its operator keeps it from further VMs; one that has it keeps it."""
+    failures: Mapped[int] = mapped_column(default=0)
+    """How often it could not be cleaned since it last was."""
+    problem: Mapped[str] = mapped_column(default="")
+    """What went wrong with it last, in words; empty when nothing did."""
+    cleaned_at: Mapped[datetime | None]
+    """When it was last seen to be as new."""
 
     @property
     def seen(self) -> PciGpu:

@@ -14,6 +14,9 @@ class GpuState(ProtoEnum):
     UNFIT = "UNFIT", 1
     FREE = "FREE", 2
     ABSENT = "ABSENT", 3
+    HELD = "HELD", 4
+    CLEANING = "CLEANING", 5
+    QUARANTINED = "QUARANTINED", 6
 
 
 class GpuFunction(Wire):

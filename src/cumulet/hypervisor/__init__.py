@@ -14,6 +14,8 @@ from __future__ import annotations
 from cumulet.hypervisor.consoles import Consoles
 from cumulet.hypervisor.disks import MOST_STORAGE_DISKS, Disks, DiskSpec, serial_of
 from cumulet.hypervisor.errors import (
+    GpuInUse,
+    GpuUnclean,
     GuestRefused,
     GuestSilent,
     HostLost,
@@ -38,6 +40,7 @@ from cumulet.hypervisor.machines import (
     Domain,
     DomainSpec,
     Firmware,
+    GpuSpec,
     Machines,
     NicSpec,
     OffReason,
@@ -59,6 +62,9 @@ __all__ = [
     "Domain",
     "DomainSpec",
     "Firmware",
+    "GpuInUse",
+    "GpuSpec",
+    "GpuUnclean",
     "Gpus",
     "Guest",
     "GuestRefused",

@@ -37,3 +37,15 @@ class MachineOff(HypervisorError):
     """What was asked for takes a machine that runs."""
 
     for_owner = "the machine is not running"
+
+
+class GpuInUse(HypervisorError):
+    """A machine, or something else on the host, has the GPU open."""
+
+    for_owner = "the GPU is still in use"
+
+
+class GpuUnclean(HypervisorError):
+    """The GPU could not be reset, or is not healthy after it; the message says which and how that shows."""
+
+    for_owner = "the GPU is not as new"

@@ -96,3 +96,9 @@ class Gpus(Protocol):
 
     def read(self) -> HostGpus:
         """Look at all of them; changes nothing."""
+
+    def clean(self, address: str) -> None:
+        """Make a GPU that no machine has as good as new: bound for VMs, reset, and seen to be healthy.
+
+        GpuInUse while a machine or something else has it open; GpuUnclean when it cannot be reset or is not healthy.
+        """

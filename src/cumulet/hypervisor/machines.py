@@ -19,6 +19,8 @@ class Power(enum.Enum):
     PAUSED = "paused"
     PAUSED_ON_IO_ERROR = "paused on I/O error"
     """Its host failed to write to a disk of it, so it is paused until `resume`: its guest knows of no failure."""
+    FAULTED = "faulted"
+    """A device that was given to it reported errors, and QEMU stopped it: it does not go on."""
     OFF = "off"
 
 
@@ -63,6 +65,16 @@ class NicSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuSpec:
+    """One GPU of a machine, whole."""
+
+    functions: tuple[str, ...]
+    """Addresses of all functions of the card on the host, the GPU's own first: `0000:65:00.0`."""
+    numa_node: int | None
+    """Of the host's memory and processors, those nearest to it; None where the firmware does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class DomainSpec:
     """One VM's machine, whole: the golden files show what becomes of each field."""
 
@@ -82,6 +94,8 @@ class DomainSpec:
     nics: tuple[NicSpec, ...]
     firmware: Firmware = Firmware.BIOS
     """What its image starts by."""
+    gpus: tuple[GpuSpec, ...] = ()
+    """In the order in which the guest finds them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ class Vm(Resource):
 
     vcpus: Mapped[int]
     memory_gib: Mapped[int]
+    gpus: Mapped[int] = mapped_column(default=0)
+    """How many it was promised; those that are reserved for it say so themselves."""
+    gpu_model_id: Mapped[str] = mapped_column(default="")
     sockets: Mapped[int]
     cores: Mapped[int]
     threads: Mapped[int]

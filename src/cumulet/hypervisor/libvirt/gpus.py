@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cumulet.hypervisor import HostGpus
+from cumulet.hypervisor import GpuUnclean, HostGpus
 from cumulet.hypervisor.pci import read_gpus
 
 
@@ -12,3 +12,7 @@ class LibvirtGpus:
     def read(self) -> HostGpus:
         """Look at all of them."""
         return read_gpus()
+
+    def clean(self, address: str) -> None:
+        """Refuse: nothing here resets a GPU yet."""
+        raise GpuUnclean(f"GPU {address} cannot be reset by this version")

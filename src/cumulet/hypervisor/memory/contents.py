@@ -93,6 +93,8 @@ class Contents:
     """How much of each image's copy is there, by digest."""
     captures: dict[UUID, ImageCapture] = field(default_factory=dict)
     """How far images are that are taken of disks."""
+    used_gpus: set[str] = field(default_factory=set)
+    """Addresses of GPUs on which machines left something."""
 
     def unmount(self, pool: str) -> None:
         """Let a disk pool go away with what lies in it."""

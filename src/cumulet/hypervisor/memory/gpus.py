@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cumulet.faults import verb
-from cumulet.hypervisor import HostGpus, Iommu, PciFunction, PciGpu
+from cumulet.hypervisor import GpuInUse, GpuUnclean, HostGpus, Iommu, PciFunction, PciGpu, Power
 from cumulet.hypervisor.memory.state import Part
 
 MADE_UP: Final = "c0de"
@@ -24,6 +24,18 @@ class MemoryGpus(Part):
     def read(self) -> HostGpus:
         """Look at all of them."""
         return self._state.host_gpus
+
+    @verb
+    def clean(self, address: str) -> None:
+        """Forget what machines left on it, unless one has it or a lever says what is wrong with it."""
+        if address not in {gpu.address for gpu in self._state.host_gpus.gpus}:
+            raise GpuUnclean(f"GPU {address} is not on the bus")
+        running = [one for one in self._contents.machines.values() if one.power is not Power.OFF]
+        if any(address in gpu.functions for machine in running for gpu in machine.spec.gpus):
+            raise GpuInUse(f"GPU {address} is still open")
+        if problem := self._state.sick_gpus.get(address):
+            raise GpuUnclean(problem)
+        self._contents.used_gpus.discard(address)
 
 
 def made_up_id(model: str) -> str:

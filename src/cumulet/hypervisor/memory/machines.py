@@ -56,6 +56,7 @@ class MemoryMachines(Part):
                 raise HypervisorError(f"VM {vm_id} cannot start: its disk {disk_id} is missing")
         if vm_id not in self._contents.seeds:
             raise HypervisorError(f"VM {vm_id} cannot start: its seed is missing")
+        self._contents.used_gpus.update(gpu.functions[0] for gpu in machine.spec.gpus)
         machine.power, machine.off_reason = Power.RUNNING, OffReason.NONE
         machine.started, machine.looks, machine.measured = next(self._state.starts), 0, 0
         machine.plugged = set(machine.spec.disks)

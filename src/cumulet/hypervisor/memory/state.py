@@ -37,6 +37,8 @@ class State(Faulty):
         """Lever: guests hold on to disks that are to be unplugged."""
         self.host_gpus = HostGpus(Iommu.NO_TABLE, ())
         """Lever: which GPUs are in it."""
+        self.sick_gpus: dict[str, str] = {}
+        """Lever: GPUs that cannot be cleaned, by address, and why not."""
         self.contents = Contents()
         self.lines = Lines()
         self.starts = itertools.count(1)
