@@ -1,0 +1,135 @@
+"""Which of a host's free GPUs a VM gets: pure.
+
+What of a VM's GPUs is apart, on another NUMA node or behind another switch, is slow to reach; and what of those that
+are left is torn apart is slow for whoever comes next. The best of all sets is found without looking at all of them:
+ranks of islands add up, so of each number of GPUs of an island only the best choice counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class FreeGpu:
+    """A GPU that a VM can get, and where in its host it is."""
+
+    id: UUID
+    address: str
+    numa_node: int | None
+    """None where the firmware does not say."""
+    bridges: tuple[str, ...]
+    """Addresses of the root port and the switches' ports above it, from the root on."""
+
+    @property
+    def node(self) -> int:
+        """Its NUMA node; those of which nothing is known count as on one of their own."""
+        return -1 if self.numa_node is None else self.numa_node
+
+    @property
+    def switch(self) -> tuple[str, ...]:
+        """The switch it is behind, with those behind which it has only bridges of its own."""
+        return self.bridges[:-1] or self.bridges or (self.address,)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rank:
+    """How good a choice is, on any host: the lower the better."""
+
+    nodes: int = 0
+    """On how many NUMA nodes it is."""
+    switches: int = 0
+    """Behind how many switches."""
+    broken: tuple[int, ...] = ()
+    """How many GPUs were free in each island of which it takes some and leaves some, the largest first.
+
+    An island is a host, a NUMA node or a switch.
+    """
+
+    def __add__(self, other: Rank) -> Rank:
+        """Rank two choices of different islands as one."""
+        return Rank(
+            self.nodes + other.nodes,
+            self.switches + other.switches,
+            tuple(sorted(self.broken + other.broken, reverse=True)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Some of the free GPUs of a host."""
+
+    gpus: tuple[FreeGpu, ...] = ()
+    rank: Rank = Rank()
+
+    def __add__(self, other: Choice) -> Choice:
+        """Take the GPUs of two islands."""
+        return Choice(self.gpus + other.gpus, self.rank + other.rank)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A kind of islands inside of larger ones."""
+
+    island: Callable[[FreeGpu], object]
+    """In which a GPU is."""
+    rank: Rank
+    """What it costs to take any of one."""
+
+
+LEVELS: Final = (
+    Level(lambda gpu: gpu.node, Rank(nodes=1)),
+    Level(lambda gpu: (gpu.node, gpu.switch), Rank(switches=1)),
+)
+"""From the largest on."""
+
+
+def choose(free: Collection[FreeGpu], count: int) -> Choice | None:
+    """Choose so many of a host's free GPUs; None when there are not as many. Alike whatever their order."""
+    if count > len(free):
+        return None
+    in_order = sorted(free, key=lambda gpu: (gpu.node, gpu.switch, gpu.address))
+    return entered(best_choices(in_order, LEVELS, count)[count], len(free), Rank())
+
+
+def best_choices(gpus: Sequence[FreeGpu], levels: Sequence[Level], most: int) -> list[Choice]:
+    """Give the best choice of no GPU of an island, of one, of two, up to `most`."""
+    if not levels:
+        return [Choice(tuple(gpus[:count])) for count in range(min(len(gpus), most) + 1)]
+    level, *finer = levels
+    best = [Choice()]
+    for _, group in groupby(gpus, key=level.island):
+        island = list(group)
+        inside = best_choices(island, finer, most)
+        best = joined(best, [entered(choice, len(island), level.rank) for choice in inside], most)
+    return best
+
+
+def entered(choice: Choice, size: int, cost: Rank) -> Choice:
+    """Rank a choice of an island of some size with what that costs and breaks."""
+    if not choice.gpus:
+        return choice
+    broken = Rank(broken=(size,)) if len(choice.gpus) < size else Rank()
+    return Choice(choice.gpus, choice.rank + cost + broken)
+
+
+def joined(some: Sequence[Choice], others: Sequence[Choice], most: int) -> list[Choice]:
+    """Give the best choice of each number, of two islands of which the best choices of each number are known."""
+    return [
+        best_of(some[count - other] + others[other] for other in splits(count, some, others))
+        for count in range(min(len(some) + len(others) - 2, most) + 1)
+    ]
+
+
+def splits(count: int, some: Sequence[Choice], others: Sequence[Choice]) -> Iterable[int]:
+    """Say how many of so many GPUs can be of the others; fewer first."""
+    return range(max(count - len(some) + 1, 0), min(count, len(others) - 1) + 1)
+
+
+def best_of(choices: Iterable[Choice]) -> Choice:
+    """Give the choice of the lowest rank, the first of equal ones."""
+    return min(choices, key=lambda choice: choice.rank)
