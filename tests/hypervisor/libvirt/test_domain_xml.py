@@ -4,19 +4,21 @@ from collections import defaultdict
 from itertools import cycle
 from pathlib import Path
 from uuid import UUID
+from xml.etree import ElementTree as ET
 
 import libvirt
 import pytest
 
-from cumulet.hypervisor import DomainSpec, Firmware, ImageName, NicSpec, Topology, spec_digest
+from cumulet.hypervisor import DomainSpec, Firmware, GpuSpec, ImageName, NicSpec, Topology, spec_digest
 from cumulet.hypervisor.libvirt.domain_xml import (
     Mark,
     domain_xml,
     mark_element,
     read_mark,
-    render,
     with_start,
 )
+from cumulet.hypervisor.libvirt.elements import render
+from cumulet.hypervisor.libvirt.numa import NumaNode
 from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPool, DiskPools, place_pools
 
@@ -36,6 +38,7 @@ ACCELERATED = HostPaths(
     kvm=True,
     userspace_datapath=False,
 )
+TWO_NODES = dataclasses.replace(ACCELERATED, nodes=(NumaNode(0, "0-31,64-95"), NumaNode(1, "32-63,96-127")))
 PLAIN = DomainSpec(
     id=UUID("f3aa42a5-2c1b-4f2e-9d0e-5f1f0c2f7a10"),
     name="hello",
@@ -70,12 +73,24 @@ FROM_UEFI = dataclasses.replace(PLAIN, firmware=Firmware.UEFI)
 SMALL_TOPOLOGY = dataclasses.replace(
     PLAIN, vcpus=6, topology=Topology(sockets=1, cores=2, threads=3), nics=()
 )
+WITH_AUDIO = dataclasses.replace(PLAIN, gpus=(GpuSpec(("0000:65:00.0", "0000:65:00.1"), None),))
+ON_ONE_NODE = dataclasses.replace(FROM_UEFI, gpus=(GpuSpec(("0000:c1:00.0",), 1),))
+ON_TWO_NODES = dataclasses.replace(
+    LARGE,
+    memory_mib=65 * 1024,
+    gpus=tuple(
+        GpuSpec((f"000{node}:{bus:02x}:00.0",), node) for node in (0, 1) for bus in (3, 4, 0x83, 0x84)
+    ),
+)
 MACHINES = {
     "emulated": (PLAIN, EMULATED),
     "accelerated": (PLAIN, ACCELERATED),
     "large": (LARGE, ACCELERATED),
     "uefi": (FROM_UEFI, EMULATED),
     "without-nics": (SMALL_TOPOLOGY, EMULATED),
+    "gpu-with-audio": (WITH_AUDIO, EMULATED),
+    "gpu-on-one-node": (ON_ONE_NODE, TWO_NODES),
+    "gpus-on-two-nodes": (ON_TWO_NODES, TWO_NODES),
 }
 
 
@@ -113,7 +128,17 @@ def varied(*values: object) -> dict[str, set[object]]:
 
 def test_every_field_of_a_machine_is_varied_in_some_golden_file():
     seen = varied(*MACHINES.values())
-    kinds = (DomainSpec, ImageName, NicSpec, Topology, HostPaths, DiskPools, DiskPool)
+    kinds = (
+        DomainSpec,
+        GpuSpec,
+        ImageName,
+        NicSpec,
+        Topology,
+        HostPaths,
+        DiskPools,
+        DiskPool,
+        NumaNode,
+    )
     fields = {f"{kind.__name__}.{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
     assert seen.keys() == fields
     assert {name for name, values in seen.items() if len(values) < 2} == set()
@@ -139,3 +164,27 @@ def test_a_machine_tells_what_it_was_defined_with_and_its_start():
     metadata = render(mark_element(PLAIN, EMULATED, mark))
     assert read_mark(metadata) == mark
     assert read_mark(with_start(metadata, 77)) == dataclasses.replace(mark, started=77)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_real_libvirtd_finds_room_for_all_devices_of_a_machine(name, host):
+    spec, paths = MACHINES[name]
+    host.ping()
+    link = libvirt.open("qemu:///system")
+    xml = domain_xml(spec, dataclasses.replace(paths, kvm=False), disks=disks_of(spec, paths))
+    domain = link.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    defined = ET.fromstring(domain.XMLDesc())  # noqa: S314 - libvirt's
+    domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+    link.close()
+    places = [place(device) for device in defined.iterfind("devices/*/address[@type='pci']")]
+    assert len(places) == len(set(places))
+    assert defined.find("devices/controller[@model='pcie-to-pci-bridge']") is None
+    buses = sum(controller.get("type") == "pci" for controller in defined.iterfind("devices/controller"))
+    asked = ET.fromstring(xml).findall("devices/controller[@type='pci']")  # noqa: S314 - our own
+    assert buses == len(asked)
+
+
+def place(address: ET.Element) -> tuple[str | None, ...]:
+    """Where a device is in the guest."""
+    return tuple(address.get(part) for part in ("domain", "bus", "slot", "function"))

@@ -10,6 +10,7 @@ import structlog
 from cumulet.errors import Invalid
 from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.numa import read_nodes
 from cumulet.hypervisor.libvirt.paths import HostPaths, name_of
 from cumulet.hypervisor.libvirt.pools import place_pools
 
@@ -45,6 +46,7 @@ def open_host(
         pools=place_pools(pools, root=state_dir, name=name_of(installation)),
         kvm=kvm_works,
         userspace_datapath=userspace_datapath,
+        nodes=read_nodes() if kvm_works else (),
     )
     paths.make_directories()
     ImageCopies(paths).remove_abandoned()

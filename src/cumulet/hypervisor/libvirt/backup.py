@@ -12,8 +12,9 @@ import libvirt
 
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt.connection import Connection
-from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, element, render
+from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET
 from cumulet.hypervisor.libvirt.domains import find_running, off_is_fine
+from cumulet.hypervisor.libvirt.elements import element, render
 
 LOOK_SECONDS: Final = 0.05
 UNDER_WAY: Final = (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)

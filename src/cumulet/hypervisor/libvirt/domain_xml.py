@@ -7,7 +7,7 @@ CD; no USB; spare PCIe root ports, because q35 takes a device while it runs only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
@@ -25,6 +25,9 @@ from cumulet.hypervisor import (
     serial_of,
     spec_digest,
 )
+from cumulet.hypervisor.libvirt.elements import element, render
+from cumulet.hypervisor.libvirt.gpu_xml import gpu_devices, guest_numa, memory_backing, placement
+from cumulet.hypervisor.libvirt.numa import GuestNode, guest_nodes
 from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.taps import tap_name
 
@@ -64,25 +67,9 @@ class Mark:
     """A new number for each start; 0 before the first."""
 
 
-def element(tag: str, /, *content: ET.Element | str, **attributes: str) -> ET.Element:
-    """Make an element with its children or text."""
-    made = ET.Element(tag, attributes)
-    for part in content:
-        if isinstance(part, str):
-            made.text = part
-        else:
-            made.append(part)
-    return made
-
-
-def render(root: ET.Element) -> str:
-    """Write an element for libvirt and for people."""
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode")
-
-
 def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path], started: int = 0) -> str:
     """Describe the whole machine; `disks` says where its disks lie."""
+    nodes = guest_nodes(spec, paths.nodes)
     root = element(
         "domain",
         element("name", paths.domain_name(spec.id)),
@@ -91,14 +78,16 @@ def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path]
         element("metadata", mark_element(spec, paths, Mark(spec_digest(spec), paths.traits, started))),
         element("memory", str(spec.memory_mib), unit="MiB"),
         element("vcpu", str(spec.vcpus), placement="static"),
+        *([memory_backing(spec)] if spec.gpus else []),
+        *placement(nodes),
         operating_system(spec),
         features(paths),
-        cpu(spec, paths),
+        cpu(spec, paths, nodes),
         clock(paths),
         element("on_poweroff", "destroy"),
         element("on_reboot", "restart"),
         element("on_crash", "destroy"),
-        devices(spec, paths, disks),
+        devices(spec, paths, disks, nodes),
         override(AGENT_ALIAS, "name", AGENT_PORT),
         type="kvm" if paths.kvm else "qemu",
     )
@@ -151,10 +140,14 @@ def features(paths: HostPaths) -> ET.Element:
     return made
 
 
-def cpu(spec: DomainSpec, paths: HostPaths) -> ET.Element:
-    """All that the accelerator can give, as one socket unless the owner asks for more."""
-    topology = spec.topology or Topology(sockets=1, cores=spec.vcpus, threads=1)
-    return element(
+def cpu(spec: DomainSpec, paths: HostPaths, nodes: Sequence[GuestNode]) -> ET.Element:
+    """All that the accelerator can give, as one socket, or one a node, unless the owner asks for more.
+
+    Of the width of physical addresses a guest gets the host's, or the BARs of several large GPUs find no room.
+    """
+    sockets = max(1, len(nodes))
+    topology = spec.topology or Topology(sockets=sockets, cores=spec.vcpus // sockets, threads=1)
+    made = element(
         "cpu",
         element(
             "topology",
@@ -164,6 +157,10 @@ def cpu(spec: DomainSpec, paths: HostPaths) -> ET.Element:
         ),
         mode="host-passthrough" if paths.kvm else "maximum",
     )
+    if paths.kvm and spec.gpus:
+        made.append(element("maxphysaddr", mode="passthrough"))
+    made.extend(guest_numa(nodes))
+    return made
 
 
 def clock(paths: HostPaths) -> ET.Element:
@@ -179,7 +176,9 @@ def clock(paths: HostPaths) -> ET.Element:
     return made
 
 
-def devices(spec: DomainSpec, paths: HostPaths, disks: Mapping[UUID, Path]) -> ET.Element:
+def devices(
+    spec: DomainSpec, paths: HostPaths, disks: Mapping[UUID, Path], nodes: Sequence[GuestNode]
+) -> ET.Element:
     """Everything that is plugged in."""
     ports = COLD_DEVICES + len(spec.nics) + MOST_STORAGE_DISKS
     storage = zip(spec.disks, STORAGE_TARGETS, strict=False)
@@ -188,6 +187,7 @@ def devices(spec: DomainSpec, paths: HostPaths, disks: Mapping[UUID, Path]) -> E
         element("controller", type="usb", model="none"),
         element("controller", type="pci", model="pcie-root"),
         *(element("controller", type="pci", model="pcie-root-port") for _ in range(ports)),
+        *gpu_devices(spec, nodes, first_index=ports + 1),
         disk(spec.boot_disk, BOOT_TARGET, disks[spec.boot_disk], base=base(spec.boot_image, paths)),
         seed_disk(spec.id, paths),
         *(disk(id, target, disks[id]) for id, target in storage),
@@ -196,10 +196,17 @@ def devices(spec: DomainSpec, paths: HostPaths, disks: Mapping[UUID, Path]) -> E
         agent_channel(),
         element("graphics", element("listen", type="none"), type="vnc"),
         element("video", element("model", type="vga")),
-        element("memballoon", element("stats", period=str(BALLOON_SECONDS)), model="virtio"),
+        balloon(spec),
         element("rng", element("backend", "/dev/urandom", model="random"), model="virtio"),
         element("panic", model="isa"),
     )
+
+
+def balloon(spec: DomainSpec) -> ET.Element:
+    """Ask the guest how much of its memory it uses; memory that a GPU may write to cannot be taken back, so it is left out there."""
+    if spec.gpus:
+        return element("memballoon", model="none")
+    return element("memballoon", element("stats", period=str(BALLOON_SECONDS)), model="virtio")
 
 
 def disk(disk_id: UUID, target: str, path: Path, *, base: ET.Element | None = None) -> ET.Element:

@@ -16,8 +16,9 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from cumulet.hypervisor.libvirt.connection import has_code
-from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, STORAGE_TARGETS, disk, render
+from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, STORAGE_TARGETS, disk
 from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain
+from cumulet.hypervisor.libvirt.elements import render
 from cumulet.hypervisor.libvirt.paths import GIB, HostPaths
 
 NOTHING_TO_ASK: Final = ("in the process of unplug", "no device found with alias")

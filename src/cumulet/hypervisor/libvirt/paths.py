@@ -20,6 +20,7 @@ from typing import Final
 from uuid import UUID
 
 from cumulet.hypervisor import BaseImage, ImageName
+from cumulet.hypervisor.libvirt.numa import NumaNode
 from cumulet.hypervisor.libvirt.pools import DiskPools, make_passable
 from cumulet.hypervisor.taps import TAP_PREFIX
 
@@ -40,6 +41,8 @@ class HostPaths:
     """Guests run under KVM; otherwise under TCG."""
     userspace_datapath: bool
     """Open vSwitch moves packets without the kernel's help, where unfinished checksums would be lost."""
+    nodes: tuple[NumaNode, ...] = ()
+    """Of the host's memory and processors, where there is a choice that is worth it."""
 
     @property
     def name(self) -> str:
@@ -50,7 +53,8 @@ class HostPaths:
     def traits(self) -> str:
         """What a domain's definition depends on besides its spec: when it changes, domains are defined anew."""
         datapath = "userspace" if self.userspace_datapath else "kernel"
-        return f"{'kvm' if self.kvm else 'tcg'} {datapath} {TAP_PREFIX} {DESCRIPTION}"
+        nodes = "".join(f" {node.number}:{node.cpus}" for node in self.nodes)
+        return f"{'kvm' if self.kvm else 'tcg'} {datapath} {TAP_PREFIX} {DESCRIPTION}{nodes}"
 
     @property
     def images(self) -> Path:

@@ -17,7 +17,7 @@ import libvirt
 
 from cumulet.hypervisor import DiskSpec, HypervisorError
 from cumulet.hypervisor.libvirt.connection import has_code
-from cumulet.hypervisor.libvirt.domain_xml import element, render
+from cumulet.hypervisor.libvirt.elements import element, render
 from cumulet.hypervisor.libvirt.files import ids_in
 from cumulet.hypervisor.libvirt.hotplug import domain_with
 from cumulet.hypervisor.libvirt.paths import GIB, HostPaths
