@@ -144,6 +144,10 @@ class VmData(EventData, frozen=True, kw_only=True):
     vcpu_price: Decimal
     memory_gib_price: Decimal
     ipv4_price: Decimal
+    gpus: int = 0
+    gpu_model_id: str = ""
+    gpu_price: Decimal = Decimal(0)
+    """Of each GPU."""
     disk_id: str = ""
     """The owner's name of the disk, snapshot or image that the event is about."""
     snapshot_id: str = ""

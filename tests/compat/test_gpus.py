@@ -1,4 +1,4 @@
-"""Made-up hosts with GPUs, as clients see them in the catalogue; no VM gets one yet."""
+"""Made-up hosts with GPUs, as clients see them in the catalogue."""
 
 import httpx
 import pytest

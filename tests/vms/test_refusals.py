@@ -48,7 +48,8 @@ OUT_OF_RULE = [
     ("vcpus", {"vcpus": 64, "memory_gib": 1}, "vCPUs for each GiB"),
     ("memoryGib", {"memory_gib": 0}, "0 is not accepted; expected 1 to 4096"),
     ("memoryGib", {"memory_gib": 4097}, "4097"),
-    ("gpus", {"gpus": -1}, "-1"),
+    ("gpus", {"gpus": -1}, "-1 is not accepted; expected 0: machine type 'standard' has none"),
+    ("gpus", {"gpus": 1}, "1 is not accepted; expected 0: machine type 'standard' has none"),
     ("cpuModel", {"cpu_model": "z80"}, "'z80'"),
     ("gpuModel", {"gpu_model": "H100"}, "'H100'"),
     ("gpuModelId", {"gpu_model_id": "h100"}, "'h100'"),
@@ -91,7 +92,6 @@ OUT_OF_RULE = [
     ("ttl", {"ttl": "60s", "expire_time": NOON + timedelta(hours=1)}, "only one"),
 ]
 LATER = [
-    ("gpus", {"gpus": 1}),
     ("commitmentTerm", {"commitment_term": next(term for term in CommitmentTerm if term.months)}),
 ]
 UNKNOWN = [

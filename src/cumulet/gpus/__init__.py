@@ -1,10 +1,22 @@
 """GPUs: which cards the hosts have, which model each is, and whether it is fit for VMs."""
 
 from cumulet.gpus import operations  # noqa: F401 - declares them
-from cumulet.gpus.hold import give_back, gpus_of_vm, hold
+from cumulet.gpus.hold import give_back, gpu_specs, gpus_of_vm, hold, hold_just
 from cumulet.gpus.inventory import note_gpus
 from cumulet.gpus.model import Gpu
+from cumulet.gpus.room import gpu_rooms
 from cumulet.gpus.views import model_name
 from cumulet.gpus.wire import GpuState
 
-__all__ = ["Gpu", "GpuState", "give_back", "gpus_of_vm", "hold", "model_name", "note_gpus"]
+__all__ = [
+    "Gpu",
+    "GpuState",
+    "give_back",
+    "gpu_rooms",
+    "gpu_specs",
+    "gpus_of_vm",
+    "hold",
+    "hold_just",
+    "model_name",
+    "note_gpus",
+]

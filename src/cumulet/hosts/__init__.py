@@ -1,5 +1,6 @@
 """Hosts: the machines that run VMs, what they have and what is free."""
 
+from cumulet.hosts.gpu_room import GpuPick, GpuRoom, NotFree
 from cumulet.hosts.inventory import (
     capacities,
     capacity_with_own,
@@ -23,8 +24,11 @@ from cumulet.hosts.place import Capacity, Requirements, SizeLimits, place, place
 
 __all__ = [
     "Capacity",
+    "GpuPick",
+    "GpuRoom",
     "Host",
     "HostState",
+    "NotFree",
     "Orphans",
     "Requirements",
     "Reservation",

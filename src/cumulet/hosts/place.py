@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from cumulet.errors import MOST_NAMED, Invalid, error_info
+from cumulet.hosts.gpu_room import GpuRoom, tell_lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class Requirements:
     """The disk pool that the disk is to lie in; empty for none."""
     beside: Mapping[str, int] = field(default_factory=dict)
     """What further disks take there, in GiB by pool."""
+    gpus: int = 0
+    gpu_model: str = ""
+    """What they are called; which they are, `Capacity.gpus` knows."""
 
     def disks(self) -> dict[str, int]:
         """Give all that disks take, in GiB by pool."""
@@ -40,6 +44,8 @@ class SizeLimits:
     least: Requirements
     least_vcpus_per_gib: float
     most_vcpus_per_gib: float
+    least_vcpus_per_gpu: float = 0
+    most_vcpus_per_gpu: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,17 @@ class Capacity:
     free_memory_mib: int = 0
     free_disk_gib: Mapping[str, int] = field(default_factory=dict)
     """By disk pool."""
+    gpus: GpuRoom = field(default_factory=GpuRoom)
+    """What it has of the GPU model that is asked for."""
 
     def free_disk_of(self, pool: str) -> int:
         """Say how many GiB are free in one disk pool."""
         return self.free_disk_gib.get(pool, 0)
+
+    def gpus_for(self, count: int) -> tuple[UUID, ...]:
+        """Give those GPUs that a VM of so many gets here."""
+        pick = self.gpus.pick(count) if count else None
+        return pick.ids if pick else ()
 
     def with_more_disk(self, gib: int, pool: str) -> Capacity:
         """Give the capacity with more free in one disk pool, if that is mounted here."""
@@ -66,19 +79,29 @@ class Capacity:
         return replace(self, free_disk_gib={**self.free_disk_gib, pool: self.free_disk_of(pool) + gib})
 
 
-def place(required: Requirements, capacities: Sequence[Capacity], *, sizes: SizeLimits) -> UUID:
-    """Choose the host with the largest free share of memory; Invalid (code 3: no capacity) tells why none fits."""
+def place(required: Requirements, capacities: Sequence[Capacity], *, sizes: SizeLimits) -> Capacity:
+    """Choose a host: the one whose GPUs lie best together, then the one with the largest free share of memory.
+
+    Invalid (code 3: no capacity) tells why none fits.
+    """
     fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
     if not fitting:
         raise no_capacity("VM", required, capacities, advise(nearest(required, capacities, sizes=sizes)))
+    ranks = {capacity.host_id: _gpu_rank(required, capacity) for capacity in fitting}
+    best = min(ranks.values())
     return max(
-        fitting,
+        (capacity for capacity in fitting if ranks[capacity.host_id] == best),
         key=lambda capacity: (
             capacity.free_memory_mib / capacity.memory_mib,
             capacity.free_vcpus,
             capacity.name,
         ),
-    ).host_id
+    )
+
+
+def _gpu_rank(required: Requirements, capacity: Capacity) -> tuple[int, ...]:
+    pick = capacity.gpus.pick(required.gpus) if required.gpus else None
+    return pick.rank if pick else ()
 
 
 def place_disk(gib: int, capacities: Sequence[Capacity], *, pool: str) -> UUID:
@@ -107,6 +130,9 @@ def shortages(required: Requirements, capacity: Capacity) -> dict[str, str]:
         if gib > capacity.free_disk_of(pool):
             where = f" in pool {pool!r}" if len(capacity.free_disk_gib) > 1 else ""
             short[f"disk {pool}"] = f"{capacity.free_disk_of(pool)} GiB disk free{where}, {gib} requested"
+    if required.gpus and not capacity.gpus.pick(required.gpus):
+        kind = "gpus" if capacity.gpus.total else "gpu model"
+        short[kind] = tell_lack([capacity.gpus], required.gpus, required.gpu_model)
     return short
 
 
@@ -123,9 +149,10 @@ def advise(closest: Requirements | None) -> str:
     """Say in words which size would fit."""
     if closest is None:
         return "no smaller size fits now"
-    return f"the nearest size that fits is {closest.vcpus} vCPUs, {closest.memory_mib // 1024} GiB memory" + (
-        f", {closest.disk_gib} GiB disk" if closest.disk_gib else ""
-    )
+    gpus = f"{closest.gpus} GPU{'s' * (closest.gpus > 1)}, " if closest.gpus else ""
+    disk = f", {closest.disk_gib} GiB disk" if closest.disk_gib else ""
+    memory = f"{closest.memory_mib // 1024} GiB memory"
+    return f"the nearest size that fits is {gpus}{closest.vcpus} vCPUs, {memory}{disk}"
 
 
 def no_capacity(what: str, required: Requirements, capacities: Sequence[Capacity], advice: str) -> Invalid:
@@ -137,15 +164,22 @@ def no_capacity(what: str, required: Requirements, capacities: Sequence[Capacity
     for capacity in capacities:
         alike[tuple(shortages(required, capacity))].append(capacity)
 
-    def refusal(who: Callable[[Sequence[Capacity]], str]) -> str:
-        reasons = "; ".join(f"{who(group)}: {_short_together(required, group)}" for group in alike.values())
+    def refusal(who: Callable[[Sequence[Capacity]], str], *, for_operator: bool) -> str:
+        reasons = "; ".join(
+            f"{who(group)}: {_short_together(required, group, for_operator=for_operator)}"
+            for group in alike.values()
+        )
         return f"no host has capacity for this {what} ({reasons or 'there is no host'}); {advice}"
 
-    return Invalid(refusal(_counted), error_info("NO_CAPACITY"), for_operator=refusal(_named))
+    return Invalid(
+        refusal(_counted, for_operator=False),
+        error_info("NO_CAPACITY"),
+        for_operator=refusal(_named, for_operator=True),
+    )
 
 
-def _short_together(required: Requirements, capacities: Sequence[Capacity]) -> str:
-    """Say what hosts lack that all lack the same, by those of them that have most."""
+def _short_together(required: Requirements, capacities: Sequence[Capacity], *, for_operator: bool) -> str:
+    """Say what hosts lack that all lack the same: by those of them that have most, and of GPUs all together."""
     best = replace(
         capacities[0],
         free_vcpus=max(capacity.free_vcpus for capacity in capacities),
@@ -157,11 +191,14 @@ def _short_together(required: Requirements, capacities: Sequence[Capacity]) -> s
             },
         },
     )
-    words = ", ".join(shortages(required, best).values())
-    differ = any(
-        shortages(required, capacity) != shortages(required, capacities[0]) for capacity in capacities
-    )
-    return f"at most {words}" if differ else words
+    sizes = replace(required, gpus=0)
+    short = list(shortages(sizes, best).values())
+    if any(shortages(sizes, capacity) != shortages(sizes, capacities[0]) for capacity in capacities):
+        short[0] = f"at most {short[0]}"
+    if len(shortages(required, capacities[0])) > len(short):
+        rooms = [capacity.gpus for capacity in capacities]
+        short.append(tell_lack(rooms, required.gpus, required.gpu_model, for_operator=for_operator))
+    return ", ".join(short)
 
 
 def _counted(capacities: Sequence[Capacity]) -> str:
@@ -174,7 +211,22 @@ def _named(capacities: Sequence[Capacity]) -> str:
 
 
 def _shrunk(required: Requirements, capacity: Capacity, sizes: SizeLimits) -> Requirements | None:
-    """Cut requirements down to a capacity, and further to the proportions that may be asked for; None when too little is left."""
+    """Cut requirements down to a capacity and to what may be asked for; None when too little is left."""
+    if not required.gpus:
+        return _shrunk_around(required, capacity, sizes)
+    for gpus in range(required.gpus, 0, -1):
+        if capacity.gpus.pick(gpus):
+            fewer = replace(
+                required, gpus=gpus, vcpus=min(required.vcpus, int(gpus * sizes.most_vcpus_per_gpu))
+            )
+            size = _shrunk_around(fewer, capacity, sizes)
+            if size and size.vcpus >= gpus * sizes.least_vcpus_per_gpu:
+                return size
+    return None
+
+
+def _shrunk_around(required: Requirements, capacity: Capacity, sizes: SizeLimits) -> Requirements | None:
+    """Cut vCPUs, memory and disk down to a capacity, and further to the proportions that may be asked for."""
     vcpus = min(required.vcpus, capacity.free_vcpus)
     disk_gib = min(
         required.disk_gib, capacity.free_disk_of(required.pool) - required.beside.get(required.pool, 0)
@@ -199,4 +251,5 @@ def _kept_share(size: Requirements, required: Requirements) -> float:
         / required.vcpus
         * (size.memory_mib / required.memory_mib)
         * (size.disk_gib / max(required.disk_gib, 1))
+        * (size.gpus / required.gpus if required.gpus else 1)
     )

@@ -115,6 +115,9 @@ class Vm(Resource):
             vcpu_price=self.vcpu_price,
             memory_gib_price=self.memory_price,
             ipv4_price=self.ipv4_price,
+            gpus=self.gpus,
+            gpu_model_id=self.gpu_model_id,
+            gpu_price=self.gpu_price,
         )
 
     @property

@@ -102,9 +102,9 @@ class Vm(Wire, kw_only=True):
     memory: int
     cpu_model: str
     vcpus: int
-    gpu_model: str = ""
-    gpu_model_id: str = ""
-    gpu_quantity: int = 0
+    gpu_model: str
+    gpu_model_id: str
+    gpu_quantity: int
     boot_disk_size_gib: int
     renewable_energy: bool
     image_id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from cumulet.catalogue import CommitmentTerm, DataCenter, DiskPool, GpuModel, MachineType, StorageClass
 from cumulet.disks import check_disk_gib, check_disk_id, plan_pool
 from cumulet.errors import Invalid, NotFound, Unimplemented
-from cumulet.hosts import Requirements
+from cumulet.hosts import GpuRoom, Requirements
 from cumulet.hypervisor.user_data import parts_of, script_in
 from cumulet.ids import check_id
 from cumulet.images import Image
@@ -65,7 +65,7 @@ def plan_vm(
     refuse_later_features(data)
     check_id("vmId", data.vm_id, most=MOST_VM_ID)
     check_size(machine_type, vcpus=data.vcpus, memory_gib=data.memory_gib)
-    check_range("gpus", data.gpus, 0, 0)
+    check_gpus(machine_type, gpus=data.gpus, vcpus=data.vcpus)
     check_selectors(data, machine_type, gpu_models)
     check_labels(data.metadata)
     check_script(data.start_script, image)
@@ -77,7 +77,12 @@ def plan_vm(
     storage_class, pool = plan_pool("bootDisk.storageClass", requested, data_center)
     return VmPlan(
         required=Requirements(
-            vcpus=data.vcpus, memory_mib=data.memory_gib * 1024, disk_gib=disk_gib, pool=pool.id
+            vcpus=data.vcpus,
+            memory_mib=data.memory_gib * 1024,
+            disk_gib=disk_gib,
+            pool=pool.id,
+            gpus=data.gpus,
+            gpu_model={one.id: one.model_name for one in gpu_models}.get(machine_type.gpu_model_id, ""),
         ),
         boot_disk_name=boot_disk_name,
         boot_disk_gib=disk_gib,
@@ -93,7 +98,6 @@ def refuse_later_features(data: CreateVm) -> None:
     """Say what this version does not do: a member that is silently ignored is worse than one refused."""
     requested = {
         "commitmentTerm": data.commitment_term is not CommitmentTerm.NONE,
-        "gpus": data.gpus > 0,
     }
     for field, given in requested.items():
         if given:
@@ -108,6 +112,27 @@ def check_size(machine_type: MachineType, *, vcpus: int, memory_gib: int) -> Non
     if not least <= vcpus / memory_gib <= most:
         accepted = f"{least:g} to {most:g} vCPUs for each GiB of memory ({memory_gib} GiB requested)"
         raise Invalid.field("vcpus", vcpus, accepted)
+
+
+def check_gpus(machine_type: MachineType, *, gpus: int, vcpus: int) -> None:
+    """Refuse GPUs that the machine type does not have, none of one that has some, or too many or few vCPUs for each."""
+    if not machine_type.gpu_model_id:
+        if gpus:
+            raise Invalid.field("gpus", gpus, f"0: machine type {machine_type.id!r} has none")
+        return
+    if gpus < 1:
+        raise Invalid.field("gpus", gpus, f"at least 1, as machine type {machine_type.id!r} is for")
+    least, most = machine_type.min_vcpu_per_gpu, machine_type.max_vcpu_per_gpu
+    if not least <= vcpus / gpus <= most:
+        accepted = f"{least:g} to {most:g} vCPUs for each GPU ({gpus} requested)"
+        raise Invalid.field("vcpus", vcpus, accepted)
+
+
+def check_most_gpus(gpus: int, model: str, rooms: Collection[GpuRoom]) -> None:
+    """Refuse more GPUs than any host has, whoever holds them now."""
+    most = max((room.total for room in rooms), default=0)
+    if gpus > most > 0:
+        raise Invalid.field("gpus", gpus, f"1 to {most}: no host has more {model} GPUs")
 
 
 def check_range(field: str, value: int, least: float, most: float) -> None:

@@ -14,6 +14,7 @@ from cumulet.db import add_row, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.errors import Invalid, NotFound
 from cumulet.events import EventName
+from cumulet.gpus import gpu_rooms, hold
 from cumulet.hosts import Capacity, Requirements, SizeLimits, capacities, place, reserve
 from cumulet.images import Image
 from cumulet.operation import Caller
@@ -25,7 +26,7 @@ from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
 from cumulet.vms.create.nics import connect
 from cumulet.vms.create.passwords import hash_password
-from cumulet.vms.create.plan import VmPlan, plan_vm
+from cumulet.vms.create.plan import VmPlan, check_most_gpus, plan_vm
 from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.offers import with_cpu_model
 
@@ -51,25 +52,40 @@ def create(db: Session, request: CreateRequest) -> None:
         now=request.now,
     )
     refuse_taken(db, Vm, request.project_id, data.vm_id, field="vmId")
-    free = capacities(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
+    free = free_capacities(db, request, plan, machine_type)
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
-    vm.host_id = place(with_disks(plan.required, disks), beside(disks, free), sizes=sizes)
+    chosen = place(with_disks(plan.required, disks), beside(disks, free), sizes=sizes)
+    vm.host_id = chosen.host_id
     machine = replace(
         plan.required, project_id=vm.project_id, disk_gib=0, pool=""
     )  # its boot disk holds that
     reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
     add_row(db, vm)
+    hold(db, vm.id, chosen.gpus_for(vm.gpus), now=request.now)
     for disk in disks:
         attach(db, disk, vm.id, vm.host_id, now=request.now)
     connect(db, request, vm, data_center)
-    text = (
-        f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory, {plan.boot_disk_gib} GiB disk from image {image.id}"
-    )
+    gpus = f", {vm.gpus} {plan.required.gpu_model} GPUs" if vm.gpus else ""
+    size = f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory{gpus}, {plan.boot_disk_gib} GiB disk"
+    text = f"{size} from image {image.id}"
     log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
     wake(db, Kind.VM, vm.id, now=request.now)
+
+
+def free_capacities(
+    db: Session, request: CreateRequest, plan: VmPlan, machine_type: MachineType
+) -> Sequence[Capacity]:
+    """Compute what is free on each host, GPUs too if some are asked for; nobody else places there meanwhile."""
+    data_center_id, required = machine_type.data_center_id, plan.required
+    free = capacities(db, data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
+    if not required.gpus:
+        return free
+    rooms = gpu_rooms(db, request.catalogue, data_center_id, machine_type.gpu_model_id)
+    check_most_gpus(required.gpus, required.gpu_model, rooms.values())
+    return [replace(host, gpus=rooms[host.host_id]) if host.host_id in rooms else host for host in free]
 
 
 def find_boot_image(
@@ -105,6 +121,8 @@ def sizes_of(machine_type: MachineType, *, disk_gib: int) -> SizeLimits:
         least=Requirements(vcpus=machine_type.min_vcpu, memory_mib=memory_mib, disk_gib=disk_gib),
         least_vcpus_per_gib=machine_type.min_vcpu_per_memory_gib,
         most_vcpus_per_gib=machine_type.max_vcpu_per_memory_gib,
+        least_vcpus_per_gpu=machine_type.min_vcpu_per_gpu,
+        most_vcpus_per_gpu=machine_type.max_vcpu_per_gpu,
     )
 
 
@@ -159,6 +177,8 @@ def vm_row(
         state=VmState.PENDING,
         vcpus=data.vcpus,
         memory_gib=data.memory_gib,
+        gpus=data.gpus,
+        gpu_model_id=machine_type.gpu_model_id,
         sockets=plan.topology.sockets,
         cores=plan.topology.cores,
         threads=plan.topology.threads,

@@ -11,7 +11,7 @@ from uuid import UUID
 from cumulet.disks import Disk, DiskState, DiskType, ensure_contents, set_free
 from cumulet.events import EventName
 from cumulet.fabric import PortSpec
-from cumulet.hypervisor import Domain, DomainSpec, ImageName, NicSpec, Power, Topology, spec_digest
+from cumulet.hypervisor import Domain, DomainSpec, GpuSpec, ImageName, NicSpec, Power, Topology, spec_digest
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.networks import MTU
 from cumulet.reconcile import NotYet, Run
@@ -29,6 +29,7 @@ class Parts:
     ports: Sequence[PortSpec]
     disks: Sequence[Disk]
     """Those that it has or is to leave, the boot disk first."""
+    gpus: Sequence[GpuSpec]
     waits_for: str
     """What its NICs cannot be put into yet, in words for its owner; empty for nothing."""
 
@@ -117,4 +118,5 @@ def domain_spec(vm: Vm, parts: Parts) -> DomainSpec:
         ),
         nics=tuple(NicSpec(port_id=port.id, mac=port.mac, mtu=MTU) for port in parts.ports),
         firmware=vm.image_firmware,
+        gpus=tuple(parts.gpus),
     )

@@ -28,6 +28,7 @@ from cumulet.disks import (
 )
 from cumulet.events import EventName
 from cumulet.fabric import PortSpec
+from cumulet.gpus import give_back, gpu_specs
 from cumulet.hosts import release
 from cumulet.hypervisor import BaseImage, DiskSpec, Domain, HostUnreachable, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
@@ -112,7 +113,8 @@ def load(run: Run) -> tuple[Vm, Parts] | None:
         if vm is None:
             return None
         ports = port_specs_of(db, vm.id)
-        return vm, Parts(ports, disks_of(db, vm.id), waits_for(db, vm, ports))
+        gpus = gpu_specs(db, vm.id) if vm.gpus else ()
+        return vm, Parts(ports, disks_of(db, vm.id), gpus, waits_for(db, vm, ports))
 
 
 def waits_for(db: Session, vm: Vm, ports: Sequence[PortSpec]) -> str:
@@ -243,6 +245,8 @@ def tear_down(run: Run, vm: Vm, host: Host, backends: Backends) -> None:
     with run.writing() as db:
         release_disks(db, vm.id, now=run.now)
         release_nics(db, vm.id, now=run.now)
+        if vm.gpus:
+            give_back(db, vm.id, now=run.now)
         release(db, vm.id)
         row = db.get_one(Vm, vm.id)
         text = "deleted, with its boot disk, addresses and reserved capacity"

@@ -47,6 +47,8 @@ class VmRow(NamedTuple):
     state: VmState
     vcpus: int
     memory_gib: int
+    gpus: int
+    gpu_model_id: str
     image_id: str
     image_name: str
     labels: dict[str, str]

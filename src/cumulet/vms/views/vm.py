@@ -50,19 +50,19 @@ def _price_view(vm: VmRow, disks: Sequence[DiskRow], *, ipv4_addresses: int) -> 
         ipv4=vm.ipv4_price,
     )
     priced = tuple(PricedDisk(disk.size_gib, disk.gib_price) for disk in disks)
-    return _price_at(rates, vm.vcpus, vm.memory_gib, priced, ipv4_addresses)
+    return _price_at(rates, vm.vcpus, vm.memory_gib, vm.gpus, priced, ipv4_addresses)
 
 
 @lru_cache(maxsize=1000)
 def _price_at(
-    rates: Rates, vcpus: int, memory_gib: int, disks: tuple[PricedDisk, ...], ipv4_addresses: int
+    rates: Rates, vcpus: int, memory_gib: int, gpus: int, disks: tuple[PricedDisk, ...], ipv4_addresses: int
 ) -> VmPrice:
     """Price VMs of one shape: a long list has few."""
     price = price_vm(
         rates,
         vcpus=vcpus,
         memory_gib=memory_gib,
-        gpus=0,
+        gpus=gpus,
         disks=disks,
         ipv4_addresses=ipv4_addresses,
     )
@@ -84,6 +84,9 @@ def _vm_view(vm: VmRow, disks: Sequence[DiskRow], nics: VmNics, catalogue: Catal
         memory=vm.memory_gib,
         cpu_model=vm.cpu_model,
         vcpus=vm.vcpus,
+        gpu_model=catalogue.find_gpu_model(vm.gpu_model_id).model_name if vm.gpu_model_id else "",
+        gpu_model_id=vm.gpu_model_id,
+        gpu_quantity=vm.gpus,
         boot_disk_size_gib=boot_disk.size_gib,
         renewable_energy=data_center.renewable_energy,
         image_id=vm.image_id,

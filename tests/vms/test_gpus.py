@@ -1,0 +1,275 @@
+"""VMs with GPUs: who gets which, what is said when there is none, what it costs, and who has them afterwards."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select, update
+from tests.made_up import PROJECT, make_cloud
+from tests.projects.people import add_user
+
+from cumulet.catalogue import read_catalogue, with_gpus
+from cumulet.errors import Invalid
+from cumulet.gpus import Gpu, GpuState
+from cumulet.hosts import Host, HostState
+from cumulet.hypervisor import Power
+from cumulet.hypervisor.memory import made_up_id
+from cumulet.journal import Event
+from cumulet.projects import Role
+from cumulet.vm_record import Vm
+from cumulet.vm_record.wire import VmState
+from cumulet.vms import operations as verbs
+
+MODEL = "H100"
+TYPE = "standard-h100"
+
+
+def catalogue(**changes):
+    """What is offered on hosts with made-up H100s: each with 1 to 32 vCPUs."""
+    offered = with_gpus(read_catalogue(None), MODEL, made_up_id(MODEL))
+    plain, gpu_type = offered.machine_types
+    gpu_type = replace(gpu_type, **{"max_vcpu_per_gpu": 32.0, **changes})
+    return replace(offered, machine_types=(plain, gpu_type))
+
+
+@pytest.fixture
+def new_cloud(database, tmp_path):
+    """A cloud of made-up hosts, whose GPUs have been looked at."""
+
+    def new_cloud(hosts=1, gpus=8, **changes):
+        uri = f"memory:?hosts={hosts}&gpus={gpus}&gpu_model={MODEL}"
+        cloud = make_cloud(database, tmp_path, hypervisor=uri, catalogue=catalogue(**changes))
+        cloud.sweep()
+        return cloud
+
+    return new_cloud
+
+
+@pytest.fixture
+def cloud(new_cloud):
+    return new_cloud()
+
+
+def create(cloud, gpus=1, **fields):
+    return cloud.create(**{"machine_type": TYPE, "gpus": gpus} | fields)
+
+
+def held(cloud):
+    """How many GPUs each VM has that has some."""
+    with cloud.database.reading() as db:
+        return Counter(db.scalars(select(Vm.name).join(Gpu, Gpu.vm_id == Vm.id)))
+
+
+def rows(cloud, *which):
+    with cloud.database.reading() as db:
+        return db.scalars(select(Gpu).where(*which).order_by(Gpu.host_id, Gpu.address)).all()
+
+
+def change(cloud, rows, **values):
+    with cloud.database.writing() as db:
+        db.execute(update(Gpu).where(Gpu.id.in_([row.id for row in rows])).values(**values))
+
+
+def refusal(cloud, *words, **fields):
+    with pytest.raises(Invalid) as refused:
+        create(cloud, *words, **fields)
+    return refused.value
+
+
+def test_a_vm_has_its_gpus_from_its_create_to_its_end(cloud):
+    create(cloud, gpus=2)
+    mine = {row.address for row in rows(cloud, Gpu.vm_id.is_not(None))}
+    assert (held(cloud), {row.state for row in rows(cloud, Gpu.vm_id.is_not(None))}) == (
+        {"hello": 2},
+        {GpuState.HELD},
+    )
+    cloud.settle()
+    (machine,) = cloud.host.contents.machines.values()
+    assert {gpu.functions[0] for gpu in machine.spec.gpus} == mine
+    assert machine.power is Power.RUNNING
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+    assert (cloud.vm().state, held(cloud)) == (VmState.STOPPED, {"hello": 2})
+    cloud.ask(verbs.terminate_vm)
+    assert held(cloud) == {"hello": 2}
+    cloud.run()
+    assert (cloud.count(Vm), held(cloud)) == (0, {})
+
+
+def test_deleting_a_vm_does_not_wait_until_its_gpus_are_clean(cloud):
+    create(cloud)
+    cloud.settle()
+    (mine,) = rows(cloud, Gpu.vm_id.is_not(None))
+    cloud.host.sick_gpus[mine.address] = "it does not come back from its reset"
+    cloud.ask(verbs.terminate_vm)
+    cloud.run()
+    assert cloud.count(Vm) == 0
+    (mine,) = rows(cloud, Gpu.id == mine.id)
+    assert (mine.vm_id, mine.state is GpuState.FREE) == (None, False)
+
+
+def test_what_it_is_to_have_is_shown_and_priced(cloud):
+    vm = create(cloud, gpus=3, vcpus=6)
+    assert (vm.gpu_model, vm.gpu_model_id, vm.gpu_quantity) == ("H100", "h100", 3)
+    price = vm.price
+    assert (price.gpu_price_hr.value, price.total_gpu_price_hr.value) == ("1.5", "4.5")
+    parts = (
+        price.total_vcpu_price_hr,
+        price.total_memory_price_hr,
+        price.total_gpu_price_hr,
+        price.total_storage_price_hr,
+        price.ipv4_address_price_hr,
+    )
+    assert Decimal(price.total_price_hr.value) == sum(Decimal(part.value) for part in parts)
+    listed = cloud.call(verbs.list_vms, project_id=PROJECT).vms
+    assert [(one.gpu_model, one.gpu_quantity) for one in listed] == [("H100", 3)]
+    shown = cloud.ask(verbs.get_vm)
+    assert shown.total_gpu_price_hr.value == "4.5"
+
+
+def test_a_vm_without_gpus_shows_none(cloud):
+    vm = cloud.create()
+    assert (vm.gpu_model, vm.gpu_model_id, vm.gpu_quantity) == ("", "", 0)
+    assert vm.price.total_gpu_price_hr.value == "0"
+
+
+def test_its_events_carry_what_its_gpus_cost(cloud):
+    create(cloud, gpus=2)
+    cloud.settle()
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+    cloud.ask(verbs.terminate_vm)
+    cloud.run()
+    with cloud.database.reading() as db:
+        told = {
+            event: (data.get("gpus"), data.get("gpu_model_id"), data.get("gpu_price"))
+            for event, data in db.execute(select(Event.event, Event.data).where(Event.subject == "vm"))
+        }
+    for event in ("vm.create_requested", "vm.started", "vm.stopped", "vm.deleted"):
+        assert told[event] == (2, "h100", "1.5")
+
+
+def test_both_ways_to_name_its_model_are_understood(cloud):
+    create(cloud, gpu_model="H100", gpu_model_id="h100", vm_id="both")
+    assert "expected 'H100' or none" not in str(create(cloud, vm_id="neither").gpu_model)
+    for field, value in (("gpu_model", "H200"), ("gpu_model_id", "h200")):
+        assert f"'{value}'" in refusal(cloud, **{field: value}).message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"gpus": 0}, "gpus: 0 is not accepted; expected at least 1, as machine type 'standard-h100' is for"),
+        (
+            {"gpus": 9, "vcpus": 18, "memory_gib": 18},
+            "gpus: 9 is not accepted; expected 1 to 8: no host has more H100 GPUs",
+        ),
+        (
+            {"gpus": 1, "vcpus": 33, "memory_gib": 33},
+            "vcpus: 33 is not accepted; expected 2 to 32 vCPUs for each GPU",
+        ),
+        (
+            {"gpus": 4, "vcpus": 7},
+            "vcpus: 7 is not accepted; expected 2 to 32 vCPUs for each GPU (4 requested)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_numbers_out_of_the_machine_type_s_rules_are_refused(new_cloud, fields, words):
+    cloud = new_cloud(min_vcpu_per_gpu=2.0)
+    assert words in refusal(cloud, **fields).message
+    assert held(cloud) == {}
+
+
+def test_a_refusal_tells_what_the_others_are_at(cloud):
+    create(cloud, gpus=2, vm_id="other")
+    free = rows(cloud, Gpu.vm_id.is_(None))
+    change(cloud, free[:1], state=GpuState.CLEANING)
+    change(cloud, free[1:2], state=GpuState.QUARANTINED, problem="it does not come back from its reset")
+    change(cloud, free[2:3], state=GpuState.UNFIT, causes=[{"problem": "it drives the screen", "cure": ""}])
+    change(cloud, free[3:4], withdrawn=True)
+    refused = refusal(cloud, gpus=3, vcpus=3)
+    assert refused.message == (
+        "no host has capacity for this VM (1 host: 2 of 8 H100 GPUs free, 1 being cleaned, 2 held, 1 quarantined, "
+        "1 unfit, 1 withdrawn, 3 requested); "
+        "the nearest size that fits is 2 GPUs, 3 vCPUs, 4 GiB memory, 1 GiB disk"
+    )
+    assert "memory-1: 2 of 8 H100" in refused.for_operator
+    assert "1 quarantined (it does not come back from its reset)" in refused.for_operator
+    assert "1 unfit (it drives the screen)" in refused.for_operator
+    assert refused.details[0]["reason"] == "NO_CAPACITY"
+
+
+def test_hosts_that_lack_alike_are_told_together(new_cloud):
+    cloud = new_cloud(hosts=3, gpus=4)
+    for number in range(3):
+        create(cloud, gpus=2, vm_id=f"vm-{number}")
+    create(cloud, gpus=1, vm_id="small")
+    message = refusal(cloud, gpus=3, vcpus=3).message
+    assert "3 hosts: 5 of 12 H100 GPUs free, at most 2 together, 7 held, 3 requested" in message
+
+
+def test_hosts_without_the_model_and_those_that_do_not_answer_are_told_apart(new_cloud):
+    cloud = new_cloud(hosts=3, gpus=1)
+    first, second, third = {row.host_id for row in rows(cloud)}
+    change(cloud, rows(cloud, Gpu.host_id == first), state=GpuState.ABSENT)
+    with cloud.database.writing() as db:
+        db.execute(update(Host).where(Host.id == second).values(state=HostState.DOWN))
+    change(cloud, rows(cloud, Gpu.host_id == third), state=GpuState.CLEANING)
+    message = refusal(cloud).message
+    for words in ("1 host: no H100 GPUs", "1 host: no answer", "1 host: 0 of 1 H100 GPUs free"):
+        assert words in message
+    assert message.endswith("no smaller size fits now")
+
+
+def test_the_nearest_size_can_be_had(new_cloud):
+    cloud = new_cloud(gpus=3, min_vcpu_per_gpu=2.0, max_vcpu_per_gpu=4.0)
+    create(cloud, gpus=2, vcpus=8, vm_id="other")
+    message = refusal(cloud, gpus=2, vcpus=8).message
+    assert message.endswith("the nearest size that fits is 1 GPU, 4 vCPUs, 4 GiB memory, 1 GiB disk")
+    assert create(cloud, gpus=1, vcpus=4, memory_gib=4).state is VmState.PENDING
+
+
+def test_of_all_hosts_it_goes_where_its_gpus_lie_together(new_cloud):
+    cloud = new_cloud(hosts=2, gpus=4)
+    first, second = sorted({row.host_id for row in rows(cloud)})
+    apart = [rows(cloud, Gpu.host_id == first)[at] for at in (0, 2)]  # one on each node
+    change(cloud, apart, withdrawn=True)
+    create(cloud, gpus=2, vm_id="one")
+    assert {row.host_id for row in rows(cloud, Gpu.vm_id.is_not(None))} == {second}
+    create(cloud, gpus=2, vm_id="two")
+    create(cloud, gpus=2, vm_id="three")
+    assert Counter(row.host_id for row in rows(cloud, Gpu.vm_id.is_not(None))) == {second: 4, first: 2}
+
+
+def test_two_who_ask_at_once_for_the_last_gpu_get_it_once(new_cloud):
+    cloud = new_cloud(gpus=1)
+
+    def take(number):
+        with suppress(Invalid):
+            return create(cloud, vm_id=f"vm-{number}").id
+
+    with ThreadPoolExecutor(4) as pool:
+        created = [id for id in pool.map(take, range(8)) if id]
+    assert held(cloud) == dict.fromkeys(created, 1)
+    assert len(created) == 1
+    assert "0 of 1 H100 GPUs free, 1 held, 1 requested" in refusal(cloud, vm_id="late").message
+
+
+def test_to_validate_only_takes_none(cloud):
+    vm = create(cloud, gpus=8, vcpus=8, validate_only=True)
+    assert vm.price.total_gpu_price_hr.value == "12"
+    assert held(cloud) == {}
+
+
+def test_an_owner_reads_how_many_and_no_names(new_cloud):
+    cloud = new_cloud(gpus=1)
+    create(cloud, vm_id="other")
+    with cloud.database.writing() as db:
+        owner = add_user(db, "anna", default=Role.EDITOR)
+    with pytest.raises(Invalid) as refused:
+        create(cloud, caller=owner)
+    assert "memory-1" not in refused.value.message
