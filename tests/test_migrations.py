@@ -263,3 +263,15 @@ def test_vms_of_an_earlier_version_whose_first_boot_is_done_take_the_secrets_off
     migrate(empty)
     with empty.reading() as db:
         assert [(due.kind, due.id, due.wakes) for due in db.scalars(select(Due))] == [("vm", UUID(read), 1)]
+
+
+def test_gpus_of_an_earlier_version_are_cleaned_before_a_vm_gets_them(empty):
+    migrate_to(empty, "0020")
+    with empty.writing() as db:
+        fill_every_column(db, "host")
+        for state in ("FREE", "UNFIT"):
+            fill_every_column(db, "gpu", id=uuid4().hex, host_id=ID, address=state, state=state)
+    migrate(empty)
+    with empty.reading() as db:
+        found = db.execute(text("SELECT address, state FROM gpu ORDER BY address"))
+        assert [tuple(row) for row in found] == [("FREE", "CLEANING"), ("UNFIT", "UNFIT")]

@@ -54,6 +54,8 @@ class EventName(enum.StrEnum):
     VM_DISK_ATTACHED = "vm.disk_attached"
     VM_DISK_DETACHED = "vm.disk_detached"
     VM_DISK_LOST = "vm.disk_lost"
+    VM_GPU_FAULT = "vm.gpu_fault"
+    VM_GPU_BACK = "vm.gpu_back"
     VM_IMAGE_READY = "vm.image_ready"
     VM_IMAGE_FAILED = "vm.image_failed"
     VM_EXPIRED = "vm.expired"
@@ -98,6 +100,14 @@ class EventName(enum.StrEnum):
     GPU_APPEARED = "gpu.appeared"
     GPU_CHANGED = "gpu.changed"
     GPU_ABSENT = "gpu.absent"
+    GPU_HELD = "gpu.held"
+    GPU_RETURNED = "gpu.returned"
+    GPU_FAULTED = "gpu.faulted"
+    GPU_CLEAN_REQUESTED = "gpu.clean_requested"
+    GPU_CLEANED = "gpu.cleaned"
+    GPU_QUARANTINED = "gpu.quarantined"
+    GPU_WITHDRAWN = "gpu.withdrawn"
+    GPU_OFFERED = "gpu.offered"
 
     WORK_OVERDUE = "work.overdue"
 
@@ -203,7 +213,10 @@ class GpuData(EventData, frozen=True, kw_only=True):
     pci_id: str
     state: str
     problems: list[str]
-    """Why it is unfit."""
+    """What is wrong with it."""
+    project_id: str = ""
+    """Of the VM that holds it, if one does, as is the next."""
+    vm_id: str = ""
 
 
 class OverdueData(EventData, frozen=True, kw_only=True):

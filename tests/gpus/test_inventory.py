@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import event, select
+from tests.gpus.clouds import URI, look_later, refit, rows, take_out, told
 from tests.made_up import NOON, make_cloud
 
-from cumulet.gpus import Gpu, GpuState
+from cumulet.gpus import GpuState
 from cumulet.hypervisor import Iommu
 from cumulet.journal import Event
-
-URI = "memory:?gpus=2&gpu_model=H100"
 
 
 @pytest.fixture
@@ -20,26 +19,8 @@ def cloud(database, tmp_path):
     return cloud
 
 
-def rows(cloud):
-    with cloud.database.reading() as db:
-        return db.scalars(select(Gpu).order_by(Gpu.address)).all()
-
-
-def told(cloud):
-    with cloud.database.reading() as db:
-        found = db.scalars(select(Event).where(Event.subject == "gpu").order_by(Event.id))
-        return [(event.event, event.text) for event in found]
-
-
-def refit(cloud, **changes):
-    """Let the first card be otherwise."""
-    first, *others = cloud.host.host_gpus.gpus
-    cloud.host.host_gpus = replace(cloud.host.host_gpus, gpus=(replace(first, **changes), *others))
-
-
-def look_later(cloud):
-    cloud.clock.advance(30)
-    cloud.sweep()
+def names(cloud):
+    return [name for name, _ in told(cloud)]
 
 
 def test_what_a_host_has_gets_rows_and_is_told_once(cloud):
@@ -48,9 +29,10 @@ def test_what_a_host_has_gets_rows_and_is_told_once(cloud):
     first, second = cloud.host.host_gpus.gpus
     assert [row.seen for row in rows(cloud)] == [first, second]
     assert [(row.state, row.since, row.causes) for row in rows(cloud)] == [(GpuState.FREE, NOON, [])] * 2
-    words = f"GPU {first.pci_id} at {first.address} of host memory-1 is FREE"
-    assert told(cloud)[0] == ("gpu.appeared", words)
-    assert len(told(cloud)) == 2
+    where = f"GPU {first.pci_id} at {first.address} of host memory-1"
+    assert told(cloud)[0] == ("gpu.appeared", f"{where} is CLEANING")
+    assert ("gpu.cleaned", f"{where} is clean and FREE") in told(cloud)
+    assert sorted(names(cloud)) == ["gpu.appeared"] * 2 + ["gpu.cleaned"] * 2
 
 
 def test_a_look_at_gpus_that_are_as_they_were_is_one_statement(cloud):
@@ -99,23 +81,24 @@ def test_what_the_host_lacks_makes_all_its_gpus_unfit(cloud):
 
 def test_one_that_is_gone_stays_as_absent_and_is_told_once_and_when_it_is_back(cloud):
     there = cloud.host.host_gpus
-    cloud.host.host_gpus = replace(there, gpus=there.gpus[1:])
+    take_out(cloud)
     for _ in range(2):
         look_later(cloud)
     gone, other = rows(cloud)
     assert (gone.state, other.state) == (GpuState.ABSENT, GpuState.FREE)
     assert gone.seen == there.gpus[0]
-    assert [name for name, _ in told(cloud)] == ["gpu.appeared"] * 2 + ["gpu.absent"]
+    assert names(cloud)[4:] == ["gpu.absent"]
+    assert told(cloud)[-1][1].endswith("is not on the bus any more")
     cloud.host.host_gpus = there
     look_later(cloud)
     assert (rows(cloud)[0].state, rows(cloud)[0].since) == (GpuState.FREE, cloud.clock.now)
-    assert told(cloud)[-1][0] == "gpu.appeared"
+    assert names(cloud)[5:] == ["gpu.appeared", "gpu.cleaned"]
 
 
 def test_one_that_is_gone_and_was_unfit_has_no_reason_left(cloud):
-    refit(cloud, answers=False)
+    refit(cloud, boot_display=True)
     look_later(cloud)
-    cloud.host.host_gpus = replace(cloud.host.host_gpus, gpus=cloud.host.host_gpus.gpus[1:])
+    take_out(cloud)
     look_later(cloud)
     assert (rows(cloud)[0].state, rows(cloud)[0].causes) == (GpuState.ABSENT, [])
 
@@ -124,11 +107,11 @@ def test_a_host_that_does_not_answer_keeps_what_was_last_seen(cloud):
     cloud.host.unreachable = True
     look_later(cloud)
     assert [row.state for row in rows(cloud)] == [GpuState.FREE] * 2
-    assert len(told(cloud)) == 2
+    assert len(told(cloud)) == 4
 
 
 def test_what_is_told_carries_data_for_programs(cloud):
-    refit(cloud, answers=False)
+    refit(cloud, boot_display=True)
     look_later(cloud)
     with cloud.database.reading() as db:
         newest = db.scalars(select(Event).where(Event.subject == "gpu").order_by(Event.id.desc())).first()
@@ -138,5 +121,5 @@ def test_what_is_told_carries_data_for_programs(cloud):
         "address": card.address,
         "pci_id": card.pci_id,
         "state": "UNFIT",
-        "problems": ["it does not answer on the bus"],
+        "problems": ["the host's own screen is on it"],
     }

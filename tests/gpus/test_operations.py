@@ -3,14 +3,17 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
+from tests.gpus.clouds import given_back, held
 from tests.made_up import make_cloud
 from tests.projects.people import add_user
 
 from cumulet.catalogue import read_catalogue, with_gpus
-from cumulet.errors import Forbidden, Invalid, NotFound
+from cumulet.errors import Forbidden, Invalid, NotFound, Refused
 from cumulet.gpus import GpuState
 from cumulet.gpus import operations as verbs
 from cumulet.hypervisor.memory import made_up_id
+from cumulet.journal import Event
 from cumulet.projects import Role
 
 URI = "memory:?hosts=2&gpus=3&gpu_model=H100"
@@ -109,3 +112,89 @@ def test_hosts_are_nobody_s_business_but_the_operator_s(cloud, every, roles, ref
         with pytest.raises(refusal) as refused:
             cloud.call(verbs.get_gpu, other, id=id)
         assert "memory-1" not in refused.value.message
+
+
+def given(cloud, every):
+    """A VM has the first GPU."""
+    vm_id = held(cloud)
+    gpu = cloud.call(verbs.get_gpu, id=every[0]).gpu
+    assert (gpu.state, gpu.project_id, gpu.vm_id) == (GpuState.HELD, "default", "hello")
+    return vm_id
+
+
+def shown(cloud, id):
+    return cloud.call(verbs.get_gpu, id=id).gpu
+
+
+def test_what_waits_to_be_cleaned_says_for_what_and_one_that_was_says_when(cloud, every):
+    assert shown(cloud, every[0]).cleaned_time == cloud.clock.now
+    vm_id = given(cloud, every)
+    host = next(iter(cloud.hosts.values()))
+    host.unreachable = True
+    given_back(cloud, vm_id)
+    gpu = shown(cloud, every[0])
+    assert (gpu.state, gpu.vm_id) == (GpuState.CLEANING, "")
+    assert "does not answer" in gpu.waiting_for
+    host.unreachable = False
+    cloud.settle()
+    assert (shown(cloud, every[0]).state, shown(cloud, every[0]).waiting_for) == (GpuState.FREE, "")
+
+
+def test_one_that_is_quarantined_is_free_again_once_its_operator_had_it_cleaned(cloud, every):
+    vm_id = given(cloud, every)
+    host = next(iter(cloud.hosts.values()))
+    address = host.host_gpus.gpus[0].address
+    host.sick_gpus[address] = "it does not come back"
+    given_back(cloud, vm_id)
+    cloud.settle()
+    gpu = shown(cloud, every[0])
+    assert gpu.state is GpuState.QUARANTINED
+    assert (gpu.problems[0].problem, "gpu clean" in gpu.problems[0].cure) == ("it does not come back", True)
+    cloud.call(verbs.clean_gpu, id=every[0])
+    cloud.settle()
+    assert shown(cloud, every[0]).state is GpuState.QUARANTINED
+    del host.sick_gpus[address]
+    cloud.call(verbs.clean_gpu, id=every[0])
+    cloud.settle()
+    assert (shown(cloud, every[0]).state, shown(cloud, every[0]).problems) == (GpuState.FREE, [])
+
+
+def test_what_a_vm_holds_or_is_unfit_or_away_is_not_cleaned(cloud, every):
+    given(cloud, every)
+    with pytest.raises(Refused, match="a VM holds it"):
+        cloud.call(verbs.clean_gpu, id=every[0])
+    host = next(iter(cloud.hosts.values()))
+    _, second, third = host.host_gpus.gpus
+    host.host_gpus = replace(host.host_gpus, gpus=(replace(second, boot_display=True), third))
+    cloud.sweep()
+    with pytest.raises(Refused, match="it is UNFIT: the host's own screen is on it"):
+        cloud.call(verbs.clean_gpu, id=every[1])
+    host.host_gpus = replace(host.host_gpus, gpus=(third,))
+    cloud.sweep()
+    with pytest.raises(Refused, match="it is ABSENT: it is not on the bus"):
+        cloud.call(verbs.clean_gpu, id=every[1])
+
+
+def test_one_that_is_withdrawn_stays_whose_it_is_until_it_is_offered_again(cloud, every):
+    given(cloud, every)
+    for verb, withdrawn in ((verbs.withdraw_gpu, True), (verbs.offer_gpu, False)):
+        for _ in range(2):
+            cloud.call(verb, id=every[0])
+        gpu = shown(cloud, every[0])
+        assert (gpu.withdrawn, gpu.state, gpu.vm_id) == (withdrawn, GpuState.HELD, "hello")
+    with cloud.database.reading() as db:
+        found = db.scalars(select(Event).where(Event.event.in_(("gpu.withdrawn", "gpu.offered")))).all()
+    assert [(event.event, event.actor) for event in found] == [
+        ("gpu.withdrawn", cloud.owner.email),
+        ("gpu.offered", cloud.owner.email),
+    ]
+
+
+@pytest.mark.parametrize("verb", [verbs.clean_gpu, verbs.withdraw_gpu, verbs.offer_gpu])
+def test_only_the_operator_changes_gpus_and_only_those_that_are_there(cloud, every, verb):
+    with pytest.raises(NotFound, match="no GPU 'nothing'"):
+        cloud.call(verb, id="nothing")
+    with cloud.database.writing() as db:
+        other = add_user(db, "other", default=Role.EDITOR)
+    with pytest.raises(Forbidden):
+        cloud.call(verb, other, id=every[0])

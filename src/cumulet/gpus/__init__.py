@@ -4,6 +4,7 @@ from cumulet.gpus import operations  # noqa: F401 - declares them
 from cumulet.gpus.hold import give_back, gpu_specs, gpus_of_vm, hold, hold_just
 from cumulet.gpus.inventory import note_gpus
 from cumulet.gpus.model import Gpu
+from cumulet.gpus.reconcile import reconcile_gpu
 from cumulet.gpus.room import gpu_rooms
 from cumulet.gpus.views import model_name
 from cumulet.gpus.wire import GpuState
@@ -19,4 +20,5 @@ __all__ = [
     "hold_just",
     "model_name",
     "note_gpus",
+    "reconcile_gpu",
 ]

@@ -2,86 +2,123 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-import msgspec
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, delete, select
 from sqlalchemy.orm import Session
 
-from cumulet import journal
-from cumulet.db import fetch_columns, insert_row, update_row
-from cumulet.events import EventName, GpuData
+from cumulet.db import execute, fetch_columns, insert_row, rows_of, update_row
+from cumulet.events import EventName
+from cumulet.gpus.follow import Values, after_look, first_look, is_same_card
 from cumulet.gpus.model import Gpu
+from cumulet.gpus.told import log_for_owner, log_gpu
 from cumulet.gpus.wire import GpuState
-from cumulet.hosts import Host
-from cumulet.hypervisor import HostGpus, Iommu, PciGpu, unfit_causes
+from cumulet.hypervisor import HostGpus, Iommu, PciGpu
+from cumulet.reconcile import Kind, wake
 
-KNOWN: Final = select(Gpu.id, Gpu.address, Gpu.facts, Gpu.state, Gpu.causes).where(
-    Gpu.host_id == bindparam("host_id")
-)
-Seen = dict[str, Any]
-"""Columns of a row that follow from what was read."""
+KNOWN: Final = select(
+    Gpu.id, Gpu.address, Gpu.facts, Gpu.state, Gpu.causes, Gpu.problem, Gpu.vm_id, Gpu.since
+).where(Gpu.host_id == bindparam("host_id"))
+LOCK_ONE: Final = KNOWN.where(Gpu.id == bindparam("id")).with_for_update()
+FORGET: Final = delete(rows_of(Gpu)).where(rows_of(Gpu).c.id == bindparam("id")).returning(rows_of(Gpu).c.id)
+FORGET_AFTER: Final = timedelta(days=30)
+"""Then a GPU that is on the bus no more, and that no VM holds, is forgotten."""
+VERDICT: Final = ("state", "causes", "problem")
+"""Columns that follow from what was read."""
+QUIET: Final = frozenset[str]()
+"""What is read of a GPU of which nobody is told that it changed."""
 
 
 def note_gpus(db: Session, host_id: UUID, found: HostGpus, *, now: datetime) -> None:
-    """Write down which GPUs a host that answers has; what is as it was costs one statement."""
+    """Write down which GPUs a host that answers has; what is as it was costs one statement.
+
+    It locks due rows, then GPUs, by address: after all else that the caller locks.
+    """
     known = {row.address: row for row in fetch_columns(db, KNOWN, host_id=host_id)}
-    for gpu in found.gpus:
-        seen, row = seen_of(gpu, found.iommu), known.pop(gpu.address, None)
-        if row is None:
-            id = uuid4()
-            insert_row(db, Gpu, id=id, host_id=host_id, address=gpu.address, since=now, **seen)
-            log_event(db, host_id, id, EventName.GPU_APPEARED, seen, is_now(seen), now=now)
-        else:
-            note_change(db, host_id, row, seen, now=now)
-    for row in known.values():
-        if row.state is not GpuState.ABSENT:
-            gone = {"facts": row.facts, "state": GpuState.ABSENT, "causes": []}
-            update_row(db, Gpu, row.id, since=now, **gone)
-            log_event(db, host_id, row.id, EventName.GPU_ABSENT, gone, "is not on the bus any more", now=now)
+    there = {gpu.address: gpu for gpu in found.gpus}
+    for address in sorted(known.keys() | there.keys()):
+        gpu = there.get(address)
+        if row := known.get(address):
+            note_one(db, host_id, row, gpu, found.iommu, now=now)
+        elif gpu:
+            add_gpu(db, host_id, gpu, found.iommu, now=now)
 
 
-def seen_of(gpu: PciGpu, iommu: Iommu) -> Seen:
-    """Say what a GPU's row should hold."""
-    causes = unfit_causes(gpu, iommu)
-    return {
-        "facts": msgspec.json.decode(msgspec.json.encode(gpu)),  # as the database gives it back
-        "state": GpuState.UNFIT if causes else GpuState.FREE,
-        "causes": msgspec.json.decode(msgspec.json.encode(causes)),
-    }
+def add_gpu(db: Session, host_id: UUID, gpu: PciGpu, iommu: Iommu, *, now: datetime) -> None:
+    """Take a GPU in; one that is fit is cleaned before any VM gets it, which shows that it can be."""
+    id, seen = uuid4(), first_look(gpu, iommu)
+    insert_row(db, Gpu, id=id, host_id=host_id, address=gpu.address, since=now, **seen)
+    wake(db, Kind.GPU, id, now=now)
+    log_gpu(db, id, EventName.GPU_APPEARED, is_now(seen), now=now)
 
 
-def note_change(db: Session, host_id: UUID, row: Row[*tuple[Any, ...]], seen: Seen, *, now: datetime) -> None:
-    """Write down what is new about a GPU, or that it is there again."""
-    if all(getattr(row, name) == value for name, value in seen.items()):
-        return
-    since = {} if row.state is seen["state"] else {"since": now}
-    update_row(db, Gpu, row.id, **seen, **since)
-    event = EventName.GPU_APPEARED if row.state is GpuState.ABSENT else EventName.GPU_CHANGED
-    others = [name for name, value in seen["facts"].items() if row.facts.get(name) != value]
-    new = f"has other {', '.join(others)}, and " if others else ""
-    log_event(db, host_id, row.id, event, seen, new + is_now(seen), now=now)
-
-
-def is_now(seen: Seen) -> str:
-    """Tell a GPU's state, and why."""
-    why = "; ".join(cause["problem"] for cause in seen["causes"])
-    return f"is {seen['state'].value}{why and f': {why}'}"
-
-
-def log_event(
-    db: Session, host_id: UUID, id: UUID, name: EventName, seen: Seen, text: str, *, now: datetime
+def note_one(
+    db: Session, host_id: UUID, row: Row[*tuple[Any, ...]], gpu: PciGpu | None, iommu: Iommu, *, now: datetime
 ) -> None:
-    """Write into the journal what became of a GPU; it is in no project."""
-    gpu = msgspec.convert(seen["facts"], PciGpu)
-    data = GpuData(
-        host=db.scalars(select(Host.name).where(Host.id == host_id)).one(),
-        address=gpu.address,
-        pci_id=gpu.pci_id,
-        state=seen["state"].value,
-        problems=[cause["problem"] for cause in seen["causes"]],
-    )
-    words = f"GPU {gpu.pci_id} at {gpu.address} of host {data.host} {text}"
-    journal.log_event(db, name, at=now, project_id="", subject_id=id, text=words, data=data)
+    """Write down what is new about a GPU. Whatever waits to be cleaned is woken: that is the net under those who should."""
+    if is_forgotten(row, now):
+        execute(db, FORGET, id=row.id)
+        return
+    is_news = differs(row, after_look(row, gpu, iommu), "facts", *VERDICT)
+    if is_news or row.state is GpuState.CLEANING:
+        wake(db, Kind.GPU, row.id, now=now)
+    if not is_news:
+        return
+    (row,) = fetch_columns(db, LOCK_ONE, host_id=host_id, id=row.id)  # a VM may have taken it meanwhile
+    seen = after_look(row, gpu, iommu)
+    moved = seen["state"] is not row.state or not is_same_card(row.facts, seen["facts"])
+    update_row(db, Gpu, row.id, **seen, **({"since": now} if moved else {}))
+    tell_operator(db, row, seen, now=now)
+    tell_owner(db, row, seen, now=now)
+
+
+def is_forgotten(row: Row[*tuple[Any, ...]], now: datetime) -> bool:
+    """Whether it has been away for so long that nobody looks for it any more."""
+    return row.state is GpuState.ABSENT and row.vm_id is None and now - row.since >= FORGET_AFTER
+
+
+def differs(row: Row[*tuple[Any, ...]], seen: Values, *names: str) -> bool:
+    """Whether any of these columns is not as it should be."""
+    return any(getattr(row, name) != seen[name] for name in names)
+
+
+def tell_operator(db: Session, row: Row[*tuple[Any, ...]], seen: Values, *, now: datetime) -> None:
+    """Tell the journal what is new about a GPU; nothing of what is quiet."""
+    others = [name for name, value in seen["facts"].items() if row.facts.get(name) != value]
+    told = [name for name in others if name not in QUIET]
+    if told or differs(row, seen, *VERDICT):
+        new = f"has other {', '.join(told)}, and " if told else ""
+        log_gpu(db, row.id, event_of(row, seen), new + is_now(seen), now=now)
+
+
+def event_of(row: Row[*tuple[Any, ...]], seen: Values) -> EventName:
+    """Name what has happened to a GPU."""
+    if seen["problem"] and not row.problem:
+        return EventName.GPU_FAULTED
+    if (seen["state"] is GpuState.ABSENT) is (row.state is GpuState.ABSENT):
+        return EventName.GPU_CHANGED
+    return EventName.GPU_ABSENT if seen["state"] is GpuState.ABSENT else EventName.GPU_APPEARED
+
+
+def tell_owner(db: Session, row: Row[*tuple[Any, ...]], seen: Values, *, now: datetime) -> None:
+    """Tell whoever has a GPU what befell it, and that it is back."""
+    if row.vm_id is None:
+        return
+    if seen["problem"] and not row.problem:
+        fault = f"failed: {seen['problem']}"
+        log_for_owner(db, row.vm_id, row.id, EventName.VM_GPU_FAULT, fault, now=now)
+    elif seen["state"] is not row.state:
+        is_gone = seen["state"] is GpuState.ABSENT
+        name = EventName.VM_GPU_FAULT if is_gone else EventName.VM_GPU_BACK
+        text = "is not in its host any more" if is_gone else "is in its host again"
+        log_for_owner(db, row.vm_id, row.id, name, text, now=now)
+
+
+def is_now(seen: Values) -> str:
+    """Tell a GPU's state, and why."""
+    if seen["state"] is GpuState.ABSENT and not seen["causes"]:
+        return "is not on the bus any more"
+    whys = [*filter(None, [seen.get("problem")]), *(cause["problem"] for cause in seen["causes"])]
+    return f"is {seen['state'].value}{': ' if whys else ''}{'; '.join(whys)}"

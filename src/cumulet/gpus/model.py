@@ -34,7 +34,7 @@ class Gpu(Row):
     """What was read of it last: `hypervisor.Gpu`."""
     state: Mapped[GpuState]
     causes: Mapped[list[dict[str, str]]] = mapped_column(JSON)
-    """Why it is UNFIT: `hypervisor.Cause`; empty in every other state."""
+    """What of what was read of it last keeps it from further VMs: `hypervisor.Cause`."""
     since: Mapped[datetime]
     """Since when it is in that state."""
     vm_id: Mapped[UUID | None] = mapped_column(ForeignKey("vm.id"), index=True)
@@ -42,9 +42,9 @@ class Gpu(Row):
     withdrawn: Mapped[bool] = mapped_column(default=False)
     """Its operator keeps it from further VMs; one that has it keeps it."""
     failures: Mapped[int] = mapped_column(default=0)
-    """How often it could not be cleaned since it last was."""
+    """How often in a row it could not be cleaned."""
     problem: Mapped[str] = mapped_column(default="")
-    """What went wrong with it last, in words; empty when nothing did."""
+    """What befell it, in words: no further VM gets it until its operator had it cleaned. Empty for nothing."""
     cleaned_at: Mapped[datetime | None]
     """When it was last seen to be as new."""
 
@@ -55,5 +55,5 @@ class Gpu(Row):
 
     @property
     def unfit_because(self) -> list[Cause]:
-        """Why it is UNFIT."""
+        """What of what was read of it last keeps it from further VMs."""
         return msgspec.convert(self.causes, list[Cause])

@@ -1,25 +1,30 @@
-"""The operator's look at the GPUs of all hosts."""
+"""What the operator sees of the GPUs of all hosts, and what they do with one."""
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
 from cumulet.db import names_there
-from cumulet.errors import NotFound
+from cumulet.errors import NotFound, Refused
+from cumulet.events import EventName
 from cumulet.gpus.model import Gpu
-from cumulet.gpus.views import gpu_view
-from cumulet.gpus.wire import GetGpuResponse, ListGpusResponse
+from cumulet.gpus.told import log_gpu
+from cumulet.gpus.views import SHOWN, gpu_view, problems_of
+from cumulet.gpus.wire import GetGpuResponse, GpuState, ListGpusResponse
 from cumulet.hosts import Host
 from cumulet.operation import Caller, operation
 from cumulet.projects import DEFAULT_PROJECT, Role, read_page, require
+from cumulet.reconcile import Kind, wake
+from cumulet.wire import Empty
 
 ID: Final = Host.name + ":" + Gpu.address
-GPUS: Final = select(Gpu, Host.name).join(Host, Host.id == Gpu.host_id)
-ONE: Final = GPUS.where(bindparam("id") == ID)
+ONE: Final = SHOWN.where(bindparam("id") == ID)
+CLEANABLE: Final = frozenset({GpuState.FREE, GpuState.CLEANING, GpuState.QUARANTINED})
 
 
 @operation("GET /v1/gpus")
@@ -38,15 +43,15 @@ def list_gpus(
     """
     require(db, caller, DEFAULT_PROJECT, Role.OWNER)
     page = read_page(0, page_size, page_token)
-    chosen = GPUS.where(*page.following(Host.name, Gpu.address))
+    chosen = SHOWN.where(*page.following(Host.name, Gpu.address))
     if host_id:
         if db.scalar(select(Host.id).where(Host.name == host_id)) is None:
             raise NotFound.named("host", host_id, names_there(db, Host.name))
         chosen = chosen.where(Host.name == host_id)
     rows = db.execute(chosen.order_by(Host.name, Gpu.address).limit(page.size + 1)).all()
-    found, token = page.cut(rows, lambda row: (row.name, row.Gpu.address))
+    found, token = page.cut(rows, lambda row: (row.host_id, row.Gpu.address))
     return ListGpusResponse(
-        gpus=[gpu_view(catalogue, gpu, host) for gpu, host in found], page_token=token, page_size=page.size
+        gpus=[gpu_view(catalogue, row) for row in found], page_token=token, page_size=page.size
     )
 
 
@@ -56,9 +61,82 @@ def get_gpu(db: Session, caller: Caller, *, catalogue: Catalogue, id: str) -> Ge
 
     Only for the operator.
     """
+    return GetGpuResponse(gpu=gpu_view(catalogue, find_gpu(db, caller, id)))
+
+
+@operation("POST /v1/gpus/{id}/clean")
+def clean_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
+    """Have a GPU that no VM holds reset and looked at, one that is QUARANTINED too; it is FREE when it is as new.
+
+    Only for the operator.
+    """
+    gpu = find_gpu_to_change(db, caller, now=now, id=id)
+    accept_cleaning(gpu, id)
+    if gpu.state is not GpuState.CLEANING:
+        gpu.state, gpu.since = GpuState.CLEANING, now
+    gpu.problem, gpu.failures = "", 0
+    log_request(db, caller, gpu, EventName.GPU_CLEAN_REQUESTED, "is to be cleaned", now=now)
+    return Empty()
+
+
+@operation("POST /v1/gpus/{id}/withdraw")
+def withdraw_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
+    """Give a GPU to no further VM; one that has it keeps it.
+
+    Only for the operator.
+    """
+    gpu = find_gpu_to_change(db, caller, now=now, id=id)
+    if not gpu.withdrawn:
+        gpu.withdrawn = True
+        log_request(db, caller, gpu, EventName.GPU_WITHDRAWN, "is withdrawn: no further VM gets it", now=now)
+    return Empty()
+
+
+@operation("POST /v1/gpus/{id}/offer")
+def offer_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
+    """Let VMs have a GPU again that was withdrawn.
+
+    Only for the operator.
+    """
+    gpu = find_gpu_to_change(db, caller, now=now, id=id)
+    if gpu.withdrawn:
+        gpu.withdrawn = False
+        log_request(db, caller, gpu, EventName.GPU_OFFERED, "is offered to VMs again", now=now)
+    return Empty()
+
+
+def find_gpu(db: Session, caller: Caller, id: str) -> Row[*tuple[Any, ...]]:
+    """Find a GPU, with all that is shown of it; NotFound, Forbidden."""
     require(db, caller, DEFAULT_PROJECT, Role.OWNER)
     found = db.execute(ONE, {"id": id}).one_or_none()
     if found is None:
         raise NotFound.named("GPU", id, names_there(db, ID, Host.id == Gpu.host_id))
-    gpu, host = found
-    return GetGpuResponse(gpu=gpu_view(catalogue, gpu, host))
+    return found
+
+
+def find_gpu_to_change(db: Session, caller: Caller, *, now: datetime, id: str) -> Gpu:
+    """Find a GPU for a verb, lock it, and have it looked at once that is done; NotFound, Forbidden.
+
+    Its host is locked first, so that nobody places there meanwhile, then its due row, as reconcilers do.
+    """
+    seen = find_gpu(db, caller, id).Gpu
+    db.get_one(Host, seen.host_id, with_for_update=True)
+    wake(db, Kind.GPU, seen.id, now=now)
+    return db.get_one(Gpu, seen.id, populate_existing=True, with_for_update=True)
+
+
+def accept_cleaning(gpu: Gpu, id: str) -> None:
+    """Return when a GPU can be cleaned; Refused otherwise."""
+    if gpu.vm_id is not None:
+        raise Refused(f"cannot clean GPU {id!r}: a VM holds it", reason="GPU_IN_USE", subject=id)
+    if gpu.state not in CLEANABLE:
+        why = "; ".join(one.problem for one in problems_of(gpu)) or "it is not on the bus"
+        raise Refused(
+            f"cannot clean GPU {id!r}: it is {gpu.state.value}: {why}", reason="GPU_NOT_READY", subject=id
+        )
+
+
+def log_request(db: Session, caller: Caller, gpu: Gpu, name: EventName, text: str, *, now: datetime) -> None:
+    """Write into the journal what the operator asked for."""
+    db.flush()
+    log_gpu(db, gpu.id, name, text, now=now, actor=caller.email)

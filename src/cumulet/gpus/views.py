@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+from sqlalchemy import Row, and_, func, select
+
 from cumulet.catalogue import Catalogue, identify_gpu
 from cumulet.gpus.model import Gpu
-from cumulet.gpus.wire import GpuAnswer, GpuFunction, GpuProblem
+from cumulet.gpus.wire import GpuAnswer, GpuFunction, GpuProblem, GpuState
+from cumulet.hosts import Host
 from cumulet.hypervisor import PciFunction, PciGpu
+from cumulet.reconcile import Due, Kind
+from cumulet.vm_record import Vm
+
+SHOWN: Final = (
+    select(
+        Gpu,
+        Host.name.label("host_id"),
+        func.coalesce(Vm.project_id, "").label("project_id"),
+        func.coalesce(Vm.name, "").label("vm_id"),
+        func.coalesce(Due.why, "").label("why"),
+        func.coalesce(Due.error, "").label("error"),
+    )
+    .join(Host, Host.id == Gpu.host_id)
+    .outerjoin(Vm, Vm.id == Gpu.vm_id)
+    .outerjoin(Due, and_(Due.kind == Kind.GPU, Due.id == Gpu.id))
+)
+SEE_TO_IT: Final = "see to the card, then have it cleaned: cumulet gpu clean"
 
 
-def gpu_view(catalogue: Catalogue, row: Gpu, host_name: str) -> GpuAnswer:
+def gpu_view(catalogue: Catalogue, found: Row[*tuple[Any, ...]]) -> GpuAnswer:
     """Show a GPU, and which model the catalogue takes it for."""
-    card = row.seen
+    row, card = found.Gpu, found.Gpu.seen
     model = identify_gpu(catalogue, card.pci_id, card.subsystem_id)
     return GpuAnswer(
-        id=f"{host_name}:{row.address}",
-        host_id=host_name,
+        id=f"{found.host_id}:{row.address}",
+        host_id=found.host_id,
         address=row.address,
         state=row.state,
         state_time=row.since,
-        problems=[GpuProblem(problem=one.problem, cure=one.cure) for one in row.unfit_because],
+        project_id=found.project_id,
+        vm_id=found.vm_id,
+        withdrawn=row.withdrawn,
+        waiting_for=(found.error or found.why) if row.state is GpuState.CLEANING else "",
+        cleaned_time=row.cleaned_at,
+        problems=problems_of(row),
         model_id=model.id if model else "",
         model_name=model.model_name if model else "",
         vendor_name=model.vendor_name if model else "",
@@ -37,6 +64,12 @@ def gpu_view(catalogue: Catalogue, row: Gpu, host_name: str) -> GpuAnswer:
         boot_display=card.boot_display,
         virtual_functions=card.virtual_functions,
     )
+
+
+def problems_of(row: Gpu) -> list[GpuProblem]:
+    """Say what keeps a GPU from further VMs: what befell it, and what was read of it last."""
+    befell = [GpuProblem(problem=row.problem, cure=SEE_TO_IT)] if row.problem else []
+    return befell + [GpuProblem(problem=one.problem, cure=one.cure) for one in row.unfit_because]
 
 
 def function_view(function: PciFunction) -> GpuFunction:

@@ -32,7 +32,7 @@ class GpuFunction(Wire):
 
 
 class GpuProblem(Wire):
-    """Why a GPU is UNFIT."""
+    """What is wrong with a GPU."""
 
     problem: str
     cure: str
@@ -49,7 +49,17 @@ class GpuAnswer(Wire, kw_only=True):
     state: GpuState
     state_time: datetime
     """Since when it is in that state."""
+    project_id: str
+    """Of the VM that holds it, running or not, as is the next; `""` when none does."""
+    vm_id: str
+    withdrawn: bool
+    """No further VM gets it, for its operator said so."""
+    waiting_for: str
+    """What keeps it in CLEANING; `""` when nothing does."""
+    cleaned_time: datetime | None
+    """When it was last seen to be as new."""
     problems: list[GpuProblem]
+    """What keeps it from further VMs."""
     model_id: str
     """This and the next four of its model in the catalogue; `""` and 0 for a card that the catalogue does not know."""
     model_name: str

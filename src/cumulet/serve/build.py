@@ -17,6 +17,7 @@ from cumulet.console import Consoles
 from cumulet.db import Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers
+from cumulet.gpus import reconcile_gpu
 from cumulet.hosts import check_pools_still_offered, installation_id
 from cumulet.hypervisor.memory import gpu_model_of, made_up_id
 from cumulet.images import ImageStore
@@ -100,6 +101,7 @@ def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]
         ),
         "network": partial(reconcile_network, fabrics=backends.fabrics),
         "security_group": partial(reconcile_group, fabrics=backends.fabrics),
+        "gpu": partial(reconcile_gpu, find_host=backends.host),
         "host": Sweeper(backends).sweep_host,
         "samples": Sampler(backends).sample_host,
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),

@@ -70,9 +70,9 @@ class Sweeper:
         with run.writing() as db:
             forget_old(db, run.now, self.backends.fabrics.catalogue.limits)
             note_facts(db, run.id, facts, now=run.now)
-            note_gpus(db, run.id, gpus, now=run.now)
             vm_ids = wake_changed_vms(db, run, domains)
             disk_ids = wake_changed_disks(db, run, disks.keys())
+            note_gpus(db, run.id, gpus, now=run.now)
         self._remove_orphans(
             host,
             run,
