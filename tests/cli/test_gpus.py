@@ -19,11 +19,12 @@ def settings(tmp_path_factory):
 
 @pytest.fixture
 def names(cumulet):
-    """Those of all GPUs, once the hosts have been looked at."""
+    """Those of all GPUs, once the hosts have been looked at and all are clean."""
 
     def look():
-        found = cumulet("gpu", "list", "-o", "name").out.split()
-        return found if len(found) == 8 else None
+        found = cumulet("gpu", "list", "-o", "json").json
+        free = [one["id"] for one in found if one["state"] == "FREE"]
+        return free if len(free) == 8 else None
 
     return eventually(look)
 
