@@ -20,7 +20,13 @@ import cumulet.hypervisor
 from cumulet.doctor.calls import CALLS
 
 SOURCE = Path(cumulet.__file__).parent
-HOST = ("doctor", "hypervisor/libvirt", "hypervisor/mounts.py", "hypervisor/pci.py")
+HOST = (
+    "doctor",
+    "hypervisor/fabric_manager.py",
+    "hypervisor/libvirt",
+    "hypervisor/mounts.py",
+    "hypervisor/pci.py",
+)
 """What runs where the host is."""
 SERVER = {
     "__main__.py": "its end",

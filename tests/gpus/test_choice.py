@@ -125,6 +125,57 @@ def test_cards_without_a_switch_are_each_on_their_own() -> None:
     assert chosen.rank.switches == 3
 
 
+BOARD = [
+    frozenset(one.address for one in host([2, 2], [2, 2])[first : first + size])
+    for size in (8, 4, 2, 1)
+    for first in range(0, 8, size)
+]
+"""The partitions of an HGX board."""
+
+
+@given(st.data())
+def test_vms_that_come_and_go_get_whole_partitions_of_which_no_two_overlap(data: st.DataObject) -> None:
+    """Of any size, also those that no partition has; the board may have lost some of its partitions."""
+    partitions = data.draw(st.lists(st.sampled_from(BOARD), unique=True, min_size=1))
+    free, held = set(host([2, 2], [2, 2])), []
+    for count in data.draw(st.lists(st.integers(-1, 8), max_size=12)):
+        if count < 0 and held:
+            free |= held.pop()
+        given_whole = [
+            one for one in partitions if len(one) == count and one <= {gpu.address for gpu in free}
+        ]
+        chosen = choose(free, count, partitions) if count > 0 else None
+        if chosen is None:
+            assert not given_whole or count < 0
+            continue
+        assert {gpu.address for gpu in chosen.gpus} in given_whole
+        assert chosen == choose(sorted(free, key=lambda gpu: gpu.id), count, partitions[::-1])
+        held.append(set(chosen.gpus))
+        free -= held[-1]
+
+
+@pytest.mark.parametrize(
+    ("held", "count", "expected"),
+    [
+        pytest.param([], 2, [0, 1], id="the first of those alike"),
+        pytest.param([0], 1, [1], id="the other half of a broken pair"),
+        pytest.param([0], 2, [2, 3], id="a pair of a broken half"),
+        pytest.param([0], 4, [4, 5, 6, 7], id="the other half of the board"),
+        pytest.param([0, 4], 4, None, id="no half is whole"),
+        pytest.param([1, 2], 2, [4, 5], id="two that are free are no partition"),
+        pytest.param([], 3, None, id="no partition has so many"),
+    ],
+)
+def test_a_vm_gets_the_partition_that_breaks_the_least(
+    held: list[int], count: int, expected: list[int] | None
+) -> None:
+    """By the order of the GPUs on the board."""
+    board = host([2, 2], [2, 2])
+    free = [one for place, one in enumerate(board) if place not in held]
+    chosen = choose(free, count, BOARD)
+    assert (chosen and [board.index(one) for one in chosen.gpus]) == expected
+
+
 def test_ranks_of_different_hosts_tell_which_host_is_torn_apart_least() -> None:
     """A host with one GPU left is better for one than one that has all eight."""
     whole, half, single = (

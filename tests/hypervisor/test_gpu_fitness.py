@@ -48,6 +48,11 @@ FAULTS = {
         "driver_override of 0000:01:00.1",
     ),
     "parts": ({"virtual_functions": 4}, "4 virtual functions", "0000:01:00.0/sriov_numvfs"),
+    "fabric": (
+        {"fabric_problem": "which GPU is module 1 is not known"},
+        "set up for VMs: which GPU is module 1 is",
+        "nvidia-smi -q > /etc/cumulet/nvidia-smi.txt",
+    ),
 }
 
 

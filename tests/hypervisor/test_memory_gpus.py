@@ -1,11 +1,15 @@
 """Made-up GPUs: as many as were asked for, laid out like those of a server."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from tests.hypervisor.contract import a_spec, prepare
+from tests.hypervisor.test_memory import IMAGE
 
-from cumulet.hypervisor import unfit_causes
+from cumulet.hypervisor import GpusNotJoined, GpuSpec, unfit_causes
 from cumulet.hypervisor.memory import made_up_id, memory_hosts
+from cumulet.hypervisor.memory.gpus import made_up_gpus
 
 
 def gpus_of(count):
@@ -34,3 +38,63 @@ def test_a_switch_is_on_one_node():
 
 def test_models_have_ids_of_their_own():
     assert made_up_id("H100") != made_up_id("L40S")
+
+
+@pytest.fixture
+def board():
+    host = memory_hosts("memory:", pools=("local",))["memory-1"]
+    host.host_gpus = made_up_gpus("H100", 8, "nvswitch")
+    return host
+
+
+def start(board, *places, spec=None):
+    """Start a machine with the GPUs at these places of the board."""
+    addresses = [board.host_gpus.gpus[place].address for place in places]
+    gpus = tuple(GpuSpec((address,), None) for address in addresses)
+    spec = replace(spec or a_spec(IMAGE), gpus=gpus)
+    prepare(board, IMAGE, spec)
+    board.machines.start(spec.id)
+    return spec
+
+
+def active(board):
+    return [one.number for one in board.gpus.read().partitions if one.active]
+
+
+def test_a_board_with_switches_offers_the_partitions_of_an_hgx_board(board):
+    offered = board.gpus.read().partitions
+    assert [len(one.addresses) for one in offered] == [8, 4, 4, 2, 2, 2, 2, *[1] * 8]
+    everything = [gpu.address for gpu in board.host_gpus.gpus]
+    for size in (8, 4, 2, 1):
+        assert [at for one in offered if len(one.addresses) == size for at in one.addresses] == everything
+    assert active(board) == []
+
+
+def test_a_machine_s_gpus_are_joined_from_its_start_until_one_of_them_is_cleaned(board):
+    spec = start(board, 0, 1)
+    assert active(board) == [3]
+    board.machines.force_off(spec.id)
+    assert active(board) == [3]
+    board.gpus.clean(board.host_gpus.gpus[1].address)
+    assert active(board) == []
+
+
+def test_a_machine_with_more_or_fewer_gpus_than_before_is_joined_anew(board):
+    spec = start(board, 0, 1)
+    board.machines.force_off(spec.id)
+    start(board, 0, 1, 2, 3, spec=spec)
+    assert active(board) == [1]
+    board.machines.force_off(spec.id)
+    with pytest.raises(
+        GpusNotJoined, match="partition 1, which has some GPUs of partition 3, is still active"
+    ):
+        start(board, 0, 1, spec=spec)
+    for place in (2, 3):
+        board.gpus.clean(board.host_gpus.gpus[place].address)
+    board.machines.start(spec.id)
+    assert active(board) == [3]
+
+
+def test_gpus_that_are_no_partition_start_no_machine(board):
+    with pytest.raises(GpusNotJoined, match="no partition has exactly the GPUs"):
+        start(board, 1, 2)

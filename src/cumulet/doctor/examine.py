@@ -37,6 +37,7 @@ from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
 from cumulet.doctor.kvm import DEVICE, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing
 from cumulet.doctor.prepare import CACHE
+from cumulet.hypervisor.fabric_manager import with_partitions
 from cumulet.hypervisor.pci import read_gpus
 
 PROC: Final = Path("/proc")
@@ -108,7 +109,7 @@ def examine_packets() -> list[Finding]:
 
 def examine_devices() -> list[Finding]:
     """GPUs and the IOMMU."""
-    return judge_gpus(read_gpus())
+    return judge_gpus(with_partitions(read_gpus()))
 
 
 def ours() -> dict[str, Bridge]:

@@ -3,6 +3,8 @@
 What of a VM's GPUs is apart, on another NUMA node or behind another switch, is slow to reach; and what of those that
 are left is torn apart is slow for whoever comes next. The best of all sets is found without looking at all of them:
 ranks of islands add up, so of each number of GPUs of an island only the best choice counts.
+
+Where a fabric joins GPUs by partitions, a VM gets one of those as a whole.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Rank:
     broken: tuple[int, ...] = ()
     """How many GPUs were free in each island of which it takes some and leaves some, the largest first.
 
-    An island is a host, a NUMA node or a switch.
+    An island is a host, a NUMA node, a switch, or a partition of a fabric.
     """
 
     def __add__(self, other: Rank) -> Rank:
@@ -88,12 +90,41 @@ LEVELS: Final = (
 """From the largest on."""
 
 
-def choose(free: Collection[FreeGpu], count: int) -> Choice | None:
-    """Choose so many of a host's free GPUs; None when there are not as many. Alike whatever their order."""
+def choose(
+    free: Collection[FreeGpu], count: int, partitions: Collection[frozenset[str]] = ()
+) -> Choice | None:
+    """Choose so many of a host's free GPUs of a model; None when there are not as many together.
+
+    `partitions` are those in which a fabric joins the GPUs of this model on this host, by addresses: where there are
+    any, the choice is one of them. Alike whatever the order of all that is given.
+    """
     if count > len(free):
         return None
     in_order = sorted(free, key=lambda gpu: (gpu.node, gpu.switch, gpu.address))
+    if partitions:
+        addresses = {gpu.address for gpu in free}
+        return choose_partition(in_order, count, [one for one in partitions if one <= addresses])
     return entered(best_choices(in_order, LEVELS, count)[count], len(free), Rank())
+
+
+def choose_partition(
+    free: Sequence[FreeGpu], count: int, partitions: Sequence[frozenset[str]]
+) -> Choice | None:
+    """Choose one of the partitions that are free; the first by its GPUs of those that are alike."""
+    found = [ranked(free, one, partitions) for one in partitions if len(one) == count]
+    return min(found, key=lambda choice: (choice.rank, [gpu.address for gpu in choice.gpus]), default=None)
+
+
+def ranked(
+    free: Sequence[FreeGpu], partition: frozenset[str], partitions: Sequence[frozenset[str]]
+) -> Choice:
+    """Rank a partition; it breaks those that have some of its GPUs, and others."""
+    gpus = tuple(gpu for gpu in free if gpu.address in partition)
+    broken = sorted(
+        (len(one) for one in partitions if one & partition and not one <= partition), reverse=True
+    )
+    nodes, switches = {gpu.node for gpu in gpus}, {(gpu.node, gpu.switch) for gpu in gpus}
+    return Choice(gpus, Rank(len(nodes), len(switches), tuple(broken)))
 
 
 def best_choices(gpus: Sequence[FreeGpu], levels: Sequence[Level], most: int) -> list[Choice]:

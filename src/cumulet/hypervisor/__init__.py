@@ -15,6 +15,7 @@ from cumulet.hypervisor.consoles import Consoles
 from cumulet.hypervisor.disks import MOST_STORAGE_DISKS, Disks, DiskSpec, serial_of
 from cumulet.hypervisor.errors import (
     GpuInUse,
+    GpusNotJoined,
     GpuUnclean,
     GuestRefused,
     GuestSilent,
@@ -24,7 +25,7 @@ from cumulet.hypervisor.errors import (
     MachineOff,
 )
 from cumulet.hypervisor.gpu_fitness import Cause, unfit_causes
-from cumulet.hypervisor.gpus import Gpus, HostGpus, Iommu, PciFunction, PciGpu
+from cumulet.hypervisor.gpus import GpuPartition, Gpus, HostGpus, Iommu, PciFunction, PciGpu
 from cumulet.hypervisor.guests import NO_GUEST, Guest, Guests
 from cumulet.hypervisor.host import HostFacts, Hypervisor
 from cumulet.hypervisor.images import (
@@ -63,9 +64,11 @@ __all__ = [
     "DomainSpec",
     "Firmware",
     "GpuInUse",
+    "GpuPartition",
     "GpuSpec",
     "GpuUnclean",
     "Gpus",
+    "GpusNotJoined",
     "Guest",
     "GuestRefused",
     "GuestSilent",

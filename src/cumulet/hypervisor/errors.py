@@ -49,3 +49,9 @@ class GpuUnclean(HypervisorError):
     """The GPU could not be reset, or is not healthy after it; the message says which and how that shows."""
 
     for_owner = "the GPU is not as new"
+
+
+class GpusNotJoined(HypervisorError):
+    """What joins GPUs beside PCI does not answer, or refuses, or it is not known which GPUs it means."""
+
+    for_owner = "the GPUs of the VM cannot be joined now, and the operator's log says why"

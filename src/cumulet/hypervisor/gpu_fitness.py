@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from cumulet.hypervisor.gpus import Iommu, PciFunction, PciGpu
+from cumulet.hypervisor.gpus import GPU_MODULES, Iommu, PciFunction, PciGpu
 
 FOR_VMS: Final = frozenset({"", "vfio-pci"})
 """Drivers of what a VM can be given: none, or the one that gives it."""
@@ -57,6 +57,7 @@ def unfit_causes(gpu: PciGpu, iommu: Iommu) -> tuple[Cause, ...]:
         *_display(gpu),
         *_drivers(gpu),
         *_parts(gpu),
+        *_fabric(gpu),
     )
 
 
@@ -115,6 +116,15 @@ def _parts(gpu: PciGpu) -> Iterable[Cause]:
         yield Cause(
             f"it is split into {gpu.virtual_functions} virtual functions",
             f"write 0 into /sys/bus/pci/devices/{gpu.address}/sriov_numvfs",
+        )
+
+
+def _fabric(gpu: PciGpu) -> Iterable[Cause]:
+    if gpu.fabric_problem:
+        yield Cause(
+            f"its NVSwitches cannot be set up for VMs: {gpu.fabric_problem}",
+            "start nvidia-fabricmanager with FABRIC_MODE=1; once after every change of cards or firmware let NVIDIA's driver "
+            f"have the GPUs, and run nvidia-smi -q > {GPU_MODULES}",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -19,6 +20,9 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
 """Classes of PCI functions that are GPUs."""
 VENDORS: Final[Mapping[str, str]] = MappingProxyType({"10de": "NVIDIA", "1002": "AMD", "8086": "Intel"})
 """Those who make GPUs worth giving to a VM; whatever else draws a screen is the board's own."""
+
+GPU_MODULES: Final = Path("/etc/cumulet/nvidia-smi.txt")
+"""Where a host with NVSwitches keeps what `nvidia-smi -q` said while NVIDIA's driver had the GPUs."""
 
 
 class Iommu(enum.Enum):
@@ -71,6 +75,8 @@ class PciGpu:
     """How many SR-IOV functions it has been split into."""
     answers: bool
     """Whether it is still on the bus: of one that fell off, all that is read is ones."""
+    fabric_problem: str = ""
+    """Why what joins it with others beside PCI cannot be set up for a VM; empty when it can, and where nothing does."""
 
     @property
     def address(self) -> str:
@@ -84,11 +90,26 @@ class PciGpu:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuPartition:
+    """GPUs that switches between them join and part from all others, once it is activated.
+
+    Those of a host overlap: of two that do, one can be active.
+    """
+
+    number: int
+    """As the host's fabric manager counts them."""
+    addresses: tuple[str, ...]
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HostGpus:
     """All GPUs of a host, in the order of their addresses, and what its IOMMU does for them."""
 
     iommu: Iommu
     gpus: tuple[PciGpu, ...]
+    partitions: tuple[GpuPartition, ...] = ()
+    """Those that its fabric manager offers; none without one."""
 
 
 class Gpus(Protocol):

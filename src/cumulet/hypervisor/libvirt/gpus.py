@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cumulet.hypervisor import GpuUnclean, HostGpus
+from cumulet.hypervisor.fabric_manager import with_partitions
 from cumulet.hypervisor.pci import read_gpus
 
 
@@ -11,7 +12,7 @@ class LibvirtGpus:
 
     def read(self) -> HostGpus:
         """Look at all of them."""
-        return read_gpus()
+        return with_partitions(read_gpus())
 
     def clean(self, address: str) -> None:
         """Refuse: nothing here resets a GPU yet."""

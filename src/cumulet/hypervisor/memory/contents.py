@@ -95,6 +95,8 @@ class Contents:
     """How far images are that are taken of disks."""
     used_gpus: set[str] = field(default_factory=set)
     """Addresses of GPUs on which machines left something."""
+    active_partitions: set[int] = field(default_factory=set)
+    """Numbers of the partitions in which GPUs are joined."""
 
     def unmount(self, pool: str) -> None:
         """Let a disk pool go away with what lies in it."""

@@ -1,19 +1,32 @@
-"""GPUs of a host in memory: all of one model, on two NUMA nodes, two behind each switch."""
+"""GPUs of a host in memory: all of one model, on two NUMA nodes, two behind each switch, and joined by a fabric or not."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from cumulet.faults import verb
-from cumulet.hypervisor import GpuInUse, GpuUnclean, HostGpus, Iommu, PciFunction, PciGpu, Power
+from cumulet.hypervisor import (
+    GpuInUse,
+    GpuPartition,
+    GpuUnclean,
+    HostGpus,
+    Iommu,
+    PciFunction,
+    PciGpu,
+    Power,
+)
+from cumulet.hypervisor.gpu_partitions import to_part
 from cumulet.hypervisor.memory.state import Part
 
 MADE_UP: Final = "c0de"
 """The vendor of made-up cards: no real one has this number."""
 NODES: Final = 2
 BEHIND_A_SWITCH: Final = 2
+BOARD: Final = 8
+"""How many GPUs NVSwitches join."""
 BAR_BYTES: Final = (16 * 2**20, 128 * 2**30, 32 * 2**20)
 
 
@@ -23,7 +36,7 @@ class MemoryGpus(Part):
     @verb
     def read(self) -> HostGpus:
         """Look at all of them."""
-        return self._state.host_gpus
+        return replace(self._state.host_gpus, partitions=self._state.gpu_partitions)
 
     @verb
     def clean(self, address: str) -> None:
@@ -35,6 +48,7 @@ class MemoryGpus(Part):
             raise GpuInUse(f"GPU {address} is still open")
         if problem := self._state.sick_gpus.get(address):
             raise GpuUnclean(problem)
+        self._contents.active_partitions -= {*to_part(self._state.gpu_partitions, address)}
         self._contents.used_gpus.discard(address)
 
 
@@ -43,11 +57,12 @@ def made_up_id(model: str) -> str:
     return f"{MADE_UP}:{zlib.crc32(model.encode()) & 0xFFFF:04x}"
 
 
-def made_up_gpus(model: str, count: int) -> HostGpus:
-    """Make cards of a model, on each node as many as on the other or one less."""
+def made_up_gpus(model: str, count: int, fabric: str = "") -> HostGpus:
+    """Make cards of a model, on each node as many as on the other or one less; an `nvswitch` offers partitions of eight."""
     shares = [count // NODES + (node < count % NODES) for node in range(NODES)]
     places = [(node, number) for node, share in enumerate(shares) for number in range(share)]
-    return HostGpus(Iommu.ON, tuple(_cards(made_up_id(model), places)))
+    cards = tuple(_cards(made_up_id(model), places))
+    return HostGpus(Iommu.ON, cards, tuple(_partitions(cards)) if fabric == "nvswitch" else ())
 
 
 def _cards(pci_id: str, places: list[tuple[int, int]]) -> Iterator[PciGpu]:
@@ -69,3 +84,10 @@ def _cards(pci_id: str, places: list[tuple[int, int]]) -> Iterator[PciGpu]:
             virtual_functions=0,
             answers=True,
         )
+
+
+def _partitions(cards: Sequence[PciGpu]) -> Iterator[GpuPartition]:
+    """Offer what the fabric manager of an HGX board does: all, halves, pairs and each alone."""
+    groups = [cards[at : at + size] for size in (8, 4, 2, 1) for at in range(0, BOARD, size)]
+    for number, group in enumerate(groups):
+        yield GpuPartition(number, tuple(card.address for card in group))

@@ -15,6 +15,7 @@ from cumulet.hypervisor import (
     Stats,
     spec_digest,
 )
+from cumulet.hypervisor.gpu_partitions import to_join
 from cumulet.hypervisor.memory.contents import Machine
 from cumulet.hypervisor.memory.made_up import little_work
 from cumulet.hypervisor.memory.state import Part
@@ -56,6 +57,9 @@ class MemoryMachines(Part):
                 raise HypervisorError(f"VM {vm_id} cannot start: its disk {disk_id} is missing")
         if vm_id not in self._contents.seeds:
             raise HypervisorError(f"VM {vm_id} cannot start: its seed is missing")
+        others, wanted = to_join(self._state.gpu_partitions, [gpu.functions[0] for gpu in machine.spec.gpus])
+        self._contents.active_partitions.difference_update(others)
+        self._contents.active_partitions.update(wanted)
         self._contents.used_gpus.update(gpu.functions[0] for gpu in machine.spec.gpus)
         machine.power, machine.off_reason = Power.RUNNING, OffReason.NONE
         machine.started, machine.looks, machine.measured = next(self._state.starts), 0, 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from cumulet.faults import Faulty
-from cumulet.hypervisor import Guest, HostGpus, HostUnreachable, Iommu, OffReason, Power
+from cumulet.hypervisor import GpuPartition, Guest, HostGpus, HostUnreachable, Iommu, OffReason, Power
 from cumulet.hypervisor.memory.contents import Contents
 from cumulet.hypervisor.memory.lines import Lines
 
@@ -47,6 +48,12 @@ class State(Faulty):
         self.changed: list[UUID] = []
         """Machines of which listeners are told after the verb that changed them."""
         self._listeners: list[Callable[[UUID], None]] = []
+
+    @property
+    def gpu_partitions(self) -> tuple[GpuPartition, ...]:
+        """The partitions of its GPUs, as they are now."""
+        active = self.contents.active_partitions
+        return tuple(replace(one, active=one.number in active) for one in self.host_gpus.partitions)
 
     def on_change(self, notify: Callable[[UUID], None]) -> None:
         """Call `notify(vm id)` when a machine changed by itself or its guest came up."""
