@@ -41,6 +41,7 @@ class EventName(enum.StrEnum):
     VM_CRASHED = "vm.crashed"
     VM_PANICKED = "vm.panicked"
     VM_PAUSED_ON_IO_ERROR = "vm.paused_on_io_error"
+    VM_FAULTED = "vm.faulted"
     VM_RESUMED = "vm.resumed"
     VM_BOOT_STAGE = "vm.boot_stage"
     VM_FIRST_BOOT_DONE = "vm.first_boot_done"

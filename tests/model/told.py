@@ -23,7 +23,7 @@ AT_REST = ("ACTIVE", "STOPPED")
 GONE_OR_GOING = {"NotFound", "NETWORK_NOT_READY", "DISK_NOT_READY", "DISK_NOT_IN_USE", "VM_NOT_STOPPED"}
 VM_NEEDS = {
     "start": ("VM_NOT_STOPPED", "STOPPED"),
-    "stop": ("VM_NOT_ACTIVE", "ACTIVE"),
+    "stop": ("VM_NOT_ACTIVE", "ACTIVE", "FAILED"),
     "reboot": ("VM_NOT_ACTIVE", "ACTIVE"),
     "terminate": (
         "",

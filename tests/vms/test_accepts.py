@@ -9,6 +9,7 @@ KNOWN_TO_CLIENTS = {"pend", "prol", "boot", "runn", "stop", "poff", "done", "fai
 ACCEPTED = {
     (Verb.START, VmState.STOPPED): "VM_NOT_STOPPED",
     (Verb.STOP, VmState.ACTIVE): "VM_NOT_ACTIVE",
+    (Verb.STOP, VmState.FAILED): "VM_NOT_ACTIVE",
     (Verb.REBOOT, VmState.ACTIVE): "VM_NOT_ACTIVE",
     (Verb.RESIZE, VmState.STOPPED): "VM_NOT_STOPPED",
     (Verb.SET_PASSWORD, VmState.ACTIVE): "VM_NOT_ACTIVE",

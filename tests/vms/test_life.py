@@ -264,6 +264,22 @@ def test_a_vm_that_cannot_come_to_run_is_failed_and_recovers(cloud, monkeypatch)
     assert (cloud.vm().state, cloud.vm().problem) == (VmState.ACTIVE, "")
 
 
+def test_a_vm_that_cannot_come_to_run_can_be_stopped_and_is_failed_until_that_is_done(cloud, monkeypatch):
+    def refuse(spec):
+        raise HypervisorError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud.host.disks, "create", refuse)
+        cloud.create()
+        cloud.pass_time(2**FAILED_AFTER)
+        cloud.ask(verbs.stop_vm)
+        assert cloud.vm().state is VmState.STOPPING
+        cloud.pass_time(60)
+        assert cloud.vm().state is VmState.FAILED
+    cloud.settle()
+    assert (cloud.vm().state, cloud.host.machines.get(cloud.row().id).power) == (VmState.STOPPED, Power.OFF)
+
+
 def test_a_boot_disk_that_is_gone_is_never_replaced_by_an_empty_one(cloud):
     cloud.running()
     row = cloud.row()

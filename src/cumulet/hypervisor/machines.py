@@ -20,7 +20,7 @@ class Power(enum.Enum):
     PAUSED_ON_IO_ERROR = "paused on I/O error"
     """Its host failed to write to a disk of it, so it is paused until `resume`: its guest knows of no failure."""
     FAULTED = "faulted"
-    """A device that was given to it reported errors, and QEMU stopped it: it does not go on."""
+    """A device that was given to it, or its processor, met an error that it cannot recover from, and QEMU stopped it."""
     OFF = "off"
 
 

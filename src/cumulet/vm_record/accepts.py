@@ -2,7 +2,9 @@
 
              start            stop             terminate
 PENDING ──▶ STARTING ──▶ ACTIVE ──▶ STOPPING ──▶ STOPPED        (any) ──▶ DELETING ──▶ gone
-               ▲                                    │
+               ▲           │            ▲           │
+               │           ▼    stop    │           │
+               │         FAILED ────────┘           │
                └────────────────────────────────────┘
 """
 
@@ -42,6 +44,9 @@ NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
 }
 """The state each verb needs, and the contract's reason when it is not so. Terminate is accepted in every state."""
 
+ALSO: Final = frozenset({(Verb.STOP, VmState.FAILED)})
+"""Verbs that are accepted in further states: what failed can be given up, and started anew once it is off."""
+
 PASSING: Final = frozenset({VmState.PENDING, VmState.CLONING, VmState.STARTING, VmState.STOPPING})
 """States that a VM leaves by itself for ACTIVE or STOPPED."""
 
@@ -66,7 +71,7 @@ SHORT_STATES: Final[Mapping[VmState, str]] = {
 
 def accepts(verb: Verb, state: VmState) -> bool:
     """Say whether a VM in this state accepts the verb."""
-    return verb is Verb.TERMINATE or NEEDS[verb][0] is state
+    return verb is Verb.TERMINATE or NEEDS[verb][0] is state or (verb, state) in ALSO
 
 
 def accept(verb: Verb, state: VmState, name: str) -> None:

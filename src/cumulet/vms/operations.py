@@ -145,7 +145,10 @@ def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id:
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/stop")
 def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
-    """Stop a virtual machine: shutdown requested from the guest, and forced off after 60 s."""
+    """Stop a virtual machine: shutdown requested from the guest, and forced off after 60 s.
+
+    One that FAILED is forced off at once where an error has stopped it, and not started anew.
+    """
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     accept(Verb.STOP, vm.state, vm.name)
     vm.want_off()

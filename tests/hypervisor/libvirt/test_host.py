@@ -383,3 +383,15 @@ def test_a_directory_that_qemu_cannot_get_to_is_refused_with_the_cure(tmp_path):
             kvm_works=False,
             userspace_datapath=False,
         )
+
+
+@lab
+def test_a_machine_that_somebody_paused_past_libvirt_is_not_taken_for_a_fault(host, running):
+    name = f"cumulet-lab-{running.id}"
+    ask_qemu = ("virsh", "--quiet", "qemu-monitor-command", name)
+    subprocess.run((*ask_qemu, '{"execute": "stop"}'), check=True)
+    eventually(
+        lambda: "unknown" in subprocess.check_output(("virsh", "domstate", "--reason", name), text=True)
+    )
+    assert found(host, running.id).power is Power.PAUSED
+    assert host.machines.list()[running.id].power is Power.PAUSED

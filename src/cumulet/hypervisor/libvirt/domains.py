@@ -15,6 +15,8 @@ from typing import Final
 from uuid import UUID
 
 import libvirt
+import libvirt_qemu
+import msgspec
 
 from cumulet.hypervisor import Domain, DomainSpec, HypervisorError, MachineOff, OffReason, Power, spec_digest
 from cumulet.hypervisor.libvirt.connection import has_code
@@ -29,6 +31,9 @@ POWERS: Final = {
 }
 """Everything else runs."""
 PAUSED_ON_IO_ERROR: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+PAUSED_WITHOUT_WORD: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_UNKNOWN)
+"""libvirt has no word for what QEMU calls an internal error: a device's, or that of a processor that KVM cannot work."""
+INTERNAL_ERROR: Final = "internal-error"
 OFF_REASONS: Final = {
     libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: OffReason.GUEST_SHUTDOWN,
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: OffReason.DESTROYED,
@@ -43,6 +48,18 @@ UNDEFINE: Final = (
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
 LARGEST_START: Final = 2**31 - 1
+
+
+class Status(msgspec.Struct):
+    """What QEMU is doing: `running`, `paused` or `internal-error`, among others."""
+
+    status: str
+
+
+class StatusAnswer(msgspec.Struct):
+    """QEMU's answer to the question for it."""
+
+    reply: Status = msgspec.field(name="return")
 
 
 def list_domains(link: libvirt.virConnect, paths: HostPaths) -> Mapping[UUID, Domain]:
@@ -73,7 +90,7 @@ def look_up(link: libvirt.virConnect, vm_id: UUID, paths: HostPaths) -> Domain |
 def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int) -> Domain:
     """Say of a domain what the cloud wants to know; one to be defined anew for the host's sake shows no digest."""
     mark = mark_of(domain)
-    power = power_of(state, reason)
+    power = power_of(domain, state, reason)
     return Domain(
         id=UUID(bytes=domain.UUID()),
         power=power,
@@ -83,13 +100,24 @@ def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int
     )
 
 
-def power_of(state: int, reason: int) -> Power:
-    """Whether a domain in that state runs."""
-    return (
-        Power.PAUSED_ON_IO_ERROR
-        if (state, reason) == PAUSED_ON_IO_ERROR
-        else POWERS.get(state, Power.RUNNING)
-    )
+def power_of(domain: libvirt.virDomain, state: int, reason: int) -> Power:
+    """Whether a domain in that state runs; where libvirt does not know why not, its QEMU is asked."""
+    if (state, reason) == PAUSED_ON_IO_ERROR:
+        return Power.PAUSED_ON_IO_ERROR
+    if (state, reason) == PAUSED_WITHOUT_WORD and qemu_status(domain) == INTERNAL_ERROR:
+        return Power.FAULTED
+    return POWERS.get(state, Power.RUNNING)
+
+
+def qemu_status(domain: libvirt.virDomain) -> str:
+    """What a domain's QEMU says it is doing; nothing when it has just ended, or is too busy to answer."""
+    try:
+        answer = libvirt_qemu.qemuMonitorCommand(domain, '{"execute": "query-status"}', 0)
+    except libvirt.libvirtError as error:
+        if has_code(error, libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_OPERATION_TIMEOUT):
+            return ""
+        raise
+    return msgspec.json.decode(answer, type=StatusAnswer).reply.status
 
 
 def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
@@ -132,7 +160,7 @@ def start(link: libvirt.virConnect, vm_id: UUID) -> None:
 def resume(link: libvirt.virConnect, vm_id: UUID) -> None:
     """Let the domain go on if it is paused on an I/O error."""
     domain = find_domain(link, vm_id)
-    if power_of(*domain.state()) is Power.PAUSED_ON_IO_ERROR:
+    if power_of(domain, *domain.state()) is Power.PAUSED_ON_IO_ERROR:
         with off_is_fine():
             domain.resume()
 

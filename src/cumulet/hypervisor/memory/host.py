@@ -6,7 +6,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from cumulet.faults import verb
-from cumulet.hypervisor import HostFacts, OffReason
+from cumulet.hypervisor import HostFacts, OffReason, Power
 from cumulet.hypervisor.memory.consoles import MemoryConsoles
 from cumulet.hypervisor.memory.disks import MemoryDisks
 from cumulet.hypervisor.memory.gpus import MemoryGpus, made_up_gpus
@@ -54,6 +54,13 @@ class MemoryHypervisor(State):
         """Let the guest write when the host cannot."""
         with self._lock:
             self.pause_on_io_error(vm_id)
+        self._notify_changes()
+
+    def fault(self, vm_id: UUID) -> None:
+        """Let a device of a running machine report errors."""
+        with self._lock:
+            self.contents.find_machine(vm_id).power = Power.FAULTED
+            self.changed.append(vm_id)
         self._notify_changes()
 
     def write_to_console(self, vm_id: UUID, text: str) -> None:

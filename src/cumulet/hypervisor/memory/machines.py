@@ -94,9 +94,9 @@ class MemoryMachines(Part):
 
     @verb
     def request_shutdown(self, vm_id: UUID) -> None:
-        """Let the guest power off at once, unless guests are deaf."""
-        self._contents.find_machine(vm_id)
-        if not self._state.deaf:
+        """Let the guest power off at once, unless guests are deaf, or a fault has stopped it."""
+        machine = self._contents.find_machine(vm_id)
+        if not self._state.deaf and machine.power is not Power.FAULTED:
             self._state.go_off(vm_id, OffReason.GUEST_SHUTDOWN)
 
     @verb

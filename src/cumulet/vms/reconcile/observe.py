@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import structlog
+
 from cumulet.events import EventName
 from cumulet.hypervisor import Domain, Guest, Power
 from cumulet.hypervisor import Hypervisor as Host
@@ -26,12 +28,16 @@ from cumulet.vms.boot import (
     why_of,
 )
 
+log = structlog.get_logger()
+
 EAGER: Final = timedelta(minutes=2)
 """A guest that booted this recently is looked at every second, one that takes longer every five."""
 AGENT_TIMEOUT: Final = timedelta(minutes=15)
 """Then we no longer expect a word from the guest."""
 CONSOLE_BYTES: Final = 16 * 1024
 """Of the console's end: a panic and its trace fit in."""
+FAULTED: Final = "an error that its guest cannot recover from stopped it: stop and start it, or terminate it"
+GPU_FAULTED: Final = f"a GPU of it reported errors, or {FAULTED}"
 SILENT: Final = "the guest never answered: its image may have no agent; password and start script are removed from its seed"
 
 STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
@@ -41,6 +47,8 @@ STATES: Final[Mapping[tuple[Power, Wanted], VmState]] = {
     (Power.PAUSED, Wanted.STOPPED): VmState.STOPPING,
     (Power.PAUSED_ON_IO_ERROR, Wanted.ACTIVE): VmState.SUSPENDED,
     (Power.PAUSED_ON_IO_ERROR, Wanted.STOPPED): VmState.STOPPING,
+    (Power.FAULTED, Wanted.ACTIVE): VmState.FAILED,
+    (Power.FAULTED, Wanted.STOPPED): VmState.STOPPING,
     (Power.OFF, Wanted.ACTIVE): VmState.STARTING,
     (Power.OFF, Wanted.STOPPED): VmState.STOPPED,
 }
@@ -91,7 +99,10 @@ def news_of_state(run: Run, vm: Vm, domain: Domain) -> News:
         return off, [Event(EventName.VM_STOPPED, f"stopped ({domain.off_reason.value}{delay})")]
     if vm.state is state:
         return {}, []
-    goes_on = vm.state is VmState.SUSPENDED and state is VmState.ACTIVE
+    if state is VmState.FAILED:
+        log.warning("a VM's machine faulted", id=str(vm.id), host=str(vm.host_id), gpus=vm.gpus)
+        return {"state": state}, [Event(EventName.VM_FAULTED, GPU_FAULTED if vm.gpus else FAULTED)]
+    goes_on = vm.state in {VmState.SUSPENDED, VmState.FAILED} and state is VmState.ACTIVE
     return {"state": state}, [Event(EventName.VM_RESUMED, "resumed")] if goes_on else []
 
 

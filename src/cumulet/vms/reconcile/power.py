@@ -6,7 +6,7 @@ The guest's own will counts: one that powers itself off stays off, one that cras
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from sqlalchemy import bindparam, select
 
@@ -46,7 +46,7 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
     before_reboot = vm.reboot_pending and domain.started == vm.started != 0
     if domain.power is not Power.OFF and (vm.wanted is Wanted.STOPPED or before_reboot):
         wait_for_image(run, vm)
-        power_off(run, vm, host)
+        power_off(run, vm, domain, host)
     elif domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE and not guest_left(run, vm, domain):
         note_crash(run, vm, domain, host)
         wait_for_image(run, vm)
@@ -65,16 +65,23 @@ def wait_for_image(run: Run, vm: Vm) -> None:
             raise NotYet("an image of it is being captured", IMAGE_LOOK)
 
 
-def power_off(run: Run, vm: Vm, host: Host) -> None:
-    """Ask the guest to power off; pull the plug when it has not done so in its time.
+def power_off(run: Run, vm: Vm, domain: Domain, host: Host) -> None:
+    """Ask the guest to power off; pull the plug when it has not done so in its time, or cannot.
 
     The fact is told before the plug is pulled: who dies in between tells it twice, but never not at all.
     """
+    if domain.power is Power.FAULTED:
+        pull_plug(run, vm, host, "forced off: its guest cannot shut down after the error")
     if vm.power_asked_at is None or run.now - vm.power_asked_at < STOP_GRACE:
         ask_guest(run, vm, host)
         raise NotYet("the guest is shutting down", ASK_AGAIN)
     waited = int(STOP_GRACE.total_seconds())
-    change(run, vm, {}, Event(EventName.VM_FORCED_OFF, f"forced off after {waited} s"))
+    pull_plug(run, vm, host, f"forced off after {waited} s")
+
+
+def pull_plug(run: Run, vm: Vm, host: Host, text: str) -> NoReturn:
+    """Tell it and end the machine; NotYet, for what is there then is looked at anew."""
+    change(run, vm, {}, Event(EventName.VM_FORCED_OFF, text))
     host.machines.force_off(vm.id)
     raise NotYet("forced off", 0)
 

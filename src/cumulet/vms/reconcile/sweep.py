@@ -36,6 +36,12 @@ T = TypeVar("T")
 SWEEP: Final = timedelta(seconds=30)
 KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
 """States that are only true as long as their host answers."""
+HELD_UP: Final = {
+    Power.PAUSED: VmState.SUSPENDED,
+    Power.PAUSED_ON_IO_ERROR: VmState.SUSPENDED,
+    Power.FAULTED: VmState.FAILED,
+}
+"""How a VM is shown whose machine is there and does not go on."""
 VMS: Final = (
     select(Vm.id, Vm.wanted, Vm.state, Vm.started).where(Vm.host_id == bindparam("host_id")).order_by(Vm.id)
 )
@@ -147,7 +153,7 @@ def differs(domain: Domain | None, *, wanted: Wanted, state: VmState, started: i
     """Whether a VM's machine is not as its row says it was last seen, or not as it is wanted."""
     if wanted is Wanted.DELETED or domain is None or not domain.spec_digest or state is VmState.UNKNOWN:
         return True
-    if (domain.power in {Power.PAUSED, Power.PAUSED_ON_IO_ERROR}) is not (state is VmState.SUSPENDED):
+    if HELD_UP.get(domain.power) is not (state if state in HELD_UP.values() else None):
         return True
     runs = domain.power is not Power.OFF
     return runs != (wanted is Wanted.ACTIVE) or domain.started != started

@@ -136,7 +136,10 @@ def expired(run: Run, vm: Vm) -> bool:
 
 def show_progress(run: Run, vm: Vm) -> None:
     """Show that work on a new VM began, or that it fails again and again."""
-    if run.claim.attempts >= FAILED_AFTER and vm.state in {VmState.PENDING, VmState.STARTING}:
+    never_ran = vm.state in {VmState.PENDING, VmState.STARTING} or (
+        vm.state is VmState.STOPPING and not vm.started
+    )
+    if run.claim.attempts >= FAILED_AFTER and never_ran:
         change(run, vm, {"state": VmState.FAILED})
     elif vm.state is VmState.PENDING:
         change(run, vm, {"state": VmState.STARTING})
