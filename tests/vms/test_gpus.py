@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy import select, update
-from tests.made_up import PROJECT, make_cloud
+from tests.made_up import NOON, PROJECT, make_cloud
 from tests.projects.people import add_user
 
 from cumulet.catalogue import read_catalogue, with_gpus
@@ -21,6 +21,8 @@ from cumulet.journal import Event
 from cumulet.projects import Role
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
+from cumulet.vms import change_operations as changes
+from cumulet.vms import offers
 from cumulet.vms import operations as verbs
 
 MODEL = "H100"
@@ -95,8 +97,11 @@ def test_a_vm_has_its_gpus_from_its_create_to_its_end(cloud):
     assert (cloud.vm().state, held(cloud)) == (VmState.STOPPED, {"hello": 2})
     cloud.ask(verbs.terminate_vm)
     assert held(cloud) == {"hello": 2}
-    cloud.run()
+    cloud.clock.advance(60)
+    cloud.settle()
     assert (cloud.count(Vm), held(cloud)) == (0, {})
+    after = {row.address for row in rows(cloud, Gpu.cleaned_at > NOON, Gpu.state == GpuState.FREE)}
+    assert mine <= after
 
 
 def test_deleting_a_vm_does_not_wait_until_its_gpus_are_clean(cloud):
@@ -273,3 +278,127 @@ def test_an_owner_reads_how_many_and_no_names(new_cloud):
     with pytest.raises(Invalid) as refused:
         create(cloud, caller=owner)
     assert "memory-1" not in refused.value.message
+
+
+# Resize
+def resize(cloud, **size):
+    return cloud.call(changes.resize_vm, project_id=PROJECT, id="hello", **size).vm
+
+
+def stopped(cloud, **fields):
+    create(cloud, **fields)
+    cloud.settle()
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+
+
+def addresses(cloud):
+    return {row.address for row in rows(cloud, Gpu.vm_id.is_not(None))}
+
+
+def test_a_stopped_vm_gets_more_gpus_beside_those_it_has(cloud):
+    stopped(cloud, gpus=2)
+    before = addresses(cloud)
+    vm = resize(cloud, gpus=4, vcpus=4)
+    assert (vm.gpu_quantity, vm.vcpus, vm.memory) == (4, 4, 4)
+    assert vm.price.total_gpu_price_hr.value == "6"
+    assert before < addresses(cloud)
+    cloud.ask(verbs.start_vm)
+    cloud.settle()
+    (machine,) = cloud.host.contents.machines.values()
+    assert {gpu.functions[0] for gpu in machine.spec.gpus} == addresses(cloud)
+    assert len(addresses(cloud)) == 4
+
+
+def test_a_stopped_vm_gives_gpus_back_and_nobody_gets_them_before_they_are_clean(cloud):
+    stopped(cloud, gpus=4, vcpus=4)
+    before = addresses(cloud)
+    for address in before:
+        cloud.host.sick_gpus[address] = "it does not come back from its reset"
+    assert resize(cloud, gpus=2).gpu_quantity == 2
+    assert addresses(cloud) < before
+    cloud.run()
+    given_back = rows(cloud, Gpu.address.in_(before - addresses(cloud)))
+    assert GpuState.FREE not in {row.state for row in given_back}
+    assert len(given_back) == 2
+
+
+def test_a_change_of_vcpus_alone_leaves_its_gpus(cloud):
+    stopped(cloud, gpus=2)
+    before = addresses(cloud)
+    assert resize(cloud, vcpus=4).gpu_quantity == 2
+    assert addresses(cloud) == before
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ({"gpus": 2}, "at least one must change; VM 'hello' has 4 vCPUs, 4 GiB memory, 2 GPUs"),
+        ({"gpus": -1}, "gpus: -1 is not accepted; expected at least 1"),
+        ({"gpus": 9, "vcpus": 18, "memory_gib": 18}, "gpus: 9 is not accepted; expected 1 to 8"),
+        ({"gpus": 3}, "vcpus: 4 is not accepted; expected 2 to 32 vCPUs for each GPU (3 requested)"),
+        ({"vcpus": 3}, "vcpus: 3 is not accepted; expected 2 to 32 vCPUs for each GPU (2 requested)"),
+        (
+            {"gpus": 4, "vcpus": 8},
+            "3 of 8 H100 GPUs free, 5 held, 4 requested); the nearest size that fits is 3 GPUs",
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_another_number_out_of_the_rules_changes_nothing(new_cloud, size, words):
+    cloud = new_cloud(min_vcpu_per_gpu=2.0)
+    create(cloud, gpus=5, vcpus=10, memory_gib=10, vm_id="other")
+    stopped(cloud, gpus=2, vcpus=4)
+    before = addresses(cloud)
+    with pytest.raises(Invalid) as refused:
+        resize(cloud, **size)
+    assert words in refused.value.message
+    assert (addresses(cloud), cloud.vm().gpu_quantity, cloud.vm().vcpus) == (before, 2, 4)
+
+
+def test_whether_there_are_gpus_is_told_before_a_vm_is_stopped_for_it(cloud):
+    create(cloud, gpus=2)
+    cloud.settle()
+    before = addresses(cloud)
+    vm = resize(cloud, gpus=4, vcpus=4, validate_only=True)
+    assert (vm.gpu_quantity, vm.price.total_gpu_price_hr.value) == (4, "6")
+    assert (addresses(cloud), cloud.vm().gpu_quantity) == (before, 2)
+
+
+def test_a_vm_of_another_machine_type_gets_none(cloud):
+    cloud.running()
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+    with pytest.raises(
+        Invalid, match="gpus: 1 is not accepted; expected 0: machine type 'standard' has none"
+    ):
+        resize(cloud, gpus=1)
+
+
+# Offers
+def offered(cloud):
+    """What the machine type with GPUs offers: the most of one VM, and all."""
+    (one,) = (
+        one for one in cloud.call(offers.list_vm_machine_types2).machine_types if one.machine_type == TYPE
+    )
+    return one.max_gpu_free, one.total_gpu_free
+
+
+def test_what_is_offered_is_what_can_be_had(new_cloud):
+    cloud = new_cloud(hosts=3, gpus=4)
+    assert offered(cloud) == (4, 12)
+    create(cloud, gpus=3, vcpus=3)
+    assert offered(cloud) == (4, 9)
+    free = rows(cloud, Gpu.vm_id.is_(None))
+    change(cloud, free[:1], state=GpuState.CLEANING)
+    change(cloud, free[1:2], withdrawn=True)
+    change(cloud, free[2:3], state=GpuState.QUARANTINED)
+    change(cloud, free[3:4], state=GpuState.ABSENT)
+    change(cloud, free[4:5], state=GpuState.UNFIT)
+    most, total = offered(cloud)
+    assert total == 4
+    create(cloud, vm_id="as-many", gpus=most, vcpus=most)
+    with cloud.database.writing() as db:
+        db.execute(update(Host).values(state=HostState.DOWN))
+    assert offered(cloud) == (0, 0)

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import Catalogue, identify_gpu
+from cumulet.catalogue import Catalogue, GpuModel, identify_gpu
 from cumulet.db import fetch_columns
 from cumulet.gpus.choice import FreeGpu, choose
 from cumulet.gpus.model import Gpu
@@ -44,7 +44,7 @@ HOW: Final[Mapping[GpuState, str]] = {
 
 
 def gpu_rooms(
-    db: Session, catalogue: Catalogue, data_center_id: str, model_id: str, *, vm_id: UUID | None = None
+    db: Session, catalogue: Catalogue, data_center_id: str, model: GpuModel, *, vm_id: UUID | None = None
 ) -> Mapping[UUID, GpuRoom]:
     """Say by host what each of a data center has of a GPU model, in one statement; hosts without any are left out.
 
@@ -53,13 +53,13 @@ def gpu_rooms(
     cards: dict[UUID, list[tuple[Row[*tuple[Any, ...]], PciGpu]]] = defaultdict(list)
     for row in fetch_columns(db, THERE, data_center_id=data_center_id):
         card = msgspec.convert(row.facts, PciGpu)
-        model = identify_gpu(catalogue, card.pci_id, card.subsystem_id)
-        if model is not None and model.id == model_id:
+        found = identify_gpu(catalogue, card.pci_id, card.subsystem_id)
+        if found is not None and found.id == model.id:
             cards[row.host_id].append((row, card))
-    return {host_id: _room(found, vm_id) for host_id, found in cards.items()}
+    return {host_id: _room(model.model_name, theirs, vm_id) for host_id, theirs in cards.items()}
 
 
-def _room(cards: Sequence[tuple[Row[*tuple[Any, ...]], PciGpu]], vm_id: UUID | None) -> GpuRoom:
+def _room(model: str, cards: Sequence[tuple[Row[*tuple[Any, ...]], PciGpu]], vm_id: UUID | None) -> GpuRoom:
     own, free, not_free = [], [], Counter[NotFree]()
     for row, card in cards:
         gpu = FreeGpu(row.id, card.address, card.numa_node, card.bridges)
@@ -69,7 +69,7 @@ def _room(cards: Sequence[tuple[Row[*tuple[Any, ...]], PciGpu]], vm_id: UUID | N
             not_free[reason] += 1
         else:
             free.append(gpu)
-    return GpuRoom(len(own) + len(free), not_free, cache(_picker(own, free)))
+    return GpuRoom(model, len(own) + len(free), not_free, cache(_picker(own, free)))
 
 
 def why_not(row: Row[*tuple[Any, ...]]) -> NotFree | None:

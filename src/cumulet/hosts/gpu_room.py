@@ -30,6 +30,7 @@ class NotFree(NamedTuple):
 class GpuRoom:
     """What one host has of one GPU model."""
 
+    model: str = ""
     free: int = 0
     not_free: Mapping[NotFree, int] = field(default_factory=dict)
     """How many others there are, by why they cannot be had."""
@@ -47,10 +48,11 @@ class GpuRoom:
         return next((count for count in range(self.free, 0, -1) if self.pick(count)), 0)
 
 
-def tell_lack(rooms: Sequence[GpuRoom], requested: int, model: str, *, for_operator: bool = False) -> str:
+def tell_lack(rooms: Sequence[GpuRoom], requested: int, *, for_operator: bool = False) -> str:
     """Say what hosts have of a GPU model, none of which can give as many as are requested."""
     free = sum(room.free for room in rooms)
     total = sum(room.total for room in rooms)
+    model = rooms[0].model
     if not total:
         return f"no {model} GPUs"
     most = max(room.most for room in rooms)

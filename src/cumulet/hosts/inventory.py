@@ -85,7 +85,6 @@ def _noted(facts: HostFacts, now: datetime) -> dict[str, object]:
         "cpu_model": facts.cpu_model,
         "accelerator": facts.accelerator,
         "version": facts.version,
-        "gpus": dict(facts.gpus),
         "routes": [str(route) for route in facts.routes],
         "state": HostState.UP,
         "problem": "",
@@ -103,12 +102,6 @@ def cpu_model(db: Session, data_center_id: str) -> str:
     """Say which processor the hosts of a data center report; `""` when they differ."""
     models = fetch_columns(db, CPU_MODELS, data_center_id=data_center_id)
     return models[0].cpu_model if len(models) == 1 else ""
-
-
-def gpus_of(db: Session, data_center_id: str, model: str) -> list[int]:
-    """Say how many GPUs of a model each host of a data center has that answers."""
-    hosts = select(Host.gpus).where(Host.data_center_id == data_center_id, Host.state == HostState.UP)
-    return [gpus.get(model, 0) for gpus in db.scalars(hosts)]
 
 
 def capacities(

@@ -50,8 +50,6 @@ class Host(Row):
     problem: Mapped[str] = mapped_column(default="")
     """Why it is down, in words; `""` when it is up."""
     seen_at: Mapped[datetime]
-    gpus: Mapped[dict[str, int]] = mapped_column(JSON, default=dict)
-    """How many of each model, by its name."""
     routes: Mapped[list[str]] = mapped_column(JSON)
     """Ranges that it reaches by routes of its own."""
 

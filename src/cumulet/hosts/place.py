@@ -29,8 +29,7 @@ class Requirements:
     beside: Mapping[str, int] = field(default_factory=dict)
     """What further disks take there, in GiB by pool."""
     gpus: int = 0
-    gpu_model: str = ""
-    """What they are called; which they are, `Capacity.gpus` knows."""
+    """Of the model that `Capacity.gpus` tells of."""
 
     def disks(self) -> dict[str, int]:
         """Give all that disks take, in GiB by pool."""
@@ -132,7 +131,7 @@ def shortages(required: Requirements, capacity: Capacity) -> dict[str, str]:
             short[f"disk {pool}"] = f"{capacity.free_disk_of(pool)} GiB disk free{where}, {gib} requested"
     if required.gpus and not capacity.gpus.pick(required.gpus):
         kind = "gpus" if capacity.gpus.total else "gpu model"
-        short[kind] = tell_lack([capacity.gpus], required.gpus, required.gpu_model)
+        short[kind] = tell_lack([capacity.gpus], required.gpus)
     return short
 
 
@@ -197,7 +196,7 @@ def _short_together(required: Requirements, capacities: Sequence[Capacity], *, f
         short[0] = f"at most {short[0]}"
     if len(shortages(required, capacities[0])) > len(short):
         rooms = [capacity.gpus for capacity in capacities]
-        short.append(tell_lack(rooms, required.gpus, required.gpu_model, for_operator=for_operator))
+        short.append(tell_lack(rooms, required.gpus, for_operator=for_operator))
     return ", ".join(short)
 
 

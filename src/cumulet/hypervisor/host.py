@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Protocol
 from uuid import UUID
@@ -33,8 +33,6 @@ class HostFacts:
     """Of the hypervisor, for people: `QEMU 7.2.22, libvirt 9.0.0`."""
     routes: tuple[IPv4Network, ...]
     """What it reaches by routes of its own: a network of VMs with such a range could not."""
-    gpus: Mapping[str, int] = field(default_factory=dict)
-    """How many of each model, by its name."""
 
 
 class Hypervisor(Protocol):

@@ -7,12 +7,14 @@ change outlives the server, and no request waits for a guest.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
+from cumulet.gpus import hold_just
 from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
@@ -22,6 +24,7 @@ from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vms.create.passwords import hash_password
 from cumulet.vms.create.plan import (
+    check_gpus,
     check_labels,
     check_password,
     check_size,
@@ -29,7 +32,7 @@ from cumulet.vms.create.plan import (
     plan_keys,
     resized_topology,
 )
-from cumulet.vms.create.rows import sizes_of, source_keys
+from cumulet.vms.create.rows import sizes_of, source_keys, with_gpu_rooms
 from cumulet.vms.views.vm import vm_view
 from cumulet.vms.wire import (
     ResizeVmResponse,
@@ -43,6 +46,18 @@ from cumulet.vms.wire import (
 from cumulet.wire import Empty
 
 
+class Size(NamedTuple):
+    """What a VM can have more or less of."""
+
+    vcpus: int
+    memory_gib: int
+    gpus: int
+
+    def __str__(self) -> str:
+        gpus = f", {self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""
+        return f"{self.vcpus} vCPUs, {self.memory_gib} GiB memory{gpus}"
+
+
 @operation("POST /v1/projects/{projectId}/vms/{id}/resize")
 def resize_vm(
     db: Session,
@@ -54,11 +69,13 @@ def resize_vm(
     id: str,
     vcpus: int = 0,
     memory_gib: int = 0,
+    gpus: int = 0,
     validate_only: bool = False,
 ) -> ResizeVmResponse:
-    """Change the vCPUs or memory of a stopped virtual machine, effective at its next start; what is unset stays.
+    """Change the vCPUs, memory or number of GPUs of a stopped virtual machine, effective at its next start; what is unset stays.
 
-    It stays on its host, which must have the capacity. With `validateOnly` only check and price it, also of one that runs.
+    It stays on its host, which must have the capacity, and keeps GPUs that it has where it can. With `validateOnly` only
+    check and price it, also of one that runs.
     """
     seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
@@ -67,15 +84,15 @@ def resize_vm(
     vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
     if not (validate_only and accepts(Verb.STOP, vm.state)):
         accept(Verb.RESIZE, vm.state, vm.name)
-    size = (vcpus or vm.vcpus, memory_gib or vm.memory_gib)
-    if size == (vm.vcpus, vm.memory_gib):
-        raise Invalid(
-            f"vcpus, memoryGib: at least one must change; VM {id!r} has {size[0]} vCPUs, {size[1]} GiB"
-        )
-    check_size(machine_type, vcpus=size[0], memory_gib=size[1])
-    take_size(db, vm, size, capacity=capacity, machine_type=machine_type)
-    text = f"resize to {size[0]} vCPUs and {size[1]} GiB memory requested"
-    log_request(db, caller, vm, EventName.VM_RESIZE_REQUESTED, text, now=now)
+    size = Size(vcpus or vm.vcpus, memory_gib or vm.memory_gib, gpus or vm.gpus)
+    if size == (vm.vcpus, vm.memory_gib, vm.gpus):
+        raise Invalid(f"vcpus, memoryGib, gpus: at least one must change; VM {id!r} has {size}")
+    check_size(machine_type, vcpus=size.vcpus, memory_gib=size.memory_gib)
+    check_gpus(machine_type, gpus=size.gpus, vcpus=size.vcpus)
+    if size.gpus != vm.gpus:
+        (capacity,) = with_gpu_rooms(db, catalogue, machine_type, [capacity], gpus=size.gpus, vm_id=vm.id)
+    take_size(db, vm, size, capacity=capacity, machine_type=machine_type, now=now)
+    log_request(db, caller, vm, EventName.VM_RESIZE_REQUESTED, f"resize to {size} requested", now=now)
     view = vm_view(db, catalogue, project_id=project_id, id=id)
     if validate_only:
         db.rollback()
@@ -83,15 +100,21 @@ def resize_vm(
 
 
 def take_size(
-    db: Session, vm: Vm, size: tuple[int, int], *, capacity: Capacity, machine_type: MachineType
+    db: Session, vm: Vm, size: Size, *, capacity: Capacity, machine_type: MachineType, now: datetime
 ) -> None:
-    """Reserve another size where there is room for it, and have the row say so; Invalid with the nearest that fits."""
-    vm.sockets, vm.cores, vm.threads = resized_topology((vm.sockets, vm.cores, vm.threads), size[0])
+    """Reserve another size where there is room for it, and have the row say so; Invalid with the nearest that fits.
+
+    GPUs are chosen anew only for another number of them.
+    """
+    vm.sockets, vm.cores, vm.threads = resized_topology((vm.sockets, vm.cores, vm.threads), size.vcpus)
     reservation = reserved(db, vm.id)
-    required = Requirements(vcpus=size[0], memory_mib=size[1] * 1024)
-    place(required, [capacity], sizes=sizes_of(machine_type, disk_gib=0))
+    kept = vm.gpus if size.gpus == vm.gpus else 0
+    required = Requirements(vcpus=size.vcpus, memory_mib=size.memory_gib * 1024, gpus=size.gpus - kept)
+    place(required, [capacity], sizes=sizes_of(machine_type, disk_gib=0, kept_gpus=kept))
+    if required.gpus:
+        hold_just(db, vm.id, capacity.gpus_for(size.gpus), now=now)
     reservation.vcpus, reservation.memory_mib = required.vcpus, required.memory_mib
-    vm.vcpus, vm.memory_gib = size
+    vm.vcpus, vm.memory_gib, vm.gpus = size
 
 
 @operation("POST /v1/projects/{projectId}/vm/{id}/metadata")

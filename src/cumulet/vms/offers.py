@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,7 +20,8 @@ from cumulet.catalogue import (
     machine_type_view,
     matching_data_centers,
 )
-from cumulet.hosts import Reservation, capacities, cpu_model, gpus_of
+from cumulet.gpus import gpu_rooms
+from cumulet.hosts import Capacity, GpuRoom, Reservation, capacities, cpu_model
 from cumulet.networks import free_external
 from cumulet.operation import Access, operation
 from cumulet.vm_record.model import Vm
@@ -83,6 +85,15 @@ def with_cpu_model(db: Session, machine_type: MachineType) -> MachineType:
     return replace(machine_type, cpu_model=cpu_model(db, machine_type.data_center_id))
 
 
+def rooms_on(
+    db: Session, catalogue: Catalogue, machine_type: MachineType, hosts: Sequence[Capacity]
+) -> Sequence[GpuRoom]:
+    """Say what those hosts have of a machine type's GPUs."""
+    model = catalogue.find_gpu_model(machine_type.gpu_model_id)
+    rooms = gpu_rooms(db, catalogue, machine_type.data_center_id, model)
+    return [rooms[host.host_id] for host in hosts if host.host_id in rooms]
+
+
 def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMachineType:
     """Join a machine type with what its data center's hosts have free."""
     free = [
@@ -94,15 +105,14 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
     data_center = catalogue.find_data_center(machine_type.data_center_id)
     served = {pool.id for pool in data_center.served_classes.values()}
     storage = [host.free_disk_of(id) for host in free for id in served]
-    model = machine_type.gpu_model_id and catalogue.find_gpu_model(machine_type.gpu_model_id).model_name
-    gpus = gpus_of(db, machine_type.data_center_id, model) if model else []
+    gpus = rooms_on(db, catalogue, machine_type, free) if machine_type.gpu_model_id else []
     capacity = FreeCapacity(
         max_vcpus=max((host.free_vcpus for host in free), default=0),
         total_vcpus=sum(host.free_vcpus for host in free),
         max_memory_gib=max(memory, default=0),
         total_memory_gib=sum(memory),
-        max_gpus=max(gpus, default=0),
-        total_gpus=sum(gpus),
+        max_gpus=max((room.most for room in gpus), default=0),
+        total_gpus=sum(room.free for room in gpus),
         max_storage_gib=max(storage, default=0),
         total_storage_gib=sum(storage),
     )

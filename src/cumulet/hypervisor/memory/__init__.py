@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from cumulet.errors import Invalid
-from cumulet.hypervisor.memory.gpus import made_up_id
+from cumulet.hypervisor.memory.gpus import made_up_gpus, made_up_id
 from cumulet.hypervisor.memory.host import MemoryHypervisor
 from cumulet.hypervisor.memory.uri import facts_of, read_query
 
@@ -50,4 +50,8 @@ def gpu_model_of(uri: str) -> str:
 def _make_hosts(query: str, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
     sizes, gpu_model = read_query(parse_qsl(query, keep_blank_values=True))
     names = [f"memory-{number}" for number in range(1, sizes["hosts"] + 1)]
-    return {name: MemoryHypervisor(facts_of(name, sizes, pools, gpu_model)) for name in names}
+    hosts = {name: MemoryHypervisor(facts_of(name, sizes, pools)) for name in names}
+    if gpu_model:
+        for host in hosts.values():
+            host.host_gpus = made_up_gpus(gpu_model, sizes["gpus"])
+    return hosts

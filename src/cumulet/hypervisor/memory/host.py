@@ -9,7 +9,7 @@ from cumulet.faults import verb
 from cumulet.hypervisor import HostFacts, OffReason, Power
 from cumulet.hypervisor.memory.consoles import MemoryConsoles
 from cumulet.hypervisor.memory.disks import MemoryDisks
-from cumulet.hypervisor.memory.gpus import MemoryGpus, made_up_gpus
+from cumulet.hypervisor.memory.gpus import MemoryGpus
 from cumulet.hypervisor.memory.guests import MemoryGuests
 from cumulet.hypervisor.memory.images import MemoryImages
 from cumulet.hypervisor.memory.machines import MemoryMachines
@@ -31,8 +31,6 @@ class MemoryHypervisor(State):
         self.guests = MemoryGuests(self)
         self.consoles = MemoryConsoles(self)
         self.gpus = MemoryGpus(self)
-        for model, count in facts.gpus.items():
-            self.host_gpus = made_up_gpus(model, count)
 
     @verb
     def facts(self) -> HostFacts:

@@ -29,7 +29,7 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, int], str]:
     return sizes, gpu_model
 
 
-def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str], gpu_model: str) -> HostFacts:
+def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str]) -> HostFacts:
     """Say what a host of these sizes has, each of the disk pools alike."""
     return HostFacts(
         name=name,
@@ -40,5 +40,4 @@ def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str], gpu_mode
         accelerator="memory",
         version="memory",
         routes=(),
-        gpus={gpu_model: sizes["gpus"]} if sizes["gpus"] else {},
     )

@@ -82,7 +82,6 @@ def plan_vm(
             disk_gib=disk_gib,
             pool=pool.id,
             gpus=data.gpus,
-            gpu_model={one.id: one.model_name for one in gpu_models}.get(machine_type.gpu_model_id, ""),
         ),
         boot_disk_name=boot_disk_name,
         boot_disk_gib=disk_gib,
@@ -128,11 +127,12 @@ def check_gpus(machine_type: MachineType, *, gpus: int, vcpus: int) -> None:
         raise Invalid.field("vcpus", vcpus, accepted)
 
 
-def check_most_gpus(gpus: int, model: str, rooms: Collection[GpuRoom]) -> None:
+def check_most_gpus(gpus: int, rooms: Collection[GpuRoom]) -> None:
     """Refuse more GPUs than any host has, whoever holds them now."""
-    most = max((room.total for room in rooms), default=0)
-    if gpus > most > 0:
-        raise Invalid.field("gpus", gpus, f"1 to {most}: no host has more {model} GPUs")
+    largest = max(rooms, key=lambda room: room.total, default=GpuRoom())
+    if gpus > largest.total > 0:
+        accepted = f"1 to {largest.total}: no host has more {largest.model} GPUs"
+        raise Invalid.field("gpus", gpus, accepted)
 
 
 def check_range(field: str, value: int, least: float, most: float) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from uuid import uuid4
+from math import ceil
+from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import DataCenter, MachineType, rates_of
+from cumulet.catalogue import Catalogue, DataCenter, MachineType, rates_of
 from cumulet.db import add_row, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.errors import Invalid, NotFound
 from cumulet.events import EventName
 from cumulet.gpus import gpu_rooms, hold
-from cumulet.hosts import Capacity, Requirements, SizeLimits, capacities, place, reserve
+from cumulet.hosts import Capacity, GpuRoom, Requirements, SizeLimits, capacities, place, reserve
 from cumulet.images import Image
 from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
@@ -52,7 +53,9 @@ def create(db: Session, request: CreateRequest) -> None:
         now=request.now,
     )
     refuse_taken(db, Vm, request.project_id, data.vm_id, field="vmId")
-    free = free_capacities(db, request, plan, machine_type)
+    free = capacities(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
+    if data.gpus:
+        free = with_gpu_rooms(db, request.catalogue, machine_type, free, gpus=data.gpus)
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
@@ -68,24 +71,31 @@ def create(db: Session, request: CreateRequest) -> None:
     for disk in disks:
         attach(db, disk, vm.id, vm.host_id, now=request.now)
     connect(db, request, vm, data_center)
-    gpus = f", {vm.gpus} {plan.required.gpu_model} GPUs" if vm.gpus else ""
+    gpus = f", {vm.gpus} {chosen.gpus.model} GPU{'s' * (vm.gpus > 1)}" if vm.gpus else ""
     size = f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory{gpus}, {plan.boot_disk_gib} GiB disk"
     text = f"{size} from image {image.id}"
     log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
     wake(db, Kind.VM, vm.id, now=request.now)
 
 
-def free_capacities(
-    db: Session, request: CreateRequest, plan: VmPlan, machine_type: MachineType
+def with_gpu_rooms(
+    db: Session,
+    catalogue: Catalogue,
+    machine_type: MachineType,
+    free: Sequence[Capacity],
+    *,
+    gpus: int,
+    vm_id: UUID | None = None,
 ) -> Sequence[Capacity]:
-    """Compute what is free on each host, GPUs too if some are asked for; nobody else places there meanwhile."""
-    data_center_id, required = machine_type.data_center_id, plan.required
-    free = capacities(db, data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
-    if not required.gpus:
-        return free
-    rooms = gpu_rooms(db, request.catalogue, data_center_id, machine_type.gpu_model_id)
-    check_most_gpus(required.gpus, required.gpu_model, rooms.values())
-    return [replace(host, gpus=rooms[host.host_id]) if host.host_id in rooms else host for host in free]
+    """Add what locked hosts have of a machine type's GPUs for that many; Invalid when no host has as many at all.
+
+    With `vm_id` those that this VM has count as free for it.
+    """
+    model = catalogue.find_gpu_model(machine_type.gpu_model_id)
+    rooms = gpu_rooms(db, catalogue, machine_type.data_center_id, model, vm_id=vm_id)
+    check_most_gpus(gpus, rooms.values())
+    none = GpuRoom(model.model_name)
+    return [replace(host, gpus=rooms.get(host.host_id, none)) for host in free]
 
 
 def find_boot_image(
@@ -114,11 +124,12 @@ def image_ids(db: Session, request: CreateRequest, data_center_id: str) -> list[
     return [*public, *aliases, *names_there(db, PrivateImage.name, *of_project)]
 
 
-def sizes_of(machine_type: MachineType, *, disk_gib: int) -> SizeLimits:
-    """Say which sizes a machine type has, with a disk of at least so much."""
+def sizes_of(machine_type: MachineType, *, disk_gib: int, kept_gpus: int = 0) -> SizeLimits:
+    """Say which sizes a machine type has, with a disk of at least so much, beside GPUs that are not asked for anew."""
+    vcpus = max(machine_type.min_vcpu, ceil(kept_gpus * machine_type.min_vcpu_per_gpu))
     memory_mib = machine_type.min_memory_gib * 1024
     return SizeLimits(
-        least=Requirements(vcpus=machine_type.min_vcpu, memory_mib=memory_mib, disk_gib=disk_gib),
+        least=Requirements(vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib),
         least_vcpus_per_gib=machine_type.min_vcpu_per_memory_gib,
         most_vcpus_per_gib=machine_type.max_vcpu_per_memory_gib,
         least_vcpus_per_gpu=machine_type.min_vcpu_per_gpu,
