@@ -45,7 +45,7 @@ FAULTS = {
     "driver": (
         {"functions": HELD},
         "own drivers have it: 0000:01:00.1 (10de:22ba, snd_hda_intel)",
-        "driver_override of 0000:01:00.1",
+        "`cumulet gpu prepare` on the host, which keeps 0000:01:00.1",
     ),
     "parts": ({"virtual_functions": 4}, "4 virtual functions", "0000:01:00.0/sriov_numvfs"),
     "fabric": (

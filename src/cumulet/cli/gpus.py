@@ -82,3 +82,8 @@ def list_(*, host: HostName | None = None, listing: Listing = AS_TABLE) -> None:
 def get(name: GpuId, /, *, output: Format = "table") -> None:
     """Show a GPU, and what keeps it from VMs."""
     show_one(connect().get(f"{GPUS}/{{}}", name)["gpu"], output, FACTS)
+
+
+app.command(
+    "cumulet.cli.gpu_prepare:prepare", name="prepare", help="Make this machine ready to give its GPUs to VMs."
+)

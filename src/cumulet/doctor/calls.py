@@ -8,25 +8,44 @@ from cumulet.doctor.clear import clear_host
 from cumulet.doctor.daemons import stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Finding, Level, broken
+from cumulet.doctor.gpus.plan import GpuPlan, GpuWish
+from cumulet.doctor.gpus.prepare import plan_gpus, prepare_gpus, undo_gpus
+from cumulet.doctor.gpus.steps import StepState
 from cumulet.doctor.kvm import KvmVerdict
 from cumulet.doctor.prepare import PreparedHost, ensure_uplink, prepare_host
 from cumulet.doctor.resolvers import find_resolvers
 from cumulet.doctor.uplink import Reach
 
-CALLS = (clear_host, ensure_uplink, examine, find_resolvers, prepare_host, stop_daemons)
+CALLS = (
+    clear_host,
+    ensure_uplink,
+    examine,
+    find_resolvers,
+    plan_gpus,
+    prepare_gpus,
+    prepare_host,
+    stop_daemons,
+    undo_gpus,
+)
 
 __all__ = [
     "CALLS",
     "Finding",
+    "GpuPlan",
+    "GpuWish",
     "KvmVerdict",
     "Level",
     "PreparedHost",
     "Reach",
+    "StepState",
     "broken",
     "clear_host",
     "ensure_uplink",
     "examine",
     "find_resolvers",
+    "plan_gpus",
+    "prepare_gpus",
     "prepare_host",
     "stop_daemons",
+    "undo_gpus",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cumulet.doctor.bridges import Bridge, choose_datapath, external_bridges
-from cumulet.doctor.checks.devices import judge_gpus
+from cumulet.doctor.checks.devices import judge_gpus, judge_preparation
 from cumulet.doctor.checks.machine import (
     is_virtual,
     judge_confinement,
@@ -34,11 +35,10 @@ from cumulet.doctor.command import CommandFailed, require_root
 from cumulet.doctor.daemons import find_silent, runs_systemd
 from cumulet.doctor.findings import Finding, broken
 from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
+from cumulet.doctor.gpus.survey import survey_gpus
 from cumulet.doctor.kvm import DEVICE, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing
 from cumulet.doctor.prepare import CACHE
-from cumulet.hypervisor.fabric_manager import with_partitions
-from cumulet.hypervisor.pci import read_gpus
 
 PROC: Final = Path("/proc")
 APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
@@ -108,8 +108,9 @@ def examine_packets() -> list[Finding]:
 
 
 def examine_devices() -> list[Finding]:
-    """GPUs and the IOMMU."""
-    return judge_gpus(with_partitions(read_gpus()))
+    """GPUs, the IOMMU, and what else GPUs need."""
+    survey = survey_gpus(release=os.uname().release)
+    return [*judge_gpus(survey.host), *judge_preparation(survey)]
 
 
 def ours() -> dict[str, Bridge]:

@@ -24,8 +24,9 @@ from cumulet.doctor.bridges import (
 )
 from cumulet.doctor.command import require_root
 from cumulet.doctor.daemon_specs import NORTHBOUND_SOCKET
-from cumulet.doctor.daemons import PATHS, start_daemons
+from cumulet.doctor.daemons import PATHS, runs_systemd, start_daemons
 from cumulet.doctor.forwarding import allow_forwarding
+from cumulet.doctor.gpus.prepare import keep_gpus
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
 from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_packages
 from cumulet.doctor.ports import ensure_ports
@@ -65,6 +66,8 @@ def prepare_host(
     if installed:
         install_packages(installed, report)
     kvm = kvm_worked(CACHE) or probe_kvm(report)
+    if not runs_systemd():
+        keep_gpus()
     datapath = choose_datapath()
     integration = integration_command(datapath, propose_chassis())
     started = start_daemons(

@@ -37,7 +37,8 @@ IOMMU_CAUSES: Final[Mapping[Iommu, Cause]] = MappingProxyType(
         ),
         Iommu.OFF: Cause(
             "the host has an IOMMU that its kernel does not use",
-            "boot the host with intel_iommu=on iommu=pt (Intel) or iommu=pt (AMD)",
+            "run `cumulet gpu prepare` on the host, which adds intel_iommu=on iommu=pt (Intel) or iommu=pt (AMD) to its "
+            "kernel's command line, and reboot it",
         ),
         Iommu.NO_REMAPPING: Cause(
             "the host's IOMMU does not remap interrupts, so that a VM could raise any of them",
@@ -49,13 +50,17 @@ IOMMU_CAUSES: Final[Mapping[Iommu, Cause]] = MappingProxyType(
 
 def unfit_causes(gpu: PciGpu, iommu: Iommu) -> tuple[Cause, ...]:
     """Tell all that keeps a GPU from VMs; nothing for one that is fit."""
+    return (*lasting_causes(gpu, iommu), *_drivers(gpu))
+
+
+def lasting_causes(gpu: PciGpu, iommu: Iommu) -> tuple[Cause, ...]:
+    """Tell what would keep a GPU from VMs even if the host's drivers left it alone."""
     return (
         *([IOMMU_CAUSES[iommu]] if iommu in IOMMU_CAUSES else []),
         *(_group(gpu) if iommu in WITH_GROUPS else []),
         *_silence(gpu),
         *_no_reset(gpu),
         *_display(gpu),
-        *_drivers(gpu),
         *_parts(gpu),
         *_fabric(gpu),
     )
@@ -106,8 +111,7 @@ def _drivers(gpu: PciGpu) -> Iterable[Cause]:
         addresses = " and ".join(function.address for function in held)
         yield Cause(
             f"the host's own drivers have it: {_named(held)}",
-            f"at boot, before {drivers}, write vfio-pci into /sys/bus/pci/devices/ADDRESS/driver_override of {addresses}, "
-            "and load vfio-pci",
+            f"run `cumulet gpu prepare` on the host, which keeps {addresses} for VMs before {drivers} at the next boot",
         )
 
 

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from cumulet.doctor.findings import Finding, degraded, ok
+from cumulet.doctor.gpus import files
+from cumulet.doctor.gpus.files import kept_by
+from cumulet.doctor.gpus.steps import (
+    Step,
+    StepState,
+    hugepages_step,
+    id_steps,
+    kept_step,
+    memlock_step,
+    moved_steps,
+    pages_written,
+    vfio_step,
+)
+from cumulet.doctor.gpus.survey import Survey
 from cumulet.hypervisor import HostGpus, Iommu, PciGpu, unfit_causes
 from cumulet.hypervisor.gpu_fitness import IOMMU_CAUSES
 from cumulet.hypervisor.gpus import KINDS, VENDORS
@@ -14,6 +28,25 @@ def judge_gpus(host: HostGpus) -> list[Finding]:
         iommu = "on" if host.iommu is Iommu.ON else f"{host.iommu.value}, and no GPU that needs it"
         return [ok("IOMMU", iommu), ok("GPU", "none")]
     return [judge_iommu(host.iommu), *(judge_gpu(gpu, host.iommu) for gpu in host.gpus)]
+
+
+def judge_preparation(survey: Survey) -> list[Finding]:
+    """What GPUs need of the host besides: nothing on one without any, and of what is kept for VMs only what went wrong."""
+    kept = kept_by(survey.ours.get(files.BINDER, ""))
+    if not survey.host.gpus and not kept:
+        return []
+    cards = (kept_step(gpu, survey, written=True) for gpu in survey.host.gpus if gpu.address in kept)
+    wrong = (step for step in cards if step.state is not StepState.DONE)
+    host = (vfio_step(survey), hugepages_step(survey, pages_written(survey)), memlock_step(survey))
+    return [judge_step(step) for step in (*host, *wrong, *id_steps(survey), *moved_steps(survey))]
+
+
+def judge_step(step: Step) -> Finding:
+    """Tell a step of preparing GPUs as a finding."""
+    if step.state is StepState.DONE:
+        return ok(step.name, step.text)
+    cure = "cumulet gpu prepare" if step.state is StepState.TO_DO else step.next
+    return degraded(step.name, step.text, cost=step.cost, cure=cure)
 
 
 def judge_iommu(iommu: Iommu) -> Finding:
