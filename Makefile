@@ -53,6 +53,7 @@ check: lint  ## style, types, and the fast tests on SQLite: no root, no guests, 
 
 test: lint  ## everything, real guests included; those run on a private host that dies with the tests
 	$(BIN)/python scripts/test-packages
+	$(BIN)/python -m tests.nested.boot_files
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
 	$(BIN)/pytest $(PARALLEL) -m "not lab"
 	$(BIN)/pytest $(IN_LABS) -m lab
