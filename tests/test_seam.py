@@ -23,9 +23,11 @@ SOURCE = Path(cumulet.__file__).parent
 HOST = (
     "doctor",
     "hypervisor/fabric_manager.py",
+    "hypervisor/gpu_cleaning.py",
     "hypervisor/libvirt",
     "hypervisor/mounts.py",
     "hypervisor/pci.py",
+    "hypervisor/vfio.py",
 )
 """What runs where the host is."""
 SERVER = {

@@ -23,6 +23,8 @@ from cumulet.hypervisor import (
     DiskSpec,
     Domain,
     DomainSpec,
+    GpuInUse,
+    GpuUnclean,
     GuestSilent,
     Hypervisor,
     HypervisorError,
@@ -124,6 +126,26 @@ def changes_of(host: Hypervisor, vm_id: UUID) -> Iterator[threading.Event]:
     seen = threading.Event()
     host.on_change(lambda changed: seen.set() if changed == vm_id else None)
     yield seen
+
+
+class GpuContract:
+    """GPUs: the host that `gpus` belongs to has one; `used` has a machine run with it."""
+
+    def test_a_gpu_is_cleaned_as_often_as_one_likes(self, gpus):
+        (gpu,) = gpus.read().gpus
+        gpus.clean(gpu.address)
+        gpus.clean(gpu.address)
+        assert gpus.read().gpus == (gpu,)
+
+    def test_a_gpu_that_a_machine_runs_with_is_not_cleaned(self, gpus, used):
+        (gpu,) = gpus.read().gpus
+        used(gpu)
+        with pytest.raises(GpuInUse, match=gpu.address):
+            gpus.clean(gpu.address)
+
+    def test_a_gpu_that_is_not_there_is_not_clean(self, gpus):
+        with pytest.raises(GpuUnclean, match=r"GPU 0000:7f:00\.0 is not on the bus"):
+            gpus.clean("0000:7f:00.0")
 
 
 class HypervisorContract:

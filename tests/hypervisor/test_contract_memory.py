@@ -1,10 +1,11 @@
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.hypervisor.contract import GuestContract, HypervisorContract
+from tests.hypervisor.contract import GpuContract, GuestContract, HypervisorContract, a_spec, prepare
 
-from cumulet.hypervisor import BaseImage
+from cumulet.hypervisor import BaseImage, GpuSpec
 from cumulet.hypervisor.memory import memory_hosts
 
 
@@ -55,3 +56,22 @@ class TestMachinesInMemory(HypervisorContract):
 
 class TestGuestsInMemory(GuestContract):
     pass
+
+
+class TestGpusInMemory(GpuContract):
+    @pytest.fixture
+    def host(self):
+        return memory_hosts("memory:?gpus=1&gpu_model=H100", pools=("local",))["memory-1"]
+
+    @pytest.fixture
+    def gpus(self, host):
+        return host.gpus
+
+    @pytest.fixture
+    def used(self, host, image):
+        def run_with(gpu):
+            spec = replace(a_spec(image), gpus=(GpuSpec((gpu.address,), gpu.numa_node),))
+            prepare(host, image, spec)
+            host.machines.start(spec.id)
+
+        return run_with

@@ -106,6 +106,19 @@ def test_a_card_that_fell_off_the_bus_reads_as_ones(tmp_path):
     assert not only(tree).answers
 
 
+def test_errors_that_nothing_mended_are_counted_over_the_whole_card(tmp_path):
+    tree = PciTree(tmp_path)
+    tree.add(PORT, "8086:460d", "0604", aer_dev_fatal="TOTAL_ERR_FATAL 100")
+    fatal, nonfatal = "Undefined 0\nDLP 2\nTOTAL_ERR_FATAL 2", "TLP 1\nUnsupReq 4\nTOTAL_ERR_NONFATAL 5"
+    tree.add(CARD, "10de:2684", "0300", aer_dev_fatal=fatal, aer_dev_nonfatal=nonfatal)
+    tree.add(f"{PORT}/0000:01:00.1", "10de:22ba", "0403", aer_dev_nonfatal="TOTAL_ERR_NONFATAL 10")
+    assert only(tree).errors == 17
+
+
+def test_a_card_that_reports_no_errors_has_none(tmp_path):
+    assert only(consumer_card(tmp_path)).errors == 0
+
+
 @pytest.mark.parametrize("kind", ["0300", "0302", "0380", "1200"])
 def test_all_kinds_of_gpus_are_found(tmp_path, kind):
     tree = PciTree(tmp_path)

@@ -46,7 +46,7 @@ class GpuInUse(HypervisorError):
 
 
 class GpuUnclean(HypervisorError):
-    """The GPU could not be reset, or is not healthy after it; the message says which and how that shows."""
+    """The GPU could not be bound or reset, or is not healthy after it; the message says which and how that shows."""
 
     for_owner = "the GPU is not as new"
 

@@ -75,6 +75,8 @@ class PciGpu:
     """How many SR-IOV functions it has been split into."""
     answers: bool
     """Whether it is still on the bus: of one that fell off, all that is read is ones."""
+    errors: int = 0
+    """How many PCIe errors that nothing mended its functions have reported since they are there; begins at 0 again with the host."""
     fabric_problem: str = ""
     """Why what joins it with others beside PCI cannot be set up for a VM; empty when it can, and where nothing does."""
 

@@ -24,6 +24,7 @@ LARGEST: Final = 4096
 BARS: Final = 6
 IORESOURCE_MEM: Final = 0x200
 OFF_THE_BUS: Final = b"\xff\xff"
+ERROR_COUNTERS: Final = ("aer_dev_fatal", "aer_dev_nonfatal")
 Functions = Mapping[str, PciFunction]
 """By address, in the order of addresses."""
 
@@ -93,7 +94,14 @@ def read_gpu(bus: Path, address: str, functions: Functions) -> PciGpu:
         boot_display=read_text(folder / "boot_vga") == "1",
         virtual_functions=int(read_text(folder / "sriov_numvfs") or 0),
         answers=read(folder / "config", len(OFF_THE_BUS)) != OFF_THE_BUS,
+        errors=sum(count_errors(bus / one) for one in own),
     )
+
+
+def count_errors(folder: Path) -> int:
+    """Count the errors that a function has reported, and the kernel could not mend, since it is there (AER)."""
+    lines = [line for name in ERROR_COUNTERS for line in read_text(folder / name).splitlines()]
+    return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith("TOTAL"))
 
 
 def functions_of_card(bus: Path, address: str, functions: Functions) -> Functions:
@@ -169,4 +177,17 @@ def read(path: Path | str, size: int) -> bytes:
     except OSError as problem:
         if problem.errno in GONE:
             return b""
+        raise
+
+
+def write(path: Path, text: str) -> None:
+    """Write into a file that is there already, all at once, as the kernel reads it; the OSError names the file."""
+    try:
+        file = os.open(path, os.O_WRONLY)
+        try:
+            os.write(file, text.encode())
+        finally:
+            os.close(file)
+    except OSError as problem:
+        problem.filename = str(path)
         raise
