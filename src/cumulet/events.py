@@ -101,6 +101,7 @@ class EventName(enum.StrEnum):
     GPU_APPEARED = "gpu.appeared"
     GPU_CHANGED = "gpu.changed"
     GPU_ABSENT = "gpu.absent"
+    GPU_FORGOTTEN = "gpu.forgotten"
     GPU_HELD = "gpu.held"
     GPU_RETURNED = "gpu.returned"
     GPU_FAULTED = "gpu.faulted"

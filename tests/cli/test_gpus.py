@@ -31,7 +31,7 @@ def names(cumulet):
 
 def test_gpus_are_listed_by_host_with_model_state_and_node(cumulet, names):
     heading, *lines = cumulet("gpu", "list").out.splitlines()
-    assert re.split("  +", heading) == ["NAME", "MODEL", "STATE", "NUMA", "WHY"]
+    assert re.split("  +", heading) == ["NAME", "MODEL", "STATE", "VM", "NUMA", "WHY"]
     assert re.split("  +", lines[0]) == [names[0], "H100 SXM", "FREE", "0"]
     assert re.split("  +", lines[3])[3] == "1"
     assert names[0].startswith("memory-1:")
@@ -68,3 +68,20 @@ def test_one_is_shown_with_all_that_is_known_of_it(cumulet, names):
         assert re.search(f"^{line}", shown, re.MULTILINE), line
     assert cumulet("gpu", "get", names[0], "-o", "json").json["id"] == names[0]
     assert cumulet("gpu", "get", "nothing").code == 3
+
+
+def test_a_gpu_is_cleaned_when_its_operator_wants_it(cumulet, names):
+    assert cumulet("gpu", "clean", names[0]).out == ""
+    done = cumulet("gpu", "clean", *names[:2], "--wait")
+    assert (done.code, done.err.count("was cleaned after")) == (0, 2)
+    assert re.search("^cleaned +20", cumulet("gpu", "get", names[0]).out, re.MULTILINE)
+    assert cumulet("gpu", "clean", "nothing").code == 3
+
+
+def test_withdrawn_ones_are_marked_until_they_are_offered_again(cumulet, names):
+    assert cumulet("gpu", "withdraw", *names[2:4]).code == 0
+    lines = cumulet("gpu", "list").out.splitlines()[1:]
+    assert [line.endswith("withdrawn") for line in lines] == [False, False, True, True, *[False] * 4]
+    assert re.search("^why +withdrawn", cumulet("gpu", "get", names[2]).out, re.MULTILINE)
+    assert cumulet("gpu", "offer", *names[2:4]).code == 0
+    assert "withdrawn" not in cumulet("gpu", "list").out

@@ -12,6 +12,7 @@ from tests.rest.conftest import serving
 
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.errors import Unauthenticated
+from cumulet.gpus.operations import withdraw_gpu
 from cumulet.monitoring import read_metrics
 from cumulet.operation import Caller
 from cumulet.projects import Role
@@ -169,3 +170,16 @@ def test_gpus_are_counted_by_host_model_and_state(database, tmp_path):
         ("FREE", first.pci_id, "memory-1"): 1,
         ("UNFIT", first.pci_id, "memory-1"): 1,
     }
+
+
+def test_gpus_that_are_withdrawn_or_faulty_are_counted_in_whatever_state_they_are(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?gpus=3&gpu_model=H100")
+    cloud.sweep()
+    first, *others = cloud.host.host_gpus.gpus
+    cloud.call(withdraw_gpu, id=f"memory-1:{first.address}")
+    cloud.host.host_gpus = replace(cloud.host.host_gpus, gpus=(replace(first, errors=1), *others))
+    cloud.sweep()
+    told = samples(cloud)
+    assert told["cumulet_gpus_withdrawn", first.pci_id, "memory-1"] == 1
+    assert told["cumulet_gpus_faulty", first.pci_id, "memory-1"] == 1
+    assert told["cumulet_gpus", "QUARANTINED", first.pci_id, "memory-1"] == 1

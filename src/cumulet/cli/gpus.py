@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from cumulet.cli.client import Json, connect
+from cumulet.cli.client import Client, Json, connect
+from cumulet.cli.follow import Failed, watch
 from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, local_time, show, show_one, size
+from cumulet.cli.progress import Progress
+from cumulet.cli.several import each
+from cumulet.cli.vms import AT_ONCE, WaitOptions
 from cumulet.cli.words import identifier
 
 GPUS: Final = "/v1/gpus"
+GPU: Final = "/v1/gpus/{}"
 GpuId = Annotated[str, identifier("The GPU's id, HOST:ADDRESS.", GPUS, "gpus")]
+GpuIds = Annotated[str, Parameter(name="MORE"), identifier("Further GPUs.", GPUS, "gpus")]
 HostName = Annotated[str, identifier("Only those of this host.")]
 
 
@@ -36,15 +42,30 @@ def joined(member: str) -> Callable[[Json], str]:
     return lambda one: " ".join(one[member])
 
 
+def vm(one: Json) -> str:
+    """Name the VM that holds it, and whose it is."""
+    return f"{one['projectId']}/{one['vmId']}" if one["vmId"] else ""
+
+
+def why(one: Json) -> str:
+    """Tell what keeps it from VMs, in one line."""
+    problems = [problem["problem"] for problem in one["problems"]]
+    return "; ".join(
+        [*(["withdrawn"] if one["withdrawn"] else []), *filter(None, [one["waitingFor"]]), *problems]
+    )
+
+
 COLUMNS: Final[Columns] = {
     "NAME": lambda one: one["id"],
     "MODEL": model,
     "STATE": lambda one: one["state"],
+    "VM": vm,
     "NUMA": node,
-    "WHY": lambda one: "; ".join(why["problem"] for why in one["problems"]),
+    "WHY": why,
 }
 MORE: Final[Columns] = {
     "SINCE": lambda one: local_time(one["stateTime"]),
+    "CLEANED": lambda one: local_time(one["cleanedTime"]),
     "PCI ID": lambda one: one["pciId"],
     "GROUP": lambda one: one["iommuGroup"],
     "DRIVER": lambda one: one["functions"][0]["driver"],
@@ -57,8 +78,10 @@ FACTS: Final[Columns] = {
     "memory": lambda one: f"{one['memoryGib']} GiB" if one["memoryGib"] else "",
     "fabric": lambda one: one["fabric"],
     "state": lambda one: f"{one['state']} since {local_time(one['stateTime'])}",
-    "why": lambda one: "; ".join(why["problem"] for why in one["problems"]),
-    "cure": lambda one: "; ".join(why["cure"] for why in one["problems"]),
+    "why": why,
+    "cure": lambda one: "; ".join(problem["cure"] for problem in one["problems"]),
+    "VM": vm,
+    "cleaned": lambda one: local_time(one["cleanedTime"]),
     "PCI id": lambda one: f"{one['pciId']}, subsystem {one['subsystemId']}, revision {one['revision']}",
     "functions": lambda one: functions(one["functions"]),
     "IOMMU group": lambda one: one["iommuGroup"],
@@ -81,9 +104,47 @@ def list_(*, host: HostName | None = None, listing: Listing = AS_TABLE) -> None:
 @app.command
 def get(name: GpuId, /, *, output: Format = "table") -> None:
     """Show a GPU, and what keeps it from VMs."""
-    show_one(connect().get(f"{GPUS}/{{}}", name)["gpu"], output, FACTS)
+    show_one(connect().get(GPU, name)["gpu"], output, FACTS)
+
+
+@app.command
+def clean(name: GpuId, /, *more: GpuIds, waiting: WaitOptions = AT_ONCE) -> None:
+    """Reset GPUs that no VM holds and look whether they are as new; with --wait return when they are.
+
+    One that is QUARANTINED is FREE again then.
+    """
+    client, until = connect(), waiting.deadline_if_waiting()
+    wait = [lambda one: wait_until_clean(client, one, until)] if until is not None else []
+    each((name, *more), lambda one: client.post(f"{GPU}/clean", one), *wait)
+
+
+@app.command
+def withdraw(name: GpuId, /, *more: GpuIds) -> None:
+    """Give GPUs to no further VM; one that has them keeps them."""
+    client = connect()
+    each((name, *more), lambda one: client.post(f"{GPU}/withdraw", one))
+
+
+@app.command
+def offer(name: GpuId, /, *more: GpuIds) -> None:
+    """Let VMs have GPUs again that were withdrawn."""
+    client = connect()
+    each((name, *more), lambda one: client.post(f"{GPU}/offer", one))
 
 
 app.command(
     "cumulet.cli.gpu_prepare:prepare", name="prepare", help="Make this machine ready to give its GPUs to VMs."
 )
+
+
+def wait_until_clean(client: Client, name: str, until: float) -> None:
+    """Wait until a GPU is not being cleaned any more; Failed when it did not get clean."""
+
+    def see() -> tuple[Json, str]:
+        seen = client.get(GPU, name)["gpu"]
+        if seen["state"] not in {"CLEANING", "FREE", "HELD"}:
+            raise Failed(f"GPU {name!r} is {seen['state']}: {why(seen)}")
+        return seen, (seen["waitingFor"] or "it is CLEANING") if seen["state"] == "CLEANING" else ""
+
+    late = f"GPU {name!r} was not clean"
+    watch(Progress(), name, see, deadline=until, late=late, done="was cleaned", kind="gpu")

@@ -50,7 +50,8 @@ def new_fault(facts: Values, gpu: PciGpu) -> str:
     """Tell what has befallen a GPU since it was read last; empty for nothing."""
     if facts["answers"] and not gpu.answers:
         return OFF_THE_BUS
-    return ""
+    new = gpu.errors - facts.get("errors", gpu.errors)
+    return f"it reported {new} PCIe errors that nothing mended" if new > 0 else ""
 
 
 def is_same_card(facts: Values, others: Values) -> bool:

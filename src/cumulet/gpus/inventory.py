@@ -27,8 +27,8 @@ FORGET_AFTER: Final = timedelta(days=30)
 """Then a GPU that is on the bus no more, and that no VM holds, is forgotten."""
 VERDICT: Final = ("state", "causes", "problem")
 """Columns that follow from what was read."""
-QUIET: Final = frozenset[str]()
-"""What is read of a GPU of which nobody is told that it changed."""
+QUIET: Final = frozenset({"errors"})
+"""What is read of a GPU of which nobody is told that it changed: a counter that rises is a fault where it counts."""
 
 
 def note_gpus(db: Session, host_id: UUID, found: HostGpus, *, now: datetime) -> None:
@@ -58,7 +58,8 @@ def note_one(
     db: Session, host_id: UUID, row: Row[*tuple[Any, ...]], gpu: PciGpu | None, iommu: Iommu, *, now: datetime
 ) -> None:
     """Write down what is new about a GPU. Whatever waits to be cleaned is woken: that is the net under those who should."""
-    if is_forgotten(row, now):
+    if gpu is None and is_forgotten(row, now):
+        log_gpu(db, row.id, EventName.GPU_FORGOTTEN, "has been away for long and is forgotten", now=now)
         execute(db, FORGET, id=row.id)
         return
     is_news = differs(row, after_look(row, gpu, iommu), "facts", *VERDICT)

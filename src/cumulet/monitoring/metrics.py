@@ -87,7 +87,7 @@ def cloud(db: Session, catalogue: Catalogue, *, now: datetime) -> Iterator[Metri
     )
     yield from unsettled(db, now=now)
     yield from capacity(db)
-    yield gpus(db, catalogue)
+    yield from gpus(db, catalogue)
     free = [((one.id,), free_external(db, one, now=now)) for one in catalogue.data_centers]
     yield gauge("external_addresses_free", "Free external addresses.", ("data_center",), free)
     kept = db.scalar(select(func.count()).select_from(Samples)) or 0
@@ -139,11 +139,21 @@ def disk_capacity(db: Session, hosts: Sequence[Host]) -> Iterator[Metric]:
     yield gauge("host_reserved_disk_bytes", "What is reserved of it.", ("host", "pool"), used)
 
 
-def gpus(db: Session, catalogue: Catalogue) -> Metric:
+def gpus(db: Session, catalogue: Catalogue) -> Iterator[Metric]:
     """Count the hosts' GPUs; those that the catalogue does not know by their ids."""
-    rows = db.execute(select(Host.name, Gpu).join(Host, Host.id == Gpu.host_id))
-    found = Counter((host, model_name(catalogue, gpu.seen), gpu.state.value) for host, gpu in rows)
-    return gauge("gpus", "GPUs by state.", ("host", "model", "state"), [*found.items()])
+    found = db.execute(select(Host.name, Gpu).join(Host, Host.id == Gpu.host_id)).all()
+    named = [((host, model_name(catalogue, gpu.seen)), gpu) for host, gpu in found]
+    states = Counter((*where, gpu.state.value) for where, gpu in named)
+    yield gauge("gpus", "GPUs by state.", ("host", "model", "state"), [*states.items()])
+    withdrawn, faulty = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for where, gpu in named:
+        withdrawn[where] += gpu.withdrawn
+        faulty[where] += gpu.problem != ""
+    labels = ("host", "model")
+    yield gauge(
+        "gpus_withdrawn", "GPUs, of any state, that no further VM gets.", labels, [*withdrawn.items()]
+    )
+    yield gauge("gpus_faulty", "GPUs that something befell, held or not.", labels, [*faulty.items()])
 
 
 def machines(db: Session, *, now: datetime) -> Iterator[Metric]:
