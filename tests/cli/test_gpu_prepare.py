@@ -65,6 +65,7 @@ def test_as_long_as_something_is_the_operators_to_do_it_ends_with_1(host, capsys
     host.write("proc/cmdline", "quiet")
     (host.root / "sys/class/iommu/dmar0").rmdir()
     (host.root / "sys/firmware/acpi/tables/DMAR").unlink()
+    assert prepare("--dry-run") == 0
     assert prepare("--yes") == 1
     assert "some steps are yours to do" in capsys.readouterr().out
 

@@ -15,7 +15,7 @@ from cumulet.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-NEED_A_HOST = frozenset({"cumulet doctor"})
+NEED_A_HOST = frozenset({"cumulet doctor", "cumulet gpu prepare --dry-run"})
 
 
 def commands() -> list[str]:

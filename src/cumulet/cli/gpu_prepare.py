@@ -31,7 +31,7 @@ def prepare(
 ) -> int:
     """Make this machine ready to give its GPUs to VMs: show what that takes, and do it.
 
-    What takes a reboot says so; after it, run the same again. Exit code 1 as long as something is yours to do.
+    What takes a reboot says so; after it, run the same again. Exit code 1 as long as something is left for you to do.
     """
     if undo:
         return give_back()
@@ -45,7 +45,7 @@ def prepare(
         plan = prepare_gpus(wish, Console(stderr=True, markup=False, highlight=False).print)
         Console().print(steps_table(plan))
     write(verdict(plan, wish) + "\n")
-    return int(plan.has(StepState.YOURS))
+    return int(plan.has(StepState.YOURS) and not dry_run)
 
 
 def give_back() -> int:
