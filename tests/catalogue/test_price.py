@@ -75,6 +75,27 @@ def test_an_example_by_hand() -> None:
     assert shown.total_price_hr.value == "0.02316"
 
 
+def test_a_commitment_is_taken_off_gpus_as_off_all_that_computes() -> None:
+    with_gpus = replace(
+        STANDARD, gpu_price_hr=Decimal("1.99"), commitment_discount_percent={1: 5, 6: 15, 36: 33}
+    )
+    hourly = {
+        CommitmentTerm.NONE: ("1.99", "15.92", "16.0096", "0.0021"),
+        CommitmentTerm.MONTHS_1: ("1.8905", "15.124", "15.20912", "0.001995"),
+        CommitmentTerm.MONTHS_3: ("1.99", "15.92", "16.0096", "0.0021"),  # no discount, no other price
+        CommitmentTerm.MONTHS_6: ("1.6915", "13.532", "13.60816", "0.001785"),
+        CommitmentTerm.MONTHS_36: ("1.3333", "10.6664", "10.726432", "0.001407"),
+    }
+    free_disk = [PricedDisk(10, Decimal(0))]
+    for term, (gpu, all_gpus, total, vcpu) in hourly.items():
+        rates = rates_of(with_gpus, LOCAL, term)
+        price = price_vm(rates, vcpus=16, memory_gib=16, gpus=8, disks=free_disk, ipv4_addresses=0)
+        shown = vm_price_view(price)
+        assert (shown.gpu_price_hr.value, shown.total_gpu_price_hr.value) == (gpu, all_gpus)
+        assert (shown.vcpu_price_hr.value, rates.ipv4) == (vcpu, LOCAL.ipv4_price_hr)
+        assert shown.total_price_hr.value == total
+
+
 def test_each_disk_has_its_own_price_and_the_boot_disk_s_is_shown() -> None:
     disks = [BOOT_DISK, PricedDisk(3, Decimal("0.01"))]
     price = price_vm(UNCOMMITTED, vcpus=0, memory_gib=0, gpus=0, disks=disks, ipv4_addresses=0)

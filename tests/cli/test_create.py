@@ -10,8 +10,15 @@ CATALOGUE = {
     "/v1/vms/data-centers": {"dataCenters": [{"id": "here"}]},
     "/v1/vms/machine-types-2": {
         "machineTypes": [
-            {"dataCenterId": "elsewhere", "machineType": "large"},
-            {"dataCenterId": "here", "machineType": "standard"},
+            {"dataCenterId": "elsewhere", "machineType": "large", "gpuModelId": "", "gpuModel": ""},
+            {"dataCenterId": "here", "machineType": "fast", "gpuModelId": "nvidia-l4", "gpuModel": "L4"},
+            {"dataCenterId": "here", "machineType": "standard", "gpuModelId": "", "gpuModel": ""},
+            {
+                "dataCenterId": "here",
+                "machineType": "faster",
+                "gpuModelId": "nvidia-h100",
+                "gpuModel": "H100",
+            },
         ]
     },
 }
@@ -35,6 +42,22 @@ def test_what_is_left_out_comes_from_the_catalogue():
     asked = body()
     assert (asked["vmId"], asked["dataCenterId"], asked["machineType"]) == ("web", "here", "standard")
     assert (asked["bootDiskImageId"], asked["bootDiskSizeGib"], asked["gpus"]) == ("debian-12", 10, 0)
+
+
+def test_gpus_choose_the_machine_type_and_their_model_does(tmp_path):
+    asked = body(gpus=2)
+    assert (asked["machineType"], asked["gpus"]) == ("fast", 2)
+    for model in ("H100", "nvidia-h100"):
+        assert body(gpus=1, gpu_model=model)["machineType"] == "faster"
+    assert body(gpus=1, machine_type="faster")["machineType"] == "faster"
+    with pytest.raises(
+        create.NotFound, match="no machine type with GPU model 'B200'; there are 'nvidia-h100', 'nvidia-l4'"
+    ):
+        body(gpus=1, gpu_model="B200")
+    with pytest.raises(create.NotFound, match="no machine type with GPU model 'H100'"):
+        body(gpus=1, gpu_model="H100", machine_type="fast")
+    with pytest.raises(create.NotFound, match="no data center with such machine types 'elsewhere'"):
+        body(gpus=1, data_center="elsewhere")
 
 
 def test_the_boot_disk_has_the_storage_class_that_was_named_or_none():

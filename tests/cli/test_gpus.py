@@ -85,3 +85,21 @@ def test_withdrawn_ones_are_marked_until_they_are_offered_again(cumulet, names):
     assert re.search("^why +withdrawn", cumulet("gpu", "get", names[2]).out, re.MULTILINE)
     assert cumulet("gpu", "offer", *names[2:4]).code == 0
     assert "withdrawn" not in cumulet("gpu", "list").out
+
+
+def test_a_vm_is_created_with_gpus_shown_with_them_and_resized(cumulet, names):
+    words = ("--image", "micro", "--gpus", "3", "--gpu-model", "H100 SXM", "--vcpus", "4", "--wait")
+    assert "GPUs: 3 H100 SXM" in cumulet("vm", "create", "fast", *words).out
+    (line,) = cumulet("vm", "list", "--columns", "name,gpus", "--no-header").out.splitlines()
+    assert line.split(maxsplit=1) == ["fast", "3 H100 SXM"]
+    types = cumulet("machine-type", "list", "--columns", "name,free-gpus,most-gpus").out.splitlines()
+    assert [re.split("  +", line)[1:] for line in types] == [
+        ["FREE GPUS", "MOST GPUS"],
+        [],
+        ["5 H100 SXM", "4"],
+    ]
+    done = cumulet("vm", "resize", "fast", "--gpus", "5", "--vcpus", "5", "--restart")
+    assert (done.code, "gpus: 5 is not accepted; expected 1 to 4" in done.err) == (2, True)
+    assert "GPUs: 4 H100 SXM" in cumulet("vm", "resize", "fast", "--gpus", "4", "--restart", "--wait").out
+    assert cumulet("vm", "create", "more", *words, "--validate-only").code == 0
+    assert cumulet("vm", "delete", "fast", "--wait").code == 0

@@ -36,6 +36,10 @@ class CreateOptions:
     """How much memory: 4 or 4GiB."""
     disk: Gib = 10
     """The size of the boot disk: 20 or 20GiB, or 2TiB."""
+    gpus: Count = 0
+    """How many GPUs."""
+    gpu_model: Annotated[str, Parameter(completer=names_at("/v1/vms/gpu-models", "gpuModels"))] = ""
+    """Which GPUs, by the model's id or name."""
     storage_class: StorageClass | None = None
     """Its storage class. Without: the data center's first."""
     storage_disk: Annotated[
@@ -72,7 +76,7 @@ class CreateOptions:
     machine_type: Annotated[str, Parameter(completer=names_at("/v1/vms/machine-types-2", "machineTypes"))] = (
         ""
     )
-    """Its machine type. Without: the data center's first."""
+    """Its machine type. Without: the data center's first, of those with such GPUs if some are asked for."""
     topology: str = ""
     """How its vCPUs are arranged: SOCKETSxCORESxTHREADS."""
     ttl: str = ""
@@ -89,14 +93,14 @@ def create_body(client: Client, name: str, options: CreateOptions) -> Json:
     return {
         "vmId": name,
         "dataCenterId": data_center,
-        "machineType": options.machine_type or first_machine_type(client, data_center),
+        "machineType": choose_machine_type(client, data_center, options),
         "bootDiskImageId": options.image,
         "bootDisk": {"storageClass": class_of(options.storage_class)},
         "bootDiskSizeGib": options.disk,
         "storageDiskIds": list(options.storage_disk),
         "vcpus": options.vcpus,
         "memoryGib": options.memory,
-        "gpus": 0,
+        "gpus": options.gpus,
         "sshKeySource": f"SSH_KEY_SOURCE_{options.ssh_key_source.upper()}",
         "customSshKeys": chosen_keys(options),
         "startScript": start_script(options),
@@ -136,13 +140,33 @@ def the_only(option: str, found: list[str]) -> str:
     return found[0]
 
 
-def first_machine_type(client: Client, data_center: str) -> str:
-    """Name the data center's first machine type; NotFound when it has none."""
-    types = client.get("/v1/vms/machine-types-2")["machineTypes"]
-    for one in types:
-        if one["dataCenterId"] == data_center:
-            return str(one["machineType"])
-    raise NotFound.named("data center with machine types", data_center)
+def choose_machine_type(client: Client, data_center: str, options: CreateOptions) -> str:
+    """Name the machine type that was asked for, or the data center's first that fits; NotFound when none does."""
+    if options.machine_type and not options.gpu_model:
+        return options.machine_type
+    types = [
+        one
+        for one in client.get("/v1/vms/machine-types-2")["machineTypes"]
+        if one["dataCenterId"] == data_center and options.machine_type in {"", one["machineType"]}
+    ]
+    fitting = [one for one in types if has_gpus(one, options)]
+    if not fitting and options.gpu_model:
+        raise NotFound.named("machine type with GPU model", options.gpu_model, sorted({*gpu_ids(types)}))
+    if not fitting:
+        raise NotFound.named("data center with such machine types", data_center)
+    return str(fitting[0]["machineType"])
+
+
+def has_gpus(machine_type: Json, options: CreateOptions) -> bool:
+    """Whether a machine type has the GPUs that were asked for, or none when none were."""
+    if options.gpu_model:
+        return options.gpu_model in {machine_type["gpuModelId"], machine_type["gpuModel"]}
+    return bool(machine_type["gpuModelId"]) is bool(options.gpus)
+
+
+def gpu_ids(machine_types: list[Json]) -> list[str]:
+    """Give the ids of the GPU models that there are."""
+    return [one["gpuModelId"] for one in machine_types if one["gpuModelId"]]
 
 
 def chosen_keys(options: CreateOptions) -> list[str]:

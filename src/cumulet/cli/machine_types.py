@@ -15,12 +15,14 @@ COLUMNS: Final[Columns] = {
     "FREE VCPUS": lambda one: str(one["totalVcpuFree"]),
     "FREE MEMORY": lambda one: f"{one['totalMemoryGibFree']} GiB",
     "FREE DISK": lambda one: f"{one['totalStorageGibFree']} GiB",
+    "FREE GPUS": lambda one: f"{one['totalGpuFree']} {one['gpuModel']}" if one["gpuModel"] else "",
     "VCPU/HOUR": lambda one: one["vcpuPriceHr"]["value"],
     "GIB/HOUR": lambda one: one["memoryGibPriceHr"]["value"],
 }
 MORE: Final[Columns] = {
     "CPU": lambda one: one["cpuModel"],
-    "GPU": lambda one: one["gpuModel"],
+    "GPU/HOUR": lambda one: one["gpuPriceHr"]["value"] if one["gpuModel"] else "",
+    "MOST GPUS": lambda one: str(one["maxGpuFree"]) if one["gpuModel"] else "",
 }
 app = App(name="machine-type")
 

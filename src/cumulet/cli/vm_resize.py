@@ -1,6 +1,8 @@
-"""`cumulet vm resize`: another number of vCPUs, more or less memory, a larger boot disk."""
+"""`cumulet vm resize`: another number of vCPUs or GPUs, more or less memory, a larger boot disk."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from cumulet.cli.asking import ask
 from cumulet.cli.client import Client, Declined, Json, connect
@@ -20,33 +22,36 @@ def resize(
     *,
     vcpus: Count = 0,
     memory: Gib = 0,
+    gpus: Count = 0,
     disk: Gib = 0,
     restart: bool = False,
     waiting: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
 ) -> None:
-    """Resize a virtual machine: vCPUs and memory while it is stopped, its boot disk also while it runs.
+    """Resize a virtual machine: vCPUs, memory and GPUs while it is stopped, its boot disk also while it runs.
 
     :param vcpus: How many vCPUs. Without: as many as before.
     :param memory: How much memory: 4 or 4GiB. Without: as much as before.
+    :param gpus: How many GPUs, of the model that it has. Without: as many as before.
     :param disk: How large its boot disk is to grow: 40 or 40GiB, or 2TiB.
     :param restart: Stop it for that if it runs, and start it again; where there is no room it is not stopped.
     """
-    if not (vcpus or memory or disk):
-        raise Invalid("--vcpus, --memory or --disk: one of them is required")
+    if not (vcpus or memory or gpus or disk):
+        raise Invalid("--vcpus, --memory, --gpus or --disk: one of them is required")
     client, until = connect(), waiting.deadline()
     vm = client.get(VM, project, name)["VM"]
     if 0 < disk < vm["bootDiskSizeGib"]:
         raise Invalid.field(
             "--disk", f"{disk} GiB", f"at least {vm['bootDiskSizeGib']} GiB: disks never shrink"
         )
+    sizes = {"vcpus": vcpus, "memoryGib": memory, "gpus": gpus}
     runs = restart and vm["state"] == "ACTIVE"
     if runs:
-        take_size(client, vm, vcpus=vcpus, memory=memory, disk=disk, validate_only=True)
+        take_size(client, vm, sizes, disk=disk, validate_only=True)
         ask(client, "stop", (name,), project=project, until=until)
     try:
-        take_size(client, vm, vcpus=vcpus, memory=memory, disk=disk)
+        take_size(client, vm, sizes, disk=disk)
     finally:
         if runs:
             ask(client, "start", (name,), project=project, until=waiting.deadline_if_waiting())
@@ -57,14 +62,13 @@ def resize(
 
 
 def take_size(
-    client: Client, vm: Json, *, vcpus: int, memory: int, disk: int, validate_only: bool = False
+    client: Client, vm: Json, sizes: Mapping[str, int], *, disk: int, validate_only: bool = False
 ) -> None:
     """Ask for a size; a disk that has grown does not shrink again, so what can be refused comes before it."""
     path = vm["projectId"], vm["id"]
-    if vcpus or memory:
-        sizes = {"vcpus": vcpus, "memoryGib": memory, "validateOnly": validate_only}
+    if any(sizes.values()):
         try:
-            client.post(f"{VM}/resize", *path, body=sizes)
+            client.post(f"{VM}/resize", *path, body={**sizes, "validateOnly": validate_only})
         except Declined as declined:
             if "VM_NOT_STOPPED" not in str(declined.details):
                 raise

@@ -50,6 +50,17 @@ def boot_log(vm: Json) -> str:
     return lines[-1] if lines else ""
 
 
+def gpus(vm: Json) -> str:
+    """Tell how many GPUs it has, and which; `""` for none."""
+    return f"{vm['gpuQuantity']} {vm['gpuModel']}" if vm["gpuQuantity"] else ""
+
+
+def size(vm: Json) -> str:
+    """Tell what it has."""
+    parts = f"{vm['vcpus']} vCPUs, {vm['memory']} GiB memory, {vm['bootDiskSizeGib']} GiB disk"
+    return f"{parts}, GPUs: {gpus(vm)}" if gpus(vm) else parts
+
+
 def age(created: str) -> str:
     """Say how long ago an instant of the API was."""
     return span((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds())
@@ -67,6 +78,7 @@ COLUMNS: Final[Columns] = {
     "NOW": lambda vm: vm["problem"] or vm["waitingFor"],
 }
 MORE: Final[Columns] = {
+    "GPUS": gpus,
     "INTERNAL": lambda vm: vm["internalIpAddress"],
     "DATA CENTER": lambda vm: vm["datacenterId"],
     "MACHINE TYPE": lambda vm: vm["machineType"],
@@ -87,7 +99,7 @@ FACTS: Final[Columns] = {
     "networks": lambda vm: ", ".join(map(nic, vm["nics"])),
     "security groups": lambda vm: ", ".join(vm["securityGroupIds"]),
     "image": lambda vm: vm["imageId"],
-    "size": lambda vm: f"{vm['vcpus']} vCPUs, {vm['memory']} GiB memory, {vm['bootDiskSizeGib']} GiB disk",
+    "size": size,
     "storage disks": lambda vm: ", ".join(
         f"{disk['id']} ({disk['sizeGib']} GiB)" for disk in vm["storageDisks"]
     ),

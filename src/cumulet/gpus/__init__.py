@@ -4,6 +4,7 @@ from cumulet.gpus import operations  # noqa: F401 - declares them
 from cumulet.gpus.hold import give_back, gpu_specs, gpus_of_vm, hold, hold_just
 from cumulet.gpus.inventory import note_gpus
 from cumulet.gpus.model import Gpu
+from cumulet.gpus.offered import check_gpu_models_still_offered
 from cumulet.gpus.reconcile import reconcile_gpu
 from cumulet.gpus.room import gpu_rooms
 from cumulet.gpus.views import model_name
@@ -12,6 +13,7 @@ from cumulet.gpus.wire import GpuState
 __all__ = [
     "Gpu",
     "GpuState",
+    "check_gpu_models_still_offered",
     "give_back",
     "gpu_rooms",
     "gpu_specs",

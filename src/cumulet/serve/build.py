@@ -17,7 +17,7 @@ from cumulet.console import Consoles
 from cumulet.db import Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers
-from cumulet.gpus import reconcile_gpu
+from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
 from cumulet.hosts import check_pools_still_offered, installation_id
 from cumulet.hypervisor.memory import gpu_model_of, made_up_id
 from cumulet.images import ImageStore
@@ -62,6 +62,7 @@ def build(settings: Settings) -> Cloud:
         installation = installation_id(db)
         check_still_offered(db, catalogue)
         check_pools_still_offered(db, catalogue)
+        check_gpu_models_still_offered(db, catalogue)
         weigh_vcpus(db, catalogue)
     backends = (memory_backends if settings.is_made_up else real_backends)(
         settings, catalogue, database, installation
