@@ -97,13 +97,14 @@ def test_a_kernel_without_a_bridges_reset_has_vfios(kernel):
 
 def test_a_gpu_that_nothing_resets_is_told_with_all_that_was_tried(kernel_of):
     kernel = kernel_of(reset_method="flr bus")
-    for where in (f"{PORT}/reset_subordinate", "hot_reset", f"{GPU}/reset"):
+    for where in (f"{PORT}/reset_subordinate", "hot_reset"):
         kernel.refusals[where] = errno.ENOTTY
+    kernel.refusals[f"{GPU}/reset"] = errno.EIO
     with pytest.raises(GpuUnclean) as refusal:
         clean(kernel)
-    why = "Inappropriate ioctl for device"
+    no = "it does not work"
     assert str(refusal.value) == (
-        f"GPU {GPU} cannot be reset by bridge {PORT}: {why}, by VFIO: {why}, by flr: {why}"
+        f"GPU {GPU} cannot be reset (by bridge {PORT}: {no}, by VFIO: {no}, by flr: Input/output error)"
     )
     assert refusal.value.message == "the GPU is not as new"
 
@@ -112,7 +113,7 @@ def test_a_bus_that_others_are_on_is_not_reset(tmp_path, monkeypatch):
     tree = a_card(tmp_path, reset_method="bus")
     tree.add(f"{PORT}/0000:01:01.0", "8086:15bc", "0200", group="2")
     kernel = MadeUpKernel(tmp_path, monkeypatch)
-    with pytest.raises(GpuUnclean, match=f"GPU {GPU} cannot be reset$"):
+    with pytest.raises(GpuUnclean, match=f"GPU {GPU} cannot be reset .there is no way to.$"):
         clean(kernel)
     assert kernel.written == []
 

@@ -56,7 +56,7 @@ def play() -> Play:
 @pytest.fixture(scope="session")
 def told(play) -> Told:
     """All that was seen on a machine that has everything."""
-    return play("inventory", hardware=hardware.ALL)
+    return play("inventory", "resets", hardware=hardware.ALL)
 
 
 @pytest.fixture(scope="session")

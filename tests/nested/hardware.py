@@ -50,4 +50,6 @@ SWITCH: Final = with_devices(
     "ati-vga,bus=down1",
 )
 """Two GPUs behind a switch on the second node."""
-ALL: Final = (*VTD, *NODES, *BOARD, *CARD, *DMA, *NIC, *FIXED, *SHARED, *SWITCH)
+DISK: Final = root_port("disk", 14, "nvme,serial=disk")
+"""A device that can reset itself."""
+ALL: Final = (*VTD, *NODES, *BOARD, *CARD, *DMA, *NIC, *FIXED, *SHARED, *SWITCH, *DISK)

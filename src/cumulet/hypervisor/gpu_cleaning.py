@@ -6,6 +6,7 @@ all is done.
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,7 +72,11 @@ class Health:
 
 def clean_gpu(address: str, root: Path = ROOT) -> None:
     """Make a GPU as good as new; GpuInUse while something has it open, GpuUnclean when it does not become so."""
-    gpu = find_gpu(address, root)
+    clean_card(find_gpu(address, root), root)
+
+
+def clean_card(gpu: PciGpu, root: Path = ROOT) -> None:
+    """Do that with a card that has just been read."""
     functions = [function.address for function in gpu.functions]
     devices = root / "sys/bus/pci/devices"
     bind_for_vms(functions, root)
@@ -80,9 +85,11 @@ def clean_gpu(address: str, root: Path = ROOT) -> None:
         way = reset(gpu, ways_to_reset(gpu, groups, root))
         after = [read_health(devices, one) for one in functions]
         if faults := [fault for pair in zip(before, after, strict=True) for fault in find_faults(*pair)]:
-            raise GpuUnclean(f"GPU {address} is not healthy after its reset by {way}: {'; '.join(faults)}")
+            raise GpuUnclean(
+                f"GPU {gpu.address} is not healthy after its reset by {way}: {'; '.join(faults)}"
+            )
         if register := MEMORY_CLEARED.get(gpu.pci_id):
-            await_cleared_memory(address, register, groups[address], root)
+            await_cleared_memory(gpu.address, register, groups[gpu.address], root)
 
 
 def find_gpu(address: str, root: Path) -> PciGpu:
@@ -121,10 +128,12 @@ def reset(gpu: PciGpu, ways: Iterator[Way]) -> str:
         try:
             way()
         except OSError as error:
-            failures.append(f"by {name}: {error.strerror}")
+            failures.append(
+                f"by {name}: {'it does not work' if error.errno == errno.ENOTTY else error.strerror}"
+            )
         else:
             return name
-    raise GpuUnclean(f"GPU {gpu.address} cannot be reset{' ' * bool(failures)}{', '.join(failures)}")
+    raise GpuUnclean(f"GPU {gpu.address} cannot be reset ({', '.join(failures) or 'there is no way to'})")
 
 
 def function_reset(device: Path) -> str:
