@@ -77,6 +77,13 @@ def stalled(cloud: Cloud) -> None:
     cloud.host.stall(cloud.row().id)
 
 
+def faulted(cloud: Cloud) -> None:
+    cloud.running()
+    cloud.host.fault(cloud.row().id)
+    cloud.sweep()
+    cloud.settle()
+
+
 def ask(cloud: Cloud, verb: Callable[..., Any], **arguments: Any) -> None:
     cloud.call(verb, project_id=PROJECT, id="hello", **arguments)
 
@@ -178,6 +185,7 @@ STORIES = {
     "stop a deaf guest": Story(running_deaf, lambda cloud: cloud.ask(verbs.stop_vm)),
     "start": Story(stopped, lambda cloud: cloud.ask(verbs.start_vm)),
     "reboot": Story(Cloud.running, lambda cloud: cloud.ask(verbs.reboot_vm)),
+    "stop after a fault": Story(faulted, lambda cloud: cloud.ask(verbs.stop_vm)),
     "go on": Story(stalled, lambda cloud: cloud.hear(cloud.row().id)),
     "connect": Story(Cloud.running, lambda cloud: cloud.ask(connect_vm)),
     "terminate": Story(Cloud.running, lambda cloud: cloud.ask(verbs.terminate_vm)),

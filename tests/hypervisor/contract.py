@@ -24,6 +24,8 @@ from cumulet.hypervisor import (
     Domain,
     DomainSpec,
     GpuInUse,
+    GpuMissing,
+    GpuSpec,
     GpuUnclean,
     GuestSilent,
     Hypervisor,
@@ -543,6 +545,14 @@ class HypervisorContract:
         with pytest.raises(HypervisorError, match=str(spec.boot_disk)):
             host.machines.define(spec)
         assert host.machines.get(spec.id) is None
+
+    def test_a_machine_with_a_gpu_that_is_not_on_the_host_is_not_defined(self, host, image, spec):
+        prepare(host, image, spec)
+        gone = replace(spec, gpus=(GpuSpec(("ffff:ff:1f.6", "ffff:ff:1f.7"), None),))
+        with pytest.raises(GpuMissing, match=r"ffff:ff:1f\.6") as refusal:
+            host.machines.define(gone)
+        assert refusal.value.message == "a GPU of it is not on its host any more"
+        assert found(host, spec.id).spec_digest == spec_digest(spec)
 
     def test_a_machine_without_its_seed_does_not_start(self, host, image, spec):
         prepare(host, image, spec)

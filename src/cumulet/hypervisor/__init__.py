@@ -15,6 +15,7 @@ from cumulet.hypervisor.consoles import Consoles
 from cumulet.hypervisor.disks import MOST_STORAGE_DISKS, Disks, DiskSpec, serial_of
 from cumulet.hypervisor.errors import (
     GpuInUse,
+    GpuMissing,
     GpusNotJoined,
     GpuUnclean,
     GuestRefused,
@@ -64,6 +65,7 @@ __all__ = [
     "DomainSpec",
     "Firmware",
     "GpuInUse",
+    "GpuMissing",
     "GpuPartition",
     "GpuSpec",
     "GpuUnclean",

@@ -45,6 +45,12 @@ class GpuInUse(HypervisorError):
     for_owner = "the GPU is still in use"
 
 
+class GpuMissing(HypervisorError):
+    """A GPU that a machine is to have is not on its host, or no more the one that it was."""
+
+    for_owner = "a GPU of it is not on its host any more"
+
+
 class GpuUnclean(HypervisorError):
     """The GPU could not be bound or reset, or is not healthy after it; the message says which and how that shows."""
 

@@ -139,7 +139,7 @@ class Machines(Protocol):
         """One of them, or None."""
 
     def define(self, spec: DomainSpec) -> None:
-        """Define the machine, or redefine it (in force at its next start)."""
+        """Define the machine, or redefine it (in force at its next start); GpuMissing when a GPU of it is not on the host."""
 
     def start(self, vm_id: UUID) -> None:
         """Start the machine unless it runs."""

@@ -21,6 +21,7 @@ import msgspec
 from cumulet.hypervisor import Domain, DomainSpec, HypervisorError, MachineOff, OffReason, Power, spec_digest
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, Mark, domain_xml, read_mark, with_start
+from cumulet.hypervisor.libvirt.passthrough import check_there, give_gpus, refusal_in_words
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
 POWERS: Final = {
@@ -128,22 +129,24 @@ def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
 
 
 def define(link: libvirt.virConnect, spec: DomainSpec, paths: HostPaths) -> None:
-    """Define the domain with its disks where they lie now, unless it is defined just so."""
+    """Define the domain with its disks where they lie now, unless it is defined just so; GpuMissing without its GPUs."""
     started = 0
     with absent_is_fine():
         mark = mark_of(link.lookupByUUID(spec.id.bytes))
         if (mark.digest, mark.host) == (spec_digest(spec), paths.traits):
             return
         started = mark.started
+    check_there(spec)
     disks = {id: paths.pools.find_disk(id) for id in (spec.boot_disk, *spec.disks)}
     link.defineXML(domain_xml(spec, paths, disks=disks, started=started))
 
 
 def start(link: libvirt.virConnect, vm_id: UUID) -> None:
-    """Start the domain unless it runs."""
+    """Start the domain unless it runs, with its GPUs given to it."""
     domain = find_domain(link, vm_id)
     if domain.isActive():
         return
+    give_gpus(link, domain)
     renewed = with_start(
         read_metadata(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG), secrets.randbelow(LARGEST_START) + 1
     )
@@ -153,8 +156,11 @@ def start(link: libvirt.virConnect, vm_id: UUID) -> None:
     try:
         domain.create()
     except libvirt.libvirtError as error:
-        if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):  # somebody else has just started it
-            raise
+        if has_code(error, libvirt.VIR_ERR_OPERATION_INVALID) and domain.isActive():
+            return  # somebody else has just started it
+        if refusal := refusal_in_words(error):
+            raise refusal from error
+        raise
 
 
 def resume(link: libvirt.virConnect, vm_id: UUID) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from cumulet.hypervisor import DomainSpec, GpuSpec
-from cumulet.hypervisor.libvirt.elements import element
+from cumulet.hypervisor.libvirt.elements import element, render
 from cumulet.hypervisor.libvirt.numa import GuestNode
 
 BUSES: Final = 256
@@ -97,6 +97,26 @@ def host_address(function: str) -> ET.Element:
 def memory_backing(spec: DomainSpec) -> ET.Element:
     """Have all memory there from the start, by as many threads as it has vCPUs: a card may write to any of it."""
     return element("memoryBacking", element("allocation", mode="immediate", threads=str(spec.vcpus)))
+
+
+def with_hugepages(xml: str, *, wanted: bool) -> str:
+    """Have a domain's memory made of pages of 1 GiB, or of the host's usual ones; the same XML where that is so already."""
+    domain = ET.fromstring(xml)  # noqa: S314 - libvirt's
+    backing, pages = domain.find("memoryBacking"), domain.find("memoryBacking/hugepages")
+    if backing is None or wanted is (pages is not None):
+        return xml
+    if pages is None:
+        backing.append(element("hugepages", element("page", size="1", unit="GiB")))
+    else:
+        backing.remove(pages)
+    return render(domain)
+
+
+def functions_in(xml: str) -> list[str]:
+    """Tell which functions of its host a domain gets."""
+    passed = ET.fromstring(xml).iterfind("devices/hostdev/source/address")  # noqa: S314 - libvirt's
+    parts = ([int(one.get(part, ""), 16) for part in ("domain", "bus", "slot", "function")] for one in passed)
+    return [f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}" for domain, bus, slot, function in parts]
 
 
 def placement(nodes: Sequence[GuestNode]) -> Iterator[ET.Element]:

@@ -37,9 +37,10 @@ class MemoryMachines(Part):
 
     @verb
     def define(self, spec: DomainSpec) -> None:
-        """Define or redefine the machine; its disks must be there."""
+        """Define or redefine the machine; its disks and GPUs must be there."""
         known = self._contents.machines.get(spec.id)
         if known is None or known.spec != spec:
+            self._state.find_gpus(spec)
             for disk_id in (spec.boot_disk, *spec.disks):
                 self._contents.find_disk(disk_id)
             digest = spec_digest(spec)
@@ -48,7 +49,7 @@ class MemoryMachines(Part):
 
     @verb
     def start(self, vm_id: UUID) -> None:
-        """Start the machine unless it runs; its disk and seed must be there."""
+        """Start the machine unless it runs; its disks, its seed and its GPUs must be there."""
         machine = self._contents.find_machine(vm_id)
         if machine.power is not Power.OFF:
             return
@@ -57,6 +58,7 @@ class MemoryMachines(Part):
                 raise HypervisorError(f"VM {vm_id} cannot start: its disk {disk_id} is missing")
         if vm_id not in self._contents.seeds:
             raise HypervisorError(f"VM {vm_id} cannot start: its seed is missing")
+        self._state.find_gpus(machine.spec)
         others, wanted = to_join(self._state.gpu_partitions, [gpu.functions[0] for gpu in machine.spec.gpus])
         self._contents.active_partitions.difference_update(others)
         self._contents.active_partitions.update(wanted)

@@ -8,7 +8,17 @@ from dataclasses import replace
 from uuid import UUID
 
 from cumulet.faults import Faulty
-from cumulet.hypervisor import GpuPartition, Guest, HostGpus, HostUnreachable, Iommu, OffReason, Power
+from cumulet.hypervisor import (
+    DomainSpec,
+    GpuMissing,
+    GpuPartition,
+    Guest,
+    HostGpus,
+    HostUnreachable,
+    Iommu,
+    OffReason,
+    Power,
+)
 from cumulet.hypervisor.memory.contents import Contents
 from cumulet.hypervisor.memory.lines import Lines
 
@@ -71,6 +81,13 @@ class State(Faulty):
             machine.plugged.clear()
             self.lines.end(vm_id)
             self.changed.append(vm_id)
+
+    def find_gpus(self, spec: DomainSpec) -> None:
+        """Return when the bus has all functions of a machine's GPUs and they answer."""
+        there = {one.address for gpu in self.host_gpus.gpus if gpu.answers for one in gpu.functions}
+        for function in (one for gpu in spec.gpus for one in gpu.functions):
+            if function not in there:
+                raise GpuMissing(f"{function} of the GPUs of VM {spec.id} is not on the host")
 
     def pause_on_io_error(self, vm_id: UUID) -> None:
         """Keep a machine still that wrote what the host could not."""

@@ -13,7 +13,8 @@ from sqlalchemy import bindparam, select
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
 from cumulet.events import EventName
-from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, OffReason, Power, Seed
+from cumulet.gpus import GpuState, gpus_of_vm
+from cumulet.hypervisor import Domain, GpuMissing, HostUnreachable, HypervisorError, OffReason, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
 from cumulet.resource import Event, Wanted, change
@@ -50,12 +51,27 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
     elif domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE and not guest_left(run, vm, domain):
         note_crash(run, vm, domain, host)
         wait_for_image(run, vm)
+        ensure_gpus_well(run, vm, host)
         host.seeds.write(seed)
         host.machines.start(vm.id)
         return host.machines.get(vm.id)
     elif domain.power is Power.PAUSED_ON_IO_ERROR:
         resume(run, vm, host)
     return domain
+
+
+def ensure_gpus_well(run: Run, vm: Vm, host: Host) -> None:
+    """See that the GPUs of a VM that is to start are those that it was given, and as new after a fault; an error says why not."""
+    if not vm.gpus:
+        return
+    with run.reading() as db:
+        gpus = gpus_of_vm(db, vm.id)
+    for gpu in gpus:
+        if gpu.state is GpuState.ABSENT:
+            why = "; ".join(cause["problem"] for cause in gpu.causes) or "it is not on the bus"
+            raise GpuMissing(f"GPU {gpu.address} of VM {vm.id}: {why}")
+        if gpu.problem:
+            host.gpus.clean(gpu.address)
 
 
 def wait_for_image(run: Run, vm: Vm) -> None:
