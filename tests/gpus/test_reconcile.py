@@ -126,7 +126,7 @@ def test_what_changed_while_it_was_cleaned_is_not_overwritten(cloud, first, monk
         if cloud.host.host_gpus.gpus[0].address == first:
             take_out(cloud)
             with cloud.database.writing() as db:
-                note_gpus(db, cloud.host_id, cloud.host.host_gpus, now=cloud.clock())
+                note_gpus(db, cloud.host_id, cloud.host.host_gpus, {}, now=cloud.clock())
 
     monkeypatch.setattr(MemoryGpus, "clean", clean_while_it_is_taken_out)
     given_back(cloud, vm_id)

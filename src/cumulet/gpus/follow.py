@@ -5,7 +5,10 @@ A row that a VM holds keeps the card that was given: neither a fault nor another
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Row
@@ -20,22 +23,38 @@ SETTLED: Final = frozenset({GpuState.FREE, GpuState.CLEANING})
 OFF_THE_BUS: Final = "it does not answer on the bus any more"
 
 
-def after_look(row: Row[*tuple[Any, ...]], gpu: PciGpu | None, iommu: Iommu) -> Values:
-    """Say what a row should hold now that `gpu` is at its address, or nothing is."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at a host found at one address of its bus."""
+
+    gpu: PciGpu | None
+    iommu: Iommu
+    begun: datetime
+    user: UUID | None = None
+    """The VM whose machine runs with it."""
+
+    def seen(self, gpu: PciGpu) -> Values:
+        """Give the columns that are what was read."""
+        return {"facts": stored(gpu), "causes": stored(unfit_causes(gpu, self.iommu))}
+
+
+def after_look(row: Row[*tuple[Any, ...]], look: Look) -> Values:
+    """Say what a row should hold now."""
+    gpu = look.gpu
     if gpu is None:
         return {"facts": row.facts, "state": GpuState.ABSENT, "causes": [], "problem": row.problem}
-    seen = {"facts": stored(gpu), "causes": stored(unfit_causes(gpu, iommu))}
+    seen = look.seen(gpu)
     if row.vm_id is not None:
-        return _held(row, gpu, seen)
+        return _held(row, look, gpu, seen)
     if not is_same_card(row.facts, seen["facts"]):
         return {**seen, "state": _first_state(seen), "problem": "", "failures": 0, "cleaned_at": None}
     problem = row.problem or (row.state is GpuState.FREE and new_fault(row.facts, gpu)) or ""
-    return {**seen, "state": _unheld_state(row, seen, problem), "problem": problem}
+    return {**seen, "state": _unheld_state(row, look, seen, problem), "problem": problem}
 
 
-def first_look(gpu: PciGpu, iommu: Iommu) -> Values:
+def first_look(gpu: PciGpu, look: Look) -> Values:
     """Say what the row of a GPU should hold that had none."""
-    seen = {"facts": stored(gpu), "causes": stored(unfit_causes(gpu, iommu))}
+    seen = look.seen(gpu)
     return {**seen, "state": _first_state(seen)}
 
 
@@ -64,7 +83,7 @@ def stored(what: object) -> Any:  # noqa: ANN401 - JSON
     return msgspec.json.decode(msgspec.json.encode(what))
 
 
-def _held(row: Row[*tuple[Any, ...]], gpu: PciGpu, seen: Values) -> Values:
+def _held(row: Row[*tuple[Any, ...]], look: Look, gpu: PciGpu, seen: Values) -> Values:
     if not is_same_card(row.facts, seen["facts"]):
         other = Cause(
             f"another card, {gpu.pci_id}, is in its place",
@@ -72,17 +91,29 @@ def _held(row: Row[*tuple[Any, ...]], gpu: PciGpu, seen: Values) -> Values:
         )
         gone = {"facts": row.facts, "state": GpuState.ABSENT, "causes": stored([other])}
         return {**gone, "problem": row.problem}
-    return {**seen, "state": GpuState.HELD, "problem": row.problem or new_fault(row.facts, gpu)}
+    problem = row.problem or _stranger(row, look) or new_fault(row.facts, gpu)
+    return {**seen, "state": GpuState.HELD, "problem": problem}
+
+
+def _stranger(row: Row[*tuple[Any, ...]], look: Look) -> str:
+    """Tell of a machine of ours that runs with another VM's GPU: the rows are older than the host, as after a restore.
+
+    What was cleaned since the look began may have been in a machine then that is gone by now.
+    """
+    if look.user in {None, row.vm_id} or (row.cleaned_at is not None and row.cleaned_at >= look.begun):
+        return ""
+    return "the machine of another VM ran with it"
 
 
 def _first_state(seen: Values) -> GpuState:
     return GpuState.UNFIT if seen["causes"] else GpuState.CLEANING
 
 
-def _unheld_state(row: Row[*tuple[Any, ...]], seen: Values, problem: str) -> GpuState:
+def _unheld_state(row: Row[*tuple[Any, ...]], look: Look, seen: Values, problem: str) -> GpuState:
     if problem:
         return GpuState.QUARANTINED
-    return row.state if row.state in SETTLED and not seen["causes"] else _first_state(seen)
+    is_settled = row.state in SETTLED and not seen["causes"] and look.user is None
+    return row.state if is_settled else _first_state(seen)
 
 
 def _identity(facts: Values) -> tuple[object, ...]:

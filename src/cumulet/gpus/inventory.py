@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -11,15 +12,15 @@ from sqlalchemy.orm import Session
 
 from cumulet.db import execute, fetch_columns, insert_row, rows_of, update_row
 from cumulet.events import EventName
-from cumulet.gpus.follow import Values, after_look, first_look, is_same_card
+from cumulet.gpus.follow import Look, Values, after_look, first_look, is_same_card
 from cumulet.gpus.model import Gpu
 from cumulet.gpus.told import log_for_owner, log_gpu
 from cumulet.gpus.wire import GpuState
-from cumulet.hypervisor import HostGpus, Iommu, PciGpu
+from cumulet.hypervisor import HostGpus, PciGpu
 from cumulet.reconcile import Kind, wake
 
 KNOWN: Final = select(
-    Gpu.id, Gpu.address, Gpu.facts, Gpu.state, Gpu.causes, Gpu.problem, Gpu.vm_id, Gpu.since
+    Gpu.id, Gpu.address, Gpu.facts, Gpu.state, Gpu.causes, Gpu.problem, Gpu.vm_id, Gpu.since, Gpu.cleaned_at
 ).where(Gpu.host_id == bindparam("host_id"))
 LOCK_ONE: Final = KNOWN.where(Gpu.id == bindparam("id")).with_for_update()
 FORGET: Final = delete(rows_of(Gpu)).where(rows_of(Gpu).c.id == bindparam("id")).returning(rows_of(Gpu).c.id)
@@ -31,44 +32,46 @@ QUIET: Final = frozenset({"errors"})
 """What is read of a GPU of which nobody is told that it changed: a counter that rises is a fault where it counts."""
 
 
-def note_gpus(db: Session, host_id: UUID, found: HostGpus, *, now: datetime) -> None:
+def note_gpus(
+    db: Session, host_id: UUID, found: HostGpus, users: Mapping[str, UUID], *, now: datetime
+) -> None:
     """Write down which GPUs a host that answers has; what is as it was costs one statement.
 
-    It locks due rows, then GPUs, by address: after all else that the caller locks.
+    `users` are the VMs whose machines run with some, by address; all was found since `now`. It locks due rows, then
+    GPUs, by address: after all else that the caller locks.
     """
     known = {row.address: row for row in fetch_columns(db, KNOWN, host_id=host_id)}
     there = {gpu.address: gpu for gpu in found.gpus}
     for address in sorted(known.keys() | there.keys()):
-        gpu = there.get(address)
+        look = Look(there.get(address), found.iommu, now, users.get(address))
         if row := known.get(address):
-            note_one(db, host_id, row, gpu, found.iommu, now=now)
-        elif gpu:
-            add_gpu(db, host_id, gpu, found.iommu, now=now)
+            note_one(db, host_id, row, look)
+        elif look.gpu:
+            add_gpu(db, host_id, look.gpu, look)
 
 
-def add_gpu(db: Session, host_id: UUID, gpu: PciGpu, iommu: Iommu, *, now: datetime) -> None:
+def add_gpu(db: Session, host_id: UUID, gpu: PciGpu, look: Look) -> None:
     """Take a GPU in; one that is fit is cleaned before any VM gets it, which shows that it can be."""
-    id, seen = uuid4(), first_look(gpu, iommu)
-    insert_row(db, Gpu, id=id, host_id=host_id, address=gpu.address, since=now, **seen)
-    wake(db, Kind.GPU, id, now=now)
-    log_gpu(db, id, EventName.GPU_APPEARED, is_now(seen), now=now)
+    id, seen = uuid4(), first_look(gpu, look)
+    insert_row(db, Gpu, id=id, host_id=host_id, address=gpu.address, since=look.begun, **seen)
+    wake(db, Kind.GPU, id, now=look.begun)
+    log_gpu(db, id, EventName.GPU_APPEARED, is_now(seen), now=look.begun)
 
 
-def note_one(
-    db: Session, host_id: UUID, row: Row[*tuple[Any, ...]], gpu: PciGpu | None, iommu: Iommu, *, now: datetime
-) -> None:
+def note_one(db: Session, host_id: UUID, row: Row[*tuple[Any, ...]], look: Look) -> None:
     """Write down what is new about a GPU. Whatever waits to be cleaned is woken: that is the net under those who should."""
-    if gpu is None and is_forgotten(row, now):
+    now = look.begun
+    if look.gpu is None and is_forgotten(row, now):
         log_gpu(db, row.id, EventName.GPU_FORGOTTEN, "has been away for long and is forgotten", now=now)
         execute(db, FORGET, id=row.id)
         return
-    is_news = differs(row, after_look(row, gpu, iommu), "facts", *VERDICT)
+    is_news = differs(row, after_look(row, look), "facts", *VERDICT)
     if is_news or row.state is GpuState.CLEANING:
         wake(db, Kind.GPU, row.id, now=now)
     if not is_news:
         return
     (row,) = fetch_columns(db, LOCK_ONE, host_id=host_id, id=row.id)  # a VM may have taken it meanwhile
-    seen = after_look(row, gpu, iommu)
+    seen = after_look(row, look)
     moved = seen["state"] is not row.state or not is_same_card(row.facts, seen["facts"])
     update_row(db, Gpu, row.id, **seen, **({"since": now} if moved else {}))
     tell_operator(db, row, seen, now=now)

@@ -109,6 +109,8 @@ class Domain:
     """Changes with every start of the machine (a token, not a time); 0 when it is off."""
     spec_digest: str
     """`spec_digest` of the DomainSpec it was defined with: differs from the wanted one when it must be redefined."""
+    gpus: tuple[str, ...] = ()
+    """Addresses of the GPUs that it was defined with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

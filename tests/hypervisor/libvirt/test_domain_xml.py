@@ -159,8 +159,9 @@ def test_libvirt_accepts_a_machine_by_its_schema(name):
     link.close()
 
 
-def test_a_machine_tells_what_it_was_defined_with_and_its_start():
-    mark = Mark(spec_digest(PLAIN), EMULATED.traits, started=0)
+@pytest.mark.parametrize("gpus", [(), ("0000:65:00.0", "0000:b3:00.0")])
+def test_a_machine_tells_what_it_was_defined_with_and_its_start(gpus):
+    mark = Mark(spec_digest(PLAIN), EMULATED.traits, started=0, gpus=gpus)
     metadata = render(mark_element(PLAIN, EMULATED, mark))
     assert read_mark(metadata) == mark
     assert read_mark(with_start(metadata, 77)) == dataclasses.replace(mark, started=77)

@@ -65,17 +65,20 @@ class Mark:
     """`HostPaths.traits` of where it was defined."""
     started: int
     """A new number for each start; 0 before the first."""
+    gpus: tuple[str, ...] = ()
+    """Addresses of the GPUs that it was defined with."""
 
 
 def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path], started: int = 0) -> str:
     """Describe the whole machine; `disks` says where its disks lie."""
     nodes = guest_nodes(spec, paths.nodes)
+    mark = Mark(spec_digest(spec), paths.traits, started, tuple(gpu.functions[0] for gpu in spec.gpus))
     root = element(
         "domain",
         element("name", paths.domain_name(spec.id)),
         element("uuid", str(spec.id)),
         element("title", f"{spec.project}/{spec.name}"),
-        element("metadata", mark_element(spec, paths, Mark(spec_digest(spec), paths.traits, started))),
+        element("metadata", mark_element(spec, paths, mark)),
         element("memory", str(spec.memory_mib), unit="MiB"),
         element("vcpu", str(spec.vcpus), placement="static"),
         *([memory_backing(spec)] if spec.gpus else []),
@@ -96,6 +99,7 @@ def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path]
 
 def mark_element(spec: DomainSpec, paths: HostPaths, mark: Mark) -> ET.Element:
     """Describe whose machine it is; libvirt keeps it for us."""
+    gpus = {"gpus": " ".join(mark.gpus)} if mark.gpus else {}
     return element(
         f"{{{NAMESPACE}}}vm",
         installation=paths.installation,
@@ -104,13 +108,15 @@ def mark_element(spec: DomainSpec, paths: HostPaths, mark: Mark) -> ET.Element:
         digest=mark.digest,
         host=mark.host,
         started=str(mark.started),
+        **gpus,
     )
 
 
 def read_mark(metadata: str) -> Mark:
     """Read our mark from a domain's metadata element."""
     found = ET.fromstring(metadata)  # noqa: S314 - what we wrote ourselves, from libvirt
-    return Mark(found.get("digest", ""), found.get("host", ""), int(found.get("started", "0")))
+    gpus = tuple(found.get("gpus", "").split())
+    return Mark(found.get("digest", ""), found.get("host", ""), int(found.get("started", "0")), gpus)
 
 
 def with_start(metadata: str, started: int) -> str:

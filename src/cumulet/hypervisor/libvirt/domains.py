@@ -98,6 +98,7 @@ def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int
         off_reason=off_reason(state, reason, mark) if power is Power.OFF else OffReason.NONE,
         started=0 if power is Power.OFF else mark.started,
         spec_digest=mark.digest if mark.host == paths.traits else "",
+        gpus=mark.gpus,
     )
 
 

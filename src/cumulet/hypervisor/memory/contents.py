@@ -51,7 +51,8 @@ class Machine:
 
     def found(self) -> Domain:
         """Itself as the host tells it."""
-        return Domain(self.spec.id, self.power, self.off_reason, self.started, self.digest)
+        gpus = tuple(gpu.functions[0] for gpu in self.spec.gpus)
+        return Domain(self.spec.id, self.power, self.off_reason, self.started, self.digest, gpus)
 
     def has(self, disk_id: UUID) -> bool:
         """Whether it is defined with a disk, or runs with it."""

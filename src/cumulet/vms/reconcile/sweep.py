@@ -78,7 +78,7 @@ class Sweeper:
             note_facts(db, run.id, facts, now=run.now)
             vm_ids = wake_changed_vms(db, run, domains)
             disk_ids = wake_changed_disks(db, run, disks.keys())
-            note_gpus(db, run.id, gpus, now=run.now)
+            note_gpus(db, run.id, gpus, users_of(domains), now=run.now)
         self._remove_orphans(
             host,
             run,
@@ -137,6 +137,12 @@ class Sweeper:
         for sha256 in unused:
             with suppress(HypervisorError):  # an orphan disk in its grace is still based on it
                 host.images.remove_copy(sha256)
+
+
+def users_of(domains: Mapping[UUID, Domain]) -> dict[str, UUID]:
+    """Tell by their addresses which GPUs machines run with."""
+    running = [domain for domain in domains.values() if domain.power is not Power.OFF]
+    return {address: domain.id for domain in running for address in domain.gpus}
 
 
 def wake_changed_vms(db: Session, run: Run, domains: Mapping[UUID, Domain]) -> set[UUID]:
