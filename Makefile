@@ -60,5 +60,6 @@ test: lint  ## everything, real guests included; those run on a private host tha
 
 bench: env  ## the figures of docs/promises.md, all or ONLY=one
 	$(BIN)/python scripts/test-packages
+	$(BIN)/python -m tests.nested.boot_files
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
 	tests/lab/enter $(BIN)/python -m bench $(ONLY)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 
 from cumulet.hypervisor import HypervisorError, vfio
-from cumulet.hypervisor.gpu_cleaning import clean_card
+from cumulet.hypervisor.gpu_cleaning import clean_card, clean_gpu
 from cumulet.hypervisor.pci import names_in, read_function, read_gpu, read_gpus
 
 DEVICES = Path("/sys/bus/pci/devices")
+CLEANINGS = 20
 DISK, NIC, COPIER = "1b36:0010", "8086:10d3", "1234:11e8"
 
 
@@ -21,6 +23,19 @@ def reset_all_sorts() -> dict[str, str]:
         "by VFIO": hot_reset([function.address for function in card.functions]),
         "register": f"{read_identity(find(COPIER)):#x}",
     }
+
+
+def time_cleanings() -> list[float]:
+    """Clean the card again and again; gives milliseconds."""
+    (card,) = (gpu for gpu in read_gpus().gpus if len(gpu.functions) > 1)
+    return [time_cleaning(card.address) for _ in range(CLEANINGS)]
+
+
+def time_cleaning(address: str) -> float:
+    """Clean a GPU; gives milliseconds."""
+    before = perf_counter()
+    clean_gpu(address)
+    return (perf_counter() - before) * 1000
 
 
 def find(pci_id: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from tests.nested.resets import reset_all_sorts
+from tests.nested.resets import reset_all_sorts, time_cleanings
 
 from cumulet.hypervisor.pci import read_gpus
 
@@ -18,6 +18,7 @@ FACTS: Final = 3
 STORIES: Final[dict[str, Callable[[], object]]] = {
     "inventory": read_gpus,
     "resets": reset_all_sorts,
+    "cleanings": time_cleanings,
 }
 
 
