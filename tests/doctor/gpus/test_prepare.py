@@ -1,7 +1,9 @@
 """Hosts of every kind on their way to giving GPUs to VMs, and back."""
 
+import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tests.doctor.gpus.hosts import H100, HUGEPAGES, RADEON, RTX, Host, step
 
 from cumulet.doctor.command import CommandFailed
 from cumulet.doctor.gpus import files
+from cumulet.doctor.gpus.prepare import keep_gpus
 from cumulet.doctor.gpus.steps import StepState
 from cumulet.errors import Invalid
 
@@ -398,7 +401,37 @@ def test_without_systemd_and_initramfs_tools_neither_gets_files(tmp_path):
     (tmp_path / "run/systemd/system").rmdir()
     (tmp_path / "etc/initramfs-tools/modules").unlink()
     (tmp_path / "etc/initramfs-tools").rmdir()
-    host.card(1)
+    address = host.card(1)
+    keep_gpus(tmp_path)
     host.prepare()
     assert set(host.files()) & set(files.ALL) == {files.BINDER, files.BLACKLIST}
     assert host.ran == []
+    host.reboot()
+    assert step(host.plan(), f"GPU {address}").next == f"sh /{files.BINDER}"
+    keep_gpus(tmp_path)
+    assert step(host.plan(), f"GPU {address}").state is DONE
+
+
+def test_words_for_the_kernel_are_added_to_those_that_are_there(tmp_path):
+    host = Host(tmp_path, iommu=False)
+    host.card(1)
+    host.prepare(hugepages=2)
+    read = f'GRUB_CMDLINE_LINUX="quiet"; . {tmp_path / files.GRUB}; echo "$GRUB_CMDLINE_LINUX"'
+    words = subprocess.run(("sh", "-c", read), capture_output=True, text=True, check=True).stdout
+    assert words == "quiet intel_iommu=on iommu=pt hugepagesz=1G hugepages=2\n"
+
+
+def test_on_a_board_with_switches_the_driver_keeps_the_gpus_until_their_modules_are_written_down(
+    tmp_path, monkeypatch
+):
+    host = Host(tmp_path)
+    address = host.card(1, H100, driver="nvidia", reset_method="flr")
+    modules = [{"physicalId": 1, "pciBusId": ""}]
+    listing = {"partitionInfo": [{"partitionId": 0, "isActive": 0, "gpuInfo": modules}]}
+    host.write("bin/fmpm", f"#!/bin/sh\necho '{json.dumps(listing)}'\n")
+    (tmp_path / "bin/fmpm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    found = step(host.prepare(), f"GPU {address}")
+    assert (found.state, "nvidia-smi -q > /etc/cumulet/nvidia-smi.txt" in found.next) == (LEFT, True)
+    host.write("etc/cumulet/nvidia-smi.txt", "GPU 00000000:01:00.0\n        Module Id : 1\n")
+    assert step(host.prepare(), f"GPU {address}").state is REBOOT

@@ -111,7 +111,7 @@ def write_file(root: Path, path: str, text: str | None) -> None:
     new.replace(place)
 
 
-def keep_gpus() -> None:
-    """Keep for VMs, before libvirt runs, the GPUs that were prepared, where no unit of systemd does it."""
-    if (ROOT / files.BINDER).exists():
-        run_program(("sh", str(ROOT / files.BINDER)))
+def keep_gpus(root: Path = ROOT) -> None:
+    """Keep the GPUs for VMs that were prepared: for hosts where no unit of systemd has done it."""
+    if (root / files.BINDER).exists():
+        run_program(("sh", str(root / files.BINDER), str(root / "sys")))
