@@ -18,6 +18,7 @@ from cumulet.hypervisor.libvirt.domain_xml import (
     with_start,
 )
 from cumulet.hypervisor.libvirt.elements import render
+from cumulet.hypervisor.libvirt.gpu_xml import with_hugepages
 from cumulet.hypervisor.libvirt.numa import NumaNode
 from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPool, DiskPools, place_pools
@@ -102,12 +103,21 @@ def disks_of(spec: DomainSpec, paths: HostPaths) -> dict[UUID, Path]:
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_machine_is_described_as_its_golden_file_says(name):
     spec, paths = MACHINES[name]
-    xml = domain_xml(spec, paths, disks=disks_of(spec, paths)) + "\n"
+    assert_golden(name, domain_xml(spec, paths, disks=disks_of(spec, paths)))
+
+
+def test_a_machine_in_pages_of_1_gib_is_described_as_its_golden_file_says():
+    xml = domain_xml(ON_ONE_NODE, TWO_NODES, disks=disks_of(ON_ONE_NODE, TWO_NODES))
+    assert_golden("gpu-in-large-pages", with_hugepages(xml, wanted=True))
+
+
+def assert_golden(name: str, xml: str) -> None:
+    """Compare with a golden file, or write it when told to."""
     golden = GOLDEN / f"{name}.xml"
     if os.environ.get("GOLDEN") == "write":
         golden.parent.mkdir(parents=True, exist_ok=True)
-        golden.write_text(xml)
-    assert xml == golden.read_text()
+        golden.write_text(f"{xml}\n")
+    assert f"{xml}\n" == golden.read_text()
 
 
 def varied(*values: object) -> dict[str, set[object]]:
