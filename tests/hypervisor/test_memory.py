@@ -50,6 +50,9 @@ def test_a_uri_tells_how_many_hosts_there_are_and_of_what_size():
         ("memory:?hots=1", "'hots'"),
         ("memory:?hosts=0", "hosts"),
         ("memory:?vcpus=many", "'many'"),
+        ("memory:?gpus=8", "gpu_model=H100"),
+        ("memory:?gpus=8&gpu_model=H100&gpu_fabric=nvlink", "'nvlink'.*nvswitch or xgmi"),
+        ("memory:?gpus=4&gpu_model=H100&gpu_fabric=nvswitch", "4.*8, as NVSwitches join"),
         ("qemu:///system", "memory:"),
     ],
 )

@@ -9,7 +9,6 @@ from tests.hypervisor.test_memory import IMAGE
 
 from cumulet.hypervisor import GpusNotJoined, GpuSpec, unfit_causes
 from cumulet.hypervisor.memory import made_up_id, memory_hosts
-from cumulet.hypervisor.memory.gpus import made_up_gpus
 
 
 def gpus_of(count):
@@ -42,9 +41,8 @@ def test_models_have_ids_of_their_own():
 
 @pytest.fixture
 def board():
-    host = memory_hosts("memory:", pools=("local",))["memory-1"]
-    host.host_gpus = made_up_gpus("H100", 8, "nvswitch")
-    return host
+    uri = "memory:?gpus=8&gpu_model=H100&gpu_fabric=nvswitch"
+    return memory_hosts(uri, pools=("local",))["memory-1"]
 
 
 def start(board, *places, spec=None):

@@ -7,19 +7,21 @@ from dataclasses import replace
 from decimal import Decimal
 
 from cumulet.catalogue.model import Catalogue, GpuModel
+from cumulet.hypervisor import GpuFabric
 
 MEMORY_GIB = 80
 PRICE = Decimal("1.5")
 
 
-def with_gpus(catalogue: Catalogue, model: str, pci_id: str) -> Catalogue:
+def with_gpus(catalogue: Catalogue, model: str, pci_id: str, *, fabric: GpuFabric = "") -> Catalogue:
     """Offer a GPU model, and beside the first machine type one like it with such GPUs, unless the catalogue has the model.
 
-    `pci_id` is by which the made-up cards are known.
+    `pci_id` is by which the made-up cards are known, `fabric` what joins them.
     """
     if model in {one.model_name for one in catalogue.gpu_models}:
         models = (
-            with_pci_id(one, pci_id) if one.model_name == model else one for one in catalogue.gpu_models
+            made_up_too(one, pci_id, fabric) if one.model_name == model else one
+            for one in catalogue.gpu_models
         )
         return replace(catalogue, gpu_models=tuple(models))
     id = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") or "gpu"
@@ -33,7 +35,12 @@ def with_gpus(catalogue: Catalogue, model: str, pci_id: str) -> Catalogue:
         gpu_price_hr=PRICE,
     )
     gpu_model = GpuModel(
-        id=id, vendor_name="made up", model_name=model, memory_gib=MEMORY_GIB, pci_ids=(pci_id,)
+        id=id,
+        vendor_name="made up",
+        model_name=model,
+        memory_gib=MEMORY_GIB,
+        pci_ids=(pci_id,),
+        fabric=fabric,
     )
     return replace(
         catalogue,
@@ -42,6 +49,6 @@ def with_gpus(catalogue: Catalogue, model: str, pci_id: str) -> Catalogue:
     )
 
 
-def with_pci_id(model: GpuModel, pci_id: str) -> GpuModel:
-    """Let made-up cards too be known as this model."""
-    return replace(model, pci_ids=(*model.pci_ids, pci_id))
+def made_up_too(model: GpuModel, pci_id: str, fabric: GpuFabric) -> GpuModel:
+    """Let made-up cards too be known as this model, and what joins those be what joins all."""
+    return replace(model, pci_ids=(*model.pci_ids, pci_id), fabric=fabric or model.fabric)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
 from cumulet.catalogue.wire import StorageClass
 from cumulet.errors import NotFound
+from cumulet.hypervisor import GpuFabric
 from cumulet.limits import Limits
 
 Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
@@ -125,7 +126,7 @@ class GpuModel:
     memory_gib: Positive
     pci_ids: tuple[PciIds, ...] = ()
     """By which hosts' cards are known as this model."""
-    fabric: Literal["", "nvswitch", "xgmi"] = ""
+    fabric: GpuFabric = ""
     """What joins several of them beside PCI."""
 
 

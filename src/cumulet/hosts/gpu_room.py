@@ -34,6 +34,8 @@ class GpuRoom:
     free: int = 0
     not_free: Mapping[NotFree, int] = field(default_factory=dict)
     """How many others there are, by why they cannot be had."""
+    sizes: Sequence[int] = ()
+    """How many one VM can have at all, once all are free; not every number where what joins them gives some together."""
     pick: Callable[[int], GpuPick | None] = lambda _: None
     """Choose so many of the free ones; None where no such set can be had, however many are free."""
 

@@ -26,7 +26,7 @@ from cumulet.hypervisor.errors import (
     MachineOff,
 )
 from cumulet.hypervisor.gpu_fitness import Cause, unfit_causes
-from cumulet.hypervisor.gpus import GpuPartition, Gpus, HostGpus, Iommu, PciFunction, PciGpu
+from cumulet.hypervisor.gpus import GpuFabric, GpuPartition, Gpus, HostGpus, Iommu, PciFunction, PciGpu
 from cumulet.hypervisor.guests import NO_GUEST, Guest, Guests
 from cumulet.hypervisor.host import HostFacts, Hypervisor
 from cumulet.hypervisor.images import (
@@ -64,6 +64,7 @@ __all__ = [
     "Domain",
     "DomainSpec",
     "Firmware",
+    "GpuFabric",
     "GpuInUse",
     "GpuMissing",
     "GpuPartition",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -23,6 +23,9 @@ VENDORS: Final[Mapping[str, str]] = MappingProxyType({"10de": "NVIDIA", "1002": 
 
 GPU_MODULES: Final = Path("/etc/cumulet/nvidia-smi.txt")
 """Where a host with NVSwitches keeps what `nvidia-smi -q` said while NVIDIA's driver had the GPUs."""
+
+GpuFabric = Literal["", "nvswitch", "xgmi"]
+"""What joins GPUs beside PCI: partitions that are activated, or a hive in which all reach each other's memory."""
 
 
 class Iommu(enum.Enum):

@@ -19,7 +19,7 @@ from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers
 from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
 from cumulet.hosts import check_pools_still_offered, installation_id
-from cumulet.hypervisor.memory import gpu_model_of, made_up_id
+from cumulet.hypervisor.memory import gpus_of, made_up_id
 from cumulet.images import ImageStore
 from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
@@ -53,8 +53,10 @@ def build(settings: Settings) -> Cloud:
     """Put a cloud together from its settings: database migrated, host prepared, nothing running yet."""
     settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     catalogue = with_resolvers(read_catalogue(settings.catalogue))
-    if settings.is_made_up and (gpu_model := gpu_model_of(settings.hypervisor)):
-        catalogue = with_gpus(catalogue, gpu_model, made_up_id(gpu_model))
+    if settings.is_made_up:
+        gpu_model, fabric = gpus_of(settings.hypervisor)
+        if gpu_model:
+            catalogue = with_gpus(catalogue, gpu_model, made_up_id(gpu_model), fabric=fabric)
     database = Database(settings.database_url)
     migrate(database)
     bootstrap(database, settings.data_dir, datetime.now(UTC))

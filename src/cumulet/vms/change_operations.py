@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
-from cumulet.gpus import hold_just
+from cumulet.gpus import Asker, hold_just
 from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
 from cumulet.operation import Caller, operation
 from cumulet.projects import Role
@@ -90,7 +90,9 @@ def resize_vm(
     check_size(machine_type, vcpus=size.vcpus, memory_gib=size.memory_gib)
     check_gpus(machine_type, gpus=size.gpus, vcpus=size.vcpus)
     if size.gpus != vm.gpus:
-        (capacity,) = with_gpu_rooms(db, catalogue, machine_type, [capacity], gpus=size.gpus, vm_id=vm.id)
+        (capacity,) = with_gpu_rooms(
+            db, catalogue, machine_type, [capacity], gpus=size.gpus, asker=Asker(vm.project_id, vm.id)
+        )
     take_size(db, vm, size, capacity=capacity, machine_type=machine_type, now=now)
     log_request(db, caller, vm, EventName.VM_RESIZE_REQUESTED, f"resize to {size} requested", now=now)
     view = vm_view(db, catalogue, project_id=project_id, id=id)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from typing import Final
-from urllib.parse import parse_qsl
 
 from cumulet.errors import Invalid
+from cumulet.hypervisor import GpuFabric
 from cumulet.hypervisor.memory.gpus import made_up_gpus, made_up_id
 from cumulet.hypervisor.memory.host import MemoryHypervisor
 from cumulet.hypervisor.memory.uri import facts_of, read_query
 
-__all__ = ["MemoryHypervisor", "gpu_model_of", "made_up_id", "memory_hosts"]
+__all__ = ["MemoryHypervisor", "gpus_of", "made_up_id", "memory_hosts"]
 
 _shared: Final[dict[str, dict[str, MemoryHypervisor]]] = {}
 _shared_lock: Final = threading.Lock()
@@ -27,31 +27,30 @@ def memory_hosts(uri: str, *, pools: Collection[str]) -> dict[str, MemoryHypervi
     """Make the hosts of a `memory:` URI, by name, each with these disk pools; Invalid names what is wrong in it.
 
     `memory:?hosts=100&vcpus=64&memory_gib=512&disk_gib=4096&gpus=8&gpu_model=H100` makes a hundred new ones, whose
-    pools have 4096 GiB each;
+    pools have 4096 GiB each, and with `gpu_fabric=nvswitch` or `xgmi` GPUs that are joined;
     `memory:NAME?…` answers the same hosts, with all that is on them, to everyone in this process who asks again.
     """
     if not uri.startswith("memory:"):
         raise Invalid.field("hypervisor", uri, "memory:, memory:?hosts=… or memory:NAME?hosts=…")
-    name, _, query = uri.removeprefix("memory:").partition("?")
-    if not name:
-        return _make_hosts(query, pools)
+    if uri.removeprefix("memory:").partition("?")[0] == "":
+        return _make_hosts(uri, pools)
     with _shared_lock:
         if uri not in _shared:
-            _shared[uri] = _make_hosts(query, pools)
+            _shared[uri] = _make_hosts(uri, pools)
         return _shared[uri]
 
 
-def gpu_model_of(uri: str) -> str:
-    """Say which GPU model the hosts of a `memory:` URI have; `""` for none."""
-    sizes, gpu_model = read_query(parse_qsl(uri.partition("?")[2], keep_blank_values=True))
-    return gpu_model if sizes["gpus"] else ""
+def gpus_of(uri: str) -> tuple[str, GpuFabric]:
+    """Say which GPU model the hosts of a `memory:` URI have, and what joins them; `""` for none."""
+    query = read_query(uri)
+    return query.gpu_model, query.gpu_fabric
 
 
-def _make_hosts(query: str, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
-    sizes, gpu_model = read_query(parse_qsl(query, keep_blank_values=True))
-    names = [f"memory-{number}" for number in range(1, sizes["hosts"] + 1)]
-    hosts = {name: MemoryHypervisor(facts_of(name, sizes, pools)) for name in names}
-    if gpu_model:
+def _make_hosts(uri: str, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
+    query = read_query(uri)
+    names = [f"memory-{number}" for number in range(1, query.sizes["hosts"] + 1)]
+    hosts = {name: MemoryHypervisor(facts_of(name, query.sizes, pools)) for name in names}
+    if query.gpu_model:
         for host in hosts.values():
-            host.host_gpus = made_up_gpus(gpu_model, sizes["gpus"])
+            host.host_gpus = made_up_gpus(query.gpu_model, query.sizes["gpus"], query.gpu_fabric)
     return hosts

@@ -9,6 +9,7 @@ from typing import Final
 
 from cumulet.faults import verb
 from cumulet.hypervisor import (
+    GpuFabric,
     GpuInUse,
     GpuPartition,
     GpuUnclean,
@@ -57,7 +58,7 @@ def made_up_id(model: str) -> str:
     return f"{MADE_UP}:{zlib.crc32(model.encode()) & 0xFFFF:04x}"
 
 
-def made_up_gpus(model: str, count: int, fabric: str = "") -> HostGpus:
+def made_up_gpus(model: str, count: int, fabric: GpuFabric = "") -> HostGpus:
     """Make cards of a model, on each node as many as on the other or one less; an `nvswitch` offers partitions of eight."""
     shares = [count // NODES + (node < count % NODES) for node in range(NODES)]
     places = [(node, number) for node, share in enumerate(shares) for number in range(share)]

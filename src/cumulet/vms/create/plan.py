@@ -127,12 +127,18 @@ def check_gpus(machine_type: MachineType, *, gpus: int, vcpus: int) -> None:
         raise Invalid.field("vcpus", vcpus, accepted)
 
 
-def check_most_gpus(gpus: int, rooms: Collection[GpuRoom]) -> None:
-    """Refuse more GPUs than any host has, whoever holds them now."""
-    largest = max(rooms, key=lambda room: room.total, default=GpuRoom())
-    if gpus > largest.total > 0:
-        accepted = f"1 to {largest.total}: no host has more {largest.model} GPUs"
-        raise Invalid.field("gpus", gpus, accepted)
+def check_number_of_gpus(gpus: int, rooms: Collection[GpuRoom]) -> None:
+    """Refuse a number of GPUs that no host gives together, whoever holds them now."""
+    sizes = sorted({size for room in rooms for size in room.sizes})
+    if not sizes or gpus in sizes:
+        return
+    model = next(room.model for room in rooms)
+    if gpus > sizes[-1]:
+        raise Invalid.field("gpus", gpus, f"1 to {sizes[-1]}: no host has more {model} GPUs")
+    accepted = (
+        f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]}: so many {model} GPUs are joined with each other"
+    )
+    raise Invalid.field("gpus", gpus, accepted)
 
 
 def check_range(field: str, value: int, least: float, most: float) -> None:

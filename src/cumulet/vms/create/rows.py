@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,7 @@ from cumulet.db import add_row, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.errors import Invalid, NotFound
 from cumulet.events import EventName
-from cumulet.gpus import gpu_rooms, hold
+from cumulet.gpus import Asker, gpu_rooms, hold
 from cumulet.hosts import Capacity, GpuRoom, Requirements, SizeLimits, capacities, place, reserve
 from cumulet.images import Image
 from cumulet.operation import Caller
@@ -27,7 +27,7 @@ from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
 from cumulet.vms.create.nics import connect
 from cumulet.vms.create.passwords import hash_password
-from cumulet.vms.create.plan import VmPlan, check_most_gpus, plan_vm
+from cumulet.vms.create.plan import VmPlan, check_number_of_gpus, plan_vm
 from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.offers import with_cpu_model
 
@@ -55,7 +55,9 @@ def create(db: Session, request: CreateRequest) -> None:
     refuse_taken(db, Vm, request.project_id, data.vm_id, field="vmId")
     free = capacities(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
     if data.gpus:
-        free = with_gpu_rooms(db, request.catalogue, machine_type, free, gpus=data.gpus)
+        free = with_gpu_rooms(
+            db, request.catalogue, machine_type, free, gpus=data.gpus, asker=Asker(request.project_id)
+        )
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
@@ -85,15 +87,12 @@ def with_gpu_rooms(
     free: Sequence[Capacity],
     *,
     gpus: int,
-    vm_id: UUID | None = None,
+    asker: Asker,
 ) -> Sequence[Capacity]:
-    """Add what locked hosts have of a machine type's GPUs for that many; Invalid when no host has as many at all.
-
-    With `vm_id` those that this VM has count as free for it.
-    """
+    """Add what locked hosts have of a machine type's GPUs for that many; Invalid when no host gives as many at all."""
     model = catalogue.find_gpu_model(machine_type.gpu_model_id)
-    rooms = gpu_rooms(db, catalogue, machine_type.data_center_id, model, vm_id=vm_id)
-    check_most_gpus(gpus, rooms.values())
+    rooms = gpu_rooms(db, catalogue, machine_type.data_center_id, model, asker)
+    check_number_of_gpus(gpus, rooms.values())
     none = GpuRoom(model.model_name)
     return [replace(host, gpus=rooms.get(host.host_id, none)) for host in free]
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
-from cumulet.gpus import note_gpus
+from cumulet.gpus import note_gpus, note_partitions
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, Orphans, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
@@ -79,6 +79,7 @@ class Sweeper:
             vm_ids = wake_changed_vms(db, run, domains)
             disk_ids = wake_changed_disks(db, run, disks.keys())
             note_gpus(db, run.id, gpus, users_of(domains), now=run.now)
+            note_partitions(db, run.id, gpus.partitions)
         self._remove_orphans(
             host,
             run,
