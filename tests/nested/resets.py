@@ -1,23 +1,31 @@
-"""How devices of all sorts are reset on a nested machine, by the product's own parts and a real kernel."""
+"""How devices of all sorts are reset on a nested machine, and tell of errors, by the product's own parts and a real kernel."""
 
 from __future__ import annotations
 
+import re
+import struct
+import subprocess
 from pathlib import Path
 from time import perf_counter
 
-from cumulet.hypervisor import HypervisorError, vfio
+from tests.waiting import eventually
+
+from cumulet.hypervisor import HypervisorError, PciGpu, vfio
 from cumulet.hypervisor.gpu_cleaning import clean_card, clean_gpu
 from cumulet.hypervisor.pci import names_in, read_function, read_gpu, read_gpus
 
 DEVICES = Path("/sys/bus/pci/devices")
 CLEANINGS = 20
 DISK, NIC, COPIER = "1b36:0010", "8086:10d3", "1234:11e8"
+POISONED = 0x1000
+"""An error that nothing mends and that is not masked: a packet marked as spoilt."""
 
 
-def reset_all_sorts() -> dict[str, str]:
+def reset_all_sorts() -> dict[str, str | int]:
     """Say of each what came of it; empty where nothing went wrong."""
     (card,) = (gpu for gpu in read_gpus().gpus if len(gpu.functions) > 1)
     return {
+        "errors": count_reported_error(),
         "by itself": clean(DISK),
         "failing": clean(NIC),
         "by VFIO": hot_reset([function.address for function in card.functions]),
@@ -43,11 +51,26 @@ def find(pci_id: str) -> str:
     return next(one for one in names_in(DEVICES) if read_function(DEVICES, one).pci_id == pci_id)
 
 
+def read_card(pci_id: str) -> PciGpu:
+    """Read any device as if it were a GPU."""
+    functions = {address: read_function(DEVICES, address) for address in names_in(DEVICES)}
+    return read_gpu(DEVICES, find(pci_id), functions)
+
+
+def count_reported_error() -> int:
+    """Have the NIC report an error, and count how many more it has reported since."""
+    before = read_card(NIC).errors
+    subprocess.run(("modprobe", "aer_inject"), check=True)
+    bus, slot, function = re.findall(r"[0-9a-f]+", find(NIC))[1:]
+    where = (int(bus, 16), int(slot, 16), int(function))
+    Path("/dev/aer_inject").write_bytes(struct.pack("<BBBx7I", *where, POISONED, *[0] * 6))
+    return eventually(lambda: read_card(NIC).errors - before)
+
+
 def clean(pci_id: str) -> str:
     """Clean any device as if it were a GPU."""
-    functions = {address: read_function(DEVICES, address) for address in names_in(DEVICES)}
     try:
-        clean_card(read_gpu(DEVICES, find(pci_id), functions))
+        clean_card(read_card(pci_id))
     except HypervisorError as problem:
         return str(problem)
     return ""
