@@ -145,9 +145,22 @@ class GpuContract:
         with pytest.raises(GpuInUse, match=gpu.address):
             gpus.clean(gpu.address)
 
-    def test_a_gpu_that_is_not_there_is_not_clean(self, gpus):
-        with pytest.raises(GpuUnclean, match=r"GPU 0000:7f:00\.0 is not on the bus"):
-            gpus.clean("0000:7f:00.0")
+    def test_a_gpu_that_is_not_there_is_neither_clean_nor_proven(self, gpus):
+        for verb in (gpus.clean, gpus.prove):
+            with pytest.raises(GpuUnclean, match=r"GPU 0000:7f:00\.0 is not on the bus"):
+                verb("0000:7f:00.0")
+
+    def test_a_gpu_is_proven_by_a_guest_that_finds_all_its_functions(self, gpus):
+        (gpu,) = gpus.read().gpus
+        proof = gpus.prove(gpu.address)
+        assert [one.pci_id for one in proof.functions] == [one.pci_id for one in gpu.functions]
+        assert all(one.masters_bus and any(one.bars) for one in proof.functions)
+
+    def test_a_gpu_that_a_machine_runs_with_is_given_to_no_other_guest(self, gpus, used):
+        (gpu,) = gpus.read().gpus
+        used(gpu)
+        with pytest.raises(GpuInUse, match=gpu.address):
+            gpus.prove(gpu.address)
 
 
 class HypervisorContract:

@@ -6,7 +6,7 @@ import pytest
 from tests.hypervisor.contract import GpuContract
 from tests.hypervisor.made_up_kernel import MadeUpKernel, a_card
 
-from cumulet.hypervisor import GpuInUse, GpuUnclean, gpu_cleaning
+from cumulet.hypervisor import GpuInUse, GpuUnclean, Proof, SeenFunction, gpu_cleaning
 from cumulet.hypervisor.libvirt.gpus import LibvirtGpus
 
 PORT, GPU, AUDIO = "0000:00:01.0", "0000:01:00.0", "0000:01:00.1"
@@ -24,14 +24,20 @@ def kernel(kernel_of):
     return kernel_of()
 
 
+def good_guest(gpu):
+    """One that finds the whole card."""
+    bars = (0xFE000000, 0, 0, 0, 0, 0)
+    return Proof(tuple(SeenFunction(one.pci_id, bars, masters_bus=True) for one in gpu.functions), None)
+
+
 def clean(kernel):
-    LibvirtGpus(kernel.root).clean(GPU)
+    LibvirtGpus(good_guest, kernel.root).clean(GPU)
 
 
 class TestGpusOfLibvirt(GpuContract):
     @pytest.fixture
     def gpus(self, kernel):
-        return LibvirtGpus(kernel.root)
+        return LibvirtGpus(good_guest, kernel.root)
 
     @pytest.fixture
     def used(self, kernel):

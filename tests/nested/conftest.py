@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 from tests.e2e.real_cloud import lab_dir
-from tests.nested import hardware
+from tests.nested import hardware, places
 from tests.nested.boot_files import kept_files
 from tests.nested.machine import IOMMU_ON, run_nested
 
 from cumulet.hypervisor import HostGpus
 
 REPOSITORY = Path(__file__).parents[2]
+SEEN = ("inventory", "resets", "half", "proof", "removal", "clean", "fault")
+"""The stories that tests are about."""
 T = TypeVar("T")
 
 
@@ -56,7 +58,8 @@ def play() -> Play:
 @pytest.fixture(scope="session")
 def told(play) -> Told:
     """All that was seen on a machine that has everything."""
-    return play("inventory", "resets", hardware=hardware.ALL)
+    reserved = f"{IOMMU_ON} memmap=64K${places.SECRET_AT:#x}"
+    return play(*SEEN, hardware=hardware.ALL, kernel=reserved)
 
 
 @pytest.fixture(scope="session")

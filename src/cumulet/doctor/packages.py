@@ -29,6 +29,8 @@ HOST_PACKAGES: Final = (
     "tini",
 )
 """Named alike in Debian 12 and in Ubuntu 24.04."""
+PROOF_PACKAGES: Final = ("grub-common", "grub-pc-bin")
+"""What the guest is made of that proves a GPU; neither changes how the host boots."""
 
 
 def find_missing(packages: Iterable[str]) -> list[str]:

@@ -26,7 +26,18 @@ from cumulet.hypervisor.errors import (
     MachineOff,
 )
 from cumulet.hypervisor.gpu_fitness import Cause, unfit_causes
-from cumulet.hypervisor.gpus import GpuFabric, GpuPartition, Gpus, HostGpus, Iommu, PciFunction, PciGpu
+from cumulet.hypervisor.gpus import (
+    GpuFabric,
+    GpuPartition,
+    Gpus,
+    HostGpus,
+    Iommu,
+    PciFunction,
+    PciGpu,
+    Proof,
+    SeenDma,
+    SeenFunction,
+)
 from cumulet.hypervisor.guests import NO_GUEST, Guest, Guests
 from cumulet.hypervisor.host import HostFacts, Hypervisor
 from cumulet.hypervisor.images import (
@@ -95,8 +106,11 @@ __all__ = [
     "PciFunction",
     "PciGpu",
     "Power",
+    "Proof",
     "Seed",
     "Seeds",
+    "SeenDma",
+    "SeenFunction",
     "Stats",
     "TakenFrom",
     "Topology",

@@ -117,6 +117,38 @@ class HostGpus:
     """Those that its fabric manager offers; none without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class SeenFunction:
+    """One function of a card, as a guest sees it."""
+
+    pci_id: str
+    """Vendor and device: `10de:2330`; `ffff:ffff` where the guest finds nothing."""
+    bars: tuple[int, ...]
+    """The six registers, as the guest's firmware has set them."""
+    masters_bus: bool
+    """The guest could let it reach memory by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDma:
+    """Where a device got to that copies memory when it is told to: none that people buy does so without its driver."""
+
+    inside: bool
+    """It copied what the guest's memory held to elsewhere in it."""
+    outside: int
+    """What it read where the guest has no memory; 0 where the host keeps it from that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a small guest of ours found of a GPU that it was given."""
+
+    functions: tuple[SeenFunction, ...]
+    """In the order of the host's."""
+    dma: SeenDma | None
+    """None of a card without such a device."""
+
+
 class Gpus(Protocol):
     """GPUs on one host."""
 
@@ -127,4 +159,10 @@ class Gpus(Protocol):
         """Make a GPU that no machine has as good as new: bound for VMs, reset, and seen to be healthy.
 
         GpuInUse while a machine or something else has it open; GpuUnclean when it cannot be reset or is not healthy.
+        """
+
+    def prove(self, address: str) -> Proof:
+        """Start a small guest with a GPU that no machine has, and tell what that found; the GPU is cleaned before and after.
+
+        GpuInUse and GpuUnclean as of `clean`; HypervisorError when the guest did not come to its end.
         """

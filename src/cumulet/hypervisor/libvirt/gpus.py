@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from cumulet.hypervisor import HostGpus
+from cumulet.hypervisor import HostGpus, PciGpu, Proof
 from cumulet.hypervisor.fabric_manager import with_partitions
-from cumulet.hypervisor.gpu_cleaning import clean_gpu
+from cumulet.hypervisor.gpu_cleaning import clean_gpu, find_gpu
 from cumulet.hypervisor.pci import read_gpus
 from cumulet.hypervisor.vfio import ROOT
 
@@ -14,8 +15,9 @@ from cumulet.hypervisor.vfio import ROOT
 class LibvirtGpus:
     """GPUs on one host."""
 
-    def __init__(self, root: Path = ROOT) -> None:
-        """Take where the host's /sys and /dev are."""
+    def __init__(self, run_guest: Callable[[PciGpu], Proof], root: Path = ROOT) -> None:
+        """Take what runs the proof guest with a GPU, and where the host's /sys and /dev are."""
+        self._run_guest = run_guest
         self._root = root
 
     def read(self) -> HostGpus:
@@ -25,3 +27,10 @@ class LibvirtGpus:
     def clean(self, address: str) -> None:
         """Make one as good as new."""
         clean_gpu(address, self._root)
+
+    def prove(self, address: str) -> Proof:
+        """Give one to the proof guest."""
+        clean_gpu(address, self._root)
+        proof = self._run_guest(find_gpu(address, self._root))
+        clean_gpu(address, self._root)
+        return proof

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from cumulet.hypervisor import HostFacts
@@ -20,6 +21,7 @@ from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.images import LibvirtImages
 from cumulet.hypervisor.libvirt.machines import LibvirtMachines
 from cumulet.hypervisor.libvirt.paths import HostPaths
+from cumulet.hypervisor.libvirt.proof import run_proof_guest
 from cumulet.hypervisor.libvirt.seeds import LibvirtSeeds
 from cumulet.hypervisor.libvirt.serial_lines import SerialLines
 
@@ -47,7 +49,7 @@ class LibvirtHypervisor:
         self.machines = LibvirtMachines(paths, self._reads, self._works, self._agents)
         self.guests = LibvirtGuests(self._agents)
         self.consoles = LibvirtConsoles(paths, self._reads, self._slow, self._lines)
-        self.gpus = LibvirtGpus()
+        self.gpus = LibvirtGpus(partial(run_proof_guest, connection=self._works, paths=paths))
 
     def facts(self) -> HostFacts:
         """Say what the host has."""

@@ -18,6 +18,8 @@ from cumulet.hypervisor import (
     PciFunction,
     PciGpu,
     Power,
+    Proof,
+    SeenFunction,
 )
 from cumulet.hypervisor.gpu_partitions import to_part
 from cumulet.hypervisor.memory.state import Part
@@ -28,6 +30,7 @@ NODES: Final = 2
 BEHIND_A_SWITCH: Final = 2
 BOARD: Final = 8
 """How many GPUs NVSwitches join."""
+FIRST_BAR: Final = 0xFE000000
 BAR_BYTES: Final = (16 * 2**20, 128 * 2**30, 32 * 2**20)
 
 
@@ -42,6 +45,18 @@ class MemoryGpus(Part):
     @verb
     def clean(self, address: str) -> None:
         """Forget what machines left on it, unless one has it or a lever says what is wrong with it."""
+        self._clean(address)
+
+    @verb
+    def prove(self, address: str) -> Proof:
+        """Find it as it is, unless a lever says that it is not given to guests as a whole."""
+        self._clean(address)
+        (gpu,) = (one for one in self._state.host_gpus.gpus if one.address == address)
+        whole = address not in self._state.halved_gpus
+        bars = tuple(FIRST_BAR + number for number, _ in enumerate(gpu.bar_bytes)) if whole else ()
+        return Proof(tuple(SeenFunction(one.pci_id, bars, masters_bus=whole) for one in gpu.functions), None)
+
+    def _clean(self, address: str) -> None:
         if address not in {gpu.address for gpu in self._state.host_gpus.gpus}:
             raise GpuUnclean(f"GPU {address} is not on the bus")
         running = [one for one in self._contents.machines.values() if one.power is not Power.OFF]

@@ -50,6 +50,8 @@ class State(Faulty):
         """Lever: which GPUs are in it."""
         self.sick_gpus: dict[str, str] = {}
         """Lever: GPUs that cannot be cleaned, by address, and why not."""
+        self.halved_gpus: set[str] = set()
+        """Lever: GPUs, by address, of which guests find neither BARs nor bus mastering."""
         self.contents = Contents()
         self.lines = Lines()
         self.starts = itertools.count(1)
