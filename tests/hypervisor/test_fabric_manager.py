@@ -44,7 +44,8 @@ class Board:
     def __init__(self, folder: Path) -> None:
         self.host: HostGpus = read_gpus(hgx_board(folder / "sys", gpus=8, others=4).root)
         self.addresses = {module: self.host.gpus[place].address for module, place in MODULES.items()}
-        self.folder, self.modules = folder, folder / "nvidia-smi.txt"
+        self.folder, self.modules = folder, folder / "etc/cumulet/nvidia-smi.txt"
+        self.modules.parent.mkdir(parents=True)
         said = [
             f"GPU {long(one)}\n    Platform Info\n        Module Id      : {id}"
             for id, one in self.addresses.items()
@@ -78,7 +79,7 @@ class Board:
 
     def read(self) -> HostGpus:
         """Look at it."""
-        return with_partitions(self.host, self.modules)
+        return with_partitions(self.host, self.folder)
 
     def at(self, *modules: int) -> list[str]:
         """Say where these modules are."""
@@ -121,8 +122,8 @@ def test_addresses_that_the_fabric_manager_tells_itself_need_no_file(board):
 def test_a_host_without_a_fabric_manager_has_none(board, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert board.read() == board.host
-    join(board.at(1), board.modules)
-    part(board.at(1)[0], board.modules)
+    join(board.at(1), board.folder)
+    part(board.at(1)[0], board.folder)
 
 
 @pytest.mark.parametrize(
@@ -165,40 +166,40 @@ def test_gpus_whose_partitions_are_not_known_are_unfit_and_say_why(board, breaki
 
 def test_a_machine_gets_the_partition_of_exactly_its_gpus_active_once(board):
     for _ in range(2):
-        join(board.at(4, 2), board.modules)
+        join(board.at(4, 2), board.folder)
     assert board.asked == ["-a 4"]
-    join(board.at(1), board.modules)
+    join(board.at(1), board.folder)
     assert board.active == [4, 7]
 
 
 def test_what_is_joined_is_parted_when_one_of_it_is_given_back(board):
-    join(board.at(1, 2, 3, 4), board.modules)
-    join(board.at(5, 7), board.modules)
-    part(board.at(3)[0], board.modules)
-    part(board.at(4)[0], board.modules)
+    join(board.at(1, 2, 3, 4), board.folder)
+    join(board.at(5, 7), board.folder)
+    part(board.at(3)[0], board.folder)
+    part(board.at(4)[0], board.folder)
     assert board.asked == ["-a 1", "-a 5", "-d 1"]
     assert board.active == [5]
 
 
 def test_a_vm_that_has_more_than_before_loses_its_earlier_partition(board):
-    join(board.at(1, 3), board.modules)
-    join(board.at(1, 2, 3, 4), board.modules)
+    join(board.at(1, 3), board.folder)
+    join(board.at(1, 2, 3, 4), board.folder)
     assert board.asked == ["-a 3", "-d 3", "-a 1"]
 
 
 def test_a_partition_that_has_gpus_of_others_is_left_alone(board):
-    join(board.at(1, 2, 3, 4), board.modules)
+    join(board.at(1, 2, 3, 4), board.folder)
     with pytest.raises(
         GpusNotJoined, match="partition 1, which has some GPUs of partition 3, is still active"
     ):
-        join(board.at(1, 3), board.modules)
+        join(board.at(1, 3), board.folder)
     assert board.active == [1]
 
 
 @pytest.mark.parametrize("modules", [(1, 2), (1, 2, 3)])
 def test_gpus_that_are_no_partition_are_refused(board, modules):
     with pytest.raises(GpusNotJoined, match="no partition has exactly the GPUs 0000:"):
-        join(board.at(*modules), board.modules)
+        join(board.at(*modules), board.folder)
     assert board.active == []
 
 
@@ -207,12 +208,17 @@ def test_what_the_fabric_manager_refuses_is_told_in_its_words(board):
     with pytest.raises(
         GpusNotJoined, match=r"fmpm -a 3: Failed to activate partition\. fmReturn: -4"
     ) as refusal:
-        join(board.at(1, 3), board.modules)
+        join(board.at(1, 3), board.folder)
     assert "fmpm" not in refusal.value.for_owner
 
 
+def test_other_functions_and_other_cards_of_a_machine_do_not_matter(board):
+    join([*board.at(1, 3), board.at(1)[0].replace(".0", ".1"), "0000:ff:00.0"], board.folder)
+    assert board.active == [3]
+
+
 def test_gpus_that_no_partition_has_are_nobody_s_business(board):
-    join(["0000:ff:00.0"], board.modules)
+    join(["0000:ff:00.0"], board.folder)
     assert board.asked == []
 
 

@@ -58,6 +58,21 @@ def test_no_machine_can_start_with_a_gpu_that_is_being_reset(kernel):
     assert (held, kernel.files_open("1")) == ([1], 0)
 
 
+def test_what_joins_a_gpu_with_others_is_undone_while_no_machine_can_have_it_and_before_its_reset(
+    kernel, monkeypatch
+):
+    parted = []
+
+    def part(address, root):
+        parted.append((address, root, kernel.files_open("1"), list(kernel.written)))
+
+    monkeypatch.setattr(gpu_cleaning, "part", part)
+    clean(kernel)
+    ((address, root, held, written),) = parted
+    assert (address, root, held) == (GPU, kernel.root, 1)
+    assert BY_BRIDGE not in written
+
+
 def test_what_belongs_to_the_host_is_bound_for_vms_first(kernel):
     kernel.let_go(AUDIO)
     clean(kernel)

@@ -19,6 +19,7 @@ import msgspec
 from cumulet.hypervisor.errors import GpusNotJoined
 from cumulet.hypervisor.gpu_partitions import to_join, to_part
 from cumulet.hypervisor.gpus import GPU_MODULES, GpuPartition, HostGpus, PciGpu
+from cumulet.hypervisor.vfio import ROOT
 
 FMPM: Final = "fmpm"
 SECONDS: Final = 20.0
@@ -49,10 +50,10 @@ class Listing(msgspec.Struct, rename="camel"):
     partition_info: list[Offered]
 
 
-def with_partitions(host: HostGpus, modules: Path = GPU_MODULES) -> HostGpus:
+def with_partitions(host: HostGpus, root: Path = ROOT) -> HostGpus:
     """Add the partitions that the host's fabric manager offers, or what is wrong with it to NVIDIA's GPUs in none."""
     try:
-        partitions = read_partitions(modules)
+        partitions = read_partitions(root)
         check_known(partitions, host.gpus)
     except GpusNotJoined as problem:
         gpus = (replace(one, fabric_problem=str(problem)) if is_nvidia(one) else one for one in host.gpus)
@@ -60,22 +61,22 @@ def with_partitions(host: HostGpus, modules: Path = GPU_MODULES) -> HostGpus:
     return replace(host, partitions=partitions)
 
 
-def join(addresses: Collection[str], modules: Path = GPU_MODULES) -> None:
+def join(addresses: Collection[str], root: Path = ROOT) -> None:
     """Activate the partition of exactly these GPUs of a machine that is about to start; GpusNotJoined if that cannot be."""
-    others, wanted = to_join(read_partitions(modules), addresses)
+    others, wanted = to_join(read_partitions(root), addresses)
     for number in others:
         ask("-d", str(number))
     for number in wanted:
         ask("-a", str(number))
 
 
-def part(address: str, modules: Path = GPU_MODULES) -> None:
+def part(address: str, root: Path = ROOT) -> None:
     """Deactivate the partition by which a GPU is joined with others, once no machine has it any more."""
-    for number in to_part(read_partitions(modules), address):
+    for number in to_part(read_partitions(root), address):
         ask("-d", str(number))
 
 
-def read_partitions(modules: Path) -> tuple[GpuPartition, ...]:
+def read_partitions(root: Path) -> tuple[GpuPartition, ...]:
     """Ask which partitions there are; none where no fabric manager is installed. GpusNotJoined if that stays unknown."""
     if shutil.which(FMPM) is None:
         return ()
@@ -83,7 +84,7 @@ def read_partitions(modules: Path) -> tuple[GpuPartition, ...]:
         offered = msgspec.json.decode(ask("-l"), type=Listing).partition_info
     except msgspec.DecodeError as problem:
         raise GpusNotJoined(f"{FMPM} -l: {problem}") from problem
-    known = read_modules(modules)
+    known = read_modules(root / GPU_MODULES.relative_to("/"))
     return tuple(
         GpuPartition(one.partition_id, tuple(addresses_of(one.gpu_info, known)), bool(one.is_active))
         for one in offered

@@ -17,6 +17,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from cumulet.hypervisor.errors import GpuUnclean
+from cumulet.hypervisor.fabric_manager import part
 from cumulet.hypervisor.gpus import PciGpu
 from cumulet.hypervisor.pci import OFF_THE_BUS, count_errors, read, read_gpus, read_text, write
 from cumulet.hypervisor.vfio import (
@@ -81,6 +82,7 @@ def clean_card(gpu: PciGpu, root: Path = ROOT) -> None:
     devices = root / "sys/bus/pci/devices"
     bind_for_vms(functions, root)
     with held_groups(functions, root) as groups:
+        part(gpu.address, root)
         before = [read_health(devices, one) for one in functions]
         way = reset(gpu, ways_to_reset(gpu, groups, root))
         after = [read_health(devices, one) for one in functions]

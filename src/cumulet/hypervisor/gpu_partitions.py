@@ -11,9 +11,10 @@ from cumulet.hypervisor.gpus import GpuPartition
 def to_join(partitions: Sequence[GpuPartition], addresses: Collection[str]) -> tuple[list[int], list[int]]:
     """Say which to deactivate, and which to activate then, so that exactly these GPUs are joined.
 
-    GpusNotJoined when there is no such partition, or GPUs of others are in the way. Nothing for GPUs that no partition has.
+    GpusNotJoined when there is no such partition, or GPUs of others are in the way. Addresses that no partition has are
+    of other cards and of other functions.
     """
-    own = set(addresses)
+    own = set(addresses) & {address for one in partitions for address in one.addresses}
     concerned = [one for one in partitions if own & set(one.addresses)]
     if not concerned:
         return [], []

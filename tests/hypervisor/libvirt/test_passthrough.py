@@ -73,6 +73,21 @@ def test_a_machine_s_functions_are_all_bound_before_it_starts_and_no_others(link
     assert domains.find_domain(link, with_gpu.id).isActive()
 
 
+def test_a_machine_s_gpus_are_joined_once_they_are_bound_and_before_it_starts(
+    link, define, bound, monkeypatch
+):
+    spec = define(WITH_AUDIO)
+    joined = []
+
+    def join(addresses, _root):
+        joined.append((addresses, list(bound), domains.find_domain(link, spec.id).isActive()))
+
+    monkeypatch.setattr(passthrough, "join", join)
+    domains.start(link, spec.id)
+    functions = ["0000:65:00.0", "0000:65:00.1"]
+    assert joined == [(functions, [functions], False)]
+
+
 def test_a_machine_does_not_start_when_its_gpu_cannot_be_bound(link, define, monkeypatch):
     def refuse(addresses, _root):
         raise HypervisorError(f"{addresses} could not be bound")

@@ -22,7 +22,7 @@ class LibvirtGpus:
 
     def read(self) -> HostGpus:
         """Look at all of them."""
-        return with_partitions(read_gpus(self._root / "sys"))
+        return with_partitions(read_gpus(self._root / "sys"), self._root)
 
     def clean(self, address: str) -> None:
         """Make one as good as new."""

@@ -13,6 +13,7 @@ from typing import Final
 import libvirt
 
 from cumulet.hypervisor import DomainSpec, GpuInUse, GpuMissing, HypervisorError
+from cumulet.hypervisor.fabric_manager import join
 from cumulet.hypervisor.libvirt.connection import message_of
 from cumulet.hypervisor.libvirt.gpu_xml import functions_in, with_hugepages
 from cumulet.hypervisor.vfio import NOT_GIVEN, ROOT, bind_for_vms
@@ -73,12 +74,13 @@ def check_there(spec: DomainSpec, root: Path = ROOT) -> None:
 
 
 def give_gpus(link: libvirt.virConnect, domain: libvirt.virDomain, root: Path = ROOT) -> None:
-    """Have the GPUs of a domain that is to start bound for VMs, and its memory of 1 GiB pages where enough are free now."""
+    """Have the GPUs of a domain that is to start bound for VMs and joined, and its memory of 1 GiB pages where enough are free now."""
     xml = domain.XMLDesc(DEFINITION)
     functions = functions_in(xml)
     if not functions:
         return
     bind_for_vms(functions, root)
+    join(functions, root)
     fits = free_pages(root) * KIB_PER_GIB >= domain.maxMemory()
     if (changed := with_hugepages(xml, wanted=fits)) != xml:
         link.defineXML(changed)
