@@ -6,7 +6,7 @@ import pytest
 from tests.cli.conftest import own_settings, serving
 from tests.waiting import eventually
 
-from cumulet.cli import client
+from cumulet.cli import client, gpus
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +63,18 @@ def test_one_is_shown_with_all_that_is_known_of_it(cumulet, names):
         r"memory +80 GiB",
         r"state +FREE since ",
         r"BARs +16 MiB, 128 GiB, 32 MiB",
+        r"switch +0000:01:00.0",
         r"resets by +flr bus bridge",
     ):
         assert re.search(f"^{line}", shown, re.MULTILINE), line
     assert cumulet("gpu", "get", names[0], "-o", "json").json["id"] == names[0]
     assert cumulet("gpu", "get", "nothing").code == 3
+
+
+def test_partitions_are_written_by_number_with_how_many_they_join():
+    found = [{"number": 0, "gpus": 8}, {"number": 3, "gpus": 2}]
+    assert gpus.partitions({"partitions": found}) == "0(8) 3(2)"
+    assert gpus.partitions({"partitions": []}) == ""
 
 
 def test_a_gpu_is_cleaned_when_its_operator_wants_it(cumulet, names):

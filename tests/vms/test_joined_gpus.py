@@ -10,6 +10,7 @@ from tests.made_up import PROJECT, make_cloud
 from cumulet.catalogue import read_catalogue, with_gpus
 from cumulet.errors import Invalid
 from cumulet.gpus import Gpu, GpuState
+from cumulet.gpus.operations import get_gpu, list_gpus
 from cumulet.gpus.partitions import GpuPartition
 from cumulet.hypervisor import Power
 from cumulet.hypervisor.memory import made_up_id
@@ -82,6 +83,14 @@ def test_what_a_host_offers_gets_rows_that_are_written_only_when_it_changes(boar
     board.host.host_gpus = replace(there, partitions=there.partitions[1:])
     board.sweep()
     assert rows() == {one.number: list(one.addresses) for one in there.partitions[1:]}
+
+
+def test_the_operator_sees_behind_which_switch_a_gpu_is_and_in_which_partitions(board):
+    third = board.host.host_gpus.gpus[2]
+    gpu = board.call(get_gpu, id=f"memory-1:{third.address}").gpu
+    assert gpu.switch == third.bridges[1]
+    assert [(one.number, one.gpus) for one in gpu.partitions] == [(0, 8), (1, 4), (4, 2), (9, 1)]
+    assert gpu == board.call(list_gpus).gpus[2]
 
 
 def test_a_vm_has_a_whole_partition_which_is_active_while_it_may_run(board):

@@ -55,6 +55,11 @@ def why(one: Json) -> str:
     )
 
 
+def partitions(one: Json) -> str:
+    """Write in which partitions it is, each with how many GPUs it joins."""
+    return " ".join(f"{found['number']}({found['gpus']})" for found in one["partitions"])
+
+
 COLUMNS: Final[Columns] = {
     "NAME": lambda one: one["id"],
     "MODEL": model,
@@ -71,6 +76,8 @@ MORE: Final[Columns] = {
     "DRIVER": lambda one: one["functions"][0]["driver"],
     "RESETS": joined("resetMethods"),
     "BRIDGES": joined("bridges"),
+    "SWITCH": lambda one: one["switch"],
+    "PARTITIONS": partitions,
 }
 FACTS: Final[Columns] = {
     "name": lambda one: one["id"],
@@ -88,6 +95,8 @@ FACTS: Final[Columns] = {
     "others in it": lambda one: functions(one["groupOthers"]),
     "NUMA node": node,
     "behind": joined("bridges"),
+    "switch": lambda one: one["switch"],
+    "partitions": partitions,
     "BARs": lambda one: ", ".join(size(int(number)) for number in one["barBytes"]),
     "resets by": joined("resetMethods"),
 }

@@ -35,7 +35,12 @@ class FreeGpu:
     @property
     def switch(self) -> tuple[str, ...]:
         """The switch it is behind, with those behind which it has only bridges of its own."""
-        return self.bridges[:-1] or self.bridges or (self.address,)
+        return switch_of(self.bridges) or (self.address,)
+
+
+def switch_of(bridges: tuple[str, ...]) -> tuple[str, ...]:
+    """Say by which bridges others can be behind the same switch: all but the port that is a card's own, if there is one."""
+    return bridges[:-1] or bridges
 
 
 @dataclass(frozen=True, slots=True, order=True)

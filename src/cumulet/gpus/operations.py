@@ -13,6 +13,7 @@ from cumulet.db import names_there
 from cumulet.errors import NotFound, Refused
 from cumulet.events import EventName
 from cumulet.gpus.model import Gpu
+from cumulet.gpus.partitions import partitions_of
 from cumulet.gpus.told import log_gpu
 from cumulet.gpus.views import SHOWN, gpu_view, problems_of
 from cumulet.gpus.wire import GetGpuResponse, GpuState, ListGpusResponse
@@ -50,8 +51,9 @@ def list_gpus(
         chosen = chosen.where(Host.name == host_id)
     rows = db.execute(chosen.order_by(Host.name, Gpu.address).limit(page.size + 1)).all()
     found, token = page.cut(rows, lambda row: (row.host_id, row.Gpu.address))
+    partitions = partitions_of(db, {row.Gpu.host_id for row in found})
     return ListGpusResponse(
-        gpus=[gpu_view(catalogue, row) for row in found], page_token=token, page_size=page.size
+        gpus=[gpu_view(catalogue, row, partitions) for row in found], page_token=token, page_size=page.size
     )
 
 
@@ -61,7 +63,8 @@ def get_gpu(db: Session, caller: Caller, *, catalogue: Catalogue, id: str) -> Ge
 
     Only for the operator.
     """
-    return GetGpuResponse(gpu=gpu_view(catalogue, find_gpu(db, caller, id)))
+    found = find_gpu(db, caller, id)
+    return GetGpuResponse(gpu=gpu_view(catalogue, found, partitions_of(db, [found.Gpu.host_id])))
 
 
 @operation("POST /v1/gpus/{id}/clean")

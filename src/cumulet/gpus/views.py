@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Row, and_, func, select
 
 from cumulet.catalogue import Catalogue, identify_gpu
+from cumulet.gpus.choice import switch_of
 from cumulet.gpus.model import Gpu
-from cumulet.gpus.wire import GpuAnswer, GpuFunction, GpuProblem, GpuState
+from cumulet.gpus.wire import GpuAnswer, GpuFunction, GpuPartition, GpuProblem, GpuState
 from cumulet.hosts import Host
+from cumulet.hypervisor import GpuPartition as Offered
 from cumulet.hypervisor import PciFunction, PciGpu
 from cumulet.reconcile import Due, Kind
 from cumulet.vm_record import Vm
@@ -30,8 +34,10 @@ SHOWN: Final = (
 SEE_TO_IT: Final = "see to the card, then have it cleaned: cumulet gpu clean"
 
 
-def gpu_view(catalogue: Catalogue, found: Row[*tuple[Any, ...]]) -> GpuAnswer:
-    """Show a GPU, and which model the catalogue takes it for."""
+def gpu_view(
+    catalogue: Catalogue, found: Row[*tuple[Any, ...]], partitions: Mapping[UUID, Sequence[Offered]]
+) -> GpuAnswer:
+    """Show a GPU, and which model the catalogue takes it for; `partitions` are those of its host, if it offers some."""
     row, card = found.Gpu, found.Gpu.seen
     model = identify_gpu(catalogue, card.pci_id, card.subsystem_id)
     return GpuAnswer(
@@ -59,6 +65,12 @@ def gpu_view(catalogue: Catalogue, found: Row[*tuple[Any, ...]]) -> GpuAnswer:
         group_others=[function_view(one) for one in card.group_others],
         numa_node=card.numa_node,
         bridges=list(card.bridges),
+        switch=switch_of(card.bridges)[-1] if card.bridges else "",
+        partitions=[
+            GpuPartition(number=one.number, gpus=len(one.addresses))
+            for one in partitions.get(row.host_id, ())
+            if row.address in one.addresses
+        ],
         bar_bytes=[str(size) for size in card.bar_bytes],
         reset_methods=list(card.reset_methods),
         boot_display=card.boot_display,

@@ -39,6 +39,15 @@ class GpuProblem(Wire):
     """What the operator does about it."""
 
 
+class GpuPartition(Wire):
+    """GPUs of a host that NVSwitches can join for one VM."""
+
+    number: int
+    """As the host's fabric manager counts them."""
+    gpus: int
+    """How many it has."""
+
+
 class GpuAnswer(Wire, kw_only=True):
     """A GPU of a host."""
 
@@ -79,6 +88,10 @@ class GpuAnswer(Wire, kw_only=True):
     """None where the firmware does not say."""
     bridges: list[str]
     """Addresses of the root port and the switches' ports above it, from the root on."""
+    switch: str
+    """The last of them that it may share with other GPUs; its own where it shares none."""
+    partitions: list[GpuPartition]
+    """Those that it is in, by number; of those that have a GPU in common one VM has one."""
     bar_bytes: list[str]
     """Sizes of its memory BARs, whole numbers of 64 bits."""
     reset_methods: list[str]
