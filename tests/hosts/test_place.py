@@ -1,3 +1,4 @@
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -5,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cumulet.errors import Invalid
+from cumulet.hosts.gpu_room import GpuPick, GpuRoom, NotFree
 from cumulet.hosts.place import Capacity, Requirements, SizeLimits, nearest, place_disk, shortages
 from cumulet.hosts.place import place as place_as_sold
 
@@ -20,7 +22,10 @@ requirements = st.builds(
 
 
 ANY = SizeLimits(
-    least=Requirements(vcpus=1, memory_mib=1024, disk_gib=1), least_vcpus_per_gib=0, most_vcpus_per_gib=1000
+    least=Requirements(vcpus=1, memory_mib=1024, disk_gib=1),
+    least_vcpus_per_gib=0,
+    most_vcpus_per_gib=1000,
+    most_vcpus_per_gpu=1000,
 )
 
 
@@ -176,3 +181,91 @@ def test_a_disk_goes_to_the_host_with_the_most_free_in_its_pool():
 def test_a_refusal_says_so_when_nothing_fits_at_all(hosts, words):
     with pytest.raises(Invalid, match=words):
         place(required(), hosts)
+
+
+# GPUs
+def room(free, together=None, *, rank=(1,), **not_free):
+    """A host's GPUs, of which any number can be had, or just those that are named."""
+    most = range(free + 1) if together is None else together
+
+    def pick(count):
+        return GpuPick(tuple(UUID(int=number) for number in range(count)), rank) if count in most else None
+
+    return GpuRoom("H100", free, {NotFree(how): count for how, count in not_free.items()}, pick)
+
+
+def with_gpus(gpus, *words, **sizes):
+    return replace(capacity(*words, **sizes), gpus=gpus)
+
+
+def requires(gpus, **sizes):
+    return replace(required(**sizes), gpus=gpus)
+
+
+def test_a_vm_with_gpus_goes_where_they_lie_best_and_then_where_the_most_memory_is_free():
+    hosts = [
+        with_gpus(room(8, rank=(2, 4)), "apart", memory_gib=60),
+        with_gpus(room(8, rank=(1, 2)), "little", memory_gib=4),
+        with_gpus(room(8, rank=(1, 2)), "much", memory_gib=30),
+        with_gpus(room(1, rank=(1, 1)), "few", memory_gib=60),
+    ]
+    chosen = place_as_sold(requires(4), hosts, sizes=ANY)
+    assert chosen.name == "much"
+    assert chosen.gpus_for(4) == tuple(UUID(int=number) for number in range(4))
+    assert place_as_sold(required(), hosts, sizes=ANY).gpus_for(0) == ()
+
+
+def test_hosts_that_lack_gpus_alike_are_told_together_with_what_their_gpus_are_at():
+    hosts = [
+        with_gpus(room(1, held=6, quarantined=1), "a"),
+        with_gpus(room(3, held=5), "b"),
+        with_gpus(room(0), "c"),
+        with_gpus(room(8), "d", vcpus=2),
+        with_gpus(room(2), "e", vcpus=3),
+    ]
+    with pytest.raises(Invalid) as refused:
+        place(requires(4, vcpus=4), hosts)
+    assert refused.value.message == (
+        "no host has capacity for this VM (2 hosts: 4 of 16 H100 GPUs free, at most 3 together, 11 held, "
+        "1 quarantined, 4 requested; 1 host: no H100 GPUs; 1 host: 2 vCPUs free, 4 requested; "
+        "1 host: 3 vCPUs free, 4 requested, 2 of 2 H100 GPUs free, 4 requested); "
+        "the nearest size that fits is 3 GPUs, 4 vCPUs, 1 GiB memory, 1 GiB disk"
+    )
+
+
+def test_a_reason_that_the_operator_alone_reads_follows_its_gpus():
+    unfit = {NotFree("unfit", "it drives the screen"): 1, NotFree("unfit", "no IOMMU"): 2, NotFree("held"): 1}
+    gpus = GpuRoom("H100", 0, unfit)
+    with pytest.raises(Invalid) as refused:
+        place(requires(1), [with_gpus(gpus, "a")])
+    assert "(1 host: 0 of 4 H100 GPUs free, 1 held, 3 unfit, 1 requested)" in refused.value.message
+    assert (
+        "(a: 0 of 4 H100 GPUs free, 1 held, 1 unfit (it drives the screen), 2 unfit (no IOMMU), 1 requested)"
+        in refused.value.for_operator
+    )
+
+
+@given(
+    gpus=st.integers(1, 8),
+    vcpus=st.integers(1, 64),
+    free=st.integers(0, 8),
+    together=st.sets(st.sampled_from([1, 2, 4, 8])),
+    ratio=st.tuples(st.integers(0, 8), st.integers(8, 64)),
+    free_vcpus=st.integers(0, 64),
+)
+def test_the_nearest_number_of_gpus_can_be_had_with_as_many_vcpus_for_each(
+    gpus, vcpus, free, together, ratio, free_vcpus
+):
+    least, most = ratio
+    if not least <= vcpus / gpus <= most:
+        return
+    host = with_gpus(room(free, {one for one in together if one <= free}), "a", vcpus=free_vcpus)
+    asked = requires(gpus, vcpus=vcpus)
+    limits = replace(ANY, least_vcpus_per_gpu=least, most_vcpus_per_gpu=most)
+    closest = nearest(asked, [host], sizes=limits)
+    if closest is None:
+        assert shortages(asked, host)
+        return
+    assert not shortages(closest, host)
+    assert (1 <= closest.gpus <= gpus, closest.vcpus <= vcpus) == (True, True)
+    assert least <= closest.vcpus / closest.gpus <= most

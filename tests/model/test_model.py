@@ -22,6 +22,7 @@ from tests.model.told import DiskRecord, Told, VmRecord
 from tests.model.truth import check, check_shown
 from tests.model.verbs import Verbs
 
+from cumulet.catalogue import read_catalogue, with_gpus
 from cumulet.db import Database
 from cumulet.disks import Disk, Snapshot
 from cumulet.errors import CumuletError, Refused
@@ -29,6 +30,7 @@ from cumulet.fabric import FabricError
 from cumulet.hosts import Reservation
 from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import HypervisorError, Power
+from cumulet.hypervisor.memory import made_up_id
 from cumulet.networks import Network, Nic
 from cumulet.networks.model import Router
 from cumulet.private_images import PrivateImage
@@ -41,6 +43,7 @@ IMAGE_IDS, NETWORK_IDS, GROUP_IDS = (st.sampled_from(ids) for ids in (["i", "j"]
 POWER_VERBS = ["start", "stop", "reboot"]
 ANY_DISK = st.sampled_from(["a-boot", "b-boot", "c", "d"])
 DEFAULT_NETWORK = "default-local"
+GPU_HOST = "memory:?gpus=2&gpu_model=H100"
 LEVERS = ("deaf", "mute", "clinging", "stubborn", "unreachable")
 DEEP = "CUMULET_MODEL_EXAMPLES" in os.environ
 AFTER_GRACE = GRACE.total_seconds() + 1
@@ -100,9 +103,10 @@ class AnyVerbs(RuleBasedStateMachine):
 
     @initialize()
     def one_vm_runs_and_one_is_stopped(self):
-        for vm_id, disk_id in (("a", "c"), ("b", "d")):
+        self.settle()
+        for vm_id, disk_id, gpus in (("a", "c", 0), ("b", "d", 1)):
             self.create_disk(disk_id, 2)
-            self.create_vm(vm_id, "micro", {disk_id}, [], "")
+            self.create_vm(vm_id, "micro", {disk_id}, [], "", gpus)
         self.settle()
         self.vm_verb("b", "stop")
         self.settle()
@@ -114,13 +118,16 @@ class AnyVerbs(RuleBasedStateMachine):
         disks=st.sets(DISK_IDS),
         networks=st.one_of(st.just([]), st.lists(NETWORK_IDS, max_size=3)),
         group=st.one_of(st.just(""), GROUP_IDS),
+        gpus=st.integers(0, 2),
     )
-    def create_vm(self, id, image, disks, networks, group):
-        words = {"image": image, "disks": disks, "networks": networks, "group": group}
+    def create_vm(self, id, image, disks, networks, group, gpus):
+        words = {"image": image, "disks": disks, "networks": networks, "group": group, "gpus": gpus}
         if not self.asked("create_vm", id, **words):
             return
         groups = {group} - {""}
-        self.told.vms[id] = VmRecord(image, set(networks or [DEFAULT_NETWORK]), groups, memory_gib=4)
+        self.told.vms[id] = VmRecord(
+            image, set(networks or [DEFAULT_NETWORK]), groups, memory_gib=4, gpus=gpus
+        )
         if not networks:
             self.told.networks[DEFAULT_NETWORK] = "ACTIVE"
         self.told.disks[f"{id}-boot"] = DiskRecord(self.cloud.disk(f"{id}-boot").size_gib, id)
@@ -174,6 +181,11 @@ class AnyVerbs(RuleBasedStateMachine):
     def resize_vm(self, id, memory_gib):
         if self.asked("resize_vm", id, memory_gib):
             self.told.vms[id].memory_gib = memory_gib
+
+    @rule(id=VM_IDS, gpus=st.integers(1, 2))
+    def resize_gpus(self, id, gpus):
+        if self.asked("resize_gpus", id, gpus):
+            self.told.vms[id].gpus = gpus
 
     @rule(id=VM_IDS, verb=st.sampled_from(["set_password", "set_keys"]))
     def let_in(self, id, verb):
@@ -344,6 +356,8 @@ def name_of(refused):
 def new_cloud(database_kind, request, tmp_path):
     """Clouds, each new."""
 
+    offered = with_gpus(read_catalogue(None), "H100", made_up_id("H100"))
+
     @contextmanager
     def new_cloud():
         folder = tmp_path / uuid4().hex
@@ -351,7 +365,7 @@ def new_cloud(database_kind, request, tmp_path):
         with database_url(database_kind, request) as url:
             database = Database(url)
             try:
-                yield make_cloud(database, folder)
+                yield make_cloud(database, folder, hypervisor=GPU_HOST, catalogue=offered)
             finally:
                 database.close()
                 shutil.rmtree(folder)

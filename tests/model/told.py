@@ -14,6 +14,8 @@ from tests.made_up import Cloud
 
 from cumulet.disks import Disk
 from cumulet.errors import NotFound
+from cumulet.gpus import GpuState
+from cumulet.gpus import operations as gpu_operations
 from cumulet.hosts.model import Host, HostState
 from cumulet.networks import Network
 from cumulet.private_images import PrivateImage
@@ -47,6 +49,7 @@ class VmRecord:
     networks: set[str]
     groups: set[str]
     memory_gib: int
+    gpus: int = 0
     power: set[str] = field(default_factory=lambda: {"ACTIVE"})
     """In which states it may settle: a guest that powers itself off may do so before it is told otherwise, or after."""
     labels: dict[str, str] = field(default_factory=dict)
@@ -108,20 +111,26 @@ class Told:
         except NotFound:
             return ""
 
+    def free_gpus(self) -> int:
+        """Say how many GPUs can be had."""
+        gpus = self.cloud.call(gpu_operations.list_gpus).gpus
+        return sum(gpu.state is GpuState.FREE for gpu in gpus)
+
     def vm_is(self, vm_id, reason, *states) -> Against:
         """Want a VM in one of these states."""
         state = self.state(vm_id)
         return when(NotFound=not state) or when(**{reason: state not in states})
 
     # What speaks against each verb
-    def create_vm(self, id, *, image, disks, networks, group):
+    def create_vm(self, id, *, image, disks, networks, group, gpus):
         known = [self.disks.get(disk) for disk in disks]
         return when(
             AlreadyExists=id in self.vms,
             Invalid=not {image} <= {"micro", *self.images}
             or None in known
             or not set(networks) <= self.networks.keys()
-            or not {group} <= {"", *self.groups},
+            or not {group} <= {"", *self.groups}
+            or gpus > self.free_gpus(),
             IMAGE_NOT_READY=not {image} <= {"micro", *self.images},
             DISK_IN_USE=any(disk and disk.vm for disk in known),
             DISK_NOT_READY=None in known,
@@ -134,6 +143,11 @@ class Told:
     def resize_vm(self, id, memory_gib):
         same = id in self.vms and self.vms[id].memory_gib == memory_gib
         return self.vm_is(id, "VM_NOT_STOPPED", "STOPPED") | when(Invalid=same)
+
+    def resize_gpus(self, id, gpus):
+        own = self.vms[id].gpus if id in self.vms else 0
+        wrong = own in {0, gpus} or gpus > own + self.free_gpus()
+        return self.vm_is(id, "VM_NOT_STOPPED", "STOPPED") | when(Invalid=wrong)
 
     def set_password(self, id):
         against = self.vm_is(id, "VM_NOT_ACTIVE", "ACTIVE")

@@ -7,6 +7,7 @@ from tests.made_up import PROJECT, Cloud
 
 from cumulet.disks import Disk, DiskState, DiskType, Snapshot, snapshot_operations
 from cumulet.disks import operations as disk_operations
+from cumulet.gpus import Gpu, GpuState
 from cumulet.hosts import Reservation
 from cumulet.hypervisor import Power
 from cumulet.networks import Network, Nic
@@ -30,7 +31,7 @@ def check(cloud: Cloud) -> None:
     with cloud.database.reading() as db:
         rows = {
             table: db.scalars(select(table)).all()
-            for table in (Vm, Disk, Snapshot, PrivateImage, Network, Router, SecurityGroup, Nic, Due)
+            for table in (Vm, Disk, Snapshot, PrivateImage, Network, Router, SecurityGroup, Nic, Gpu, Due)
         }
         ports = {spec.id: spec for _, spec in port_specs(db)}
         reserved = {
@@ -39,6 +40,7 @@ def check(cloud: Cloud) -> None:
         }
     check_nothing_waits(cloud, rows[Due])
     check_machines(cloud, rows[Vm], rows[Disk])
+    check_gpus(cloud, rows[Vm], rows[Gpu])
     check_disks(cloud, rows[Disk], rows[Snapshot])
     check_images(cloud, rows[PrivateImage])
     check_fabric(cloud, rows, ports)
@@ -55,6 +57,7 @@ def check_shown(cloud, told):
         assert vm.state.value in mine.power, vm.id
         mine.power = {vm.state.value}
         assert (vm.memory, vm.metadata, vm.expire_time) == (mine.memory_gib, mine.labels, mine.ends)
+        assert vm.gpu_quantity == mine.gpus
         assert set(vm.security_group_ids) == mine.groups
     disks = cloud.call(disk_operations.list_disks, project_id=PROJECT).disks
     shown = {disk.id: (disk.size_gib, disk.vm_id, sizes_of_snapshots(cloud, disk.id)) for disk in disks}
@@ -95,6 +98,17 @@ def check_machines(cloud, vms, disks):
         storage = {disk.id for disk in disks if disk.vm_id == vm.id and disk.type is DiskType.STORAGE}
         assert set(spec.spec.disks) == storage
         assert spec.plugged == (storage if runs else set())
+
+
+def check_gpus(cloud, vms, gpus):
+    """Each VM has as many as it was promised, its machine just those, and the others are free and clean."""
+    assert {gpu.vm_id for gpu in gpus} <= {None, *(vm.id for vm in vms)}
+    for vm in vms:
+        held = [gpu.address for gpu in gpus if gpu.vm_id == vm.id]
+        assert len(held) == vm.gpus
+        assert [one.functions[0] for one in cloud.host.contents.machines[vm.id].spec.gpus] == sorted(held)
+    assert all(gpu.state is (GpuState.HELD if gpu.vm_id else GpuState.FREE) for gpu in gpus)
+    assert set(cloud.host.contents.used_gpus) <= {gpu.address for gpu in gpus if gpu.vm_id}
 
 
 def check_disks(cloud, disks, snapshots):

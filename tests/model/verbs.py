@@ -50,10 +50,11 @@ class Verbs:
     def _call(self, operation, **arguments):
         return self.cloud.call(operation, project_id=PROJECT, **arguments)
 
-    def create_vm(self, id, *, image, disks=(), networks=(), group=""):
+    def create_vm(self, id, *, image, disks=(), networks=(), group="", gpus=0):
         groups = [group] if group else []
         nics = [NicRequest(network_id=one, security_group_ids=groups) for one in networks]
         chosen = {"nics": nics} if nics else {"security_group_ids": groups}
+        chosen |= {"machine_type": "standard-h100", "gpus": gpus} if gpus else {}
         self.cloud.create(vm_id=id, boot_disk_image_id=image, storage_disk_ids=list(disks), **chosen)
 
     def vm(self, verb, id):
@@ -61,6 +62,9 @@ class Verbs:
 
     def resize_vm(self, id, memory_gib):
         self._call(change_operations.resize_vm, id=id, memory_gib=memory_gib)
+
+    def resize_gpus(self, id, gpus):
+        self._call(change_operations.resize_vm, id=id, gpus=gpus)
 
     def set_password(self, id):
         data = UpdateVmPassword(password="Correct horse 1!")

@@ -4,13 +4,25 @@ from collections import Counter
 
 import pytest
 from sqlalchemy import event
-from tests.made_up import PROJECT
+from tests.made_up import PROJECT, make_cloud
 from tests.words import APPLYING_GROUPS
 
+from cumulet.catalogue import read_catalogue, with_gpus
+from cumulet.hypervisor.memory import made_up_id
 from cumulet.reconcile import wake
 from cumulet.security_groups import operations as groups
 from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vm_record import VmState
+
+
+@pytest.fixture
+def cloud(database, tmp_path):
+    """A cloud whose host has GPUs: who asks for none pays nothing for them."""
+    offered = with_gpus(read_catalogue(None), "H100", made_up_id("H100"))
+    uri = "memory:?gpus=16&gpu_model=H100"
+    cloud = make_cloud(database, tmp_path, hypervisor=uri, catalogue=offered)
+    cloud.sweep()
+    return cloud
 
 
 @pytest.fixture
@@ -69,6 +81,20 @@ def test_a_create_takes_as_many_statements_however_many_vms_there_are(cloud, ask
     for number in range(5):
         cloud.create(vm_id=f"vm-{number}")
     assert asked_of(lambda: cloud.create(vm_id="last")) == asked
+
+
+def test_a_create_takes_a_few_statements_more_for_each_gpu_however_many_vms_there_are(cloud, asked_of):
+    def create(id, gpus):
+        return lambda: cloud.create(vm_id=id, vcpus=4, machine_type="standard-h100", gpus=gpus)
+
+    cloud.running(vm_id="first")
+    plain = asked_of(lambda: cloud.create(vm_id="second"))["statement"]
+    one, four = (asked_of(create(f"with-{gpus}", gpus)) for gpus in (1, 4))
+    assert one["statement"] - plain <= 2 + 3
+    assert four["statement"] - plain <= 2 + 4 * 3
+    for number in range(5):
+        cloud.create(vm_id=f"vm-{number}")
+    assert asked_of(create("last", 4)) == four
 
 
 def test_a_new_vm_runs_after_one_run_that_looks_for_its_machine_as_often_as_it_changes_it(cloud, asked_of):
