@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from tests.crash.faults import FaultyDatabase, Point, Where, arm, counts, insist, survive
+from tests.crash.gpu_stories import GPU_STORIES, gpu_cloud, gpu_snapshot
 from tests.crash.network_stories import NETWORK_STORIES, network_snapshot
 from tests.made_up import PROJECT, Clock, Cloud, make_cloud, two_pools
 from tests.projects.people import ed25519_line
@@ -225,7 +226,7 @@ STORIES = {
         with_image_half_taken, lambda cloud: cloud.ask(verbs.terminate_vm)
     ),
     "create of an image": Story(with_image, create_of_image),
-} | {name: Story(before, act) for name, (before, act) in NETWORK_STORIES.items()}
+} | {name: Story(before, act) for name, (before, act) in (NETWORK_STORIES | GPU_STORIES).items()}
 
 
 def snapshot(cloud: Cloud) -> dict[str, Any]:
@@ -236,47 +237,58 @@ def snapshot(cloud: Cloud) -> dict[str, Any]:
         nics = {nic.id for nic in db.scalars(select(Nic))}
         disks = db.scalars(select(Disk).order_by(Disk.name)).all()
         snapshots = db.scalars(select(Snapshot)).all()
-        return network_snapshot(cloud) | {
-            "vms": [
-                (vm.name, vm.wanted, vm.state, vm.reboot_pending, vm.crashes, vm.start_script_status)
-                for vm in vms
-            ],
-            "guests": [(bool(vm.agent_at), bool(vm.first_boot_at), vm.power_asked_at) for vm in vms],
-            "sizes": [(one.spec.vcpus, one.spec.memory_mib) for one in host.machines.values()],
-            "labels": [vm.labels for vm in vms],
-            "logins": [(vm.credentials_pending, host.machines[vm.id].keys) for vm in vms],
-            "passwords": [host.machines[vm.id].password_hash == vm.password_hash for vm in vms],
-            "machines": [(one.power, one.off_reason) for one in host.machines.values()],
-            "in step": [host.machines[vm.id].started == vm.started for vm in vms],
-            "last words": [zlib.decompress(kept) for kept in db.scalars(select(KeptLog.content))],
-            "starts": [log.count(b"\n") for log in host.consoles.values()],
-            "disks": [
-                (disk.name, disk.wanted, disk.state, bool(disk.vm_id), disk.size_gib, disk.pool)
-                for disk in disks
-            ],
-            "volumes": (len(host.disks), host.disks.keys() == {disk.id for disk in disks}),
-            "contents": sorted(
-                (disk.spec.pool, disk.size_gib, disk.content, len(disk.snapshots))
-                for disk in host.disks.values()
-            ),
-            "snapshots": [(one.name, one.made, one.deleting) for one in snapshots],
-            "plugged": [(len(one.spec.disks), len(one.plugged)) for one in host.machines.values()],
-            "images": [
-                (one.name, one.description, one.state, one.taken_from, one.problem)
-                for one in db.scalars(select(PrivateImage))
-            ],
-            "captures": len(host.captures),
-            "image files": cloud.images.private_ids() >= set(db.scalars(select(PrivateImage.id))),
-            "seeds": len(host.seeds),
-            "ports": (len(fabric.ports()), fabric.ports().keys() == nics),
-            "paths": (len(fabric.networks()), len(fabric.routers()), db.scalars(select(Network.state)).all()),
-            "reserved": sorted(
-                (one.vcpus, one.memory_mib, one.disk_gib, one.pool) for one in db.scalars(select(Reservation))
-            ),
-            "addresses": len(db.scalars(select(ExternalAddress.address)).all()),
-            "due": db.scalars(select(Due.kind).where(Due.since.is_not(None))).all(),
-            "journal": told(db.scalars(select(Event.event).where(Event.subject.in_(("vm", "disk")))).all()),
-        }
+        return (
+            network_snapshot(cloud)
+            | gpu_snapshot(cloud)
+            | {
+                "vms": [
+                    (vm.name, vm.wanted, vm.state, vm.reboot_pending, vm.crashes, vm.start_script_status)
+                    for vm in vms
+                ],
+                "guests": [(bool(vm.agent_at), bool(vm.first_boot_at), vm.power_asked_at) for vm in vms],
+                "sizes": [(one.spec.vcpus, one.spec.memory_mib) for one in host.machines.values()],
+                "labels": [vm.labels for vm in vms],
+                "logins": [(vm.credentials_pending, host.machines[vm.id].keys) for vm in vms],
+                "passwords": [host.machines[vm.id].password_hash == vm.password_hash for vm in vms],
+                "machines": [(one.power, one.off_reason) for one in host.machines.values()],
+                "in step": [host.machines[vm.id].started == vm.started for vm in vms],
+                "last words": [zlib.decompress(kept) for kept in db.scalars(select(KeptLog.content))],
+                "starts": [log.count(b"\n") for log in host.consoles.values()],
+                "disks": [
+                    (disk.name, disk.wanted, disk.state, bool(disk.vm_id), disk.size_gib, disk.pool)
+                    for disk in disks
+                ],
+                "volumes": (len(host.disks), host.disks.keys() == {disk.id for disk in disks}),
+                "contents": sorted(
+                    (disk.spec.pool, disk.size_gib, disk.content, len(disk.snapshots))
+                    for disk in host.disks.values()
+                ),
+                "snapshots": [(one.name, one.made, one.deleting) for one in snapshots],
+                "plugged": [(len(one.spec.disks), len(one.plugged)) for one in host.machines.values()],
+                "images": [
+                    (one.name, one.description, one.state, one.taken_from, one.problem)
+                    for one in db.scalars(select(PrivateImage))
+                ],
+                "captures": len(host.captures),
+                "image files": cloud.images.private_ids() >= set(db.scalars(select(PrivateImage.id))),
+                "seeds": len(host.seeds),
+                "ports": (len(fabric.ports()), fabric.ports().keys() == nics),
+                "paths": (
+                    len(fabric.networks()),
+                    len(fabric.routers()),
+                    db.scalars(select(Network.state)).all(),
+                ),
+                "reserved": sorted(
+                    (one.vcpus, one.memory_mib, one.disk_gib, one.pool)
+                    for one in db.scalars(select(Reservation))
+                ),
+                "addresses": len(db.scalars(select(ExternalAddress.address)).all()),
+                "due": db.scalars(select(Due.kind).where(Due.since.is_not(None))).all(),
+                "journal": told(
+                    db.scalars(select(Event.event).where(Event.subject.in_(("vm", "disk")))).all()
+                ),
+            }
+        )
 
 
 def told(events: Sequence[str]) -> dict[str, bool | int]:
@@ -332,6 +344,7 @@ class Copies:
         first = self._cloud
         host, fabric = MemoryHypervisor(first.host.facts()), MemoryFabric()
         host.contents, host.deaf = deepcopy(first.host.contents), first.host.deaf
+        host.host_gpus = first.host.host_gpus
         host.starts = itertools.count(100)
         for things in ("_externals", "_routers", "_networks", "_ports", "_groups"):
             setattr(fabric, things, dict(getattr(first.fabric, things)))
@@ -359,8 +372,10 @@ class Copies:
 
 
 @pytest.fixture
-def cloud(database, tmp_path):
-    """A cloud with two disk pools."""
+def cloud(database, tmp_path, request):
+    """A cloud with two disk pools, for some stories with GPUs."""
+    if request.node.callspec.params.get("name") in GPU_STORIES:
+        return gpu_cloud(database, tmp_path)
     return make_cloud(database, tmp_path, catalogue=two_pools(read_catalogue(None)))
 
 
