@@ -191,7 +191,7 @@ def room(free, together=None, *, rank=(1,), **not_free):
     def pick(count):
         return GpuPick(tuple(UUID(int=number) for number in range(count)), rank) if count in most else None
 
-    return GpuRoom("H100", free, {NotFree(how): count for how, count in not_free.items()}, pick)
+    return GpuRoom("H100", free, {NotFree(how): count for how, count in not_free.items()}, pick=pick)
 
 
 def with_gpus(gpus, *words, **sizes):

@@ -146,6 +146,7 @@ def test_its_events_carry_what_its_gpus_cost(cloud):
     cloud.settle()
     cloud.ask(verbs.stop_vm)
     cloud.settle()
+    resize(cloud, gpus=1)
     cloud.ask(verbs.terminate_vm)
     cloud.run()
     with cloud.database.reading() as db:
@@ -153,8 +154,10 @@ def test_its_events_carry_what_its_gpus_cost(cloud):
             event: (data.get("gpus"), data.get("gpu_model_id"), data.get("gpu_price"))
             for event, data in db.execute(select(Event.event, Event.data).where(Event.subject == "vm"))
         }
-    for event in ("vm.create_requested", "vm.started", "vm.stopped", "vm.deleted"):
+    for event in ("vm.create_requested", "vm.started", "vm.stopped"):
         assert told[event] == (2, "h100", "1.5")
+    for event in ("vm.resize_requested", "vm.deleted"):
+        assert told[event] == (1, "h100", "1.5")
 
 
 def test_both_ways_to_name_its_model_are_understood(cloud):

@@ -8,8 +8,9 @@ from tests.made_up import NOON, two_pools, vm_request
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks.wire import Disk
 from cumulet.errors import Invalid
+from cumulet.hosts import GpuRoom
 from cumulet.images import Image
-from cumulet.vms.create.plan import PASSWORD_RULE, check_password, hostname_of, plan_vm
+from cumulet.vms.create.plan import PASSWORD_RULE, check_number_of_gpus, check_password, hostname_of, plan_vm
 from cumulet.vms.wire import CpuTopology
 
 (STANDARD,) = read_catalogue(None).machine_types
@@ -144,3 +145,21 @@ def test_the_keys_of_a_vm_are_bounded_in_sum():
         Invalid, match=r"64 keys of the source and 1 custom ones, 656\d\d bytes.* at most 65536"
     ):
         plan(keys=keys, custom_ssh_keys=[KEY])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "gpus", "accepted"),
+    [
+        ([1, 2, 3], 4, "1 to 3: no host has more H100 GPUs"),
+        ([1, 2, 4, 8], 3, "1, 2, 4 or 8: so many H100 GPUs are joined with each other"),
+        ([8], 4, "8: so many H100 GPUs are joined with each other"),
+    ],
+)
+def test_a_number_of_gpus_that_no_host_gives_together_is_refused_with_those_that_some_do(
+    sizes, gpus, accepted
+):
+    rooms = [GpuRoom("H100", sizes=sizes)]
+    with pytest.raises(Invalid, match=f"gpus: {gpus} is not accepted; expected {accepted}"):
+        check_number_of_gpus(gpus, rooms)
+    check_number_of_gpus(sizes[-1], rooms)
+    check_number_of_gpus(gpus, [])  # the lack of any is told by what the hosts have

@@ -135,10 +135,9 @@ def check_number_of_gpus(gpus: int, rooms: Collection[GpuRoom]) -> None:
     model = next(room.model for room in rooms)
     if gpus > sizes[-1]:
         raise Invalid.field("gpus", gpus, f"1 to {sizes[-1]}: no host has more {model} GPUs")
-    accepted = (
-        f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]}: so many {model} GPUs are joined with each other"
-    )
-    raise Invalid.field("gpus", gpus, accepted)
+    *fewer, most = map(str, sizes)
+    numbers = f"{', '.join(fewer)} or {most}" if fewer else most
+    raise Invalid.field("gpus", gpus, f"{numbers}: so many {model} GPUs are joined with each other")
 
 
 def check_range(field: str, value: int, least: float, most: float) -> None:
