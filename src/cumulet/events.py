@@ -106,6 +106,8 @@ class EventName(enum.StrEnum):
     GPU_RETURNED = "gpu.returned"
     GPU_FAULTED = "gpu.faulted"
     GPU_CLEAN_REQUESTED = "gpu.clean_requested"
+    GPU_PROOF_REQUESTED = "gpu.proof_requested"
+    GPU_PROVED = "gpu.proved"
     GPU_CLEANED = "gpu.cleaned"
     GPU_QUARANTINED = "gpu.quarantined"
     GPU_WITHDRAWN = "gpu.withdrawn"

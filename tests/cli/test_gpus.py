@@ -85,6 +85,19 @@ def test_a_gpu_is_cleaned_when_its_operator_wants_it(cumulet, names):
     assert cumulet("gpu", "clean", "nothing").code == 3
 
 
+def test_what_a_guest_finds_of_one_is_shown(cumulet, names):
+    done = cumulet("gpu", "prove", names[1])
+    assert done.code == 0
+    for line in (
+        r"problem +none",
+        rf"functions +{names[1].partition(':')[2]} found as c0de:",
+        r"memory at +0xfe00",
+    ):
+        assert re.search(f"^{line}", done.out, re.MULTILINE), done.out
+    assert cumulet("gpu", "prove", names[1], "-o", "json").json["problem"] == ""
+    assert cumulet("gpu", "prove", "nothing").code == 3
+
+
 def test_withdrawn_ones_are_marked_until_they_are_offered_again(cumulet, names):
     assert cumulet("gpu", "withdraw", *names[2:4]).code == 0
     lines = cumulet("gpu", "list").out.splitlines()[1:]

@@ -190,7 +190,7 @@ def test_one_that_is_withdrawn_stays_whose_it_is_until_it_is_offered_again(cloud
     ]
 
 
-@pytest.mark.parametrize("verb", [verbs.clean_gpu, verbs.withdraw_gpu, verbs.offer_gpu])
+@pytest.mark.parametrize("verb", [verbs.clean_gpu, verbs.prove_gpu, verbs.withdraw_gpu, verbs.offer_gpu])
 def test_only_the_operator_changes_gpus_and_only_those_that_are_there(cloud, every, verb):
     with pytest.raises(NotFound, match="no GPU 'nothing'"):
         cloud.call(verb, id="nothing")

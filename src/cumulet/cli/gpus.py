@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -40,6 +41,14 @@ def functions(found: list[Json]) -> str:
 def joined(member: str) -> Callable[[Json], str]:
     """Write a list of words."""
     return lambda one: " ".join(one[member])
+
+
+def dma(proof: Json) -> str:
+    """Tell where the card got to by itself."""
+    if proof["dmaInside"] is None:
+        return "not tried: this card does it for its maker's driver alone"
+    inside = "reaches its guest's memory" if proof["dmaInside"] else "does not reach its guest's memory"
+    return f"{inside}, and {'reads' if proof['dmaOutside'] else 'nothing'} outside of it"
 
 
 def vm(one: Json) -> str:
@@ -100,6 +109,22 @@ FACTS: Final[Columns] = {
     "BARs": lambda one: ", ".join(size(int(number)) for number in one["barBytes"]),
     "resets by": joined("resetMethods"),
 }
+ADDRESS: Final = ~0xF
+"""What of a register is an address and not a flag."""
+PROOF: Final[Columns] = {
+    "problem": lambda proof: proof["problem"] or "none",
+    "functions": lambda proof: ", ".join(
+        f"{one['address']} found as {one['pciId']}" for one in proof["functions"]
+    ),
+    "memory at": lambda proof: ", ".join(
+        f"{int(bar) & ADDRESS:#x}" for one in proof["functions"] for bar in one["bars"] if int(bar) & ADDRESS
+    ),
+    "reaches memory": lambda proof: ", ".join(
+        f"{one['address']}: {'yes' if one['mastersBus'] else 'no'}" for one in proof["functions"]
+    ),
+    "DMA": dma,
+}
+PROOF_SECONDS: Final = 300.0
 app = App(name="gpu", default_parameter=OPTIONS)
 
 
@@ -128,6 +153,16 @@ def clean(name: GpuId, /, *more: GpuIds, waiting: WaitOptions = AT_ONCE) -> None
 
 
 @app.command
+def prove(name: GpuId, /, *, output: Format = "table") -> int:
+    """Give a GPU that no VM holds to a small guest, and show what that found; exit code 1 if it was not what it should be."""
+    client = connect()
+    client.post(f"{GPU}/prove", name)
+    gpu = wait_until_clean(client, name, time.monotonic() + PROOF_SECONDS, done="was proved")
+    show_one(gpu["proof"], output, PROOF)
+    return int(bool(gpu["proof"]["problem"]))
+
+
+@app.command
 def withdraw(name: GpuId, /, *more: GpuIds) -> None:
     """Give GPUs to no further VM; one that has them keeps them."""
     client = connect()
@@ -146,8 +181,8 @@ app.command(
 )
 
 
-def wait_until_clean(client: Client, name: str, until: float) -> None:
-    """Wait until a GPU is not being cleaned any more; Failed when it did not get clean."""
+def wait_until_clean(client: Client, name: str, until: float, done: str = "was cleaned") -> Json:
+    """Wait until a GPU is not being cleaned any more, and give it; Failed when it did not get clean."""
 
     def see() -> tuple[Json, str]:
         seen = client.get(GPU, name)["gpu"]
@@ -156,4 +191,4 @@ def wait_until_clean(client: Client, name: str, until: float) -> None:
         return seen, (seen["waitingFor"] or "it is CLEANING") if seen["state"] == "CLEANING" else ""
 
     late = f"GPU {name!r} was not clean"
-    watch(Progress(), name, see, deadline=until, late=late, done="was cleaned", kind="gpu")
+    return watch(Progress(), name, see, deadline=until, late=late, done=done, kind="gpu")

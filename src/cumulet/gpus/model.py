@@ -17,6 +17,7 @@ from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
+from cumulet.gpus.proof import Outcome
 from cumulet.gpus.wire import GpuState
 from cumulet.hypervisor import Cause, PciGpu
 
@@ -48,6 +49,12 @@ class Gpu(Row):
     cleaned_at: Mapped[datetime | None]
     """When it was last seen to be as new."""
 
+    proving: Mapped[bool] = mapped_column(default=False)
+    """It is to be given to a small guest while it is cleaned, which tells what VMs would find."""
+    proved_at: Mapped[datetime | None]
+    proof: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """What that found last: `proof.Outcome`."""
+
     @property
     def seen(self) -> PciGpu:
         """What was read of it last."""
@@ -57,3 +64,8 @@ class Gpu(Row):
     def unfit_because(self) -> list[Cause]:
         """What of what was read of it last keeps it from further VMs."""
         return msgspec.convert(self.causes, list[Cause])
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What a small guest found of it last."""
+        return msgspec.convert(self.proof, Outcome | None)

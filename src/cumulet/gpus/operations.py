@@ -73,12 +73,20 @@ def clean_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
 
     Only for the operator.
     """
-    gpu = find_gpu_to_change(db, caller, now=now, id=id)
-    accept_cleaning(gpu, id)
-    if gpu.state is not GpuState.CLEANING:
-        gpu.state, gpu.since = GpuState.CLEANING, now
-    gpu.problem, gpu.failures = "", 0
+    gpu = begin_cleaning(db, caller, now=now, id=id)
     log_request(db, caller, gpu, EventName.GPU_CLEAN_REQUESTED, "is to be cleaned", now=now)
+    return Empty()
+
+
+@operation("POST /v1/gpus/{id}/prove")
+def prove_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
+    """Have a GPU that no VM holds given to a small guest that looks at it, and cleaned before and after.
+
+    The GPU shows what that found; it is QUARANTINED when that was not the card that the host has. Only for the operator.
+    """
+    gpu = begin_cleaning(db, caller, now=now, id=id)
+    gpu.proving = True
+    log_request(db, caller, gpu, EventName.GPU_PROOF_REQUESTED, "is to be shown to a guest", now=now)
     return Empty()
 
 
@@ -126,6 +134,16 @@ def find_gpu_to_change(db: Session, caller: Caller, *, now: datetime, id: str) -
     db.get_one(Host, seen.host_id, with_for_update=True)
     wake(db, Kind.GPU, seen.id, now=now)
     return db.get_one(Gpu, seen.id, populate_existing=True, with_for_update=True)
+
+
+def begin_cleaning(db: Session, caller: Caller, *, now: datetime, id: str) -> Gpu:
+    """Take a GPU out of what VMs can have until its host has cleaned it."""
+    gpu = find_gpu_to_change(db, caller, now=now, id=id)
+    accept_cleaning(gpu, id)
+    if gpu.state is not GpuState.CLEANING:
+        gpu.state, gpu.since = GpuState.CLEANING, now
+    gpu.problem, gpu.failures = "", 0
+    return gpu
 
 
 def accept_cleaning(gpu: Gpu, id: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Row, and_, func, select
 from cumulet.catalogue import Catalogue, identify_gpu
 from cumulet.gpus.choice import switch_of
 from cumulet.gpus.model import Gpu
+from cumulet.gpus.proof import proof_view
 from cumulet.gpus.wire import GpuAnswer, GpuFunction, GpuPartition, GpuProblem, GpuState
 from cumulet.hosts import Host
 from cumulet.hypervisor import GpuPartition as Offered
@@ -51,6 +52,8 @@ def gpu_view(
         withdrawn=row.withdrawn,
         waiting_for=(found.error or found.why) if row.state is GpuState.CLEANING else "",
         cleaned_time=row.cleaned_at,
+        proved_time=row.proved_at,
+        proof=proof_view(card, row.outcome) if row.outcome else None,
         problems=problems_of(row),
         model_id=model.id if model else "",
         model_name=model.model_name if model else "",

@@ -48,6 +48,30 @@ class GpuPartition(Wire):
     """How many it has."""
 
 
+class ProvedFunction(Wire):
+    """One function of a card, as a small guest saw it that was given the card."""
+
+    address: str
+    """On the host."""
+    pci_id: str
+    bars: list[str]
+    """The registers that say where its memory is, as the guest's firmware set them: whole numbers."""
+    masters_bus: bool
+    """The guest could let it reach memory."""
+
+
+class GpuProof(Wire):
+    """What such a guest found."""
+
+    problem: str
+    """What was not as it should be; `""` when all was."""
+    functions: list[ProvedFunction]
+    dma_inside: bool | None
+    """It reached the guest's memory; None, as for the next, of a card that does so for its maker's driver alone."""
+    dma_outside: bool | None
+    """It read memory that is not the guest's."""
+
+
 class GpuAnswer(Wire, kw_only=True):
     """A GPU of a host."""
 
@@ -67,6 +91,10 @@ class GpuAnswer(Wire, kw_only=True):
     """What keeps it in CLEANING; `""` when nothing does."""
     cleaned_time: datetime | None
     """When it was last seen to be as new."""
+    proved_time: datetime | None
+    """When it was last given to a small guest that looks at it."""
+    proof: GpuProof | None
+    """What that found."""
     problems: list[GpuProblem]
     """What keeps it from further VMs."""
     model_id: str
