@@ -17,7 +17,7 @@ from tests.nested.machine import IOMMU_ON, run_nested
 from cumulet.hypervisor import HostGpus
 
 REPOSITORY = Path(__file__).parents[2]
-SEEN = ("inventory", "resets", "half", "proof", "removal", "clean", "fault")
+SEEN = ("inventory", "prepare", "resets", "half", "proof", "removal", "clean", "fault")
 """The stories that tests are about."""
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import msgspec
 from tests.nested.places import CARD, FIXED, NIC, SECRET_AT
+from tests.nested.preparing import prepare_and_undo
 from tests.nested.resets import reset_all_sorts, time_cleanings
 from tests.waiting import eventually
 
@@ -239,6 +240,7 @@ def power_of(host: Hypervisor, spec: DomainSpec) -> Power | None:
 
 STORIES: Final[dict[str, Callable[[], object]]] = {
     "inventory": read_gpus,
+    "prepare": prepare_and_undo,
     "resets": reset_all_sorts,
     "cleanings": time_cleanings,
     "half": give_half,
