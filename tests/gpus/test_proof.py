@@ -11,7 +11,9 @@ from cumulet.gpus import GpuState
 from cumulet.gpus import operations as verbs
 from cumulet.gpus.proof import judge
 from cumulet.hypervisor import HypervisorError, PciFunction, Proof, SeenDma, SeenFunction
+from cumulet.hypervisor.libvirt.proof import SECONDS
 from cumulet.hypervisor.memory.gpus import MemoryGpus, made_up_gpus
+from cumulet.reconcile import LEASE
 
 ONE = made_up_gpus("H100", 1).gpus[0]
 CARD = replace(ONE, functions=(*ONE.functions, PciFunction("0000:03:00.1", "10de:22ba", "0403", "vfio-pci")))
@@ -131,6 +133,10 @@ def test_a_proof_that_is_asked_for_while_it_is_being_cleaned_is_not_forgotten(cl
     cloud.call(verbs.clean_gpu, id=first)
     cloud.settle()
     assert (shown(cloud, first).state, shown(cloud, first).proof.problem) == (GpuState.FREE, "")
+
+
+def test_a_guest_that_hangs_is_given_up_before_whoever_waits_for_it():
+    assert LEASE.total_seconds() - 20 >= SECONDS
 
 
 def test_what_a_vm_holds_is_not_given_to_another_guest(cloud, first):

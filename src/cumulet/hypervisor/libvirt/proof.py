@@ -22,8 +22,8 @@ from cumulet.hypervisor.proof_guest import CARD_BUS, MEMORY_MIB, MODULES, proof_
 GRUB: Final = Path("/usr/lib/grub/i386-pc")
 DISK_BYTES: Final = 1 << 20
 """More than GRUB fills: it reads whole tracks, and stops where one ends early."""
-SECONDS: Final = 60.0
-"""Under KVM it takes two; that long, where everything is emulated twice."""
+SECONDS: Final = 40.0
+"""Under KVM it takes two, and some ten where everything is emulated twice; who waits for it may do so for a minute."""
 LOOK_SECONDS: Final = 0.2
 
 
