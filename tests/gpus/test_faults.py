@@ -119,7 +119,7 @@ def test_one_that_is_given_back_while_it_is_away_is_cleaned_when_it_is_back(clou
     look_later(cloud)
     given_back(cloud, vm_id)
     assert (rows(cloud)[0].state, rows(cloud)[0].vm_id) == (GpuState.ABSENT, None)
-    cloud.host.contents.used_gpus.add(there.gpus[0].address)
+    cloud.host.contents.used_gpus[there.gpus[0].address] = vm_id
     cloud.host.host_gpus = there
     look_later(cloud)
     assert rows(cloud)[0].state is GpuState.FREE

@@ -30,7 +30,7 @@ def due_of(cloud, row):
 
 def test_one_that_is_given_back_is_cleaned_before_it_is_free(cloud, first):
     vm_id = held(cloud)
-    cloud.host.contents.used_gpus.add(first)
+    cloud.host.contents.used_gpus[first] = vm_id
     assert (rows(cloud)[0].state, rows(cloud)[0].vm_id) == (GpuState.HELD, vm_id)
     cloud.clock.advance(60)
     given_back(cloud, vm_id)

@@ -39,7 +39,7 @@ def test_one_that_a_machine_runs_with_is_not_free_whatever_its_row_says_and_is_c
     row = rows(cloud)[0]
     assert row.state is GpuState.CLEANING
     assert "is still open" in cloud.due("gpu", row.id).why
-    assert cloud.host.contents.used_gpus == {row.address}
+    assert cloud.host.contents.used_gpus == {row.address: cloud.row().id}
     cloud.ask(verbs.terminate_vm)
     cloud.settle()
     assert rows(cloud)[0].state is GpuState.FREE

@@ -96,3 +96,19 @@ def test_a_machine_with_more_or_fewer_gpus_than_before_is_joined_anew(board):
 def test_gpus_that_are_no_partition_start_no_machine(board):
     with pytest.raises(GpusNotJoined, match="no partition has exactly the GPUs"):
         start(board, 1, 2)
+
+
+def test_a_machine_finds_what_another_left_on_a_gpu_that_was_not_cleaned(board):
+    first = board.host_gpus.gpus[0].address
+    for cleaned, leaked in ((True, set()), (False, {first})):
+        left = start(board, 0)
+        board.machines.undefine(left.id)
+        assert board.contents.used_gpus == {first: left.id}
+        if cleaned:
+            board.gpus.clean(first)
+        again = start(board, 0)
+        board.machines.force_off(again.id)
+        board.machines.start(again.id)
+        assert board.contents.leaked_gpus == leaked
+        board.machines.undefine(again.id)
+        board.gpus.clean(first)

@@ -94,8 +94,10 @@ class Contents:
     """How much of each image's copy is there, by digest."""
     captures: dict[UUID, ImageCapture] = field(default_factory=dict)
     """How far images are that are taken of disks."""
-    used_gpus: set[str] = field(default_factory=set)
-    """Addresses of GPUs on which machines left something."""
+    used_gpus: dict[str, UUID] = field(default_factory=dict)
+    """VMs whose machines left something on a GPU, by its address."""
+    leaked_gpus: set[str] = field(default_factory=set)
+    """Addresses of GPUs on which a machine found what another one's left."""
     active_partitions: set[int] = field(default_factory=set)
     """Numbers of the partitions in which GPUs are joined."""
 
@@ -113,6 +115,12 @@ class Contents:
         """Return when a disk pool is there; HypervisorError otherwise."""
         if pool in self.unmounted:
             raise HypervisorError(f"disk pool {pool!r}: nothing is mounted")
+
+    def use_gpus(self, spec: DomainSpec) -> None:
+        """Let a machine find on its GPUs what was left there, and leave something."""
+        addresses = [gpu.functions[0] for gpu in spec.gpus]
+        self.leaked_gpus.update(one for one in addresses if self.used_gpus.get(one, spec.id) != spec.id)
+        self.used_gpus.update(dict.fromkeys(addresses, spec.id))
 
     def disks_based_on(self, sha256: str) -> list[UUID]:
         """Disks that are overlays of an image."""

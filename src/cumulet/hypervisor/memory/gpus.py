@@ -65,7 +65,7 @@ class MemoryGpus(Part):
         if problem := self._state.sick_gpus.get(address):
             raise GpuUnclean(problem)
         self._contents.active_partitions -= {*to_part(self._state.gpu_partitions, address)}
-        self._contents.used_gpus.discard(address)
+        self._contents.used_gpus.pop(address, None)
 
 
 def made_up_id(model: str) -> str:

@@ -62,7 +62,7 @@ class MemoryMachines(Part):
         others, wanted = to_join(self._state.gpu_partitions, [gpu.functions[0] for gpu in machine.spec.gpus])
         self._contents.active_partitions.difference_update(others)
         self._contents.active_partitions.update(wanted)
-        self._contents.used_gpus.update(gpu.functions[0] for gpu in machine.spec.gpus)
+        self._contents.use_gpus(machine.spec)
         machine.power, machine.off_reason = Power.RUNNING, OffReason.NONE
         machine.started, machine.looks, machine.measured = next(self._state.starts), 0, 0
         machine.plugged = set(machine.spec.disks)
