@@ -9,7 +9,7 @@ from random import Random
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cumulet.gpus.choice import Choice, FreeGpu, Rank, choose
@@ -58,6 +58,7 @@ PLACES = st.tuples(st.sampled_from([None, 0, 1, 2]), st.integers(0, 2), st.integ
 FREE = st.sets(PLACES, max_size=10).map(lambda places: [gpu(*place) for place in places])
 
 
+@settings(deadline=None)
 @given(FREE, st.data())
 def test_no_set_of_free_gpus_is_better_than_the_choice(free: list[FreeGpu], data: st.DataObject) -> None:
     """All sets are looked at here."""
@@ -70,6 +71,7 @@ def test_no_set_of_free_gpus_is_better_than_the_choice(free: list[FreeGpu], data
     assert chosen.rank == min(rank_of(free, one) for one in combinations(free, count))
 
 
+@settings(deadline=None)
 @given(FREE, st.data())
 def test_a_choice_does_not_depend_on_the_order_in_which_gpus_are_read(
     free: list[FreeGpu], data: st.DataObject
@@ -133,6 +135,7 @@ BOARD = [
 """The partitions of an HGX board."""
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_vms_that_come_and_go_get_whole_partitions_of_which_no_two_overlap(data: st.DataObject) -> None:
     """Of any size, also those that no partition has; the board may have lost some of its partitions."""
