@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import delete, select
+from tests.crash.faults import insist, survive
 from tests.made_up import PROJECT, Cloud, make_cloud, two_pools
 
 from cumulet.catalogue import read_catalogue, with_gpus
 from cumulet.db import Database
 from cumulet.errors import Invalid
 from cumulet.gpus import Gpu
+from cumulet.gpus import operations as gpu_verbs
 from cumulet.hypervisor.memory import made_up_id
 from cumulet.reconcile import Due
 from cumulet.vm_record import Vm
@@ -21,6 +23,8 @@ from cumulet.vms import change_operations as changes
 from cumulet.vms import operations as verbs
 
 MODEL: Final = "H100"
+A_WHILE: Final = 130.0
+"""Seconds: two leases."""
 
 
 def gpu_cloud(database: Database, folder: Path) -> Cloud:
@@ -42,6 +46,20 @@ def create_two(cloud: Cloud) -> None:
     create(cloud, 2)
     with suppress(Invalid):
         create(cloud, 1, "late")
+
+
+def create_after_another(cloud: Cloud) -> None:
+    """Delete the VM that has both, and ask for them as soon as they may be clean, whoever died over it."""
+    insist(lambda: cloud.ask(verbs.terminate_vm))
+    survive(cloud, A_WHILE)
+    insist(lambda: create(cloud, 2, "next"))
+
+
+def clean(cloud: Cloud) -> None:
+    """Have a GPU cleaned."""
+    with cloud.database.reading() as db:
+        address = db.scalars(select(Gpu.address).order_by(Gpu.address)).first()
+    cloud.call(gpu_verbs.clean_gpu, id=f"memory-1:{address}")
 
 
 def running(cloud: Cloud, gpus: int) -> None:
@@ -72,6 +90,8 @@ GPU_STORIES: Final = {
     "terminate with GPUs": GpuStory(
         lambda cloud: running(cloud, 2), lambda cloud: cloud.ask(verbs.terminate_vm)
     ),
+    "create with the GPUs of another": GpuStory(lambda cloud: running(cloud, 2), create_after_another),
+    "clean a GPU": GpuStory(lambda _: None, clean),
     "take another GPU": GpuStory(lambda cloud: stopped(cloud, 1), lambda cloud: resize(cloud, 2)),
     "give a GPU back": GpuStory(lambda cloud: stopped(cloud, 2), lambda cloud: resize(cloud, 1)),
 }
@@ -85,6 +105,7 @@ def gpu_snapshot(cloud: Cloud) -> dict[str, Any]:
         vms = {vm.id: vm for vm in db.scalars(select(Vm))}
     held = {id: {gpu.address for gpu in gpus if gpu.vm_id == id} for id in vms}
     plugged = {id: {one.functions[0] for one in machine.spec.gpus} for id, machine in host.machines.items()}
+    assert not host.leaked_gpus, "a machine met what another one left"
     return {
         "gpus": sorted(
             (vms[gpu.vm_id].name if gpu.vm_id else "", gpu.state.value, gpu.failures, gpu.problem)
