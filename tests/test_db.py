@@ -118,9 +118,8 @@ def test_an_instant_comes_back_in_utc(database):
 
 
 def test_an_instant_without_a_zone_is_a_mistake_of_ours(database):
-    with pytest.raises(exc.StatementError, match="time zone"), database.writing() as db:
+    with pytest.raises(ValueError, match="time zone"), database.writing() as db:
         add_fact(db, at=datetime(2026, 3, 1))  # noqa: DTZ001 - the mistake
-        db.flush()
 
 
 @pytest.mark.parametrize("amount", ["0.000116", "1E-9", "1000000.10"])

@@ -11,7 +11,7 @@ import enum
 import sqlite3
 import threading
 import typing
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from datetime import UTC, datetime
@@ -22,13 +22,13 @@ from typing import Any, Final, TypeVarTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    Connection,
     DateTime,
     Engine,
     Enum,
     Insert,
     MetaData,
     PoolProxiedConnection,
-    Result,
     Select,
     SQLColumnExpression,
     String,
@@ -46,8 +46,11 @@ from sqlalchemy.dialects import postgresql, registry, sqlite
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.sql.selectable import TypedReturnsRows
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import ReturnsRows, TypedReturnsRows
 from sqlalchemy.types import TypeDecorator
+
+from cumulet.statements import ready
 
 Columns = TypeVarTuple("Columns")
 SQLITE_BUSY_MS: Final = 10_000
@@ -142,14 +145,19 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Give a session that sees one state of things and changes nothing."""
-        with Session(self._reading, expire_on_commit=False) as session:
+        with self._reading.connect() as connection, Session(connection, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give one transaction: committed when the block ends well, forgotten when it raises."""
-        with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn,
+            self._writing.begin() as connection,
+            Session(connection, expire_on_commit=False) as session,
+        ):
             yield session
+            session.flush()
         if session.info.get("woken"):
             self.bell.set()
 
@@ -223,26 +231,29 @@ class _PostgresVersions:
         """Nothing is held: the connections are the pool's."""
 
 
-def fetch_columns(db: Session, statement: Select[*Columns], **values: object) -> Sequence[FoundRow[*Columns]]:
-    """Read plain columns and no objects: the ORM's own share of a statement is larger than the statement's.
-
-    What is read often is a constant, with a `bindparam` for each of `values`: to build it costs as much again.
-    """
-    return execute(db, statement, **values).all()
-
-
-def execute(db: Session, statement: TypedReturnsRows[*Columns], **values: object) -> Result[*Columns]:
-    """Run a constant statement about tables, not objects; likewise, and also one that changes rows.
+def fetch_columns(
+    db: Session, statement: TypedReturnsRows[*Columns], **values: object
+) -> Sequence[FoundRow[*Columns]]:
+    """Run a constant statement, with a `bindparam` for each of `values`, and read plain columns: no objects.
 
     Objects at hand do not follow what it changes.
     """
-    db.flush()
-    return db.connection().execute(statement, values)
+    return typing.cast("Sequence[FoundRow[*Columns]]", _run(db, statement, values)[0])
+
+
+def fetch_built(db: Session, statement: Select[*Columns], **values: object) -> Sequence[FoundRow[*Columns]]:
+    """Read the same by a statement that was built for this one request."""
+    return db.execute(statement, values).all()
+
+
+def change_rows(db: Session, statement: UpdateBase, **values: object) -> int:
+    """Run a constant statement likewise that answers no rows; gives how many it changed."""
+    return _run(db, statement, values)[1]
 
 
 def insert_row(db: Session, table: type[Row], **values: object) -> None:
     """Add a row that nobody wants as an object, at a fraction of what the ORM takes for one."""
-    db.connection().execute(_inserting(table), values)
+    change_rows(db, _inserting(table), **values)
 
 
 def add_row(db: Session, row: Row) -> None:
@@ -256,9 +267,21 @@ def update_row(db: Session, table: type[Row], id: UUID, **values: object) -> Non
 
     Objects at hand do not follow.
     """
-    db.flush()
-    if not db.connection().execute(_updating(table), {"row_id": id, **values}).rowcount:
+    if not change_rows(db, _updating(table), row_id=id, **values):
         raise exc.NoResultFound(f"no {table.__tablename__} {id}")
+
+
+def forget(db: Session) -> None:
+    """Leave nothing of what was done in this transaction; nothing more may be done in it."""
+    typing.cast("Connection", db.bind).rollback()
+
+
+def _run(db: Session, statement: ReturnsRows, values: Mapping[str, object]) -> tuple[list[Any], int]:
+    db.flush()
+    connection = typing.cast("Connection", db.bind)
+    if not connection.in_transaction():
+        connection.begin()
+    return ready(statement, connection.dialect, tuple(values)).run(connection, values)
 
 
 @cache

@@ -29,7 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from cumulet.db import Row, Timestamp, dialect_of, execute, insert_into, rows_of
+from cumulet.db import Row, Timestamp, change_rows, dialect_of, fetch_columns, insert_into, rows_of
 
 CHANNEL: Final = "cumulet_due"
 
@@ -130,10 +130,9 @@ PUT_BACK_SETTLED: Final = _put_back_with(since=case((~_UNWOKEN, DUE.c.due_at)), 
 def wake(db: Session, kind: Kind, id: UUID, *, now: datetime) -> None:
     """Make the resource due, in the caller's transaction; a reconciler starts on it when that commits."""
     dialect = dialect_of(db)
-    db.flush()
-    db.connection().execute(WAKE[dialect], {"kind": kind, "id": id, "due_at": now, "since": now})
+    change_rows(db, WAKE[dialect], kind=kind, id=id, due_at=now, since=now)
     if dialect == "postgresql":
-        execute(db, NOTIFY)
+        fetch_columns(db, NOTIFY)
     db.info["woken"] = True
 
 
@@ -158,7 +157,7 @@ def claim_of(kinds: Iterable[str]) -> ReturningUpdate[str, UUID, int, int]:
     ready = (
         select(DUE.c.kind, DUE.c.id)
         .where(
-            DUE.c.kind.in_(list(kinds)),
+            or_(*(DUE.c.kind == kind for kind in kinds)),
             DUE.c.due_at <= now,
             or_(DUE.c.lease.is_(None), DUE.c.leased_until < now),
         )
@@ -179,4 +178,4 @@ def claim_of(kinds: Iterable[str]) -> ReturningUpdate[str, UUID, int, int]:
 def soonest_of(kinds: Iterable[str]) -> Select[datetime]:
     """Read when the next row of these kinds can be claimed."""
     at = case((DUE.c.leased_until > DUE.c.due_at, DUE.c.leased_until), else_=DUE.c.due_at)
-    return select(at).where(DUE.c.kind.in_(list(kinds))).order_by(at).limit(1)
+    return select(at).where(or_(*(DUE.c.kind == kind for kind in kinds))).order_by(at).limit(1)

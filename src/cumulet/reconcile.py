@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.db import UNREACHABLE, Database, execute, fetch_columns
+from cumulet.db import UNREACHABLE, Database, fetch_columns
 from cumulet.due import (
     CHANNEL,
     HELD,
@@ -238,7 +238,7 @@ class Reconciler:
         lease = uuid4()
         values = {"now": now, "most": limit, "new_lease": lease, "until": now + LEASE}
         with self._database.writing() as db:
-            claimed = execute(db, self._claiming, **values).all()
+            claimed = fetch_columns(db, self._claiming, **values)
         return [Claim(row.kind, row.id, lease, row.wakes, row.attempts) for row in claimed]
 
     def _forget_the_future(self, now: datetime) -> None:
@@ -251,17 +251,15 @@ class Reconciler:
     def _seconds_until_due(self) -> float:
         longest = IDLE_LOOK if self._database.is_sqlite else SHARED_LOOK
         with self._database.reading() as db:
-            soonest = execute(db, self._soonest).scalar()
-        if soonest is None:
-            return longest
-        return min(max(self._seconds_until(soonest), 0.0), longest)
+            soonest = fetch_columns(db, self._soonest)
+        return min([max(self._seconds_until(at), 0.0) for (at,) in soonest] + [longest])
 
     def _seconds_until(self, at: datetime) -> float:
         return (at - self._clock()).total_seconds()
 
     def _settled(self, claim: Claim, look_again: datetime | None) -> None:
         with self._database.writing() as db:
-            if look_again is None and execute(db, SETTLE, **held_by(claim), held_wakes=claim.wakes).first():
+            if look_again is None and fetch_columns(db, SETTLE, **held_by(claim), held_wakes=claim.wakes):
                 return
         self._put_back(claim, at=look_again or self._clock(), settled=True)
 
@@ -290,9 +288,10 @@ class Reconciler:
         back = PUT_BACK_SETTLED if settled else PUT_BACK
         outcome = {"new_attempts": attempts, "new_why": why, "new_error": error, "is_held": held}
         with self._database.writing() as db:
-            row = execute(db, back, **held_by(claim), held_wakes=claim.wakes, at=at, **outcome).first()
-            if row is None:
+            rows = fetch_columns(db, back, **held_by(claim), held_wakes=claim.wakes, at=at, **outcome)
+            if not rows:
                 return
+            (row,) = rows
             self._log_if_overdue(db, row)
         if self._seconds_until(row.due_at) < self._sleeps_until - monotonic():
             self._database.bell.set()

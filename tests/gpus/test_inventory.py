@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 from tests.gpus.clouds import URI, look_later, refit, rows, take_out, told
 from tests.made_up import NOON, make_cloud
+from tests.watching import statements_of
 
 from cumulet.gpus import GpuState
 from cumulet.hypervisor import Iommu
@@ -36,15 +37,9 @@ def test_what_a_host_has_gets_rows_and_is_told_once(cloud):
 
 
 def test_a_look_at_gpus_that_are_as_they_were_is_one_statement(cloud):
-    statements = []
-
-    def note(_connection, _cursor, statement, *_):
-        if "gpu." in statement:
-            statements.append(statement)
-
-    event.listen(cloud.database.engine, "before_cursor_execute", note)
-    look_later(cloud)
-    assert len(statements) == 1
+    with statements_of(cloud.database) as statements:
+        look_later(cloud)
+    assert sum("gpu." in statement for statement in statements) == 1
 
 
 def test_one_that_stops_being_fit_is_told_with_the_reason_and_so_is_the_way_back(cloud):

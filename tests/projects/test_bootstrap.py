@@ -4,8 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine, event, func, select
 
 from cumulet.db import Database, Row
 from cumulet.errors import Invalid, Unauthenticated
@@ -53,11 +52,11 @@ def test_further_starts_change_nothing(
 
 
 def die_before_commit(patch: pytest.MonkeyPatch) -> None:
-    def die(_session: Session) -> None:
-        event.remove(Session, "before_commit", die)
+    def die(_connection: Connection) -> None:
+        event.remove(Engine, "commit", die)
         raise Died
 
-    event.listen(Session, "before_commit", die)
+    event.listen(Engine, "commit", die)
 
 
 def die_after_commit(patch: pytest.MonkeyPatch) -> None:

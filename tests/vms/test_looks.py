@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import event
 from tests.made_up import PROJECT, make_cloud
+from tests.watching import statements_of
 from tests.words import APPLYING_GROUPS
 
 from cumulet.catalogue import read_catalogue, with_gpus
@@ -32,24 +33,19 @@ def asked_of(cloud, monkeypatch):
     def count(do):
         asked = Counter()
 
-        def note(what):
-            return lambda *_: asked.update([what])
+        def note_transaction(_connection):
+            asked.update(["transaction"])
 
         def look(vm_id, one_look=cloud.host.machines.get):
             asked.update(["domain"])
             return one_look(vm_id)
 
-        watched = {"begin": note("transaction"), "before_cursor_execute": note("statement")}
-        with monkeypatch.context() as patch:
+        event.listen(cloud.database.engine, "begin", note_transaction)
+        with monkeypatch.context() as patch, statements_of(cloud.database) as statements:
             patch.setattr(cloud.host.machines, "get", look)
-            for name, listener in watched.items():
-                event.listen(cloud.database.engine, name, listener)
-            try:
-                do()
-            finally:
-                for name, listener in watched.items():
-                    event.remove(cloud.database.engine, name, listener)
-        return asked
+            do()
+        event.remove(cloud.database.engine, "begin", note_transaction)
+        return asked + Counter(statement=len(statements))
 
     return count
 

@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from sqlalchemy import delete, event, update
+from sqlalchemy import delete, update
 from tests.made_up import PROJECT
 from tests.projects.people import ed25519_line
+from tests.watching import statements_of
 
 from cumulet.disks import Disk
 from cumulet.errors import Invalid, NotFound
@@ -32,16 +33,8 @@ def statements(cloud):
     """Count the SQL statements of what is done."""
 
     def count(do):
-        seen = []
-
-        def note(*statement):
-            seen.append(statement[2])
-
-        event.listen(cloud.database.engine, "before_cursor_execute", note)
-        try:
+        with statements_of(cloud.database) as seen:
             do()
-        finally:
-            event.remove(cloud.database.engine, "before_cursor_execute", note)
         return len(seen)
 
     return count

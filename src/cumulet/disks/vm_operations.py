@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet.db import names_there
+from cumulet.db import forget, names_there
 from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
 from cumulet.disks.allocate import (
     attach,
@@ -123,7 +123,7 @@ def resize_vm_disk(
     disk.size_gib, disk.state = size_gib, DiskState.LOCKED
     log_request(db, caller, vm, EventName.VM_DISK_RESIZE_REQUESTED, text, now=now, disk_id=disk.name)
     if validate_only:
-        db.rollback()
+        forget(db)
     return Empty()
 
 

@@ -78,7 +78,7 @@ def add_nic(
     }
     while (address := _free_address(db, network.subnet, INTERNAL, network_id=network.id)) is not None:
         id = uuid4()
-        if _add_unless_taken(db, Nic, **nic, id=id, mac=mac_of(id), address=str(address)):
+        if _add_unless_taken(db, Nic, address, **nic, id=id, mac=mac_of(id)):
             for group_id in group_ids:
                 db.add(NicGroup(nic_id=id, group_id=group_id))
             return id
@@ -95,7 +95,7 @@ def take_external(db: Session, holder_id: UUID, data_center: DataCenter, *, now:
     held = {"data_center_id": data_center.id, "holder_id": holder_id}
     of = {"data_center_id": data_center.id, "now": now}
     while (address := _free_address(db, data_center.external_range, EXTERNAL, **of)) is not None:
-        if _add_unless_taken(db, ExternalAddress, **held, address=str(address)):
+        if _add_unless_taken(db, ExternalAddress, address, **held):
             return address
     raise Exhausted(_no_external(db, data_center, now))
 
@@ -152,10 +152,10 @@ def _frees_addresses(db: Session, network: Network) -> bool:
     return db.scalar(on_it.where(Vm.wanted == Wanted.DELETED).limit(1)) is not None
 
 
-def _add_unless_taken(db: Session, table: type[Row], **values: object) -> bool:
-    """Add a row; False when another transaction has just taken what must be unique."""
-    db.flush()
-    return bool(db.connection().execute(_adding(dialect_of(db), table), values).all())
+def _add_unless_taken(db: Session, table: type[Row], address: IPv4Address, **values: object) -> bool:
+    """Add an address' row; False when another transaction has just taken what must be unique."""
+    values |= {"address": str(address), "number": int(address)}
+    return bool(fetch_columns(db, _adding(dialect_of(db), table), **values))
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType
+from cumulet.db import forget
 from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
 from cumulet.gpus import Asker, hold_just
@@ -97,7 +98,7 @@ def resize_vm(
     log_request(db, caller, vm, EventName.VM_RESIZE_REQUESTED, f"resize to {size} requested", now=now)
     view = vm_view(db, catalogue, project_id=project_id, id=id)
     if validate_only:
-        db.rollback()
+        forget(db)
     return ResizeVmResponse(vm=view)
 
 

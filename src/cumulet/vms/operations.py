@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from cumulet import journal
 from cumulet.catalogue import Catalogue
+from cumulet.db import forget
 from cumulet.disks import let_go
 from cumulet.errors import Unavailable
 from cumulet.events import EventName
@@ -68,7 +69,7 @@ def create_vm(
     create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
     answer = vm_view(db, catalogue, project_id=project_id, id=data.vm_id)
     if data.validate_only:
-        db.rollback()
+        forget(db)
     return CreateVmResponse(id=data.vm_id, vm=answer)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from cumulet.db import Row, dialect_of, insert_into, rows_of
+from cumulet.db import Row, change_rows, dialect_of, insert_into, rows_of
 from cumulet.errors import NotFound
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.limits import Limits
@@ -71,4 +71,4 @@ def find_kept(db: Session, project_id: str, name: str) -> bytes:
 
 def forget_old(db: Session, now: datetime, limits: Limits) -> None:
     """Forget logs whose time is over."""
-    db.connection().execute(FORGET_OLD, {"before": now - timedelta(days=limits.console_log_days)})
+    change_rows(db, FORGET_OLD, before=now - timedelta(days=limits.console_log_days))

@@ -7,20 +7,21 @@ once: with the values of a request it is a constant.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
+from sqlalchemy import Row as FoundRow
 from sqlalchemy import Select, SQLColumnExpression, String, and_, bindparam, case, func, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from cumulet.db import Row, fetch_columns
+from cumulet.db import Row, fetch_built, fetch_columns
 from cumulet.disks import Disk, DiskRow, DiskType
 from cumulet.hosts import Host
 from cumulet.networks import ExternalAddress, Network, Nic, NicGroup
@@ -172,6 +173,8 @@ class Selection:
     groups: Columns
     texts: tuple[Columns, ...]
     """All that the answers about them are made of; the VMs first, by name."""
+    fetch: Callable[..., Sequence[FoundRow[*tuple[Any, ...]]]] = fetch_columns
+    """How they are read: all are constants, or were built for one request."""
 
     def where(self, *which: SQLColumnExpression[bool]) -> Selection:
         """Select those among them for which all this is true as well."""
@@ -181,6 +184,7 @@ class Selection:
             nics=self.nics.where(*which),
             groups=self.groups.where(*which),
             texts=tuple(rows.where(*which) for rows in self.texts),
+            fetch=fetch_built,
         )
 
     def part(self, db: Session, page: Page, **values: str) -> tuple[Selection, str]:
@@ -189,7 +193,7 @@ class Selection:
             return self, ""
         beyond = page.following(Vm.name)
         names = self.vms.with_only_columns(Vm.name).where(*beyond).limit(page.size + 1)
-        found = [name for (name,) in fetch_columns(db, names, **values)]
+        found = [name for (name,) in fetch_built(db, names, **values)]
         chosen, token = page.cut(found, lambda name: (name,))
         return self.where(*beyond, *([Vm.name <= chosen[-1]] if token else [])), token
 
@@ -197,25 +201,25 @@ class Selection:
         """Give by the names of the VMs, in their order, what the answers about them are made of."""
         found: dict[str, list[str]] = defaultdict(list)
         for rows in self.texts:
-            for name, text in fetch_columns(db, rows, **values):
+            for name, text in self.fetch(db, rows, **values):
                 found[name].append(text)
         return found
 
     def read_vms(self, db: Session, **values: str) -> list[VmRow]:
         """Give the VMs by name."""
-        return [VmRow._make(row) for row in fetch_columns(db, self.vms, **values)]
+        return [VmRow._make(row) for row in self.fetch(db, self.vms, **values)]
 
     def read_disks(self, db: Session, **values: str) -> list[DiskRow]:
         """Give the disks that they have: boot disks first, the others by name."""
-        return [DiskRow._make(row) for row in fetch_columns(db, self.disks, **values)]
+        return [DiskRow._make(row) for row in self.fetch(db, self.disks, **values)]
 
     def read_nics(self, db: Session, **values: str) -> list[NicRow]:
         """Give their NICs, each VM's in its order."""
-        return [NicRow._make(row) for row in fetch_columns(db, self.nics, **values)]
+        return [NicRow._make(row) for row in self.fetch(db, self.nics, **values)]
 
     def read_groups(self, db: Session, **values: str) -> list[tuple[UUID, UUID]]:
         """Give pairs of a NIC and a security group that is attached to it."""
-        return [(nic_id, group_id) for nic_id, group_id in fetch_columns(db, self.groups, **values)]
+        return [(nic_id, group_id) for nic_id, group_id in self.fetch(db, self.groups, **values)]
 
 
 def selection(*which: SQLColumnExpression[bool], in_full: bool = False) -> Selection:
