@@ -9,10 +9,11 @@ from tests.made_up import NOON
 
 from cumulet import db as db_module
 from cumulet import journal
-from cumulet.db import UNREACHABLE, Database, Money, Timestamp, fetch_columns
+from cumulet.db import UNREACHABLE, Database, Money, Timestamp, fetch_columns, fetch_copies, rows_of
 from cumulet.events import EventName
 from cumulet.hosts import Requirements, reserve
 from cumulet.hosts.model import Installation
+from cumulet.vm_record import Vm
 
 TOY = UUID(int=7)
 SOMEWHERE = timezone(timedelta(hours=5, minutes=30))
@@ -182,3 +183,17 @@ def test_what_is_not_committed_makes_no_version(open_database):
         db.flush()
         assert here.version() == before
         raise KeyError
+
+
+def test_a_copy_is_the_whole_row_and_nothing_that_is_changed_of_it_is_written(cloud):
+    cloud.create(metadata={"a": "b"})
+    named = select(rows_of(Vm)).where(Vm.name == bindparam("named"))
+    with cloud.database.writing() as db:
+        (copy,) = fetch_copies(db, Vm, named, named="hello")
+        row = db.scalars(select(Vm)).one()
+        assert copy is not row
+        assert {key: value for key, value in vars(copy).items() if key[0] != "_"} == {
+            key: value for key, value in vars(row).items() if key[0] != "_"
+        }
+        copy.memory_gib = 99
+    assert cloud.row().memory_gib == 4

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVarTuple
+from typing import Any, Final, TypeVar, TypeVarTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -28,7 +28,6 @@ from sqlalchemy import (
     Enum,
     Insert,
     MetaData,
-    PoolProxiedConnection,
     Select,
     SQLColumnExpression,
     String,
@@ -51,8 +50,10 @@ from sqlalchemy.sql.selectable import ReturnsRows, TypedReturnsRows
 from sqlalchemy.types import TypeDecorator
 
 from cumulet.statements import ready
+from cumulet.versions import PostgresVersions, SqliteVersions
 
 Columns = TypeVarTuple("Columns")
+R = TypeVar("R", bound="Row")
 SQLITE_BUSY_MS: Final = 10_000
 POOL_SIZE: Final = 40
 """As many connections as the REST edge has threads (anyio's default)."""
@@ -133,7 +134,7 @@ class Database:
             self._writing = _beginning(self.engine, "IMMEDIATE")
         else:
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        self._versions = _SqliteVersions(self.engine) if self.is_sqlite else _PostgresVersions(self.engine)
+        self._versions = SqliteVersions(self.engine) if self.is_sqlite else PostgresVersions(self.engine)
         self.bell = threading.Event()
         """Rung after a commit whose session has `info["woken"]`: work became due (see reconcile)."""
 
@@ -189,48 +190,6 @@ class _Turn:
         self._taken.release()
 
 
-class _SqliteVersions:
-    """A connection that never writes: SQLite counts for it the commits of all others."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._lock = threading.Lock()
-        self._connection: PoolProxiedConnection | None = None
-
-    def current(self) -> Hashable:
-        with self._lock:
-            try:
-                (count,) = self._opened().execute("PRAGMA data_version").fetchone()
-            except sqlite3.OperationalError as problem:
-                raise exc.OperationalError("PRAGMA data_version", None, problem) from problem
-            return int(count)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._engine.raw_connection()
-        return typing.cast("sqlite3.Connection", self._connection.driver_connection)
-
-
-class _PostgresVersions:
-    """The transactions that a snapshot would see: another name as soon as one that writes has ended."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-
-    def current(self) -> Hashable:
-        with self._engine.connect() as connection:
-            return connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar()
-
-    def close(self) -> None:
-        """Nothing is held: the connections are the pool's."""
-
-
 def fetch_columns(
     db: Session, statement: TypedReturnsRows[*Columns], **values: object
 ) -> Sequence[FoundRow[*Columns]]:
@@ -244,6 +203,16 @@ def fetch_columns(
 def fetch_built(db: Session, statement: Select[*Columns], **values: object) -> Sequence[FoundRow[*Columns]]:
     """Read the same by a statement that was built for this one request."""
     return db.execute(statement, values).all()
+
+
+def fetch_copies(db: Session, of: type[R], statement: Select[*tuple[Any, ...]], **values: object) -> list[R]:
+    """Read whole rows (`select(rows_of(of))…`) as objects that belong to no session: nobody follows what is changed of them."""
+    keys, copies = _keys_of(of), []
+    for found in fetch_columns(db, statement, **values):
+        copy = of()
+        vars(copy).update(zip(keys, found, strict=True))
+        copies.append(copy)
+    return copies
 
 
 def change_rows(db: Session, statement: UpdateBase, **values: object) -> int:
@@ -287,6 +256,12 @@ def _run(db: Session, statement: ReturnsRows, values: Mapping[str, object]) -> t
 @cache
 def _inserting(table: type[Row]) -> Insert:
     return rows_of(table).insert()
+
+
+@cache
+def _keys_of(table: type[Row]) -> Sequence[str]:
+    """Name a table's columns, in their order, as its class does."""
+    return [inspect(table).get_property_by_column(column).key for column in rows_of(table).columns]
 
 
 @cache

@@ -10,8 +10,9 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, exc
+from sqlalchemy import Column, ColumnElement, Connection, Uuid, exc
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIModule
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
@@ -21,6 +22,7 @@ from sqlalchemy.types import TypeEngine
 Process = Callable[[Any], Any]
 MOST_READY: Final = 1000
 """Several times as many as there are."""
+KNOWN_IDS: Final = 4096
 
 
 @lru_cache(MOST_READY)
@@ -97,11 +99,10 @@ def _reader(columns: Sequence[ColumnElement[Any]], dialect: Dialect) -> Callable
     """Make rows that are read by name or by place of what the driver gives."""
     row = namedtuple("row", [str(column.key) for column in columns], rename=True)  # type: ignore[misc]  # noqa: PYI024
     made: Process = partial(tuple.__new__, row)
-    types = [column.type.dialect_impl(dialect) for column in columns]
     understood = [
         (place, process)
-        for place, type_ in enumerate(types)
-        if (process := type_.result_processor(dialect, None)) is not None
+        for place, column in enumerate(columns)
+        if (process := _understanding(column.type.dialect_impl(dialect), dialect)) is not None
     ]
 
     def understand(found: Iterable[Any]) -> Any:  # noqa: ANN401 - a row
@@ -111,3 +112,15 @@ def _reader(columns: Sequence[ColumnElement[Any]], dialect: Dialect) -> Callable
         return made(values)
 
     return lambda found: list(map(understand if understood else made, found))
+
+
+def _understanding(type_: TypeEngine[Any], dialect: Dialect) -> Process | None:
+    if isinstance(type_, Uuid) and not dialect.supports_native_uuid:
+        return _id_of
+    return type_.result_processor(dialect, None)
+
+
+@lru_cache(KNOWN_IDS)
+def _id_of(text: str | None) -> UUID | None:
+    """Read an id; to do so takes as long as all else about a row, and the same ones come again and again."""
+    return None if text is None else UUID(text)

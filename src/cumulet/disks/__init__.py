@@ -5,6 +5,7 @@ from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
 from cumulet.disks.allocate import (
     add_disk,
     attach,
+    copies_of_disks,
     disks_of,
     find_boot_disk,
     find_free_disks,
@@ -36,6 +37,7 @@ __all__ = [
     "attach",
     "check_disk_gib",
     "check_disk_id",
+    "copies_of_disks",
     "disk_view",
     "disks_of",
     "ensure_contents",

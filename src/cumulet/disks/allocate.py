@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import add_row
+from cumulet.db import add_row, fetch_copies, rows_of
 from cumulet.disks.accepts import accept_attach
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState, DiskType
@@ -35,11 +35,9 @@ from cumulet.projects import Page, fetch_part
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, lock, log_event, refuse_taken
 
-DISKS_OF_VM: Final = (
-    select(Disk)
-    .where(Disk.vm_id == bindparam("vm_id"))
-    .order_by(Disk.type != DiskType.BOOT, Disk.attached_at, Disk.name)
-)
+IN_ORDER: Final = (Disk.type != DiskType.BOOT, Disk.attached_at, Disk.name)
+"""The boot disk comes first."""
+COPIES_OF_DISKS: Final = select(rows_of(Disk)).where(Disk.vm_id == bindparam("vm_id")).order_by(*IN_ORDER)
 
 
 def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
@@ -67,7 +65,12 @@ def remove_disk_rows(db: Session, disk_id: UUID) -> None:
 
 def disks_of(db: Session, vm_id: UUID) -> Sequence[Disk]:
     """List a VM's disks in the order in which its guest finds them: the boot disk first."""
-    return db.scalars(DISKS_OF_VM, {"vm_id": vm_id}).all()
+    return db.scalars(select(Disk).where(Disk.vm_id == vm_id).order_by(*IN_ORDER)).all()
+
+
+def copies_of_disks(db: Session, vm_id: UUID) -> Sequence[Disk]:
+    """Read the same to look at, and not to write."""
+    return fetch_copies(db, Disk, COPIES_OF_DISKS, vm_id=vm_id)
 
 
 def find_boot_disk(db: Session, vm_id: UUID) -> Disk:

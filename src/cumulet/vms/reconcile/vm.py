@@ -15,12 +15,12 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import update_row
+from cumulet.db import fetch_copies, rows_of, update_row
 from cumulet.disks import (
     Disk,
     DiskState,
     DiskType,
-    disks_of,
+    copies_of_disks,
     ensure_contents,
     ensure_made,
     let_go,
@@ -53,7 +53,7 @@ from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
 from cumulet.vms.retained_logs import keep_log
 
-BY_ID: Final = select(Vm).where(Vm.id == bindparam("id"))
+BY_ID: Final = select(rows_of(Vm)).where(Vm.id == bindparam("id"))
 UNWOKEN: Final = 5.0
 """Seconds until a VM looks itself for what it waits for: the net under those who wake it."""
 FAILED_AFTER: Final = 5
@@ -109,12 +109,11 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
 def load(run: Run) -> tuple[Vm, Parts] | None:
     """Read the VM with all that belongs to it, in one look; None when it is gone."""
     with run.looking() as db:
-        vm = db.scalar(BY_ID, {"id": run.id})
-        if vm is None:
-            return None
-        ports = port_specs_of(db, vm.id)
-        gpus = gpu_specs(db, vm.id) if vm.gpus else ()
-        return vm, Parts(ports, disks_of(db, vm.id), gpus, waits_for(db, vm, ports))
+        for vm in fetch_copies(db, Vm, BY_ID, id=run.id):
+            ports = port_specs_of(db, vm.id)
+            gpus = gpu_specs(db, vm.id) if vm.gpus else ()
+            return vm, Parts(ports, copies_of_disks(db, vm.id), gpus, waits_for(db, vm, ports))
+        return None
 
 
 def waits_for(db: Session, vm: Vm, ports: Sequence[PortSpec]) -> str:
@@ -231,7 +230,7 @@ def seed(vm: Vm) -> Seed:
 def remove_disks(run: Run, vm: Vm, host: Host) -> None:
     """Remove the VM's boot disk, and what there may be of storage disks that were not made in time; the others outlive it."""
     with run.reading() as db:
-        unmade = [disk.id for disk in disks_of(db, vm.id) if not disk.is_made]
+        unmade = [disk.id for disk in copies_of_disks(db, vm.id) if not disk.is_made]
     for disk_id in {vm.boot_disk_id, *unmade}:
         host.disks.remove(disk_id)
 
