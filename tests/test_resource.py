@@ -1,12 +1,17 @@
+from dataclasses import replace
+from uuid import uuid4
+
 import pytest
+from sqlalchemy import select
 from tests.made_up import PROJECT
 
 from cumulet import journal
 from cumulet.disks import Disk
 from cumulet.errors import AlreadyExists, NotFound
 from cumulet.events import EventName
-from cumulet.reconcile import NotYet, Run, wake
-from cumulet.resource import Event, Wanted, change, changing, find, lock, refuse_taken
+from cumulet.hypervisor import HypervisorError
+from cumulet.reconcile import Due, NotYet, Reconciler, Run, wake
+from cumulet.resource import Event, Wanted, change, changing, find, lock, note, refuse_taken
 from cumulet.security_groups import SecurityGroup, operations
 from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vm_record import Vm
@@ -85,3 +90,51 @@ def test_what_was_seen_does_not_overrule_what_its_owner_asked_for_since(cloud, d
     with pytest.raises(NotYet, match="its owner requested something else"):
         change(run, disk, {"size_gib": 99})
     assert cloud.disk_row("data").size_gib == 10
+
+
+SEEN = {"size_gib": 99}
+TOLD = Event(EventName.DISK_CHANGED, "grown")
+
+
+@pytest.mark.parametrize(
+    ("end", "attempts"), [(None, 0), (NotYet("it rests", 60), 0), (HypervisorError("it broke"), 1)]
+)
+def test_what_was_noted_is_written_with_the_end_of_the_run_however_it_ends(cloud, disk, end, attempts):
+    def reconcile(run):
+        note(run, copy, SEEN, TOLD)
+        assert (copy.size_gib, cloud.disk_row("data").size_gib) == (99, 10)
+        if end:
+            raise end
+
+    copy, claim = cloud.disk_row("data"), run_of(cloud, disk).claim
+    Reconciler(cloud.database, {"disk": reconcile}, clock=cloud.clock).settle(claim)
+    assert cloud.disk_row("data").size_gib == 99
+    with cloud.database.reading() as db:
+        assert journal.events_about(db, disk.id)[-1].text == "grown"
+        assert [due.attempts for due in db.scalars(select(Due).where(Due.id == disk.id))] == [
+            attempts
+        ] * bool(end)
+
+
+def test_what_was_noted_goes_before_what_is_changed_after_it(cloud, disk):
+    run = run_of(cloud, disk)
+    note(run, disk, SEEN, TOLD)
+    change(run, disk, {"size_gib": 100}, Event(EventName.DISK_CHANGED, "grown again"))
+    assert (cloud.disk_row("data").size_gib, run.noted) == (100, [])
+    with cloud.database.reading() as db:
+        assert [event.text for event in journal.events_about(db, disk.id)[-2:]] == ["grown", "grown again"]
+
+
+def test_what_was_noted_is_not_written_over_what_its_owner_asked_for_since_nor_by_who_outlived_the_lease(
+    cloud, disk
+):
+    for overtaken in (True, False):
+        run = run_of(cloud, disk)
+        note(run, disk, SEEN, TOLD)
+        if overtaken:
+            want(cloud, disk, Wanted.DELETED)
+        else:
+            run.claim = replace(run.claim, lease=uuid4())
+        cloud.reconciler._put_back(run, at=cloud.clock())
+        assert cloud.disk_row("data").size_gib == 10
+        want(cloud, disk, Wanted.KEPT)

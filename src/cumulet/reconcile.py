@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import inf
 from time import monotonic
@@ -91,6 +91,8 @@ class Run:
     """What it is run for; its wakes are those that the reconciler knows of."""
     now: datetime
     """When the run began: the reconciler's clock."""
+    noted: list[Callable[[Session], None]] = field(default_factory=list)
+    """What is written with its next transaction, at the latest with its end."""
 
     @property
     def id(self) -> UUID:
@@ -117,7 +119,14 @@ class Run:
         with self.database.writing() as db:
             if not fetch_columns(db, HELD, **held_by(self.claim)):
                 raise LeaseLost(f"{self.claim.kind} {self.claim.id}")
+            self.write_noted(db)
             yield db
+
+    def write_noted(self, db: Session) -> None:
+        """Write what was noted, in a transaction that the lease guards."""
+        for write in self.noted:
+            write(db)
+        self.noted.clear()
 
 
 Reconcile = Callable[[Run], datetime | None]
@@ -179,13 +188,13 @@ class Reconciler:
             look_again = self._reconcilers[claim.kind](run)
         except NotYet as waiting:
             at = self._clock() + timedelta(seconds=waiting.seconds)
-            self._put_back(run.claim, at=at, attempts=claim.attempts, why=waiting.why)
+            self._put_back(run, at=at, attempts=claim.attempts, why=waiting.why)
         except LeaseLost:
             log.warning("lease lost", kind=claim.kind, id=str(claim.id))
         except Exception as failure:  # noqa: BLE001 - whatever a reconciler meets, its resource stays due and says why
-            self._failed(run.claim, failure)
+            self._failed(run, failure)
         else:
-            self._settled(run.claim, look_again)
+            self._settled(run, look_again)
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
@@ -257,13 +266,21 @@ class Reconciler:
     def _seconds_until(self, at: datetime) -> float:
         return (at - self._clock()).total_seconds()
 
-    def _settled(self, claim: Claim, look_again: datetime | None) -> None:
-        with self._database.writing() as db:
-            if look_again is None and fetch_columns(db, SETTLE, **held_by(claim), held_wakes=claim.wakes):
-                return
-        self._put_back(claim, at=look_again or self._clock(), settled=True)
+    def _settled(self, run: Run, look_again: datetime | None) -> None:
+        if look_again is None and self._forget_due(run):
+            return
+        self._put_back(run, at=look_again or self._clock(), settled=True)
 
-    def _failed(self, claim: Claim, failure: Exception) -> None:
+    def _forget_due(self, run: Run) -> bool:
+        """Let go of the lease for good; False when it was woken during the run."""
+        with self._database.writing() as db:
+            is_done = bool(fetch_columns(db, SETTLE, **held_by(run.claim), held_wakes=run.claim.wakes))
+            if is_done:
+                run.write_noted(db)
+        return is_done
+
+    def _failed(self, run: Run, failure: Exception) -> None:
+        claim = run.claim
         attempts = claim.attempts + 1
         log.warning(
             "reconcile failed", kind=claim.kind, id=str(claim.id), attempts=attempts, exc_info=failure
@@ -271,11 +288,11 @@ class Reconciler:
         seconds = min(FIRST_BACKOFF * 2 ** min(attempts - 1, 10), LONGEST_BACKOFF)
         at = self._clock() + timedelta(seconds=seconds)
         held = isinstance(failure, NotAtOnce)
-        self._put_back(claim, at=at, held=held, attempts=attempts, error=text_for_owner(failure))
+        self._put_back(run, at=at, held=held, attempts=attempts, error=text_for_owner(failure))
 
     def _put_back(
         self,
-        claim: Claim,
+        run: Run,
         *,
         at: datetime,
         settled: bool = False,
@@ -288,10 +305,12 @@ class Reconciler:
         back = PUT_BACK_SETTLED if settled else PUT_BACK
         outcome = {"new_attempts": attempts, "new_why": why, "new_error": error, "is_held": held}
         with self._database.writing() as db:
-            rows = fetch_columns(db, back, **held_by(claim), held_wakes=claim.wakes, at=at, **outcome)
+            held_claim = {**held_by(run.claim), "held_wakes": run.claim.wakes}
+            rows = fetch_columns(db, back, **held_claim, at=at, **outcome)
             if not rows:
                 return
             (row,) = rows
+            run.write_noted(db)
             self._log_if_overdue(db, row)
         if self._seconds_until(row.due_at) < self._sleeps_until - monotonic():
             self._database.bell.set()

@@ -6,7 +6,7 @@ A slice adds what only it knows; finding, locking, refusing a taken name, writin
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -181,19 +181,38 @@ def change(run: Run, row: Resource, values: Mapping[str, Any], *events: Event) -
         pass
 
 
+def note(run: Run, row: Resource, values: Mapping[str, Any], *events: Event) -> None:
+    """Write the same, but `wanted`, with the run's next transaction or its end: for what would be seen again if that never came.
+
+    The copy follows at once. Nothing is written when its owner requested something else since the copy was read.
+    """
+
+    def write(db: Session) -> None:
+        if not overtaken(db, row, values):
+            _write(db, run, row, values, events)
+
+    for name, value in values.items():
+        setattr(row, name, value)
+    run.noted.append(write)
+
+
 @contextmanager
 def changing(run: Run, row: Resource, values: Mapping[str, Any], *events: Event) -> Iterator[Session]:
     """Change it likewise, with what else belongs into that transaction."""
     with run.writing() as db:
         if overtaken(db, row, values):
             raise NotYet("its owner requested something else", 0)
-        if values:
-            update_row(db, type(row), row.id, **values)
         for name, value in values.items():
             setattr(row, name, value)
-        for event in events:
-            log_event(db, row, event.name, event.text, now=run.now)
+        _write(db, run, row, values, events)
         yield db
+
+
+def _write(db: Session, run: Run, row: Resource, values: Mapping[str, Any], events: Iterable[Event]) -> None:
+    if values:
+        update_row(db, type(row), row.id, **values)
+    for event in events:
+        log_event(db, row, event.name, event.text, now=run.now)
 
 
 def overtaken(db: Session, row: Resource, values: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, bindparam, delete, select
 from sqlalchemy.orm import Session
 
-from cumulet.db import execute, fetch_columns, insert_row, rows_of, update_row
+from cumulet.db import change_rows, fetch_columns, insert_row, rows_of, update_row
 from cumulet.events import EventName
 from cumulet.gpus.follow import Look, Values, after_look, first_look, is_same_card
 from cumulet.gpus.model import Gpu
@@ -63,7 +63,7 @@ def note_one(db: Session, host_id: UUID, row: Row[*tuple[Any, ...]], look: Look)
     now = look.begun
     if look.gpu is None and is_forgotten(row, now):
         log_gpu(db, row.id, EventName.GPU_FORGOTTEN, "has been away for long and is forgotten", now=now)
-        execute(db, FORGET, id=row.id)
+        change_rows(db, FORGET, id=row.id)
         return
     is_news = differs(row, after_look(row, look), "facts", *VERDICT)
     if is_news or row.state is GpuState.CLEANING:

@@ -12,7 +12,7 @@ from cumulet.events import EventName
 from cumulet.hypervisor import Domain, Guest, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
-from cumulet.resource import Event, Wanted, change
+from cumulet.resource import Event, Wanted, note
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.boot import (
@@ -65,7 +65,7 @@ def observe(run: Run, vm: Vm, domain: Domain | None, host: Host) -> datetime | N
     began, events = news_of_start(run, vm, domain)
     became, more = news_of_state(run, vm, domain)
     if seen := began | became:
-        change(run, vm, seen, *events, *more)
+        note(run, vm, seen, *events, *more)
     looks = [vm.expire_time, watch_guest(run, vm, host)]
     return min((look for look in looks if look is not None), default=None)
 
@@ -125,7 +125,7 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
     if vm.guest_silent or (vm.agent_at and vm.first_boot_at):
         return None
     if age >= AGENT_TIMEOUT:
-        change(run, vm, {"guest_silent": True}, Event(EventName.VM_GUEST_SILENT, SILENT))
+        note(run, vm, {"guest_silent": True}, Event(EventName.VM_GUEST_SILENT, SILENT))
         return None
     return run.now + timedelta(seconds=1 if age < EAGER else 5)
 
@@ -133,7 +133,7 @@ def watch_guest(run: Run, vm: Vm, host: Host) -> datetime | None:
 def note_left_alone(run: Run, vm: Vm, host: Host) -> None:
     """Tell that the guest's agent is asked nothing more, once until the next start."""
     if not vm.guest_silent and (why := host.guests.why_left_alone(vm.id)):
-        change(run, vm, {"guest_silent": True}, Event(EventName.VM_AGENT_IGNORED, why))
+        note(run, vm, {"guest_silent": True}, Event(EventName.VM_AGENT_IGNORED, why))
 
 
 def note_guest(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
@@ -141,7 +141,7 @@ def note_guest(run: Run, vm: Vm, guest: Guest, age: timedelta) -> None:
     answers, events = news_of_agent(run, vm, age)
     went_on, more = news_of_boot(run, vm, guest, age)
     if seen := answers | went_on:
-        change(run, vm, seen, *events, *more)
+        note(run, vm, seen, *events, *more)
 
 
 def news_of_agent(run: Run, vm: Vm, age: timedelta) -> News:
@@ -196,7 +196,7 @@ def look_at_console(run: Run, vm: Vm, host: Host, age: timedelta) -> None:
     if vm.first_boot_at is None and stage:
         seen, events = news_of_stage(vm, stage, {})
         if seen:
-            change(run, vm, seen, *events)
+            note(run, vm, seen, *events)
 
 
 def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
@@ -205,5 +205,5 @@ def look_for_panic(run: Run, vm: Vm, host: Host) -> str:
     panic = panic_in(console)
     if panic and panic != vm.panic:
         seen = {"panic": panic, "panic_at": run.now}
-        change(run, vm, seen, Event(EventName.VM_PANICKED, f"guest kernel panic: {why_of(panic)}"))
+        note(run, vm, seen, Event(EventName.VM_PANICKED, f"guest kernel panic: {why_of(panic)}"))
     return console

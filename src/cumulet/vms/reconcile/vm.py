@@ -42,7 +42,7 @@ from cumulet.networks import (
     remove_ports,
 )
 from cumulet.reconcile import NotYet, Run
-from cumulet.resource import Event, Wanted, change, changing, log_event
+from cumulet.resource import Event, Wanted, change, changing, log_event, note
 from cumulet.security_groups import all_in_force
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
@@ -139,9 +139,9 @@ def show_progress(run: Run, vm: Vm) -> None:
         vm.state is VmState.STOPPING and not vm.started
     )
     if run.claim.attempts >= FAILED_AFTER and never_ran:
-        change(run, vm, {"state": VmState.FAILED})
+        note(run, vm, {"state": VmState.FAILED})
     elif vm.state is VmState.PENDING:
-        change(run, vm, {"state": VmState.STARTING})
+        note(run, vm, {"state": VmState.STARTING})
 
 
 def ensure_disks(
@@ -211,7 +211,7 @@ def ensure_seed_spent(run: Run, vm: Vm, host: Host) -> None:
     """Have the seed's secrets leave the host when its guest has read them, or nobody expects a word of it any more."""
     if vm.seed_spent_at is None and (vm.first_boot_at is not None or vm.guest_silent):
         host.seeds.write(seed(vm).without_secrets())
-        change(run, vm, {"seed_spent_at": run.now})
+        note(run, vm, {"seed_spent_at": run.now})
 
 
 def seed(vm: Vm) -> Seed:
