@@ -13,9 +13,8 @@ from typing import Final, TypeAlias
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
-from cumulet.vm_record.model import Vm
 from cumulet.vms import wire
-from cumulet.vms.views.queries import Selection
+from cumulet.vms.views.queries import LISTED, Selection
 from cumulet.vms.views.vm import vm_views
 from cumulet.wire import encoded
 
@@ -24,7 +23,7 @@ Basis: TypeAlias = tuple[Catalogue, Sequence[str]]
 MOST_KEPT: Final = 5000
 """VMs that are kept, of some 6 KB each."""
 FEW: Final = 100
-"""As many VMs are read by their ids; more with all the others."""
+"""As many VMs are read one by one; more with all the others."""
 
 
 class KeptVms:
@@ -57,12 +56,24 @@ def listed_vms(
     """List the VMs of a project that a selection means with these values, each `encoded`."""
     values["project_id"] = project_id
     bases = {name: (catalogue, texts) for name, texts in these.read_texts(db, **values).items()}
-    kept = {name: KEPT.find((project_id, name), basis) for name, basis in bases.items()}
-    listed = {name: vm for name, vm in kept.items() if vm is not None}
-    changed = [name for name in bases if name not in listed]
-    if changed:
-        some = these.where(Vm.name.in_(changed)) if len(changed) <= FEW else these
-        for vm in vm_views(db, catalogue, some, **values):
-            listed[vm.id] = encoded(vm)
-            KEPT.keep((project_id, vm.id), bases[vm.id], listed[vm.id])
-    return [listed[name] for name in bases]
+    listed = {name: KEPT.find((project_id, name), basis) for name, basis in bases.items()}
+    changed = [name for name, vm in listed.items() if vm is None]
+    for vm in read(db, catalogue, changed, these, **values):
+        listed[vm.id] = shown = encoded(vm)
+        KEPT.keep((project_id, vm.id), bases[vm.id], shown)
+    return [vm for vm in listed.values() if vm is not None]
+
+
+def read(
+    db: Session,
+    catalogue: Catalogue,
+    names: Sequence[str],
+    these: Selection,
+    *,
+    project_id: str,
+    **values: str,
+) -> list[wire.Vm]:
+    """Read VMs of these names: few of them one by one, many with all that the selection means."""
+    if len(names) > FEW:
+        return vm_views(db, catalogue, these, project_id=project_id, **values)
+    return [vm for name in names for vm in vm_views(db, catalogue, LISTED, project_id=project_id, name=name)]

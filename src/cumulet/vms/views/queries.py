@@ -241,6 +241,8 @@ OF_PROJECT: Final = Vm.project_id == bindparam("project_id")
 STAYS: Final = Vm.wanted != Wanted.DELETED
 """Nobody asked for its end: clients take what is listed for what is there, and break on states of going."""
 ONE: Final = selection(OF_PROJECT, Vm.name == bindparam("name"), in_full=True)
+LISTED: Final = selection(OF_PROJECT, Vm.name == bindparam("name"))
+"""One as lists show it."""
 ALL: Final = selection(OF_PROJECT, STAYS)
 ON_NETWORK: Final = selection(
     OF_PROJECT,
