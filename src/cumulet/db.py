@@ -320,9 +320,15 @@ def _beginning(engine: Engine, how: str) -> Engine:
     """Give an SQLite engine whose transactions begin so, on the same connections."""
     engine.connect().close()  # the first one completes the dialect
     other = engine.execution_options()
-    dialect = copy(typing.cast("SqliteDialect", engine.dialect))
-    dialect.begins = how
-    other.dialect = dialect
+    other.dialect = _dialect_beginning(typing.cast("SqliteDialect", engine.dialect), how)
+    return other
+
+
+@cache
+def _dialect_beginning(dialect: SqliteDialect, how: str) -> SqliteDialect:
+    """Give one like it whose transactions begin so; always the same, for statements are made ready for a dialect."""
+    other = copy(dialect)
+    other.begins = how
     return other
 
 
