@@ -14,7 +14,7 @@ from bench.stage import Stage
 VMS: Final = 200
 CALLERS: Final = 4
 PROMISED_PER_SECOND: Final = 50
-PROMISED_CPU_MS: Final = 12
+PROMISED_CPU_MS: Final = 9
 """Of the server for each VM, from the request until all run: the first guests are asked how they are by then."""
 
 
