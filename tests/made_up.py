@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
 
 from cumulet.call import Call, Calls
 from cumulet.catalogue import Catalogue, read_catalogue
@@ -28,7 +29,8 @@ from cumulet.images import Image, ImageStore
 from cumulet.journal import log_event
 from cumulet.limits import Limits
 from cumulet.networks import Fabrics
-from cumulet.operation import OPERATIONS, Caller
+from cumulet.operation import OPERATIONS, Caller, Operation
+from cumulet.projects import find_caller, permit
 from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve.build import reconcilers
@@ -99,8 +101,20 @@ class Asked:
     def key(self) -> str:
         return "the caller's"
 
+    def named(self, parameter: str) -> str:
+        return self.sent[parameter]
+
     def arguments(self) -> dict[str, Any]:
         return self.sent
+
+
+def admit_holder(
+    key_digest: bytes, db: Session, _key: str, operation: Operation, *, project_id: str, now: datetime
+) -> Caller:
+    """Let the holder of a key in, as `projects.admit` does."""
+    caller = find_caller(db, key_digest, project_id=project_id, now=now)
+    permit(db, caller, operation.access, changes=not operation.reads_only)
+    return caller
 
 
 @dataclass
@@ -154,7 +168,8 @@ class Cloud:
             "fabric": self.fabric,
         }
         operation = OPERATIONS[function.__name__]
-        calls = Calls(self.database, lambda *_: caller or self.owner, provided, self.clock)
+        digest = (caller or self.owner).key_digest
+        calls = Calls(self.database, partial(admit_holder, digest), provided, self.clock)
         answer = Call(operation, calls).answer(Asked(arguments))
         if issubclass(operation.answer, File):
             return answer

@@ -24,6 +24,8 @@ from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.hosts import Host, Reservation
 from cumulet.migrations import migrate
 from cumulet.networks import ExternalAddress, Nic
+from cumulet.permission import CloudRole
+from cumulet.projects.model import ApiKey, User, UserState
 from cumulet.reconcile import Due
 from cumulet.resource import Wanted
 from cumulet.security_groups import SecurityGroup
@@ -275,3 +277,24 @@ def test_gpus_of_an_earlier_version_are_cleaned_before_a_vm_gets_them(empty):
     with empty.reading() as db:
         found = db.execute(text("SELECT address, state FROM gpu ORDER BY address"))
         assert [tuple(row) for row in found] == [("FREE", "CLEANING"), ("UNFIT", "UNFIT")]
+
+
+def test_who_owned_the_first_project_goes_on_to_run_the_cloud(empty):
+    migrate_to(empty, "0025")
+    people = {"owner": ("default", "OWNER"), "editor": ("default", "EDITOR"), "other": ("lab", "OWNER")}
+    with empty.writing() as db:
+        fill_every_column(db, "user")
+        for project in ("default", "lab"):
+            fill_every_column(db, "project", id=project, created_by=ID)
+        for name, (project, role) in people.items():
+            id = uuid4().hex
+            fill_every_column(db, "user", id=id, email=name)
+            fill_every_column(db, "membership", user_id=id, project_id=project, role=role)
+            fill_every_column(db, "api_key", user_id=id, digest=name.encode())
+    migrate(empty)
+    with empty.reading() as db:
+        roles = {user.email: (user.cloud_role, user.state) for user in db.scalars(select(User))}
+        keys = db.execute(select(ApiKey.expires_at, ApiKey.project_id, ApiKey.reads_only)).all()
+    runs = {name for name, (role, _) in roles.items() if role is CloudRole.OPERATOR}
+    assert (runs, {state for _, state in roles.values()}) == ({"owner"}, {UserState.ACTIVE})
+    assert keys == [(None, None, False)] * 3

@@ -1,27 +1,29 @@
 """One declaration per verb of the API: the typed function *is* the operation, whatever transport carries it.
 
-    @operation("POST /v1/projects/{projectId}/vm")
+    @operation("POST /v1/projects/{projectId}/vm", access=Access.EDITOR)
     def create_vm(db: Session, caller: Caller, *, project_id: str, data: CreateVm) -> CreateVmResponse: ...
 
 Its parameters say what it needs, by name: those in the path come from the path, `data` is the body, the names that
 the edge provides (`db`, `caller`, `now`…) come from there, and all others are query parameters. REST, OpenAPI and
-`operations.txt` are derived from this list; a function needs no other word anywhere.
+`operations.txt` are derived from this list; a function needs no other word anywhere. Who may call it is declared beside,
+and seen to before it is called: a role is one in the project that the path names.
 """
 
 from __future__ import annotations
 
-import enum
 import inspect
 import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 import msgspec
 
+from cumulet.permission import Access, Caller
 from cumulet.wire import File, Wire
+
+__all__ = ["OPERATIONS", "Access", "Caller", "Operation", "declared", "operation", "publish", "snake"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PROVIDED: Final = frozenset(
@@ -30,27 +32,6 @@ PROVIDED: Final = frozenset(
 """What the edge hands to an operation that asks for it by name."""
 LASTING: Final = frozenset({"db", "caller", "catalogue"})
 """What of that is the same until somebody commits."""
-
-
-class Access(enum.Enum):
-    """Who may call an operation at all; what they may see is decided inside."""
-
-    OPEN = "open"
-    """Anyone: the real catalogue answers without a key, and clients rely on it."""
-    KEY = "key"
-    """Whoever shows a valid API key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The user behind a request, proven by their key."""
-
-    user_id: UUID
-    email: str
-    is_operator: bool = False
-    """They run this cloud: refusals may tell them of its hosts."""
-    key_digest: bytes = b""
-    """What is kept of that key: what they were given by it ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +52,8 @@ class Operation:
     answer: type[Wire | File]
     reads_only: bool
     """It changes nothing."""
+    project_name: str = ""
+    """The parameter of the path that names the project it is about; empty for none."""
     makes: str = ""
     """The path at which what it makes will be found, with names of its own path and of its body; empty for none."""
 
@@ -89,7 +72,7 @@ OPERATIONS: Final[dict[str, Operation]] = {}
 
 
 def operation(
-    route: str, *, alias: str = "", access: Access = Access.KEY, writes: bool = False, makes: str = ""
+    route: str, *, access: Access, alias: str = "", writes: bool = False, makes: str = ""
 ) -> Callable[[Function], Function]:
     """Declare a function as the operation at `route`, `METHOD /path/{withNames}`.
 
@@ -120,7 +103,7 @@ def declared(
     route: str,
     function: Callable[..., Any],
     *,
-    access: Access = Access.KEY,
+    access: Access,
     writes: bool = False,
     makes: str = "",
 ) -> Operation:
@@ -137,6 +120,11 @@ def declared(
         raise ValueError(f"{name} has no parameter {lacking[0]}")
     if access is Access.OPEN and "caller" in provided:
         raise ValueError(f"{name} is open, so it has no caller")
+    project_name = _project_name(path)
+    if bool(project_name) is not (access.role is not None):
+        raise ValueError(
+            f"{name}: a role in a project is asked for where the path names one, and nowhere else"
+        )
     return Operation(
         name=name,
         method=method,
@@ -149,8 +137,15 @@ def declared(
         body=body,
         answer=answer,
         reads_only=method == "GET" and not writes,
+        project_name=project_name,
         makes=makes,
     )
+
+
+def _project_name(path: str) -> str:
+    """Name the parameter of a path that says which project it leads into."""
+    named = re.match(r"/v1/projects?/{(\w+)}", path)
+    return snake(named[1]) if named else ""
 
 
 def _query_struct(name: str, hints: dict[str, Any], function: Callable[..., Any]) -> type[Wire]:

@@ -12,6 +12,7 @@ from cumulet.call import Call, Calls, KeptAnswers
 from cumulet.call.call import ATTEMPTS
 from cumulet.errors import Invalid, Unauthenticated, Unavailable
 from cumulet.operation import Access, Caller, declared
+from cumulet.permission import CloudRole
 from cumulet.projects.model import User
 from cumulet.wire import Wire
 
@@ -41,8 +42,8 @@ class Request:
         return self.sent
 
 
-def authenticate(_db, _key):
-    return Caller(user_id=None, email="ann@example.org", is_operator=True)
+def admit(*_, **__):
+    return Caller(user_id=None, email="ann@example.org", cloud_role=CloudRole.OPERATOR)
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ def database(open_database):
 def call(database):
     """Call a function as the operation at a route."""
 
-    def do(function, request=None, route="POST /v1/toys", **how):
-        calls = Calls(database, authenticate, {"limits": "as set"}, lambda: NOON)
-        return Call(declared(route, function, **how), calls).answer(request or Request())
+    def do(function, request=None, route="POST /v1/toys", access=Access.KEY, **how):
+        calls = Calls(database, admit, {"limits": "as set"}, lambda: NOON)
+        return Call(declared(route, function, access=access, **how), calls).answer(request or Request())
 
     return do
 

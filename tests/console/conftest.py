@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from cumulet.console import Consoles, operations
 from cumulet.operation import OPERATIONS
-from cumulet.projects import authenticate
+from cumulet.projects import admit
 from cumulet.rest import create_app
 from cumulet.web import console_pages
 
@@ -24,7 +24,7 @@ def app_of(cloud: Cloud) -> ASGIApp:
     """What a server of this cloud serves of consoles."""
     return create_app(
         cloud.database,
-        authenticate=authenticate,
+        admit=admit,
         provided={"hosts": cloud.hosts},
         operations=[
             OPERATIONS[verb.__name__] for verb in (operations.connect_vm, operations.get_vm_screenshot)

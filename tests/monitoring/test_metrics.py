@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -11,11 +12,10 @@ from tests.projects.people import add_user
 from tests.rest.conftest import serving
 
 from cumulet.catalogue import StorageClass, read_catalogue
-from cumulet.errors import Unauthenticated
 from cumulet.gpus.operations import withdraw_gpu
 from cumulet.monitoring import read_metrics
-from cumulet.operation import Caller
-from cumulet.projects import Role
+from cumulet.permission import CloudRole, Role
+from cumulet.projects import admit
 from cumulet.reconcile import Due
 from cumulet.rest import create_app
 from cumulet.vms import operations as verbs
@@ -23,9 +23,11 @@ from cumulet.vms import operations as verbs
 SECRET = "aB1!-hunter2"
 
 
-def samples(cloud, caller=None):
-    with cloud.database.reading() as db:
-        told = read_metrics(db, caller or cloud.owner, cloud.clock(), catalogue=cloud.catalogue)
+def samples(cloud):
+    with cloud.database.writing() as db:
+        key = str(uuid4())
+        add_user(db, key, CloudRole.AUDITOR)
+        told = read_metrics(db, key, cloud.clock(), catalogue=cloud.catalogue)
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(told.decode())
@@ -119,21 +121,13 @@ def test_a_machine_that_is_off_is_not_among_them(cloud):
 def test_only_the_operator_s_key_opens_it_and_no_secret_is_in_it(cloud):
     cloud.running(password=SECRET, start_script=f"echo {SECRET}")
     with cloud.database.writing() as db:
-        callers = {
-            "editor": add_user(db, "editor", default=Role.EDITOR),
-            "stranger": add_user(db, "stranger"),
-        }
-    callers["operator"] = cloud.owner
-
-    def authenticate(_db, key) -> Caller:
-        if key not in callers:
-            raise Unauthenticated("no")
-        return callers[key]
-
+        add_user(db, "operator", CloudRole.OPERATOR)
+        add_user(db, "auditor", CloudRole.AUDITOR)
+        add_user(db, "owner", default=Role.OWNER)
     metrics = partial(read_metrics, catalogue=cloud.catalogue)
     app = create_app(
         cloud.database,
-        authenticate=authenticate,
+        admit=admit,
         provided={},
         operations=[],
         metrics=metrics,
@@ -142,13 +136,13 @@ def test_only_the_operator_s_key_opens_it_and_no_secret_is_in_it(cloud):
     with serving(app) as url:
         answers = {
             key: httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {key}"})
-            for key in ("operator", "editor", "stranger", "nobody")
+            for key in ("operator", "auditor", "owner", "nobody")
         }
         assert httpx.get(f"{url}/metrics").status_code == 401
     assert {key: answer.status_code for key, answer in answers.items()} == {
         "operator": 200,
-        "editor": 403,
-        "stranger": 404,
+        "auditor": 200,
+        "owner": 403,
         "nobody": 401,
     }
     assert answers["operator"].headers["content-type"].startswith("text/plain; version=0.0.4")

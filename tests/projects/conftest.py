@@ -39,4 +39,4 @@ def db(database: Database, admin_key: str) -> Iterator[Session]:
 
 @pytest.fixture
 def owner(db: Session, admin_key: str) -> Caller:
-    return authenticate(db, admin_key)
+    return authenticate(db, admin_key, now=NOW)

@@ -2,18 +2,29 @@
 
 import base64
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from cumulet.operation import Caller
+from cumulet.operation import OPERATIONS, Caller
+from cumulet.permission import CloudRole, Role
+from cumulet.projects import find_caller, permit
 from cumulet.projects.access import digest_of
-from cumulet.projects.model import ApiKey, Membership, Role, User
+from cumulet.projects.model import ApiKey, Membership, User, UserState
 
 
-def add_user(db: Session, name: str, **roles: Role) -> Caller:
-    user = User(id=uuid4(), email=f"{name}@example.org", first_name=name, last_name="")
+def add_user(db: Session, name: str, cloud_role: CloudRole = CloudRole.NONE, **roles: Role) -> Caller:
+    user = User(
+        id=uuid4(),
+        email=f"{name}@example.org",
+        first_name=name,
+        last_name="",
+        state=UserState.ACTIVE,
+        cloud_role=cloud_role,
+    )
     db.add(user)
     db.flush()
     for project_id, role in roles.items():
@@ -22,7 +33,15 @@ def add_user(db: Session, name: str, **roles: Role) -> Caller:
     key = ApiKey(user_id=user.id, id=f"key-of-{name}", digest=digest_of(name), created_at=datetime.now(UTC))
     db.add(key)
     db.flush()
-    return Caller(user_id=user.id, email=user.email, key_digest=key.digest)
+    return Caller(user_id=user.id, email=user.email, cloud_role=cloud_role, key_digest=key.digest)
+
+
+def admitted(db: Session, caller: Caller, function: Callable[..., Any], project_id: str = "") -> Caller:
+    """A caller as the edge lets them in to an operation; NotFound, Forbidden."""
+    one = OPERATIONS[function.__name__]
+    known = find_caller(db, caller.key_digest, project_id=project_id, now=datetime.now(UTC))
+    permit(db, known, one.access, changes=not one.reads_only)
+    return known
 
 
 def ed25519_line(number: int, comment: str = "") -> str:

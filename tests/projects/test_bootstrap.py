@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, event, func, select
+from tests.projects.conftest import NOW
 
 from cumulet.db import Database, Row
 from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Caller
-from cumulet.projects import Role, authenticate, bootstrap
-from cumulet.projects.access import find_project
+from cumulet.projects import CloudRole, Role, authenticate, bootstrap, find_caller
 from cumulet.projects.key_operations import delete_api_key
-from cumulet.projects.model import ApiKey
+from cumulet.projects.model import ApiKey, User, UserState
 
 
 class Died(BaseException):
@@ -21,7 +21,7 @@ class Died(BaseException):
 
 def caller_of(database: Database, key_file: Path) -> Caller:
     with database.reading() as db:
-        return authenticate(db, key_file.read_text().strip())
+        return authenticate(db, key_file.read_text().strip(), now=NOW)
 
 
 @pytest.fixture
@@ -35,7 +35,8 @@ def test_the_first_start_gives_the_owner_a_project_and_a_key_that_only_he_can_re
     bootstrap(database, tmp_path, now)
     caller = caller_of(database, key_file)
     with database.reading() as db:
-        assert find_project(db, caller, "default", Role.OWNER).created_at == now
+        seen = find_caller(db, caller.key_digest, now=now, project_id="default")
+        assert (seen.role, seen.cloud_role) == (Role.OWNER, CloudRole.OPERATOR)
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     assert {path.name for path in tmp_path.glob("admin*")} == {"admin.key"}
 
@@ -115,8 +116,12 @@ def test_an_owner_who_lost_his_key_file_gets_a_further_key(
     bootstrap(database, tmp_path, now)
     first = caller_of(database, key_file)
     key_file.unlink()
+    with database.writing() as db:
+        user = db.get_one(User, first.user_id)
+        user.state, user.cloud_role = UserState.SUSPENDED, CloudRole.NONE
     bootstrap(database, tmp_path, now)
-    assert caller_of(database, key_file).user_id == first.user_id
+    again = caller_of(database, key_file)
+    assert (again.user_id, again.cloud_role) == (first.user_id, CloudRole.OPERATOR)
 
 
 def test_a_revoked_key_stays_revoked(
@@ -124,7 +129,7 @@ def test_a_revoked_key_stays_revoked(
 ) -> None:
     bootstrap(database, tmp_path, now)
     with database.writing() as db:
-        caller = authenticate(db, key_file.read_text().strip())
+        caller = authenticate(db, key_file.read_text().strip(), now=NOW)
         delete_api_key(db, caller, now, name=db.scalars(select(ApiKey.id)).one())
     bootstrap(database, tmp_path, now)
     with pytest.raises(Unauthenticated):

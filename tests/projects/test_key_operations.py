@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 from sqlalchemy.orm import Session
-from tests.projects.people import add_user, ed25519_line
+from tests.projects.people import add_user, admitted, ed25519_line
 
 from cumulet import journal
 from cumulet.errors import AlreadyExists, Exhausted, Invalid, NotFound, Unauthenticated
@@ -79,21 +79,21 @@ def test_ssh_keys_come_in_pages(db: Session, owner: Caller, now: datetime) -> No
 
 
 def test_members_of_a_project_see_each_others_ssh_keys(db: Session, owner: Caller, now: datetime) -> None:
-    member = add_user(db, "ada", default=Role.VIEWER)
+    add_user(db, "ada", default=Role.VIEWER)
     made = create_ssh_key(db, owner, now, Limits(), data=CreateSshKey(public_key=ed25519_line(1)))
-    assert list_project_ssh_keys(db, member, project_id="default").ssh_keys == [made]
+    assert list_project_ssh_keys(db, project_id="default").ssh_keys == [made]
     with pytest.raises(NotFound):
-        list_project_ssh_keys(db, add_user(db, "eve"), project_id="default")
+        admitted(db, add_user(db, "eve"), list_project_ssh_keys, "default")
 
 
 def test_an_api_key_works_from_its_making_to_its_revocation(
     db: Session, owner: Caller, now: datetime
 ) -> None:
     made = generate_api_key(db, owner, now, Limits(), data=GenerateApiKey(apikey_id="ci-runner"))
-    assert authenticate(db, made.key).user_id == owner.user_id
+    assert authenticate(db, made.key, now=now).user_id == owner.user_id
     delete_api_key(db, owner, now, name="ci-runner")
     with pytest.raises(Unauthenticated):
-        authenticate(db, made.key)
+        authenticate(db, made.key, now=now)
 
 
 def test_an_api_key_is_told_only_once(db: Session, owner: Caller, now: datetime) -> None:
@@ -121,7 +121,7 @@ def test_api_keys_of_others_cannot_be_revoked(db: Session, owner: Caller, now: d
     theirs = generate_api_key(db, add_user(db, "eve"), now, Limits(), data=GenerateApiKey(apikey_id="theirs"))
     with pytest.raises(NotFound, match="there is no API key 'theirs'"):
         delete_api_key(db, owner, now, name="theirs")
-    assert authenticate(db, theirs.key)
+    assert authenticate(db, theirs.key, now=now)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import uvicorn
 from litestar.types import ASGIApp
-from tests.rest.toys import KEY, TOYS, ToyTables, authenticate
+from tests.rest.toys import KEY, TOYS, ToyTables, admit
 
 from cumulet.db import Database
 from cumulet.rest import create_app
@@ -56,7 +56,7 @@ def database(tmp_path_factory) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def url(database) -> Iterator[str]:
-    app = create_app(database, authenticate=authenticate, provided={}, operations=TOYS, clock=lambda: NOON)
+    app = create_app(database, admit=admit, provided={}, operations=TOYS, clock=lambda: NOON)
     with serving(app) as url:
         yield url
 

@@ -13,7 +13,7 @@ from tests.cli.conftest import serving as running_server
 from tests.rest.conftest import serving
 from tests.rest.test_edge import spoken
 from tests.rest.test_errors import told, wait_for
-from tests.rest.toys import KEY, TOYS, authenticate
+from tests.rest.toys import KEY, TOYS, admit
 
 from cumulet.errors import Unavailable
 from cumulet.operation import Access, declared
@@ -47,7 +47,7 @@ def many(url: str, count: int, words: bytes) -> Iterator[list[socket.socket]]:
 
 @pytest.fixture
 def app(database):
-    return create_app(database, authenticate=authenticate, provided={}, operations=TOYS)
+    return create_app(database, admit=admit, provided={}, operations=TOYS)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_who_takes_nothing_of_a_long_answer_is_let_go(hasty, database):
         return Png(bytes(64 * 1024 * 1024))
 
     operations = [declared("GET /v1/large", draw, access=Access.OPEN)]
-    app = create_app(database, authenticate=authenticate, provided={}, operations=operations)
+    app = create_app(database, admit=admit, provided={}, operations=operations)
     with serving(app, most=1) as url, dial(url, b"GET /v1/large HTTP/1.1\r\nhost: x\r\n\r\n") as line:
         assert line.recv(12) == b"HTTP/1.1 200"
         wait_for(lambda: httpx.get(f"{url}/healthz").status_code == 200)

@@ -123,7 +123,7 @@ def held(database):
         declared("GET /v1/wait", wait, access=Access.OPEN),
         declared("GET /v1/look", look, access=Access.OPEN),
     ]
-    app = create_app(database, authenticate=None, provided={}, operations=operations)
+    app = create_app(database, admit=None, provided={}, operations=operations)
     with serving(app) as url:
         yield url, working, let_go
         let_go.set()

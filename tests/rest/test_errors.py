@@ -13,7 +13,7 @@ import pytest
 import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
-from tests.rest.toys import KEY, OPERATOR_KEY, TOYS, ToyRow, authenticate
+from tests.rest.toys import KEY, OPERATOR_KEY, TOYS, ToyRow, admit
 
 from cumulet import db
 from cumulet.call import Calls, KeptAnswers
@@ -149,9 +149,7 @@ def test_our_mistake_changes_nothing(ann, database):
 def test_a_locked_database_is_unavailable(database, monkeypatch):
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 20)
     impatient = db.Database(database.url)
-    make_toy = Endpoint(
-        OPERATION["make_toy"], Calls(impatient, authenticate, {}, datetime.now), KeptAnswers()
-    )
+    make_toy = Endpoint(OPERATION["make_toy"], Calls(impatient, admit, {}, datetime.now), KeptAnswers())
     asked = ReceivedRequest((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="")
     with database.writing() as session:
         session.connection()

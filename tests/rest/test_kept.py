@@ -13,7 +13,7 @@ from cumulet.call.kept import OVERHEAD_BYTES, KeptAnswers
 from cumulet.db import Database
 from cumulet.errors import NotFound, Unauthenticated
 from cumulet.operation import OPERATIONS
-from cumulet.projects import Role, authenticate
+from cumulet.projects import Role, admit
 from cumulet.projects.access import digest_of
 from cumulet.projects.model import ApiKey, Membership, Project, User
 from cumulet.rest.binding import ReceivedRequest
@@ -24,7 +24,7 @@ WRITERS = 3
 
 
 def endpoint(name: str, database: Database, kept: KeptAnswers | None = None) -> Endpoint:
-    calls = Calls(database, authenticate, provided={}, clock=lambda: NOON)
+    calls = Calls(database, admit, provided={}, clock=lambda: NOON)
     return Endpoint(OPERATIONS[name], calls, kept or KeptAnswers())
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as NotYet
 import httpx
 import pytest
 from tests.rest.conftest import serving
-from tests.rest.toys import KEY, MakeToy, authenticate
+from tests.rest.toys import KEY, MakeToy, admit
 
 from cumulet.call import making
 from cumulet.errors import NotFound
@@ -48,10 +48,10 @@ def workshop() -> Workshop:
 @pytest.fixture
 def client(database, workshop) -> Iterator[httpx.Client]:
     operations = (
-        declared("POST /v1/toys", workshop.make_toy, makes="/v1/toys/{toyId}"),
+        declared("POST /v1/toys", workshop.make_toy, access=Access.KEY, makes="/v1/toys/{toyId}"),
         declared("GET /v1/toys/{id}", workshop.get_toy, access=Access.OPEN),
     )
-    app = create_app(database, authenticate=authenticate, provided={}, operations=operations)
+    app = create_app(database, admit=admit, provided={}, operations=operations)
     with (
         serving(app) as url,
         httpx.Client(

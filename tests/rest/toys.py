@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Access, Caller, Operation, declared
+from cumulet.permission import CloudRole
 from cumulet.wire import Empty, Png, ProtoEnum, Wire
 
 KEY = "key-of-ann"
@@ -152,22 +153,23 @@ def who_am_i(caller: Caller, now: datetime) -> Heard:
 
 TOYS: tuple[Operation, ...] = (
     declared("GET /v1/toys", list_toys, access=Access.OPEN),
-    declared("POST /v1/toys", make_toy),
+    declared("POST /v1/toys", make_toy, access=Access.KEY),
     declared("GET /v1/toys/special", list_special_toys, access=Access.OPEN),
     declared("GET /v1/toys/{id}", get_toy, access=Access.OPEN),
-    declared("DELETE /v1/toys/{toyId}", delete_toy),
-    declared("PATCH /v1/toys/{id}", change_toy),
+    declared("DELETE /v1/toys/{toyId}", delete_toy, access=Access.KEY),
+    declared("PATCH /v1/toys/{id}", change_toy, access=Access.KEY),
     declared("GET /v1/toys/{id}/places/{place}", get_place, access=Access.OPEN),
-    declared("POST /v1/toys/{id}/break", break_toy),
+    declared("POST /v1/toys/{id}/break", break_toy, access=Access.KEY),
     declared("GET /v1/toys/{id}/drawing", draw_toy, access=Access.OPEN),
-    declared("GET /v1/toys/{id}/look", count_look, writes=True),
-    declared("POST /v1/full", fill_up),
+    declared("GET /v1/toys/{id}/look", count_look, access=Access.KEY, writes=True),
+    declared("POST /v1/full", fill_up, access=Access.KEY),
     declared("GET /v1/here", where_am_i, access=Access.OPEN),
-    declared("GET /v1/me", who_am_i),
+    declared("GET /v1/me", who_am_i, access=Access.KEY),
 )
 
 
-def authenticate(_db: Session, key: str) -> Caller:
+def admit(_db: Session, key: str, _operation: Operation, **_: object) -> Caller:
     if key not in {KEY, OPERATOR_KEY}:
         raise Unauthenticated("this key is not known")
-    return Caller(user_id=UUID(int=1), email="ann@example.org", is_operator=key == OPERATOR_KEY)
+    role = CloudRole.OPERATOR if key == OPERATOR_KEY else CloudRole.NONE
+    return Caller(user_id=UUID(int=1), email="ann@example.org", cloud_role=role)

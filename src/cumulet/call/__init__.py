@@ -4,14 +4,14 @@ turns ─▶ making ─▶ settled ─▶ kept ─▶ call ───────
 in line  waits     waits      recalls  authenticates   in one transaction
 """
 
-from cumulet.call.call import Authenticate, Call, Calls, Request
+from cumulet.call.call import Admit, Call, Calls, Request
 from cumulet.call.kept import KeptAnswers
 from cumulet.call.making import Making
 from cumulet.call.settled import once_settled
 from cumulet.call.turns import Turns
 
 __all__ = [
-    "Authenticate",
+    "Admit",
     "Call",
     "Calls",
     "KeptAnswers",

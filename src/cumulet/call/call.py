@@ -21,8 +21,14 @@ RACE_STATES: Final = frozenset({"40001", "40P01"})
 PASSING: Final = frozenset({"db", "caller", "now", "origin"})
 """What is another for each call."""
 
-Authenticate = Callable[[Session, str], Caller]
-"""Tells whose key it is, or raises Unauthenticated."""
+
+class Admit(Protocol):
+    """Tells whose key it is and that they may; Unauthenticated, NotFound, Forbidden."""
+
+    def __call__(
+        self, db: Session, key: str, operation: Operation, *, project_id: str, now: datetime
+    ) -> Caller:
+        """Give the caller of an operation, about the project that its path names."""
 
 
 class Request(Protocol):
@@ -35,6 +41,9 @@ class Request(Protocol):
     def key(self) -> str:
         """Give the API key; Unauthenticated without one."""
 
+    def named(self, parameter: str) -> str:
+        """Give what the path names so."""
+
     def arguments(self) -> dict[str, Any]:
         """Give what the caller sent, by the names of the function's parameters; Invalid when it does not fit."""
 
@@ -44,7 +53,7 @@ class Calls:
     """What all calls need."""
 
     database: Database
-    authenticate: Authenticate
+    admit: Admit
     provided: Mapping[str, object]
     """What operations may ask for by name besides what is another for each call."""
     clock: Callable[[], datetime]
@@ -56,7 +65,7 @@ class Call:
     def __init__(self, operation: Operation, calls: Calls) -> None:
         self.operation = operation
         self._database = calls.database
-        self._authenticate = calls.authenticate
+        self._admit = calls.admit
         self._clock = calls.clock
         standing = operation.provided - PASSING
         if lacking := standing - calls.provided.keys():
@@ -74,13 +83,14 @@ class Call:
             return self._call(db, caller, request, request.arguments())
 
     def _write(self, request: Request) -> object:
-        """Look who asks, and for what, before the one writer's lock is taken."""
+        """Look who asks, and for what, before the one writer's lock is taken; and again who, once it is."""
         with self._database.reading() as db:
-            caller = self._caller(db, request)
+            self._caller(db, request)
         arguments = request.arguments()
         for _ in range(ATTEMPTS):
             try:
                 with self._database.writing() as db:
+                    caller = self._caller(db, request)
                     return self._call(db, caller, request, arguments)
             except exc.DBAPIError as problem:
                 if not lost_a_race(problem):
@@ -90,7 +100,9 @@ class Call:
     def _caller(self, db: Session, request: Request) -> Caller | None:
         if self.operation.access is Access.OPEN:
             return None
-        return self._authenticate(db, request.key())
+        key, named = request.key(), self.operation.project_name
+        project_id = request.named(named) if named else ""
+        return self._admit(db, key, self.operation, project_id=project_id, now=self._clock())
 
     def _call(
         self, db: Session, caller: Caller | None, request: Request, arguments: dict[str, Any]

@@ -18,7 +18,7 @@ class CloseReason(enum.Enum):
     BAD_TICKET = 4401, "This link has expired. Get a new one with `cumulet vm connect`."
     OTHER_VM = 4402, "This link is for another VM. Get one for this VM with `cumulet vm connect`."
     NOT_YOURS = 4403, "You may no longer use this VM: that needs the role EDITOR in its project."
-    KEY_REVOKED = 4405, "The API key behind this link was revoked. Get a new link with another key."
+    KEY_REVOKED = 4405, "The API key behind this link is not valid any more. Get a new link with another key."
     GONE = 4404, "This VM has been deleted. Its last console output is in `cumulet vm log`."
     IDLE = 4408, "Nothing happened here for an hour. Reconnect to continue."
     OFF = 4409, "The VM is off. Start it with `cumulet vm start`, then reconnect."

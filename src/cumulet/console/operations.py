@@ -14,14 +14,13 @@ from cumulet.console.wire import ConnectVmResponse
 from cumulet.errors import Refused, Unavailable
 from cumulet.events import EventName
 from cumulet.hypervisor import Hypervisor, HypervisorError, MachineOff
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role
+from cumulet.operation import Access, Caller, operation
 from cumulet.resource import log_request
 from cumulet.vm_record import Verb, accept, find_vm
 from cumulet.wire import Png
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}/connect", writes=True)
+@operation("GET /v1/projects/{projectId}/vms/{id}/connect", writes=True, access=Access.EDITOR)
 def connect_vm(
     db: Session,
     caller: Caller,
@@ -37,7 +36,7 @@ def connect_vm(
     The link can be opened for five minutes, and stays good while the page is open. It has the address under
     which this call was made.
     """
-    vm = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    vm = find_vm(db, project_id=project_id, id=id)
     accept(Verb.CONNECT, vm.state, vm.name)
     ticket = issue_ticket(db, vm.id, caller, now=now)
     log_request(db, caller, vm, EventName.VM_CONSOLE_REQUESTED, "console access requested", now=now)
@@ -45,12 +44,10 @@ def connect_vm(
     return ConnectVmResponse(connect_url=f"{page}#{ticket}", token=ticket)
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}/screenshot")
-def get_vm_screenshot(
-    db: Session, caller: Caller, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
-) -> Png:
+@operation("GET /v1/projects/{projectId}/vms/{id}/screenshot", access=Access.VIEWER)
+def get_vm_screenshot(db: Session, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str) -> Png:
     """Take a screenshot of a virtual machine that is running."""
-    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    vm = find_vm(db, project_id=project_id, id=id)
     accept(Verb.SCREENSHOT, vm.state, vm.name)
     if vm.host_id not in hosts:
         raise Unavailable(f"the host of VM {id!r} cannot be reached now")

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from cumulet.console.close_reasons import CloseReason, Ended
 from cumulet.console.tickets import GOOD_FOR, Ticket, find_good
 from cumulet.db import UNREACHABLE, Database
-from cumulet.errors import Forbidden, NotFound
+from cumulet.errors import Forbidden, NotFound, Unauthenticated
 from cumulet.hypervisor import (
     Domain,
     HostUnreachable,
@@ -30,8 +30,8 @@ from cumulet.hypervisor import (
     Power,
 )
 from cumulet.limits import Limits
-from cumulet.operation import Caller
-from cumulet.projects import Role, is_good, require
+from cumulet.operation import Access
+from cumulet.projects import find_caller, permit
 from cumulet.resource import Wanted
 from cumulet.vm_record import Verb, Vm, VmState, accepts
 
@@ -167,9 +167,7 @@ class Consoles:
             raise Ended(CloseReason.GONE)
         if (vm.project_id, vm.name) != (request.project_id, request.vm_name):
             raise Ended(CloseReason.OTHER_VM)
-        if not is_good(db, ticket.key_digest):
-            raise Ended(CloseReason.KEY_REVOKED)
-        require_editor(db, ticket, vm)
+        refuse_stranger(db, ticket, vm, now=self.clock())
         return vm, ticket
 
 
@@ -186,10 +184,13 @@ def reach(host: Hypervisor, vm: Vm, kind: Kind) -> tuple[int, socket.socket]:
     raise Ended(why_off(vm, domain))
 
 
-def require_editor(db: Session, ticket: Ticket, vm: Vm) -> None:
+def refuse_stranger(db: Session, ticket: Ticket, vm: Vm, *, now: datetime) -> None:
     """Return when the ticket's holder may type into the VM; Ended when not, or not any more."""
     try:
-        require(db, Caller(user_id=ticket.user_id, email=""), vm.project_id, Role.EDITOR)
+        holder = find_caller(db, ticket.key_digest, now=now, project_id=vm.project_id)
+        permit(db, holder, Access.EDITOR, changes=True)
+    except Unauthenticated:
+        raise Ended(CloseReason.KEY_REVOKED) from None
     except (NotFound, Forbidden):
         raise Ended(CloseReason.NOT_YOURS) from None
 

@@ -18,16 +18,15 @@ from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType, GetDiskRe
 from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.hosts import capacities, place_disk
-from cumulet.operation import Caller, operation
-from cumulet.projects import WHOLE, Role, fetch_page, read_page, require
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import WHOLE, fetch_page, read_page
 from cumulet.resource import Wanted, find, lock_to_change, log_request
 from cumulet.wire import Empty
 
 
-@operation("GET /v1/projects/{projectId}/disks")
+@operation("GET /v1/projects/{projectId}/disks", access=Access.VIEWER)
 def list_disks(
     db: Session,
-    caller: Caller,
     *,
     project_id: str,
     page_number: int = 0,
@@ -36,7 +35,6 @@ def list_disks(
     data_center_id: str = "",
 ) -> ListDisksResponse:
     """List the project's disks by id, boot disks too; with `dataCenterId` only those there."""
-    require(db, caller, project_id, Role.VIEWER)
     page = read_page(page_number, page_size, page_token)
     wanted = select(Disk).where(Disk.project_id == project_id)
     if data_center_id:
@@ -51,17 +49,16 @@ def list_disks(
     )
 
 
-@operation("GET /v1/projects/{projectId}/disks/{id}")
-def get_disk(db: Session, caller: Caller, *, project_id: str, id: str) -> GetDiskResponse:
+@operation("GET /v1/projects/{projectId}/disks/{id}", access=Access.VIEWER)
+def get_disk(db: Session, *, project_id: str, id: str) -> GetDiskResponse:
     """Show a disk with its snapshots."""
-    require(db, caller, project_id, Role.VIEWER)
     disk = find(db, Disk, project_id, id)
     (answer,) = disk_views(db, [disk])
     snapshots, _ = snapshot_views(db, disk, WHOLE)
     return GetDiskResponse(disk=answer, snapshots=snapshots)
 
 
-@operation("POST /v1/projects/{projectId}/disks")
+@operation("POST /v1/projects/{projectId}/disks", access=Access.EDITOR)
 def create_storage_disk(
     db: Session,
     caller: Caller,
@@ -75,7 +72,6 @@ def create_storage_disk(
 
     Its capacity is reserved at once; it stays on the host of the first virtual machine that it is attached to.
     """
-    require(db, caller, project_id, Role.EDITOR)
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)
     plan = plan_disk(data, data_center)
@@ -86,10 +82,9 @@ def create_storage_disk(
     return Empty()
 
 
-@operation("DELETE /v1/projects/{projectId}/disks/{id}")
+@operation("DELETE /v1/projects/{projectId}/disks/{id}", access=Access.EDITOR)
 def delete_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete a storage disk that is attached to no VM, with its snapshots."""
-    require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Disk, project_id, id)
     accept_delete(seen)
     disk = lock_to_change(db, seen, now=now)

@@ -17,8 +17,8 @@ from cumulet.disks.views import holder_of
 from cumulet.disks.wire import CreateDiskSnapshot, DiskState, ListDiskSnapshotsResponse
 from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailable
 from cumulet.events import EventName
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role, read_part, require
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import read_part
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, lock, log_request
 from cumulet.vm_record.find import find_vm_to_change
@@ -27,28 +27,26 @@ from cumulet.vm_record.wire import VmState
 from cumulet.wire import Empty
 
 
-@operation("GET /v1/projects/{projectId}/disks/{id}/snapshots")
+@operation("GET /v1/projects/{projectId}/disks/{id}/snapshots", access=Access.VIEWER)
 def list_disk_snapshots(
-    db: Session, caller: Caller, *, project_id: str, id: str, page_size: int = 0, page_token: str = ""
+    db: Session, *, project_id: str, id: str, page_size: int = 0, page_token: str = ""
 ) -> ListDiskSnapshotsResponse:
     """List a disk's snapshots, oldest first."""
-    require(db, caller, project_id, Role.VIEWER)
     page = read_part(page_size, page_token)
     snapshots, token = snapshot_views(db, find(db, Disk, project_id, id), page)
     return ListDiskSnapshotsResponse(snapshots=snapshots, page_token=token)
 
 
-@operation("POST /v1/projects/{projectId}/disks/{id}/snapshots")
+@operation("POST /v1/projects/{projectId}/disks/{id}/snapshots", access=Access.EDITOR)
 def create_disk_snapshot(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: CreateDiskSnapshot
 ) -> Empty:
     """Take a snapshot of a disk; the virtual machine that has it must be stopped."""
     check_disk_id("snapshotId", data.snapshot_id)
-    require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Disk, project_id, id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
     disk, vm = find_disk_to_change(
-        db, caller, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
+        db, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
     )
     if db.scalar(select(Snapshot.id).where(Snapshot.disk_id == disk.id, Snapshot.name == data.snapshot_id)):
         raise AlreadyExists(f"snapshotId: disk {id!r} already has a snapshot {data.snapshot_id!r}")
@@ -70,14 +68,13 @@ def create_disk_snapshot(
     return Empty()
 
 
-@operation("DELETE /v1/projects/{projectId}/disks/{id}/snapshots")
+@operation("DELETE /v1/projects/{projectId}/disks/{id}/snapshots", access=Access.EDITOR)
 def delete_disk_snapshot(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, snapshot_id: str, vm_id: str = ""
 ) -> Empty:
     """Delete a snapshot; the disk's contents stay. The virtual machine that has the disk must be stopped."""
-    require(db, caller, project_id, Role.EDITOR)
     disk, vm = find_disk_to_change(
-        db, caller, "delete a snapshot of", now=now, project_id=project_id, id=id, vm_id=vm_id
+        db, "delete a snapshot of", now=now, project_id=project_id, id=id, vm_id=vm_id
     )
     snapshot = find_snapshot(db, disk, snapshot_id)
     snapshot.deleting, disk.state = True, DiskState.LOCKED
@@ -93,7 +90,7 @@ def delete_disk_snapshot(
     return Empty()
 
 
-@operation("POST /v1/projects/{projectId}/disks/{id}/revert")
+@operation("POST /v1/projects/{projectId}/disks/{id}/revert", access=Access.EDITOR)
 def revert_disk(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, snapshot_id: str, vm_id: str = ""
 ) -> Empty:
@@ -101,8 +98,7 @@ def revert_disk(
 
     The virtual machine that has the disk must be stopped. A disk that has grown since keeps its size.
     """
-    require(db, caller, project_id, Role.EDITOR)
-    disk, vm = find_disk_to_change(db, caller, "revert", now=now, project_id=project_id, id=id, vm_id=vm_id)
+    disk, vm = find_disk_to_change(db, "revert", now=now, project_id=project_id, id=id, vm_id=vm_id)
     snapshot = find_snapshot(db, disk, snapshot_id)
     disk.snapshot_id, disk.reverting, disk.state = snapshot.id, True, DiskState.LOCKED
     if vm is not None and disk.id == vm.boot_disk_id:
@@ -128,7 +124,7 @@ def expect_first_boot(vm: Vm, snapshot: Snapshot) -> None:
 
 
 def find_disk_to_change(
-    db: Session, caller: Caller, what: str, *, now: datetime, project_id: str, id: str, vm_id: str
+    db: Session, what: str, *, now: datetime, project_id: str, id: str, vm_id: str
 ) -> tuple[Disk, Vm | None]:
     """Find a disk that no machine runs with, and the VM that has it; whichever works on the disk is woken."""
     seen = find(db, Disk, project_id, id)
@@ -136,7 +132,7 @@ def find_disk_to_change(
     if seen.vm_id is None:
         wake(db, Kind.DISK, seen.id, now=now)
     else:
-        vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=holder_of(db, seen).name)
+        vm = find_vm_to_change(db, now=now, project_id=project_id, id=holder_of(db, seen).name)
         accept_stopped(vm, seen, what)
     disk = lock(db, seen)
     if disk.vm_id != (vm.id if vm else None):

@@ -26,8 +26,7 @@ from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
 from cumulet.hosts import Capacity
 from cumulet.hypervisor import MOST_STORAGE_DISKS
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role, require
+from cumulet.operation import Access, Caller, operation
 from cumulet.resource import Wanted, find, lock, log_request
 from cumulet.vm_record.accepts import AT_REST, PASSING
 from cumulet.vm_record.find import find_vm, find_vm_to_change
@@ -39,15 +38,15 @@ WITH_A_WAY_OUT: Final = AT_REST | {VmState.FAILED}
 """A VM that failed because a disk has gone goes on without it."""
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}/disks")
-def list_vm_disks(db: Session, caller: Caller, *, project_id: str, id: str) -> ListVmDisksResponse:
+@operation("GET /v1/projects/{projectId}/vms/{id}/disks", access=Access.VIEWER)
+def list_vm_disks(db: Session, *, project_id: str, id: str) -> ListVmDisksResponse:
     """List a virtual machine's disks: the boot disk, then the storage disks by id."""
-    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    vm = find_vm(db, project_id=project_id, id=id)
     disks = sorted(disks_of(db, vm.id), key=lambda disk: (disk.type is not DiskType.BOOT, disk.name))
     return ListVmDisksResponse(disks=disk_views(db, disks))
 
 
-@operation("PATCH /v1/projects/{projectId}/disk/{id}/attach")
+@operation("PATCH /v1/projects/{projectId}/disk/{id}/attach", access=Access.EDITOR)
 def attach_storage_disk(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, vm_id: str
 ) -> Empty:
@@ -55,9 +54,9 @@ def attach_storage_disk(
 
     The disk stays on the host of the first virtual machine that it is attached to.
     """
-    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
+    seen = find_vm(db, project_id=project_id, id=vm_id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=vm_id)
     accept_disks(vm, AT_REST)
     disk = lock(db, find(db, Disk, project_id, id))
     accept_attach(disk)
@@ -70,13 +69,12 @@ def attach_storage_disk(
     return Empty()
 
 
-@operation("PUT /v1/projects/{projectId}/disk/{id}/detach")
+@operation("PUT /v1/projects/{projectId}/disk/{id}/detach", access=Access.EDITOR)
 def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Detach a storage disk from its virtual machine; a running guest must release it: unmount it there first."""
-    require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Disk, project_id, id)
     accept_detach(seen)
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=holder_of(db, seen).name)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=holder_of(db, seen).name)
     accept_disks(vm, WITH_A_WAY_OUT)
     disk = lock(db, seen)
     accept_detach(disk)
@@ -93,7 +91,7 @@ def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
     return Empty()
 
 
-@operation("PATCH /v1/projects/{projectId}/vms/{id}/disks")
+@operation("PATCH /v1/projects/{projectId}/vms/{id}/disks", access=Access.EDITOR)
 def resize_vm_disk(
     db: Session,
     caller: Caller,
@@ -109,9 +107,9 @@ def resize_vm_disk(
 
     With `validateOnly` only check it.
     """
-    seen = find_disk_of(db, find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id), disk_id)
+    seen = find_disk_of(db, find_vm(db, project_id=project_id, id=id), disk_id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept_disks(vm, AT_REST)
     disk = lock(db, seen)
     check_disk_gib("sizeGib", size_gib, least=disk.size_gib)

@@ -1,4 +1,4 @@
-"""What the operator sees of the GPUs of all hosts, and what they do with one."""
+"""What operators see of the GPUs of all hosts, and what they do with one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from cumulet.gpus.told import log_gpu
 from cumulet.gpus.views import SHOWN, gpu_view, problems_of
 from cumulet.gpus.wire import GetGpuResponse, GpuState, ListGpusResponse
 from cumulet.hosts import Host
-from cumulet.operation import Caller, operation
-from cumulet.projects import DEFAULT_PROJECT, Role, read_page, require
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import read_page
 from cumulet.reconcile import Kind, wake
 from cumulet.wire import Empty
 
@@ -28,10 +28,9 @@ ONE: Final = SHOWN.where(bindparam("id") == ID)
 CLEANABLE: Final = frozenset({GpuState.FREE, GpuState.CLEANING, GpuState.QUARANTINED})
 
 
-@operation("GET /v1/gpus")
+@operation("GET /v1/gpus", access=Access.AUDITOR)
 def list_gpus(
     db: Session,
-    caller: Caller,
     *,
     catalogue: Catalogue,
     host_id: str = "",
@@ -40,9 +39,8 @@ def list_gpus(
 ) -> ListGpusResponse:
     """List the GPUs of all hosts, or of one, by host and address.
 
-    Only for the operator. A host's are as they were when it last answered.
+    Only for auditors and operators. A host's are as they were when it last answered.
     """
-    require(db, caller, DEFAULT_PROJECT, Role.OWNER)
     page = read_page(0, page_size, page_token)
     chosen = SHOWN.where(*page.following(Host.name, Gpu.address))
     if host_id:
@@ -57,88 +55,87 @@ def list_gpus(
     )
 
 
-@operation("GET /v1/gpus/{id}")
-def get_gpu(db: Session, caller: Caller, *, catalogue: Catalogue, id: str) -> GetGpuResponse:
+@operation("GET /v1/gpus/{id}", access=Access.AUDITOR)
+def get_gpu(db: Session, *, catalogue: Catalogue, id: str) -> GetGpuResponse:
     """Show a GPU; its id is `HOST:ADDRESS`, as the list has it.
 
-    Only for the operator.
+    Only for auditors and operators.
     """
-    found = find_gpu(db, caller, id)
+    found = find_gpu(db, id)
     return GetGpuResponse(gpu=gpu_view(catalogue, found, partitions_of(db, [found.Gpu.host_id])))
 
 
-@operation("POST /v1/gpus/{id}/clean")
+@operation("POST /v1/gpus/{id}/clean", access=Access.OPERATOR)
 def clean_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
     """Have a GPU that no VM holds reset and looked at, one that is QUARANTINED too; it is FREE when it is as new.
 
-    Only for the operator.
+    Only for operators.
     """
-    gpu = begin_cleaning(db, caller, now=now, id=id)
+    gpu = begin_cleaning(db, now=now, id=id)
     log_request(db, caller, gpu, EventName.GPU_CLEAN_REQUESTED, "is to be cleaned", now=now)
     return Empty()
 
 
-@operation("POST /v1/gpus/{id}/prove")
+@operation("POST /v1/gpus/{id}/prove", access=Access.OPERATOR)
 def prove_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
     """Have a GPU that no VM holds given to a small guest that looks at it, and cleaned before and after.
 
-    The GPU shows what that found; it is QUARANTINED when that was not the card that the host has. Only for the operator.
+    The GPU shows what that found; it is QUARANTINED when that was not the card that the host has. Only for operators.
     """
-    gpu = begin_cleaning(db, caller, now=now, id=id)
+    gpu = begin_cleaning(db, now=now, id=id)
     gpu.proving = True
     log_request(db, caller, gpu, EventName.GPU_PROOF_REQUESTED, "is to be shown to a guest", now=now)
     return Empty()
 
 
-@operation("POST /v1/gpus/{id}/withdraw")
+@operation("POST /v1/gpus/{id}/withdraw", access=Access.OPERATOR)
 def withdraw_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
     """Give a GPU to no further VM; one that has it keeps it.
 
-    Only for the operator.
+    Only for operators.
     """
-    gpu = find_gpu_to_change(db, caller, now=now, id=id)
+    gpu = find_gpu_to_change(db, now=now, id=id)
     if not gpu.withdrawn:
         gpu.withdrawn = True
         log_request(db, caller, gpu, EventName.GPU_WITHDRAWN, "is withdrawn: no further VM gets it", now=now)
     return Empty()
 
 
-@operation("POST /v1/gpus/{id}/offer")
+@operation("POST /v1/gpus/{id}/offer", access=Access.OPERATOR)
 def offer_gpu(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
     """Let VMs have a GPU again that was withdrawn.
 
-    Only for the operator.
+    Only for operators.
     """
-    gpu = find_gpu_to_change(db, caller, now=now, id=id)
+    gpu = find_gpu_to_change(db, now=now, id=id)
     if gpu.withdrawn:
         gpu.withdrawn = False
         log_request(db, caller, gpu, EventName.GPU_OFFERED, "is offered to VMs again", now=now)
     return Empty()
 
 
-def find_gpu(db: Session, caller: Caller, id: str) -> Row[*tuple[Any, ...]]:
-    """Find a GPU, with all that is shown of it; NotFound, Forbidden."""
-    require(db, caller, DEFAULT_PROJECT, Role.OWNER)
+def find_gpu(db: Session, id: str) -> Row[*tuple[Any, ...]]:
+    """Find a GPU, with all that is shown of it; NotFound."""
     found = db.execute(ONE, {"id": id}).one_or_none()
     if found is None:
         raise NotFound.named("GPU", id, names_there(db, ID, Host.id == Gpu.host_id))
     return found
 
 
-def find_gpu_to_change(db: Session, caller: Caller, *, now: datetime, id: str) -> Gpu:
-    """Find a GPU for a verb, lock it, and have it looked at once that is done; NotFound, Forbidden.
+def find_gpu_to_change(db: Session, *, now: datetime, id: str) -> Gpu:
+    """Find a GPU for a verb, lock it, and have it looked at once that is done; NotFound.
 
     Its host is locked first, so that nobody places there meanwhile, then its due row, as reconcilers do.
     """
-    seen = find_gpu(db, caller, id).Gpu
+    seen = find_gpu(db, id).Gpu
     db.get_one(Host, seen.host_id, with_for_update=True)
     wake(db, Kind.GPU, seen.id, now=now)
     return db.get_one(Gpu, seen.id, populate_existing=True, with_for_update=True)
 
 
-def begin_cleaning(db: Session, caller: Caller, *, now: datetime, id: str) -> Gpu:
+def begin_cleaning(db: Session, *, now: datetime, id: str) -> Gpu:
     """Take a GPU out of what VMs can have until its host has cleaned it."""
-    gpu = find_gpu_to_change(db, caller, now=now, id=id)
+    gpu = find_gpu_to_change(db, now=now, id=id)
     accept_cleaning(gpu, id)
     if gpu.state is not GpuState.CLEANING:
         gpu.state, gpu.since = GpuState.CLEANING, now

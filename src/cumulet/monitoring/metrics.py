@@ -23,8 +23,8 @@ from cumulet.hosts import Host, HostState, Reservation
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import QUARTER, STEP, Sample, unpack
 from cumulet.networks import free_external
-from cumulet.operation import Caller
-from cumulet.projects import DEFAULT_PROJECT, Role, require
+from cumulet.operation import Access
+from cumulet.projects import authenticate, permit
 from cumulet.reconcile import Due
 from cumulet.vm_record import Vm
 
@@ -54,9 +54,9 @@ DOMAIN_COUNTERS: Final = (
 )
 
 
-def read_metrics(db: Session, caller: Caller, now: datetime, *, catalogue: Catalogue) -> bytes:
-    """Write all numbers as Prometheus reads them; only for the operator: NotFound, Forbidden for others."""
-    require(db, caller, DEFAULT_PROJECT, Role.OWNER)
+def read_metrics(db: Session, key: str, now: datetime, *, catalogue: Catalogue) -> bytes:
+    """Write all numbers as Prometheus reads them; only for auditors: Unauthenticated, Forbidden for others."""
+    permit(db, authenticate(db, key, now=now), Access.AUDITOR, changes=False)
     return exposition([*cloud(db, catalogue, now=now), *machines(db, now=now)])
 
 

@@ -13,23 +13,22 @@ from sqlalchemy.orm import Session
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import QUARTER, STEP, Sample, series, unpack
 from cumulet.monitoring.wire import MonitorVmResponse
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role
+from cumulet.operation import Access, operation
 from cumulet.vm_record import find_vm
 from cumulet.wire import utc
 
 DAY: Final = timedelta(days=1)
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}/monitor")
+@operation("GET /v1/projects/{projectId}/vms/{id}/monitor", access=Access.VIEWER)
 def monitor_vm(
-    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, since: datetime | None = None
+    db: Session, *, now: datetime, project_id: str, id: str, since: datetime | None = None
 ) -> MonitorVmResponse:
     """Show a virtual machine's resource usage: by default of the last day, an item for each half minute that it ran.
 
     `since` looks back further, at most a month; what is older than a day has an item for each quarter of an hour.
     """
-    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    vm = find_vm(db, project_id=project_id, id=id)
     begin = int((utc(since) if since else now - DAY).timestamp())
     return MonitorVmResponse(items=series(samples_since(db, vm.id, begin)))
 

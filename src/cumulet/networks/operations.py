@@ -25,15 +25,15 @@ from cumulet.networks.wire import (
     NetworkAnswer,
     NetworkState,
 )
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import fetch_page, read_page
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, log_request, refuse_taken
 from cumulet.vm_record import refuse_used
 from cumulet.wire import Empty
 
 
-@operation("POST /v1/projects/{projectId}/networks")
+@operation("POST /v1/projects/{projectId}/networks", access=Access.EDITOR)
 def create_network(
     db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime, project_id: str, data: CreateNetwork
 ) -> NetworkAnswer:
@@ -41,7 +41,6 @@ def create_network(
 
     Answers as soon as the request is stored; the network is CREATING, then ACTIVE.
     """
-    require(db, caller, project_id, Role.EDITOR)
     check_id("id", data.id)
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)
@@ -64,10 +63,9 @@ def create_network(
     return network_view(db, catalogue, network)
 
 
-@operation("GET /v1/projects/{projectId}/networks")
+@operation("GET /v1/projects/{projectId}/networks", access=Access.VIEWER)
 def list_networks(
     db: Session,
-    caller: Caller,
     *,
     catalogue: Catalogue,
     project_id: str,
@@ -76,7 +74,6 @@ def list_networks(
     page_token: str = "",
 ) -> ListNetworksResponse:
     """List the project's networks by id."""
-    require(db, caller, project_id, Role.VIEWER)
     page = read_page(page_number, page_size, page_token)
     mine = select(Network).where(Network.project_id == project_id)
     networks, total, token = fetch_page(db, mine, page, Network.name)
@@ -89,22 +86,19 @@ def list_networks(
     )
 
 
-@operation("GET /v1/projects/{projectId}/networks/{id}")
-def get_network(
-    db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, id: str
-) -> GetNetworkResponse:
+@operation("GET /v1/projects/{projectId}/networks/{id}", access=Access.VIEWER)
+def get_network(db: Session, *, catalogue: Catalogue, project_id: str, id: str) -> GetNetworkResponse:
     """Show a network."""
-    require(db, caller, project_id, Role.VIEWER)
     answer = network_view(db, catalogue, find(db, Network, project_id, id))
     return GetNetworkResponse(
         **{name: getattr(answer, name) for name in answer.__struct_fields__}, network=answer
     )
 
 
-@operation("DELETE /v1/projects/{projectId}/networks/{id}")
+@operation("DELETE /v1/projects/{projectId}/networks/{id}", access=Access.EDITOR)
 def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete a network that no VM has a NIC on; of those that are being terminated it waits a moment for the end."""
-    network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
+    network = find_network_to_change(db, now=now, project_id=project_id, id=id)
     refuse_used(
         db,
         f"network {id!r}",
@@ -119,20 +113,20 @@ def delete_network(db: Session, caller: Caller, *, now: datetime, project_id: st
     return Empty()
 
 
-@operation("POST /v1/projects/{projectId}/networks/{id}/start")
+@operation("POST /v1/projects/{projectId}/networks/{id}/start", access=Access.EDITOR)
 def start_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Connect a stopped network to the others and the Internet again."""
-    network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
+    network = find_network_to_change(db, now=now, project_id=project_id, id=id)
     accept_network(network, "start", Wanted.STOPPED)
     network.wanted, network.state = Wanted.ACTIVE, NetworkState.STARTING
     log_request(db, caller, network, EventName.NETWORK_START_REQUESTED, "start requested", now=now)
     return Empty()
 
 
-@operation("POST /v1/projects/{projectId}/networks/{id}/stop")
+@operation("POST /v1/projects/{projectId}/networks/{id}/stop", access=Access.EDITOR)
 def stop_network(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Disconnect a network from the others and the Internet; its VMs still reach each other."""
-    network = find_network_to_change(db, caller, now=now, project_id=project_id, id=id)
+    network = find_network_to_change(db, now=now, project_id=project_id, id=id)
     accept_network(network, "stop", Wanted.ACTIVE)
     network.wanted, network.state = Wanted.STOPPED, NetworkState.STOPPING
     log_request(db, caller, network, EventName.NETWORK_STOP_REQUESTED, "stop requested", now=now)
@@ -171,14 +165,11 @@ def ranges_in_use(db: Session, catalogue: Catalogue, data_center: DataCenter) ->
     return used
 
 
-def find_network_to_change(
-    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str
-) -> Network:
+def find_network_to_change(db: Session, *, now: datetime, project_id: str, id: str) -> Network:
     """Find a network for a verb, and have it looked at once that is done; NotFound, Forbidden.
 
     It is woken first, then locked and read: reconcilers too lock the due row before all else.
     """
-    require(db, caller, project_id, Role.EDITOR)
     seen = find(db, Network, project_id, id)
     wake(db, Kind.NETWORK, seen.id, now=now)
     lock_networks(db, project_id)

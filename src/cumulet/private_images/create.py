@@ -14,12 +14,11 @@ from cumulet.errors import Refused
 from cumulet.events import EventName
 from cumulet.hosts import Requirements, place_disk, reserve
 from cumulet.ids import check_id
-from cumulet.operation import Caller, operation
+from cumulet.operation import Access, Caller, operation
 from cumulet.private_images.find import image_view
 from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.operations import check_description
 from cumulet.private_images.wire import CreatePrivateVmImageResponse, ImageState
-from cumulet.projects import Role
 from cumulet.reconcile import Kind, find_due, wake
 from cumulet.resource import Wanted, lock, log_request, refuse_taken
 from cumulet.vm_record.accepts import AT_REST, PASSING
@@ -28,7 +27,7 @@ from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 
 
-@operation("POST /v1/projects/{projectId}/images")
+@operation("POST /v1/projects/{projectId}/images", access=Access.EDITOR)
 def create_private_vm_image(
     db: Session,
     caller: Caller,
@@ -45,11 +44,11 @@ def create_private_vm_image(
     A guest whose agent answers freezes its file systems for that moment. Until the image is READY, starts,
     stops, restarts and the end of the virtual machine wait for it.
     """
-    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=vm_id)
+    seen = find_vm(db, project_id=project_id, id=vm_id)
     check_id("id", id)
     check_description(description)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=vm_id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=vm_id)
     refuse_taken(db, PrivateImage, project_id, id, field="id")
     disk = lock(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk, under_way=image_under_way(db, disk))

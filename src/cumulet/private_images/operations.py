@@ -11,21 +11,20 @@ from sqlalchemy.orm import Session
 from cumulet.disks import Disk
 from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
-from cumulet.operation import Caller, operation
+from cumulet.operation import Access, Caller, operation
 from cumulet.private_images.find import image_views
 from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.wire import GetPrivateVmImageResponse, ListPrivateVmImagesResponse
-from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.projects import fetch_page, read_page
 from cumulet.resource import Wanted, find, lock_to_change, log_request
 from cumulet.wire import Empty
 
 LONGEST_DESCRIPTION: Final = 1000
 
 
-@operation("GET /v1/projects/{projectId}/images")
+@operation("GET /v1/projects/{projectId}/images", access=Access.VIEWER)
 def list_private_vm_images(
     db: Session,
-    caller: Caller,
     *,
     project_id: str,
     page_number: int = 0,
@@ -33,7 +32,6 @@ def list_private_vm_images(
     page_token: str = "",
 ) -> ListPrivateVmImagesResponse:
     """List the project's own images by id."""
-    require(db, caller, project_id, Role.VIEWER)
     page = read_page(page_number, page_size, page_token)
     wanted = select(PrivateImage).where(PrivateImage.project_id == project_id)
     images, total, token = fetch_page(db, wanted, page, PrivateImage.name)
@@ -46,31 +44,24 @@ def list_private_vm_images(
     )
 
 
-@operation("GET /v1/projects/{projectId}/images/{id}")
-def get_private_vm_image(
-    db: Session, caller: Caller, *, project_id: str, id: str
-) -> GetPrivateVmImageResponse:
+@operation("GET /v1/projects/{projectId}/images/{id}", access=Access.VIEWER)
+def get_private_vm_image(db: Session, *, project_id: str, id: str) -> GetPrivateVmImageResponse:
     """Show one of the project's own images."""
-    require(db, caller, project_id, Role.VIEWER)
     (answer,) = image_views(db, [find(db, PrivateImage, project_id, id)])
     return GetPrivateVmImageResponse(image=answer)
 
 
-@operation("POST /v1/projects/{projectId}/images/{id}")
-def update_private_vm_image(
-    db: Session, caller: Caller, *, project_id: str, id: str, description: str = ""
-) -> Empty:
+@operation("POST /v1/projects/{projectId}/images/{id}", access=Access.EDITOR)
+def update_private_vm_image(db: Session, *, project_id: str, id: str, description: str = "") -> Empty:
     """Change an image's description."""
-    require(db, caller, project_id, Role.EDITOR)
     check_description(description)
     find(db, PrivateImage, project_id, id).description = description
     return Empty()
 
 
-@operation("DELETE /v1/projects/{projectId}/images/{id}")
+@operation("DELETE /v1/projects/{projectId}/images/{id}", access=Access.EDITOR)
 def delete_private_vm_image(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete an image that no virtual machine is based on; a capture in progress is cancelled."""
-    require(db, caller, project_id, Role.EDITOR)
     image = lock_to_change(db, find(db, PrivateImage, project_id, id), now=now)
     refuse_in_use(db, image)
     if image.wanted is not Wanted.DELETED:

@@ -1,9 +1,18 @@
 """Projects, the users who belong to them, and the keys that prove it."""
 
+from cumulet.permission import CloudRole, Role
 from cumulet.projects import key_operations, operations  # noqa: F401 - declares them
-from cumulet.projects.access import authenticate, is_good, keys_of_project, keys_of_user, require
+from cumulet.projects.access import (
+    admit,
+    authenticate,
+    find_caller,
+    is_seen,
+    keys_of_project,
+    keys_of_user,
+    permit,
+)
 from cumulet.projects.bootstrap import KEY_FILE, bootstrap
-from cumulet.projects.model import DEFAULT_PROJECT, Project, Role
+from cumulet.projects.model import DEFAULT_PROJECT, Project
 from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import check_public_key
 
@@ -11,18 +20,21 @@ __all__ = [
     "DEFAULT_PROJECT",
     "KEY_FILE",
     "WHOLE",
+    "CloudRole",
     "Page",
     "Project",
     "Role",
+    "admit",
     "authenticate",
     "bootstrap",
     "check_public_key",
     "fetch_page",
     "fetch_part",
-    "is_good",
+    "find_caller",
+    "is_seen",
     "keys_of_project",
     "keys_of_user",
+    "permit",
     "read_page",
     "read_part",
-    "require",
 ]

@@ -8,33 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, func, select, true
 from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns, names_there
-from cumulet.errors import Exhausted, Forbidden, NotFound, Unauthenticated
-from cumulet.operation import Caller
-from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, Role, SshKey, User
+from cumulet.errors import Exhausted, NotFound, Unauthenticated
+from cumulet.operation import Access, Caller, Operation
+from cumulet.permission import refuse
+from cumulet.projects.model import ApiKey, Membership, Project, SshKey, User, UserState
 
 KEY_PREFIX: Final = "cumulet_"
 """Lets people and secret scanners tell what a found text is."""
-RUNS_THE_CLOUD: Final = and_(
-    Membership.user_id == User.id,
-    Membership.project_id == DEFAULT_PROJECT,
-    Membership.role == Role.OWNER,
-)
-OWNER_OF_KEY: Final = (
-    select(User.id, User.email, Membership.role.is_not(None))
+WHO: Final = (
+    select(
+        User.id,
+        User.email,
+        User.state,
+        User.cloud_role,
+        ApiKey.expires_at,
+        ApiKey.project_id,
+        ApiKey.reads_only,
+        Project.id,
+        Membership.role,
+    )
     .join(ApiKey, ApiKey.user_id == User.id)
-    .outerjoin(Membership, RUNS_THE_CLOUD)
+    .outerjoin(Project, Project.id == bindparam("project_id"))
+    .outerjoin(Membership, and_(Membership.user_id == User.id, Membership.project_id == Project.id))
     .where(ApiKey.digest == bindparam("digest"))
 )
-ROLE: Final = select(Membership.role).where(
-    Membership.project_id == bindparam("project_id"), Membership.user_id == bindparam("user_id")
-)
+"""All that says who calls and what they may, in one look."""
 
 
 def new_key() -> str:
@@ -47,14 +53,59 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def authenticate(db: Session, key: str) -> Caller:
+def admit(db: Session, key: str, operation: Operation, *, project_id: str, now: datetime) -> Caller:
+    """Give the caller of an operation, about the project that its path names; Unauthenticated, NotFound, Forbidden."""
+    caller = authenticate(db, key, project_id=project_id, now=now)
+    permit(db, caller, operation.access, changes=not operation.reads_only)
+    return caller
+
+
+def authenticate(db: Session, key: str, *, now: datetime, project_id: str = "") -> Caller:
     """Find the user that a key acts for; Unauthenticated when nobody's."""
-    digest = digest_of(key)
-    owners = fetch_columns(db, OWNER_OF_KEY, digest=digest)
-    if not owners:
+    return find_caller(db, digest_of(key), now=now, project_id=project_id)
+
+
+def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: str = "") -> Caller:
+    """Find whom a key acts for, and what they are in a project; Unauthenticated when it is good no more."""
+    found = fetch_columns(db, WHO, digest=key_digest, project_id=project_id)
+    if not found:
         raise Unauthenticated("this API key is not valid; expected the header 'Authorization: Bearer KEY'")
-    ((user_id, email, is_operator),) = owners
-    return Caller(user_id=user_id, email=email, is_operator=is_operator, key_digest=digest)
+    ((user_id, email, state, cloud_role, expires_at, key_project, reads_only, there, role),) = found
+    if state is not UserState.ACTIVE:
+        raise Unauthenticated("the user of this API key is suspended; an operator can resume them")
+    if expires_at is not None and expires_at <= now:
+        raise Unauthenticated(f"this API key expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}; create another")
+    return Caller(
+        user_id=user_id,
+        email=email,
+        cloud_role=cloud_role,
+        key_digest=key_digest,
+        key_project=key_project or "",
+        key_reads_only=reads_only,
+        key_expires_at=expires_at,
+        project_id=project_id,
+        project_there=there is not None,
+        role=role,
+    )
+
+
+def permit(db: Session, caller: Caller, access: Access, *, changes: bool) -> None:
+    """Return if a caller may do what asks for `access`.
+
+    NotFound when the project is not there for them (what one may not see is not there), Forbidden when their role or
+    their key does not go as far.
+    """
+    if access.role is not None and not caller.sees_project:
+        seen = names_there(db, Project.id, is_seen(caller))
+        raise NotFound.named("project", caller.project_id, seen)
+    refuse(caller, access, changes=changes)
+
+
+def is_seen(caller: Caller) -> ColumnElement[bool]:
+    """Say which projects are there for a caller."""
+    theirs = select(Membership.project_id).where(Membership.user_id == caller.user_id)
+    seen = true() if caller.reads_everything else Project.id.in_(theirs)
+    return and_(seen, Project.id == caller.key_project) if caller.key_project else seen
 
 
 def find_user(db: Session, user_id: UUID) -> User:
@@ -65,25 +116,12 @@ def find_user(db: Session, user_id: UUID) -> User:
     return user
 
 
-def require(db: Session, caller: Caller, project_id: str, role: Role) -> None:
-    """Return if the caller has at least `role` in the project.
-
-    NotFound when they have none (what one may not see is not there), Forbidden when their role is too low.
-    """
-    roles = fetch_columns(db, ROLE, project_id=project_id, user_id=caller.user_id)
-    if not roles:
-        theirs = names_there(db, Membership.project_id, Membership.user_id == caller.user_id)
-        raise NotFound.named("project", project_id, theirs)
-    ((actual,),) = roles
-    if actual.value < role.value:
-        raise Forbidden(
-            f"you are {actual.name} of project {project_id!r}; this needs the role {role.name} or a higher one"
-        )
-
-
-def is_good(db: Session, key_digest: bytes) -> bool:
-    """Whether a key has not been revoked."""
-    return db.scalar(select(ApiKey.id).where(ApiKey.digest == key_digest)) is not None
+def find_project(db: Session, id: str, *, lock: bool = False) -> Project:
+    """Give a project, and with `lock` keep others from changing who belongs to it until the transaction ends; NotFound."""
+    project = db.get(Project, id, populate_existing=lock, with_for_update=lock or None)
+    if project is None:
+        raise NotFound.named("project", id)
+    return project
 
 
 def refuse_beyond(db: Session, caller: Caller, theirs: ColumnElement[bool], what: str, *, most: int) -> None:
@@ -94,12 +132,6 @@ def refuse_beyond(db: Session, caller: Caller, theirs: ColumnElement[bool], what
         raise Exhausted(f"you have {there} {what}, and one user may have at most {most}: remove one first")
 
 
-def find_project(db: Session, caller: Caller, id: str, role: Role) -> Project:
-    """Find a project that the caller has this role in; NotFound, Forbidden."""
-    require(db, caller, id, role)
-    return db.get_one(Project, id)
-
-
 def keys_of_user(db: Session, user_id: UUID) -> tuple[str, ...]:
     """Give the public SSH keys of a user, oldest first."""
     keys = select(SshKey.public_key).where(SshKey.user_id == user_id)
@@ -107,7 +139,13 @@ def keys_of_user(db: Session, user_id: UUID) -> tuple[str, ...]:
 
 
 def keys_of_project(db: Session, project_id: str) -> tuple[str, ...]:
-    """Give the public SSH keys of all members of a project, oldest first; each line once."""
-    keys = select(SshKey.public_key).join(Membership, Membership.user_id == SshKey.user_id)
-    keys = keys.where(Membership.project_id == project_id).order_by(SshKey.created_at, SshKey.id)
+    """Give the public SSH keys of all members of a project who are not suspended, oldest first; each line once."""
+    keys = select(SshKey.public_key).where(is_of_project(project_id)).order_by(SshKey.created_at, SshKey.id)
     return tuple(dict.fromkeys(db.scalars(keys)))
+
+
+def is_of_project(project_id: str) -> ColumnElement[bool]:
+    """Say which SSH keys are those of a project."""
+    members = select(User.id).join(Membership, Membership.user_id == User.id)
+    members = members.where(Membership.project_id == project_id, User.state == UserState.ACTIVE)
+    return SshKey.user_id.in_(members)

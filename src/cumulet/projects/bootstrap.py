@@ -1,4 +1,4 @@
-"""The first start: the project `default`, its owner, and a key for whoever owns the machine.
+"""The first start: the project `default`, its owner, who is the first operator, and a key for whoever owns the machine.
 
     no admin.key ──▶ admin.key.new ──commit of its digest──▶ admin.key
 
@@ -22,8 +22,9 @@ from sqlalchemy.orm import Session
 
 from cumulet.db import Database, dialect_of, insert_into
 from cumulet.errors import Invalid
+from cumulet.permission import CloudRole, Role
 from cumulet.projects.access import KEY_PREFIX, digest_of, new_key
-from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, Role, User
+from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, User, UserState
 
 DEFAULT_BILLING_ACCOUNT: Final = "default"
 OWNER_EMAIL: Final = "owner@localhost"
@@ -53,7 +54,12 @@ def bootstrap(database: Database, data_dir: Path, now: datetime) -> None:
 def _add_owner(db: Session) -> bool:
     """Whether this is the first start; of two servers that start at once on one database, only one's is."""
     owner = insert_into(dialect_of(db), User).values(
-        id=uuid4(), email=OWNER_EMAIL, first_name="Owner", last_name=""
+        id=uuid4(),
+        email=OWNER_EMAIL,
+        first_name="Owner",
+        last_name="",
+        state=UserState.ACTIVE,
+        cloud_role=CloudRole.OPERATOR,
     )
     return db.scalar(owner.on_conflict_do_nothing().returning(User.id)) is not None
 
@@ -71,6 +77,8 @@ def _add_default_project(db: Session, owner: User, now: datetime) -> None:
 
 
 def _register(db: Session, owner: User, key: str, now: datetime) -> None:
+    """Let a key in, and who it is for: the owner of the machine is never locked out."""
+    owner.state, owner.cloud_role = UserState.ACTIVE, CloudRole.OPERATOR
     digest = digest_of(key)
     if db.scalar(select(ApiKey.id).where(ApiKey.digest == digest)) is None:
         db.add(ApiKey(user_id=owner.id, id=f"admin-{digest.hex()[:12]}", digest=digest, created_at=now))

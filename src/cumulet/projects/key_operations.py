@@ -17,9 +17,9 @@ from cumulet.db import MOST_NAMES, names_there
 from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.events import EventName
 from cumulet.limits import Limits
-from cumulet.operation import Caller, operation
-from cumulet.projects.access import digest_of, new_key, refuse_beyond, require
-from cumulet.projects.model import ApiKey, Membership, Role, SshKey
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects.access import digest_of, is_of_project, new_key, refuse_beyond
+from cumulet.projects.model import ApiKey, SshKey
 from cumulet.projects.paging import fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import parse_public_key
 from cumulet.projects.wire import (
@@ -36,7 +36,7 @@ from cumulet.wire import Empty
 API_KEY_ID: Final = re.compile(r"[a-z0-9-]{4,63}")
 
 
-@operation("GET /v1/ssh-keys")
+@operation("GET /v1/ssh-keys", access=Access.USER)
 def list_ssh_keys(
     db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0, page_token: str = ""
 ) -> ListSshKeysResponse:
@@ -53,7 +53,7 @@ def list_ssh_keys(
     )
 
 
-@operation("POST /v1/ssh-keys")
+@operation("POST /v1/ssh-keys", access=Access.USER)
 def create_ssh_key(
     db: Session, caller: Caller, now: datetime, limits: Limits, *, data: CreateSshKey
 ) -> SshKeyAnswer:
@@ -78,13 +78,13 @@ def create_ssh_key(
     return ssh_key_view(key)
 
 
-@operation("GET /v1/ssh-keys/{id}")
+@operation("GET /v1/ssh-keys/{id}", access=Access.USER)
 def get_ssh_key(db: Session, caller: Caller, *, id: str) -> SshKeyAnswer:
     """Show one SSH key of the caller."""
     return ssh_key_view(_find_ssh_key(db, caller, id))
 
 
-@operation("DELETE /v1/ssh-keys/{id}")
+@operation("DELETE /v1/ssh-keys/{id}", access=Access.USER)
 def delete_ssh_key(db: Session, caller: Caller, now: datetime, *, id: str) -> Empty:
     """Remove an SSH key of the caller; VMs that have it keep it."""
     key = _find_ssh_key(db, caller, id)
@@ -99,20 +99,18 @@ def delete_ssh_key(db: Session, caller: Caller, now: datetime, *, id: str) -> Em
     return Empty()
 
 
-@operation("GET /v1/project/{projectId}/ssh-keys")
+@operation("GET /v1/project/{projectId}/ssh-keys", access=Access.VIEWER)
 def list_project_ssh_keys(
-    db: Session, caller: Caller, *, project_id: str, page_size: int = 0, page_token: str = ""
+    db: Session, *, project_id: str, page_size: int = 0, page_token: str = ""
 ) -> ListProjectSshKeysResponse:
     """List the SSH keys of all members of a project: what SSH_KEY_SOURCE_PROJECT puts into a VM."""
-    require(db, caller, project_id, Role.VIEWER)
-    theirs = select(SshKey).join(Membership, Membership.user_id == SshKey.user_id)
-    theirs = theirs.where(Membership.project_id == project_id)
     page = read_part(page_size, page_token)
+    theirs = select(SshKey).where(is_of_project(project_id))
     keys, token = fetch_part(db, theirs, page, SshKey.created_at, SshKey.id)
     return ListProjectSshKeysResponse(ssh_keys=[ssh_key_view(key) for key in keys], page_token=token)
 
 
-@operation("GET /v1/api-keys")
+@operation("GET /v1/api-keys", access=Access.USER)
 def list_api_keys(
     db: Session, caller: Caller, *, page_number: int = 0, page_size: int = 0, page_token: str = ""
 ) -> ListApiKeysResponse:
@@ -129,7 +127,7 @@ def list_api_keys(
     )
 
 
-@operation("POST /v1/api-keys")
+@operation("POST /v1/api-keys", access=Access.USER)
 def generate_api_key(
     db: Session, caller: Caller, now: datetime, limits: Limits, *, data: GenerateApiKey
 ) -> ApiKeyAnswer:
@@ -148,7 +146,7 @@ def generate_api_key(
     return ApiKeyAnswer(id=name, create_time=now, key=key)
 
 
-@operation("DELETE /v1/api-keys/{name}")
+@operation("DELETE /v1/api-keys/{name}", access=Access.USER)
 def delete_api_key(db: Session, caller: Caller, now: datetime, *, name: str) -> Empty:
     """Revoke an API key of the caller, at once."""
     mine = delete(ApiKey).where(ApiKey.user_id == caller.user_id, ApiKey.id == name)

@@ -11,20 +11,22 @@ from sqlalchemy import Enum, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
+from cumulet.permission import CloudRole, Role
 
 DEFAULT_PROJECT: Final = "default"
-"""What the first start makes; its owners run the cloud."""
+"""What the first start makes."""
 
 
-class Role(enum.Enum):
-    """What a user may do in a project; each includes the ones before it."""
+class UserState(enum.Enum):
+    """Where a user is between their invitation and their end."""
 
-    VIEWER = 1
-    """Look."""
-    EDITOR = 2
-    """Create, change and remove."""
-    OWNER = 3
-    """Decide who belongs to it."""
+    INVITED = "INVITED"
+    """Known by their e-mail address alone: they have not accepted yet."""
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    """Their keys open nothing until an operator resumes them."""
+    REMOVED = "REMOVED"
+    """Gone, with their keys and roles; what they made stays, and is theirs by name."""
 
 
 class User(Row):
@@ -36,6 +38,18 @@ class User(Row):
     email: Mapped[str] = mapped_column(String(254), unique=True)
     first_name: Mapped[str] = mapped_column(String(100))
     last_name: Mapped[str] = mapped_column(String(100))
+    state: Mapped[UserState]
+    cloud_role: Mapped[CloudRole]
+
+
+class Invitation(Row):
+    """What lets an invited person in, once. Only the digest of its code is kept."""
+
+    __tablename__ = "invitation"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    expires_at: Mapped[datetime]
 
 
 class Project(Row):
@@ -69,6 +83,10 @@ class ApiKey(Row):
     id: Mapped[str] = mapped_column(String(63), primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    """The only project that it is for; None for all that its user has."""
+    reads_only: Mapped[bool] = mapped_column(default=False)
 
 
 class SshKey(Row):

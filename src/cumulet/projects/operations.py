@@ -13,10 +13,11 @@ from cumulet.errors import AlreadyExists, Refused
 from cumulet.events import EventName
 from cumulet.ids import check_id
 from cumulet.limits import Limits
-from cumulet.operation import Caller, operation
-from cumulet.projects.access import find_project, find_user, refuse_beyond
+from cumulet.operation import Access, Caller, operation
+from cumulet.permission import Role
+from cumulet.projects.access import find_project, find_user, is_seen, refuse_beyond
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT
-from cumulet.projects.model import DEFAULT_PROJECT, Membership, Project, Role
+from cumulet.projects.model import Membership, Project
 from cumulet.projects.paging import fetch_part, read_page
 from cumulet.projects.wire import (
     CreateProject,
@@ -28,33 +29,32 @@ from cumulet.projects.wire import (
 from cumulet.wire import Empty
 
 
-@operation("GET /v1/auth")
+@operation("GET /v1/auth", access=Access.KEY)
 def get_profile(db: Session, caller: Caller) -> Profile:
     """Show whom the key acts for."""
     user = find_user(db, caller.user_id)
     return Profile(email_address=user.email, first_name=user.first_name, last_name=user.last_name, picture="")
 
 
-@operation("GET /v1/projects")
+@operation("GET /v1/projects", access=Access.KEY)
 def list_projects(
     db: Session, caller: Caller, *, page_token: str = "", page_size: int = 0
 ) -> ListProjectsResponse:
-    """List the projects that the caller belongs to, by id."""
+    """List the projects that the caller belongs to, by id; all to auditors and operators."""
     page = read_page(0, page_size, page_token)
-    mine = select(Project).join(Membership, Membership.project_id == Project.id)
-    projects, token = fetch_part(db, mine.where(Membership.user_id == caller.user_id), page, Project.id)
+    projects, token = fetch_part(db, select(Project).where(is_seen(caller)), page, Project.id)
     return ListProjectsResponse(
         projects=[project_view(one) for one in projects], page_token=token, page_size=page.size
     )
 
 
-@operation("GET /v1/projects/{id}")
-def get_project(db: Session, caller: Caller, *, id: str) -> ProjectAnswer:
+@operation("GET /v1/projects/{id}", access=Access.VIEWER)
+def get_project(db: Session, *, id: str) -> ProjectAnswer:
     """Show one project."""
-    return project_view(find_project(db, caller, id, Role.VIEWER))
+    return project_view(find_project(db, id))
 
 
-@operation("POST /v1/projects")
+@operation("POST /v1/projects", access=Access.USER)
 def create_project(
     db: Session, caller: Caller, now: datetime, limits: Limits, *, data: CreateProject
 ) -> ProjectAnswer:
@@ -90,12 +90,12 @@ def create_project(
     return project_view(project)
 
 
-@operation("PATCH /v1/projects/{id}")
+@operation("PATCH /v1/projects/{id}", access=Access.OWNER)
 def update_project(
     db: Session, caller: Caller, now: datetime, *, id: str, data: UpdateProject
 ) -> ProjectAnswer:
     """Change a project's billing account, which is kept as given."""
-    project = find_project(db, caller, id, Role.OWNER)
+    project = find_project(db, id, lock=True)
     account = data.billing_account_id or (data.project.billing_account_id if data.project else "")
     if account:
         project.billing_account_id = account
@@ -110,12 +110,10 @@ def update_project(
     return project_view(project)
 
 
-@operation("DELETE /v1/projects/{id}")
+@operation("DELETE /v1/projects/{id}", access=Access.OWNER)
 def delete_project(db: Session, caller: Caller, now: datetime, *, id: str) -> Empty:
     """Delete an empty project."""
-    project = find_project(db, caller, id, Role.OWNER)
-    if id == DEFAULT_PROJECT:
-        raise _in_use(id, f"project {id!r} cannot be deleted: its owners are this cloud's operators")
+    project = find_project(db, id, lock=True)
     _log(
         db,
         caller,
@@ -130,13 +128,10 @@ def delete_project(db: Session, caller: Caller, now: datetime, *, id: str) -> Em
             db.execute(delete(Project).where(Project.id == id))
     except IntegrityError:
         left = "delete its VMs, disks, networks, security groups and private images first"
-        raise _in_use(id, f"project {id!r} is not empty: {left}") from None
+        raise Refused(  # the contract has no reason of its own for that
+            f"project {id!r} is not empty: {left}", reason="ERROR_REASON_UNSPECIFIED", subject=id
+        ) from None
     return Empty()
-
-
-def _in_use(id: str, message: str) -> Refused:
-    """Refuse to delete a project; the contract has no reason of its own for that."""
-    return Refused(message, reason="ERROR_REASON_UNSPECIFIED", subject=id)
 
 
 def _log(

@@ -22,7 +22,7 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, ControllerRouterHandler
 from sqlalchemy import text
 
-from cumulet.call import Authenticate, Calls, KeptAnswers, Making, once_settled
+from cumulet.call import Admit, Calls, KeptAnswers, Making, once_settled
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
@@ -40,7 +40,7 @@ PAGE: Final = Path(__file__).parent / "page"
 def create_app(
     database: Database,
     *,
-    authenticate: Authenticate,
+    admit: Admit,
     provided: Mapping[str, object],
     operations: Collection[Operation] | None = None,
     metrics: ReadMetrics | None = None,
@@ -53,7 +53,7 @@ def create_app(
     /metrics shows; `pages` are served beside them.
     """
     served = OPERATIONS.values() if operations is None else operations
-    calls, kept = Calls(database, authenticate, provided, clock), KeptAnswers()
+    calls, kept = Calls(database, admit, provided, clock), KeptAnswers()
     endpoints = [Endpoint(operation, calls, kept) for operation in served]
     find_unserved = unserved(served)
     app = Litestar(
@@ -61,7 +61,7 @@ def create_app(
             *_routes(endpoints),
             *pages,
             _health(database),
-            *([metrics_route(metrics, database, authenticate=authenticate, clock=clock)] if metrics else []),
+            *([metrics_route(metrics, database, clock=clock)] if metrics else []),
             _document(served),
             _page(),
         ],

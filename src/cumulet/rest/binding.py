@@ -72,6 +72,10 @@ class HttpRequest:
         """Give the API key; Unauthenticated without one."""
         return bearer_key(self.received.authorization)
 
+    def named(self, parameter: str) -> str:
+        """Give what the path names so; nothing for what no name can be."""
+        return self.binding.named(self.received, parameter)
+
     def arguments(self) -> dict[str, Any]:
         """Give the function's arguments; Invalid."""
         return self.binding.arguments(self.received)
@@ -101,6 +105,11 @@ class Binding:
         if self._body is not None:
             arguments["data"] = decode(self._body, body)
         return arguments
+
+    def named(self, received: ReceivedRequest, parameter: str) -> str:
+        """Give what a path names so; nothing for what `arguments` will refuse."""
+        value = unquote(received.path_values[self._path_names.index(parameter)])
+        return "" if "\0" in value else value
 
     def values(self, received: ReceivedRequest) -> dict[str, object]:
         """Give what a request names in its path and, over nothing of that, in its body if that can be read."""

@@ -19,8 +19,8 @@ from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.ids import check_id
 from cumulet.networks import Nic, NicGroup
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role, fetch_page, read_page, require
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import fetch_page, read_page
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_taken
 from cumulet.security_groups.budget import check_budget
@@ -43,6 +43,7 @@ DESCRIPTION_RULE: Final = "at most 255 letters, digits, spaces and any of , ' ."
 @operation(
     "POST /v1/projects/{projectId}/security-groups",
     alias="/v1/projects/{projectId}/networks/security-groups",
+    access=Access.EDITOR,
 )
 def create_security_group(
     db: Session,
@@ -54,7 +55,6 @@ def create_security_group(
     data: CreateSecurityGroup,
 ) -> SecurityGroupResponse:
     """Create a security group; a VM that has it receives only what its rules allow."""
-    require(db, caller, project_id, Role.EDITOR)
     check_id("id", data.id)
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)
@@ -82,10 +82,10 @@ def create_security_group(
 @operation(
     "GET /v1/projects/{projectId}/security-groups",
     alias="/v1/projects/{projectId}/networks/security-groups",
+    access=Access.VIEWER,
 )
 def list_security_groups(
     db: Session,
-    caller: Caller,
     *,
     project_id: str,
     data_center_id: str = "",
@@ -94,7 +94,6 @@ def list_security_groups(
     page_token: str = "",
 ) -> ListSecurityGroupsResponse:
     """List the project's security groups by id, of one data center or of all."""
-    require(db, caller, project_id, Role.VIEWER)
     page = read_page(page_number, page_size, page_token)
     wanted = select(SecurityGroup).where(SecurityGroup.project_id == project_id, SecurityGroup.is_found())
     if data_center_id:
@@ -112,22 +111,22 @@ def list_security_groups(
 @operation(
     "GET /v1/projects/{projectId}/security-groups/{id}",
     alias="/v1/projects/{projectId}/networks/security-groups/{id}",
+    access=Access.VIEWER,
 )
-def get_security_group(db: Session, caller: Caller, *, project_id: str, id: str) -> SecurityGroupResponse:
+def get_security_group(db: Session, *, project_id: str, id: str) -> SecurityGroupResponse:
     """Show a security group."""
-    require(db, caller, project_id, Role.VIEWER)
     return response(find(db, SecurityGroup, project_id, id))
 
 
 @operation(
     "PATCH /v1/projects/{projectId}/security-groups/{id}",
     alias="/v1/projects/{projectId}/networks/security-groups/{id}",
+    access=Access.EDITOR,
 )
 def update_security_group(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateSecurityGroup
 ) -> SecurityGroupResponse:
     """Replace a security group's rules and description, effective at once, for established connections as well."""
-    require(db, caller, project_id, Role.EDITOR)
     check_description(data.description)
     rules = plan_rules(data.rules)
     group = find_group_to_change(db, project_id, id, now=now)
@@ -147,10 +146,10 @@ def update_security_group(
 @operation(
     "DELETE /v1/projects/{projectId}/security-groups/{id}",
     alias="/v1/projects/{projectId}/networks/security-groups/{id}",
+    access=Access.EDITOR,
 )
 def delete_security_group(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete a security group that no VM has; of those that are being terminated it waits a moment for the end."""
-    require(db, caller, project_id, Role.EDITOR)
     group = find_group_to_change(db, project_id, id, now=now)
     attached = select(Nic.vm_id).join(NicGroup, NicGroup.nic_id == Nic.id)
     refuse_used(

@@ -25,7 +25,7 @@ from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import check_still_offered, reconcile_network, sweep_fabric
 from cumulet.private_images import reconcile_image
-from cumulet.projects import authenticate, bootstrap
+from cumulet.projects import admit, bootstrap
 from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
 from cumulet.retention import forget_old_events
@@ -78,7 +78,7 @@ def build(settings: Settings) -> Cloud:
         reconciler=Reconciler(database, reconcilers(backends)),
         app=create_app(
             database,
-            authenticate=authenticate,
+            admit=admit,
             provided={
                 "catalogue": catalogue,
                 "limits": catalogue.limits,

@@ -17,8 +17,7 @@ from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
 from cumulet.gpus import Asker, hold_just
 from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role
+from cumulet.operation import Access, Caller, operation
 from cumulet.resource import Wanted, log_request
 from cumulet.vm_record.accepts import Verb, accept, accept_credentials, accepts
 from cumulet.vm_record.find import find_vm, find_vm_to_change
@@ -59,7 +58,7 @@ class Size(NamedTuple):
         return f"{self.vcpus} vCPUs, {self.memory_gib} GiB memory{gpus}"
 
 
-@operation("POST /v1/projects/{projectId}/vms/{id}/resize")
+@operation("POST /v1/projects/{projectId}/vms/{id}/resize", access=Access.EDITOR)
 def resize_vm(
     db: Session,
     caller: Caller,
@@ -78,11 +77,11 @@ def resize_vm(
     It stays on its host, which must have the capacity, and keeps GPUs that it has where it can. With `validateOnly` only
     check and price it, also of one that runs.
     """
-    seen = find_vm(db, caller, Role.EDITOR, project_id=project_id, id=id)
+    seen = find_vm(db, project_id=project_id, id=id)
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
     # The host is locked before the VM, as by whoever looks at a whole host.
     capacity = capacity_with_own(db, seen.id, vcpus_per_cpu=machine_type.vcpus_per_core)
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if not (validate_only and accepts(Verb.STOP, vm.state)):
         accept(Verb.RESIZE, vm.state, vm.name)
     size = Size(vcpus or vm.vcpus, memory_gib or vm.memory_gib, gpus or vm.gpus)
@@ -120,12 +119,12 @@ def take_size(
     vm.vcpus, vm.memory_gib, vm.gpus = size
 
 
-@operation("POST /v1/projects/{projectId}/vm/{id}/metadata")
+@operation("POST /v1/projects/{projectId}/vm/{id}/metadata", access=Access.EDITOR)
 def update_vm_metadata(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmMetadata
 ) -> UpdateVmMetadataResponse:
     """Change a virtual machine's metadata: with `merge` add to it, otherwise replace it."""
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     labels = {**vm.labels, **data.metadata} if data.merge else data.metadata
     check_labels(labels)
     if labels != vm.labels:
@@ -134,12 +133,12 @@ def update_vm_metadata(
     return UpdateVmMetadataResponse(metadata=labels)
 
 
-@operation("POST /v1/projects/{projectId}/vm/{id}/expire-time")
+@operation("POST /v1/projects/{projectId}/vm/{id}/expire-time", access=Access.EDITOR)
 def update_vm_expire_time(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmExpireTime
 ) -> UpdateVmExpireTimeResponse:
     """Set when a virtual machine is terminated, at a time or after a span from now."""
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if vm.wanted is Wanted.DELETED:
         raise Refused(f"VM {id!r} is already being terminated", reason="VM_NOT_READY", subject=id)
     expire_time = plan_expiry(data.expire_time, data.ttl, now=now)
@@ -151,7 +150,7 @@ def update_vm_expire_time(
     return UpdateVmExpireTimeResponse(expire_time=expire_time)
 
 
-@operation("POST /v1/projects/{projectId}/vm/{id}/password")
+@operation("POST /v1/projects/{projectId}/vm/{id}/password", access=Access.EDITOR)
 def update_vm_password(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmPassword
 ) -> Empty:
@@ -159,7 +158,7 @@ def update_vm_password(
 
     It works at the console, and for SSH if the guest accepts passwords, as it does when it was created with one.
     """
-    vm = find_vm_to_enter(db, caller, Verb.SET_PASSWORD, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_enter(db, Verb.SET_PASSWORD, now=now, project_id=project_id, id=id)
     if not data.password:
         raise Invalid("password is required")
     check_password(data.password)
@@ -168,7 +167,7 @@ def update_vm_password(
     return Empty()
 
 
-@operation("POST /v1/projects/{projectId}/vm/{id}/authorized-ssh-keys")
+@operation("POST /v1/projects/{projectId}/vm/{id}/authorized-ssh-keys", access=Access.EDITOR)
 def update_vm_authorized_ssh_keys(
     db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmAuthorizedSshKeys
 ) -> Empty:
@@ -176,18 +175,16 @@ def update_vm_authorized_ssh_keys(
 
     Keys that came from the cloud and are not among these are removed; those that its owner added themselves stay.
     """
-    vm = find_vm_to_enter(db, caller, Verb.AUTHORIZE, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_enter(db, Verb.AUTHORIZE, now=now, project_id=project_id, id=id)
     keys = plan_keys(source_keys(db, caller, project_id, data.ssh_key_source), data.custom_ssh_keys)
     vm.ssh_key_source, vm.ssh_keys = data.ssh_key_source, "\n".join(keys)
     log_request(db, caller, vm, EventName.VM_KEYS_REQUESTED, f"{len(keys)} SSH keys requested", now=now)
     return Empty()
 
 
-def find_vm_to_enter(
-    db: Session, caller: Caller, verb: Verb, *, now: datetime, project_id: str, id: str
-) -> Vm:
+def find_vm_to_enter(db: Session, verb: Verb, *, now: datetime, project_id: str, id: str) -> Vm:
     """Find a VM whose guest can be told who may enter; NotFound, Forbidden, Refused."""
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept(verb, vm.state, vm.name)
     accept_credentials(
         vm.name, agent=vm.agent_at is not None, booted=vm.first_boot_at is not None or vm.guest_silent

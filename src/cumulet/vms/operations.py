@@ -19,8 +19,8 @@ from cumulet.errors import Unavailable
 from cumulet.events import EventName
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role, fetch_part, read_part, require
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import fetch_part, read_part
 from cumulet.resource import Wanted, log_request
 from cumulet.vm_record import find_vm, find_vm_to_change
 from cumulet.vm_record.accepts import Verb, accept
@@ -50,7 +50,9 @@ ONE_LIST: Final = threading.Lock()
 from everybody who asks for little."""
 
 
-@operation("POST /v1/projects/{projectId}/vm", makes="/v1/projects/{projectId}/vms/{vmId}")
+@operation(
+    "POST /v1/projects/{projectId}/vm", makes="/v1/projects/{projectId}/vms/{vmId}", access=Access.EDITOR
+)
 def create_vm(
     db: Session,
     caller: Caller,
@@ -65,7 +67,6 @@ def create_vm(
 
     Answers as soon as the request is stored. The VM is PENDING, then STARTING, then ACTIVE.
     """
-    require(db, caller, project_id, Role.EDITOR)
     create(db, CreateRequest(caller, project_id, data, catalogue, images, now))
     answer = vm_view(db, catalogue, project_id=project_id, id=data.vm_id)
     if data.validate_only:
@@ -73,10 +74,9 @@ def create_vm(
     return CreateVmResponse(id=data.vm_id, vm=answer)
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}")
-def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str, id: str) -> GetVmResponse:
+@operation("GET /v1/projects/{projectId}/vms/{id}", access=Access.VIEWER)
+def get_vm(db: Session, *, catalogue: Catalogue, project_id: str, id: str) -> GetVmResponse:
     """Show a virtual machine with its itemised price per hour."""
-    require(db, caller, project_id, Role.VIEWER)
     answer = vm_view(db, catalogue, project_id=project_id, id=id)
     price = answer.price
     return GetVmResponse(
@@ -94,10 +94,9 @@ def get_vm(db: Session, caller: Caller, *, catalogue: Catalogue, project_id: str
     )
 
 
-@operation("GET /v1/projects/{projectId}/vms")
+@operation("GET /v1/projects/{projectId}/vms", access=Access.VIEWER)
 def list_vms(
     db: Session,
-    caller: Caller,
     *,
     catalogue: Catalogue,
     project_id: str,
@@ -114,7 +113,6 @@ def list_vms(
 
     One that is being deleted is not among them; GetVM shows it until it is deleted.
     """
-    require(db, caller, project_id, Role.VIEWER)
     values = {"project_id": project_id} | ({"network": network_id} if network_id else {})
     these = ON_NETWORK if network_id else ALL
     if metadata:
@@ -125,32 +123,31 @@ def list_vms(
     return ListVmsResponse(vms=vms, page_token=token)
 
 
-@operation("GET /v1/projects/{projectId}/count-vms")
-def count_vms(db: Session, caller: Caller, *, project_id: str) -> CountVmsResponse:
+@operation("GET /v1/projects/{projectId}/count-vms", access=Access.VIEWER)
+def count_vms(db: Session, *, project_id: str) -> CountVmsResponse:
     """Count the project's virtual machines, as many as a list shows."""
-    require(db, caller, project_id, Role.VIEWER)
     listed = select(func.count()).select_from(Vm).where(Vm.project_id == project_id, STAYS)
     count = db.scalar(listed)
     return CountVmsResponse(count=count or 0)
 
 
-@operation("POST /v1/projects/{projectId}/vms/{id}/start")
+@operation("POST /v1/projects/{projectId}/vms/{id}/start", access=Access.EDITOR)
 def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Start a virtual machine that is stopped."""
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept(Verb.START, vm.state, vm.name)
     vm.wanted, vm.state, vm.crashes = Wanted.ACTIVE, VmState.STARTING, 0
     log_request(db, caller, vm, EventName.VM_START_REQUESTED, "start requested", now=now)
     return Empty()
 
 
-@operation("POST /v1/projects/{projectId}/vms/{id}/stop")
+@operation("POST /v1/projects/{projectId}/vms/{id}/stop", access=Access.EDITOR)
 def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Stop a virtual machine: shutdown requested from the guest, and forced off after 60 s.
 
     One that FAILED is forced off at once where an error has stopped it, and not started anew.
     """
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept(Verb.STOP, vm.state, vm.name)
     vm.want_off()
     vm.state = VmState.STOPPING
@@ -158,20 +155,20 @@ def stop_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: 
     return Empty()
 
 
-@operation("POST /v1/projects/{projectId}/vms/{id}/reboot")
+@operation("POST /v1/projects/{projectId}/vms/{id}/reboot", access=Access.EDITOR)
 def reboot_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Restart a virtual machine: the guest is shutting down as for a stop, and is started again."""
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept(Verb.REBOOT, vm.state, vm.name)
     vm.reboots_asked += 1
     log_request(db, caller, vm, EventName.VM_REBOOT_REQUESTED, "restart requested", now=now)
     return Empty()
 
 
-@operation("POST /v1/projects/{projectId}/vms/{id}/terminate")
+@operation("POST /v1/projects/{projectId}/vms/{id}/terminate", access=Access.EDITOR)
 def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id: str) -> Empty:
     """Delete a virtual machine with its boot disk, in whatever state it is; its storage disks are kept."""
-    vm = find_vm_to_change(db, caller, now=now, project_id=project_id, id=id)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
         let_go(db, vm.id)
@@ -179,12 +176,12 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
     return Empty()
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}/timeline")
+@operation("GET /v1/projects/{projectId}/vms/{id}/timeline", access=Access.VIEWER)
 def get_vm_timeline(
-    db: Session, caller: Caller, *, project_id: str, id: str, page_size: int = 0, page_token: str = ""
+    db: Session, *, project_id: str, id: str, page_size: int = 0, page_token: str = ""
 ) -> TimelineResponse:
     """List the virtual machine's events, oldest first: the newest thousand, or all in pages."""
-    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    vm = find_vm(db, project_id=project_id, id=id)
     page = read_part(page_size, page_token)
     if not page.size:
         return TimelineResponse(entries=timeline(journal.events_about(db, vm.id)))
@@ -193,15 +190,14 @@ def get_vm_timeline(
     return TimelineResponse(entries=timeline(events), page_token=token)
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}/console-log")
+@operation("GET /v1/projects/{projectId}/vms/{id}/console-log", access=Access.VIEWER)
 def get_vm_console_log(
-    db: Session, caller: Caller, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
+    db: Session, *, hosts: Mapping[UUID, Hypervisor], project_id: str, id: str
 ) -> ConsoleLogResponse:
     """Show the newest output of the guest's serial console; of a deleted VM, what was retained.
 
     It is retained for as many days, and for as many VMs of a project, as the operator has set: by default a week and fifty.
     """
-    require(db, caller, project_id, Role.VIEWER)
     vm = db.scalar(select(Vm).where(Vm.project_id == project_id, Vm.name == id))
     if vm is None:
         return ConsoleLogResponse(text=find_kept(db, project_id, id).decode(errors="replace"))

@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 from cumulet.errors import Invalid, Refused
 from cumulet.fabric import Fabric, IpProtocol, Probe, Verdict
 from cumulet.networks import Network, Nic
-from cumulet.operation import Caller, operation
-from cumulet.projects import Role
+from cumulet.operation import Access, operation
 from cumulet.security_groups import SecurityGroup
 from cumulet.vm_record.find import find_vm
 from cumulet.vm_record.model import Vm
@@ -22,10 +21,9 @@ from cumulet.vms.wire import ReachabilityResponse
 ASKED: Final = {one.value: one for one in (IpProtocol.TCP, IpProtocol.UDP, IpProtocol.ICMP)}
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}/reachability")
+@operation("GET /v1/projects/{projectId}/vms/{id}/reachability", access=Access.VIEWER)
 def get_vm_reachability(
     db: Session,
-    caller: Caller,
     *,
     fabric: Fabric,
     project_id: str,
@@ -40,7 +38,7 @@ def get_vm_reachability(
     From another VM of the project it goes to the NIC on `networkId` (without: the first), from anywhere else to the
     VM's external address.
     """
-    vm = find_vm(db, caller, Role.VIEWER, project_id=project_id, id=id)
+    vm = find_vm(db, project_id=project_id, id=id)
     probe = read_probe(from_, protocol, port)
     nic = find_nic(db, vm, network_id)
     verdict = fabric.trace(nic.id, probe)
