@@ -81,13 +81,13 @@ class Invalid(CumuletError):
         )
 
 
-def error_info(reason: str) -> dict[str, Any]:
-    """Tell programs a reason that the code alone does not tell."""
+def error_info(reason: str, **metadata: object) -> dict[str, Any]:
+    """Tell programs a reason that the code alone does not tell, with facts as texts."""
     return {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": reason,
         "domain": "cumulet",
-        "metadata": {},
+        "metadata": {name: str(value) for name, value in metadata.items()},
     }
 
 

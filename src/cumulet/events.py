@@ -93,6 +93,7 @@ class EventName(enum.StrEnum):
     USER_CREATED_PROJECT = "user.created_project"
     USER_CHANGED_PROJECT = "user.changed_project"
     USER_DELETED_PROJECT = "user.deleted_project"
+    USER_SET_QUOTA = "user.set_quota"
     USER_ADDED_API_KEY = "user.added_api_key"
     USER_REMOVED_API_KEY = "user.removed_api_key"
     USER_ADDED_SSH_KEY = "user.added_ssh_key"

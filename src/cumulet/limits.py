@@ -1,13 +1,15 @@
-"""How much may pile up: what an operator can set of it, in the catalogue's table `limits`."""
+"""How much may pile up, and how much a project may have: what an operator can set of it, in the catalogue."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Most = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
@@ -30,3 +32,28 @@ class Limits:
     """Of VMs that are gone; the newest stay."""
     sample_days: Days = 31
     """How long it is known what VMs used; the last day of it in full."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """The most that a project may have where its operator set nothing else; None for no limit.
+
+    What takes room on hosts ends with the room; what takes none is bounded.
+    """
+
+    vms: Most | None = None
+    vcpus: Most | None = None
+    memory_gib: Most | None = None
+    disk_gib: Most | None = None
+    """Of boot and storage disks together."""
+    snapshots: Most | None = None
+    gpus: Most | None = None
+    """Of all models together."""
+    gpus_by_model: Mapping[str, Most] = field(default_factory=dict)
+    external_addresses: Most | None = None
+    """Of VMs."""
+    images: Most | None = None
+    """Private ones."""
+    networks: Most | None = 100
+    rules: Most | None = 2_000
+    """In all security groups together."""

@@ -214,6 +214,12 @@ GPU = '[[gpu_models]]\nid = "h100"\nvendor_name = "NVIDIA"\nmodel_name = "H100"\
         (data_center() + machine_type(commitment_discount_percent="{ 1 = 101 }"), "101"),
         (data_center() + GPU + "0", "gpu_models[0].memory_gib: 0 is not accepted; expected int >= 1"),
         (data_center() + (GPU + "80\n") * 2, "gpu_models[1].id: 'h100' is not accepted"),
+        (data_center() + "[quotas]\nvm = 1", "quotas.vm: unknown key; known keys are vms, vcpus"),
+        (data_center() + "[quotas]\nvms = -1", "quotas.vms: -1 is not accepted; expected int >= 0"),
+        (
+            data_center() + "[quotas]\ngpus_by_model = { h1 = 1 }",
+            "quotas.gpus_by_model: 'h1' is not accepted; expected one of 'nvidia-b300'",
+        ),
         (data_center() + '[image_aliases]\n"A B" = "c"', "image_aliases.A B: 'A B' is not accepted"),
         (data_center() + '[image_aliases]\na = "b"\nb = "c"', "image_aliases.a: 'b' is not accepted"),
         ("[[data_centers]\n", "at line 2, column 15"),

@@ -10,6 +10,7 @@ from tests.projects.people import add_user
 
 from cumulet.fabric import FabricUnreachable
 from cumulet.hosts.orphans import GRACE
+from cumulet.limits import Quotas
 from cumulet.networks import Network, Nic, default_network, external_address, free_external, take_external
 from cumulet.networks.addresses import capacity
 from cumulet.networks.allocate import COOL_DOWN
@@ -17,6 +18,7 @@ from cumulet.networks.model import NicGroup, Router
 from cumulet.networks.specs import PortSpecs
 from cumulet.networks.wire import NetworkState
 from cumulet.projects.model import Project
+from cumulet.quotas import lock_allowance
 from cumulet.security_groups import operations as groups
 from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vms import operations as verbs
@@ -59,12 +61,17 @@ def test_further_vms_share_it_each_with_addresses_of_its_own(cloud):
     assert len(cloud.fabric.networks()) == 1
 
 
+def allowed(db, project):
+    return lock_allowance(db, project, Quotas())
+
+
 def test_another_project_gets_a_network_of_its_own_with_the_same_range(cloud, data_center, another_project):
     with cloud.database.writing() as db:
         both = [
-            default_network(db, project, data_center, now=NOON) for project in ("default", another_project)
+            default_network(db, allowed(db, project), data_center, now=NOON)
+            for project in ("default", another_project)
         ]
-        again = default_network(db, "default", data_center, now=NOON)
+        again = default_network(db, allowed(db, "default"), data_center, now=NOON)
     cloud.settle()
     assert again.id == both[0].id != both[1].id
     assert len({network.range for network in cloud.fabric.networks().values()}) == 1

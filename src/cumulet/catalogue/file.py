@@ -23,7 +23,7 @@ from cumulet.catalogue.gpu_models import shipped_models, with_shipped_models
 from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
 from cumulet.catalogue.wire import CommitmentTerm, StorageClass
 from cumulet.errors import Invalid
-from cumulet.limits import Limits
+from cumulet.limits import Limits, Quotas
 from cumulet.wire import refusal
 
 DEFAULT_FILE: Final = "default.toml"
@@ -106,6 +106,7 @@ def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]
         yield from _wrong_references(f"machine_types[{index}]", machine_type, catalogue)
         yield from _wrong_shape(f"machine_types[{index}]", machine_type)
     yield from _wrong_pci_ids(catalogue.gpu_models)
+    yield from _wrong_quotas(catalogue)
     yield from _wrong_aliases(catalogue.image_aliases)
     if not catalogue.data_centers:
         yield Invalid.field("data_centers", [], "at least one data center")
@@ -123,6 +124,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], ty
     """Go through all tables, with where each stands and what it describes."""
     yield "", raw, Catalogue
     yield "limits.", raw.get("limits", {}), Limits
+    yield "quotas.", raw.get("quotas", {}), Quotas
     for table, kind in TABLES.items():
         for index, row in enumerate(raw.get(table, ())):
             yield f"{table}[{index}].", row, kind
@@ -215,9 +217,20 @@ def _wrong_references(path: str, machine_type: MachineType, catalogue: Catalogue
     data_centers = [one.id for one in catalogue.data_centers]
     if machine_type.data_center_id not in data_centers:
         yield _not_one_of(f"{path}.data_center_id", machine_type.data_center_id, data_centers)
-    gpu_models = ["", *dict.fromkeys(one.id for one in (*catalogue.gpu_models, *shipped_models()))]
+    gpu_models = ["", *_known_models(catalogue)]
     if machine_type.gpu_model_id not in gpu_models:
         yield _not_one_of(f"{path}.gpu_model_id", machine_type.gpu_model_id, gpu_models)
+
+
+def _known_models(catalogue: Catalogue) -> list[str]:
+    return list(dict.fromkeys(one.id for one in (*catalogue.gpu_models, *shipped_models())))
+
+
+def _wrong_quotas(catalogue: Catalogue) -> Iterator[Invalid]:
+    known = _known_models(catalogue)
+    for model in catalogue.quotas.gpus_by_model:
+        if model not in known:
+            yield _not_one_of("quotas.gpus_by_model", model, known)
 
 
 def _wrong_shape(path: str, machine_type: MachineType) -> Iterator[Invalid]:

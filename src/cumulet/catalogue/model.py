@@ -18,7 +18,7 @@ from msgspec import Meta
 from cumulet.catalogue.wire import StorageClass
 from cumulet.errors import NotFound
 from cumulet.hypervisor import GpuFabric
-from cumulet.limits import Limits
+from cumulet.limits import Limits, Quotas
 
 Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """No underscore: SkyPilot cuts `<machine type>_<gpus>x…` at the first one."""
@@ -140,6 +140,8 @@ class Catalogue:
     image_aliases: Mapping[str, str] = field(default_factory=dict)
     """Further ids of images: clients hard-code some."""
     limits: Limits = field(default_factory=Limits)
+    quotas: Quotas = field(default_factory=Quotas)
+    """Of a project."""
 
     def find_data_center(self, id: str) -> DataCenter:
         """Give the data center of that id; NotFound."""

@@ -53,6 +53,7 @@ for module, name, what in (
     ("security_groups", "security-group", "Manage the rules for traffic to and from VMs."),
     ("ssh_keys", "ssh-key", "Manage the SSH keys that your VMs get."),
     ("projects", "project", "Show the projects that you belong to."),
+    ("quotas", "quota", "Show how much a project may have, and has; set it (operator)."),
     ("images", "image", "Manage the images of this installation (operator)."),
     ("gpus", "gpu", "Show the GPUs of the hosts, and what keeps them from VMs (operator)."),
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),

@@ -81,9 +81,9 @@ class Client:
         """Change."""
         return self.call("PATCH", path.format(*map(quoted, ids)), query=query, body=body or {})
 
-    def put(self, path: str, *ids: str) -> Json:
+    def put(self, path: str, *ids: str, body: Json | None = None) -> Json:
         """Likewise, where the API has another word for it."""
-        return self.call("PUT", path.format(*map(quoted, ids)), body={})
+        return self.call("PUT", path.format(*map(quoted, ids)), body=body or {})
 
     def delete(self, path: str, *ids: str, **query: Query) -> Json:
         """Remove."""

@@ -20,6 +20,7 @@ from cumulet.events import EventName
 from cumulet.hosts import capacities, place_disk
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import WHOLE, fetch_page, read_page
+from cumulet.quotas import lock_allowance
 from cumulet.resource import Wanted, find, lock_to_change, log_request
 from cumulet.wire import Empty
 
@@ -77,6 +78,7 @@ def create_storage_disk(
     plan = plan_disk(data, data_center)
     disk = disk_row(plan, project_id, data_center.id, now=now)
     free = capacities(db, data_center.id, vcpus_per_cpu=1, lock=True)
+    lock_allowance(db, project_id, catalogue.quotas).take(db, {"disk_gib": disk.size_gib})
     disk.host_id = place_disk(disk.size_gib, free, pool=disk.pool)
     add_disk(db, disk, field="disk.id" if data.disk else "id", actor=caller.email)
     return Empty()

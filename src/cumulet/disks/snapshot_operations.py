@@ -8,6 +8,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cumulet.catalogue import Catalogue
 from cumulet.db import names_there
 from cumulet.disks.accepts import accept_change
 from cumulet.disks.allocate import lock_capacity, snapshot_views, take_more_capacity
@@ -19,6 +20,7 @@ from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailabl
 from cumulet.events import EventName
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import read_part
+from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, lock, log_request
 from cumulet.vm_record.find import find_vm_to_change
@@ -39,17 +41,26 @@ def list_disk_snapshots(
 
 @operation("POST /v1/projects/{projectId}/disks/{id}/snapshots", access=Access.EDITOR)
 def create_disk_snapshot(
-    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: CreateDiskSnapshot
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    now: datetime,
+    project_id: str,
+    id: str,
+    data: CreateDiskSnapshot,
 ) -> Empty:
     """Take a snapshot of a disk; the virtual machine that has it must be stopped."""
     check_disk_id("snapshotId", data.snapshot_id)
     seen = find(db, Disk, project_id, id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
+    allowance = lock_allowance(db, project_id, catalogue.quotas)
     disk, vm = find_disk_to_change(
         db, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id
     )
     if db.scalar(select(Snapshot.id).where(Snapshot.disk_id == disk.id, Snapshot.name == data.snapshot_id)):
         raise AlreadyExists(f"snapshotId: disk {id!r} already has a snapshot {data.snapshot_id!r}")
+    allowance.take(db, {"snapshots": 1})
     take_more_capacity(db, disk, disk.size_gib, capacity)
     snapshot = Snapshot(
         id=uuid4(), disk_id=disk.id, name=data.snapshot_id, size_gib=disk.size_gib, create_time=now

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cumulet.catalogue import Catalogue
 from cumulet.db import forget, names_there
 from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
 from cumulet.disks.allocate import (
@@ -27,6 +28,7 @@ from cumulet.events import EventName
 from cumulet.hosts import Capacity
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Access, Caller, operation
+from cumulet.quotas import lock_allowance
 from cumulet.resource import Wanted, find, lock, log_request
 from cumulet.vm_record.accepts import AT_REST, PASSING
 from cumulet.vm_record.find import find_vm, find_vm_to_change
@@ -96,6 +98,7 @@ def resize_vm_disk(
     db: Session,
     caller: Caller,
     *,
+    catalogue: Catalogue,
     now: datetime,
     project_id: str,
     id: str,
@@ -109,6 +112,7 @@ def resize_vm_disk(
     """
     seen = find_disk_of(db, find_vm(db, project_id=project_id, id=id), disk_id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
+    allowance = lock_allowance(db, project_id, catalogue.quotas)
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept_disks(vm, AT_REST)
     disk = lock(db, seen)
@@ -116,6 +120,7 @@ def resize_vm_disk(
     if size_gib == disk.size_gib:
         return Empty()
     accept_change(disk, "resize")
+    allowance.take(db, {"disk_gib": size_gib - disk.size_gib})
     take_more_capacity(db, disk, size_gib - disk.size_gib, capacity)
     text = f"resizing disk {disk.name} from {disk.size_gib} to {size_gib} GiB requested"
     disk.size_gib, disk.state = size_gib, DiskState.LOCKED

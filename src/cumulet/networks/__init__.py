@@ -10,7 +10,7 @@ from cumulet.networks.allocate import (
     release_nics,
     take_external,
 )
-from cumulet.networks.make import default_network, default_network_name, lock_networks, usable
+from cumulet.networks.make import default_network, default_network_name, usable
 from cumulet.networks.model import CoolingAddress, ExternalAddress, Network, Nic, NicGroup
 from cumulet.networks.offered import check_still_offered
 from cumulet.networks.reconcile import (
@@ -43,7 +43,6 @@ __all__ = [
     "external_address",
     "free_external",
     "local_address",
-    "lock_networks",
     "networks_made",
     "nics_of",
     "port_specs_of",

@@ -11,18 +11,16 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
-from cumulet.db import fetch_columns
 from cumulet.errors import Refused
 from cumulet.networks.addresses import mac_of
 from cumulet.networks.allocate import take_external
 from cumulet.networks.model import Network, Router
 from cumulet.networks.wire import NetworkState
-from cumulet.projects import Project
+from cumulet.quotas import Allowance
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted
 
 DEFAULT_NETWORK: Final = "default"
-LOCK_PROJECT: Final = select(Project.id).where(Project.id == bindparam("id")).with_for_update()
 BY_NAME: Final = select(Network).where(
     Network.project_id == bindparam("project_id"), Network.name == bindparam("name")
 )
@@ -33,21 +31,27 @@ def default_network_name(data_center_id: str) -> str:
     return f"{DEFAULT_NETWORK}-{data_center_id}"
 
 
-def default_network(db: Session, project_id: str, data_center: DataCenter, *, now: datetime) -> Network:
+def default_network(db: Session, allowance: Allowance, data_center: DataCenter, *, now: datetime) -> Network:
     """Find the project's own network in a data center, or make it; Refused while it is stopped or goes away."""
-    lock_networks(db, project_id)
     name = default_network_name(data_center.id)
-    found = db.scalar(BY_NAME, {"project_id": project_id, "name": name})
+    found = db.scalar(BY_NAME, {"project_id": allowance.project_id, "name": name})
     if found is None:
-        return make_network(db, project_id, name, data_center, range_=data_center.network_range, now=now)
+        return make_network(db, allowance, name, data_center, range_=data_center.network_range, now=now)
     return usable(found, passing=found.wanted is Wanted.DELETED)
 
 
 def make_network(
-    db: Session, project_id: str, name: str, data_center: DataCenter, *, range_: IPv4Network, now: datetime
+    db: Session,
+    allowance: Allowance,
+    name: str,
+    data_center: DataCenter,
+    *,
+    range_: IPv4Network,
+    now: datetime,
 ) -> Network:
-    """Write down a new network and wake it; the project's networks are locked."""
-    id = uuid4()
+    """Write down a new network and wake it; Exhausted when the project may have no further one."""
+    allowance.take(db, {"networks": 1})
+    id, project_id = uuid4(), allowance.project_id
     network = Network(
         id=id,
         project_id=project_id,
@@ -64,11 +68,6 @@ def make_network(
     db.flush()
     wake(db, Kind.NETWORK, id, now=now)
     return network
-
-
-def lock_networks(db: Session, project_id: str) -> None:
-    """Keep others from making and deleting networks of the project, or using them, until the transaction ends."""
-    fetch_columns(db, LOCK_PROJECT, id=project_id)
 
 
 def usable(network: Network, *, passing: bool = False) -> Network:

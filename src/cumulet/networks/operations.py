@@ -15,7 +15,7 @@ from cumulet.events import EventName
 from cumulet.hosts import host_routes
 from cumulet.ids import check_id
 from cumulet.networks.addresses import plan_range
-from cumulet.networks.make import default_network_name, lock_networks, make_network
+from cumulet.networks.make import default_network_name, make_network
 from cumulet.networks.model import Network, Nic
 from cumulet.networks.views import network_view, network_views
 from cumulet.networks.wire import (
@@ -26,7 +26,8 @@ from cumulet.networks.wire import (
     NetworkState,
 )
 from cumulet.operation import Access, Caller, operation
-from cumulet.projects import fetch_page, read_page
+from cumulet.projects import fetch_page, lock_project, read_page
+from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, log_request, refuse_taken
 from cumulet.vm_record import refuse_used
@@ -44,14 +45,14 @@ def create_network(
     check_id("id", data.id)
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)
-    lock_networks(db, project_id)
+    allowance = lock_allowance(db, project_id, catalogue.quotas)
     refuse_taken(db, Network, project_id, data.id, field="id")
     field, text = ("cidrPrefix", data.cidr_prefix) if data.cidr_prefix else ("ipRange", data.ip_range)
     if data.cidr_prefix and data.ip_range not in {"", data.cidr_prefix}:
         raise Invalid.field("ipRange", data.ip_range, f"the same as cidrPrefix, {data.cidr_prefix}")
     range_ = plan_range(field, text, ranges_in_use(db, catalogue, data_center))
     refuse_overlap(db, field, range_, project_id)
-    network = make_network(db, project_id, data.id, data_center, range_=range_, now=now)
+    network = make_network(db, allowance, data.id, data_center, range_=range_, now=now)
     log_request(
         db,
         caller,
@@ -172,6 +173,6 @@ def find_network_to_change(db: Session, *, now: datetime, project_id: str, id: s
     """
     seen = find(db, Network, project_id, id)
     wake(db, Kind.NETWORK, seen.id, now=now)
-    lock_networks(db, project_id)
+    lock_project(db, project_id)
     db.expire(seen)
     return find(db, Network, project_id, id)

@@ -22,10 +22,10 @@ from cumulet.events import EventName
 from cumulet.fabric import ExternalSpec, Fabric, PortSpec
 from cumulet.hosts import Orphans
 from cumulet.networks.allocate import external_address, give_back_externals, nics_of
-from cumulet.networks.make import lock_networks
 from cumulet.networks.model import Network, Nic, Router
 from cumulet.networks.specs import PortSpecs, network_spec, router_spec
 from cumulet.networks.wire import NetworkState
+from cumulet.projects import lock_project
 from cumulet.reconcile import Kind, NotYet, Run, wake
 from cumulet.resource import Event, Wanted, changing, log_event
 
@@ -105,7 +105,7 @@ def note_state(run: Run, network: Network) -> None:
         return
     with changing(run, network, {"state": state}, Event(SEEN_AS[state], state.name.lower())) as db:
         if was is NetworkState.CREATING:
-            lock_networks(db, network.project_id)  # no VM gets a NIC there unseen meanwhile
+            lock_project(db, network.project_id)  # no VM gets a NIC there unseen meanwhile
             wake_vms(db, run, network)
 
 
@@ -120,7 +120,7 @@ def tear_down(run: Run, network: Network, fabrics: Fabrics) -> None:
     """Remove the network, and the project's router with its address when this was the last one there."""
     fabrics.fabric.remove_network(network.id)
     with run.writing() as db:
-        lock_networks(db, network.project_id)
+        lock_project(db, network.project_id)
         row = db.get_one(Network, network.id)
         log_event(db, row, EventName.NETWORK_DELETED, "deleted", now=run.now)
         db.delete(row)

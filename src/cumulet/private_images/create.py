@@ -19,6 +19,7 @@ from cumulet.private_images.find import image_view
 from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.operations import check_description
 from cumulet.private_images.wire import CreatePrivateVmImageResponse, ImageState
+from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, find_due, wake
 from cumulet.resource import Wanted, lock, log_request, refuse_taken
 from cumulet.vm_record.accepts import AT_REST, PASSING
@@ -48,11 +49,13 @@ def create_private_vm_image(
     check_id("id", id)
     check_description(description)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
+    allowance = lock_allowance(db, project_id, catalogue.quotas)
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=vm_id)
     refuse_taken(db, PrivateImage, project_id, id, field="id")
     disk = lock(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk, under_way=image_under_way(db, disk))
     pool = catalogue.find_data_center(vm.data_center_id).own_pool.id  # the image grows there and stays there
+    allowance.take(db, {"images": 1})
     place_disk(disk.size_gib, capacity, pool=pool)
     image = image_row(vm, disk, id, description, now=now)
     db.add(image)

@@ -9,6 +9,7 @@ from cumulet.projects.access import (
     is_seen,
     keys_of_project,
     keys_of_user,
+    lock_project,
     permit,
 )
 from cumulet.projects.bootstrap import KEY_FILE, bootstrap
@@ -34,6 +35,7 @@ __all__ = [
     "is_seen",
     "keys_of_project",
     "keys_of_user",
+    "lock_project",
     "permit",
     "read_page",
     "read_part",

@@ -41,6 +41,9 @@ WHO: Final = (
     .where(ApiKey.digest == bindparam("digest"))
 )
 """All that says who calls and what they may, in one look."""
+LOCK_PROJECT: Final = (
+    select(Project.quotas).where(Project.id == bindparam("id")).with_for_update(key_share=True)
+)
 
 
 def new_key() -> str:
@@ -130,6 +133,18 @@ def refuse_beyond(db: Session, caller: Caller, theirs: ColumnElement[bool], what
     there = db.scalar(select(func.count()).where(theirs)) or 0
     if there >= most:
         raise Exhausted(f"you have {there} {what}, and one user may have at most {most}: remove one first")
+
+
+def lock_project(db: Session, id: str) -> dict[str, int | None]:
+    """Keep others who lock it from changing what a project has until the transaction ends; give its own quotas.
+
+    New rows that belong to the project do not wait for that. NotFound when it is gone.
+    """
+    found = fetch_columns(db, LOCK_PROJECT, id=id)
+    if not found:
+        raise NotFound.named("project", id)
+    ((quotas,),) = found
+    return quotas
 
 
 def keys_of_user(db: Session, user_id: UUID) -> tuple[str, ...]:

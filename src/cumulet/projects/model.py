@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Enum, ForeignKey, Index, LargeBinary, String
+from sqlalchemy import JSON, Enum, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
@@ -61,6 +61,8 @@ class Project(Row):
     billing_account_id: Mapped[str] = mapped_column(String(63))
     created_by: Mapped[UUID] = mapped_column(ForeignKey("user.id"))
     created_at: Mapped[datetime]
+    quotas: Mapped[dict[str, int | None]] = mapped_column(JSON, default=dict)
+    """What its operator set of its quotas, by name; None for no limit. Of the others the catalogue's count."""
 
 
 class Membership(Row):

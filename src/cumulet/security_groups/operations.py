@@ -21,6 +21,7 @@ from cumulet.ids import check_id
 from cumulet.networks import Nic, NicGroup
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import fetch_page, read_page
+from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_taken
 from cumulet.security_groups.budget import check_budget
@@ -61,6 +62,7 @@ def create_security_group(
     check_description(data.description)
     rules = plan_rules(data.rules)
     refuse_taken(db, SecurityGroup, project_id, data.id, field="id")
+    lock_allowance(db, project_id, catalogue.quotas).take(db, {"rules": len(rules)})
     group = SecurityGroup(
         id=uuid4(),
         project_id=project_id,
@@ -124,16 +126,25 @@ def get_security_group(db: Session, *, project_id: str, id: str) -> SecurityGrou
     access=Access.EDITOR,
 )
 def update_security_group(
-    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateSecurityGroup
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    now: datetime,
+    project_id: str,
+    id: str,
+    data: UpdateSecurityGroup,
 ) -> SecurityGroupResponse:
     """Replace a security group's rules and description, effective at once, for established connections as well."""
     check_description(data.description)
     rules = plan_rules(data.rules)
+    allowance = lock_allowance(db, project_id, catalogue.quotas)
     group = find_group_to_change(db, project_id, id, now=now)
     if data.data_center_id not in {"", group.data_center_id}:
         raise Invalid.field(
             "dataCenterId", data.data_center_id, f"{group.data_center_id!r}, where the group is"
         )
+    allowance.take(db, {"rules": len(rules) - len(group.rules)})
     group.description, group.rules = data.description, msgspec.to_builtins(rules)
     db.flush()
     check_budget(db, project_id)

@@ -18,6 +18,7 @@ from cumulet.events import EventName
 from cumulet.gpus import Asker, hold_just
 from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
 from cumulet.operation import Access, Caller, operation
+from cumulet.quotas import lock_allowance
 from cumulet.resource import Wanted, log_request
 from cumulet.vm_record.accepts import Verb, accept, accept_credentials, accepts
 from cumulet.vm_record.find import find_vm, find_vm_to_change
@@ -79,8 +80,9 @@ def resize_vm(
     """
     seen = find_vm(db, project_id=project_id, id=id)
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
-    # The host is locked before the VM, as by whoever looks at a whole host.
+    # The host is locked before the VM, as by whoever looks at a whole host, and the project between them.
     capacity = capacity_with_own(db, seen.id, vcpus_per_cpu=machine_type.vcpus_per_core)
+    allowance = lock_allowance(db, project_id, catalogue.quotas)
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if not (validate_only and accepts(Verb.STOP, vm.state)):
         accept(Verb.RESIZE, vm.state, vm.name)
@@ -89,6 +91,7 @@ def resize_vm(
         raise Invalid(f"vcpus, memoryGib, gpus: at least one must change; VM {id!r} has {size}")
     check_size(machine_type, vcpus=size.vcpus, memory_gib=size.memory_gib)
     check_gpus(machine_type, gpus=size.gpus, vcpus=size.vcpus)
+    allowance.take(db, taken_beyond(vm, size))
     if size.gpus != vm.gpus:
         (capacity,) = with_gpu_rooms(
             db, catalogue, machine_type, [capacity], gpus=size.gpus, asker=Asker(vm.project_id, vm.id)
@@ -99,6 +102,13 @@ def resize_vm(
     if validate_only:
         forget(db)
     return ResizeVmResponse(vm=view)
+
+
+def taken_beyond(vm: Vm, size: Size) -> dict[str, int]:
+    """Say what another size takes of the project's quotas beyond what the VM has."""
+    more = {"vcpus": size.vcpus - vm.vcpus, "memory_gib": size.memory_gib - vm.memory_gib}
+    gpus = size.gpus - vm.gpus
+    return {**more, "gpus": gpus, f"gpus.{vm.gpu_model_id}": gpus}
 
 
 def take_size(

@@ -15,10 +15,10 @@ from cumulet.networks import (
     add_nic,
     default_network,
     default_network_name,
-    lock_networks,
     take_external,
     usable,
 )
+from cumulet.quotas import Allowance
 from cumulet.resource import find, lock
 from cumulet.security_groups import SecurityGroup, check_budget
 from cumulet.vm_record.model import Vm
@@ -29,29 +29,32 @@ from cumulet.vms.wire import NicRequest
 MOST_NICS: Final = 8
 
 
-def connect(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
+def connect(
+    db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter, allowance: Allowance
+) -> None:
     """Give the VM the NICs it asks for with their security groups, as long as those come to little enough."""
-    add_nics(db, request, vm, data_center)
+    add_nics(db, request, vm, data_center, allowance)
     if request.data.security_group_ids or any(nic.security_group_ids for nic in request.data.nics):
         check_budget(db, vm.project_id)
 
 
-def add_nics(db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter) -> None:
+def add_nics(
+    db: Session, request: CreateRequest, vm: Vm, data_center: DataCenter, allowance: Allowance
+) -> None:
     """Write down the NICs it asks for, or one on its project's default network with an external address."""
     requested = request.data.nics
     if not requested:
-        network = default_network(db, vm.project_id, data_center, now=request.now)
+        network = default_network(db, allowance, data_center, now=request.now)
         group_ids = find_groups(db, vm, request.data.security_group_ids, "securityGroupIds")
         nic_id = add_nic(db, vm.id, network, hostname=hostname_of(vm.name), group_ids=group_ids)
         take_external(db, nic_id, data_center, now=request.now)
         return
     uplink = plan_uplink(requested)
-    lock_networks(db, vm.project_id)
     for position, nic in enumerate(requested):
         nic_id = add_nic(
             db,
             vm.id,
-            find_vm_network(db, request, nic, data_center, f"nics[{position}]"),
+            find_vm_network(db, request, nic, data_center, allowance, f"nics[{position}]"),
             hostname=hostname_of(vm.name),
             position=position,
             implicit=False,
@@ -62,6 +65,13 @@ def add_nics(db: Session, request: CreateRequest, vm: Vm, data_center: DataCente
             take_external(db, nic_id, data_center, now=request.now)
 
 
+def externals_of(requested: Sequence[NicRequest]) -> list[int]:
+    """Say which NICs get an external address; who asks for no NIC gets one that does."""
+    if not requested:
+        return [0]
+    return [position for position, nic in enumerate(requested) if nic.assign_public_ip]
+
+
 def plan_uplink(requested: Sequence[NicRequest]) -> int:
     """Choose the NIC that the guest's default route goes by: the one with an external address, else the first.
 
@@ -70,7 +80,7 @@ def plan_uplink(requested: Sequence[NicRequest]) -> int:
     """
     if len(requested) > MOST_NICS:
         raise Invalid.field("nics", f"{len(requested)} NICs", f"at most {MOST_NICS}")
-    public = [position for position, nic in enumerate(requested) if nic.assign_public_ip]
+    public = externals_of(requested)
     if len(public) > 1:
         raise Invalid.field(
             f"nics[{public[1]}].assignPublicIp",
@@ -81,11 +91,16 @@ def plan_uplink(requested: Sequence[NicRequest]) -> int:
 
 
 def find_vm_network(
-    db: Session, request: CreateRequest, nic: NicRequest, data_center: DataCenter, field: str
+    db: Session,
+    request: CreateRequest,
+    nic: NicRequest,
+    data_center: DataCenter,
+    allowance: Allowance,
+    field: str,
 ) -> Network:
     """Find the network that a NIC is asked for on; the project's default one need not be there yet."""
     if nic.network_id in {"", default_network_name(data_center.id)}:
-        return default_network(db, request.project_id, data_center, now=request.now)
+        return default_network(db, allowance, data_center, now=request.now)
     with Invalid.reference(f"{field}.networkId"):
         network = usable(find(db, Network, request.project_id, nic.network_id))
     if network.data_center_id != data_center.id:

@@ -21,15 +21,17 @@ from cumulet.images import Image
 from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
 from cumulet.projects import keys_of_project, keys_of_user
+from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, log_request, refuse_taken
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
-from cumulet.vms.create.nics import connect
+from cumulet.vms.create.nics import connect, externals_of
 from cumulet.vms.create.passwords import hash_password
 from cumulet.vms.create.plan import VmPlan, check_number_of_gpus, plan_vm
 from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.offers import with_cpu_model
+from cumulet.vms.wire import CreateVm
 
 
 def create(db: Session, request: CreateRequest) -> None:
@@ -58,6 +60,8 @@ def create(db: Session, request: CreateRequest) -> None:
         free = with_gpu_rooms(
             db, request.catalogue, machine_type, free, gpus=data.gpus, asker=Asker(request.project_id)
         )
+    allowance = lock_allowance(db, request.project_id, request.catalogue.quotas)
+    allowance.take(db, taken_by(plan, machine_type, data))
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
@@ -72,7 +76,7 @@ def create(db: Session, request: CreateRequest) -> None:
     hold(db, vm.id, chosen.gpus_for(vm.gpus), now=request.now)
     for disk in disks:
         attach(db, disk, vm.id, vm.host_id, now=request.now)
-    connect(db, request, vm, data_center)
+    connect(db, request, vm, data_center, allowance)
     gpus = f", {vm.gpus} {chosen.gpus.model} GPU{'s' * (vm.gpus > 1)}" if vm.gpus else ""
     size = f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory{gpus}, {plan.boot_disk_gib} GiB disk"
     text = f"{size} from image {image.id}"
@@ -95,6 +99,19 @@ def with_gpu_rooms(
     check_number_of_gpus(gpus, rooms.values())
     none = GpuRoom(model.model_name)
     return [replace(host, gpus=rooms.get(host.host_id, none)) for host in free]
+
+
+def taken_by(plan: VmPlan, machine_type: MachineType, data: CreateVm) -> dict[str, int]:
+    """Say what a VM takes of its project's quotas; its storage disks and its networks have theirs already."""
+    return {
+        "vms": 1,
+        "vcpus": data.vcpus,
+        "memory_gib": data.memory_gib,
+        "disk_gib": plan.boot_disk_gib,
+        "external_addresses": len(externals_of(data.nics)),
+        "gpus": data.gpus,
+        f"gpus.{machine_type.gpu_model_id}": data.gpus,
+    }
 
 
 def find_boot_image(

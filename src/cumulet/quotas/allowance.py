@@ -1,0 +1,78 @@
+"""Taking of a project's quotas.
+
+Whoever adds to what a project has locks it first, counts then and adds after: so no two that race see the same room.
+Who locks several things locks hosts before projects, and those before what is due, VMs and disks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from cumulet.errors import Exhausted, error_info
+from cumulet.limits import Quotas
+from cumulet.projects import lock_project
+from cumulet.quotas.names import Limits, limit_of
+from cumulet.quotas.use import read_use
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a locked project may have."""
+
+    project_id: str
+    own: Limits
+    others: Quotas
+
+    def take(self, db: Session, asked: Mapping[str, int]) -> None:
+        """Return when the project may have so much more of each; Exhausted tells limit, used and asked.
+
+        What is not to grow is not looked at: a limit below what is there takes nothing away.
+        """
+        limits = {
+            name: limit
+            for name, more in asked.items()
+            if more > 0 and (limit := limit_of(name, self.own, self.others)) is not None
+        }
+        if not limits:
+            return
+        used = read_use(db, self.project_id, limits)
+        over = [name for name, limit in limits.items() if used[name] + asked[name] > limit]
+        if over:
+            staying = read_use(db, self.project_id, over, staying=True)
+            passing = all(staying[name] + asked[name] <= limits[name] for name in over)
+            raise self._exhausted(
+                [(name, limits[name], used[name], asked[name]) for name in over], passing=passing
+            )
+
+    def _exhausted(self, over: list[tuple[str, int, int, int]], *, passing: bool) -> Exhausted:
+        """Refuse with the figures of each quota that is used up."""
+        words = [
+            f"{name}: at most {limit}, {used} used, {more} more asked for" for name, limit, used, more in over
+        ]
+        advice = (
+            "it fits once what is being deleted is gone"
+            if passing
+            else "delete what is not needed, or ask an operator of this cloud for more"
+        )
+        name, limit, used, more = over[0]
+        return Exhausted(
+            f"the quota of project {self.project_id!r} is used up ({'; '.join(words)}): {advice}",
+            error_info(
+                "QUOTA_EXCEEDED", project=self.project_id, quota=name, limit=limit, used=used, asked=more
+            ),
+            {
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [
+                    {"subject": f"project:{self.project_id}", "description": text} for text in words
+                ],
+            },
+            passing=passing,
+        )
+
+
+def lock_allowance(db: Session, project_id: str, others: Quotas) -> Allowance:
+    """Say what a project may have, and keep others from adding to what it has until the transaction ends; NotFound."""
+    return Allowance(project_id, lock_project(db, project_id), others)
