@@ -6,7 +6,7 @@ import enum
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
@@ -58,11 +58,22 @@ class Reservation(Row):
     """What a VM or a disk takes of its host; comes with the row of its holder and goes with it."""
 
     __tablename__ = "reservation"
+    __table_args__ = (
+        Index(
+            "ix_reservation_sums",
+            "host_id",
+            "vcpus_per_core",
+            "pool",
+            "vcpus",
+            "memory_mib",
+            "disk_gib",
+        ),
+    )
 
     holder_id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[str]
     """Whose its holder is."""
-    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
+    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"))
     vcpus: Mapped[int] = mapped_column(default=0)
     vcpus_per_core: Mapped[int] = mapped_column(default=1)
     """How many of them weigh a core of the host: as many as the VM's machine type promises."""

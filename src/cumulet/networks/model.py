@@ -90,7 +90,7 @@ class Nic(Row):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     vm_id: Mapped[UUID] = mapped_column(index=True)
-    network_id: Mapped[UUID] = mapped_column(ForeignKey("network.id"), index=True)
+    network_id: Mapped[UUID] = mapped_column(ForeignKey("network.id"))
     position: Mapped[int]
     """Its place among the VM's NICs, from 0 on, in the order they were asked for."""
     mac: Mapped[str]

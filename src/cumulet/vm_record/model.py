@@ -27,7 +27,7 @@ class Vm(Resource):
     __tablename__ = "vm"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
-    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"), index=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
     data_center_id: Mapped[str]
     machine_type: Mapped[str]
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
