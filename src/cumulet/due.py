@@ -48,6 +48,7 @@ class Kind(enum.StrEnum):
     FABRIC = "fabric"
     GROUPS = "groups"
     JOURNAL = "journal"
+    USAGE = "usage"
 
 
 class Due(Row):

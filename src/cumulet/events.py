@@ -66,10 +66,16 @@ class EventName(enum.StrEnum):
     DISK_DELETE_REQUESTED = "disk.delete_requested"
     DISK_SNAPSHOT_REQUESTED = "disk.snapshot_requested"
     DISK_CREATED = "disk.created"
+    DISK_ASSIGNED = "disk.assigned"
+    DISK_RELEASED = "disk.released"
     DISK_CHANGED = "disk.changed"
     DISK_LOST = "disk.lost"
     DISK_FOUND = "disk.found"
     DISK_DELETED = "disk.deleted"
+
+    SNAPSHOT_CREATED = "snapshot.created"
+    SNAPSHOT_DELETE_REQUESTED = "snapshot.delete_requested"
+    SNAPSHOT_DELETED = "snapshot.deleted"
 
     NETWORK_CREATE_REQUESTED = "network.create_requested"
     NETWORK_DELETE_REQUESTED = "network.delete_requested"
@@ -117,30 +123,48 @@ class EventName(enum.StrEnum):
     WORK_OVERDUE = "work.overdue"
 
 
-BILLABLE: Final = frozenset(
+COST_BEGINS: Final = frozenset(
     {
-        EventName.VM_CREATE_REQUESTED,
         EventName.VM_STARTED,
         EventName.VM_STOPPED,
-        EventName.VM_CRASHED,
-        EventName.VM_RESIZE_REQUESTED,
-        EventName.VM_EXPIRED,
-        EventName.VM_DELETED,
-        EventName.VM_DISK_RESIZE_REQUESTED,
-        EventName.VM_SNAPSHOT_REQUESTED,
-        EventName.VM_DISK_LOST,
         EventName.DISK_CREATE_REQUESTED,
         EventName.DISK_CREATED,
-        EventName.DISK_CHANGED,
-        EventName.DISK_LOST,
-        EventName.DISK_DELETED,
-        EventName.NETWORK_CREATE_REQUESTED,
-        EventName.NETWORK_DELETED,
-        EventName.PRIVATE_IMAGE_CREATE_REQUESTED,
-        EventName.PRIVATE_IMAGE_DELETED,
+        EventName.SNAPSHOT_CREATED,
+        EventName.PRIVATE_IMAGE_READY,
+        EventName.NETWORK_ACTIVE,
     }
 )
-"""Events that a bill is made of. Nothing is billed yet, so these stay."""
+"""From the first of these on a resource costs what its data say; a boot disk from the one that says it is there."""
+COST_CHANGES: Final = frozenset(
+    {
+        EventName.VM_RESIZE_REQUESTED,
+        EventName.VM_METADATA_CHANGED,
+        EventName.DISK_CHANGED,
+        EventName.DISK_ASSIGNED,
+        EventName.DISK_RELEASED,
+        EventName.DISK_LOST,
+        EventName.DISK_FOUND,
+    }
+)
+"""What costs already costs from then on what their data say."""
+COST_ENDS: Final = frozenset(
+    {
+        EventName.VM_TERMINATE_REQUESTED,
+        EventName.VM_EXPIRED,
+        EventName.VM_DELETED,
+        EventName.DISK_DELETE_REQUESTED,
+        EventName.DISK_DELETED,
+        EventName.SNAPSHOT_DELETE_REQUESTED,
+        EventName.SNAPSHOT_DELETED,
+        EventName.PRIVATE_IMAGE_DELETE_REQUESTED,
+        EventName.PRIVATE_IMAGE_DELETED,
+        EventName.NETWORK_DELETE_REQUESTED,
+        EventName.NETWORK_DELETED,
+    }
+)
+"""Nobody pays for the time that it takes to remove what is no longer wanted."""
+BILLABLE: Final = COST_BEGINS | COST_CHANGES | COST_ENDS
+"""Events that usage is computed of: each says all that its resource costs from then on."""
 
 
 class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,6 +187,10 @@ class VmData(EventData, frozen=True, kw_only=True):
     gpu_model_id: str = ""
     gpu_price: Decimal = Decimal(0)
     """Of each GPU."""
+    ipv4_addresses: int = 0
+    """External ones."""
+    labels: dict[str, str] = {}
+    """Its metadata."""
     disk_id: str = ""
     """The owner's name of the disk, snapshot or image that the event is about."""
     snapshot_id: str = ""
@@ -180,7 +208,20 @@ class DiskData(EventData, frozen=True, kw_only=True):
     size_gib: int
     gib_price: Decimal
     state: str
+    vm_id: str = ""
+    """The UUID of the VM that has it."""
     snapshot_id: str = ""
+
+
+class SnapshotData(EventData, frozen=True, kw_only=True):
+    """A snapshot, with the rate of a GiB an hour that it was taken at."""
+
+    name: str
+    disk_id: str
+    """The owner's name of its disk."""
+    data_center_id: str
+    size_gib: int
+    gib_price: Decimal
 
 
 class NetworkData(EventData, frozen=True, kw_only=True):
@@ -189,6 +230,7 @@ class NetworkData(EventData, frozen=True, kw_only=True):
     name: str
     data_center_id: str
     range: str
+    price: Decimal
     state: str
 
 
@@ -207,6 +249,7 @@ class PrivateImageData(EventData, frozen=True, kw_only=True):
     name: str
     data_center_id: str
     size_gib: int
+    gib_price: Decimal
     state: str
 
 

@@ -47,7 +47,7 @@ class Event(Row):
     actor: Mapped[str]
     """The user who asked, or `SYSTEM`."""
     bills: Mapped[bool]
-    """It begins, changes or ends something that has a price: it is kept until that is billed."""
+    """It begins, changes or ends something that has a price, and is not in the usage records yet: it is kept until then."""
 
 
 def log_event(

@@ -66,7 +66,7 @@ def test_its_room_is_taken_from_the_request_to_its_end(cloud):
 
 @pytest.mark.parametrize(
     ("make", "life"),
-    [(Cloud.create_disk, []), (Cloud.used_disk, ["disk.created"])],
+    [(Cloud.create_disk, []), (Cloud.used_disk, ["disk.assigned", "disk.created", "disk.released"])],
     ids=["never used", "used"],
 )
 def test_its_story_is_told(cloud, make, life):

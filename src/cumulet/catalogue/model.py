@@ -81,6 +81,10 @@ class DataCenter:
         """The pool that lies with Cumulet's own data."""
         return next(pool for pool in self.disk_pools if not pool.path)
 
+    def find_pool(self, id: str) -> DiskPool:
+        """Give the pool of that id, in which disks lie."""
+        return next(pool for pool in self.disk_pools if pool.id == id)
+
     @property
     def pool_paths(self) -> dict[str, Path | None]:
         """Where each pool is mounted on a host; None for the own pool."""

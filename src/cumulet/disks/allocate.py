@@ -13,13 +13,14 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
+from cumulet import journal
 from cumulet.db import add_row, fetch_copies, rows_of
 from cumulet.disks.accepts import accept_attach
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.disks.wire import Snapshot as SnapshotAnswer
 from cumulet.errors import Invalid
-from cumulet.events import EventName
+from cumulet.events import EventName, SnapshotData
 from cumulet.hosts import (
     Capacity,
     Requirements,
@@ -38,6 +39,12 @@ from cumulet.resource import Wanted, find, lock, log_event, refuse_taken
 IN_ORDER: Final = (Disk.type != DiskType.BOOT, Disk.attached_at, Disk.name)
 """The boot disk comes first."""
 COPIES_OF_DISKS: Final = select(rows_of(Disk)).where(Disk.vm_id == bindparam("vm_id")).order_by(*IN_ORDER)
+SNAPSHOTS_OF_DISK: Final = select(Snapshot).where(Snapshot.disk_id == bindparam("disk_id"))
+TOLD_OF_SNAPSHOTS: Final = {
+    EventName.SNAPSHOT_CREATED: "taken",
+    EventName.SNAPSHOT_DELETE_REQUESTED: "is to be deleted",
+    EventName.SNAPSHOT_DELETED: "deleted",
+}
 
 
 def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
@@ -56,11 +63,56 @@ def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
     )
 
 
-def remove_disk_rows(db: Session, disk_id: UUID) -> None:
+def remove_disk_rows(db: Session, disk: Disk, *, now: datetime) -> None:
     """Forget a disk with its snapshots, and give its room back."""
-    db.execute(delete(Snapshot).where(Snapshot.disk_id == disk_id))
-    db.execute(delete(Disk).where(Disk.id == disk_id))
-    release(db, disk_id)
+    for snapshot in snapshots_of(db, disk.id):
+        log_snapshot(db, disk, snapshot, EventName.SNAPSHOT_DELETED, now=now)
+    text = "deleted, with its contents and its reserved capacity"
+    log_event(db, disk, EventName.DISK_DELETED, text, now=now)
+    db.execute(delete(Snapshot).where(Snapshot.disk_id == disk.id))
+    db.execute(delete(Disk).where(Disk.id == disk.id))
+    release(db, disk.id)
+
+
+def log_disk_end(db: Session, disk: Disk, *, now: datetime, actor: str) -> None:
+    """Write into the journal that a disk is to go with its snapshots: from now on they cost nothing."""
+    for snapshot in snapshots_of(db, disk.id):
+        log_snapshot(db, disk, snapshot, EventName.SNAPSHOT_DELETE_REQUESTED, now=now, actor=actor)
+    log_event(db, disk, EventName.DISK_DELETE_REQUESTED, "deletion requested", now=now, actor=actor)
+
+
+def snapshots_of(db: Session, disk_id: UUID) -> Sequence[Snapshot]:
+    """Give all snapshots of a disk."""
+    return db.scalars(SNAPSHOTS_OF_DISK, {"disk_id": disk_id}).all()
+
+
+def log_snapshot(
+    db: Session,
+    disk: Disk,
+    snapshot: Snapshot,
+    name: EventName,
+    *,
+    now: datetime,
+    actor: str = journal.SYSTEM,
+) -> None:
+    """Write into the journal what became of a snapshot."""
+    data = SnapshotData(
+        name=snapshot.name,
+        disk_id=disk.name,
+        data_center_id=disk.data_center_id,
+        size_gib=snapshot.size_gib,
+        gib_price=snapshot.gib_price,
+    )
+    journal.log_event(
+        db,
+        name,
+        at=now,
+        project_id=disk.project_id,
+        subject_id=snapshot.id,
+        text=f"snapshot {snapshot.name} of disk {disk.name} {TOLD_OF_SNAPSHOTS[name]}",
+        actor=actor,
+        data=data,
+    )
 
 
 def disks_of(db: Session, vm_id: UUID) -> Sequence[Disk]:
@@ -98,6 +150,7 @@ def attach(db: Session, disk: Disk, vm_id: UUID, host_id: UUID, *, now: datetime
     if disk.host_id != host_id:
         disk.host_id = host_id
         move_reservation(db, disk.id, host_id)
+    log_event(db, disk, EventName.DISK_ASSIGNED, "is a VM's", now=now)
 
 
 def lock_capacity(db: Session, data_center_id: str, host_id: UUID) -> Sequence[Capacity]:
@@ -120,10 +173,12 @@ def take_more_capacity(db: Session, disk: Disk, gib: int, capacity: Sequence[Cap
     reserve_more_disk(db, disk.id, gib)
 
 
-def let_go(db: Session, vm_id: UUID) -> None:
-    """Have a VM's disks leave it; it keeps them until it is gone."""
+def let_go(db: Session, vm_id: UUID, *, now: datetime, actor: str = journal.SYSTEM) -> None:
+    """Have a VM's disks leave it; it keeps them until it is gone. Its boot disk goes with it."""
     for disk in disks_of(db, vm_id):
         disk.wanted = Wanted.DETACHED
+        if disk.type is DiskType.BOOT:
+            log_disk_end(db, disk, now=now, actor=actor)
 
 
 def release_disks(db: Session, vm_id: UUID, *, now: datetime) -> None:
@@ -134,16 +189,17 @@ def release_disks(db: Session, vm_id: UUID, *, now: datetime) -> None:
             wake(db, Kind.DISK, disk.id, now=now)
     for disk in disks:
         if disk.type is DiskType.BOOT:
-            remove_disk_rows(db, disk.id)
+            remove_disk_rows(db, disk, now=now)
         else:
-            set_free(disk)
+            set_free(db, disk, now=now)
 
 
-def set_free(disk: Disk) -> None:
-    """Note that a disk detacheds VM."""
+def set_free(db: Session, disk: Disk, *, now: datetime) -> None:
+    """Note that a disk has left its VM."""
     disk.vm_id, disk.attached_at, disk.wanted = None, None, Wanted.KEPT
     if disk.state is DiskState.USED:
         disk.state = DiskState.READY
+    log_event(db, disk, EventName.DISK_RELEASED, "has left its VM", now=now)
 
 
 def snapshot_views(db: Session, disk: Disk, page: Page) -> tuple[list[SnapshotAnswer], str]:

@@ -71,6 +71,7 @@ class Disk(Resource):
             size_gib=self.size_gib,
             gib_price=self.gib_price,
             state=self.state.value,
+            vm_id=str(self.vm_id) if self.vm_id else "",
         )
 
     @property
@@ -98,6 +99,8 @@ class Snapshot(Row):
     """The owner's id for it, unique on its disk."""
     size_gib: Mapped[int]
     """Of the disk at that time: as much room is kept for what differs since."""
+    gib_price: Mapped[Decimal]
+    """What a GiB of snapshots in the disk's pool cost an hour when it was taken."""
     create_time: Mapped[datetime]
     made: Mapped[bool] = mapped_column(default=False)
     deleting: Mapped[bool] = mapped_column(default=False)

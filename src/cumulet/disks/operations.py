@@ -10,18 +10,17 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
 from cumulet.disks.accepts import accept_delete
-from cumulet.disks.allocate import add_disk, snapshot_views
+from cumulet.disks.allocate import add_disk, log_disk_end, snapshot_views
 from cumulet.disks.model import Disk
 from cumulet.disks.plan import DiskPlan, plan_disk
 from cumulet.disks.views import disk_views
 from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType, GetDiskResponse, ListDisksResponse
 from cumulet.errors import Invalid
-from cumulet.events import EventName
 from cumulet.hosts import capacities, place_disk
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import WHOLE, fetch_page, read_page
 from cumulet.quotas import lock_allowance
-from cumulet.resource import Wanted, find, lock_to_change, log_request
+from cumulet.resource import Wanted, find, lock_to_change
 from cumulet.wire import Empty
 
 
@@ -93,7 +92,7 @@ def delete_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
     accept_delete(disk)
     if disk.wanted is not Wanted.DELETED:
         disk.wanted = Wanted.DELETED
-        log_request(db, caller, disk, EventName.DISK_DELETE_REQUESTED, "deletion requested", now=now)
+        log_disk_end(db, disk, now=now, actor=caller.email)
     return Empty()
 
 

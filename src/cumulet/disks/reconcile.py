@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet.disks.allocate import remove_disk_rows
+from cumulet.disks.allocate import log_snapshot, remove_disk_rows
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState
 from cumulet.events import EventName
@@ -67,17 +68,19 @@ def ensure_contents(run: Run, disk: Disk, host: Host) -> None:
         row.reverting = False
         row.state = disk.state = DiskState.READY if disk.vm_id is None else DiskState.USED
         for snapshot in unsettled_snapshots(db, disk.id):
-            settle_snapshot(db, snapshot)
+            settle_snapshot(db, row, snapshot, now=run.now)
         log_event(db, disk, EventName.DISK_CHANGED, "size and snapshots changed as requested", now=run.now)
 
 
-def settle_snapshot(db: Session, snapshot: Snapshot) -> None:
+def settle_snapshot(db: Session, disk: Disk, snapshot: Snapshot, *, now: datetime) -> None:
     """Note that a snapshot was taken, or that it is gone with its room."""
     if snapshot.deleting:
+        log_snapshot(db, disk, snapshot, EventName.SNAPSHOT_DELETED, now=now)
         reserve_more_disk(db, snapshot.disk_id, -snapshot.size_gib)
         db.delete(snapshot)
     else:
         snapshot.made = True
+        log_snapshot(db, disk, snapshot, EventName.SNAPSHOT_CREATED, now=now)
 
 
 def ensure_snapshots(run: Run, disk: Disk, host: Host) -> None:
@@ -104,11 +107,4 @@ def tear_down(run: Run, disk: Disk, find_host: Callable[[UUID], Host]) -> None:
     if disk.is_made:
         find_host(disk.host_id).disks.remove(disk.id)
     with run.writing() as db:
-        remove_disk_rows(db, disk.id)
-        log_event(
-            db,
-            disk,
-            EventName.DISK_DELETED,
-            "deleted, with its contents and its reserved capacity",
-            now=run.now,
-        )
+        remove_disk_rows(db, disk, now=run.now)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cumulet.catalogue import Catalogue
 from cumulet.db import names_there
 from cumulet.disks.accepts import accept_change
-from cumulet.disks.allocate import lock_capacity, snapshot_views, take_more_capacity
+from cumulet.disks.allocate import lock_capacity, log_snapshot, snapshot_views, take_more_capacity
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.plan import check_disk_id
 from cumulet.disks.views import holder_of
@@ -63,11 +63,16 @@ def create_disk_snapshot(
     allowance.take(db, {"snapshots": 1})
     take_more_capacity(db, disk, disk.size_gib, capacity)
     snapshot = Snapshot(
-        id=uuid4(), disk_id=disk.id, name=data.snapshot_id, size_gib=disk.size_gib, create_time=now
+        id=uuid4(),
+        disk_id=disk.id,
+        name=data.snapshot_id,
+        size_gib=disk.size_gib,
+        gib_price=catalogue.find_data_center(disk.data_center_id).find_pool(disk.pool).snapshot_gib_price_hr,
+        create_time=now,
     )
     db.add(snapshot)
     disk.snapshot_id, disk.state = snapshot.id, DiskState.LOCKED
-    log_snapshot(
+    log_snapshot_request(
         db,
         caller,
         disk,
@@ -89,7 +94,8 @@ def delete_disk_snapshot(
     )
     snapshot = find_snapshot(db, disk, snapshot_id)
     snapshot.deleting, disk.state = True, DiskState.LOCKED
-    log_snapshot(
+    log_snapshot(db, disk, snapshot, EventName.SNAPSHOT_DELETE_REQUESTED, now=now, actor=caller.email)
+    log_snapshot_request(
         db,
         caller,
         disk,
@@ -114,7 +120,7 @@ def revert_disk(
     disk.snapshot_id, disk.reverting, disk.state = snapshot.id, True, DiskState.LOCKED
     if vm is not None and disk.id == vm.boot_disk_id:
         expect_first_boot(vm, snapshot)
-    log_snapshot(
+    log_snapshot_request(
         db,
         caller,
         disk,
@@ -183,7 +189,7 @@ def find_snapshot(db: Session, disk: Disk, name: str) -> Snapshot:
     return snapshot
 
 
-def log_snapshot(
+def log_snapshot_request(
     db: Session, caller: Caller, disk: Disk, vm: Vm | None, text: str, *, now: datetime, snapshot_id: str
 ) -> None:
     """Log who asked for what, in the timeline of the VM that has the disk, else in the disk's own."""

@@ -60,6 +60,7 @@ def make_network(
         router_id=_router_id(db, project_id, data_center, now=now),
         range=str(range_),
         gateway_mac=mac_of(id),
+        price=data_center.network_price_hr,
         wanted=Wanted.ACTIVE,
         state=NetworkState.CREATING,
         create_time=now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 from uuid import UUID
@@ -53,13 +54,19 @@ class Network(Resource):
     router_id: Mapped[UUID] = mapped_column(ForeignKey("router.id"))
     range: Mapped[str]
     gateway_mac: Mapped[str]
+    price: Mapped[Decimal]
+    """What a network there cost an hour when it was made."""
     state: Mapped[NetworkState]
     create_time: Mapped[datetime]
 
     def event_data(self) -> NetworkData:
         """Describe its range and its state."""
         return NetworkData(
-            name=self.name, data_center_id=self.data_center_id, range=self.range, state=self.state.value
+            name=self.name,
+            data_center_id=self.data_center_id,
+            range=self.range,
+            price=self.price,
+            state=self.state.value,
         )
 
     @property

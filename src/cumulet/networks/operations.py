@@ -61,14 +61,13 @@ def create_network(
         f"network {data.id} with range {range_}",
         now=now,
     )
-    return network_view(db, catalogue, network)
+    return network_view(db, network)
 
 
 @operation("GET /v1/projects/{projectId}/networks", access=Access.VIEWER)
 def list_networks(
     db: Session,
     *,
-    catalogue: Catalogue,
     project_id: str,
     page_number: int = 0,
     page_size: int = 0,
@@ -79,7 +78,7 @@ def list_networks(
     mine = select(Network).where(Network.project_id == project_id)
     networks, total, token = fetch_page(db, mine, page, Network.name)
     return ListNetworksResponse(
-        networks=network_views(db, catalogue, networks),
+        networks=network_views(db, networks),
         total_count=total,
         page_number=page.number,
         page_size=page.size,
@@ -88,9 +87,9 @@ def list_networks(
 
 
 @operation("GET /v1/projects/{projectId}/networks/{id}", access=Access.VIEWER)
-def get_network(db: Session, *, catalogue: Catalogue, project_id: str, id: str) -> GetNetworkResponse:
+def get_network(db: Session, *, project_id: str, id: str) -> GetNetworkResponse:
     """Show a network."""
-    answer = network_view(db, catalogue, find(db, Network, project_id, id))
+    answer = network_view(db, find(db, Network, project_id, id))
     return GetNetworkResponse(
         **{name: getattr(answer, name) for name in answer.__struct_fields__}, network=answer
     )

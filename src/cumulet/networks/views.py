@@ -8,7 +8,6 @@ from typing import Final
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import Catalogue
 from cumulet.networks.model import ExternalAddress, Network
 from cumulet.networks.wire import NetworkAnswer, NetworkState
 from cumulet.reconcile import Due, Kind
@@ -27,7 +26,7 @@ VM_STATES: Final[Mapping[NetworkState, str]] = {NetworkState.CREATING: "STARTING
 """Where a VM's state is called otherwise."""
 
 
-def network_views(db: Session, catalogue: Catalogue, networks: Sequence[Network]) -> list[NetworkAnswer]:
+def network_views(db: Session, networks: Sequence[Network]) -> list[NetworkAnswer]:
     """Show networks, in the order given."""
     columns = (ExternalAddress.address, Due.why, Due.error)
     surroundings = (
@@ -37,16 +36,16 @@ def network_views(db: Session, catalogue: Catalogue, networks: Sequence[Network]
         .where(Network.id.in_([network.id for network in networks]))
     )
     around = {id: values for id, *values in db.execute(surroundings)}
-    return [_answer(network, catalogue, *around[network.id]) for network in networks]
+    return [_answer(network, *around[network.id]) for network in networks]
 
 
-def network_view(db: Session, catalogue: Catalogue, network: Network) -> NetworkAnswer:
+def network_view(db: Session, network: Network) -> NetworkAnswer:
     """Show one network."""
-    (answer,) = network_views(db, catalogue, [network])
+    (answer,) = network_views(db, [network])
     return answer
 
 
-def _answer(network: Network, catalogue: Catalogue, external: str, why: str, error: str) -> NetworkAnswer:
+def _answer(network: Network, external: str, why: str, error: str) -> NetworkAnswer:
     state = network.state
     return NetworkAnswer(
         project_id=network.project_id,
@@ -54,7 +53,7 @@ def _answer(network: Network, catalogue: Catalogue, external: str, why: str, err
         data_center_id=network.data_center_id,
         ip_range=network.range,
         gateway=str(network.gateway),
-        price_hr=Amount.of(catalogue.find_data_center(network.data_center_id).network_price_hr),
+        price_hr=Amount.of(network.price),
         external_ip_address=external,
         internal_ip_address=str(network.gateway),
         short_state=SHORT_STATES[state],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -54,13 +55,13 @@ def create_private_vm_image(
     refuse_taken(db, PrivateImage, project_id, id, field="id")
     disk = lock(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk, under_way=image_under_way(db, disk))
-    pool = catalogue.find_data_center(vm.data_center_id).own_pool.id  # the image grows there and stays there
+    pool = catalogue.find_data_center(vm.data_center_id).own_pool  # the image grows there and stays there
     allowance.take(db, {"images": 1})
-    place_disk(disk.size_gib, capacity, pool=pool)
-    image = image_row(vm, disk, id, description, now=now)
+    place_disk(disk.size_gib, capacity, pool=pool.id)
+    image = image_row(vm, disk, id, description, gib_price=pool.snapshot_gib_price_hr, now=now)
     db.add(image)
     db.flush()
-    required = Requirements(project_id=project_id, disk_gib=disk.size_gib, pool=pool)
+    required = Requirements(project_id=project_id, disk_gib=disk.size_gib, pool=pool.id)
     reserve(db, image.id, disk.host_id, required)
     disk.state = DiskState.CLONE
     text = f"image {id} of its boot disk requested"
@@ -100,7 +101,9 @@ def accept_image(vm: Vm, disk: Disk, *, under_way: str) -> None:
         raise Refused(message, reason="VM_NOT_READY", subject=vm.name, passing=True)
 
 
-def image_row(vm: Vm, disk: Disk, name: str, description: str, *, now: datetime) -> PrivateImage:
+def image_row(
+    vm: Vm, disk: Disk, name: str, description: str, *, gib_price: Decimal, now: datetime
+) -> PrivateImage:
     """Put what was asked for into a row."""
     return PrivateImage(
         id=uuid4(),
@@ -109,6 +112,7 @@ def image_row(vm: Vm, disk: Disk, name: str, description: str, *, now: datetime)
         description=description,
         data_center_id=vm.data_center_id,
         size_gib=disk.size_gib,
+        gib_price=gib_price,
         firmware=vm.image_firmware,
         cloud_init=vm.image_cloud_init,
         create_time=now,

@@ -9,6 +9,7 @@ While it is CREATING, the disk it is taken of is a CLONE in the making: that kee
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, UniqueConstraint
@@ -34,6 +35,8 @@ class PrivateImage(Resource):
     description: Mapped[str]
     data_center_id: Mapped[str]
     size_gib: Mapped[int]
+    gib_price: Mapped[Decimal]
+    """What a GiB of snapshots in the pool that it lies in cost an hour when it was taken: an image costs the same."""
     firmware: Mapped[Firmware] = mapped_column(default=Firmware.BIOS)
     cloud_init: Mapped[bool] = mapped_column(default=True)
     """As the image had it that its VM was made of."""
@@ -57,5 +60,6 @@ class PrivateImage(Resource):
             name=self.name,
             data_center_id=self.data_center_id,
             size_gib=self.size_gib,
+            gib_price=self.gib_price,
             state=self.state.value,
         )

@@ -32,6 +32,7 @@ from cumulet.retention import forget_old_events
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_backends, real_backends
 from cumulet.settings import Settings
+from cumulet.usage import settle_usage
 from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
 from cumulet.web import console_pages
 
@@ -109,6 +110,7 @@ def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]
         "samples": Sampler(backends).sample_host,
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
         "groups": partial(sweep_groups, fabrics=backends.fabrics),
+        "usage": settle_usage,
         "journal": partial(forget_old_events, days=backends.fabrics.catalogue.limits.journal_days),
     }
 

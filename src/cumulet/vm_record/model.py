@@ -70,6 +70,8 @@ class Vm(Resource):
     memory_price: Mapped[Decimal]
     gpu_price: Mapped[Decimal]
     ipv4_price: Mapped[Decimal]
+    ipv4_addresses: Mapped[int] = mapped_column(default=0)
+    """How many external addresses it was promised."""
 
     started: Mapped[int] = mapped_column(default=0)
     """The hypervisor's token of the run we last saw; 0 when it was off."""
@@ -118,6 +120,8 @@ class Vm(Resource):
             gpus=self.gpus,
             gpu_model_id=self.gpu_model_id,
             gpu_price=self.gpu_price,
+            ipv4_addresses=self.ipv4_addresses,
+            labels=self.labels,
         )
 
     @property

@@ -171,7 +171,7 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
-        let_go(db, vm.id)
+        let_go(db, vm.id, now=now, actor=caller.email)
         log_request(db, caller, vm, EventName.VM_TERMINATE_REQUESTED, "deletion requested", now=now)
     return Empty()
 

@@ -228,6 +228,7 @@ def vm_row(
         memory_price=rates.memory_gib,
         gpu_price=rates.gpu,
         ipv4_price=rates.ipv4,
+        ipv4_addresses=len(externals_of(data.nics)),
     )
 
 

@@ -92,7 +92,7 @@ def settle_disks(run: Run, vm: Vm, disks: Sequence[Disk], *, held: AbstractSet[U
             if row.wanted is not disk.wanted:
                 continue
             if row.wanted is Wanted.DETACHED:
-                set_free(row)
+                set_free(db, row, now=run.now)
                 disk.vm_id = None
                 log_event(db, vm, EventName.VM_DISK_DETACHED, f"disk {disk.name} detached", now=run.now)
             else:

@@ -129,7 +129,7 @@ def expired(run: Run, vm: Vm) -> bool:
         return False
     gone = {"wanted": Wanted.DELETED, "state": VmState.DELETING}
     with changing(run, vm, gone, Event(EventName.VM_EXPIRED, "expired; terminating")) as db:
-        let_go(db, vm.id)
+        let_go(db, vm.id, now=run.now)
     return True
 
 
@@ -174,7 +174,8 @@ def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore)
     host.disks.create(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
     with run.writing() as db:
         update_row(db, Disk, disk.id, state=DiskState.USED)
-    disk.state = DiskState.USED
+        disk.state = DiskState.USED
+        log_event(db, disk, EventName.DISK_CREATED, "created on its host", now=run.now)
 
 
 def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:

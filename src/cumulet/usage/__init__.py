@@ -1,0 +1,6 @@
+"""Usage: what each project's resources were and cost, by the second; computed of the journal alone."""
+
+from cumulet.usage.model import UsageRecord
+from cumulet.usage.settle import settle_usage
+
+__all__ = ["UsageRecord", "settle_usage"]

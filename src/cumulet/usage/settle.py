@@ -1,0 +1,101 @@
+"""Taking events over into usage records, each once: an event that is in them does not bill any more, and may be forgotten."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import msgspec
+from sqlalchemy import Select, bindparam, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from cumulet.db import fetch_built, fetch_columns, rows_of
+from cumulet.journal import Event
+from cumulet.reconcile import Run
+from cumulet.usage.model import UsageRecord
+from cumulet.usage.span import Span, Told, spans_of
+
+EVERY: Final = timedelta(minutes=1)
+AT_ONCE: Final = 500
+"""Events in one transaction: some tens of milliseconds."""
+GO_ON: Final = timedelta(seconds=1)
+
+TOLD: Final = select(*(getattr(Event, name) for name in Told._fields)).where(Event.bills).order_by(Event.id)
+TOLD_OF_PROJECT: Final = TOLD.where(Event.project_id == bindparam("project_id"), Event.at < bindparam("end"))
+OLDEST: Final = TOLD.add_columns(Event.id).limit(AT_ONCE)
+COLUMNS: Final = Span.__struct_fields__
+SPANS: Final[Select[*tuple[Any, ...]]] = select(*(getattr(UsageRecord, name) for name in COLUMNS))
+IN_TIME: Final = SPANS.where(
+    UsageRecord.project_id == bindparam("project_id"),
+    UsageRecord.since < bindparam("end"),
+    or_(UsageRecord.until.is_(None), UsageRecord.until > bindparam("start")),
+)
+
+
+def settle_usage(run: Run) -> datetime:
+    """Take over what was told since; look again soon while there is more."""
+    with run.writing() as db:
+        taken = take_over(db)
+    return run.now + (GO_ON if taken == AT_ONCE else EVERY)
+
+
+def take_over(db: Session) -> int:
+    """Take a part of what was told into the usage records, and say how many events that were."""
+    rows = fetch_columns(db, OLDEST)
+    told = [Told(*row[:-1]) for row in rows]
+    open_spans = read_open(db, {event.subject_id for event in told})
+    spans = [span for of_one in followed(open_spans, told) for span in of_one]
+    db.execute(
+        delete(UsageRecord).where(UsageRecord.resource_id.in_(open_spans), UsageRecord.until.is_(None))
+    )
+    if spans:
+        db.execute(rows_of(UsageRecord).insert(), [row_of(span) for span in spans])
+    db.execute(update(Event).where(Event.id.in_([row[-1] for row in rows])).values(bills=False))
+    return len(rows)
+
+
+def read_spans(db: Session, project_id: str, start: datetime, end: datetime) -> list[Span]:
+    """Give what a project used in a time, by the records and by what was told since they were written.
+
+    A span may begin before that time, and end after it or never.
+    """
+    spans = list(map(span_of, fetch_columns(db, IN_TIME, project_id=project_id, start=start, end=end)))
+    told = [Told(*row) for row in fetch_columns(db, TOLD_OF_PROJECT, project_id=project_id, end=end)]
+    if not told:
+        return spans
+    subjects = {event.subject_id for event in told}
+    going_on = {one.resource_id: one for one in spans if one.until is None and one.resource_id in subjects}
+    others = [one for one in spans if one.until is not None or one.resource_id not in subjects]
+    newer = (one for of_one in followed(going_on, told) for one in of_one)
+    return [*others, *(one for one in newer if one.until is None or one.until > start)]
+
+
+def followed(open_spans: Mapping[UUID, Span], told: Iterable[Told]) -> Iterable[Iterable[Span]]:
+    """Go on with each resource of which something was told."""
+    by_subject: dict[UUID, list[Told]] = defaultdict(list)
+    for event in told:
+        by_subject[event.subject_id].append(event)
+    return (spans_of(open_spans.get(subject_id), events) for subject_id, events in by_subject.items())
+
+
+def read_open(db: Session, subject_ids: Iterable[UUID]) -> dict[UUID, Span]:
+    """Give the spans of these resources that go on."""
+    going_on = SPANS.where(UsageRecord.resource_id.in_(list(subject_ids)), UsageRecord.until.is_(None))
+    return {span.resource_id: span for span in map(span_of, fetch_built(db, going_on))}
+
+
+def span_of(row: Sequence[Any]) -> Span:
+    """Read a record."""
+    return msgspec.convert(dict(zip(COLUMNS, row, strict=True)), Span)
+
+
+def row_of(span: Span) -> dict[str, Any]:
+    """Write a record."""
+    return {
+        **{name: getattr(span, name) for name in COLUMNS},
+        "id": uuid4(),
+        "charges": msgspec.to_builtins(span.charges),
+    }
