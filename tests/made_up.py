@@ -31,6 +31,7 @@ from cumulet.limits import Limits
 from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller, Operation
 from cumulet.projects import find_caller, permit
+from cumulet.projects.bootstrap import OWNER_EMAIL
 from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve.build import reconcilers
@@ -151,7 +152,8 @@ class Cloud:
     @cached_property
     def owner(self) -> Caller:
         with self.database.reading() as db:
-            user, key = db.execute(select(User, ApiKey).join(ApiKey, ApiKey.user_id == User.id)).one()
+            owners = select(User, ApiKey).join(ApiKey, ApiKey.user_id == User.id)
+            user, key = db.execute(owners.where(User.email == OWNER_EMAIL)).one()
         return Caller(user_id=user.id, email=user.email, key_digest=key.digest)
 
     # Asking

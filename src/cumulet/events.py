@@ -96,6 +96,12 @@ class EventName(enum.StrEnum):
     PRIVATE_IMAGE_FAILED = "private_image.failed"
     PRIVATE_IMAGE_DELETED = "private_image.deleted"
 
+    USER_INVITED = "user.invited"
+    USER_JOINED = "user.joined"
+    USER_SUSPENDED = "user.suspended"
+    USER_RESUMED = "user.resumed"
+    USER_REMOVED = "user.removed"
+    USER_ROLE_CHANGED = "user.role_changed"
     USER_CREATED_PROJECT = "user.created_project"
     USER_CHANGED_PROJECT = "user.changed_project"
     USER_DELETED_PROJECT = "user.deleted_project"
@@ -104,6 +110,10 @@ class EventName(enum.StrEnum):
     USER_REMOVED_API_KEY = "user.removed_api_key"
     USER_ADDED_SSH_KEY = "user.added_ssh_key"
     USER_REMOVED_SSH_KEY = "user.removed_ssh_key"
+
+    MEMBER_ADDED = "member.added"
+    MEMBER_CHANGED = "member.changed"
+    MEMBER_REMOVED = "member.removed"
 
     GPU_APPEARED = "gpu.appeared"
     GPU_CHANGED = "gpu.changed"
@@ -265,6 +275,13 @@ class GpuData(EventData, frozen=True, kw_only=True):
     project_id: str = ""
     """Of the VM that holds it, if one does, as is the next."""
     vm_id: str = ""
+
+
+class MemberData(EventData, frozen=True, kw_only=True):
+    """A member of a project."""
+
+    email: str
+    role: str
 
 
 class OverdueData(EventData, frozen=True, kw_only=True):

@@ -21,6 +21,9 @@ class Limits:
     api_keys_per_user: Count = 100
     projects_per_user: Count = 100
     """That somebody made and that are there still."""
+    members_per_project: Count = 1000
+    invitation_days: Days = 7
+    """How long somebody has to accept."""
     consoles_per_vm: Count = 8
     consoles_per_user: Count = 32
     """Open at once, on one server."""

@@ -8,7 +8,7 @@ from sqlalchemy import exc
 from tests.made_up import NOON
 from tests.projects.people import add_user
 
-from cumulet.call import Call, Calls, KeptAnswers
+from cumulet.call import Answer, Call, Calls, KeptAnswers
 from cumulet.call.call import ATTEMPTS
 from cumulet.errors import Invalid, Unauthenticated, Unavailable
 from cumulet.operation import Access, Caller, declared
@@ -141,4 +141,4 @@ def test_an_answer_that_there_is_not_is_kept_for_nobody(database):
 
     with pytest.raises(Unavailable):
         kept.recall(b"question", database, fail)
-    assert kept.recall(b"question", database, lambda: b"answer") == b"answer"
+    assert kept.recall(b"question", database, lambda: Answer(b"answer")) == Answer(b"answer")

@@ -1,5 +1,6 @@
 """Tickets against the database, on both kinds of it; what comes of them on the wire is tested with the websockets."""
 
+from datetime import timedelta
 from unittest.mock import Mock
 
 import pytest
@@ -11,8 +12,8 @@ from cumulet.console import CloseReason, ConsoleRequest, Consoles, Ended, Kind, 
 from cumulet.errors import Exhausted
 from cumulet.hypervisor import HypervisorError, Power
 from cumulet.limits import Limits
-from cumulet.projects import Role, key_operations
-from cumulet.projects.model import Membership
+from cumulet.projects import Role, key_operations, user_operations
+from cumulet.projects.model import ApiKey, Membership
 from cumulet.vms import operations as verbs
 
 
@@ -71,12 +72,25 @@ def test_a_restart_that_is_done_while_one_looks_is_told_as_one(cloud, consoles, 
     console.line.close()
 
 
-def test_a_ticket_ends_with_the_key_that_it_was_asked_for_with(cloud, consoles, ticket):
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda cloud: cloud.call(key_operations.delete_api_key, cloud.eddy, name="key-of-eddy"),
+        lambda cloud: cloud.call(user_operations.suspend_user, id="eddy@example.org"),
+        lambda cloud: cloud.call(user_operations.remove_user, id="eddy@example.org"),
+        lambda cloud: cloud.clock.advance(60),
+    ],
+    ids=["revoked", "suspended", "removed", "expired"],
+)
+def test_a_ticket_ends_with_the_key_that_it_was_asked_for_with(cloud, consoles, ticket, end):
     with cloud.database.writing() as db:
         editor = add_user(db, "eddy", **{PROJECT: Role.EDITOR})
+        key = db.get_one(ApiKey, (editor.user_id, "key-of-eddy"))
+        key.expires_at = cloud.clock.now + timedelta(seconds=60)
     one = asked(ticket(caller=editor))
     consoles.open(one).line.close()
-    cloud.call(key_operations.delete_api_key, editor, name="key-of-eddy")
+    cloud.eddy = editor
+    end(cloud)
     for verb in (consoles.open, consoles.renew):
         with pytest.raises(Ended) as ended:
             verb(one)

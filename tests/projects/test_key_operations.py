@@ -1,14 +1,15 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy.orm import Session
 from tests.projects.people import add_user, admitted, ed25519_line
+from tests.words import A_TIME_TO_COME
 
 from cumulet import journal
 from cumulet.errors import AlreadyExists, Exhausted, Invalid, NotFound, Unauthenticated
 from cumulet.limits import Limits
 from cumulet.operation import Caller
-from cumulet.projects import Role, authenticate
+from cumulet.projects import CloudRole, Role, authenticate
 from cumulet.projects.key_operations import (
     create_ssh_key,
     delete_api_key,
@@ -19,7 +20,7 @@ from cumulet.projects.key_operations import (
     list_project_ssh_keys,
     list_ssh_keys,
 )
-from cumulet.projects.operations import create_project
+from cumulet.projects.operations import create_project, delete_project
 from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey
 
 
@@ -153,3 +154,43 @@ def test_a_key_s_comment_is_bounded(db: Session, owner: Caller, now: datetime) -
         create_ssh_key(db, owner, now, Limits(), data=long)
     kept = CreateSshKey(ed25519_line(1, "x" * 255))
     assert len(create_ssh_key(db, owner, now, Limits(), data=kept).comment) == 255
+
+
+def test_a_key_says_until_when_for_what_and_how_far_it_is_good(
+    db: Session, owner: Caller, now: datetime
+) -> None:
+    end = now + timedelta(days=1)
+    asked = GenerateApiKey("ci-reader", expire_time=end, project_id="default", read_only=True)
+    made = generate_api_key(db, owner, now, Limits(), data=asked)
+    assert (made.expire_time, made.project_id, made.read_only) == (end, "default", True)
+    (listed,) = (one for one in list_api_keys(db, owner).api_keys if one.id == "ci-reader")
+    assert (listed.expire_time, listed.project_id, listed.read_only, listed.key) == (end, "default", True, "")
+    caller = authenticate(db, made.key, now=now, project_id="default")
+    assert (caller.key_expires_at, caller.key_project, caller.key_reads_only) == (end, "default", True)
+    plain = generate_api_key(db, owner, now, Limits(), data=GenerateApiKey())
+    assert (plain.expire_time, plain.last_used_time, plain.project_id, plain.read_only) == (
+        None, None, "", False,
+    )  # fmt: skip
+
+
+def test_a_key_goes_with_the_project_that_it_is_for(db: Session, owner: Caller, now: datetime) -> None:
+    create_project(db, owner, now, Limits(), data=CreateProject(id="lab"))
+    made = generate_api_key(db, owner, now, Limits(), data=GenerateApiKey(project_id="lab"))
+    delete_project(db, owner, now, id="lab")
+    with pytest.raises(Unauthenticated):
+        authenticate(db, made.key, now=now)
+
+
+@pytest.mark.parametrize("project_id", ["default", "nowhere"])
+def test_a_key_is_for_a_project_of_its_user_s(db: Session, now: datetime, project_id: str) -> None:
+    auditor = add_user(db, "ada", CloudRole.AUDITOR)
+    data = GenerateApiKey(project_id=project_id)
+    with pytest.raises(
+        Invalid, match=f"projectId: there is no project of yours '{project_id}'; there are none yet"
+    ):
+        generate_api_key(db, auditor, now, Limits(), data=data)
+
+
+def test_a_key_that_has_expired_already_is_not_made(db: Session, owner: Caller, now: datetime) -> None:
+    with pytest.raises(Invalid, match=f"expireTime: .* {A_TIME_TO_COME}"):
+        generate_api_key(db, owner, now, Limits(), data=GenerateApiKey(expire_time=now))

@@ -2,18 +2,20 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import bindparam, exc, select
 from tests.conftest import OpenDatabase
-from tests.made_up import NOON
+from tests.made_up import NOON, Clock
 from tests.projects.people import add_user
 
 from cumulet.call import Calls
-from cumulet.call.kept import OVERHEAD_BYTES, KeptAnswers
+from cumulet.call.kept import OVERHEAD_BYTES, Answer, KeptAnswers
 from cumulet.db import Database
 from cumulet.errors import NotFound, Unauthenticated
 from cumulet.operation import OPERATIONS
-from cumulet.projects import Role, admit
+from cumulet.projects import Role, admit, write_uses
 from cumulet.projects.access import digest_of
 from cumulet.projects.model import ApiKey, Membership, Project, User
 from cumulet.rest.binding import ReceivedRequest
@@ -69,7 +71,7 @@ def test_those_who_wait_for_the_same_share_a_reading_that_began_after_they_came(
     began, go_on, looks = threading.Event(), threading.Event(), []
     read = project._ask
 
-    def read_slowly(asked: ReceivedRequest) -> bytes:
+    def read_slowly(asked: ReceivedRequest) -> Answer:
         answer = read(asked)
         looks.append(answer)
         began.set()
@@ -131,6 +133,68 @@ def test_a_revoked_key_stops_at_once(database):
     assert projects.at_hand(asked_by("ann")) is None
     with pytest.raises(Unauthenticated):
         projects.answer(asked_by("ann"))
+
+
+def test_an_answer_is_kept_no_longer_than_the_key_is_good_that_it_was_given_to(database):
+    clock = Clock()
+    kept = KeptAnswers(clock=clock)
+    projects = Endpoint(OPERATIONS["list_projects"], Calls(database, admit, {}, clock), kept)
+    with database.writing() as db:
+        db.query(ApiKey).filter(ApiKey.digest == digest_of("key-of-ann")).one().expires_at = (
+            clock.now + timedelta(seconds=10)
+        )
+    answer = projects.answer(asked_by("ann"))
+    clock.advance(9)
+    assert projects.answer(asked_by("ann")) == answer
+    assert projects.at_hand(asked_by("ann")) == (answer if database.is_sqlite else None)
+    clock.advance(1)
+    assert projects.at_hand(asked_by("ann")) is None
+    with pytest.raises(Unauthenticated, match="expired"):
+        projects.answer(asked_by("ann"))
+
+
+def test_keys_tell_when_they_were_last_used_by_one_writing_a_minute(database):
+    """Recalled answers are uses too; what others do meanwhile is told with them."""
+    add_person(database, "bob")
+    clock = Clock()
+    calls, kept = Calls(database, admit, {}, clock, write_uses), KeptAnswers(clock=clock)
+    projects = Endpoint(OPERATIONS["list_projects"], calls, kept)
+    written = []
+    for seconds, name in ((0, "ann"), (10, "bob"), (20, "ann"), (59, "ann"), (61, "bob")):
+        clock.now = NOON + timedelta(seconds=seconds)
+        before = database.version()
+        projects.at_hand(asked_by(name)) or projects.answer(asked_by(name))
+        if database.version() != before:
+            written.append(seconds)
+    with database.reading() as db:
+        of = select(ApiKey.last_used_at).where(ApiKey.digest == bindparam("digest"))
+        used = {name: db.scalar(of, {"digest": digest_of(f"key-of-{name}")}) for name in ("ann", "bob")}
+    assert written == [0, 61]
+    assert used == {"ann": NOON + timedelta(seconds=59), "bob": NOON + timedelta(seconds=61)}
+
+
+def test_no_server_overwrites_a_later_use_that_another_wrote(database):
+    digest = digest_of("key-of-ann")
+    for seconds in (50, 10):
+        with database.writing() as db:
+            write_uses(db, {digest: NOON + timedelta(seconds=seconds), digest_of("gone"): NOON})
+    with database.reading() as db:
+        used = db.scalars(select(ApiKey.last_used_at).where(ApiKey.digest == digest)).one()
+    assert used == NOON + timedelta(seconds=50)
+
+
+def test_a_use_that_cannot_be_written_is_written_the_next_time(database, monkeypatch):
+    clock = Clock()
+    calls = Calls(database, admit, {}, clock, write_uses)
+    calls.uses.note(digest_of("key-of-ann"))
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "writing", lambda: (_ for _ in ()).throw(exc.TimeoutError()))
+        calls.uses.write_if_due()
+    assert not calls.uses.is_due
+    clock.advance(60)
+    assert calls.uses.is_due
+    calls.uses.write_if_due()
+    assert not calls.uses.is_due
 
 
 def test_a_member_who_was_sent_away_sees_nothing_more(database):
@@ -206,11 +270,11 @@ def test_kept_answers_are_bounded_and_the_longest_unasked_goes_first():
     questions = [question(OPERATIONS["get_project"], asked_by("ann", str(number))) for number in range(4)]
     assert kept.find(questions[0], 1) is None
     for asking in questions[:3]:
-        kept.keep(asking, 1, bytes(100))
-    assert kept.find(questions[0], 1) == bytes(100)
-    kept.keep(questions[3], 1, bytes(100))
+        kept.keep(asking, 1, Answer(bytes(100)))
+    assert kept.find(questions[0], 1) == Answer(bytes(100))
+    kept.keep(questions[3], 1, Answer(bytes(100)))
     assert [kept.find(asking, 1) is not None for asking in questions] == [True, False, True, True]
-    kept.keep(questions[1], 1, bytes(3 * OVERHEAD_BYTES + 301))
+    kept.keep(questions[1], 1, Answer(bytes(3 * OVERHEAD_BYTES + 301)))
     assert [kept.find(asking, 1) for asking in questions] == [None] * 4
 
 
@@ -218,6 +282,6 @@ def test_an_answer_of_an_older_version_is_not_kept():
     kept = KeptAnswers()
     asking = question(OPERATIONS["list_projects"], asked_by("ann"))
     kept.find(asking, "new")
-    kept.keep(asking, "old", b"old")
+    kept.keep(asking, "old", Answer(b"old"))
     assert kept.find(asking, "new") is None
     assert kept.find(asking, "old") is None

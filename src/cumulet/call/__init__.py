@@ -5,18 +5,21 @@ in line  waits     waits      recalls  authenticates   in one transaction
 """
 
 from cumulet.call.call import Admit, Call, Calls, Request
-from cumulet.call.kept import KeptAnswers
+from cumulet.call.kept import Answer, KeptAnswers
+from cumulet.call.key_uses import WriteUses
 from cumulet.call.making import Making
 from cumulet.call.settled import once_settled
 from cumulet.call.turns import Turns
 
 __all__ = [
     "Admit",
+    "Answer",
     "Call",
     "Calls",
     "KeptAnswers",
     "Making",
     "Request",
     "Turns",
+    "WriteUses",
     "once_settled",
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
+from cumulet.call.key_uses import KeyUses, WriteUses
 from cumulet.call.reachable import reachable
 from cumulet.db import Database
 from cumulet.errors import CumuletError, Unavailable
@@ -48,7 +50,7 @@ class Request(Protocol):
         """Give what the caller sent, by the names of the function's parameters; Invalid when it does not fit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calls:
     """What all calls need."""
 
@@ -57,6 +59,13 @@ class Calls:
     provided: Mapping[str, object]
     """What operations may ask for by name besides what is another for each call."""
     clock: Callable[[], datetime]
+    write_uses: WriteUses | None = None
+    """Writes down when keys were used."""
+
+    @cached_property
+    def uses(self) -> KeyUses:
+        """Keep account of the use of keys, for all operations together."""
+        return KeyUses(self.database, self.clock, self.write_uses)
 
 
 class Call:
@@ -67,6 +76,7 @@ class Call:
         self._database = calls.database
         self._admit = calls.admit
         self._clock = calls.clock
+        self._uses = calls.uses
         standing = operation.provided - PASSING
         if lacking := standing - calls.provided.keys():
             raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
@@ -74,15 +84,19 @@ class Call:
 
     def answer(self, request: Request) -> object:
         """Do what was asked; what it changed is committed when its answer is given."""
+        return self.ask(request)[0]
+
+    def ask(self, request: Request) -> tuple[object, Caller | None]:
+        """Do likewise, and say who asked."""
         with reachable():
             return self._read(request) if self.operation.reads_only else self._write(request)
 
-    def _read(self, request: Request) -> object:
+    def _read(self, request: Request) -> tuple[object, Caller | None]:
         with self._database.reading() as db:
             caller = self._caller(db, request)
-            return self._call(db, caller, request, request.arguments())
+            return self._call(db, caller, request, request.arguments()), caller
 
-    def _write(self, request: Request) -> object:
+    def _write(self, request: Request) -> tuple[object, Caller | None]:
         """Look who asks, and for what, before the one writer's lock is taken; and again who, once it is."""
         with self._database.reading() as db:
             self._caller(db, request)
@@ -91,7 +105,7 @@ class Call:
             try:
                 with self._database.writing() as db:
                     caller = self._caller(db, request)
-                    return self._call(db, caller, request, arguments)
+                    return self._call(db, caller, request, arguments), caller
             except exc.DBAPIError as problem:
                 if not lost_a_race(problem):
                     raise
@@ -102,7 +116,9 @@ class Call:
             return None
         key, named = request.key(), self.operation.project_name
         project_id = request.named(named) if named else ""
-        return self._admit(db, key, self.operation, project_id=project_id, now=self._clock())
+        caller = self._admit(db, key, self.operation, project_id=project_id, now=self._clock())
+        self._uses.note(caller.key_digest)
+        return caller
 
     def _call(
         self, db: Session, caller: Caller | None, request: Request, arguments: dict[str, Any]

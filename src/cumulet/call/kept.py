@@ -3,7 +3,8 @@
 An answer that depends on nothing but the database is right until the next commit, whoever makes it. So it is kept
 under the version of the database that was current *before* its snapshot was opened, and given only while that version
 still is: a commit in between makes a newer one, under which nothing is found. The caller's key is part of what is
-asked, so nobody gets what was answered to another, and a key's end is a commit like any other.
+asked, so nobody gets what was answered to another; a key's revocation is a commit like any other, and when it expires
+what was answered to it ends too.
 
 Who asks while the same is being read waits, and shares with all that wait the next reading, which begins after the last
 of them came: so much is committed meanwhile that each would read for themselves otherwise.
@@ -17,7 +18,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from cumulet.call.reachable import reachable
 from cumulet.db import Database
@@ -29,6 +31,20 @@ OVERHEAD_BYTES: Final = 512
 """What an answer takes beside its own bytes."""
 
 
+def utc_now() -> datetime:
+    """Read the clock."""
+    return datetime.now(UTC)
+
+
+class Answer(NamedTuple):
+    """An answer as it is sent, and to which key."""
+
+    content: bytes
+    key_digest: bytes = b""
+    until: datetime | None = None
+    """When that key expires."""
+
+
 @dataclass(slots=True)
 class Turn:
     """One question that is being answered, for all who wait for that."""
@@ -37,13 +53,13 @@ class Turn:
     callers: int = 0
     began: int = 0
     """When the snapshot of what follows was about to be opened; 0 when there is nothing to share."""
-    answer: bytes = b""
+    answer: Answer | None = None
     trouble: str = ""
     """Why there is no answer: those who wait need not find that out one after the other."""
 
-    def share(self) -> bytes:
+    def share(self) -> Answer:
         """Give the newest answer; Unavailable when there was none."""
-        if self.trouble:
+        if self.answer is None or self.trouble:
             raise Unavailable(self.trouble)
         return self.answer
 
@@ -51,22 +67,23 @@ class Turn:
 class KeptAnswers:
     """The answers to what was asked since the last commit."""
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, *, most_bytes: int = MOST_BYTES, clock: Callable[[], datetime] = utc_now) -> None:
+        self._clock = clock
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._version: Hashable = None
-        self._answers: OrderedDict[bytes, bytes] = OrderedDict()
+        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
         self._bytes = 0
         self._turns: dict[bytes, Turn] = {}
 
-    def at_hand(self, question: bytes, database: Database) -> bytes | None:
+    def at_hand(self, question: bytes, database: Database) -> Answer | None:
         """Give the answer if it takes no time: one that is kept, where the database can be asked in no time."""
         if not database.is_sqlite:
             return None
         with reachable():
             return self.find(question, database.version())
 
-    def recall(self, question: bytes, database: Database, read: Callable[[], bytes]) -> bytes:
+    def recall(self, question: bytes, database: Database, read: Callable[[], Answer]) -> Answer:
         """Give the kept answer, or what was read since the caller came, or read it."""
         came = time.perf_counter_ns()
         with self._turn(question) as turn:
@@ -81,7 +98,7 @@ class KeptAnswers:
             turn.began = began
             return turn.answer
 
-    def _find_or_read(self, question: bytes, database: Database, read: Callable[[], bytes]) -> bytes:
+    def _find_or_read(self, question: bytes, database: Database, read: Callable[[], Answer]) -> Answer:
         """Ask for the version before it is read."""
         with reachable():
             version = database.version()
@@ -106,25 +123,26 @@ class KeptAnswers:
                 if not turn.callers:
                     del self._turns[question]
 
-    def find(self, question: bytes, version: Hashable) -> bytes | None:
-        """Give the answer, if it was given in this version of the database."""
+    def find(self, question: bytes, version: Hashable) -> Answer | None:
+        """Give the answer, if it was given in this version of the database and its key is still good."""
         with self._lock:
             if version != self._version:
                 self._version, self._bytes = version, 0
                 self._answers.clear()
                 return None
             answer = self._answers.get(question)
-            if answer is not None:
-                self._answers.move_to_end(question)
+            if answer is None or (answer.until is not None and answer.until <= self._clock()):
+                return None
+            self._answers.move_to_end(question)
             return answer
 
-    def keep(self, question: bytes, version: Hashable, answer: bytes) -> None:
+    def keep(self, question: bytes, version: Hashable, answer: Answer) -> None:
         """Keep an answer whose snapshot was opened after the database had this version."""
         with self._lock:
             if version != self._version or question in self._answers:
                 return
             self._answers[question] = answer
-            self._bytes += len(answer) + OVERHEAD_BYTES
+            self._bytes += len(answer.content) + OVERHEAD_BYTES
             while self._bytes > self._most_bytes:
                 _, oldest = self._answers.popitem(last=False)
-                self._bytes -= len(oldest) + OVERHEAD_BYTES
+                self._bytes -= len(oldest.content) + OVERHEAD_BYTES

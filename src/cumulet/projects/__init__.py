@@ -1,7 +1,7 @@
 """Projects, the users who belong to them, and the keys that prove it."""
 
 from cumulet.permission import CloudRole, Role
-from cumulet.projects import key_operations, operations  # noqa: F401 - declares them
+from cumulet.projects import key_operations, member_operations, operations, user_operations  # noqa: F401 - declares them
 from cumulet.projects.access import (
     admit,
     authenticate,
@@ -11,6 +11,7 @@ from cumulet.projects.access import (
     keys_of_user,
     lock_project,
     permit,
+    write_uses,
 )
 from cumulet.projects.bootstrap import KEY_FILE, bootstrap
 from cumulet.projects.model import DEFAULT_PROJECT, Project
@@ -39,4 +40,5 @@ __all__ = [
     "permit",
     "read_page",
     "read_part",
+    "write_uses",
 ]

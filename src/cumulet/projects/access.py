@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, select, true
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns, names_there
@@ -109,6 +110,16 @@ def is_seen(caller: Caller) -> ColumnElement[bool]:
     theirs = select(Membership.project_id).where(Membership.user_id == caller.user_id)
     seen = true() if caller.reads_everything else Project.id.in_(theirs)
     return and_(seen, Project.id == caller.key_project) if caller.key_project else seen
+
+
+def write_uses(db: Session, used: Mapping[bytes, datetime]) -> None:
+    """Write down when keys were last used; another server may have written a later use."""
+    earlier = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < bindparam("at"))
+    later = update(ApiKey).where(ApiKey.digest == bindparam("of"), earlier)
+    db.connection().execute(
+        later.values(last_used_at=bindparam("at")),
+        [{"of": digest, "at": at} for digest, at in sorted(used.items())],
+    )
 
 
 def find_user(db: Session, user_id: UUID) -> User:

@@ -18,8 +18,8 @@ from cumulet.errors import AlreadyExists, Invalid, NotFound
 from cumulet.events import EventName
 from cumulet.limits import Limits
 from cumulet.operation import Access, Caller, operation
-from cumulet.projects.access import digest_of, is_of_project, new_key, refuse_beyond
-from cumulet.projects.model import ApiKey, SshKey
+from cumulet.projects.access import digest_of, find_caller, is_of_project, new_key, refuse_beyond
+from cumulet.projects.model import ApiKey, Membership, SshKey
 from cumulet.projects.paging import fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import parse_public_key
 from cumulet.projects.wire import (
@@ -119,7 +119,7 @@ def list_api_keys(
     mine = select(ApiKey).where(ApiKey.user_id == caller.user_id)
     keys, total, token = fetch_page(db, mine, page, ApiKey.id)
     return ListApiKeysResponse(
-        api_keys=[ApiKeyAnswer(id=key.id, create_time=key.created_at, key="") for key in keys],
+        api_keys=[api_key_view(key) for key in keys],
         total_count=total,
         page_number=page.number,
         page_size=page.size,
@@ -135,15 +135,29 @@ def generate_api_key(
     name = data.apikey_id or f"key-{secrets.token_hex(6)}"
     if not API_KEY_ID.fullmatch(name):
         raise Invalid.field("apikeyId", name, "4 to 63 of a-z, 0-9 and '-', or none to have one generated")
+    if data.expire_time is not None and data.expire_time <= now:
+        raise Invalid.field("expireTime", data.expire_time.isoformat(), "a time in the future, or none")
+    if data.project_id:
+        with Invalid.reference("projectId"):
+            check_own_project(db, caller, data.project_id, now=now)
     refuse_beyond(db, caller, ApiKey.user_id == caller.user_id, "API keys", most=limits.api_keys_per_user)
     key = new_key()
-    db.add(ApiKey(user_id=caller.user_id, id=name, digest=digest_of(key), created_at=now))
+    row = ApiKey(
+        user_id=caller.user_id,
+        id=name,
+        digest=digest_of(key),
+        created_at=now,
+        expires_at=data.expire_time,
+        project_id=data.project_id or None,
+        reads_only=data.read_only,
+    )
+    db.add(row)
     try:
         db.flush()
     except IntegrityError:
         raise AlreadyExists(f"you already have an API key {name!r}; choose another apikeyId") from None
     _log(db, EventName.USER_ADDED_API_KEY, f"{caller.email} created the API key {name}", caller, now)
-    return ApiKeyAnswer(id=name, create_time=now, key=key)
+    return api_key_view(row, key)
 
 
 @operation("DELETE /v1/api-keys/{name}", access=Access.USER)
@@ -155,6 +169,26 @@ def delete_api_key(db: Session, caller: Caller, now: datetime, *, name: str) -> 
         raise NotFound.named("API key", name, theirs)
     _log(db, EventName.USER_REMOVED_API_KEY, f"{caller.email} revoked the API key {name}", caller, now)
     return Empty()
+
+
+def check_own_project(db: Session, caller: Caller, project_id: str, *, now: datetime) -> None:
+    """Return when the caller belongs to a project; NotFound."""
+    if find_caller(db, caller.key_digest, now=now, project_id=project_id).role is None:
+        theirs = names_there(db, Membership.project_id, Membership.user_id == caller.user_id)
+        raise NotFound.named("project of yours", project_id, theirs)
+
+
+def api_key_view(row: ApiKey, key: str = "") -> ApiKeyAnswer:
+    """Show an API key, with `key` itself if that is new."""
+    return ApiKeyAnswer(
+        id=row.id,
+        create_time=row.created_at,
+        key=key,
+        expire_time=row.expires_at,
+        last_used_time=row.last_used_at,
+        project_id=row.project_id or "",
+        read_only=row.reads_only,
+    )
 
 
 def ssh_key_view(key: SshKey) -> SshKeyAnswer:

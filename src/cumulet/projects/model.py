@@ -89,6 +89,8 @@ class ApiKey(Row):
     project_id: Mapped[str | None] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     """The only project that it is for; None for all that its user has."""
     reads_only: Mapped[bool] = mapped_column(default=False)
+    last_used_at: Mapped[datetime | None]
+    """To within a minute or so."""
 
 
 class SshKey(Row):

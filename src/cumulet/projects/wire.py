@@ -96,12 +96,21 @@ class ApiKeyAnswer(Wire):
     id: str
     create_time: datetime
     key: str
+    expire_time: datetime | None = None
+    last_used_time: datetime | None = None
+    """To within a minute or so."""
+    project_id: str = ""
+    """The only project that it is for."""
+    read_only: bool = False
 
 
 class GenerateApiKey(Wire):
-    """A new API key; without an id it gets one."""
+    """A new API key; without an id it gets one. It can end, be for one project alone, and be for reading alone."""
 
     apikey_id: str = ""
+    expire_time: datetime | None = None
+    project_id: str = ""
+    read_only: bool = False
 
 
 class ListApiKeysResponse(Wire):

@@ -22,7 +22,7 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, ControllerRouterHandler
 from sqlalchemy import text
 
-from cumulet.call import Admit, Calls, KeptAnswers, Making, once_settled
+from cumulet.call import Admit, Calls, KeptAnswers, Making, WriteUses, once_settled
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
@@ -44,16 +44,17 @@ def create_app(
     provided: Mapping[str, object],
     operations: Collection[Operation] | None = None,
     metrics: ReadMetrics | None = None,
+    write_uses: WriteUses | None = None,
     pages: Sequence[ControllerRouterHandler] = (),
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
     """Give the ASGI app that serves `operations` (all that are declared, if None is given).
 
     `provided` holds what operations may ask for by name besides `db`, `caller`, `now` and `origin`; `metrics` is what
-    /metrics shows; `pages` are served beside them.
+    /metrics shows; `write_uses` writes down when keys were used; `pages` are served beside them.
     """
     served = OPERATIONS.values() if operations is None else operations
-    calls, kept = Calls(database, admit, provided, clock), KeptAnswers()
+    calls, kept = Calls(database, admit, provided, clock, write_uses), KeptAnswers(clock=clock)
     endpoints = [Endpoint(operation, calls, kept) for operation in served]
     find_unserved = unserved(served)
     app = Litestar(
@@ -75,7 +76,7 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
-    return Edge(app)
+    return Edge(app, verbs=frozenset(one.path.rpartition("}:")[2] for one in served if "}:" in one.path))
 
 
 def _routes(endpoints: Iterable[Endpoint]) -> Iterable[HTTPRouteHandler]:
@@ -112,9 +113,13 @@ def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRout
 
 
 def litestar_path(path: str) -> str:
-    """Name a path's parameters by their place: verbs of one path may call the same parameter differently."""
+    """Name a path's parameters by their place: verbs of one path may call the same parameter differently.
+
+    A verb at its end, `/{id}:verb`, is a part of its own, as the edge has it.
+    """
     places = iter(range(path.count("{")))
-    return re.sub(r"{[^}]+}", lambda _: f"{{place{next(places)}:str}}", path)
+    named = re.sub(r"{[^}]+}", lambda _: f"{{place{next(places)}:str}}", path)
+    return named.replace("}:", "}/:")
 
 
 def _health(database: Database) -> HTTPRouteHandler:

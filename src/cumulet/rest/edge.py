@@ -43,8 +43,10 @@ USUAL: Final = (
 class Edge:
     """An ASGI app that wraps another one."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, verbs: frozenset[str] = frozenset()) -> None:
+        """Take the app, and the `verbs` that stand at the end of its paths: `/v1/projects/lab:add-permission`."""
         self._app = app
+        self._verbs = verbs
         self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +75,7 @@ class Edge:
 
         method, path = scope["method"], _path(scope)
         is_head = method == "HEAD"
-        inner = {**scope, "path": path, "method": "GET" if is_head else method}
+        inner = {**scope, "path": _routed(path, self._verbs), "method": "GET" if is_head else method}
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
             try:
                 _refuse_unserved(path, headers)
@@ -99,6 +101,12 @@ def _path(scope: HTTPScope) -> str:
     """Give the path as sent, without what stands before it in a request that is written for a proxy."""
     path = scope["raw_path"].decode("latin-1")
     return path if path.startswith("/") else ORIGIN.sub("", path) or "/"
+
+
+def _routed(path: str, verbs: frozenset[str]) -> str:
+    """Make a verb at a path's end a part of its own, so that it can be routed."""
+    rest, colon, verb = path.rpartition(":")
+    return f"{rest}/:{verb}" if colon and verb in verbs else path
 
 
 def _caller(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> object:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from cumulet.call import Call, Calls, KeptAnswers
+from cumulet.call import Answer, Call, Calls, KeptAnswers
 from cumulet.operation import Operation
 from cumulet.rest.binding import Binding, HttpRequest, ReceivedRequest
 from cumulet.rest.faults import JSON
@@ -27,6 +27,7 @@ class Endpoint:
         self._call = Call(operation, calls)
         self._database = calls.database
         self._kept = kept
+        self._uses = calls.uses
         self.media_type = JSON
         self._encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
         if issubclass(operation.answer, File):
@@ -36,18 +37,34 @@ class Endpoint:
         """Give the answer if it takes no time and no thread."""
         if not self.operation.lasts_until_a_commit:
             return None
-        return self._kept.at_hand(question(self.operation, received), self._database)
+        if self._uses.is_due:
+            return None
+        answer = self._kept.at_hand(question(self.operation, received), self._database)
+        return None if answer is None else self._given(answer)
 
     def answer(self, received: ReceivedRequest) -> bytes:
         """Do what was asked and give the answer as it is sent; what it changed is committed by then. In a thread."""
+        content = self._given(self._answer(received))
+        self._uses.write_if_due()
+        return content
+
+    def _answer(self, received: ReceivedRequest) -> Answer:
         if not self.operation.lasts_until_a_commit:
             return self._ask(received)
         return self._kept.recall(
             question(self.operation, received), self._database, lambda: self._ask(received)
         )
 
-    def _ask(self, received: ReceivedRequest) -> bytes:
-        return self._encode(self._call.answer(HttpRequest(self.binding, received)))
+    def _ask(self, received: ReceivedRequest) -> Answer:
+        answer, caller = self._call.ask(HttpRequest(self.binding, received))
+        content = self._encode(answer)
+        return Answer(content, caller.key_digest, caller.key_expires_at) if caller else Answer(content)
+
+    def _given(self, answer: Answer) -> bytes:
+        """Note that the key was used, which recalling an answer does not."""
+        if answer.key_digest:
+            self._uses.note(answer.key_digest)
+        return answer.content
 
 
 def question(operation: Operation, received: ReceivedRequest) -> bytes:

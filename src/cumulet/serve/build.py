@@ -25,7 +25,7 @@ from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import check_still_offered, reconcile_network, sweep_fabric
 from cumulet.private_images import reconcile_image
-from cumulet.projects import admit, bootstrap
+from cumulet.projects import admit, bootstrap, write_uses
 from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
 from cumulet.retention import forget_old_events
@@ -80,6 +80,7 @@ def build(settings: Settings) -> Cloud:
         app=create_app(
             database,
             admit=admit,
+            write_uses=write_uses,
             provided={
                 "catalogue": catalogue,
                 "limits": catalogue.limits,

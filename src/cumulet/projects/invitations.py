@@ -1,0 +1,80 @@
+"""Invitations: a code of 256 random bits, good once and for some days, that makes a known e-mail address a user.
+
+Cumulet sends no mail: whoever invites gets the code and passes it on. Inviting somebody anew ends their earlier code.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from cumulet.errors import Invalid
+from cumulet.limits import Limits
+from cumulet.permission import CloudRole
+from cumulet.projects.access import digest_of
+from cumulet.projects.model import Invitation, User, UserState
+from cumulet.projects.people_wire import InvitationAnswer
+
+LONGEST_ADDRESS: Final = 254
+NEW: Final = frozenset({UserState.INVITED, UserState.REMOVED})
+"""States in which somebody has to accept before they are a user."""
+
+
+def read_address(field: str, address: str) -> str:
+    """Understand an e-mail address, whose case does not matter; Invalid."""
+    name, at, host = address.partition("@")
+    if not (name and at and host) or "@" in host or len(address) > LONGEST_ADDRESS:
+        raise _no_address(field, address)
+    if not address.isprintable() or " " in address:
+        raise _no_address(field, address)
+    return address.lower()
+
+
+def _no_address(field: str, address: str) -> Invalid:
+    return Invalid.field(
+        field, address, f"an e-mail address of at most {LONGEST_ADDRESS} characters, such as ann@example.org"
+    )
+
+
+def find_or_add_user(db: Session, address: str) -> User:
+    """Give the user of that address; if there is none, one who is still to be invited."""
+    user = db.scalar(select(User).where(User.email == address).with_for_update())
+    if user is None:
+        user = User(
+            id=uuid4(),
+            email=address,
+            first_name="",
+            last_name="",
+            state=UserState.INVITED,
+            cloud_role=CloudRole.NONE,
+        )
+        db.add(user)
+        db.flush()
+    return user
+
+
+def invite(db: Session, user: User, now: datetime, limits: Limits) -> InvitationAnswer:
+    """Make a code for somebody who is new, and end their earlier one."""
+    user.state = UserState.INVITED
+    code = secrets.token_urlsafe(32)
+    expires_at = now + timedelta(days=limits.invitation_days)
+    db.execute(delete(Invitation).where(Invitation.user_id == user.id))
+    db.add(Invitation(user_id=user.id, digest=digest_of(code), expires_at=expires_at))
+    db.flush()
+    return InvitationAnswer(email_address=user.email, code=code, expire_time=expires_at)
+
+
+def take_invitation(db: Session, code: str, now: datetime) -> User:
+    """Use an invitation up and give whom it is for; Invalid when it is good no more."""
+    used = delete(Invitation).where(Invitation.digest == digest_of(code), Invitation.expires_at > now)
+    user_id = db.scalar(used.returning(Invitation.user_id))
+    if user_id is None:
+        raise Invalid.field(
+            "code", "(not shown)", "the code of an invitation that is neither used, nor renewed, nor expired"
+        )
+    return db.get_one(User, user_id)

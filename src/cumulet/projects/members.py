@@ -1,0 +1,79 @@
+"""Who belongs to a project: a project always has an owner who can call. Changes of it take turns by the project's row."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy.orm import Session, aliased
+
+from cumulet.db import names_there
+from cumulet.errors import Exhausted, NotFound, Refused
+from cumulet.limits import Limits
+from cumulet.permission import Role
+from cumulet.projects.model import Membership, Project, User, UserState
+
+
+def find_membership(db: Session, project_id: str, user: str) -> tuple[User, Membership]:
+    """Find a member of a project by id or e-mail address; NotFound."""
+    try:
+        which: ColumnElement[bool] = User.id == UUID(user)
+    except ValueError:
+        which = User.email == user.lower()
+    theirs = Membership.project_id == project_id
+    of = select(User, Membership).join(Membership, Membership.user_id == User.id)
+    found = db.execute(of.where(theirs, which)).one_or_none()
+    if found is None:
+        known = names_there(db, User.email, theirs, Membership.user_id == User.id)
+        raise NotFound.named(f"member of project {project_id!r}", user, known)
+    return found[0], found[1]
+
+
+def refuse_beyond_members(db: Session, project_id: str, limits: Limits) -> None:
+    """Refuse one more member when a project has as many as it may."""
+    there = db.scalar(select(func.count()).where(Membership.project_id == project_id)) or 0
+    if there >= limits.members_per_project:
+        raise Exhausted(
+            f"project {project_id!r} has {there} members, and one may have at most"
+            f" {limits.members_per_project}: remove one first"
+        )
+
+
+def refuse_last_owner(db: Session, user: User, membership: Membership) -> None:
+    """Refuse to take the role of the only owner of a project who can call; its row is locked."""
+    if membership.role is Role.OWNER and not db.scalar(
+        select(_has_another_owner(membership.project_id, user.id))
+    ):
+        raise _last_owner(user, [membership.project_id])
+
+
+def refuse_last_owner_anywhere(db: Session, user: User) -> None:
+    """Refuse to lose a user who is the only owner of some project; those that they own are locked."""
+    owned = select(Membership.project_id).where(Membership.user_id == user.id, Membership.role == Role.OWNER)
+    locked = select(Project.id).where(Project.id.in_(owned)).order_by(Project.id).with_for_update()
+    alone = [id for id in db.scalars(locked) if not db.scalar(select(_has_another_owner(id, user.id)))]
+    if alone:
+        raise _last_owner(user, alone)
+
+
+def _has_another_owner(project_id: str, user_id: UUID) -> ColumnElement[bool]:
+    other, theirs = aliased(User), aliased(Membership)
+    return exists(
+        select(other.id)
+        .join(theirs, theirs.user_id == other.id)
+        .where(
+            theirs.project_id == project_id,
+            theirs.role == Role.OWNER,
+            other.state == UserState.ACTIVE,
+            other.id != user_id,
+        )
+    )
+
+
+def _last_owner(user: User, projects: list[str]) -> Refused:
+    named = ", ".join(map(repr, projects[:5])) + (" and more" if len(projects) > 5 else "")  # noqa: PLR2004
+    return Refused(
+        f"{user.email} is the only owner of {named}: make somebody else an owner first, or delete the project",
+        reason="LAST_OWNER",
+        subject=projects[0],
+    )
