@@ -23,6 +23,8 @@ class EventName(enum.StrEnum):
     VM_TERMINATE_REQUESTED = "vm.terminate_requested"
     VM_RESIZE_REQUESTED = "vm.resize_requested"
     VM_EXPIRY_REQUESTED = "vm.expiry_requested"
+    VM_PROTECTED = "vm.protected"
+    VM_UNPROTECTED = "vm.unprotected"
     VM_PASSWORD_REQUESTED = "vm.password_requested"  # noqa: S105 - an event's name
     VM_KEYS_REQUESTED = "vm.keys_requested"
     VM_DISK_ATTACH_REQUESTED = "vm.disk_attach_requested"
@@ -65,6 +67,8 @@ class EventName(enum.StrEnum):
     DISK_CREATE_REQUESTED = "disk.create_requested"
     DISK_DELETE_REQUESTED = "disk.delete_requested"
     DISK_SNAPSHOT_REQUESTED = "disk.snapshot_requested"
+    DISK_PROTECTED = "disk.protected"
+    DISK_UNPROTECTED = "disk.unprotected"
     DISK_CREATED = "disk.created"
     DISK_ASSIGNED = "disk.assigned"
     DISK_RELEASED = "disk.released"

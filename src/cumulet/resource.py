@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from cumulet import journal
 from cumulet.db import Row, fetch_columns, names_there, update_row
 from cumulet.due import Kind, wake
-from cumulet.errors import AlreadyExists, NotFound
+from cumulet.errors import AlreadyExists, NotFound, Refused, error_info
 from cumulet.events import EventData, EventName
 from cumulet.operation import Caller
 from cumulet.reconcile import NotYet, Run
@@ -48,7 +48,7 @@ class Resource(Row):
     called: ClassVar[str]
     """What people call it."""
     INTENT: ClassVar[tuple[str, ...]] = ("wanted",)
-    """What only its owner changes, and what follows from it: nobody writes `wanted` over a change of these."""
+    """What its owner changes, and what follows from it: nobody else writes one of these over a change of any."""
 
     GONE_AT_ONCE: ClassVar[bool] = False
     """One that is to be deleted cannot be found any more."""
@@ -132,6 +132,17 @@ def refuse_taken(db: Session, of: type[R], project_id: str, name: str, *, field:
     for (id,) in fetch_columns(db, _taken(of), project_id=project_id, name=name):
         message = f"{field}: there is already a {of.called} {name!r} in project {project_id!r}"
         raise AlreadyExists(message, passing=db.get_one(of, id).is_going)
+
+
+def protected(row: Resource, way_out: str) -> Refused:
+    """Refuse what would end a resource that its owner protects; the contract has no reason of its own for that."""
+    refused = Refused(
+        f"{row.called} {row.name!r} is protected from deletion: {way_out}",
+        reason="ERROR_REASON_UNSPECIFIED",
+        subject=row.name,
+    )
+    refused.details.append(error_info("DELETION_PROTECTED"))
+    return refused
 
 
 def log_event(
@@ -218,5 +229,5 @@ def _write(db: Session, run: Run, row: Resource, values: Mapping[str, Any], even
 def overtaken(db: Session, row: Resource, values: Mapping[str, Any]) -> bool:
     """Whether its owner asked for something since the copy was read that these values would undo."""
     (now,) = fetch_columns(db, _intent(type(row)), id=row.id)
-    which = row.INTENT if "wanted" in values else ("wanted",)
+    which = ("wanted",) if values.keys().isdisjoint(row.INTENT) else row.INTENT
     return any(getattr(now, name) != getattr(row, name) for name in which)

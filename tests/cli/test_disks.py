@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from tests.words import PROTECTED
 
 
 def vm(cumulet, name, *words):
@@ -79,3 +80,12 @@ def test_a_disk_in_no_vm_is_asked_to_be_attached_before_it_grows(cumulet):
     cumulet("disk", "create", "loose", "1", "--wait")
     done = cumulet("disk", "resize", "loose", "2")
     assert (done.code, "attach it, then resize it" in done.err) == (2, True)
+
+
+def test_a_protected_disk_is_kept_until_that_is_lifted(cumulet):
+    assert "protected" in cumulet("disk", "create", "precious", "1", "--protect").out
+    assert PROTECTED in cumulet("disk", "delete", "precious").err
+    assert cumulet("disk", "unprotect", "precious").code == 0
+    assert cumulet("disk", "protect", "precious").code == 0
+    assert cumulet("disk", "unprotect", "precious").code == 0
+    assert cumulet("disk", "delete", "precious").code == 0

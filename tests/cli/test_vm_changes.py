@@ -3,7 +3,7 @@ import time
 
 import pytest
 from tests.waiting import eventually
-from tests.words import ONE_REQUIRED
+from tests.words import ONE_REQUIRED, PROTECTED
 
 from cumulet.cli.output import size
 from cumulet.cli.vm_monitor import bars, drawing, spread
@@ -202,3 +202,11 @@ def test_what_went_wrong_in_a_guest_is_shown():
 
 def test_of_a_guest_that_is_well_nothing_is_shown_besides():
     assert shown(firstBootDone=True, startScriptStatus=0, log="hello")["first boot"] == ""
+
+
+def test_a_protected_vm_is_kept_and_shown_as_such_until_that_is_lifted(cumulet, vm):
+    assert cumulet("vm", "protect", vm).code == 0
+    assert re.search("^protected +from deletion$", cumulet("vm", "get", vm).out, re.MULTILINE)
+    assert PROTECTED in cumulet("vm", "delete", vm).err
+    assert cumulet("vm", "unprotect", vm).code == 0
+    assert cumulet("vm", "delete", vm).code == 0

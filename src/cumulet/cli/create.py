@@ -83,6 +83,8 @@ class CreateOptions:
     """For how long it lives, as in 90m or 2d; then it is deleted."""
     expire: datetime | None = None
     """When it is deleted."""
+    protect: bool = False
+    """Protect it from deletion."""
     validate_only: bool = False
     """Only check and price it."""
 
@@ -111,6 +113,7 @@ def create_body(client: Client, name: str, options: CreateOptions) -> Json:
         "topology": topology(options.topology) if options.topology else None,
         "ttl": f"{read_span('--ttl', options.ttl):.0f}s" if options.ttl else "",
         "expireTime": options.expire.astimezone().isoformat() if options.expire else None,
+        "deletionProtection": options.protect,
         "validateOnly": options.validate_only,
     }
 

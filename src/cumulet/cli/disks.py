@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 from cyclopts import App
@@ -51,6 +52,7 @@ FACTS: Final[Columns] = {
     "image": lambda disk: disk["publicImageId"] or disk["privateImageId"],
     "lies in": lambda disk: disk["dataCenterId"],
     "created": lambda disk: local_time(disk["createTime"]),
+    "protected": lambda disk: "from deletion" if disk["deletionProtection"] else "",
 }
 SNAPSHOT_COLUMNS: Final[Columns] = {
     "NAME": lambda snapshot: snapshot["id"],
@@ -74,6 +76,7 @@ def create(
     *,
     data_center: str = "",
     storage_class: StorageClass | None = None,
+    protect: bool = False,
     waiting: WaitOptions = AT_ONCE,
     output: Format = "table",
     project: Project = "default",
@@ -83,6 +86,7 @@ def create(
     :param size: Its size: 20 or 20GiB, or 2TiB.
     :param data_center: Where it lies; needed only where there are several.
     :param storage_class: Which kind of disk. Without: the data center's first.
+    :param protect: Protect it from deletion.
     """
     client, until = connect(), waiting.deadline()
     body = {
@@ -90,6 +94,7 @@ def create(
         "sizeGib": size,
         "dataCenterId": data_center or only_data_center(client),
         "storageClass": class_of(storage_class),
+        "deletionProtection": protect,
     }
     client.post(DISKS, project, body=body)
     disk = one(client, project, name).look()
@@ -150,6 +155,24 @@ def resize(
     client.patch("/v1/projects/{}/vms/{}/disks", project, vm, diskId=name, sizeGib=size)
     if waiting.wait:
         follow(one(client, project, name), Wait(is_at_rest, f"has {size} GiB", until))
+
+
+@app.command
+def protect(name: DiskName, /, *more: DiskNames, project: Project = "default") -> None:
+    """Protect storage disks from deletion."""
+    set_protection((name, *more), project, protected=True)
+
+
+@app.command
+def unprotect(name: DiskName, /, *more: DiskNames, project: Project = "default") -> None:
+    """Let storage disks be deleted again."""
+    set_protection((name, *more), project, protected=False)
+
+
+def set_protection(names: Iterable[str], project: str, *, protected: bool) -> None:
+    """Say of disks whether they are protected from deletion."""
+    client, body = connect(), {"deletionProtection": protected}
+    each(names, lambda disk: client.post(f"{DISK}/deletion-protection", project, disk, body=body))
 
 
 @app.command(alias="rm")

@@ -1,7 +1,8 @@
-"""`cumulet vm metadata | expire | password | authorize`: changing a virtual machine that is there."""
+"""`cumulet vm metadata | expire | protect | password | authorize`: changing a virtual machine that is there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -13,7 +14,8 @@ from cumulet.cli.create import label, read_password
 from cumulet.cli.follow import VM, read_span
 from cumulet.cli.keys import find_public_keys, read_public_keys
 from cumulet.cli.output import Format, aligned, local_time, show_data, write
-from cumulet.cli.words import Project, VmName
+from cumulet.cli.several import each
+from cumulet.cli.words import Project, VmName, VmNames
 from cumulet.errors import Invalid
 
 CHANGE: Final = "/v1/projects/{}/vm/{}/"
@@ -64,6 +66,22 @@ def expire(
         raise Invalid("--ttl or --at: one of them is required")
     expiry = connect().post(CHANGE + "expire-time", project, name, body=body)["expireTime"]
     write(f"{name} will be deleted at {local_time(expiry)}\n")
+
+
+def protect(name: VmName, /, *more: VmNames, project: Project = "default") -> None:
+    """Protect virtual machines from deletion."""
+    set_protection((name, *more), project, protected=True)
+
+
+def unprotect(name: VmName, /, *more: VmNames, project: Project = "default") -> None:
+    """Let virtual machines be deleted again; one whose time was over meanwhile is deleted at once."""
+    set_protection((name, *more), project, protected=False)
+
+
+def set_protection(names: Iterable[str], project: str, *, protected: bool) -> None:
+    """Say of virtual machines whether they are protected from deletion."""
+    client, body = connect(), {"deletionProtection": protected}
+    each(names, lambda vm: client.post(CHANGE + "deletion-protection", project, vm, body=body))
 
 
 def password(

@@ -108,6 +108,7 @@ FACTS: Final[Columns] = {
     "metadata": labels,
     "created": lambda vm: f"{local_time(vm['createTime'])} by {vm['createBy']}",
     "expires": lambda vm: local_time(vm["expireTime"]),
+    "protected": lambda vm: "from deletion" if vm["deletionProtection"] else "",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cumulet.disks.model import Disk
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.errors import Refused
-from cumulet.resource import Wanted
+from cumulet.resource import Wanted, protected
 
 
 def accept_attach(disk: Disk) -> None:
@@ -30,6 +30,17 @@ def accept_delete(disk: Disk) -> None:
         raise _refused(disk, "delete", "it is a VM's boot disk: terminate that VM", "DISK_TYPE_INCORRECT")
     if disk.vm_id is not None:
         raise _in_use(disk, "delete", "it is attached to a VM: detach it first")
+    if disk.deletion_protection:
+        raise protected(disk, "lift its deletionProtection first")
+
+
+def accept_protection(disk: Disk) -> None:
+    """Return when a disk can be protected from deletion, or that be lifted; Refused (code 9) otherwise."""
+    if disk.type is DiskType.BOOT:
+        why = "it is the boot disk of a VM, and goes with it: protect that VM"
+        raise _refused(disk, "protect", why, "DISK_TYPE_INCORRECT")
+    if disk.wanted is Wanted.DELETED:
+        raise _not_ready(disk, "protect")
 
 
 def accept_change(disk: Disk, what: str) -> None:

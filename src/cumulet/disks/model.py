@@ -46,6 +46,8 @@ class Disk(Resource):
     gib_price: Mapped[Decimal]
     """What a GiB of that pool cost an hour when it was made."""
     create_time: Mapped[datetime]
+    deletion_protection: Mapped[bool] = mapped_column(default=False)
+    """Of a storage disk: nobody deletes it before that is lifted."""
 
     state: Mapped[DiskState]
     """A disk that was made once is never made anew."""

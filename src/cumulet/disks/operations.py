@@ -9,18 +9,26 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
-from cumulet.disks.accepts import accept_delete
+from cumulet.disks.accepts import accept_delete, accept_protection
 from cumulet.disks.allocate import add_disk, log_disk_end, snapshot_views
 from cumulet.disks.model import Disk
 from cumulet.disks.plan import DiskPlan, plan_disk
 from cumulet.disks.views import disk_views
-from cumulet.disks.wire import CreateStorageDisk, DiskState, DiskType, GetDiskResponse, ListDisksResponse
+from cumulet.disks.wire import (
+    CreateStorageDisk,
+    DiskState,
+    DiskType,
+    GetDiskResponse,
+    ListDisksResponse,
+    UpdateDiskDeletionProtection,
+)
 from cumulet.errors import Invalid
+from cumulet.events import EventName
 from cumulet.hosts import capacities, place_disk
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import WHOLE, fetch_page, read_page
 from cumulet.quotas import lock_allowance
-from cumulet.resource import Wanted, find, lock_to_change
+from cumulet.resource import Wanted, find, lock, lock_to_change, log_request
 from cumulet.wire import Empty
 
 
@@ -96,6 +104,27 @@ def delete_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
     return Empty()
 
 
+@operation("POST /v1/projects/{projectId}/disks/{id}/deletion-protection", access=Access.EDITOR)
+def update_disk_deletion_protection(
+    db: Session,
+    caller: Caller,
+    *,
+    now: datetime,
+    project_id: str,
+    id: str,
+    data: UpdateDiskDeletionProtection,
+) -> Empty:
+    """Protect a storage disk from deletion, or lift that; it can be attached and detached all the same."""
+    disk = lock(db, find(db, Disk, project_id, id))
+    accept_protection(disk)
+    if data.deletion_protection is not disk.deletion_protection:
+        disk.deletion_protection = data.deletion_protection
+        name = EventName.DISK_PROTECTED if disk.deletion_protection else EventName.DISK_UNPROTECTED
+        text = "protected from deletion" if disk.deletion_protection else "no longer protected from deletion"
+        log_request(db, caller, disk, name, text, now=now)
+    return Empty()
+
+
 def disk_row(plan: DiskPlan, project_id: str, data_center_id: str, *, now: datetime) -> Disk:
     """Put the plan into a row; its host is chosen after."""
     return Disk(
@@ -109,6 +138,7 @@ def disk_row(plan: DiskPlan, project_id: str, data_center_id: str, *, now: datet
         pool=plan.pool.id,
         gib_price=plan.pool.disk_gib_price_hr,
         create_time=now,
+        deletion_protection=plan.deletion_protection,
         wanted=Wanted.KEPT,
         state=DiskState.INIT,
     )

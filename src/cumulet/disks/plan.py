@@ -23,6 +23,7 @@ class DiskPlan:
     size_gib: int
     storage_class: StorageClass
     pool: DiskPool
+    deletion_protection: bool
 
 
 def plan_disk(data: CreateStorageDisk, data_center: DataCenter) -> DiskPlan:
@@ -31,7 +32,13 @@ def plan_disk(data: CreateStorageDisk, data_center: DataCenter) -> DiskPlan:
     check_disk_id(f"{path}id", given.id)
     check_disk_gib(f"{path}sizeGib", given.size_gib, least=1)
     storage_class, pool = plan_pool(f"{path}storageClass", given.storage_class, data_center)
-    return DiskPlan(name=given.id, size_gib=given.size_gib, storage_class=storage_class, pool=pool)
+    return DiskPlan(
+        name=given.id,
+        size_gib=given.size_gib,
+        storage_class=storage_class,
+        pool=pool,
+        deletion_protection=given.deletion_protection,
+    )
 
 
 def plan_pool(field: str, requested: StorageClass, data_center: DataCenter) -> tuple[StorageClass, DiskPool]:

@@ -36,6 +36,7 @@ class DiskRow(NamedTuple):
     type: DiskType
     private_image_id: UUID | None
     create_time: datetime
+    deletion_protection: bool
     wanted: Wanted
     state: DiskState
 
@@ -67,6 +68,7 @@ def disk_view(
         serial=serial_of(disk.id),
         waiting_for=waiting_for,
         problem=problem,
+        deletion_protection=disk.deletion_protection,
     )
 
 

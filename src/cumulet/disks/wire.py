@@ -47,11 +47,13 @@ class Disk(Wire, kw_only=True):
     create_time: datetime | None = None
     disk_state: DiskState = DiskState.INIT
     serial: str = ""
-    """By which its guest finds it: `/dev/disk/by-id/virtio-SERIAL`. This and the next two no contract has."""
+    """By which its guest finds it: `/dev/disk/by-id/virtio-SERIAL`. This and the next three no contract has."""
     waiting_for: str = ""
     """What it, or the VM that has it, waits for now, in words; `""` when that is settled."""
     problem: str = ""
     """The last failure of it, or of the VM that has it, in words; `""` when there is none."""
+    deletion_protection: bool = False
+    """It cannot be deleted before that is lifted; a boot disk is protected with its VM."""
 
 
 class CreateStorageDisk(Wire, kw_only=True):
@@ -61,7 +63,15 @@ class CreateStorageDisk(Wire, kw_only=True):
     id: Annotated[str, Meta(examples=["data"])] = ""
     size_gib: Annotated[int, Meta(examples=[10])] = 0
     storage_class: StorageClass = StorageClass.UNKNOWN
+    deletion_protection: bool = False
+    """Ours, beyond the contract."""
     disk: Disk | None = None
+
+
+class UpdateDiskDeletionProtection(Wire, kw_only=True):
+    """Whether a disk is protected from deletion."""
+
+    deletion_protection: Annotated[bool, Meta(examples=[True])]
 
 
 class Snapshot(Wire, kw_only=True):

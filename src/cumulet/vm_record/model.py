@@ -22,7 +22,7 @@ class Vm(Resource):
 
     kind = Kind.VM
     called = "VM"
-    INTENT = ("wanted", "reboots_asked", "expire_time")
+    INTENT = ("wanted", "reboots_asked", "expire_time", "deletion_protection")
 
     __tablename__ = "vm"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
@@ -34,6 +34,8 @@ class Vm(Resource):
     create_time: Mapped[datetime]
     created_by: Mapped[str]
     expire_time: Mapped[datetime | None]
+    deletion_protection: Mapped[bool] = mapped_column(default=False)
+    """Nobody ends it before that is lifted; its time, when that is over, only then."""
 
     state: Mapped[VmState]
 
@@ -123,6 +125,11 @@ class Vm(Resource):
             ipv4_addresses=self.ipv4_addresses,
             labels=self.labels,
         )
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it is terminated by itself; None while it is not."""
+        return None if self.deletion_protection else self.expire_time
 
     @property
     def reboot_pending(self) -> bool:

@@ -13,14 +13,15 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.db import forget
-from cumulet.errors import Invalid, Refused
+from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.gpus import Asker, hold_just
 from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
 from cumulet.operation import Access, Caller, operation
 from cumulet.quotas import lock_allowance
-from cumulet.resource import Wanted, log_request
+from cumulet.resource import log_request
 from cumulet.vm_record.accepts import Verb, accept, accept_credentials, accepts
+from cumulet.vm_record.end import accept_end, accept_stay
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vms.create.passwords import hash_password
@@ -38,6 +39,7 @@ from cumulet.vms.views.vm import vm_view
 from cumulet.vms.wire import (
     ResizeVmResponse,
     UpdateVmAuthorizedSshKeys,
+    UpdateVmDeletionProtection,
     UpdateVmExpireTime,
     UpdateVmExpireTimeResponse,
     UpdateVmMetadata,
@@ -149,8 +151,8 @@ def update_vm_expire_time(
 ) -> UpdateVmExpireTimeResponse:
     """Set when a virtual machine is terminated, at a time or after a span from now."""
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
-    if vm.wanted is Wanted.DELETED:
-        raise Refused(f"VM {id!r} is already being terminated", reason="VM_NOT_READY", subject=id)
+    accept_stay(vm)
+    accept_end(vm)
     expire_time = plan_expiry(data.expire_time, data.ttl, now=now)
     if expire_time is None:
         raise Invalid("expireTime, ttl: one of them is required")
@@ -158,6 +160,24 @@ def update_vm_expire_time(
     text = f"expires at {expire_time:%Y-%m-%d %H:%M:%S} UTC"
     log_request(db, caller, vm, EventName.VM_EXPIRY_REQUESTED, text, now=now)
     return UpdateVmExpireTimeResponse(expire_time=expire_time)
+
+
+@operation("POST /v1/projects/{projectId}/vm/{id}/deletion-protection", access=Access.EDITOR)
+def update_vm_deletion_protection(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, id: str, data: UpdateVmDeletionProtection
+) -> Empty:
+    """Protect a virtual machine from deletion, or lift that.
+
+    One that is protected outlives its expiry, and is terminated at once when that is over and its protection is lifted.
+    """
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
+    accept_stay(vm)
+    if data.deletion_protection is not vm.deletion_protection:
+        vm.deletion_protection = data.deletion_protection
+        name = EventName.VM_PROTECTED if vm.deletion_protection else EventName.VM_UNPROTECTED
+        text = "protected from deletion" if vm.deletion_protection else "no longer protected from deletion"
+        log_request(db, caller, vm, name, text, now=now)
+    return Empty()
 
 
 @operation("POST /v1/projects/{projectId}/vm/{id}/password", access=Access.EDITOR)

@@ -24,6 +24,7 @@ from cumulet.projects import fetch_part, read_part
 from cumulet.resource import Wanted, log_request
 from cumulet.vm_record import find_vm, find_vm_to_change
 from cumulet.vm_record.accepts import Verb, accept
+from cumulet.vm_record.end import accept_end
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.request import CreateRequest
@@ -170,6 +171,7 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
     """Delete a virtual machine with its boot disk, in whatever state it is; its storage disks are kept."""
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
+        accept_end(vm)
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
         let_go(db, vm.id, now=now, actor=caller.email)
         log_request(db, caller, vm, EventName.VM_TERMINATE_REQUESTED, "deletion requested", now=now)

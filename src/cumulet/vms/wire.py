@@ -57,6 +57,8 @@ class CreateVm(Wire, kw_only=True):
     validate_only: bool = False
     expire_time: datetime | None = None
     ttl: str = ""
+    deletion_protection: bool = False
+    """Ours, beyond the contract."""
     commitment_term: CommitmentTerm = CommitmentTerm.NONE
 
 
@@ -137,6 +139,8 @@ class Vm(Wire, kw_only=True):
     """The last failure, in words; `""` when there is none."""
     accelerator: str
     """`kvm` or `tcg`: whether its processor is real or emulated."""
+    deletion_protection: bool
+    """It cannot be terminated, nor does it expire, before that is lifted."""
     guest: GuestReport
 
 
@@ -171,6 +175,12 @@ class UpdateVmExpireTimeResponse(Wire, kw_only=True):
     """When the VM will be terminated."""
 
     expire_time: datetime
+
+
+class UpdateVmDeletionProtection(Wire, kw_only=True):
+    """Whether a VM is protected from deletion."""
+
+    deletion_protection: Annotated[bool, Meta(examples=[True])]
 
 
 class UpdateVmPassword(Wire, kw_only=True):

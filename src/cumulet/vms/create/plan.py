@@ -67,6 +67,7 @@ def plan_vm(
     check_size(machine_type, vcpus=data.vcpus, memory_gib=data.memory_gib)
     check_gpus(machine_type, gpus=data.gpus, vcpus=data.vcpus)
     check_selectors(data, machine_type, gpu_models)
+    check_protection(data)
     check_labels(data.metadata)
     check_script(data.start_script, image)
     check_password(data.password)
@@ -259,6 +260,15 @@ def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> dat
     if not seconds or not 0 < float(seconds[1]) <= LONGEST_TTL.total_seconds():
         raise Invalid.field("ttl", ttl, "seconds with an 's', for example 3600s, at most ten years")
     return now + timedelta(seconds=float(seconds[1]))
+
+
+def check_protection(data: CreateVm) -> None:
+    """Refuse protection of a VM that is to end at a time, or of its boot disk alone, which goes with it."""
+    if data.deletion_protection and (data.expire_time or data.ttl):
+        raise Invalid.field("deletionProtection", value=True, accepted="false beside expireTime or ttl")
+    if data.boot_disk and data.boot_disk.deletion_protection:
+        accepted = "false: deletionProtection of the VM protects its boot disk"
+        raise Invalid.field("bootDisk.deletionProtection", value=True, accepted=accepted)
 
 
 def plan_keys(of_source: Sequence[str], custom: Sequence[str]) -> tuple[str, ...]:

@@ -200,6 +200,7 @@ def vm_row(
         create_time=request.now,
         created_by=request.caller.email,
         expire_time=plan.expire_time,
+        deletion_protection=data.deletion_protection,
         wanted=Wanted.ACTIVE,
         state=VmState.PENDING,
         vcpus=data.vcpus,

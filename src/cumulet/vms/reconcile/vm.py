@@ -125,7 +125,7 @@ def waits_for(db: Session, vm: Vm, ports: Sequence[PortSpec]) -> str:
 
 def expired(run: Run, vm: Vm) -> bool:
     """Whether the VM's time is over; the first to see it writes down that it must go."""
-    if vm.expire_time is None or vm.expire_time > run.now:
+    if vm.ends_at is None or vm.ends_at > run.now:
         return False
     gone = {"wanted": Wanted.DELETED, "state": VmState.DELETING}
     with changing(run, vm, gone, Event(EventName.VM_EXPIRED, "expired; terminating")) as db:

@@ -45,6 +45,7 @@ class VmRow(NamedTuple):
     create_time: datetime
     created_by: str
     expire_time: datetime | None
+    deletion_protection: bool
     state: VmState
     vcpus: int
     memory_gib: int

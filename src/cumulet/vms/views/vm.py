@@ -106,6 +106,7 @@ def _vm_view(vm: VmRow, disks: Sequence[DiskRow], nics: VmNics, catalogue: Catal
         state=vm.state,
         create_time=vm.create_time,
         expire_time=vm.expire_time,
+        deletion_protection=vm.deletion_protection,
         price=_price_view(vm, disks, ipv4_addresses=nics.external_count),
         ssh_key_source=vm.ssh_key_source,
         authorized_ssh_keys=vm.ssh_keys,
