@@ -98,12 +98,17 @@ class Asked:
 
     sent: dict[str, Any]
     origin: str = "http://cloud.example"
+    called: str = ""
+    api_key: str = "the caller's"
 
     def key(self) -> str:
-        return "the caller's"
+        return self.api_key
 
     def named(self, parameter: str) -> str:
         return self.sent[parameter]
+
+    def idempotency_key(self) -> str:
+        return self.called
 
     def arguments(self) -> dict[str, Any]:
         return self.sent

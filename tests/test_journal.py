@@ -10,7 +10,7 @@ from tests.made_up import NOON
 from cumulet import journal
 from cumulet.events import DiskData, EventName, VmData
 from cumulet.reconcile import Reconciler, wake
-from cumulet.retention import AT_ONCE, forget_old_events
+from cumulet.retention import AT_ONCE, forget_old
 from cumulet.vms import operations
 
 TOY, OTHER = UUID(int=7), UUID(int=8)
@@ -73,7 +73,9 @@ def test_events_go_after_their_time_in_parts_but_none_that_is_to_be_billed(cloud
                         db, event, at=at, project_id="default", subject_id=UUID(int=1), text=str(number)
                     )
     reconciler = Reconciler(
-        cloud.database, {"journal": partial(forget_old_events, days=10)}, clock=cloud.clock
+        cloud.database,
+        {"journal": partial(forget_old, forget=journal.forget, kept_for=timedelta(days=10))},
+        clock=cloud.clock,
     )
     with cloud.database.writing() as db:
         wake(db, "journal", UUID(int=2), now=cloud.clock())

@@ -245,6 +245,11 @@ def forget(db: Session) -> None:
     typing.cast("Connection", db.bind).rollback()
 
 
+def was_forgotten(db: Session) -> bool:
+    """Whether that was said."""
+    return not typing.cast("Connection", db.bind).in_transaction()
+
+
 def _run(db: Session, statement: ReturnsRows, values: Mapping[str, object]) -> tuple[list[Any], int]:
     db.flush()
     connection = typing.cast("Connection", db.bind)

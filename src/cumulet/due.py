@@ -49,6 +49,7 @@ class Kind(enum.StrEnum):
     GROUPS = "groups"
     JOURNAL = "journal"
     USAGE = "usage"
+    ANSWERS = "answers"
 
 
 class Due(Row):

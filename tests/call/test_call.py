@@ -37,6 +37,9 @@ class Request:
             raise Unauthenticated("no key")
         return "key"
 
+    def idempotency_key(self):
+        return ""
+
     def arguments(self):
         self.asked_for.append("arguments")
         return self.sent

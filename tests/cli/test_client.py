@@ -136,3 +136,59 @@ def test_something_else_that_answers_is_recognized():
     page = Answer("http://proxy/", 502, "Bad Gateway", b"<html>")
     with pytest.raises(Unavailable, match="does not answer like Cumulet's API"):
         declined(page)
+
+
+@pytest.fixture
+def shaky():
+    """A server that hangs up on the first so many requests; gives its address and the keys that requests came under."""
+    keys, losses = [], [2]
+
+    class HangingUp(BaseHTTPRequestHandler):
+        def do_POST(self):
+            keys.append(self.headers["idempotency-key"])
+            losses[0] -= 1
+            if losses[0] >= 0:
+                self.close_connection = True
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), HangingUp) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", keys, losses
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(client, "PAUSES_S", (0.0, 0.0, 0.0))
+
+
+def test_a_change_whose_connection_was_lost_is_sent_again_as_the_same(shaky, quick):
+    url, keys, _ = shaky
+    assert open_client(url, KEY).post("/v1/projects") == {}
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+    assert open_client(url, KEY).post("/v1/projects") == {}
+    assert keys[3] != keys[0]
+
+
+def test_it_is_not_sent_for_ever(shaky, quick):
+    url, keys, losses = shaky
+    losses[0] = 100
+    with pytest.raises(Unavailable, match="no answer from"):
+        open_client(url, KEY).post("/v1/projects")
+    assert len(keys) == 4
+
+
+def test_what_reached_nobody_is_not_sent_again(monkeypatch):
+    monkeypatch.setattr(client.time, "sleep", lambda _: pytest.fail("waited"))
+    with pytest.raises(Unavailable, match="refused"):
+        open_client("http://127.0.0.1:1", KEY).post("/v1/projects")

@@ -44,13 +44,21 @@ def test_only_operations_with_a_key_ask_for_one(document):
 
 
 def test_path_and_query_parameters_are_told_with_their_types(document):
-    told = document["paths"]["/v1/toys/{id}"]["patch"]["parameters"]
+    *told, _ = document["paths"]["/v1/toys/{id}"]["patch"]["parameters"]
     assert [(one["name"], one["in"], one["required"]) for one in told] == [
         ("id", "path", True),
         ("count", "query", True),
         ("label", "query", False),
     ]
     assert told[1]["schema"]["format"] == "int32"
+
+
+def test_what_changes_something_tells_of_the_header_that_names_a_request(document):
+    named = {"$ref": "#/components/parameters/IdempotencyKey"}
+    verbs = document["paths"]["/v1/toys/{id}"]
+    assert named in verbs["patch"]["parameters"]
+    assert named not in verbs["get"]["parameters"]
+    assert document["components"]["parameters"]["IdempotencyKey"]["name"] == "Idempotency-Key"
 
 
 def test_an_answer_that_is_a_file_is_told_by_its_media_type(document):

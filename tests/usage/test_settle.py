@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select, update
 from tests.made_up import NOON, PROJECT
 
+from cumulet import journal
 from cumulet.disks import DiskState
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks import snapshot_operations as snapshot_verbs
@@ -21,7 +22,7 @@ from cumulet.private_images import operations as image_verbs
 from cumulet.private_images.create import create_private_vm_image
 from cumulet.reconcile import Reconciler, wake
 from cumulet.resource import log_event
-from cumulet.retention import forget_old_events
+from cumulet.retention import forget_old
 from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.usage import UsageRecord
 from cumulet.usage.settle import AT_ONCE, read_spans
@@ -249,9 +250,8 @@ def test_what_is_in_the_records_does_not_bill_any_more_and_may_be_forgotten(runn
     before = spent(running)
     with running.database.reading() as db:
         assert not db.scalars(select(Event).where(Event.bills)).all()
-    forgetting = Reconciler(
-        running.database, {"journal": partial(forget_old_events, days=1)}, clock=running.clock
-    )
+    old = partial(forget_old, forget=journal.forget, kept_for=timedelta(days=1))
+    forgetting = Reconciler(running.database, {"journal": old}, clock=running.clock)
     with running.database.writing() as db:
         db.execute(update(Event).values(at=NOON - timedelta(days=2)))
         wake(db, "journal", FABRIC_SWEEP, now=running.clock())

@@ -1,7 +1,7 @@
 """Calling operations, whatever carries the call: REST, pages and gRPC bring a `Request` and take the answer.
 
-turns ─▶ making ─▶ settled ─▶ kept ─▶ call ─────────▶ operation
-in line  waits     waits      recalls  authenticates   in one transaction
+turns ─▶ making ─▶ settled ─▶ kept ─▶ call ─────────▶ repeats ─▶ operation
+in line  waits     waits      recalls  authenticates   once        in one transaction
 """
 
 from cumulet.call.call import Admit, Call, Calls, Request

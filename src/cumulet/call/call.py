@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Protocol
 
 from sqlalchemy import exc
@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from cumulet.call.key_uses import KeyUses, WriteUses
 from cumulet.call.reachable import reachable
+from cumulet.call.repeats import Repeatable, content_of
 from cumulet.db import Database
-from cumulet.errors import CumuletError, Unavailable
+from cumulet.errors import CumuletError, Forbidden, NotFound, Unavailable
 from cumulet.operation import Access, Caller, Operation
 
 ATTEMPTS: Final = 3
@@ -45,6 +46,9 @@ class Request(Protocol):
 
     def named(self, parameter: str) -> str:
         """Give what the path names so."""
+
+    def idempotency_key(self) -> str:
+        """Give what the caller calls this request, to send it again; empty for nothing, Invalid when it cannot be one."""
 
     def arguments(self) -> dict[str, Any]:
         """Give what the caller sent, by the names of the function's parameters; Invalid when it does not fit."""
@@ -97,19 +101,37 @@ class Call:
             return self._call(db, caller, request, request.arguments()), caller
 
     def _write(self, request: Request) -> tuple[object, Caller | None]:
-        """Look who asks, and for what, before the one writer's lock is taken; and again who, once it is."""
+        """Look who asks, and for what, before the one writer's lock is taken; and again who, once it is.
+
+        One who may not, and has named the request, may have had it done: the last that they could do there.
+        """
+        caller = None
         with self._database.reading() as db:
-            self._caller(db, request)
+            try:
+                caller = self._caller(db, request)
+            except (NotFound, Forbidden):
+                if not request.idempotency_key():
+                    raise
         arguments = request.arguments()
+        repeatable = self._repeatable(request, arguments)
         for _ in range(ATTEMPTS):
             try:
                 with self._database.writing() as db:
-                    caller = self._caller(db, request)
-                    return self._call(db, caller, request, arguments), caller
+                    do = partial(self._admit_and_call, db, request, arguments)
+                    return repeatable.once(db, do, now=self._clock()) if repeatable else do(), caller
             except exc.DBAPIError as problem:
                 if not lost_a_race(problem):
                     raise
         raise Unavailable("other requests are changing the same resource right now; try again")
+
+    def _repeatable(self, request: Request, arguments: dict[str, Any]) -> Repeatable | None:
+        key = request.idempotency_key()
+        if not key or self.operation.access is Access.OPEN:
+            return None
+        return Repeatable(request.key(), key, self.operation.name, content=content_of(arguments))
+
+    def _admit_and_call(self, db: Session, request: Request, arguments: dict[str, Any]) -> object:
+        return self._call(db, self._caller(db, request), request, arguments)
 
     def _caller(self, db: Session, request: Request) -> Caller | None:
         if self.operation.access is Access.OPEN:

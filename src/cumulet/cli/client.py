@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
+from uuid import uuid4
 
 import msgspec
 
@@ -20,6 +22,8 @@ Json = dict[str, Any]
 Query = str | int | Sequence[str]
 """A value of a query, or several of one name."""
 SECONDS: Final = 30.0
+PAUSES_S: Final = (0.1, 0.5, 1.5, 3.0)
+"""Before a request is sent again whose connection was lost: its server may be starting anew."""
 LARGEST_PAGE: Final = 1000
 KEY_FILE: Final = "admin.key"
 """The owner's key, in the server's data directory."""
@@ -106,7 +110,7 @@ class Client:
         request = urllib.request.Request(  # noqa: S310 - `open_client` lets no other scheme through
             f"{self.url}{quote(path, safe=AS_GIVEN)}{words}",
             method=method,
-            headers=dict(self.headers),
+            headers=dict(self.headers) | ({} if method == "GET" else {"idempotency-key": uuid4().hex}),
             data=None if body is None else msgspec.json.encode(body),
         )
         answer = self._answer_to(request)
@@ -119,13 +123,32 @@ class Client:
         raise declined(answer)
 
     def _answer_to(self, request: urllib.request.Request) -> Answer:
-        try:
-            with self.opener.open(request, timeout=self.seconds) as said:
-                return read_answer(request, said)
-        except (OSError, HTTPException, UnicodeError) as problem:  # the last for what cannot be a host's name
-            why = str(getattr(problem, "reason", problem)) or type(problem).__name__
+        """Send a request, and the same again where the connection is lost: what was done already is not done twice."""
+        was_lost, why = False, ""
+        for pause in (*PAUSES_S, 0.0):
+            try:
+                with self.opener.open(request, timeout=self.seconds) as said:
+                    return read_answer(request, said)
+            except (
+                OSError,
+                HTTPException,
+                UnicodeError,
+            ) as problem:  # the last for what cannot be a host's name
+                reason = getattr(problem, "reason", problem)
+                why = str(reason) or type(problem).__name__
+                was_lost |= is_loss(reason)
+            if not was_lost:
+                break
+            time.sleep(pause)
         advice = "; is it running? `cumulet up` starts it" if is_local(self.url) else ""
         raise Unavailable(f"no answer from {self.url} ({why}){advice}")
+
+
+def is_loss(reason: object) -> bool:
+    """Whether a connection ended that there was, so that nobody knows what became of the request."""
+    return isinstance(reason, ConnectionError | IncompleteRead) and not isinstance(
+        reason, ConnectionRefusedError
+    )
 
 
 def read_answer(request: urllib.request.Request, said: HTTPResponse) -> Answer:

@@ -5,6 +5,7 @@ from cumulet.projects import key_operations, member_operations, operations, user
 from cumulet.projects.access import (
     admit,
     authenticate,
+    digest_of,
     find_caller,
     is_seen,
     keys_of_project,
@@ -30,6 +31,7 @@ __all__ = [
     "authenticate",
     "bootstrap",
     "check_public_key",
+    "digest_of",
     "fetch_page",
     "fetch_part",
     "find_caller",

@@ -22,7 +22,7 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, ControllerRouterHandler
 from sqlalchemy import text
 
-from cumulet.call import Admit, Calls, KeptAnswers, Making, WriteUses, once_settled
+from cumulet.call import Admit, Calls, KeptAnswers, Making, WriteUses, once_settled, repeats
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
@@ -98,6 +98,9 @@ def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRout
             body=b"" if request.method == HttpMethod.GET else await request.body(),
             authorization=request.headers.get("authorization", ""),
             origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
+            idempotency_key=""
+            if endpoint.operation.reads_only
+            else request.headers.get(repeats.HEADER.lower(), ""),
         )
         content = endpoint.at_hand(received)
         if content is None:

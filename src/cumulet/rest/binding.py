@@ -16,11 +16,13 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 from msgspec import inspect
 
+from cumulet.call import repeats
 from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Operation
 from cumulet.wire import Wire, decode, plain_text
 
 HEADER: Final = "`Authorization: Bearer KEY`, the key as it was given when it was created"
+IDEMPOTENCY_KEY: Final = re.compile(rf"[!-~]{{1,{repeats.LONGEST_KEY}}}")
 UNSET: Final = "None"
 """What the Python client sends for an argument that was given as None."""
 
@@ -36,6 +38,8 @@ class ReceivedRequest:
     authorization: str
     origin: str
     """Scheme and authority by which the caller reached us: `https://cloud.example`."""
+    idempotency_key: str = ""
+    """As the header has it; of what changes nothing it is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,17 @@ class HttpRequest:
     def named(self, parameter: str) -> str:
         """Give what the path names so; nothing for what no name can be."""
         return self.binding.named(self.received, parameter)
+
+    def idempotency_key(self) -> str:
+        """Give the caller's name for this request; Invalid."""
+        key = self.received.idempotency_key
+        if key and not IDEMPOTENCY_KEY.fullmatch(key):
+            raise Invalid.field(
+                repeats.HEADER,
+                key,
+                f"1 to {repeats.LONGEST_KEY} characters of ASCII that can be seen, such as a UUID",
+            )
+        return key
 
     def arguments(self) -> dict[str, Any]:
         """Give the function's arguments; Invalid."""

@@ -16,12 +16,21 @@ from typing import Any, Final
 
 import msgspec
 
+from cumulet.call import repeats
 from cumulet.operation import Access, Operation
 from cumulet.rest.faults import JSON, Status
 from cumulet.wire import File, Wire
 
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
+IDEMPOTENCY_KEY: Final[Json] = {
+    "name": repeats.HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The caller's own name for this request. The same request under the same name gets the first one's "
+    "answer and is done once, for a day; another request under it is refused with 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": repeats.LONGEST_KEY, "pattern": "^[!-~]+$"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,7 @@ def openapi_document(operations: Collection[Operation]) -> Json:
         "paths": paths,
         "components": {
             "schemas": {name: one for name, one in schemas.components.items() if name not in queries},
+            "parameters": {"IdempotencyKey": IDEMPOTENCY_KEY},
             "responses": {"Error": _response("Refused, with the reason.", schemas.references[Status])},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
@@ -80,7 +90,7 @@ def _verb(one: Operation, schemas: Schemas) -> Json:
         "summary": one.summary,
         "description": doc.partition("\n")[2].strip(),
         "tags": [one.function.__module__.split(".")[1]],
-        "parameters": [*_path_parameters(one), *_query_parameters(one, schemas)],
+        "parameters": [*_path_parameters(one), *_query_parameters(one, schemas), *_header_parameters(one)],
         "security": [] if one.access is Access.OPEN else [{"key": []}],
         "responses": {
             "200": _answer(one, schemas),
@@ -110,6 +120,11 @@ def _query_parameters(one: Operation, schemas: Schemas) -> Iterable[Json]:
     struct = schemas.components[one.query.__name__]
     for name, schema in struct["properties"].items():
         yield {"name": name, "in": "query", "required": name in struct.get("required", ()), "schema": schema}
+
+
+def _header_parameters(one: Operation) -> Iterable[Json]:
+    if not one.reads_only and one.access is not Access.OPEN:
+        yield {"$ref": "#/components/parameters/IdempotencyKey"}
 
 
 def _response(description: str, schema: Json) -> Json:

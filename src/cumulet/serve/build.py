@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from litestar.types import ASGIApp
 
+from cumulet import journal
+from cumulet.call import repeats
 from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
 from cumulet.db import Database
@@ -28,7 +30,7 @@ from cumulet.private_images import reconcile_image
 from cumulet.projects import admit, bootstrap, write_uses
 from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
-from cumulet.retention import forget_old_events
+from cumulet.retention import forget_old
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_backends, real_backends
 from cumulet.settings import Settings
@@ -112,7 +114,12 @@ def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
         "groups": partial(sweep_groups, fabrics=backends.fabrics),
         "usage": settle_usage,
-        "journal": partial(forget_old_events, days=backends.fabrics.catalogue.limits.journal_days),
+        "journal": partial(
+            forget_old,
+            forget=journal.forget,
+            kept_for=timedelta(days=backends.fabrics.catalogue.limits.journal_days),
+        ),
+        "answers": partial(forget_old, forget=repeats.forget, kept_for=repeats.KEPT_FOR),
     }
 
 

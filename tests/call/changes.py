@@ -1,0 +1,156 @@
+"""One right request for each operation that changes something: what is there before, and what is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from tests.crash import network_stories as networks
+from tests.crash import test_crash as stories
+from tests.crash.gpu_stories import gpu_cloud
+from tests.made_up import PROJECT, Cloud, vm_request
+from tests.projects.people import ed25519_line
+
+from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
+from cumulet.gpus import operations as gpus
+from cumulet.networks.wire import CreateNetwork
+from cumulet.projects import key_operations as keys
+from cumulet.projects import operations as projects
+from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey, UpdateProject
+from cumulet.quotas import operations as quotas
+from cumulet.quotas.wire import SetQuota
+from cumulet.security_groups.wire import CreateSecurityGroup, UpdateSecurityGroup
+from cumulet.vms import operations as vms
+from cumulet.vms import wire as vm_wire
+
+__all__ = ["CHANGES", "Change", "gpu_cloud"]
+
+Sent = Mapping[str, Any]
+
+
+class Change(NamedTuple):
+    """What is there before an operation is asked for, and what is sent, as its function's parameters are called."""
+
+    before: Callable[[Cloud], object]
+    sent: Callable[[Cloud], Sent]
+
+
+def with_quota(cloud: Cloud) -> None:
+    cloud.call(quotas.set_quota, project_id=PROJECT, name="vms", data=SetQuota(limit=10))
+
+
+def nothing(_: Cloud) -> None:
+    """There need be nothing."""
+
+
+def always(**sent: Any) -> Callable[[Cloud], Sent]:
+    return lambda _: sent
+
+
+def in_project(**sent: Any) -> Callable[[Cloud], Sent]:
+    return always(project_id=PROJECT, **sent)
+
+
+def on(id: str, **sent: Any) -> Callable[[Cloud], Sent]:
+    """About a thing of the project."""
+    return in_project(id=id, **sent)
+
+
+def a_gpu(cloud: Cloud) -> Sent:
+    return {"id": cloud.call(gpus.list_gpus).gpus[0].id}
+
+
+def withdrawn(cloud: Cloud) -> None:
+    cloud.call(gpus.withdraw_gpu, **a_gpu(cloud))
+
+
+def with_ssh_key(cloud: Cloud) -> None:
+    cloud.call(keys.create_ssh_key, data=CreateSshKey(public_key=ed25519_line(1)))
+
+
+def an_ssh_key(cloud: Cloud) -> Sent:
+    return {"id": cloud.call(keys.list_ssh_keys).ssh_keys[0].id}
+
+
+def with_api_key(cloud: Cloud) -> None:
+    assert cloud.owner, "known while they have one key"
+    cloud.call(keys.generate_api_key, data=GenerateApiKey(apikey_id="other"))
+
+
+def with_project(cloud: Cloud) -> None:
+    cloud.call(projects.create_project, data=CreateProject(id="other"))
+
+
+def with_vm_and_disk(cloud: Cloud) -> None:
+    cloud.running()
+    cloud.create_disk()
+
+
+def stopped(cloud: Cloud) -> None:
+    cloud.running()
+    cloud.ask(vms.stop_vm)
+    cloud.settle()
+
+
+NETWORK: Final = CreateNetwork(id="backend", data_center_id="local", ip_range="10.1.0.0/24")
+GROUP: Final = CreateSecurityGroup(id="web", data_center_id="local", rules=[networks.rule("22")])
+CHANGES: Final[dict[str, Change]] = {
+    "generate_api_key": Change(lambda cloud: cloud.owner, always(data=GenerateApiKey())),
+    "delete_api_key": Change(with_api_key, always(name="other")),
+    "create_ssh_key": Change(nothing, always(data=CreateSshKey(public_key=ed25519_line(1)))),
+    "delete_ssh_key": Change(with_ssh_key, an_ssh_key),
+    "create_project": Change(nothing, always(data=CreateProject(id="other"))),
+    "update_project": Change(with_project, always(id="other", data=UpdateProject(billing_account_id="mine"))),
+    "delete_project": Change(with_project, always(id="other")),
+    "set_quota": Change(nothing, in_project(name="vms", data=SetQuota(limit=10))),
+    "unset_quota": Change(with_quota, in_project(name="vms")),
+    "clean_gpu": Change(nothing, a_gpu),
+    "prove_gpu": Change(nothing, a_gpu),
+    "withdraw_gpu": Change(nothing, a_gpu),
+    "offer_gpu": Change(withdrawn, a_gpu),
+    "create_vm": Change(nothing, in_project(data=vm_request())),
+    "start_vm": Change(stopped, on("hello")),
+    "stop_vm": Change(Cloud.running, on("hello")),
+    "reboot_vm": Change(Cloud.running, on("hello")),
+    "terminate_vm": Change(Cloud.running, on("hello")),
+    "connect_vm": Change(Cloud.running, on("hello")),
+    "resize_vm": Change(stopped, on("hello", vcpus=3)),
+    "update_vm_metadata": Change(
+        Cloud.running, on("hello", data=vm_wire.UpdateVmMetadata(metadata={"a": "b"}))
+    ),
+    "update_vm_expire_time": Change(Cloud.running, on("hello", data=vm_wire.UpdateVmExpireTime(ttl="30s"))),
+    "update_vm_password": Change(
+        Cloud.running, on("hello", data=vm_wire.UpdateVmPassword(password="aB1!56"))
+    ),
+    "update_vm_authorized_ssh_keys": Change(
+        Cloud.running,
+        on("hello", data=vm_wire.UpdateVmAuthorizedSshKeys(custom_ssh_keys=[ed25519_line(1)])),
+    ),
+    "create_storage_disk": Change(
+        nothing, in_project(data=CreateStorageDisk(data_center_id="local", id="data", size_gib=5))
+    ),
+    "delete_storage_disk": Change(Cloud.create_disk, on("data")),
+    "attach_storage_disk": Change(with_vm_and_disk, on("data", vm_id="hello")),
+    "detach_storage_disk": Change(stories.with_disk, on("data")),
+    "resize_vm_disk": Change(stories.with_disk, on("hello", disk_id="data", size_gib=20)),
+    "create_disk_snapshot": Change(
+        stories.stopped_with_disk, on("data", data=CreateDiskSnapshot(snapshot_id="one", vm_id="hello"))
+    ),
+    "revert_disk": Change(stories.with_snapshot, on("data", snapshot_id="one")),
+    "delete_disk_snapshot": Change(stories.with_snapshot, on("data", snapshot_id="one")),
+    "create_private_vm_image": Change(Cloud.running, on("golden", vm_id="hello")),
+    "update_private_vm_image": Change(stories.with_image, on("golden", description="new")),
+    "delete_private_vm_image": Change(stories.with_image, on("golden")),
+    "create_network": Change(nothing, in_project(data=NETWORK)),
+    "start_network": Change(networks.stopped_network, on("backend")),
+    "stop_network": Change(networks.with_network, on("backend")),
+    "delete_network": Change(networks.with_network, on("backend")),
+    "create_security_group": Change(nothing, in_project(data=GROUP)),
+    "update_security_group": Change(
+        networks.with_group, on("web", data=UpdateSecurityGroup(rules=[networks.rule("80")]))
+    ),
+    "delete_security_group": Change(networks.with_group, on("web")),
+    "attach_security_group": Change(networks.with_vm_and_group, on("hello", security_group_id="web")),
+    "detach_security_group": Change(networks.with_group_on_vm, on("hello", security_group_id="web")),
+}
+"""By the name of the function that does it."""
