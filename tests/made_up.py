@@ -100,6 +100,7 @@ class Asked:
     origin: str = "http://cloud.example"
     called: str = ""
     api_key: str = "the caller's"
+    address: str = "192.0.2.7"
 
     def key(self) -> str:
         return self.api_key
@@ -161,22 +162,26 @@ class Cloud:
             user, key = db.execute(owners.where(User.email == OWNER_EMAIL)).one()
         return Caller(user_id=user.id, email=user.email, key_digest=key.digest)
 
-    # Asking
-    def call(self, function: Callable[..., Any], caller: Caller | None = None, **arguments: Any) -> Any:
-        """Call an operation as the edge does.
-
-        The answer is read as clients read it: parts of it may be `encoded` already.
-        """
-        provided = {
+    @property
+    def provided(self) -> Mapping[str, object]:
+        """What operations may ask for."""
+        return {
             "catalogue": self.catalogue,
             "limits": self.catalogue.limits,
             "images": self.images,
             "hosts": self.hosts,
             "fabric": self.fabric,
         }
+
+    # Asking
+    def call(self, function: Callable[..., Any], caller: Caller | None = None, **arguments: Any) -> Any:
+        """Call an operation as the edge does.
+
+        The answer is read as clients read it: parts of it may be `encoded` already.
+        """
         operation = OPERATIONS[function.__name__]
         digest = (caller or self.owner).key_digest
-        calls = Calls(self.database, partial(admit_holder, digest), provided, self.clock)
+        calls = Calls(self.database, partial(admit_holder, digest), self.provided, self.clock)
         answer = Call(operation, calls).answer(Asked(arguments))
         if issubclass(operation.answer, File):
             return answer

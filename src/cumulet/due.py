@@ -50,6 +50,7 @@ class Kind(enum.StrEnum):
     JOURNAL = "journal"
     USAGE = "usage"
     ANSWERS = "answers"
+    AUDIT = "audit"
 
 
 class Due(Row):

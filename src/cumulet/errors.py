@@ -19,12 +19,17 @@ carries it (contract: `google.rpc.Status`). A refusal's message names the field,
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self
 
 LONGEST_SHOWN: Final = 200
 """Characters of a refused value that its refusal repeats; callers may send a megabyte."""
+KEY_PREFIX: Final = "cumulet_"
+"""Lets people and secret scanners tell what a found text is."""
+SECRET: Final = re.compile(rf"({KEY_PREFIX}\w{{4}})[\w-]{{30,}}")
+"""A key of ours, wherever somebody put it."""
 MOST_NAMED: Final = 5
 """How many names a refusal tells of those that there are."""
 
@@ -42,10 +47,12 @@ class CumuletError(Exception):
 
         It is `passing` when only work under way stands against the request: the same is right once that has settled.
         """
-        super().__init__(message)
+        super().__init__(redacted(message))
         self.passing = passing
-        self.message = message
-        self.for_operator = for_operator or message
+        self.kept_out = False
+        """It was refused for who asks, before anything else was looked at."""
+        self.message = redacted(message)
+        self.for_operator = redacted(for_operator) or self.message
         self.details = list(details)
 
 
@@ -81,6 +88,11 @@ class Invalid(CumuletError):
         )
 
 
+def redacted(text: str) -> str:
+    """Leave of keys in a text what tells them apart, and nothing that opens anything."""
+    return SECRET.sub(r"\1…", text) if KEY_PREFIX in text else text
+
+
 def error_info(reason: str, **metadata: object) -> dict[str, Any]:
     """Tell programs a reason that the code alone does not tell, with facts as texts."""
     return {
@@ -92,7 +104,7 @@ def error_info(reason: str, **metadata: object) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = redacted(repr(value))
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 

@@ -1,6 +1,6 @@
 """Events, append-only: who did what, and what became of it. Written in the transaction of the change they tell.
 
-One table serves the audit, a VM's timeline, the event stream and (later) usage; so an event can neither be lost nor
+One table serves a VM's timeline, the event stream and (later) usage; so an event can neither be lost nor
 tell of a change that was rolled back. Secrets never enter it.
 """
 

@@ -29,6 +29,8 @@ class Limits:
     """Open at once, on one server."""
     journal_days: Days = 365
     """How long the journal tells of what bills nobody."""
+    audit_days: Days = 365
+    """How long the audit tells of what was asked."""
     console_log_days: Days = 7
     """How long the console output of a VM that is gone can be read."""
     console_logs_per_project: Count = 50

@@ -94,6 +94,8 @@ class Caller:
     cloud_role: CloudRole = CloudRole.NONE
     key_digest: bytes = b""
     """What is kept of that key: what they were given by it ends with it."""
+    key_id: str = ""
+    """What the user calls it."""
     key_project: str = ""
     """The project that the key is for, "" for all that the user has."""
     key_reads_only: bool = False

@@ -30,6 +30,7 @@ class Request:
     good_key: bool = True
     sent: dict[str, Any] = field(default_factory=dict)
     origin: str = "http://cloud.example"
+    address: str = "192.0.2.7"
     asked_for: list[str] = field(default_factory=list)
 
     def key(self):

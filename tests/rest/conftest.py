@@ -14,7 +14,7 @@ import uvicorn
 from litestar.types import ASGIApp
 from tests.rest.toys import KEY, TOYS, ToyTables, admit
 
-from cumulet.db import Database
+from cumulet.db import Database, Row
 from cumulet.rest import create_app
 from cumulet.rest.connections import Door, guarded
 from cumulet.serve.run import WEBSOCKETS
@@ -50,6 +50,7 @@ def database(tmp_path_factory) -> Iterator[Database]:
     folder: Path = tmp_path_factory.mktemp("rest")
     database = Database(f"sqlite:///{folder}/toys.db")
     ToyTables.metadata.create_all(database.engine)
+    Row.metadata.create_all(database.engine)
     yield database
     database.close()
 

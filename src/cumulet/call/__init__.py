@@ -8,6 +8,7 @@ from cumulet.call.call import Admit, Call, Calls, Request
 from cumulet.call.kept import Answer, KeptAnswers
 from cumulet.call.key_uses import WriteUses
 from cumulet.call.making import Making
+from cumulet.call.refused import RefusedCalls, is_kept
 from cumulet.call.settled import once_settled
 from cumulet.call.turns import Turns
 
@@ -18,8 +19,10 @@ __all__ = [
     "Calls",
     "KeptAnswers",
     "Making",
+    "RefusedCalls",
     "Request",
     "Turns",
     "WriteUses",
+    "is_kept",
     "once_settled",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Final, Protocol
@@ -11,10 +11,11 @@ from typing import Any, Final, Protocol
 from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
+from cumulet import audit
 from cumulet.call.key_uses import KeyUses, WriteUses
 from cumulet.call.reachable import reachable
 from cumulet.call.repeats import Repeatable, content_of
-from cumulet.db import Database
+from cumulet.db import Database, was_forgotten
 from cumulet.errors import CumuletError, Forbidden, NotFound, Unavailable
 from cumulet.operation import Access, Caller, Operation
 
@@ -40,6 +41,10 @@ class Request(Protocol):
     @property
     def origin(self) -> str:
         """Scheme and authority by which the caller reached us: `https://cloud.example`."""
+
+    @property
+    def address(self) -> str:
+        """Where it came from."""
 
     def key(self) -> str:
         """Give the API key; Unauthenticated without one."""
@@ -131,14 +136,22 @@ class Call:
         return Repeatable(request.key(), key, self.operation.name, content=content_of(arguments))
 
     def _admit_and_call(self, db: Session, request: Request, arguments: dict[str, Any]) -> object:
-        return self._call(db, self._caller(db, request), request, arguments)
+        caller = self._caller(db, request)
+        answer = self._call(db, caller, request, arguments)
+        if not was_forgotten(db):
+            act = act_of(self.operation, request, arguments, answer, caller=caller)
+            audit.record(db, act, now=self._clock())
+        return answer
 
     def _caller(self, db: Session, request: Request) -> Caller | None:
         if self.operation.access is Access.OPEN:
             return None
-        key, named = request.key(), self.operation.project_name
-        project_id = request.named(named) if named else ""
-        caller = self._admit(db, key, self.operation, project_id=project_id, now=self._clock())
+        try:
+            key, project_id = request.key(), project_of(self.operation, request)
+            caller = self._admit(db, key, self.operation, project_id=project_id, now=self._clock())
+        except CumuletError as refused:
+            refused.kept_out = True
+            raise
         self._uses.note(caller.key_digest)
         return caller
 
@@ -153,6 +166,31 @@ class Call:
             if caller and caller.is_operator:
                 refused.message = refused.for_operator
             raise
+
+
+def project_of(operation: Operation, request: Request) -> str:
+    """Give the project that a request is about; empty for none."""
+    return request.named(operation.project_name) if operation.project_name else ""
+
+
+def act_of(
+    operation: Operation,
+    request: Request,
+    arguments: Mapping[str, Any],
+    answer: object = None,
+    *,
+    caller: Caller | None = None,
+) -> audit.Act:
+    """Say what was asked, as the audit keeps it."""
+    act = audit.Act(
+        operation=operation.name,
+        address=request.address,
+        project_id=project_of(operation, request),
+        target=audit.target_of(arguments, answer, besides=operation.project_name),
+    )
+    if caller is None:
+        return act
+    return replace(act, user_id=caller.user_id, email=caller.email, key_id=caller.key_id)
 
 
 def lost_a_race(problem: exc.DBAPIError) -> bool:

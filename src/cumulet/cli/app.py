@@ -56,6 +56,7 @@ for module, name, what in (
     ("quotas", "quota", "Show how much a project may have, and has; set it (operator)."),
     ("images", "image", "Manage the images of this installation (operator)."),
     ("gpus", "gpu", "Show the GPUs of the hosts, and what keeps them from VMs (operator)."),
+    ("audit", "audit", "Show who asked for what, and what came of it."),
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),
 ):
     app.command(f"cumulet.cli.{module}:app", name=name, help=what)

@@ -112,9 +112,9 @@ def show_data(data: object, format: Data) -> None:
     write(json_text(data) if format == "json" else yaml_text(data))
 
 
-def json_text(data: object) -> str:
-    """Write JSON; what a terminal would obey can only be inside of strings, which have escapes for it."""
-    text = msgspec.json.format(msgspec.json.encode(data)).decode()
+def json_text(data: object, *, indent: int = 2) -> str:
+    """Write JSON, with no `indent` on one line; what a terminal would obey can only be inside of strings, which have escapes for it."""
+    text = msgspec.json.format(msgspec.json.encode(data), indent=indent).decode()
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 

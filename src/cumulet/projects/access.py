@@ -13,23 +13,22 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns, names_there
-from cumulet.errors import Exhausted, NotFound, Unauthenticated
+from cumulet.errors import KEY_PREFIX, Exhausted, NotFound, Unauthenticated
 from cumulet.operation import Access, Caller, Operation
-from cumulet.permission import refuse
+from cumulet.permission import Role, refuse
 from cumulet.projects.model import ApiKey, Membership, Project, SshKey, User, UserState
 
-KEY_PREFIX: Final = "cumulet_"
-"""Lets people and secret scanners tell what a found text is."""
 WHO: Final = (
     select(
         User.id,
         User.email,
         User.state,
         User.cloud_role,
+        ApiKey.id,
         ApiKey.expires_at,
         ApiKey.project_id,
         ApiKey.reads_only,
@@ -44,6 +43,11 @@ WHO: Final = (
 """All that says who calls and what they may, in one look."""
 LOCK_PROJECT: Final = (
     select(Project.quotas).where(Project.id == bindparam("id")).with_for_update(key_share=True)
+)
+HOLDER: Final = (
+    select(User.id, User.email, ApiKey.id)
+    .join(ApiKey, ApiKey.user_id == User.id)
+    .where(ApiKey.digest == bindparam("digest"))
 )
 
 
@@ -74,7 +78,7 @@ def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: st
     found = fetch_columns(db, WHO, digest=key_digest, project_id=project_id)
     if not found:
         raise Unauthenticated("this API key is not valid; expected the header 'Authorization: Bearer KEY'")
-    ((user_id, email, state, cloud_role, expires_at, key_project, reads_only, there, role),) = found
+    ((user_id, email, state, cloud_role, key_id, expires_at, key_project, reads_only, there, role),) = found
     if state is not UserState.ACTIVE:
         raise Unauthenticated("the user of this API key is suspended; an operator can resume them")
     if expires_at is not None and expires_at <= now:
@@ -84,6 +88,7 @@ def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: st
         email=email,
         cloud_role=cloud_role,
         key_digest=key_digest,
+        key_id=key_id,
         key_project=key_project or "",
         key_reads_only=reads_only,
         key_expires_at=expires_at,
@@ -91,6 +96,13 @@ def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: st
         project_there=there is not None,
         role=role,
     )
+
+
+def find_holder(db: Session, key: str) -> tuple[UUID, str, str] | None:
+    """Find whose key it is, good or not: their id and e-mail address, and what they call it; None for nobody's."""
+    for user_id, email, key_id in fetch_columns(db, HOLDER, digest=digest_of(key)):
+        return user_id, email, key_id
+    return None
 
 
 def permit(db: Session, caller: Caller, access: Access, *, changes: bool) -> None:
@@ -120,6 +132,14 @@ def write_uses(db: Session, used: Mapping[bytes, datetime]) -> None:
         later.values(last_used_at=bindparam("at")),
         [{"of": digest, "at": at} for digest, at in sorted(used.items())],
     )
+
+
+def has_role(caller: Caller, role: Role) -> Select[str]:
+    """Choose the ids of the projects that a caller has a role in, by the key that they show."""
+    theirs = select(Membership.project_id).where(
+        Membership.user_id == caller.user_id, Membership.role == role
+    )
+    return theirs.where(Membership.project_id == caller.key_project) if caller.key_project else theirs
 
 
 def find_user(db: Session, user_id: UUID) -> User:

@@ -21,9 +21,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.db import Database, dialect_of, insert_into
-from cumulet.errors import Invalid
+from cumulet.errors import KEY_PREFIX, Invalid
 from cumulet.permission import CloudRole, Role
-from cumulet.projects.access import KEY_PREFIX, digest_of, new_key
+from cumulet.projects.access import digest_of, new_key
 from cumulet.projects.model import DEFAULT_PROJECT, ApiKey, Membership, Project, User, UserState
 
 DEFAULT_BILLING_ACCOUNT: Final = "default"

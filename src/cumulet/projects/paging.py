@@ -12,6 +12,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import gt, lt
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -44,9 +45,11 @@ class Page:
     """0 for all that there is."""
     token: str = ""
 
-    def following(self, *keys: Key) -> list[ColumnElement[bool]]:
+    def following(self, *keys: Key, newest_first: bool = False) -> list[ColumnElement[bool]]:
         """Say in terms of a list's order what is on this page and all later ones; Invalid when the token is none of ours."""
-        return [_beyond(keys, _read_token(self.token, keys))] if self.token else []
+        return (
+            [_beyond(keys, _read_token(self.token, keys), lt if newest_first else gt)] if self.token else []
+        )
 
     def cut(self, found: Sequence[T], key_of: Callable[[T], tuple[object, ...]]) -> tuple[Sequence[T], str]:
         """Give no more than a page of what was `found`, which is one entry more if there is one, and the next token."""
@@ -79,9 +82,13 @@ def read_part(size: int, token: str) -> Page:
     return Page(0, read_size(size), token) if size or token else WHOLE
 
 
-def fetch_part(db: Session, rows: Select[T], page: Page, *keys: Key) -> tuple[Sequence[T], str]:
+def fetch_part(
+    db: Session, rows: Select[T], page: Page, *keys: Key, newest_first: bool = False
+) -> tuple[Sequence[T], str]:
     """Give the page's part of a selection in the order of `keys`, which together are unique, and the next token."""
-    part = rows.where(*page.following(*keys)).order_by(*keys).offset(page.size * max(page.number - 1, 0))
+    order = [key.desc() if newest_first else key for key in keys]
+    part = rows.where(*page.following(*keys, newest_first=newest_first)).order_by(*order)
+    part = part.offset(page.size * max(page.number - 1, 0))
     found = db.scalars(part.limit(page.size + 1) if page.size else part).all()
     return page.cut(found, lambda row: tuple(getattr(row, key.key) for key in keys))
 
@@ -92,12 +99,13 @@ def fetch_page(db: Session, rows: Select[T], page: Page, *keys: Key) -> tuple[Se
     return found, db.scalar(select(func.count()).select_from(rows.subquery())) or 0, token
 
 
-def _beyond(keys: Sequence[Key], values: Sequence[object]) -> ColumnElement[bool]:
+def _beyond(
+    keys: Sequence[Key], values: Sequence[object], comes_later: Callable[[Any, Any], Any]
+) -> ColumnElement[bool]:
     """Compare as the order does: by the first key, among equals by the next."""
     (key, *others), (value, *further) = keys, values
-    if not others:
-        return key > value
-    return or_(key > value, and_(key == value, _beyond(others, further)))
+    beyond: ColumnElement[bool] = comes_later(key, value)
+    return or_(beyond, and_(key == value, _beyond(others, further, comes_later))) if others else beyond
 
 
 def _token(key: tuple[object, ...]) -> str:

@@ -22,12 +22,23 @@ from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, ControllerRouterHandler
 from sqlalchemy import text
 
-from cumulet.call import Admit, Calls, KeptAnswers, Making, WriteUses, once_settled, repeats
+from cumulet.call import (
+    Admit,
+    Calls,
+    KeptAnswers,
+    Making,
+    RefusedCalls,
+    WriteUses,
+    is_kept,
+    once_settled,
+    repeats,
+)
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
 from cumulet.rest import faults
-from cumulet.rest.binding import ReceivedRequest
+from cumulet.rest.binding import HttpRequest, ReceivedRequest
+from cumulet.rest.connections import address_of
 from cumulet.rest.contract import unserved
 from cumulet.rest.edge import Edge
 from cumulet.rest.endpoint import Endpoint
@@ -59,7 +70,7 @@ def create_app(
     find_unserved = unserved(served)
     app = Litestar(
         [
-            *_routes(endpoints),
+            *_routes(endpoints, RefusedCalls(calls)),
             *pages,
             _health(database),
             *([metrics_route(metrics, database, clock=clock)] if metrics else []),
@@ -79,17 +90,19 @@ def create_app(
     return Edge(app, verbs=frozenset(one.path.rpartition("}:")[2] for one in served if "}:" in one.path))
 
 
-def _routes(endpoints: Iterable[Endpoint]) -> Iterable[HTTPRouteHandler]:
+def _routes(endpoints: Iterable[Endpoint], refusals: RefusedCalls) -> Iterable[HTTPRouteHandler]:
     """Make one route per path: Litestar tells the methods of a path rightly only if one route has them all."""
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in endpoints:
         by_path[litestar_path(endpoint.operation.path)][endpoint.operation.method] = endpoint
     making = Making()
     for path, verbs in by_path.items():
-        yield _route(path, verbs, making)
+        yield _route(path, verbs, making, refusals)
 
 
-def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRouteHandler:
+def _route(
+    path: str, verbs: Mapping[str, Endpoint], making: Making, refusals: RefusedCalls
+) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
         endpoint = verbs[request.method]
         received = ReceivedRequest(
@@ -101,11 +114,21 @@ def _route(path: str, verbs: Mapping[str, Endpoint], making: Making) -> HTTPRout
             idempotency_key=""
             if endpoint.operation.reads_only
             else request.headers.get(repeats.HEADER.lower(), ""),
+            address=address_of(request.scope["client"]),
         )
         content = endpoint.at_hand(received)
         if content is None:
-            content = await once_settled(partial(in_a_thread, endpoint, received))
+            content = await answered(endpoint, received)
         return Response(content, media_type=endpoint.media_type)
+
+    async def answered(endpoint: Endpoint, received: ReceivedRequest) -> bytes:
+        try:
+            return await once_settled(partial(in_a_thread, endpoint, received))
+        except CumuletError as refused:
+            if is_kept(endpoint.operation, refused):
+                request = HttpRequest(endpoint.binding, received)
+                await to_thread.run_sync(refusals.note, endpoint.operation, request, refused)
+            raise
 
     async def in_a_thread(endpoint: Endpoint, received: ReceivedRequest) -> bytes:
         async with making.turn(endpoint.operation, partial(endpoint.binding.values, received)):

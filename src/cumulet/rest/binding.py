@@ -40,6 +40,8 @@ class ReceivedRequest:
     """Scheme and authority by which the caller reached us: `https://cloud.example`."""
     idempotency_key: str = ""
     """As the header has it; of what changes nothing it is not read."""
+    address: str = ""
+    """The IP address that the caller came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class HttpRequest:
     def origin(self) -> str:
         """By which address the caller reached us."""
         return self.received.origin
+
+    @property
+    def address(self) -> str:
+        """Where the caller came from."""
+        return self.received.address
 
     def key(self) -> str:
         """Give the API key; Unauthenticated without one."""

@@ -69,4 +69,5 @@ class Endpoint:
 
 def question(operation: Operation, received: ReceivedRequest) -> bytes:
     """Name what was asked, and with which key: as a digest, which is short and tells no key."""
-    return hashlib.sha256(msgspec.msgpack.encode((operation.name, received))).digest()
+    asked = (received.path_values, received.query, received.body, received.authorization, received.origin)
+    return hashlib.sha256(msgspec.msgpack.encode((operation.name, *asked))).digest()

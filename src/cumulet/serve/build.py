@@ -12,7 +12,7 @@ from functools import partial
 
 from litestar.types import ASGIApp
 
-from cumulet import journal
+from cumulet import audit, journal
 from cumulet.call import repeats
 from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
@@ -100,6 +100,7 @@ def build(settings: Settings) -> Cloud:
 
 def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]:
     """Name the reconciler of each kind of resource."""
+    limits = backends.fabrics.catalogue.limits
     return {
         "vm": partial(reconcile_vm, backends=backends),
         "disk": partial(reconcile_disk, find_host=backends.host),
@@ -114,11 +115,8 @@ def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
         "groups": partial(sweep_groups, fabrics=backends.fabrics),
         "usage": settle_usage,
-        "journal": partial(
-            forget_old,
-            forget=journal.forget,
-            kept_for=timedelta(days=backends.fabrics.catalogue.limits.journal_days),
-        ),
+        "journal": partial(forget_old, forget=journal.forget, kept_for=timedelta(days=limits.journal_days)),
+        "audit": partial(forget_old, forget=audit.forget, kept_for=timedelta(days=limits.audit_days)),
         "answers": partial(forget_old, forget=repeats.forget, kept_for=repeats.KEPT_FOR),
     }
 

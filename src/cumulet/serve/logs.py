@@ -1,4 +1,4 @@
-"""The server's log: one line an event, in which nothing that others wrote steers a terminal."""
+"""The server's log: one line an event, in which nothing that others wrote steers a terminal, and no key stands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final
 
 import structlog
 from structlog.typing import EventDict
+
+from cumulet.errors import redacted
 
 CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -20,17 +22,26 @@ def show_controls(_logger: object, _method: str, event: EventDict) -> EventDict:
     }
 
 
+def hide_keys(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Leave out keys that somebody put where they do not belong, such as in a path."""
+    return {key: redacted(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+PROCESSORS: Final = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    show_controls,
+    hide_keys,
+)
+"""What an event goes through before it is written; tracebacks come without local variables, because those hold secrets."""
+
+
 def configure_logging() -> None:
-    """Write one line an event; tracebacks without local variables, because those hold secrets."""
+    """Write one line an event."""
     for_people = sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            show_controls,
-            structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[*PROCESSORS, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
     )

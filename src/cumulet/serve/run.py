@@ -53,6 +53,7 @@ def started(cloud: Cloud) -> Iterator[None]:
         wake(db, Kind.JOURNAL, FABRIC_SWEEP, now=now)
         wake(db, Kind.USAGE, FABRIC_SWEEP, now=now)
         wake(db, Kind.ANSWERS, FABRIC_SWEEP, now=now)
+        wake(db, Kind.AUDIT, FABRIC_SWEEP, now=now)
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
     pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
     pump.start()

@@ -1,0 +1,59 @@
+"""A cloud of made-up hosts behind its real edge, some people with keys, and what the audit tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+from tests.made_up import Cloud
+from tests.projects.people import add_user
+from tests.rest.conftest import serving
+
+from cumulet.audit import AuditRecord
+from cumulet.permission import CloudRole, Role
+from cumulet.projects import admit
+from cumulet.projects.model import Project
+from cumulet.rest import create_app
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def url(cloud: Cloud) -> Iterator[str]:
+    app = create_app(cloud.database, admit=admit, provided=cloud.provided, clock=cloud.clock)
+    with serving(app) as url:
+        yield url
+
+
+@pytest.fixture
+def ask(cloud: Cloud, url: str) -> Iterator[Ask]:
+    """Ask as somebody, whose name is their key: `ask("ann", "GET", "/v1/auth")`; as nobody with ""."""
+    assert cloud.owner  # who is looked up while nobody else is there
+    with cloud.database.writing() as db:
+        ann = add_user(db, "ann", default=Role.OWNER)
+        db.add(Project(id="other", billing_account_id="", created_by=ann.user_id, created_at=cloud.clock()))
+        db.flush()
+        add_user(db, "vic", default=Role.VIEWER)
+        add_user(db, "bob", other=Role.OWNER)
+        add_user(db, "auditor", CloudRole.AUDITOR)
+    with httpx.Client(base_url=url, timeout=30) as client:
+
+        def send(who: str, method: str, path: str, **more: Any) -> httpx.Response:
+            headers = {"authorization": f"Bearer {who}"} if who else {}
+            return client.request(method, path, headers=headers | more.pop("headers", {}), **more)
+
+        yield send
+
+
+@pytest.fixture
+def told(cloud: Cloud) -> Callable[[], list[AuditRecord]]:
+    """Give all that the audit tells, oldest first."""
+
+    def look() -> list[AuditRecord]:
+        with cloud.database.reading() as db:
+            return list(db.scalars(select(AuditRecord).order_by(AuditRecord.id)))
+
+    return look
