@@ -13,7 +13,7 @@ from typing import Final
 
 from cumulet.errors import Invalid
 
-CLIENT_NAMES: Final = frozenset({"CUMULET_URL", "CUMULET_API_KEY", "CUMULET_PROJECT"})
+CLIENT_NAMES: Final = frozenset({"CUMULET_URL", "CUMULET_API_KEY", "CUMULET_PROJECT", "CUMULET_CONTEXT"})
 SERVER_NAMES: Final = frozenset(
     {
         "CUMULET_DATA_DIR",

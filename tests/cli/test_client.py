@@ -3,8 +3,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cumulet.cli import client
+from cumulet.cli import client, config
 from cumulet.cli.client import Answer, Client, connect, declined, open_client
+from cumulet.cli.config import Context, local_url
 from cumulet.errors import Invalid, Unavailable
 from cumulet.settings import read_settings
 
@@ -49,19 +50,19 @@ def test_a_key_of_ones_own_goes_where_one_says(machine, monkeypatch):
     ],
 )
 def test_a_server_is_called_where_it_listens(listens, called):
-    assert client.local_url(read_settings({"CUMULET_LISTEN": listens})) == called
+    assert local_url(read_settings({"CUMULET_LISTEN": listens})) == called
 
 
 def test_a_key_that_is_none_is_refused_without_being_shown():
-    with pytest.raises(Invalid, match="CUMULET_API_KEY") as refused:
-        open_client("http://127.0.0.1", "top\nsecret")
+    with pytest.raises(Invalid, match="API key") as refused:
+        open_client(Context(url="http://127.0.0.1", key="top\nsecret"))
     assert "secret" not in refused.value.message
 
 
 @pytest.mark.parametrize("url", ["localhost:8480", "httpx://localhost", "file:///etc/passwd", ""])
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(Invalid, match="CUMULET_URL"):
-        open_client(url, "")
+        open_client(Context(url=url, key=""))
 
 
 def test_a_proxy_does_not_come_between_this_machine_and_itself(cumulet, monkeypatch):
@@ -71,13 +72,15 @@ def test_a_proxy_does_not_come_between_this_machine_and_itself(cumulet, monkeypa
 
 def test_the_world_outside_is_reached_by_the_proxy_of_the_environment(settings, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://{settings['CUMULET_LISTEN']}")
-    assert open_client("http://cloud.example.org/", "").get("/v1/vms/data-centers")["dataCenters"]
+    assert open_client(Context(url="http://cloud.example.org/", key="")).get("/v1/vms/data-centers")[
+        "dataCenters"
+    ]
 
 
 @pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:port", "http://two..dots", "http://a b"])
 def test_an_address_that_nobody_can_have_is_told(url):
     with pytest.raises(Unavailable, match="no answer from"):
-        open_client(url, "").get("/v1/vms/data-centers")
+        open_client(Context(url=url, key="")).get("/v1/vms/data-centers")
 
 
 @pytest.fixture
@@ -107,7 +110,7 @@ def elsewhere():
 def test_a_key_goes_nowhere_that_an_answer_sends_it(elsewhere):
     url, asked = elsewhere
     with pytest.raises(Unavailable, match="does not answer like Cumulet's API"):
-        open_client(url, KEY).get("/v1/projects")
+        open_client(Context(url=url, key=KEY)).get("/v1/projects")
     assert asked == ["/v1/projects"]
 
 
@@ -120,7 +123,7 @@ def test_nobody_there_is_told_with_what_helps(command, monkeypatch):
 
 
 def test_a_call_without_a_key_says_where_keys_come_from(cumulet, monkeypatch):
-    monkeypatch.setattr(client, "local_key", lambda _: "")
+    monkeypatch.setattr(config, "local_key", lambda _: "")
     assert "set CUMULET_API_KEY" in cumulet("vm", "list").err
     assert cumulet("data-center", "list").code == 0, "the catalogue is open"
 
@@ -173,10 +176,10 @@ def quick(monkeypatch):
 
 def test_a_change_whose_connection_was_lost_is_sent_again_as_the_same(shaky, quick):
     url, keys, _ = shaky
-    assert open_client(url, KEY).post("/v1/projects") == {}
+    assert open_client(Context(url=url, key=KEY)).post("/v1/projects") == {}
     assert len(keys) == 3
     assert len(set(keys)) == 1
-    assert open_client(url, KEY).post("/v1/projects") == {}
+    assert open_client(Context(url=url, key=KEY)).post("/v1/projects") == {}
     assert keys[3] != keys[0]
 
 
@@ -184,11 +187,11 @@ def test_it_is_not_sent_for_ever(shaky, quick):
     url, keys, losses = shaky
     losses[0] = 100
     with pytest.raises(Unavailable, match="no answer from"):
-        open_client(url, KEY).post("/v1/projects")
+        open_client(Context(url=url, key=KEY)).post("/v1/projects")
     assert len(keys) == 4
 
 
 def test_what_reached_nobody_is_not_sent_again(monkeypatch):
     monkeypatch.setattr(client.time, "sleep", lambda _: pytest.fail("waited"))
     with pytest.raises(Unavailable, match="refused"):
-        open_client("http://127.0.0.1:1", KEY).post("/v1/projects")
+        open_client(Context(url="http://127.0.0.1:1", key=KEY)).post("/v1/projects")

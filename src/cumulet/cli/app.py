@@ -6,25 +6,33 @@ several names that of the first failure.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError
+from cyclopts import App, CoercionError, CycloptsError, Parameter, Token, UnknownCommandError
 
 from cumulet.cli.client import Declined
+from cumulet.cli.config import CHOSEN, chosen, usual_project
 from cumulet.cli.follow import Interrupted
 from cumulet.cli.guesses import guess
 from cumulet.cli.output import OPTIONS, printable
 from cumulet.cli.several import SomeFailed
+from cumulet.cli.words import PROJECT_VARIABLE, AnyContext
 from cumulet.errors import CumuletError
+
+if TYPE_CHECKING:
+    from cyclopts import ArgumentCollection
 
 EXIT_CODES: Final[Mapping[int, int]] = {3: 2, 4: 5, 5: 3}
 """From gRPC's numbers (invalid argument, deadline exceeded, not found) to ours; all others are 1."""
 EXIT_CODES_OF_REASONS: Final[Mapping[str, int]] = {"NOT_FOUND": 3, "NO_CAPACITY": 4}
 """Both are invalid arguments by gRPC's number."""
 
+COMPLETE: Final = "__complete"
+"""What a shell runs us with for names to complete."""
 USED_WRONGLY: Final = 2
 INTERRUPTED: Final = 130
 
@@ -36,8 +44,19 @@ def version() -> str:
     return f"cumulet {importlib.metadata.version('cumulet')}"
 
 
+def name_project(_app: App, _words: Sequence[str], arguments: ArgumentCollection) -> None:
+    """Give a command that was given no project that of its context."""
+    for argument in arguments:
+        if PROJECT_VARIABLE not in (argument.parameter.env_var or ()):
+            continue
+        outranked = argument.tokens and (argument.tokens[0].source == "cli" or not CHOSEN.get())
+        if not outranked and (project := usual_project()):
+            argument.tokens[:] = [Token(keyword="--context", value=project, source="context")]
+
+
 app = App(
     name="cumulet",
+    config=name_project,
     help="A cloud of virtual machines on machines you own.",
     version=version,
     default_parameter=OPTIONS,
@@ -52,6 +71,7 @@ for module, name, what in (
     ("networks", "network", "Manage the private networks that connect VMs."),
     ("security_groups", "security-group", "Manage the rules for traffic to and from VMs."),
     ("ssh_keys", "ssh-key", "Manage the SSH keys that your VMs get."),
+    ("contexts", "context", "Manage the clouds that you call, each with its key and its usual project."),
     ("projects", "project", "Show the projects that you belong to."),
     ("quotas", "quota", "Show how much a project may have, and has; set it (operator)."),
     ("images", "image", "Manage the images of this installation (operator)."),
@@ -62,6 +82,7 @@ for module, name, what in (
     app.command(f"cumulet.cli.{module}:app", name=name, help=what)
 app.command("cumulet.cli.up:up", help="Turn this machine into a cloud and boot a first VM (operator).")
 app.command("cumulet.cli.down:down", help="Stop the server that `cumulet up` started (operator).")
+app.command("cumulet.cli.login:login", help="Try an API key, and keep it with its cloud as a context.")
 app.command("cumulet.cli.raw:api", help="Call the API directly, for what has no command of its own.")
 
 
@@ -74,15 +95,38 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     sys.stdout.write(app.generate_completion(shell=shell))
 
 
+app.meta.suppress_keyboard_interrupt = False
+
+
+@app.meta.default
+def begin(
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], context: AnyContext = None
+) -> int | None:
+    """A cloud of virtual machines on machines you own.
+
+    :param context: The cloud to call, by the name of its context.
+    """
+    with chosen(context or ""):
+        code: int | None = app(words, result_action="return_value", exit_on_error=False, print_error=False)
+        return code
+
+
+def completed_context(words: Sequence[str]) -> str:
+    """Name the context of a line that a shell completes, if these words are one: names are then asked for there."""
+    line = words[:-1] if words and words[0] == COMPLETE else ()
+    return next((name for flag, name in itertools.pairwise(line) if flag == "--context"), "")
+
+
 def run(words: Sequence[str]) -> int:
     """Run a command; gives its exit code."""
     try:
-        code = app(
-            words,
-            result_action="return_int_as_exit_code_else_zero",
-            exit_on_error=False,
-            print_error=False,
-        )
+        with chosen(completed_context(words)):
+            code = app.meta(
+                words,
+                result_action="return_int_as_exit_code_else_zero",
+                exit_on_error=False,
+                print_error=False,
+            )
         sys.stdout.flush()
     except (CumuletError, Declined) as refused:
         return ended(refused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import ssl
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import msgspec
 
-from cumulet.errors import Invalid, Unauthenticated, Unavailable
-from cumulet.settings import Settings, read_settings
+from cumulet.cli.authorities import trusting
+from cumulet.cli.config import Context, check_key, check_url, find_context, is_local, local_key, local_url
+from cumulet.errors import Unauthenticated, Unavailable
+from cumulet.settings import Settings
 
 Json = dict[str, Any]
 Query = str | int | Sequence[str]
@@ -25,10 +27,6 @@ SECONDS: Final = 30.0
 PAUSES_S: Final = (0.1, 0.5, 1.5, 3.0)
 """Before a request is sent again whose connection was lost: its server may be starting anew."""
 LARGEST_PAGE: Final = 1000
-KEY_FILE: Final = "admin.key"
-"""The owner's key, in the server's data directory."""
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to call one that listens on all
 AS_GIVEN: Final = "%/?:@!$&'()*+,;=[]"
 """What a path and its query may have beside letters and digits; all else is quoted on the way."""
 
@@ -63,6 +61,8 @@ class Client:
     opener: urllib.request.OpenerDirector
     seconds: float
     """How long each part of an answer may take."""
+    tls: ssl.SSLContext | None = None
+    """Whom to trust, where the API is reached by TLS."""
 
     def get(self, path: str, *ids: str, **query: Query) -> Json:
         """Read; `ids` fill the `{}` of the path."""
@@ -118,13 +118,15 @@ class Client:
             return answer
         if answer.status == HTTPStatus.UNAUTHORIZED and "authorization" not in self.headers:
             raise Unauthenticated(
-                "no API key: set CUMULET_API_KEY, or be a user who can read admin.key in the server's data directory"
+                "no API key: `cumulet login` takes one, or set CUMULET_API_KEY, or be a user who can read admin.key "
+                "in the server's data directory"
             )
         raise declined(answer)
 
     def _answer_to(self, request: urllib.request.Request) -> Answer:
         """Send a request, and the same again where the connection is lost: what was done already is not done twice."""
-        was_lost, why = False, ""
+        was_lost = False
+        why: object = None
         for pause in (*PAUSES_S, 0.0):
             try:
                 with self.opener.open(request, timeout=self.seconds) as said:
@@ -134,14 +136,21 @@ class Client:
                 HTTPException,
                 UnicodeError,
             ) as problem:  # the last for what cannot be a host's name
-                reason = getattr(problem, "reason", problem)
-                why = str(reason) or type(problem).__name__
-                was_lost |= is_loss(reason)
+                why = getattr(problem, "reason", problem)
+                was_lost |= is_loss(why)
             if not was_lost:
                 break
             time.sleep(pause)
-        advice = "; is it running? `cumulet up` starts it" if is_local(self.url) else ""
-        raise Unavailable(f"no answer from {self.url} ({why}){advice}")
+        raise unanswered(self.url, why)
+
+
+def unanswered(url: str, why: object) -> Unavailable:
+    """Say that nobody answers at a URL, why, and what may help."""
+    if isinstance(why, ssl.SSLCertVerificationError):
+        advice = f"; `cumulet login --url {url}` shows how to trust it"
+    else:
+        advice = "; is it running? `cumulet up` starts it" if is_local(url) else ""
+    return Unavailable(f"no answer from {url} ({str(why) or type(why).__name__}){advice}")
 
 
 def is_loss(reason: object) -> bool:
@@ -182,55 +191,33 @@ def declined(answer: Answer) -> Declined | Unavailable:
 
 
 def connect(seconds: float = SECONDS) -> Client:
-    """Open the API that the environment names: `CUMULET_URL` and `CUMULET_API_KEY`, or this machine's own server.
+    """Open the API that the command line, the environment or the current context names, else this machine's own server.
 
     `seconds` is how long an answer may take.
     """
-    settings = read_settings(os.environ)
-    url = os.environ.get("CUMULET_URL") or local_url(settings)
-    key = os.environ.get("CUMULET_API_KEY") or (local_key(settings) if is_local(url) else "")
-    return open_client(url, key.strip(), seconds=seconds)
+    return open_client(find_context(), seconds=seconds)
 
 
 def connect_here(settings: Settings) -> Client:
-    """Open this machine's own server as its owner, whatever the environment names."""
-    return open_client(local_url(settings), local_key(settings).strip())
+    """Open this machine's own server as its owner, whatever else is named."""
+    return open_client(Context(url=local_url(settings), key=local_key(settings).strip()))
 
 
-def open_client(url: str, key: str, *, seconds: float = SECONDS) -> Client:
+def open_client(context: Context, *, seconds: float = SECONDS) -> Client:
     """Open an API; without a key only what is open to all answers."""
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise Invalid.field("CUMULET_URL", url, "a URL such as http://127.0.0.1:8480")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise Invalid.field("CUMULET_API_KEY", "(not shown)", "one line of letters, digits, '-' and '_'")
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    return Client(url.rstrip("/"), headers, opener_for(url), seconds)
+    check_url("CUMULET_URL", context.url)
+    check_key(context.key)
+    authorization = {"authorization": f"Bearer {context.key}"} if context.key else {}
+    headers = {"content-type": "application/json"} | authorization
+    secure = context.url.startswith("https:")  # only then: to read all authorities takes as long as a call
+    tls = trusting(context.authority) if secure else None
+    return Client(context.url.rstrip("/"), headers, opener_for(context.url, tls), seconds, tls)
 
 
-def opener_for(url: str) -> urllib.request.OpenerDirector:
+def opener_for(url: str, tls: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
     """Make what opens connections to an API; none follows a redirection, for the key may go nowhere else."""
     opener = urllib.request.OpenerDirector()
     if not is_local(url):  # a proxy of the environment is for the world outside
         opener.add_handler(urllib.request.ProxyHandler())
-    secure = url.startswith("https:")  # only then: to read all authorities takes as long as a call
-    opener.add_handler(urllib.request.HTTPSHandler() if secure else urllib.request.HTTPHandler())
+    opener.add_handler(urllib.request.HTTPSHandler(context=tls) if tls else urllib.request.HTTPHandler())
     return opener
-
-
-def local_url(settings: Settings) -> str:
-    """Name where this machine's own server listens."""
-    host = ANY_ADDRESS.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL stays on this machine: only there may its own key go."""
-    return urlsplit(url).hostname in LOOPBACK
-
-
-def local_key(settings: Settings) -> str:
-    """Read the owner's key of this machine's own server; nothing when it is not for us to read."""
-    try:
-        return (settings.data_dir / KEY_FILE).read_text()
-    except (FileNotFoundError, PermissionError):
-        return ""

@@ -21,7 +21,8 @@ from typing import Final
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
-from cumulet.cli.client import Client, is_local, quoted
+from cumulet.cli.client import Client, quoted
+from cumulet.cli.config import is_local
 from cumulet.cli.follow import VM, Failed
 from cumulet.errors import Unavailable
 
@@ -52,7 +53,9 @@ def open_line(client: Client, project: str, name: str) -> Iterator[ClientConnect
     url = client.url.replace("http", "ws", 1)
     path = f"/console/{quoted(project)}/{quoted(name)}/serial/socket"
     try:
-        line = connect(f"{url}{path}", compression=None, proxy=None if is_local(url) else True)
+        line = connect(
+            f"{url}{path}", compression=None, proxy=None if is_local(url) else True, ssl=client.tls
+        )
     except (OSError, InvalidHandshake) as problem:
         raise Unavailable(
             f"no websocket to {url} ({problem}); does a proxy in front of it block them?"

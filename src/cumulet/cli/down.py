@@ -11,7 +11,8 @@ from typing import Final
 from sqlalchemy import select
 
 from cumulet.cli.background import start_server, stop_server
-from cumulet.cli.client import KEY_FILE, Client, connect_here
+from cumulet.cli.client import Client, connect_here
+from cumulet.cli.config import KEY_FILE
 from cumulet.cli.follow import VM, Wait, follow
 from cumulet.cli.output import write
 from cumulet.cli.progress import Progress

@@ -17,6 +17,7 @@ SYNONYMS: Final[Mapping[str, str]] = {
         "network": "net subnet vpc",
         "security-group": "firewall secgroup sg",
         "ssh-key": "key keypair sshkey key-pair",
+        "context": "config profile remote endpoint",
         "list": "ls all index",
         "get": "show describe info inspect view status",
         "create": "new add launch run provision make deploy up",

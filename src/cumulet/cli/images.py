@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from cumulet.cli.client import Json, connect
+from cumulet.cli.config import means_this_machine
 from cumulet.cli.output import AS_TABLE, Columns, Listing, show
 from cumulet.images.cli import image_app, our_store
 from cumulet.images.operations import public_image
@@ -26,13 +27,13 @@ app = image_app()
 
 @app.command(name="list", alias="ls")
 def list_(*, listing: Listing = AS_TABLE) -> None:
-    """List the images that VMs boot from: this machine's own, or those of the cloud that CUMULET_URL names."""
+    """List the images that VMs boot from: this machine's own, or those of the cloud that is meant."""
     show(stored_images() if is_at_server() else public_images(), listing, COLUMNS, more=MORE)
 
 
 def is_at_server() -> bool:
     """Whether this machine has images of its own, and no other cloud is meant."""
-    return not os.environ.get("CUMULET_URL") and os.access(read_settings(os.environ).images_dir, os.R_OK)
+    return means_this_machine() and os.access(read_settings(os.environ).images_dir, os.R_OK)
 
 
 def stored_images() -> list[Json]:

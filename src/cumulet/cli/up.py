@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from cumulet.cli.background import start_server
-from cumulet.cli.client import KEY_FILE, Client, Declined, Json, connect_here, local_url
+from cumulet.cli.client import Client, Declined, Json, connect_here
+from cumulet.cli.config import KEY_FILE, local_url
 from cumulet.cli.create import CreateOptions, create_body
 from cumulet.cli.follow import NOT_FOUND, VM, Wait, follow
 from cumulet.cli.keys import find_public_keys, made_key

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SIZES: Final = {"": 1, "g": 1, "gib": 1, "t": 1024, "tib": 1024}
 """GiB in the units that a size may be given in."""
+PROJECT_VARIABLE: Final = "CUMULET_PROJECT"
 COMPLETION_SECONDS: Final = 2.0
 """How long somebody who pressed Tab waits for a cloud that does not answer."""
 
@@ -67,10 +68,20 @@ def names_at(path: str, member: str) -> Callable[[CompletionContext], list[str]]
     return complete
 
 
+def context_names(_: CompletionContext) -> list[str]:
+    """Complete the names of contexts."""
+    from cumulet.cli.config import read_config  # noqa: PLC0415 - likewise
+
+    return list(read_config().contexts)
+
+
+ContextName = Annotated[str, Parameter(validator=check_id, completer=context_names)]
+AnyContext = Annotated[str | None, Parameter(validator=check_id, completer=context_names)]
+"""Likewise, where none need be named."""
 Count = Annotated[int, Parameter(converter=whole_number)]
 Gib = Annotated[int, Parameter(converter=whole_gib)]
 Project = Annotated[
-    str, Parameter(env_var="CUMULET_PROJECT"), identifier("The project.", "/v1/projects", "projects")
+    str, Parameter(env_var=PROJECT_VARIABLE), identifier("The project.", "/v1/projects", "projects")
 ]
 VmName = Annotated[str, identifier("The VM's id.", "/v1/projects/{}/vms", "VMs")]
 VmNames = Annotated[str, Parameter(name="MORE"), identifier("Further VMs.", "/v1/projects/{}/vms", "VMs")]
