@@ -89,6 +89,16 @@ def test_events_go_after_their_time_in_parts_but_none_that_is_to_be_billed(cloud
     assert set(kept) == {("vm.started", old), ("vm.started", new), ("vm.first_boot_done", new)}
 
 
+def test_the_newest_event_stays_so_that_no_other_gets_its_number(database):
+    with database.writing() as db:
+        for event in (EventName.VM_SHUTDOWN_SENT, EventName.VM_SHUTDOWN_SENT):
+            journal.log_event(db, event, at=NOON, project_id="default", subject_id=TOY, text="old")
+    with database.writing() as db:
+        assert journal.forget(db, before=NOON + timedelta(days=1), most=10) == 1
+    with database.reading() as db:
+        assert len(journal.events_about(db, TOY)) == 1
+
+
 def test_events_carry_sizes_rates_and_states_for_programs(cloud):
     cloud.running()
     cloud.ask(operations.stop_vm, "hello")

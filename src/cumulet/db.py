@@ -11,7 +11,7 @@ import enum
 import sqlite3
 import threading
 import typing
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from datetime import UTC, datetime
@@ -137,6 +137,8 @@ class Database:
         self._versions = SqliteVersions(self.engine) if self.is_sqlite else PostgresVersions(self.engine)
         self.bell = threading.Event()
         """Rung after a commit whose session has `info["woken"]`: work became due (see reconcile)."""
+        self.hear_events: set[Callable[[], object]] = set()
+        """Called after a commit whose session has `info["told"]`: the journal has new events. They return at once."""
 
     @property
     def libpq_url(self) -> str:
@@ -161,6 +163,9 @@ class Database:
             session.flush()
         if session.info.get("woken"):
             self.bell.set()
+        if session.info.get("told"):
+            for hear in tuple(self.hear_events):
+                hear()
 
     def version(self) -> Hashable:
         """Name the state that the newest commit left, whichever process made it; a name never comes again.

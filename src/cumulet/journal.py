@@ -12,14 +12,16 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, Index, Integer, delete, select
+from sqlalchemy import JSON, BigInteger, Index, Integer, delete, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from cumulet.db import Row, insert_row
+from cumulet.db import Row, dialect_of, fetch_columns, insert_row
 from cumulet.events import BILLABLE, EventData, EventName
 
 SYSTEM: Final = "cumulet"
 """The actor of what nobody asked for."""
+CHANNEL: Final = "cumulet_told"
+NOTIFY: Final = select(func.pg_notify(CHANNEL, ""))
 
 
 class Event(Row):
@@ -75,6 +77,14 @@ def log_event(
         actor=actor,
         bills=name in BILLABLE,
     )
+    _tell_that_there_are_events(db)
+
+
+def _tell_that_there_are_events(db: Session) -> None:
+    """Have those who follow the journal look at it once this transaction commits, in whatever process they are."""
+    if not db.info.get("told") and dialect_of(db) == "postgresql":
+        fetch_columns(db, NOTIFY)
+    db.info["told"] = True
 
 
 def events_about(db: Session, subject_id: UUID, *, limit: int = 1000) -> Sequence[Event]:
@@ -84,6 +94,11 @@ def events_about(db: Session, subject_id: UUID, *, limit: int = 1000) -> Sequenc
 
 
 def forget(db: Session, *, before: datetime, most: int) -> int:
-    """Remove the oldest events from before an instant, but none that bills; answers how many went, `most` at the most."""
-    old = select(Event.id).where(~Event.bills, Event.at < before).order_by(Event.at).limit(most)
+    """Remove the oldest events from before an instant, but none that bills; answers how many went, `most` at the most.
+
+    The newest of all stays, so that no other ever gets its number: SQLite would give it again.
+    """
+    newest = select(func.max(Event.id)).scalar_subquery()
+    old = select(Event.id).where(~Event.bills, Event.at < before, Event.id < newest)
+    old = old.order_by(Event.at).limit(most)
     return len(db.scalars(delete(Event).where(Event.id.in_(old)).returning(Event.id)).all())

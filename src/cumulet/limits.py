@@ -27,6 +27,8 @@ class Limits:
     consoles_per_vm: Count = 8
     consoles_per_user: Count = 32
     """Open at once, on one server."""
+    streams_per_user: Count = 32
+    """Of events, open at once, on one server."""
     journal_days: Days = 365
     """How long the journal tells of what bills nobody."""
     audit_days: Days = 365

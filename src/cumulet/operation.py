@@ -21,13 +21,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from cumulet.permission import Access, Caller
-from cumulet.wire import File, Wire
+from cumulet.wire import File, Stream, Wire
 
 __all__ = ["OPERATIONS", "Access", "Caller", "Operation", "declared", "operation", "publish", "snake"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PROVIDED: Final = frozenset(
-    {"db", "caller", "now", "catalogue", "limits", "images", "hosts", "fabric", "origin"}
+    {"db", "caller", "now", "catalogue", "limits", "images", "hosts", "fabric", "feed", "origin"}
 )
 """What the edge hands to an operation that asks for it by name."""
 LASTING: Final = frozenset({"db", "caller", "catalogue"})
@@ -49,7 +49,7 @@ class Operation:
     query: type[Wire] | None
     """The query parameters as one struct; None if there are none."""
     body: type[Wire] | None
-    answer: type[Wire | File]
+    answer: type[Wire | File | Stream]
     reads_only: bool
     """It changes nothing."""
     project_name: str = ""

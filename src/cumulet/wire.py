@@ -11,7 +11,7 @@ import enum
 import functools
 import re
 import typing
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Final, Self, TypeVar
@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 import msgspec
 from msgspec import inspect
 
-from cumulet.errors import Invalid
+from cumulet.errors import CumuletError, Invalid
 
 T = TypeVar("T", bound="Wire")
 SECRETS: Final = frozenset({"password", "startScript", "code"})
@@ -30,6 +30,19 @@ INT32: Final = range(-(2**31), 2**31)
 
 class Wire(msgspec.Struct, rename="camel"):
     """The base of all structs that are JSON: camelCase, zero values present."""
+
+
+class Status(Wire):
+    """An error: `code` is the gRPC number, `message` is for people, `details` are for programs."""
+
+    code: int
+    message: str
+    details: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, error: CumuletError) -> Status:
+        """Write a refusal as clients read it."""
+        return cls(code=error.code, message=error.message, details=error.details)
 
 
 class ProtoEnum(enum.Enum):
@@ -79,6 +92,16 @@ class Png(File):
     """An answer that is a picture."""
 
     media_type = "image/png"
+
+
+class Stream:
+    """The base of answers without an end: bytes, sent as they come under their media type. Iterated over in the edge's loop."""
+
+    media_type: ClassVar[str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the next part once there is one; closed when the caller has left."""
+        raise NotImplementedError
 
 
 def utc(instant: datetime) -> datetime:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 import swagger_ui_bundle
@@ -17,6 +18,7 @@ from litestar import Litestar, Request, Response, get
 from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException, InternalServerException
 from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream as Streamed
 from litestar.static_files import create_static_files_router
 from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, ControllerRouterHandler
@@ -41,11 +43,13 @@ from cumulet.rest.binding import HttpRequest, ReceivedRequest
 from cumulet.rest.connections import address_of
 from cumulet.rest.contract import unserved
 from cumulet.rest.edge import Edge
-from cumulet.rest.endpoint import Endpoint
+from cumulet.rest.endpoint import Content, Endpoint
 from cumulet.rest.metrics import ReadMetrics, metrics_route
 from cumulet.rest.openapi import openapi_document
+from cumulet.wire import Stream
 
 PAGE: Final = Path(__file__).parent / "page"
+LAST_READ: Final = ("lastEventId", "last_event_id")
 
 
 def create_app(
@@ -103,11 +107,11 @@ def _routes(endpoints: Iterable[Endpoint], refusals: RefusedCalls) -> Iterable[H
 def _route(
     path: str, verbs: Mapping[str, Endpoint], making: Making, refusals: RefusedCalls
 ) -> HTTPRouteHandler:
-    async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def answer(request: Request[Any, Any, Any]) -> Response[Any]:
         endpoint = verbs[request.method]
         received = ReceivedRequest(
             path_values=tuple(request.path_params.values()),
-            query=request.scope["query_string"].decode("latin-1"),
+            query=query_of(request),
             body=b"" if request.method == HttpMethod.GET else await request.body(),
             authorization=request.headers.get("authorization", ""),
             origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
@@ -116,12 +120,14 @@ def _route(
             else request.headers.get(repeats.HEADER.lower(), ""),
             address=address_of(request.scope["client"]),
         )
-        content = endpoint.at_hand(received)
+        content: Content | None = endpoint.at_hand(received)
         if content is None:
             content = await answered(endpoint, received)
+        if isinstance(content, Stream):
+            return Streamed(content, media_type=endpoint.media_type)
         return Response(content, media_type=endpoint.media_type)
 
-    async def answered(endpoint: Endpoint, received: ReceivedRequest) -> bytes:
+    async def answered(endpoint: Endpoint, received: ReceivedRequest) -> Content:
         try:
             return await once_settled(partial(in_a_thread, endpoint, received))
         except CumuletError as refused:
@@ -130,12 +136,22 @@ def _route(
                 await to_thread.run_sync(refusals.note, endpoint.operation, request, refused)
             raise
 
-    async def in_a_thread(endpoint: Endpoint, received: ReceivedRequest) -> bytes:
+    async def in_a_thread(endpoint: Endpoint, received: ReceivedRequest) -> Content:
         async with making.turn(endpoint.operation, partial(endpoint.binding.values, received)):
             return await to_thread.run_sync(endpoint.answer, received)
 
     methods = [HttpMethod(method) for method in verbs]
     return HTTPRouteHandler(path, http_method=methods, status_code=HTTP_200_OK)(answer)
+
+
+def query_of(request: Request[Any, Any, Any]) -> str:
+    """Give the query as it came; a browser that follows a stream anew says in a header, over its URL, what it has read."""
+    query: str = request.scope["query_string"].decode("latin-1")
+    last_read = request.headers.get("last-event-id")
+    if last_read is None:
+        return query
+    others = [one for one in query.split("&") if one.partition("=")[0] not in LAST_READ]
+    return "&".join([*others, f"{LAST_READ[0]}={quote(last_read)}"])
 
 
 def litestar_path(path: str) -> str:

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 ORIGIN: Final = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 API: Final = "/v1/"
+EVENTS: Final = b"text/event-stream"
 CAREFUL: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -62,12 +63,20 @@ class Edge:
         headers = dict(scope["headers"])
         caller = _caller(scope, headers)
         request_id = _request_id(headers)
-        status = 0
+        status, has_turn = 0, False
+
+        def end_turn() -> None:
+            nonlocal has_turn
+            if has_turn:
+                has_turn = False
+                self._turns.end(caller)
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if _is_endless(message.get("headers", ())):  # what follows takes no thread
+                    end_turn()
                 message["headers"] = [*_with_care(message.get("headers", ())), (b"x-request-id", request_id)]
             elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
@@ -80,10 +89,11 @@ class Edge:
             try:
                 _refuse_unserved(path, headers)
                 await self._turns.wait(caller)
+                has_turn = True
                 try:
                     await self._app(inner, receive, send_named)  # type: ignore[arg-type]
                 finally:
-                    self._turns.end(caller)
+                    end_turn()
             except CumuletError as refused:
                 await faults.unserved(refused)(inner, receive, send_named)  # type: ignore[arg-type]
             finally:
@@ -123,6 +133,11 @@ def _refuse_unserved(path: str, headers: Mapping[bytes, bytes]) -> None:
         raise faults.Encoded(
             f"Content-Encoding: {encoding.decode('latin-1')} is not accepted; send the body as it is, without that header"
         )
+
+
+def _is_endless(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer is a stream of events."""
+    return any(name == b"content-type" and value.startswith(EVENTS) for name, value in headers)
 
 
 def _with_care(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,7 @@ Everything that can be known before the first request is worked out when the end
 from __future__ import annotations
 
 import hashlib
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,10 @@ from cumulet.call import Answer, Call, Calls, KeptAnswers
 from cumulet.operation import Operation
 from cumulet.rest.binding import Binding, HttpRequest, ReceivedRequest
 from cumulet.rest.faults import JSON
-from cumulet.wire import File
+from cumulet.wire import File, Stream
+
+Content = bytes | Stream
+"""An answer as it is sent: whole, or as it comes."""
 
 
 class Endpoint:
@@ -32,6 +36,9 @@ class Endpoint:
         self._encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
         if issubclass(operation.answer, File):
             self.media_type, self._encode = operation.answer.media_type, bytes
+        self._streams = issubclass(operation.answer, Stream)
+        if issubclass(operation.answer, Stream):
+            self.media_type = operation.answer.media_type
 
     def at_hand(self, received: ReceivedRequest) -> bytes | None:
         """Give the answer if it takes no time and no thread."""
@@ -42,9 +49,9 @@ class Endpoint:
         answer = self._kept.at_hand(question(self.operation, received), self._database)
         return None if answer is None else self._given(answer)
 
-    def answer(self, received: ReceivedRequest) -> bytes:
+    def answer(self, received: ReceivedRequest) -> Content:
         """Do what was asked and give the answer as it is sent; what it changed is committed by then. In a thread."""
-        content = self._given(self._answer(received))
+        content = self._opened(received) if self._streams else self._given(self._answer(received))
         self._uses.write_if_due()
         return content
 
@@ -54,6 +61,12 @@ class Endpoint:
         return self._kept.recall(
             question(self.operation, received), self._database, lambda: self._ask(received)
         )
+
+    def _opened(self, received: ReceivedRequest) -> Stream:
+        stream, caller = self._call.ask(HttpRequest(self.binding, received))
+        if caller is not None:
+            self._uses.note(caller.key_digest)
+        return typing.cast("Stream", stream)
 
     def _ask(self, received: ReceivedRequest) -> Answer:
         answer, caller = self._call.ask(HttpRequest(self.binding, received))

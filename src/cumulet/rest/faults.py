@@ -24,21 +24,13 @@ from cumulet.errors import (
     Unimplemented,
 )
 from cumulet.rest.contract import FindUnserved
-from cumulet.wire import Wire
+from cumulet.wire import Status
 
 log = structlog.get_logger()
 
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes; the largest thing that a caller may send is a start script of some 64 KiB."""
 JSON: Final = "application/json"
-
-
-class Status(Wire):
-    """An error: `code` is the gRPC number, `message` is for people, `details` are for programs."""
-
-    code: int
-    message: str
-    details: list[dict[str, Any]]
 
 
 class Encoded(Invalid):
@@ -111,7 +103,7 @@ def unserved(error: CumuletError) -> ASGIResponse:
 
 def encoded(error: CumuletError) -> bytes:
     """Write a refusal as clients read it."""
-    return msgspec.json.encode(Status(code=error.code, message=error.message, details=error.details))
+    return msgspec.json.encode(Status.of(error))
 
 
 def _answer(error: CumuletError, *, status: int, headers: dict[str, str]) -> Response[bytes]:

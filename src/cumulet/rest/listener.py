@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from types import FrameType
@@ -32,11 +33,15 @@ def date_in(second: int) -> tuple[bytes, bytes]:
 
 
 class Listener(uvicorn.Server):
-    """Serves until a signal asks for its end, and ends at once then; its `config` leaves the date to it."""
+    """Serves until a signal asks for its end, and ends at once then; its `config` leaves the date to it.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    `end_streams` ends the answers that would not end by themselves: it waits for all.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, end_streams: Callable[[], object] = lambda: None) -> None:
         config.date_header = False
         super().__init__(config)
+        self._end_streams = end_streams
         self.server_state = Dated()
         self._ending = asyncio.Event()
 
@@ -44,6 +49,7 @@ class Listener(uvicorn.Server):
         """Wait for the end to be asked for."""
         await self.on_tick(0)
         await self._ending.wait()
+        self._end_streams()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of a signal, wherever in the loop it came."""

@@ -18,8 +18,8 @@ import msgspec
 
 from cumulet.call import repeats
 from cumulet.operation import Access, Operation
-from cumulet.rest.faults import JSON, Status
-from cumulet.wire import File, Wire
+from cumulet.rest.faults import JSON
+from cumulet.wire import File, Status, Stream, Wire
 
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
@@ -103,7 +103,7 @@ def _verb(one: Operation, schemas: Schemas) -> Json:
 
 
 def _answer(one: Operation, schemas: Schemas) -> Json:
-    if issubclass(one.answer, File):
+    if issubclass(one.answer, File | Stream):
         return {"description": "Done.", "content": {one.answer.media_type: {}}}
     return _response("Done.", schemas.references[one.answer])
 

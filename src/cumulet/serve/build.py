@@ -19,7 +19,9 @@ from cumulet.console import Consoles
 from cumulet.db import Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers
+from cumulet.feed import Feed
 from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
+from cumulet.horizon import Horizon
 from cumulet.hosts import check_pools_still_offered, installation_id
 from cumulet.hypervisor.memory import gpus_of, made_up_id
 from cumulet.images import ImageStore
@@ -49,6 +51,7 @@ class Cloud:
     images: ImageStore
     backends: Backends
     reconciler: Reconciler
+    feed: Feed
     app: ASGIApp
 
 
@@ -72,6 +75,7 @@ def build(settings: Settings) -> Cloud:
     backends = (memory_backends if settings.is_made_up else real_backends)(
         settings, catalogue, database, installation
     )
+    feed = Feed(database, Horizon(database), most_of_one=catalogue.limits.streams_per_user)
     return Cloud(
         settings=settings,
         database=database,
@@ -79,6 +83,7 @@ def build(settings: Settings) -> Cloud:
         images=backends.images,
         backends=backends,
         reconciler=Reconciler(database, reconcilers(backends)),
+        feed=feed,
         app=create_app(
             database,
             admit=admit,
@@ -89,6 +94,7 @@ def build(settings: Settings) -> Cloud:
                 "images": backends.images,
                 "hosts": backends.hosts,
                 "fabric": backends.fabrics.fabric,
+                "feed": feed,
             },
             metrics=partial(read_metrics, catalogue=catalogue),
             pages=console_pages(

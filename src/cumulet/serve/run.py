@@ -138,7 +138,8 @@ def serve(settings: Settings) -> None:
                 lifespan="on",
                 **WEBSOCKETS,
                 **guarded(Door(raise_descriptor_limit())),
-            )
+            ),
+            end_streams=cloud.feed.close,
         )
         with suppress(KeyboardInterrupt):  # it repeats the signal that ended it
             listener.run()
