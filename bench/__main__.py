@@ -24,6 +24,7 @@ from bench import (
     monitor,
     networks,
     reads,
+    usage,
     wake,
 )
 from bench.figure import Figure, say
@@ -34,6 +35,7 @@ from rich.table import Table
 BENCHMARKS = {
     "create": create.measure,
     "wake": wake.measure,
+    "usage": usage.measure,
     "burst": burst.measure,
     "idle": idle.measure,
     "reads": reads.measure,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.usage.histories import BEGIN, SECONDS, histories, naive_cost, told_of
 
@@ -65,12 +65,14 @@ def a_vm():
     return told
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(0, SECONDS), st.integers(0, SECONDS))
 def test_what_was_spent_is_what_every_second_of_every_resource_comes_to(told, one, other):
     start, end = sorted((one, other))
     assert cost(spans_in(told), at(start), at(end)) == rounded_hours(naive_cost(told, start, end))
 
 
+@settings(deadline=None)
 @given(histories(), st.lists(st.integers(1, SECONDS - 1), max_size=5))
 def test_the_parts_of_a_time_add_up_to_the_whole_wherever_it_is_cut(told, cuts):
     bounds = [at(second) for second in [0, *sorted(set(cuts)), SECONDS]]
@@ -83,6 +85,7 @@ def test_the_parts_of_a_time_add_up_to_the_whole_wherever_it_is_cut(told, cuts):
     assert amount(together) == cost(spans, bounds[0], bounds[-1])
 
 
+@settings(deadline=None)
 @given(told_of("vm", VM), st.data())
 def test_usage_is_the_same_in_whatever_pieces_its_events_are_taken_over(told, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(told)), max_size=4)))
@@ -94,13 +97,12 @@ def test_usage_is_the_same_in_whatever_pieces_its_events_are_taken_over(told, da
     assert [*taken, *([going_on] if going_on else [])] == list(spans_of(None, told))
 
 
+@settings(deadline=None)
 @given(told_of("disk", DISK))
-def test_the_spans_of_a_resource_follow_each_other_and_each_differs_from_the_one_before(told):
+def test_the_spans_of_a_resource_follow_each_other_and_only_the_last_may_go_on(told):
     spans = list(spans_of(None, told))
     for one, following in pairwise(spans):
         assert one.since < one.until <= following.since
-        assert one.until != following.since or not following.like(one)
-    assert all(one.until is not None for one in spans[:-1])
 
 
 def test_an_event_whose_server_has_an_earlier_clock_begins_where_the_one_before_did(a_vm):
@@ -161,6 +163,7 @@ def test_what_a_vm_has_is_labelled_as_the_vm_was_at_that_time():
     ]
 
 
+@settings(deadline=None)
 @given(histories())
 def test_labels_change_nothing_of_what_was_spent(told):
     spans = spans_in(told)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -169,6 +170,11 @@ def printable(text: str) -> str:
 def write(text: str) -> None:
     """Print a text, without what a terminal would obey."""
     sys.stdout.write(printable(text))
+
+
+def money(amount: Json) -> str:
+    """Write an amount of the API for people, to four decimals."""
+    return f"{Decimal(amount['value']):.4f}"
 
 
 def local_time(text: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from cumulet.cli.client import Json
 from cumulet.cli.follow import seconds_between
-from cumulet.cli.output import Columns, local_time, span
+from cumulet.cli.output import Columns, local_time, money, span
 
 
 def guest(vm: Json) -> str:
@@ -66,6 +66,11 @@ def age(created: str) -> str:
     return span((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds())
 
 
+def cost(vm: Json) -> str:
+    """Tell what it has cost so far, where that was asked for."""
+    return f", {money(vm['cost'])} so far" if "cost" in vm else ""
+
+
 COLUMNS: Final[Columns] = {
     "NAME": lambda vm: vm["id"],
     "STATE": lambda vm: vm["state"],
@@ -104,7 +109,7 @@ FACTS: Final[Columns] = {
         f"{disk['id']} ({disk['sizeGib']} GiB)" for disk in vm["storageDisks"]
     ),
     "runs in": lambda vm: f"{vm['datacenterId']}, {vm['machineType']}, {vm['accelerator'].upper()}",
-    "price": lambda vm: f"{vm['price']['totalPriceHr']['value']} an hour",
+    "price": lambda vm: f"{vm['price']['totalPriceHr']['value']} an hour{cost(vm)}",
     "metadata": labels,
     "created": lambda vm: f"{local_time(vm['createTime'])} by {vm['createBy']}",
     "expires": lambda vm: local_time(vm["expireTime"]),

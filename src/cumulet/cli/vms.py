@@ -133,7 +133,11 @@ def list_(
 @app.command
 def get(name: VmName, /, *, output: Format = "table", project: Project = "default") -> None:
     """Show a virtual machine."""
-    show_one(connect().get(VM, project, name)["VM"], output, FACTS)
+    client = connect()
+    vm = client.get(VM, project, name)["VM"]
+    if output == "table":  # the others give the API's answer as it is
+        vm["cost"] = client.get(f"{VM}/usage", project, name)["total"]
+    show_one(vm, output, FACTS)
 
 
 @app.command

@@ -1,0 +1,127 @@
+"""What was used and spent: the API's verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
+
+from cumulet.db import fetch_columns
+from cumulet.errors import Invalid, NotFound
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import Project, is_seen
+from cumulet.usage.report import plan_query, unit_of, usage_report
+from cumulet.usage.settle import read_spans
+from cumulet.usage.span import Span
+from cumulet.usage.spend import HOUR, amount, cost, month_of, rate, rounded_hours, tally
+from cumulet.usage.wire import (
+    BillingAccountSpendRow,
+    GetBillingAccountSpendDetailsResponse,
+    SpendResponse,
+    Unit,
+    UsageResponse,
+)
+from cumulet.vm_record import find_vm
+from cumulet.wire import Amount, utc
+
+CREATED: Final = select(Project.created_at).where(Project.id == bindparam("id"))
+UNITS: Final = {"hour": Unit.HOUR, "GiB hour": Unit.GIB_HOUR}
+
+
+@operation("GET /v1/projects/{projectId}/usage", access=Access.VIEWER)
+def get_project_usage(
+    db: Session,
+    *,
+    now: datetime,
+    project_id: str,
+    start_time: datetime | None = None,
+    end_time: datetime | None = None,
+    by: list[str] = [],  # noqa: B006 - nobody changes it
+    label: str = "",
+) -> UsageResponse:
+    """Show what the project used and spent, to the second: by default in this month so far, a row for each resource.
+
+    `by`, repeated, says by what it is added up: `hour`, `day` or `month`, by UTC, `resource`, `item` and price, and
+    `label`, whose key `label` is.
+    """
+    start = utc(start_time) if start_time else month_of(now)[0]
+    end = min(utc(end_time), now) if end_time else now
+    query = plan_query(start.replace(microsecond=0), end.replace(microsecond=0), by or ["resource"], label)
+    return usage_report(spans_of_project(db, project_id, query.start, query.end), query)
+
+
+@operation("GET /v1/projects/{projectId}/spend", access=Access.VIEWER)
+def get_project_spend(db: Session, *, now: datetime, project_id: str) -> SpendResponse:
+    """Show what the project has spent in this month, what an hour costs as things are, and what the month will come to."""
+    first, following = month_of(now)
+    spans = spans_of_project(db, project_id, first, now)
+    spent, hourly = cost(spans, first, now), rate(spans)
+    left = Decimal(int((following - now).total_seconds()))
+    return SpendResponse(
+        start_time=first,
+        end_time=following,
+        amount=Amount.of(spent),
+        hourly_rate=Amount.of(hourly),
+        forecast=Amount.of(spent + rounded_hours(hourly * left)),
+    )
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}/usage", access=Access.VIEWER)
+def get_vm_usage(db: Session, *, now: datetime, project_id: str, id: str) -> UsageResponse:
+    """Show what a virtual machine, with its disks, has used and cost since it was created: a row for each item and price."""
+    vm = find_vm(db, project_id=project_id, id=id)
+    start, end = vm.create_time.replace(microsecond=0), now.replace(microsecond=0)
+    spans = [span for span in read_spans(db, project_id, start, now) if span.vm_id == vm.id]
+    if end <= start:
+        return UsageResponse(start_time=start, end_time=start, rows=[], total=Amount.of(Decimal(0)))
+    return usage_report(spans, plan_query(start, end, ["item"], ""))
+
+
+@operation("GET /v1/billing-accounts/{billingAccountId}/spend/details", access=Access.USER)
+def get_billing_account_spend_details(
+    db: Session,
+    caller: Caller,
+    *,
+    now: datetime,
+    billing_account_id: str,
+    start_time: datetime,
+    end_time: datetime,
+) -> GetBillingAccountSpendDetailsResponse:
+    """Show what was spent in a time by those projects of a billing account that the caller sees."""
+    start, end = utc(start_time).replace(microsecond=0), min(utc(end_time), now).replace(microsecond=0)
+    if end <= start:
+        raise Invalid.field("startTime", start.isoformat(), f"an instant before {end.isoformat()}")
+    seen = select(Project.id).where(Project.billing_account_id == billing_account_id, is_seen(caller))
+    projects = db.scalars(seen.order_by(Project.id)).all()
+    if not projects:
+        raise NotFound.named("billing account", billing_account_id)
+    rows = (row for project_id in projects for row in spend_rows(db, project_id, start, end))
+    return GetBillingAccountSpendDetailsResponse(spend=list(rows))
+
+
+def spend_rows(
+    db: Session, project_id: str, start: datetime, end: datetime
+) -> Iterator[BillingAccountSpendRow]:
+    """Show what a project spent on each thing, by price."""
+    spans = spans_of_project(db, project_id, start, end)
+    found = tally(spans, (start, end), lambda _, span, charge: (span.kind, span.name, charge.item))
+    for (kind, name, item), used in sorted(found.items()):
+        for one in sorted(used):
+            yield BillingAccountSpendRow(
+                project_id=project_id,
+                description=f"{kind.replace('_', ' ')} {name}: {item}",
+                quantity=one.unit_seconds / HOUR,
+                unit=UNITS[unit_of(item)],
+                unit_amount=Amount.of(one.price),
+                amount=Amount.of(amount([one])),
+            )
+
+
+def spans_of_project(db: Session, project_id: str, start: datetime, end: datetime) -> list[Span]:
+    """Give what a project used in a time: not what another did that had its id before."""
+    ((created,),) = fetch_columns(db, CREATED, id=project_id)
+    return read_spans(db, project_id, max(start, created), end)
