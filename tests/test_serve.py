@@ -11,15 +11,17 @@ from tests.made_up import PROJECT, store_image, vm_request
 from tests.toy_reconcilers import Crash
 from tests.waiting import eventually
 
-from cumulet.errors import Unavailable
+from cumulet.errors import Invalid, Unavailable
 from cumulet.hosts import Host, HostState, register_host
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.operation import Caller
 from cumulet.projects.model import User
+from cumulet.rest.tls import Certificate
+from cumulet.self_signed import make_self_signed
 from cumulet.serve.backends import open_hosts
 from cumulet.serve.build import build
 from cumulet.serve.logs import show_controls
-from cumulet.serve.run import changes_together, only_one, started
+from cumulet.serve.run import changes_together, listener_of, only_one, read_certificate, started
 from cumulet.settings import read_settings
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -151,6 +153,30 @@ def test_on_postgresql_there_may_be_several(tmp_path):
     settings = read_settings({"CUMULET_DATA_DIR": str(tmp_path), "CUMULET_DATABASE_URL": url})
     with only_one(settings), only_one(settings):
         pass
+
+
+def exposed(tmp_path, **further):
+    return read_settings({"CUMULET_DATA_DIR": str(tmp_path), "CUMULET_LISTEN": "0.0.0.0:8480", **further})
+
+
+def test_beyond_this_machine_nothing_is_served_without_tls_unless_it_is_told_to(tmp_path):
+    with pytest.raises(Invalid, match=r"CUMULET_LISTEN: .*CUMULET_TLS_CERT.*CUMULET_PLAIN_HTTP=1"):
+        read_certificate(exposed(tmp_path))
+    assert read_certificate(exposed(tmp_path, CUMULET_PLAIN_HTTP="1")) is None
+    files = make_self_signed(tmp_path, ("cloud.example",), datetime.now(UTC)).files
+    tls = {"CUMULET_TLS_CERT": str(files.certificate), "CUMULET_TLS_KEY": str(files.key)}
+    assert read_certificate(exposed(tmp_path, **tls)) is not None
+
+
+@pytest.mark.parametrize(
+    ("port", "secure", "told"), [(443, True, True), (8480, True, False), (443, False, False)]
+)
+def test_only_a_names_own_site_has_browsers_use_https_alone(settings, tmp_path, port, secure, told):
+    cloud = build(replace(settings, port=port))
+    files = make_self_signed(tmp_path, ("cloud.example",), datetime.now(UTC)).files
+    listener = listener_of(cloud, Certificate(files) if secure else None)
+    assert (("strict-transport-security", "max-age=31536000") in listener.config.headers) is told
+    cloud.database.close()
 
 
 def test_what_hosts_tell_at_once_is_taken_together_and_each_vm_once():

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cumulet.errors import Invalid
-from cumulet.settings import CLIENT_NAMES, SERVER_NAMES, read_listen, read_settings
+from cumulet.settings import CLIENT_NAMES, SERVER_NAMES, TlsFiles, read_listen, read_settings
 
 
 def test_without_a_word_everything_has_a_sensible_value():
@@ -13,6 +13,7 @@ def test_without_a_word_everything_has_a_sensible_value():
     assert settings.database_url == "sqlite:////var/lib/cumulet/cumulet.db"
     assert (settings.hypervisor, settings.fabric) == ("qemu:///system", "unix:/run/ovn/ovnnb_db.sock")
     assert settings.catalogue is None
+    assert (settings.tls, settings.plain_http, settings.is_exposed) == (None, False, False)
     assert settings.images_dir == Path("/var/lib/cumulet/images")
 
 
@@ -25,6 +26,9 @@ def test_what_is_set_counts():
             "CUMULET_HYPERVISOR": "qemu:///other",
             "CUMULET_FABRIC": "tcp:10.0.0.1:6641",
             "CUMULET_CATALOGUE": "/etc/cumulet.toml",
+            "CUMULET_TLS_CERT": "/etc/tls.pem",
+            "CUMULET_TLS_KEY": "/etc/tls.key",
+            "CUMULET_PLAIN_HTTP": "1",
         }
     )
     assert settings.data_dir == Path("/srv/cloud")
@@ -32,6 +36,8 @@ def test_what_is_set_counts():
     assert settings.database_url == "postgresql+psycopg://db/cumulet"
     assert (settings.hypervisor, settings.fabric) == ("qemu:///other", "tcp:10.0.0.1:6641")
     assert settings.catalogue == Path("/etc/cumulet.toml")
+    assert settings.tls == TlsFiles(Path("/etc/tls.pem"), Path("/etc/tls.key"))
+    assert settings.plain_http
 
 
 @pytest.mark.parametrize(
@@ -78,3 +84,35 @@ def test_a_database_of_another_kind_is_refused_without_repeating_its_password(ur
         read_settings({"CUMULET_DATABASE_URL": url})
     assert "secret" not in refused.value.message
     assert "postgresql+psycopg://" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("listens", "exposed"),
+    [
+        ("127.0.0.1:1", False),
+        ("127.8.0.1:1", False),
+        ("[::1]:1", False),
+        ("localhost:1", False),
+        ("0.0.0.0:1", True),
+        ("[::]:1", True),
+        ("192.0.2.1:1", True),
+        ("cloud.example.org:1", True),
+    ],
+)
+def test_what_others_than_this_machine_reach_is_exposed_without_tls(listens, exposed):
+    assert read_settings({"CUMULET_LISTEN": listens}).is_exposed is exposed
+    tls = {"CUMULET_TLS_CERT": "tls.pem", "CUMULET_TLS_KEY": "tls.key"}
+    assert not read_settings({"CUMULET_LISTEN": listens} | tls).is_exposed
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("CUMULET_TLS_CERT", "CUMULET_TLS_KEY"), ("CUMULET_TLS_KEY", "CUMULET_TLS_CERT")]
+)
+def test_a_certificate_and_its_key_come_together(given, missing):
+    with pytest.raises(Invalid, match=f"{missing}: .*both are needed"):
+        read_settings({given: "/etc/one.pem"})
+
+
+def test_a_switch_is_on_or_not_there():
+    with pytest.raises(Invalid, match="CUMULET_PLAIN_HTTP: 'yes' is not accepted; expected 1"):
+        read_settings({"CUMULET_PLAIN_HTTP": "yes"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +23,24 @@ SERVER_NAMES: Final = frozenset(
         "CUMULET_HYPERVISOR",
         "CUMULET_FABRIC",
         "CUMULET_CATALOGUE",
+        "CUMULET_TLS_CERT",
+        "CUMULET_TLS_KEY",
+        "CUMULET_PLAIN_HTTP",
     }
 )
 
 MADE_UP: Final = "memory:"
 """How the URI of made-up hosts begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What a server proves with who it is."""
+
+    certificate: Path
+    """PEM: the server's own, then those that lead to an authority."""
+    key: Path
+    """PEM, without a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +60,25 @@ class Settings:
     """`CUMULET_FABRIC`: OVN's northbound socket (unix:/run/ovn/ovnnb_db.sock, with the southbound one beside it) or `memory:`."""
     catalogue: Path | None
     """`CUMULET_CATALOGUE`: a TOML of what this cloud offers; None offers this very host."""
+    tls: TlsFiles | None
+    """`CUMULET_TLS_CERT` and `CUMULET_TLS_KEY`; None serves plain HTTP."""
+    plain_http: bool
+    """`CUMULET_PLAIN_HTTP`: serve plain HTTP beyond this machine too, to a TLS proxy on another one."""
 
     @property
     def is_made_up(self) -> bool:
         """Whether hosts and guests are in memory only."""
         return self.hypervisor.startswith(MADE_UP)
+
+    @property
+    def scheme(self) -> str:
+        """How URLs of the server begin."""
+        return "https" if self.tls else "http"
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether keys and passwords would cross a network in plain sight."""
+        return self.tls is None and not is_loopback(self.host)
 
     @property
     def images_dir(self) -> Path:
@@ -80,6 +108,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         hypervisor=hypervisor,
         fabric=given.get("CUMULET_FABRIC", default_fabric),
         catalogue=Path(catalogue).absolute() if catalogue else None,
+        tls=read_tls(given),
+        plain_http=read_switch(given, "CUMULET_PLAIN_HTTP"),
     )
 
 
@@ -105,3 +135,30 @@ def read_listen(value: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
         raise Invalid.field("CUMULET_LISTEN", value, "HOST:PORT, for example 127.0.0.1:8480")
     return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server on this name or address is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_tls(given: Mapping[str, str]) -> TlsFiles | None:
+    """Read where certificate and key are; both or neither."""
+    certificate, key = given.get("CUMULET_TLS_CERT"), given.get("CUMULET_TLS_KEY")
+    if certificate and key:
+        return TlsFiles(Path(certificate).absolute(), Path(key).absolute())
+    if certificate or key:
+        missing = "CUMULET_TLS_KEY" if certificate else "CUMULET_TLS_CERT"
+        raise Invalid.field(missing, "", "the PEM file that goes with the other one: both are needed for TLS")
+    return None
+
+
+def read_switch(given: Mapping[str, str], name: str) -> bool:
+    """Read what is either said or not."""
+    value = given.get(name, "")
+    if value not in {"", "1"}:
+        raise Invalid.field(name, value, "1, or nothing at all")
+    return value == "1"

@@ -66,8 +66,8 @@ def plain_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def serving(settings: Mapping[str, str]) -> Iterator[None]:
-    """Run a server until the block ends."""
+def serving(settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends; gives its process."""
     argv = (sys.executable, "-m", "cumulet", "serve")
     log = (
         Path(settings["CUMULET_DATA_DIR"]) / "serve.log"
@@ -81,14 +81,19 @@ def serving(settings: Mapping[str, str]) -> Iterator[None]:
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.05)
-        yield
+        yield server
         server.terminate()
         server.wait()
 
 
+def url_of(settings: Mapping[str, str]) -> str:
+    scheme = "https" if "CUMULET_TLS_CERT" in settings else "http"
+    return f"{scheme}://{settings['CUMULET_LISTEN']}"
+
+
 def healthy(settings: Mapping[str, str]) -> bool:
     try:
-        return httpx.get(f"http://{settings['CUMULET_LISTEN']}/healthz").is_success
+        return httpx.get(f"{url_of(settings)}/healthz", verify=False).is_success  # noqa: S501 - it is asked whether it runs, not who it is
     except httpx.HTTPError:
         return False
 

@@ -2,9 +2,11 @@
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +29,8 @@ from cumulet.projects import Role, key_operations
 from cumulet.projects.model import Membership
 from cumulet.rest import connections
 from cumulet.rest.connections import Phase
+from cumulet.rest.tls import Certificate
+from cumulet.self_signed import make_self_signed
 from cumulet.vm_record import VmState
 from cumulet.vms import operations as verbs
 from cumulet.web import console as edge
@@ -93,19 +97,33 @@ def test_another_server_takes_the_ticket_too(cloud, vm, ticket):
         assert [line.recv(timeout=10), line.recv(timeout=10)] == ["open", GREETING]
 
 
+@pytest.fixture(params=["plain", "tls"])
+def door(request, tmp_path):
+    """A way in: what the server is served with, and what its callers trust."""
+    if request.param == "plain":
+        return None, None
+    made = make_self_signed(tmp_path, ("127.0.0.1",), datetime.now(UTC))
+    return Certificate(made.files), ssl.create_default_context(cafile=made.authority)
+
+
 def test_a_console_stays_open_beyond_the_limits_of_requests_and_holds_its_place_at_the_door(
-    cloud, vm, ticket, monkeypatch
+    cloud, vm, ticket, monkeypatch, door
 ):
+    certificate, trust = door
     monkeypatch.setattr(connections, "SECONDS", {Phase.HEAD: 0.1, Phase.BODY: 0.1})
-    with serving(app_of(cloud), most=1) as url:
-        with socket_to(url, "serial") as line:
+
+    def ask(url):
+        return httpx.get(f"{url}/healthz", verify=trust or True).status_code
+
+    with serving(app_of(cloud), most=1, certificate=certificate) as url:
+        with socket_to(url, "serial", ssl=trust) as line:
             line.send(ticket())
             assert line.recv(timeout=10) == "open"
             threading.Event().wait(0.3)
-            assert httpx.get(f"{url}/healthz").status_code == 503
+            assert ask(url) == 503
             line.send(b"still here")
             assert line.recv(timeout=10) == b"still here"
-        wait_for(lambda: httpx.get(f"{url}/healthz").status_code == 200)
+        wait_for(lambda: ask(url) == 200)
 
 
 # Who is not let in

@@ -17,15 +17,19 @@ from tests.rest.toys import KEY, TOYS, ToyTables, admit
 from cumulet.db import Database, Row
 from cumulet.rest import create_app
 from cumulet.rest.connections import Door, guarded
+from cumulet.rest.tls import Certificate, locked
 from cumulet.serve.run import WEBSOCKETS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @contextmanager
-def serving(app: ASGIApp, *, most: int = 1000, **options: float) -> Iterator[str]:
+def serving(
+    app: ASGIApp, *, most: int = 1000, certificate: Certificate | None = None, **options: float
+) -> Iterator[str]:
     """Serve the app on a free port, to so many connections at once; gives its URL."""
-    how = {**WEBSOCKETS, **guarded(Door(most)), **options}
+    entered = locked(Door(most), certificate) if certificate else guarded(Door(most))
+    how = {**WEBSOCKETS, **entered, **options}
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on", **how)
     )
@@ -40,7 +44,8 @@ def serving(app: ASGIApp, *, most: int = 1000, **options: float) -> Iterator[str
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert ready.wait(20), "the server did not start"
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    scheme = "https" if certificate else "http"
+    yield f"{scheme}://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
 

@@ -77,6 +77,7 @@ for module, name, what in (
     ("images", "image", "Manage the images of this installation (operator)."),
     ("gpus", "gpu", "Show the GPUs of the hosts, and what keeps them from VMs (operator)."),
     ("audit", "audit", "Show who asked for what, and what came of it."),
+    ("tls", "tls", "Make a certificate for this machine's server (operator)."),
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),
 ):
     app.command(f"cumulet.cli.{module}:app", name=name, help=what)

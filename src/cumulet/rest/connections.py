@@ -28,6 +28,8 @@ from cumulet.rest import faults
 
 TAKE_SECONDS: Final = 30.0
 """How long the other side may take nothing of an answer that is more than the system keeps for it."""
+LEAVE_SECONDS: Final = 5.0
+"""How long a server that ends waits for those who have nothing under way; within TLS each side says that it leaves."""
 MOST_OF_ONE: Final = 256
 """Connections from one address. This machine's own addresses may have all: a reverse proxy speaks for everybody."""
 MOST: Final = 10_000
@@ -64,6 +66,12 @@ class Door:
             )
         self._inside[address] += 1
         self._total += 1
+
+    def wider(self) -> Door:
+        """Make another one that lets an eighth more in."""
+        return Door(
+            self._most + self._most // 8 + 1, most_of_one=self._most_of_one + self._most_of_one // 8 + 1
+        )
 
     def leave(self, address: str) -> None:
         """Let it out."""
@@ -138,6 +146,12 @@ class Connection(H11Protocol):
         """Go on."""
         super().resume_writing()
         self._limit(None)
+
+    def shutdown(self) -> None:
+        """Let it go, as the server ends; who does not take leave is not waited for."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self._limit(LEAVE_SECONDS, self.transport.abort)
 
     def handle_websocket_upgrade(self, event: Any) -> None:  # noqa: ANN401 - h11's
         """Hand the connection to a console, which counts by itself."""

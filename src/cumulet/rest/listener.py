@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -35,18 +36,28 @@ def date_in(second: int) -> tuple[bytes, bytes]:
 class Listener(uvicorn.Server):
     """Serves until a signal asks for its end, and ends at once then; its `config` leaves the date to it.
 
-    `end_streams` ends the answers that would not end by themselves: it waits for all.
+    `end_streams` ends the answers that would not end by themselves: it waits for all. `on_hangup` is called when a SIGHUP
+    comes; without it that ends the process, as it does any other.
     """
 
-    def __init__(self, config: uvicorn.Config, *, end_streams: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        end_streams: Callable[[], object] = lambda: None,
+        on_hangup: Callable[[], object] | None = None,
+    ) -> None:
         config.date_header = False
         super().__init__(config)
         self._end_streams = end_streams
+        self._on_hangup = on_hangup
         self.server_state = Dated()
         self._ending = asyncio.Event()
 
     async def main_loop(self) -> None:
         """Wait for the end to be asked for."""
+        if self._on_hangup is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
         await self.on_tick(0)
         await self._ending.wait()
         self._end_streams()

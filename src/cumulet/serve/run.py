@@ -17,12 +17,13 @@ import structlog
 import uvicorn
 
 from cumulet.db import UNREACHABLE, Database
-from cumulet.errors import Unavailable
+from cumulet.errors import Invalid, Unavailable
 from cumulet.hosts import list_hosts
 from cumulet.projects import KEY_FILE
 from cumulet.reconcile import Kind, forget_leases, wake
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
 from cumulet.rest.listener import Listener
+from cumulet.rest.tls import Certificate, locked
 from cumulet.serve.build import Cloud, build
 from cumulet.serve.logs import configure_logging
 from cumulet.settings import Settings
@@ -34,6 +35,9 @@ WEBSOCKETS: Final[Mapping[str, Any]] = {
     "ws_per_message_deflate": False,  # pictures are compressed already, and a key press must not wait for it
 }
 """How uvicorn serves consoles."""
+HTTPS_PORT: Final = 443
+STRICT: Final = ("strict-transport-security", "max-age=31536000")
+"""Has browsers use https alone for a year, on all ports of this name: so it is said by who is the name's own site."""
 FABRIC_SWEEP: Final = uuid5(UUID(int=0), "fabric sweep")
 """The id under which the looks at the whole fabric are due."""
 
@@ -115,31 +119,51 @@ def only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
+def read_certificate(settings: Settings) -> Certificate | None:
+    """Read what TLS is spoken with, if it is; Invalid where keys and passwords would cross a network in plain sight."""
+    if settings.is_exposed and not settings.plain_http:
+        raise Invalid.field(
+            "CUMULET_LISTEN",
+            f"{settings.host}:{settings.port}",
+            "127.0.0.1 or TLS: beyond this machine a server without TLS shows keys and passwords to the network. Set "
+            "CUMULET_TLS_CERT and CUMULET_TLS_KEY (`cumulet tls self-signed` makes both), or CUMULET_PLAIN_HTTP=1 if "
+            "something in front of it speaks TLS",
+        )
+    return Certificate(settings.tls) if settings.tls else None
+
+
+def listener_of(cloud: Cloud, certificate: Certificate | None) -> Listener:
+    """Make what serves REST, in TLS if there is a certificate."""
+    settings, door = cloud.settings, Door(raise_descriptor_limit())
+    is_the_site = certificate is not None and settings.port == HTTPS_PORT
+    config = uvicorn.Config(
+        cloud.app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        headers=[STRICT] if is_the_site else [],
+        **WEBSOCKETS,
+        **(locked(door, certificate) if certificate else guarded(door)),
+    )
+    on_hangup = certificate.current if certificate else None
+    return Listener(config, end_streams=cloud.feed.close, on_hangup=on_hangup)
+
+
 def serve(settings: Settings) -> None:
     """Run the cloud until it is told to stop."""
     configure_logging()
+    certificate = read_certificate(settings)
     # The listener repeats the signal that ended it: SIGTERM too must let the rest end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with only_one(settings), started(cloud := build(settings)):
         gc.freeze()  # a collection while a long list is answered need not walk through all that stays anyway
         log.info(
             "serving",
-            url=f"http://{settings.host}:{settings.port}",
+            url=f"{settings.scheme}://{settings.host}:{settings.port}",
             data_dir=str(settings.data_dir),
             key=str(settings.data_dir / KEY_FILE),
         )
-        listener = Listener(
-            uvicorn.Config(
-                cloud.app,
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                lifespan="on",
-                **WEBSOCKETS,
-                **guarded(Door(raise_descriptor_limit())),
-            ),
-            end_streams=cloud.feed.close,
-        )
         with suppress(KeyboardInterrupt):  # it repeats the signal that ended it
-            listener.run()
+            listener_of(cloud, certificate).run()

@@ -1,0 +1,171 @@
+"""A certificate for a server that no public authority vouches for, from an authority of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from cumulet.errors import Invalid
+from cumulet.settings import TlsFiles
+
+AUTHORITY_DAYS: Final = 3650
+SERVER_DAYS: Final = 800
+"""Under the 825 days beyond which some clients take no certificate."""
+AUTHORITY: Final = "authority.pem"
+AUTHORITY_KEY: Final = "authority.key"
+LATE: Final = timedelta(hours=1)
+"""How far a client's clock may be behind ours."""
+Builder = x509.CertificateBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class SelfSigned:
+    """What was made."""
+
+    files: TlsFiles
+    authority: Path
+    """The certificate (PEM) to be trusted by clients."""
+    fingerprint: str
+    """The authority's SHA-256, as openssl writes it: AB:CD:…"""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Who vouches, with what they sign with."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+
+def make_self_signed(folder: Path, names: Sequence[str], now: datetime) -> SelfSigned:
+    """Make a key and a certificate for names and addresses, and an authority that vouches for it.
+
+    The authority is made once and then kept: who trusts it trusts the next certificate too. It is shown with the
+    certificate, so that who knows its fingerprint can take it from the server. Invalid for what is no name.
+    """
+    subjects = [subject(name) for name in names]
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    authority = find_authority(folder, now) or make_authority(folder, now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        begun(names[0], key.public_key(), now, days=SERVER_DAYS)
+        .issuer_name(authority.certificate.subject)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(subjects), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False
+        )
+        .sign(authority.key, hashes.SHA256())
+    )
+    files = TlsFiles(folder / "server.pem", folder / "server.key")
+    write_pair(files, key, certificate, authority.certificate)
+    digest = authority.certificate.fingerprint(hashes.SHA256())
+    return SelfSigned(files, folder / AUTHORITY, ":".join(f"{byte:02X}" for byte in digest))
+
+
+def find_authority(folder: Path, now: datetime) -> Authority | None:
+    """Read the authority that is there; None when there is none that outlives a new certificate."""
+    try:
+        certificate = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
+        key = load_pem_private_key((folder / AUTHORITY_KEY).read_bytes(), password=None)
+    except FileNotFoundError:
+        return None
+    outlives = certificate.not_valid_after_utc > now + timedelta(days=SERVER_DAYS)
+    return Authority(certificate, key) if outlives and isinstance(key, ec.EllipticCurvePrivateKey) else None
+
+
+def make_authority(folder: Path, now: datetime) -> Authority:
+    """Make an authority that vouches for servers, and for no further authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = f"Cumulet's authority of {now:%Y-%m-%d}"
+    certificate = (
+        begun(name, key.public_key(), now, days=AUTHORITY_DAYS)
+        .issuer_name(named(name))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    write_pair(TlsFiles(folder / AUTHORITY, folder / AUTHORITY_KEY), key, certificate)
+    return Authority(certificate, key)
+
+
+def begun(name: str, key: ec.EllipticCurvePublicKey, now: datetime, *, days: int) -> Builder:
+    """Begin a certificate with what all have."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(named(name))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - LATE)
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def named(name: str) -> x509.Name:
+    """Write a name as certificates have it; they have room for 64 characters."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+
+
+def usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Say what a key is for: to sign certificates, or to sign what a server says."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def subject(name: str) -> x509.GeneralName:
+    """Read what a server is called: an address or a name."""
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        pass
+    if not name.isascii() or not all(
+        part.replace("-", "").isalnum() for part in name.removeprefix("*.").split(".")
+    ):
+        raise Invalid.field("NAMES", name, "a name such as cloud.example.org, or an IP address")
+    return x509.DNSName(name)
+
+
+def write_pair(files: TlsFiles, key: ec.EllipticCurvePrivateKey, *certificates: x509.Certificate) -> None:
+    """Write a key, for its owner's eyes alone, and its certificate with those above it, each whole or not at all."""
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_whole(files.key, secret, mode=0o600)
+    write_whole(
+        files.certificate, b"".join(one.public_bytes(Encoding.PEM) for one in certificates), mode=0o644
+    )
+
+
+def write_whole(path: Path, content: bytes, *, mode: int) -> None:
+    """Put a file in the place of another."""
+    new = path.with_suffix(f"{path.suffix}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    new.replace(path)

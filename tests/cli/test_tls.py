@@ -1,0 +1,94 @@
+"""A server that is spoken to in secret: the command that makes what it takes, and a real process that serves with it."""
+
+import signal
+import ssl
+import subprocess
+import sys
+
+import httpx
+import pytest
+from tests.cli.conftest import START_SECONDS, own_settings, plain_environment, serving, url_of
+from tests.rest.test_errors import wait_for
+
+from cumulet.settings import read_settings
+
+
+@pytest.fixture
+def secured(tmp_path, command, monkeypatch):
+    """The settings of a server of one's own with what the command said it shall have."""
+    settings = own_settings(tmp_path / "data")
+    monkeypatch.setenv("CUMULET_DATA_DIR", settings["CUMULET_DATA_DIR"])
+    printed = command("tls", "self-signed").out
+    said = dict(line.strip().split("=", 1) for line in printed.splitlines() if "=" in line)
+    return settings | said
+
+
+def authority(settings):
+    return read_settings(settings).data_dir / "tls/authority.pem"
+
+
+def get(settings, path):
+    trust = ssl.create_default_context(cafile=authority(settings))
+    return httpx.get(f"{url_of(settings)}{path}", verify=trust)
+
+
+def fingerprint(path):
+    command = ("openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256")
+    return (
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.partition("=")[2].strip()
+    )
+
+
+def test_a_server_runs_with_what_the_command_made_and_takes_the_next_one_at_a_hangup(secured, command):
+    with serving(secured) as server:
+        assert get(secured, "/v1/vms/data-centers").is_success
+        before = fingerprint(secured["CUMULET_TLS_CERT"])
+        command("tls", "self-signed", "127.0.0.1")
+        assert fingerprint(secured["CUMULET_TLS_CERT"]) != before
+        server.send_signal(signal.SIGHUP)
+        log = read_settings(secured).data_dir / "serve.log"
+        wait_for(lambda: "the certificate is new" in log.read_text())
+        assert get(secured, "/v1/vms/data-centers").is_success
+
+
+def test_the_authority_is_made_once_and_its_fingerprint_is_printed(secured, command):
+    known = fingerprint(authority(secured))
+    again = command("tls", "self-signed", "cloud.example", "*.cloud.example", "192.0.2.7", "fd00::7").out
+    assert f"SHA-256 {known}" in again
+    assert fingerprint(authority(secured)) == known
+
+
+def test_keys_are_for_their_owner_alone(secured):
+    modes = {path.name: path.stat().st_mode & 0o777 for path in authority(secured).parent.iterdir()}
+    assert modes == {"authority.pem": 0o644, "authority.key": 0o600, "server.pem": 0o644, "server.key": 0o600}
+
+
+def test_what_is_no_name_is_refused_before_anything_is_made(tmp_path, command, monkeypatch):
+    monkeypatch.setenv("CUMULET_DATA_DIR", str(tmp_path / "data"))
+    refused = command("tls", "self-signed", "https://cloud.example")
+    assert (refused.code, (tmp_path / "data").exists()) == (2, False)
+    assert "NAMES: 'https://cloud.example' is not accepted; expected a name such as" in refused.err
+
+
+def serve(settings):
+    """Have a server refuse to start."""
+    return subprocess.run(
+        (sys.executable, "-m", "cumulet", "serve"),
+        env=plain_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
+
+
+def test_a_server_does_not_show_keys_to_a_network_by_mistake(tmp_path):
+    refused = serve(own_settings(tmp_path) | {"CUMULET_LISTEN": "0.0.0.0:0"})
+    assert refused.returncode == 2
+    assert "beyond this machine a server without TLS shows keys and passwords" in refused.stderr
+
+
+def test_a_server_without_its_certificate_does_not_start(secured):
+    refused = serve(secured | {"CUMULET_TLS_CERT": "/nowhere.pem"})
+    assert refused.returncode == 2
+    assert "CUMULET_TLS_CERT: '/nowhere.pem' is not accepted" in refused.stderr
