@@ -9,13 +9,23 @@ from tests.crash import network_stories as networks
 from tests.crash import test_crash as stories
 from tests.crash.gpu_stories import gpu_cloud
 from tests.made_up import PROJECT, Cloud, vm_request
-from tests.projects.people import ed25519_line
+from tests.projects.people import add_user, ed25519_line
 
-from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
+from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
 from cumulet.gpus import operations as gpus
 from cumulet.networks.wire import CreateNetwork
+from cumulet.permission import CloudRole, Role
 from cumulet.projects import key_operations as keys
 from cumulet.projects import operations as projects
+from cumulet.projects import user_operations as users
+from cumulet.projects.people_wire import (
+    AddPermission,
+    ChangeUser,
+    InviteUser,
+    PermissionRole,
+    RemovePermission,
+    UserRole,
+)
 from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey, UpdateProject
 from cumulet.quotas import operations as quotas
 from cumulet.quotas.wire import SetQuota
@@ -33,6 +43,17 @@ class Change(NamedTuple):
 
     before: Callable[[Cloud], object]
     sent: Callable[[Cloud], Sent]
+
+
+def with_bob(cloud: Cloud) -> None:
+    """One more user, who is an owner of the project and an operator."""
+    with cloud.database.writing() as db:
+        add_user(db, "bob", CloudRole.OPERATOR, default=Role.OWNER)
+
+
+def with_bob_suspended(cloud: Cloud) -> None:
+    with_bob(cloud)
+    cloud.call(users.suspend_user, id=BOB)
 
 
 def with_quota(cloud: Cloud) -> None:
@@ -92,6 +113,7 @@ def stopped(cloud: Cloud) -> None:
     cloud.settle()
 
 
+BOB: Final = "bob@example.org"
 NETWORK: Final = CreateNetwork(id="backend", data_center_id="local", ip_range="10.1.0.0/24")
 GROUP: Final = CreateSecurityGroup(id="web", data_center_id="local", rules=[networks.rule("22")])
 CHANGES: Final[dict[str, Change]] = {
@@ -102,6 +124,22 @@ CHANGES: Final[dict[str, Change]] = {
     "create_project": Change(nothing, always(data=CreateProject(id="other"))),
     "update_project": Change(with_project, always(id="other", data=UpdateProject(billing_account_id="mine"))),
     "delete_project": Change(with_project, always(id="other")),
+    "invite_user": Change(nothing, always(data=InviteUser(email_address=BOB))),
+    "change_user": Change(with_bob, always(id=BOB, data=ChangeUser(role=UserRole.AUDITOR))),
+    "suspend_user": Change(with_bob, always(id=BOB)),
+    "resume_user": Change(with_bob_suspended, always(id=BOB)),
+    "remove_user": Change(with_bob, always(id=BOB)),
+    "add_project_user_permission": Change(
+        nothing, in_project(data=AddPermission(user_email=BOB, role=PermissionRole.EDITOR))
+    ),
+    "remove_project_user_permission": Change(with_bob, in_project(data=RemovePermission(user_email=BOB))),
+    "leave_project": Change(with_bob, in_project()),
+    "update_vm_deletion_protection": Change(
+        Cloud.running, on("hello", data=vm_wire.UpdateVmDeletionProtection(deletion_protection=True))
+    ),
+    "update_disk_deletion_protection": Change(
+        Cloud.create_disk, on("data", data=UpdateDiskDeletionProtection(deletion_protection=True))
+    ),
     "set_quota": Change(nothing, in_project(name="vms", data=SetQuota(limit=10))),
     "unset_quota": Change(with_quota, in_project(name="vms")),
     "clean_gpu": Change(nothing, a_gpu),
