@@ -135,6 +135,8 @@ class Database:
         else:
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._versions = SqliteVersions(self.engine) if self.is_sqlite else PostgresVersions(self.engine)
+        self.hear_commits: set[Callable[[], object]] = set()
+        """Called after each commit, in its thread; they return at once."""
         self.bell = threading.Event()
         """Rung after a commit whose session has `info["woken"]`: work became due (see reconcile)."""
         self.hear_events: set[Callable[[], object]] = set()
@@ -161,6 +163,8 @@ class Database:
         ):
             yield session
             session.flush()
+        for hear in tuple(self.hear_commits):
+            hear()
         if session.info.get("woken"):
             self.bell.set()
         if session.info.get("told"):

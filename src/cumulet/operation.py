@@ -23,7 +23,17 @@ import msgspec
 from cumulet.permission import Access, Caller
 from cumulet.wire import File, Stream, Wire
 
-__all__ = ["OPERATIONS", "Access", "Caller", "Operation", "declared", "operation", "publish", "snake"]
+__all__ = [
+    "OPERATIONS",
+    "Access",
+    "Caller",
+    "Operation",
+    "States",
+    "declared",
+    "operation",
+    "publish",
+    "snake",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PROVIDED: Final = frozenset(
@@ -32,6 +42,21 @@ PROVIDED: Final = frozenset(
 """What the edge hands to an operation that asks for it by name."""
 LASTING: Final = frozenset({"db", "caller", "catalogue"})
 """What of that is the same until somebody commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """The state of a thing that an answer shows, for those who wait for one."""
+
+    member: str
+    """Where the answer has the thing."""
+    rests: tuple[str, ...]
+    """In which it can come to rest."""
+    vain: frozenset[str]
+    """From which nothing leads to those."""
+    field: str = "state"
+    prefix: str = ""
+    """What all of its states begin with; it may be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +79,8 @@ class Operation:
     """It changes nothing."""
     project_name: str = ""
     """The parameter of the path that names the project it is about; empty for none."""
+    states: States | None = None
+    """Which state it shows, if that can be waited for."""
     makes: str = ""
     """The path at which what it makes will be found, with names of its own path and of its body; empty for none."""
 
@@ -72,17 +99,23 @@ OPERATIONS: Final[dict[str, Operation]] = {}
 
 
 def operation(
-    route: str, *, access: Access, alias: str = "", writes: bool = False, makes: str = ""
+    route: str,
+    *,
+    access: Access,
+    alias: str = "",
+    writes: bool = False,
+    makes: str = "",
+    states: States | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as the operation at `route`, `METHOD /path/{withNames}`.
 
     A GET changes nothing, unless it `writes`. `alias` is the path, with the same names in the same order, where another
     generation of clients looks for it; there it is called `<name>_alias`. What it `makes` is waited for by those who ask
-    for that path meanwhile.
+    for that path meanwhile; of the `states` that it shows one can be waited for.
     """
 
     def declare(function: Function) -> Function:
-        new = declared(route, function, access=access, writes=writes, makes=makes)
+        new = declared(route, function, access=access, writes=writes, makes=makes, states=states)
         publish(new)
         if alias:
             publish(replace(new, name=f"{new.name}_alias", path=alias))
@@ -106,6 +139,7 @@ def declared(
     access: Access,
     writes: bool = False,
     makes: str = "",
+    states: States | None = None,
 ) -> Operation:
     """Read a function's signature as the declaration of an operation at `route`, without publishing it."""
     method, path = route.split()
@@ -139,6 +173,7 @@ def declared(
         reads_only=method == "GET" and not writes,
         project_name=project_name,
         makes=makes,
+        states=states,
     )
 
 

@@ -10,7 +10,7 @@ from cumulet.call.key_uses import WriteUses
 from cumulet.call.making import Making
 from cumulet.call.refused import RefusedCalls, is_kept
 from cumulet.call.settled import once_settled
-from cumulet.call.turns import Turns
+from cumulet.call.turns import Turn, Turns
 
 __all__ = [
     "Admit",
@@ -21,6 +21,7 @@ __all__ = [
     "Making",
     "RefusedCalls",
     "Request",
+    "Turn",
     "Turns",
     "WriteUses",
     "is_kept",

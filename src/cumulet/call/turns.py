@@ -7,8 +7,9 @@ line without a thread, in their order; what comes beyond that is refused before 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Hashable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,11 +29,55 @@ class Line:
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
+class Turn:
+    """One request's, from its begin to its end."""
+
+    def __init__(self, turns: Turns, caller: Hashable) -> None:
+        self._turns = turns
+        self._caller = caller
+        self._is_held = False
+
+    async def begin(self) -> None:
+        """Return when it has come; Exhausted when too many wait already."""
+        await self._turns.wait(self._caller)
+        self._is_held = True
+
+    def end(self) -> None:
+        """Give it to the caller's next request, if it has come."""
+        if self._is_held:
+            self._is_held = False
+            self._turns.end(self._caller)
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Let others have it while there is nothing to do; Exhausted when too many of the caller's stand aside."""
+        with self._turns.standing_aside(self._caller):
+            self.end()
+            yield
+        await self.begin()
+
+
 class Turns:
     """The lines of all callers that have something under way; for one event loop."""
 
     def __init__(self) -> None:
         self._lines: dict[Hashable, Line] = {}
+        self._aside: Counter[Hashable] = Counter()
+
+    @contextmanager
+    def standing_aside(self, caller: Hashable) -> Iterator[None]:
+        """Count one who waits for something else; Exhausted when there are too many."""
+        if self._aside[caller] >= UNDER_WAY:
+            raise Exhausted(
+                f"{UNDER_WAY} of your requests wait for a state already, the most that may do so at once"
+            )
+        self._aside[caller] += 1
+        try:
+            yield
+        finally:
+            self._aside[caller] -= 1
+            if not self._aside[caller]:
+                del self._aside[caller]
 
     async def wait(self, caller: Hashable) -> None:
         """Return when it is this caller's turn, which `end` ends; Exhausted when too many wait already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -25,7 +26,7 @@ from cumulet.disks.wire import (
 from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.hosts import capacities, place_disk
-from cumulet.operation import Access, Caller, operation
+from cumulet.operation import Access, Caller, States, operation
 from cumulet.projects import WHOLE, fetch_page, read_page
 from cumulet.quotas import lock_allowance
 from cumulet.resource import Wanted, find, lock, lock_to_change, log_request
@@ -57,7 +58,16 @@ def list_disks(
     )
 
 
-@operation("GET /v1/projects/{projectId}/disks/{id}", access=Access.VIEWER)
+STATES: Final = States(
+    "disk",
+    field="diskState",
+    prefix="DISK_STATE_",
+    rests=("DISK_STATE_READY", "DISK_STATE_USED"),
+    vain=frozenset({"DISK_STATE_ERROR", "DISK_STATE_DELETE"}),
+)
+
+
+@operation("GET /v1/projects/{projectId}/disks/{id}", access=Access.VIEWER, states=STATES)
 def get_disk(db: Session, *, project_id: str, id: str) -> GetDiskResponse:
     """Show a disk with its snapshots."""
     disk = find(db, Disk, project_id, id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Network
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,7 +26,7 @@ from cumulet.networks.wire import (
     NetworkAnswer,
     NetworkState,
 )
-from cumulet.operation import Access, Caller, operation
+from cumulet.operation import Access, Caller, States, operation
 from cumulet.projects import fetch_page, lock_project, read_page
 from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, wake
@@ -86,7 +87,12 @@ def list_networks(
     )
 
 
-@operation("GET /v1/projects/{projectId}/networks/{id}", access=Access.VIEWER)
+STATES: Final = States(
+    "network", rests=("ACTIVE", "STOPPED"), vain=frozenset({"FAILED", "DELETING", "DELETED"})
+)
+
+
+@operation("GET /v1/projects/{projectId}/networks/{id}", access=Access.VIEWER, states=STATES)
 def get_network(db: Session, *, project_id: str, id: str) -> GetNetworkResponse:
     """Show a network."""
     answer = network_view(db, find(db, Network, project_id, id))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cumulet.disks import Disk
 from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
-from cumulet.operation import Access, Caller, operation
+from cumulet.operation import Access, Caller, States, operation
 from cumulet.private_images.find import image_views
 from cumulet.private_images.model import PrivateImage
 from cumulet.private_images.wire import GetPrivateVmImageResponse, ListPrivateVmImagesResponse
@@ -44,7 +44,10 @@ def list_private_vm_images(
     )
 
 
-@operation("GET /v1/projects/{projectId}/images/{id}", access=Access.VIEWER)
+STATES: Final = States("image", rests=("READY",), vain=frozenset({"FAILED", "DELETING"}))
+
+
+@operation("GET /v1/projects/{projectId}/images/{id}", access=Access.VIEWER, states=STATES)
 def get_private_vm_image(db: Session, *, project_id: str, id: str) -> GetPrivateVmImageResponse:
     """Show one of the project's own images."""
     (answer,) = image_views(db, [find(db, PrivateImage, project_id, id)])

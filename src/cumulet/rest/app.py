@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,10 +32,12 @@ from cumulet.call import (
     Making,
     RefusedCalls,
     WriteUses,
+    awaited,
     is_kept,
     once_settled,
     repeats,
 )
+from cumulet.call.awaited import Commits, until_reached
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.operation import OPERATIONS, Operation
@@ -42,7 +45,7 @@ from cumulet.rest import faults
 from cumulet.rest.binding import HttpRequest, ReceivedRequest
 from cumulet.rest.connections import address_of
 from cumulet.rest.contract import unserved
-from cumulet.rest.edge import Edge
+from cumulet.rest.edge import Edge, turn_of
 from cumulet.rest.endpoint import Content, Endpoint
 from cumulet.rest.metrics import ReadMetrics, metrics_route
 from cumulet.rest.openapi import openapi_document
@@ -74,7 +77,7 @@ def create_app(
     find_unserved = unserved(served)
     app = Litestar(
         [
-            *_routes(endpoints, RefusedCalls(calls)),
+            *_routes(endpoints, RefusedCalls(calls), Commits(database)),
             *pages,
             _health(database),
             *([metrics_route(metrics, database, clock=clock)] if metrics else []),
@@ -94,18 +97,20 @@ def create_app(
     return Edge(app, verbs=frozenset(one.path.rpartition("}:")[2] for one in served if "}:" in one.path))
 
 
-def _routes(endpoints: Iterable[Endpoint], refusals: RefusedCalls) -> Iterable[HTTPRouteHandler]:
+def _routes(
+    endpoints: Iterable[Endpoint], refusals: RefusedCalls, commits: Commits
+) -> Iterable[HTTPRouteHandler]:
     """Make one route per path: Litestar tells the methods of a path rightly only if one route has them all."""
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in endpoints:
         by_path[litestar_path(endpoint.operation.path)][endpoint.operation.method] = endpoint
     making = Making()
     for path, verbs in by_path.items():
-        yield _route(path, verbs, making, refusals)
+        yield _route(path, verbs, making, refusals, commits)
 
 
 def _route(
-    path: str, verbs: Mapping[str, Endpoint], making: Making, refusals: RefusedCalls
+    path: str, verbs: Mapping[str, Endpoint], making: Making, refusals: RefusedCalls, commits: Commits
 ) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[Any]:
         endpoint = verbs[request.method]
@@ -120,12 +125,22 @@ def _route(
             else request.headers.get(repeats.HEADER.lower(), ""),
             address=address_of(request.scope["client"]),
         )
-        content: Content | None = endpoint.at_hand(received)
-        if content is None:
-            content = await answered(endpoint, received)
+        look = partial(seen, endpoint, received)
+        if wait := endpoint.binding.wait(received):
+            name = endpoint.binding.named(received, "id")
+            whole = typing.cast(
+                "Callable[[], Awaitable[bytes]]", look
+            )  # nothing that has a state is streamed
+            shown, outcome = await until_reached(wait, name, whole, commits, turn_of(request.scope))
+            return Response(shown, media_type=endpoint.media_type, headers={awaited.OUTCOME: outcome})
+        content = await look()
         if isinstance(content, Stream):
             return Streamed(content, media_type=endpoint.media_type)
         return Response(content, media_type=endpoint.media_type)
+
+    async def seen(endpoint: Endpoint, received: ReceivedRequest) -> Content:
+        content = endpoint.at_hand(received)
+        return await answered(endpoint, received) if content is None else content
 
     async def answered(endpoint: Endpoint, received: ReceivedRequest) -> Content:
         try:

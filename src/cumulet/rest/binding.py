@@ -17,6 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from cumulet.call import repeats
+from cumulet.call.awaited import Wait, WaitQuery
 from cumulet.errors import Invalid, Unauthenticated
 from cumulet.operation import Operation
 from cumulet.wire import Wire, decode, plain_text
@@ -111,6 +112,7 @@ class Binding:
         self._query = operation.query
         self._parameters = query_parameters(operation.query) if operation.query else ()
         self._body = operation.body
+        self._states = operation.states
 
     def arguments(self, received: ReceivedRequest) -> dict[str, Any]:
         """Give what the caller sent, by the names of the function's parameters; Invalid tells what does not fit."""
@@ -132,6 +134,15 @@ class Binding:
         """Give what a path names so; nothing for what `arguments` will refuse."""
         value = unquote(received.path_values[self._path_names.index(parameter)])
         return "" if "\0" in value else value
+
+    def wait(self, received: ReceivedRequest) -> Wait | None:
+        """Give the state that is waited for; None for none, Invalid when it cannot be."""
+        if self._states is None or "wait" not in received.query:
+            return None
+        given = parse_qs(received.query, keep_blank_values=True)
+        members = {one.name: value for one in WAITS if (value := one.values(given)) is not None}
+        query = decode(WaitQuery, members)
+        return Wait.asked(query, self._states) if query.wait else None
 
     def values(self, received: ReceivedRequest) -> dict[str, object]:
         """Give what a request names in its path and, over nothing of that, in its body if that can be read."""
@@ -189,3 +200,6 @@ def bearer_key(authorization: str) -> str:
             f"Authorization: U+{ord(foreign[0]):04X} cannot be in an API key; expected the header {HEADER}"
         )
     return key
+
+
+WAITS: Final = query_parameters(WaitQuery)

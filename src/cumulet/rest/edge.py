@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 import time
+import typing
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from cumulet.call import Turns
+from cumulet.call import Turn, Turns
 from cumulet.errors import CumuletError, NotFound
 from cumulet.rest import faults
 
@@ -63,20 +64,14 @@ class Edge:
         headers = dict(scope["headers"])
         caller = _caller(scope, headers)
         request_id = _request_id(headers)
-        status, has_turn = 0, False
-
-        def end_turn() -> None:
-            nonlocal has_turn
-            if has_turn:
-                has_turn = False
-                self._turns.end(caller)
+        status, turn = 0, Turn(self._turns, caller)
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if _is_endless(message.get("headers", ())):  # what follows takes no thread
-                    end_turn()
+                    turn.end()
                 message["headers"] = [*_with_care(message.get("headers", ())), (b"x-request-id", request_id)]
             elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
@@ -84,21 +79,26 @@ class Edge:
 
         method, path = scope["method"], _path(scope)
         is_head = method == "HEAD"
-        inner = {**scope, "path": _routed(path, self._verbs), "method": "GET" if is_head else method}
+        routed = {"path": _routed(path, self._verbs), "method": "GET" if is_head else method}
+        inner = {**scope, **routed, "turn": turn}
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
             try:
                 _refuse_unserved(path, headers)
-                await self._turns.wait(caller)
-                has_turn = True
+                await turn.begin()
                 try:
                     await self._app(inner, receive, send_named)  # type: ignore[arg-type]
                 finally:
-                    end_turn()
+                    turn.end()
             except CumuletError as refused:
                 await faults.unserved(refused)(inner, receive, send_named)  # type: ignore[arg-type]
             finally:
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
                 log.info("request", method=method, path=path, status=status, ms=milliseconds)
+
+
+def turn_of(scope: Mapping[str, Any]) -> Turn:
+    """Give the turn of a request that came through the edge."""
+    return typing.cast("Turn", scope["turn"])
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> bytes:

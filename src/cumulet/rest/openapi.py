@@ -31,6 +31,13 @@ IDEMPOTENCY_KEY: Final[Json] = {
     "answer and is done once, for a day; another request under it is refused with 409.",
     "schema": {"type": "string", "minLength": 1, "maxLength": repeats.LONGEST_KEY, "pattern": "^[!-~]+$"},
 }
+WAIT_TIMEOUT: Final[Json] = {
+    "name": "timeout",
+    "in": "query",
+    "required": False,
+    "description": "After so many seconds it is shown as it is then, with the header `wait-outcome: timeout`.",
+    "schema": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 300, "default": 60},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ def openapi_document(operations: Collection[Operation]) -> Json:
         "paths": paths,
         "components": {
             "schemas": {name: one for name, one in schemas.components.items() if name not in queries},
-            "parameters": {"IdempotencyKey": IDEMPOTENCY_KEY},
+            "parameters": {"IdempotencyKey": IDEMPOTENCY_KEY, "WaitTimeout": WAIT_TIMEOUT},
             "responses": {"Error": _response("Refused, with the reason.", schemas.references[Status])},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
@@ -90,7 +97,7 @@ def _verb(one: Operation, schemas: Schemas) -> Json:
         "summary": one.summary,
         "description": doc.partition("\n")[2].strip(),
         "tags": [one.function.__module__.split(".")[1]],
-        "parameters": [*_path_parameters(one), *_query_parameters(one, schemas), *_header_parameters(one)],
+        "parameters": [*_path_parameters(one), *_query_parameters(one, schemas), *_further_parameters(one)],
         "security": [] if one.access is Access.OPEN else [{"key": []}],
         "responses": {
             "200": _answer(one, schemas),
@@ -122,7 +129,17 @@ def _query_parameters(one: Operation, schemas: Schemas) -> Iterable[Json]:
         yield {"name": name, "in": "query", "required": name in struct.get("required", ()), "schema": schema}
 
 
-def _header_parameters(one: Operation) -> Iterable[Json]:
+def _further_parameters(one: Operation) -> Iterable[Json]:
+    """Tell what the edge takes by itself."""
+    if one.states:
+        yield {
+            "name": "wait",
+            "in": "query",
+            "required": False,
+            "description": "Answer when it is in this state, or refuse when it never will be.",
+            "schema": {"type": "string", "enum": ["", *one.states.rests]},
+        }
+        yield {"$ref": "#/components/parameters/WaitTimeout"}
     if not one.reads_only and one.access is not Access.OPEN:
         yield {"$ref": "#/components/parameters/IdempotencyKey"}
 

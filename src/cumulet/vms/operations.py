@@ -19,7 +19,7 @@ from cumulet.errors import Unavailable
 from cumulet.events import EventName
 from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
-from cumulet.operation import Access, Caller, operation
+from cumulet.operation import Access, Caller, States, operation
 from cumulet.projects import fetch_part, read_part
 from cumulet.resource import Wanted, log_request
 from cumulet.vm_record import find_vm, find_vm_to_change
@@ -75,7 +75,10 @@ def create_vm(
     return CreateVmResponse(id=data.vm_id, vm=answer)
 
 
-@operation("GET /v1/projects/{projectId}/vms/{id}", access=Access.VIEWER)
+STATES: Final = States("VM", rests=("ACTIVE", "STOPPED"), vain=frozenset({"FAILED", "DELETING", "DELETED"}))
+
+
+@operation("GET /v1/projects/{projectId}/vms/{id}", access=Access.VIEWER, states=STATES)
 def get_vm(db: Session, *, catalogue: Catalogue, project_id: str, id: str) -> GetVmResponse:
     """Show a virtual machine with its itemised price per hour."""
     answer = vm_view(db, catalogue, project_id=project_id, id=id)
