@@ -7,6 +7,7 @@ explanation is made of later: sizes, rates and states as they were at that momen
 from __future__ import annotations
 
 import enum
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -25,6 +26,8 @@ class EventName(enum.StrEnum):
     VM_EXPIRY_REQUESTED = "vm.expiry_requested"
     VM_PROTECTED = "vm.protected"
     VM_UNPROTECTED = "vm.unprotected"
+    VM_COMMITTED = "vm.committed"
+    VM_COMMITMENT_ENDED = "vm.commitment_ended"
     VM_PASSWORD_REQUESTED = "vm.password_requested"  # noqa: S105 - an event's name
     VM_KEYS_REQUESTED = "vm.keys_requested"
     VM_DISK_ATTACH_REQUESTED = "vm.disk_attach_requested"
@@ -153,6 +156,8 @@ COST_CHANGES: Final = frozenset(
     {
         EventName.VM_RESIZE_REQUESTED,
         EventName.VM_METADATA_CHANGED,
+        EventName.VM_COMMITTED,
+        EventName.VM_COMMITMENT_ENDED,
         EventName.DISK_CHANGED,
         EventName.DISK_ASSIGNED,
         EventName.DISK_RELEASED,
@@ -186,7 +191,7 @@ class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class VmData(EventData, frozen=True, kw_only=True):
-    """A VM, with the rates an hour that it was created at, and what an event of it is about besides."""
+    """A VM, with its rates an hour, and what an event of it is about besides."""
 
     name: str
     data_center_id: str
@@ -205,6 +210,9 @@ class VmData(EventData, frozen=True, kw_only=True):
     """External ones."""
     labels: dict[str, str] = {}
     """Its metadata."""
+    commitment_term: str = ""
+    """Which the rates are for."""
+    commitment_end_time: datetime | None = None
     disk_id: str = ""
     """The owner's name of the disk, snapshot or image that the event is about."""
     snapshot_id: str = ""

@@ -210,3 +210,24 @@ def test_a_protected_vm_is_kept_and_shown_as_such_until_that_is_lifted(cumulet, 
     assert PROTECTED in cumulet("vm", "delete", vm).err
     assert cumulet("vm", "unprotect", vm).code == 0
     assert cumulet("vm", "delete", vm).code == 0
+
+
+def test_a_vm_is_committed_at_its_making_or_later_and_shows_until_when(cumulet, vm):
+    assert cumulet("vm", "commit", vm, "3-months").code == 0
+    assert re.search("^committed +until 20", cumulet("vm", "get", vm).out, re.MULTILINE)
+    assert "its commitment ends at" in cumulet("vm", "delete", vm).err
+    committed = cumulet(
+        "vm", "create", "committed", "--image", "micro", "--commitment", "1-month", "-o", "json"
+    )
+    assert committed.json["commitmentTerm"] == "COMMITMENT_TERM_1_MONTH"
+    assert cumulet("vm", "commit", vm, "2-months").code == 2
+
+
+def test_prices_are_listed_by_term(cumulet):
+    heading, *lines = (line.split() for line in cumulet("machine-type", "prices").out.splitlines())
+    assert heading[-4:] == ["TERM", "VCPU/HOUR", "GIB/HOUR", "GPU/HOUR"]
+    assert [line[2:] for line in lines[:2]] == [
+        ["none", "0.0021", "0.0035"],
+        ["1-month", "0.001995", "0.003325"],
+    ]
+    assert len(lines) == 8

@@ -1,6 +1,7 @@
 """What this cloud offers and what it costs."""
 
 from cumulet.catalogue import operations  # noqa: F401 - declares them
+from cumulet.catalogue.commitment import check_term, end_of
 from cumulet.catalogue.file import read_catalogue
 from cumulet.catalogue.gpu_models import identify_gpu
 from cumulet.catalogue.made_up import with_gpus
@@ -39,7 +40,9 @@ __all__ = [
     "StorageClass",
     "VmMachineType",
     "VmPrice",
+    "check_term",
     "data_center_view",
+    "end_of",
     "identify_gpu",
     "machine_type_view",
     "matching_data_centers",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cumulet.catalogue.commitment import offered_terms
 from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
 from cumulet.catalogue.price import Rates, rates_of
 from cumulet.catalogue.wire import (
@@ -132,8 +133,7 @@ def _gpu_model_name(catalogue: Catalogue, machine_type: MachineType) -> str:
 
 def _prices(machine_type: MachineType, data_center: DataCenter) -> list[MachineTypePrice]:
     """Without commitment first, then each term that has a discount."""
-    discounted = machine_type.commitment_discount_percent
-    terms = [term for term in CommitmentTerm if term is CommitmentTerm.NONE or term.months in discounted]
+    terms = [CommitmentTerm.NONE, *offered_terms(machine_type)]
     return [_price_of_term(rates_of(machine_type, data_center, term), term) for term in terms]
 
 

@@ -21,6 +21,10 @@ from cumulet.cli.words import Count, Gib, names_at
 from cumulet.errors import Invalid, NotFound
 
 StorageClass: TypeAlias = Literal["local", "network"]
+Term: TypeAlias = Literal[
+    "1-month", "3-months", "6-months", "12-months", "24-months", "36-months", "60-months"
+]
+"""Of commitment; a data center sells some of them."""
 
 
 @Parameter(name="*")
@@ -83,6 +87,8 @@ class CreateOptions:
     """For how long it lives, as in 90m or 2d; then it is deleted."""
     expire: datetime | None = None
     """When it is deleted."""
+    commitment: Term | None = None
+    """Commit it to a term, at the prices of that term: until its end it cannot be deleted."""
     protect: bool = False
     """Protect it from deletion."""
     validate_only: bool = False
@@ -113,6 +119,7 @@ def create_body(client: Client, name: str, options: CreateOptions) -> Json:
         "topology": topology(options.topology) if options.topology else None,
         "ttl": f"{read_span('--ttl', options.ttl):.0f}s" if options.ttl else "",
         "expireTime": options.expire.astimezone().isoformat() if options.expire else None,
+        "commitmentTerm": term_of(options.commitment),
         "deletionProtection": options.protect,
         "validateOnly": options.validate_only,
     }
@@ -124,6 +131,11 @@ def nic(text: str, groups: tuple[str, ...]) -> Json:
     if public not in {"", "public"}:
         raise Invalid.field("--nic", text, "NETWORK or NETWORK:public")
     return {"networkId": network, "assignPublicIp": bool(public), "securityGroupIds": groups}
+
+
+def term_of(term: Term | None) -> str:
+    """Write a term of commitment, or none."""
+    return f"COMMITMENT_TERM_{(term or 'none').upper().replace('-', '_')}"
 
 
 def class_of(storage_class: StorageClass | None) -> str:

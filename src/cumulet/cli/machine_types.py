@@ -24,6 +24,14 @@ MORE: Final[Columns] = {
     "GPU/HOUR": lambda one: one["gpuPriceHr"]["value"] if one["gpuModel"] else "",
     "MOST GPUS": lambda one: str(one["maxGpuFree"]) if one["gpuModel"] else "",
 }
+PRICE_COLUMNS: Final[Columns] = {
+    "NAME": lambda one: one["machineType"],
+    "DATA CENTER": lambda one: one["dataCenterId"],
+    "TERM": lambda one: str(one["commitmentTerm"]).removeprefix("COMMITMENT_TERM_").lower().replace("_", "-"),
+    "VCPU/HOUR": lambda one: one["vcpuPriceHr"]["value"],
+    "GIB/HOUR": lambda one: one["memoryGibPriceHr"]["value"],
+    "GPU/HOUR": lambda one: one["gpuPriceHr"]["value"] if one["gpuModel"] else "",
+}
 app = App(name="machine-type")
 
 
@@ -32,3 +40,11 @@ def list_(*, listing: Listing = AS_TABLE) -> None:
     """List the machine types of all data centers."""
     found = connect().get("/v1/vms/machine-types-2")["machineTypes"]
     show(found, listing, COLUMNS, more=MORE, name="machineType")
+
+
+@app.command
+def prices(*, listing: Listing = AS_TABLE) -> None:
+    """List what the machine types cost an hour without a commitment, and for each term of one."""
+    found = connect().get("/v1/vms/machine-types")["machineTypes"]
+    rows = [{**one, **price} for one in found for price in one["prices"]]
+    show(rows, listing, PRICE_COLUMNS, name="machineType")

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 
 from cumulet.cli.client import connect
-from cumulet.cli.create import label, read_password
+from cumulet.cli.create import Term, label, read_password, term_of
 from cumulet.cli.follow import VM, read_span
 from cumulet.cli.keys import find_public_keys, read_public_keys
 from cumulet.cli.output import Format, aligned, local_time, show_data, write
@@ -66,6 +66,14 @@ def expire(
         raise Invalid("--ttl or --at: one of them is required")
     expiry = connect().post(CHANGE + "expire-time", project, name, body=body)["expireTime"]
     write(f"{name} will be deleted at {local_time(expiry)}\n")
+
+
+def commit(name: VmName, term: Term, /, *, project: Project = "default") -> None:
+    """Commit a virtual machine to a term from now on, at the prices of that term; until its end it cannot be deleted.
+
+    :param term: For how long; `cumulet machine-type prices` shows what each costs.
+    """
+    connect().post(CHANGE + "commit", project, name, body={"commitmentTerm": term_of(term)})
 
 
 def protect(name: VmName, /, *more: VmNames, project: Project = "default") -> None:

@@ -71,6 +71,12 @@ def cost(vm: Json) -> str:
     return f", {money(vm['cost'])} so far" if "cost" in vm else ""
 
 
+def commitment(vm: Json) -> str:
+    """Tell until when it is committed."""
+    end = local_time(vm["commitmentEndTime"])
+    return f"until {end}" if end else ""
+
+
 COLUMNS: Final[Columns] = {
     "NAME": lambda vm: vm["id"],
     "STATE": lambda vm: vm["state"],
@@ -113,6 +119,7 @@ FACTS: Final[Columns] = {
     "metadata": labels,
     "created": lambda vm: f"{local_time(vm['createTime'])} by {vm['createBy']}",
     "expires": lambda vm: local_time(vm["expireTime"]),
+    "committed": commitment,
     "protected": lambda vm: "from deletion" if vm["deletionProtection"] else "",
 }
 

@@ -64,6 +64,7 @@ for where, name, what in (
     ("vm_resize:resize", "resize", "Resize a virtual machine."),
     ("vm_changes:metadata", "metadata", "Show, add or remove a virtual machine's labels."),
     ("vm_changes:expire", "expire", "Set when a virtual machine is deleted."),
+    ("vm_changes:commit", "commit", "Commit a virtual machine to a term that is cheaper."),
     ("vm_changes:protect", "protect", "Protect virtual machines from deletion."),
     ("vm_changes:unprotect", "unprotect", "Let virtual machines be deleted again."),
     ("vm_changes:password", "password", "Change root's password in a running virtual machine."),

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from cumulet.catalogue import CommitmentTerm
 from cumulet.due import Kind
 from cumulet.events import VmData
 from cumulet.hypervisor import Firmware
@@ -22,7 +23,7 @@ class Vm(Resource):
 
     kind = Kind.VM
     called = "VM"
-    INTENT = ("wanted", "reboots_asked", "expire_time", "deletion_protection")
+    INTENT = ("wanted", "reboots_asked", "expire_time", "deletion_protection", "commitment_end_time")
 
     __tablename__ = "vm"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
@@ -68,6 +69,9 @@ class Vm(Resource):
     """The hash that the guest has, likewise."""
     start_script: Mapped[str]
 
+    commitment_term: Mapped[CommitmentTerm] = mapped_column(default=CommitmentTerm.NONE)
+    commitment_end_time: Mapped[datetime | None]
+    """Until then it is neither ended nor made smaller, and has the rates of its term."""
     vcpu_price: Mapped[Decimal]
     memory_price: Mapped[Decimal]
     gpu_price: Mapped[Decimal]
@@ -124,12 +128,20 @@ class Vm(Resource):
             gpu_price=self.gpu_price,
             ipv4_addresses=self.ipv4_addresses,
             labels=self.labels,
+            commitment_term=self.commitment_term.value if self.commitment_end_time else "",
+            commitment_end_time=self.commitment_end_time,
         )
+
+    def is_committed(self, now: datetime) -> bool:
+        """Whether it is in the term that its owner committed it to."""
+        return self.commitment_end_time is not None and self.commitment_end_time > now
 
     @property
     def ends_at(self) -> datetime | None:
-        """When it is terminated by itself; None while it is not."""
-        return None if self.deletion_protection else self.expire_time
+        """When it is terminated by itself: not while it is protected, nor in the term that it is committed to."""
+        if self.expire_time is None or self.deletion_protection:
+            return None
+        return max(self.expire_time, self.commitment_end_time or self.expire_time)
 
     @property
     def reboot_pending(self) -> bool:

@@ -1,6 +1,6 @@
 """Virtual machines: the slice that everything else is there for."""
 
-from cumulet.vms import change_operations, offers, operations, reach
+from cumulet.vms import change_operations, commitment_operations, offers, operations, reach
 from cumulet.vms.offers import weigh_vcpus
 from cumulet.vms.reconcile.sweep import Sweeper
 from cumulet.vms.reconcile.vm import Backends, reconcile_vm
@@ -9,6 +9,7 @@ __all__ = [
     "Backends",
     "Sweeper",
     "change_operations",
+    "commitment_operations",
     "offers",
     "operations",
     "reach",

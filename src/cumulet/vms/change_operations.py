@@ -21,7 +21,7 @@ from cumulet.operation import Access, Caller, operation
 from cumulet.quotas import lock_allowance
 from cumulet.resource import log_request
 from cumulet.vm_record.accepts import Verb, accept, accept_credentials, accepts
-from cumulet.vm_record.end import accept_end, accept_stay
+from cumulet.vm_record.end import accept_end, accept_less, accept_stay
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vms.create.passwords import hash_password
@@ -93,6 +93,8 @@ def resize_vm(
         raise Invalid(f"vcpus, memoryGib, gpus: at least one must change; VM {id!r} has {size}")
     check_size(machine_type, vcpus=size.vcpus, memory_gib=size.memory_gib)
     check_gpus(machine_type, gpus=size.gpus, vcpus=size.vcpus)
+    if any(new < old for new, old in zip(size, (vm.vcpus, vm.memory_gib, vm.gpus), strict=True)):
+        accept_less(vm, "shrink", now)
     allowance.take(db, taken_beyond(vm, size))
     if size.gpus != vm.gpus:
         (capacity,) = with_gpu_rooms(
@@ -152,10 +154,10 @@ def update_vm_expire_time(
     """Set when a virtual machine is terminated, at a time or after a span from now."""
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept_stay(vm)
-    accept_end(vm)
     expire_time = plan_expiry(data.expire_time, data.ttl, now=now)
     if expire_time is None:
         raise Invalid("expireTime, ttl: one of them is required")
+    accept_end(vm, expire_time)
     vm.expire_time = expire_time
     text = f"expires at {expire_time:%Y-%m-%d %H:%M:%S} UTC"
     log_request(db, caller, vm, EventName.VM_EXPIRY_REQUESTED, text, now=now)

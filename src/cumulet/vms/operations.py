@@ -174,7 +174,7 @@ def terminate_vm(db: Session, caller: Caller, *, now: datetime, project_id: str,
     """Delete a virtual machine with its boot disk, in whatever state it is; its storage disks are kept."""
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if vm.wanted is not Wanted.DELETED:
-        accept_end(vm)
+        accept_end(vm, now)
         vm.wanted, vm.state = Wanted.DELETED, VmState.DELETING
         let_go(db, vm.id, now=now, actor=caller.email)
         log_request(db, caller, vm, EventName.VM_TERMINATE_REQUESTED, "deletion requested", now=now)

@@ -177,6 +177,12 @@ class UpdateVmExpireTimeResponse(Wire, kw_only=True):
     expire_time: datetime
 
 
+class CommitVm(Wire, kw_only=True):
+    """The body of CommitVM."""
+
+    commitment_term: Annotated[CommitmentTerm, Meta(examples=["COMMITMENT_TERM_1_MONTH"])]
+
+
 class UpdateVmDeletionProtection(Wire, kw_only=True):
     """Whether a VM is protected from deletion."""
 

@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cumulet.catalogue import CommitmentTerm, DataCenter, DiskPool, GpuModel, MachineType, StorageClass
+from cumulet.catalogue import (
+    CommitmentTerm,
+    DataCenter,
+    DiskPool,
+    GpuModel,
+    MachineType,
+    StorageClass,
+    check_term,
+    end_of,
+)
 from cumulet.disks import check_disk_gib, check_disk_id, plan_pool
-from cumulet.errors import Invalid, NotFound, Unimplemented
+from cumulet.errors import Invalid, NotFound
 from cumulet.hosts import GpuRoom, Requirements
 from cumulet.hypervisor.user_data import parts_of, script_in
 from cumulet.ids import check_id
@@ -48,6 +57,7 @@ class VmPlan:
     pool: DiskPool
     topology: CpuTopology
     expire_time: datetime | None
+    commitment_end: datetime | None
     ssh_keys: tuple[str, ...]
 
 
@@ -62,7 +72,6 @@ def plan_vm(
     now: datetime,
 ) -> VmPlan:
     """Check every field and work out what the VM needs; Invalid and Unimplemented name the field."""
-    refuse_later_features(data)
     check_id("vmId", data.vm_id, most=MOST_VM_ID)
     check_size(machine_type, vcpus=data.vcpus, memory_gib=data.memory_gib)
     check_gpus(machine_type, gpus=data.gpus, vcpus=data.vcpus)
@@ -76,6 +85,7 @@ def plan_vm(
     check_disk_id("bootDisk.id", boot_disk_name)
     requested = data.boot_disk.storage_class if data.boot_disk else StorageClass.UNKNOWN
     storage_class, pool = plan_pool("bootDisk.storageClass", requested, data_center)
+    expire_time = plan_expiry(data.expire_time, data.ttl, now=now)
     return VmPlan(
         required=Requirements(
             vcpus=data.vcpus,
@@ -89,19 +99,10 @@ def plan_vm(
         storage_class=storage_class,
         pool=pool,
         topology=plan_topology(data),
-        expire_time=plan_expiry(data.expire_time, data.ttl, now=now),
+        expire_time=expire_time,
+        commitment_end=plan_commitment(data.commitment_term, machine_type, expire_time, now=now),
         ssh_keys=plan_keys(keys, data.custom_ssh_keys),
     )
-
-
-def refuse_later_features(data: CreateVm) -> None:
-    """Say what this version does not do: a member that is silently ignored is worse than one refused."""
-    requested = {
-        "commitmentTerm": data.commitment_term is not CommitmentTerm.NONE,
-    }
-    for field, given in requested.items():
-        if given:
-            raise Unimplemented(f"{field}: not offered by this version of Cumulet; leave it out")
 
 
 def check_size(machine_type: MachineType, *, vcpus: int, memory_gib: int) -> None:
@@ -260,6 +261,20 @@ def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> dat
     if not seconds or not 0 < float(seconds[1]) <= LONGEST_TTL.total_seconds():
         raise Invalid.field("ttl", ttl, "seconds with an 's', for example 3600s, at most ten years")
     return now + timedelta(seconds=float(seconds[1]))
+
+
+def plan_commitment(
+    term: CommitmentTerm, machine_type: MachineType, expire_time: datetime | None, *, now: datetime
+) -> datetime | None:
+    """Work out when the commitment ends; None for none. The VM must not be gone before."""
+    if term is CommitmentTerm.NONE:
+        return None
+    check_term(machine_type, term)
+    end = end_of(term, now)
+    if expire_time is not None and expire_time < end:
+        accepted = f"{CommitmentTerm.NONE.value}, or one that ends before it expires"
+        raise Invalid.field("commitmentTerm", term.value, accepted)
+    return end
 
 
 def check_protection(data: CreateVm) -> None:

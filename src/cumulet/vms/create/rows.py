@@ -225,6 +225,8 @@ def vm_row(
         password_hash=password_hash,
         password_in_guest=password_hash,
         start_script=data.start_script,
+        commitment_term=data.commitment_term,
+        commitment_end_time=plan.commitment_end,
         vcpu_price=rates.vcpu,
         memory_price=rates.memory_gib,
         gpu_price=rates.gpu,

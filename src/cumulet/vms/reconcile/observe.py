@@ -66,7 +66,7 @@ def observe(run: Run, vm: Vm, domain: Domain | None, host: Host) -> datetime | N
     became, more = news_of_state(run, vm, domain)
     if seen := began | became:
         note(run, vm, seen, *events, *more)
-    looks = [vm.ends_at, watch_guest(run, vm, host)]
+    looks = [vm.ends_at, vm.commitment_end_time, watch_guest(run, vm, host)]
     return min((look for look in looks if look is not None), default=None)
 
 

@@ -47,6 +47,7 @@ from cumulet.security_groups import all_in_force
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
+from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.reconcile.observe import observe
@@ -87,6 +88,7 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
     if loaded is None:
         return None
     vm, parts = loaded
+    end_commitment(run, vm, backends.fabrics.catalogue)
     host = backends.host(vm.host_id)
     if vm.wanted is Wanted.DELETED or expired(run, vm):
         tear_down(run, vm, host, backends)

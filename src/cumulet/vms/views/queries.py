@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
+from cumulet.catalogue import CommitmentTerm
 from cumulet.db import Row, fetch_built, fetch_columns
 from cumulet.disks import Disk, DiskRow, DiskType
 from cumulet.hosts import Host
@@ -46,6 +47,8 @@ class VmRow(NamedTuple):
     created_by: str
     expire_time: datetime | None
     deletion_protection: bool
+    commitment_term: CommitmentTerm
+    commitment_end_time: datetime | None
     state: VmState
     vcpus: int
     memory_gib: int

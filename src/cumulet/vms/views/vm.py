@@ -107,6 +107,8 @@ def _vm_view(vm: VmRow, disks: Sequence[DiskRow], nics: VmNics, catalogue: Catal
         create_time=vm.create_time,
         expire_time=vm.expire_time,
         deletion_protection=vm.deletion_protection,
+        commitment_term=vm.commitment_term,
+        commitment_end_time=vm.commitment_end_time,
         price=_price_view(vm, disks, ipv4_addresses=nics.external_count),
         ssh_key_source=vm.ssh_key_source,
         authorized_ssh_keys=vm.ssh_keys,
