@@ -223,7 +223,7 @@ def seconds_between(before: Json, after: Json) -> float:
 
 def read_span(option: str, text: str) -> float:
     """Read `90s`, `10m`, `1h30m`, `2d` as seconds; Invalid names the option."""
-    parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text, re.ASCII)
     if not text or not parts:
         raise Invalid.field(option, text, "a span such as 90s, 10m, 1h30m or 2d")
     return sum(int(part or 0) * size for part, size in zip(parts.groups(), (86400, 3600, 60, 1), strict=True))
