@@ -14,7 +14,9 @@ from typing import Final
 
 from cumulet.errors import Invalid
 
-CLIENT_NAMES: Final = frozenset({"CUMULET_URL", "CUMULET_API_KEY", "CUMULET_PROJECT", "CUMULET_CONTEXT"})
+CLIENT_NAMES: Final = frozenset(
+    {"CUMULET_URL", "CUMULET_API_KEY", "CUMULET_PROJECT", "CUMULET_CA", "CUMULET_CONTEXT"}
+)
 SERVER_NAMES: Final = frozenset(
     {
         "CUMULET_DATA_DIR",

@@ -51,6 +51,58 @@ def test_a_server_runs_with_what_the_command_made_and_takes_the_next_one_at_a_ha
         assert get(secured, "/v1/vms/data-centers").is_success
 
 
+@pytest.fixture
+def owner(command, monkeypatch):
+    """Run commands with the settings of a server, as its owner on the same machine does."""
+
+    def use(settings):
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        return command
+
+    return use
+
+
+def test_its_owner_calls_it_on_the_same_machine_whatever_names_the_certificate_has(secured, command, owner):
+    command("tls", "self-signed", "cloud.example")
+    with serving(secured):
+        cumulet = owner(secured)
+        assert cumulet("vm", "create", "secret", "--image", "micro", "--wait").code == 0
+        assert cumulet("vm", "connect", "secret").out.startswith(
+            f"https://{secured['CUMULET_LISTEN']}/console/"
+        )
+        assert f"try it at {url_of(secured)}/docs" in cumulet("up").out
+
+
+def test_others_call_it_by_its_authority_and_log_in_by_its_fingerprint(secured, command, monkeypatch):
+    key = (read_settings(secured).data_dir / "admin.key").read_text
+    with serving(secured):
+        monkeypatch.setenv("CUMULET_DATA_DIR", "/nowhere")
+        monkeypatch.setenv("CUMULET_URL", url_of(secured))
+        monkeypatch.setenv("CUMULET_API_KEY", key().strip())
+        assert "self-signed certificate in certificate chain" in command("vm", "list").err
+        monkeypatch.setenv("CUMULET_CA", str(authority(secured)))
+        assert command("vm", "list").code == 0
+        monkeypatch.setenv("CUMULET_CA", "/nowhere.pem")
+        assert "CUMULET_CA: cannot read '/nowhere.pem'" in command("vm", "list").err
+        for name in ("CUMULET_URL", "CUMULET_API_KEY", "CUMULET_CA"):
+            monkeypatch.delenv(name)
+        known = fingerprint(authority(secured))
+        told = command("login", "--url", url_of(secured), "--fingerprint", known, stdin=key())
+        assert (told.code, command("vm", "list").code) == (0, 0), told.err
+
+
+def test_a_console_in_a_terminal_goes_over_it(secured, owner):
+    with serving(secured):
+        owner(secured)("vm", "create", "typed", "--image", "micro", "--wait")
+        argv = (sys.executable, "-m", "cumulet", "vm", "console", "typed")
+        with subprocess.Popen(argv, env=plain_environment(secured), stdin=-1, stdout=-1, stderr=-1) as seat:
+            seat.stdin.write(b"a line\n")
+            seat.stdin.flush()
+            assert seat.stdout.read(7) == b"a line\n"
+            seat.kill()
+
+
 def test_the_authority_is_made_once_and_its_fingerprint_is_printed(secured, command):
     known = fingerprint(authority(secured))
     again = command("tls", "self-signed", "cloud.example", "*.cloud.example", "192.0.2.7", "fd00::7").out

@@ -28,6 +28,7 @@ def trusting(authority: str) -> ssl.SSLContext:
     except ssl.SSLError:
         raise Invalid("the authority's certificate is not one in PEM") from None
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a server's own certificate may be what was shown
+    context.check_hostname = bool(context.get_ca_certs())  # and is its own whatever one calls it
     return context
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from cumulet.cli.client import Declined, open_client
-from cumulet.cli.config import Context, local_url
+from cumulet.cli.config import local_context
 from cumulet.errors import Unavailable
 from cumulet.settings import Settings
 
@@ -67,7 +67,7 @@ def stop_server(settings: Settings) -> bool:
 def answers(settings: Settings) -> bool:
     """Whether a server is well at the address of the settings."""
     try:
-        open_client(Context(url=local_url(settings)), seconds=ANSWER_SECONDS).fetch("/healthz")
+        open_client(local_context(settings), seconds=ANSWER_SECONDS).fetch("/healthz")
     except (Declined, Unavailable):
         return False
     return True

@@ -16,7 +16,7 @@ from uuid import uuid4
 import msgspec
 
 from cumulet.cli.authorities import trusting
-from cumulet.cli.config import Context, check_key, check_url, find_context, is_local, local_key, local_url
+from cumulet.cli.config import Context, check_key, check_url, find_context, is_local, local_context
 from cumulet.errors import Unauthenticated, Unavailable
 from cumulet.settings import Settings
 
@@ -200,7 +200,7 @@ def connect(seconds: float = SECONDS) -> Client:
 
 def connect_here(settings: Settings) -> Client:
     """Open this machine's own server as its owner, whatever else is named."""
-    return open_client(Context(url=local_url(settings), key=local_key(settings).strip()))
+    return open_client(local_context(settings))
 
 
 def open_client(context: Context, *, seconds: float = SECONDS) -> Client:

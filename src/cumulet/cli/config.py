@@ -25,6 +25,7 @@ KEY_FILE: Final = "admin.key"
 """The owner's key, in the server's data directory."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to call one that listens on all
+END_OF_CERTIFICATE: Final = "-----END CERTIFICATE-----"
 CONTEXT_NAME: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 OTHERS: Final = 0o077
 """The permissions of a file that are not its owner's."""
@@ -165,15 +166,43 @@ def context_of_file(environment: Mapping[str, str]) -> Context | None:
 
 def context_of_environment(environment: Mapping[str, str], settings: Settings) -> Context:
     """Give what the environment says, as far as it does; for the rest this machine's own server and its owner's key."""
-    url = environment.get("CUMULET_URL") or local_url(settings)
-    key = environment.get("CUMULET_API_KEY") or (local_key(settings) if is_local(url) else "")
-    return Context(url=url, key=key.strip())
+    here = local_context(settings)
+    url = environment.get("CUMULET_URL") or here.url
+    key = environment.get("CUMULET_API_KEY") or (here.key if is_local(url) else "")
+    ca = environment.get("CUMULET_CA")
+    authority = read_pem("CUMULET_CA", Path(ca)) if ca else here.authority if url == here.url else ""
+    return Context(url=url, key=key.strip(), authority=authority)
+
+
+def read_pem(field: str, path: Path) -> str:
+    """Read a file of certificates; Invalid names the field and the file when that fails."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Invalid(f"{field}: cannot read {str(path)!r}: {problem}") from None
+
+
+def local_context(settings: Settings) -> Context:
+    """Give this machine's own server as its owner calls it."""
+    return Context(
+        url=local_url(settings), key=local_key(settings).strip(), authority=local_certificate(settings)
+    )
+
+
+def local_certificate(settings: Settings) -> str:
+    """Read the certificate of this machine's own server, without those above it; "" when there is none to read."""
+    try:
+        shown = settings.tls.certificate.read_text() if settings.tls else ""
+    except OSError:
+        return ""
+    first, end, _ = shown.partition(END_OF_CERTIFICATE)
+    return first + end
 
 
 def local_url(settings: Settings) -> str:
     """Name where this machine's own server listens."""
     host = ANY_ADDRESS.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def is_local(url: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from cumulet.cli.authorities import find_authority, trusting
-from cumulet.cli.config import Config, Context, add_contexts, read_config, write_config
+from cumulet.cli.config import Config, Context, add_contexts, read_config, read_pem, write_config
 from cumulet.cli.cudo import read_cudo_file
 from cumulet.cli.output import AS_TABLE, Columns, Listing, show, write
 from cumulet.cli.words import ContextName
@@ -111,9 +111,6 @@ def read_authority(url: str, ca: Path | None, fingerprint: str) -> str:
         return find_authority(url, fingerprint)
     if ca is None:
         return ""
-    try:
-        authority = ca.expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise Invalid(f"--ca: cannot read {str(ca)!r}: {problem}") from None
+    authority = read_pem("--ca", ca.expanduser())
     trusting(authority)
     return authority
