@@ -21,7 +21,7 @@ from cumulet.catalogue import (
     matching_data_centers,
     read_catalogue,
 )
-from cumulet.catalogue.operations import list_vm_gpu_models
+from cumulet.catalogue.operations import list_regions, list_vm_gpu_models
 from cumulet.operation import OPERATIONS, Access
 from cumulet.wire import Wire
 
@@ -160,3 +160,17 @@ def test_the_catalogue_is_open_to_all() -> None:
 def test_a_term_has_as_many_months_as_its_name_says(term: CommitmentTerm) -> None:
     assert str(term.months) in str(term.value) or term is CommitmentTerm.NONE
     assert (term.months == 0) == (term is CommitmentTerm.NONE)
+
+
+def test_regions_are_those_of_the_data_centers():
+    here = read_catalogue(None).data_centers[0]
+    data_centers = (
+        here,
+        replace(here, id="next"),
+        replace(here, id="far", region_id="se", region_name="Sweden"),
+    )
+    regions = list_regions(replace(read_catalogue(None), data_centers=data_centers)).regions
+    assert [(one.id, [inner.id for inner in one.data_centers]) for one in regions] == [
+        (here.region_id, ["local", "next"]),
+        ("se", ["far"]),
+    ]

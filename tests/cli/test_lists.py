@@ -61,3 +61,10 @@ def test_keys_of_many_pages_are_shown_whole(cumulet, public_key, monkeypatch):
     assert added <= set(cumulet("ssh-key", "list", "-o", "name").out.splitlines(keepends=True))
     for id in added:
         cumulet("ssh-key", "delete", id.strip())
+
+
+def test_what_one_has_is_found_by_a_part_of_its_name(cumulet):
+    cumulet("vm", "create", "sought-after", "--image", "micro")
+    kinds = [line.split()[0] for line in cumulet("search", "ought-aft", "--no-header").out.splitlines()]
+    assert sorted(kinds) == ["disk", "virtualMachine"]
+    assert "projects/default/vms/sought-after" in cumulet("search", "ought-aft", "-o", "name").out

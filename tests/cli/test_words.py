@@ -15,6 +15,7 @@ NO_IDS = {
     "image alias": {"id", "aliases"},
     "network create": {"range"},
     "private-image update": {"description"},
+    "search": {"text"},
     "security-group revoke": {"rule-ids"},
     "vm metadata": {"labels"},
     "vm ssh": {"words"},

@@ -21,12 +21,20 @@ def test_the_table_has_all_that_the_published_python_client_can_call():
     assert {shape(method, path) for path, method in calls} <= {one.shape for one in promised()}
 
 
+@pytest.mark.parametrize("id", ["default", "nowhere", "no.such-%20id"])
 @pytest.mark.parametrize("promise", NOT_OFFERED, ids=lambda one: f"{one.method} {one.path}")
-def test_what_is_not_offered_is_said_by_name(endpoint, promise):
-    path = re.sub(r"{[^}]+}", "default", promise.path)
+def test_what_is_not_offered_is_said_by_name_with_what_serves_instead(endpoint, promise, id):
+    path = re.sub(r"{[^}]+}", id, promise.path)
     headers = {"Authorization": f"Bearer {endpoint.key}"}
     answer = httpx.request(promise.method, f"{endpoint.url}{path}", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (501, 12)
-    assert answer.json()["message"].startswith(
-        f"{promise.name} ({promise.method} {promise.path}) is not offered"
-    )
+    said = f"{promise.name} ({promise.method} {promise.path}) is not offered by this version of Cumulet; "
+    assert answer.json()["message"] == said + (promise.instead or "see /docs for what is")
+
+
+def test_what_is_named_instead_is_offered():
+    rest = [one for one in NOT_OFFERED if one.name != "Commit a VM"]
+    assert [one.path for one in rest if not one.instead] == []
+    named = [route for one in rest for route in re.findall(r"(GET|POST|PATCH) (/v1/[^\s,;:]+)", one.instead)]
+    assert len(named) > 30
+    assert {route for route in named if shape(*route) not in SERVED} == set()

@@ -17,6 +17,8 @@ from cumulet.catalogue.wire import (
     LatLng,
     MachineTypePrice,
     NetworkPrice,
+    Region,
+    RegionDataCenter,
     RouterSize,
     StorageClass,
     VmDataCenter,
@@ -69,6 +71,15 @@ def data_center_view(data_center: DataCenter, ipv4_free: int) -> VmDataCenter:
         object_storage_gib_price_hr=Amount(value="0"),
         location=LatLng(latitude=data_center.latitude, longitude=data_center.longitude),
     )
+
+
+def regions_view(catalogue: Catalogue) -> list[Region]:
+    """Show the regions of all data centers, in the catalogue's order."""
+    regions: dict[str, Region] = {}
+    for one in catalogue.data_centers:
+        region = Region(id=one.region_id, name=one.region_name, data_centers=[])
+        regions.setdefault(one.region_id, region).data_centers.append(RegionDataCenter(id=one.id))
+    return list(regions.values())
 
 
 def machine_type_view(catalogue: Catalogue, machine_type: MachineType, free: FreeCapacity) -> VmMachineType:

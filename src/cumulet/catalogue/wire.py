@@ -89,6 +89,26 @@ class ListVmDataCentersResponse(Wire):
     data_centers: list[VmDataCenter]
 
 
+class RegionDataCenter(Wire):
+    """A data center of a region."""
+
+    id: str
+
+
+class Region(Wire):
+    """A region, as the data centers in it name it."""
+
+    id: str
+    name: str
+    data_centers: list[RegionDataCenter]
+
+
+class ListRegionsResponse(Wire):
+    """All regions."""
+
+    regions: list[Region]
+
+
 class VmGpuModel(Wire):
     """A GPU model."""
 

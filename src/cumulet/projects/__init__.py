@@ -16,12 +16,13 @@ from cumulet.projects.access import (
     permit,
     write_uses,
 )
-from cumulet.projects.bootstrap import KEY_FILE, bootstrap
+from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, KEY_FILE, bootstrap
 from cumulet.projects.model import DEFAULT_PROJECT, Project
 from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import check_public_key
 
 __all__ = [
+    "DEFAULT_BILLING_ACCOUNT",
     "DEFAULT_PROJECT",
     "KEY_FILE",
     "WHOLE",

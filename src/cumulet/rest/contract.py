@@ -28,6 +28,8 @@ class Promised:
     method: str
     path: str
     name: str
+    instead: str = ""
+    """What serves in its place, in words, where it is not offered."""
 
     @property
     def shape(self) -> tuple[str, str]:
@@ -47,7 +49,9 @@ def promised() -> Iterator[Promised]:
         if line.startswith("["):
             rank = line.strip("[]")
         elif line and not line.startswith("#"):
-            yield Promised(rank, *line.split(maxsplit=2))
+            route, _, instead = line.partition("  | ")
+            method, path, name = route.split(maxsplit=2)
+            yield Promised(rank, method, path, name, instead)
 
 
 def shape(method: str, path: str) -> tuple[str, str]:
@@ -65,7 +69,7 @@ def unserved(operations: Iterable[Operation]) -> FindUnserved:
         for one in lacking:
             if method == one.method and one.pattern.fullmatch(path):
                 words = f"{one.name} ({method} {one.path}) is not offered by this version of Cumulet"
-                return Unimplemented(f"{words}; see /docs for what is")
+                return Unimplemented(f"{words}; {one.instead or 'see /docs for what is'}")
         return None
 
     return find

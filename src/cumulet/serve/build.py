@@ -12,6 +12,7 @@ from functools import partial
 
 from litestar.types import ASGIApp
 
+import cumulet.billing  # noqa: F401 - declares its operations
 from cumulet import audit, journal
 from cumulet.call import repeats
 from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
