@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, delete, exc, func, select, tuple_
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -35,6 +36,8 @@ MOST_KEPT: Final = 10_000
 """Of one caller: seven changes a minute, all day."""
 PATIENCE_MS: Final = 10_000
 """How long one waits for the first who sent the same; of SQLite's writers all wait so long."""
+NONCE: Final = bytes(12)
+"""Always the same one: each answer has a key of its own."""
 STILL_LOCKED: Final = "55P03"
 """PostgreSQL: a lock was not to be had in time."""
 
@@ -102,7 +105,7 @@ class Repeatable:
             return msgspec.Raw(self._kept(db))
         answer = msgspec.json.encode(do())
         if not was_forgotten(db):  # what only looks undoes all it did, and is looked at anew
-            given = encrypted(answer, self.api_key, salt)
+            given = cipher(self.api_key, salt).encrypt(NONCE, answer, None)
             change_rows(db, KEEP, caller=self.key_digest, key=self.idempotency_key, given=given)
         return msgspec.Raw(answer)
 
@@ -145,7 +148,7 @@ class Repeatable:
                 "give each request a key of its own",
                 error_info("IDEMPOTENCY_KEY_REUSED"),
             )
-        return encrypted(answer, self.api_key, salt)
+        return cipher(self.api_key, salt).decrypt(NONCE, answer, None)
 
 
 def content_of(arguments: dict[str, object]) -> bytes:
@@ -153,12 +156,9 @@ def content_of(arguments: dict[str, object]) -> bytes:
     return hashlib.sha256(msgspec.msgpack.encode(arguments, order="deterministic")).digest()
 
 
-def encrypted(text: bytes, api_key: str, salt: bytes) -> bytes:
-    """Encrypt an answer, or decrypt it, with a stream that is used for no other."""
-    seed = hmac.digest(api_key.encode(), salt, "sha256")
-    stream = hashlib.shake_256(seed).digest(len(text))
-    mixed = int.from_bytes(text, "big") ^ int.from_bytes(stream, "big")
-    return mixed.to_bytes(len(text), "big")
+def cipher(api_key: str, salt: bytes) -> AESGCM:
+    """Make what encrypts and decrypts one answer, and no other."""
+    return AESGCM(hmac.digest(api_key.encode(), salt, "sha256"))
 
 
 def forget(db: Session, *, before: datetime, most: int) -> int:
