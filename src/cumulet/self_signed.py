@@ -82,12 +82,20 @@ def make_self_signed(folder: Path, names: Sequence[str], now: datetime) -> SelfS
 
 
 def find_authority(folder: Path, now: datetime) -> Authority | None:
-    """Read the authority that is there; None when there is none that outlives a new certificate."""
+    """Read the authority that is there; None when there is none that outlives a new certificate.
+
+    Invalid when it is not whole: clients trust it, so that it must not be replaced unasked.
+    """
+    if not (folder / AUTHORITY).exists():
+        return None
     try:
         certificate = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
         key = load_pem_private_key((folder / AUTHORITY_KEY).read_bytes(), password=None)
-    except FileNotFoundError:
-        return None
+    except (OSError, TypeError, ValueError) as problem:  # TypeError when it wants a password
+        raise Invalid(
+            f"{folder / AUTHORITY} cannot vouch for a certificate ({problem}): bring {AUTHORITY_KEY} back beside it, "
+            "or remove it for a new authority, which clients must then be told of"
+        ) from None
     outlives = certificate.not_valid_after_utc > now + timedelta(days=SERVER_DAYS)
     return Authority(certificate, key) if outlives and isinstance(key, ec.EllipticCurvePrivateKey) else None
 

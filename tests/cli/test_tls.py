@@ -110,6 +110,17 @@ def test_the_authority_is_made_once_and_its_fingerprint_is_printed(secured, comm
     assert fingerprint(authority(secured)) == known
 
 
+def test_an_authority_whose_key_is_away_is_not_replaced(secured, command):
+    known = fingerprint(authority(secured))
+    authority(secured).with_suffix(".key").unlink()
+    refused = command("tls", "self-signed")
+    assert (refused.code, fingerprint(authority(secured))) == (2, known)
+    assert "bring authority.key back beside it" in refused.err
+    authority(secured).unlink()
+    assert command("tls", "self-signed").code == 0
+    assert fingerprint(authority(secured)) != known
+
+
 def test_keys_are_for_their_owner_alone(secured):
     modes = {path.name: path.stat().st_mode & 0o777 for path in authority(secured).parent.iterdir()}
     assert modes == {"authority.pem": 0o644, "authority.key": 0o600, "server.pem": 0o644, "server.key": 0o600}
