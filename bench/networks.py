@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.figure import Figure, say
-from bench.server import running_server, wait_until
+from bench.server import running_server, unbounded_catalogue, wait_until
 from bench.stage import Stage
 from bench.streams import streams
 
@@ -38,10 +38,9 @@ def starts(folder: Path) -> list[Figure]:
 
 def catalogue_text() -> str:
     """Give the catalogue of who has none, with another external range."""
-    from cumulet.catalogue import file  # noqa: PLC0415 - beside it
-
-    text = (Path(file.__file__).parent / "default.toml").read_text()
-    return text.replace('external_range = "198.19.0.0/18"', f'external_range = "{EXTERNAL_RANGE}"')
+    return unbounded_catalogue().replace(
+        'external_range = "198.19.0.0/18"', f'external_range = "{EXTERNAL_RANGE}"'
+    )
 
 
 def make_networks(folder: Path, numbers: range, settings: dict[str, str]) -> None:

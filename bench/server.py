@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -87,9 +88,14 @@ def running_server(folder: Path, **settings: str) -> Iterator[Server]:
     if not data_dir.exists():
         data_dir.mkdir(parents=True)
         (data_dir / "images").symlink_to(IMAGES)
-    process = launch(
-        folder, {"CUMULET_DATA_DIR": str(data_dir), "CUMULET_LISTEN": f"127.0.0.1:{port}"} | settings
-    )
+    unbounded = folder / "unbounded.toml"
+    unbounded.write_text(unbounded_catalogue())
+    usual = {
+        "CUMULET_DATA_DIR": str(data_dir),
+        "CUMULET_LISTEN": f"127.0.0.1:{port}",
+        "CUMULET_CATALOGUE": str(unbounded),
+    }
+    process = launch(folder, usual | settings)
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: has_ended(process, folder) or answers(f"{url}/healthz"), f"{url} answers")
@@ -99,6 +105,14 @@ def running_server(folder: Path, **settings: str) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+def unbounded_catalogue() -> str:
+    """Give the catalogue of who has none, by which one caller may ask as often as the server can answer."""
+    from cumulet.catalogue import file  # noqa: PLC0415 - beside it
+
+    text = (Path(file.__file__).parent / "default.toml").read_text()
+    return re.sub(r"^(requests_\w+) = \d+", r"\1 = 1000000", text, flags=re.MULTILINE)
 
 
 def launch(folder: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:

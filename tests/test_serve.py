@@ -15,12 +15,13 @@ from cumulet.errors import Invalid, Unavailable
 from cumulet.hosts import Host, HostState, register_host
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.operation import Caller
+from cumulet.projects.access import new_key
 from cumulet.projects.model import User
 from cumulet.rest.tls import Certificate
 from cumulet.self_signed import make_self_signed
 from cumulet.serve.backends import open_hosts
 from cumulet.serve.build import build
-from cumulet.serve.logs import show_controls
+from cumulet.serve.logs import hide_keys, show_controls
 from cumulet.serve.run import changes_together, listener_of, only_one, read_certificate, started
 from cumulet.settings import read_settings
 from cumulet.vm_record.wire import VmState
@@ -52,7 +53,7 @@ def create(cloud):
 
 def state(cloud):
     with cloud.database.reading() as db:
-        return verbs.get_vm(db, owner(db), catalogue=cloud.catalogue, project_id=PROJECT, id="hello").vm.state
+        return verbs.get_vm(db, catalogue=cloud.catalogue, project_id=PROJECT, id="hello").vm.state
 
 
 def hosts_of(cloud):
@@ -193,4 +194,14 @@ def test_what_steers_a_terminal_is_escaped_in_the_log():
         "exception": "one\n\ttwo\\x0d",
         "status": 404,
         "name": "naïve",
+    }
+
+
+def test_no_key_is_in_the_log():
+    key = new_key()
+    said = {"event": "request", "path": f"/v1/api-keys/{key}", "status": 404}
+    assert hide_keys(None, "info", said) == {
+        "event": "request",
+        "path": f"/v1/api-keys/{key[:12]}…",
+        "status": 404,
     }

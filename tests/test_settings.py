@@ -14,6 +14,7 @@ def test_without_a_word_everything_has_a_sensible_value():
     assert (settings.hypervisor, settings.fabric) == ("qemu:///system", "unix:/run/ovn/ovnnb_db.sock")
     assert settings.catalogue is None
     assert (settings.tls, settings.plain_http, settings.is_exposed) == (None, False, False)
+    assert settings.trusted_proxies == ()
     assert settings.images_dir == Path("/var/lib/cumulet/images")
 
 
@@ -29,8 +30,10 @@ def test_what_is_set_counts():
             "CUMULET_TLS_CERT": "/etc/tls.pem",
             "CUMULET_TLS_KEY": "/etc/tls.key",
             "CUMULET_PLAIN_HTTP": "1",
+            "CUMULET_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/24,",
         }
     )
+    assert settings.trusted_proxies == ("127.0.0.1", "10.0.0.0/24")
     assert settings.data_dir == Path("/srv/cloud")
     assert (settings.host, settings.port) == ("::", 80)
     assert settings.database_url == "postgresql+psycopg://db/cumulet"
@@ -116,3 +119,9 @@ def test_a_certificate_and_its_key_come_together(given, missing):
 def test_a_switch_is_on_or_not_there():
     with pytest.raises(Invalid, match="CUMULET_PLAIN_HTTP: 'yes' is not accepted; expected 1"):
         read_settings({"CUMULET_PLAIN_HTTP": "yes"})
+
+
+@pytest.mark.parametrize("value", ["proxy.example", "10.0.0.1/24", "127.0.0.1;::1", "*"])
+def test_a_proxy_is_an_address_or_a_network(value):
+    with pytest.raises(Invalid, match=r"CUMULET_TRUSTED_PROXIES: .* expected IP addresses and networks"):
+        read_settings({"CUMULET_TRUSTED_PROXIES": value})

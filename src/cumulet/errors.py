@@ -28,7 +28,7 @@ LONGEST_SHOWN: Final = 200
 """Characters of a refused value that its refusal repeats; callers may send a megabyte."""
 KEY_PREFIX: Final = "cumulet_"
 """Lets people and secret scanners tell what a found text is."""
-SECRET: Final = re.compile(rf"({KEY_PREFIX}\w{{4}})[\w-]{{30,}}")
+SECRET: Final = re.compile(rf"({KEY_PREFIX}[\w-]{{4}})[\w-]{{30,}}")
 """A key of ours, wherever somebody put it."""
 MOST_NAMED: Final = 5
 """How many names a refusal tells of those that there are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -24,6 +24,10 @@ class Limits:
     members_per_project: Count = 1000
     invitation_days: Days = 7
     """How long somebody has to accept."""
+    requests_per_second: Count = 200
+    """Of one API key, or of one address without a key; on one server."""
+    requests_at_once: Count = 2000
+    """How many of them may come together after a pause."""
     consoles_per_vm: Count = 8
     consoles_per_user: Count = 32
     """Open at once, on one server."""
@@ -64,3 +68,7 @@ class Quotas:
     networks: Most | None = 100
     rules: Most | None = 2_000
     """In all security groups together."""
+
+
+USUAL: Final = Limits()
+"""What counts where an operator says nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ SERVER_NAMES: Final = frozenset(
         "CUMULET_TLS_CERT",
         "CUMULET_TLS_KEY",
         "CUMULET_PLAIN_HTTP",
+        "CUMULET_TRUSTED_PROXIES",
     }
 )
 
@@ -66,6 +67,8 @@ class Settings:
     """`CUMULET_TLS_CERT` and `CUMULET_TLS_KEY`; None serves plain HTTP."""
     plain_http: bool
     """`CUMULET_PLAIN_HTTP`: serve plain HTTP beyond this machine too, to a TLS proxy on another one."""
+    trusted_proxies: tuple[str, ...]
+    """`CUMULET_TRUSTED_PROXIES`: addresses and networks whose word counts for where a request came from."""
 
     @property
     def is_made_up(self) -> bool:
@@ -112,6 +115,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         catalogue=Path(catalogue).absolute() if catalogue else None,
         tls=read_tls(given),
         plain_http=read_switch(given, "CUMULET_PLAIN_HTTP"),
+        trusted_proxies=read_proxies(given.get("CUMULET_TRUSTED_PROXIES", "")),
     )
 
 
@@ -164,3 +168,15 @@ def read_switch(given: Mapping[str, str], name: str) -> bool:
     if value not in {"", "1"}:
         raise Invalid.field(name, value, "1, or nothing at all")
     return value == "1"
+
+
+def read_proxies(value: str) -> tuple[str, ...]:
+    """Split `ADDRESS,NETWORK,…`."""
+    proxies = tuple(filter(None, map(str.strip, value.split(","))))
+    for proxy in proxies:
+        try:
+            ip_network(proxy)
+        except ValueError:
+            accepted = "IP addresses and networks with commas between them, such as 127.0.0.1,10.0.0.0/24"
+            raise Invalid.field("CUMULET_TRUSTED_PROXIES", proxy, accepted) from None
+    return proxies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,17 +14,29 @@ from tests.projects.people import add_user
 from tests.rest.conftest import serving
 
 from cumulet.audit import AuditRecord
+from cumulet.operation import OPERATIONS
 from cumulet.permission import CloudRole, Role
 from cumulet.projects import admit
 from cumulet.projects.model import Project
 from cumulet.rest import create_app
+from cumulet.wire import Stream
 
+ENDING = [one for one in OPERATIONS.values() if not issubclass(one.answer, Stream)]
+"""The operations whose answers end."""
 Ask = Callable[..., httpx.Response]
 
 
 @pytest.fixture
 def url(cloud: Cloud) -> Iterator[str]:
-    app = create_app(cloud.database, admit=admit, provided=cloud.provided, clock=cloud.clock)
+    hours = itertools.count(step=3600.0)  # so that nobody asks too often
+    app = create_app(
+        cloud.database,
+        admit=admit,
+        provided=cloud.provided,
+        operations=ENDING,
+        clock=cloud.clock,
+        seconds=hours.__next__,
+    )
     with serving(app) as url:
         yield url
 

@@ -46,7 +46,7 @@ def test_a_get_that_writes_commits_and_takes_no_body(ann, database):
     [
         ({"host": "cloud.example"}, "http://cloud.example"),
         ({"host": "cloud.example:8480"}, "http://cloud.example:8480"),
-        ({"host": "cloud.example", "x-forwarded-proto": "https"}, "https://cloud.example"),
+        ({"host": "cloud.example", "x-forwarded-proto": "https"}, "http://cloud.example"),
         ({"host": "[odd"}, "http://[odd"),
     ],
 )

@@ -8,12 +8,16 @@ from itertools import islice
 
 import httpx
 import pytest
+from tests.projects.people import add_user
 from tests.rest.conftest import serving
 from tests.rest.test_errors import told
-from tests.rest.toys import KEY
+from tests.rest.toys import KEY, TOYS, admit
 
 from cumulet.call.turns import AT_ONCE, UNDER_WAY
-from cumulet.operation import Access, declared
+from cumulet.db import Database, Row
+from cumulet.limits import Limits
+from cumulet.operation import OPERATIONS, Access, declared
+from cumulet.projects import admit as real_admit
 from cumulet.rest import create_app
 from cumulet.wire import Empty
 
@@ -147,3 +151,53 @@ def test_one_callers_long_requests_wait_in_line_and_others_do_not_wait_for_them(
         let_go.set()
         assert sorted(done.result().status_code for done in asked) == [200] * UNDER_WAY + [429] * 5
     assert httpx.get(f"{url}/v1/look", headers={"authorization": "one"}).status_code == 200
+
+
+@pytest.fixture
+def bounded(database):
+    """An API where a caller may ask twice at once, behind a clock that stands still."""
+    app = create_app(
+        database,
+        admit=admit,
+        provided={},
+        operations=TOYS,
+        limits=Limits(requests_per_second=1, requests_at_once=2),
+        seconds=lambda: 0.0,
+    )
+    with serving(app) as url:
+        yield url
+
+
+def test_who_asks_too_often_is_refused_and_told_when_to_come_again(bounded):
+    ann = {"authorization": f"Bearer {KEY}"}
+    for headers in (ann, {}):
+        answers = [httpx.get(f"{bounded}/v1/toys", headers=headers) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert told(answers[2]) == (429, 8)
+        assert answers[2].headers["retry-after"] == "1"
+
+
+def test_who_tries_keys_is_slowed_down_and_a_good_key_beside_them_is_not(cloud_url):
+    def ask(key):
+        return httpx.get(f"{cloud_url}/v1/auth", headers={"authorization": f"Bearer {key}"})
+
+    tries = [ask(f"no-key-{number}") for number in range(12)]
+    assert [answer.status_code for answer in tries] == [401] * 10 + [429] * 2
+    assert tries[-1].headers["retry-after"] == "1"
+    assert tries[-1].json()["details"][0]["reason"] == "TOO_MANY_INVALID_KEYS"
+    assert ask("ann").status_code == 200
+    assert httpx.get(f"{cloud_url}/v1/machine-types").status_code != 429
+
+
+@pytest.fixture
+def cloud_url(tmp_path):
+    """A cloud's real keys, behind a clock that stands still."""
+    database = Database(f"sqlite:///{tmp_path}/cumulet.db")
+    Row.metadata.create_all(database.engine)
+    with database.writing() as db:
+        add_user(db, "ann")
+    operations = [OPERATIONS["get_profile"]]
+    app = create_app(database, admit=real_admit, provided={}, operations=operations, seconds=lambda: 0.0)
+    with serving(app) as url:
+        yield url
+    database.close()

@@ -1,13 +1,15 @@
 """Calling operations, whatever carries the call: REST, pages and gRPC bring a `Request` and take the answer.
 
-turns ─▶ making ─▶ settled ─▶ kept ─▶ call ─────────▶ repeats ─▶ operation
-in line  waits     waits      recalls  authenticates   once        in one transaction
+rates, turns ─▶ making ─▶ settled ─▶ kept ─▶ call ─────────▶ repeats ─▶ operation
+bounded, in line  waits     waits      recalls  authenticates   once        in one transaction
 """
 
 from cumulet.call.call import Admit, Call, Calls, Request
 from cumulet.call.kept import Answer, KeptAnswers
 from cumulet.call.key_uses import WriteUses
+from cumulet.call.logins import Logins
 from cumulet.call.making import Making
+from cumulet.call.rates import Rates, TooFast
 from cumulet.call.refused import RefusedCalls, is_kept
 from cumulet.call.settled import once_settled
 from cumulet.call.turns import Turn, Turns
@@ -18,9 +20,12 @@ __all__ = [
     "Call",
     "Calls",
     "KeptAnswers",
+    "Logins",
     "Making",
+    "Rates",
     "RefusedCalls",
     "Request",
+    "TooFast",
     "Turn",
     "Turns",
     "WriteUses",

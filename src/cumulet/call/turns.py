@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from cumulet.call.rates import TooFast
 from cumulet.errors import Exhausted
 
 AT_ONCE: Final = 8
@@ -80,15 +81,16 @@ class Turns:
                 del self._aside[caller]
 
     async def wait(self, caller: Hashable) -> None:
-        """Return when it is this caller's turn, which `end` ends; Exhausted when too many wait already."""
+        """Return when it is this caller's turn, which `end` ends; TooFast when too many wait already."""
         line = self._lines.setdefault(caller, Line())
         if line.working < AT_ONCE:
             line.working += 1
             return
         if line.working + len(line.waiting) >= UNDER_WAY:
-            raise Exhausted(
+            raise TooFast(
                 f"you have {UNDER_WAY} requests in progress, the most that one caller may have: "
-                "send the next when one of them has been answered"
+                "send the next when one of them has been answered",
+                seconds=1,
             )
         turn = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)

@@ -98,6 +98,13 @@ def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: st
     )
 
 
+def good_digests(db: Session, now: datetime) -> frozenset[bytes]:
+    """Give the digests of all keys that open something."""
+    good = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
+    keys = select(ApiKey.digest).join(User, User.id == ApiKey.user_id)
+    return frozenset(db.scalars(keys.where(User.state == UserState.ACTIVE, good)))
+
+
 def find_holder(db: Session, key: str) -> tuple[UUID, str, str] | None:
     """Find whose key it is, good or not: their id and e-mail address, and what they call it; None for nobody's."""
     for user_id, email, key_id in fetch_columns(db, HOLDER, digest=digest_of(key)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import typing
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -29,7 +30,9 @@ from cumulet.call import (
     Admit,
     Calls,
     KeptAnswers,
+    Logins,
     Making,
+    Rates,
     RefusedCalls,
     WriteUses,
     awaited,
@@ -38,9 +41,12 @@ from cumulet.call import (
     repeats,
 )
 from cumulet.call.awaited import Commits, until_reached
+from cumulet.call.reachable import reachable
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
+from cumulet.limits import USUAL, Limits
 from cumulet.operation import OPERATIONS, Operation
+from cumulet.projects import good_digests
 from cumulet.rest import faults
 from cumulet.rest.binding import HttpRequest, ReceivedRequest
 from cumulet.rest.connections import address_of
@@ -64,7 +70,9 @@ def create_app(
     metrics: ReadMetrics | None = None,
     write_uses: WriteUses | None = None,
     pages: Sequence[ControllerRouterHandler] = (),
+    limits: Limits = USUAL,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    seconds: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """Give the ASGI app that serves `operations` (all that are declared, if None is given).
 
@@ -94,7 +102,18 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
-    return Edge(app, verbs=frozenset(one.path.rpartition("}:")[2] for one in served if "}:" in one.path))
+    return Edge(
+        app,
+        rates=Rates(per_second=limits.requests_per_second, at_once=limits.requests_at_once),
+        logins=Logins(partial(to_thread.run_sync, _good_digests, database, clock)),
+        verbs=frozenset(one.path.rpartition("}:")[2] for one in served if "}:" in one.path),
+        seconds=seconds,
+    )
+
+
+def _good_digests(database: Database, clock: Callable[[], datetime]) -> frozenset[bytes]:
+    with reachable(), database.reading() as db:
+        return good_digests(db, clock())
 
 
 def _routes(

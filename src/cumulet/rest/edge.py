@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import time
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,9 +20,13 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from cumulet.call import Turn, Turns
-from cumulet.errors import CumuletError, NotFound
+from cumulet.call import Logins, Rates, Turn, Turns
+from cumulet.errors import CumuletError, NotFound, Unauthenticated
+from cumulet.ids import neighbourhood
+from cumulet.projects import digest_of
 from cumulet.rest import faults
+from cumulet.rest.binding import bearer_key
+from cumulet.rest.connections import address_of
 
 log = structlog.get_logger()
 
@@ -45,11 +50,22 @@ USUAL: Final = (
 class Edge:
     """An ASGI app that wraps another one."""
 
-    def __init__(self, app: ASGIApp, *, verbs: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        rates: Rates,
+        logins: Logins,
+        verbs: frozenset[str] = frozenset(),
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Take the app, and the `verbs` that stand at the end of its paths: `/v1/projects/lab:add-permission`."""
         self._app = app
         self._verbs = verbs
         self._turns = Turns()
+        self._rates = rates
+        self._logins = logins
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is not HTTP (the app's start and end) untouched."""
@@ -72,6 +88,8 @@ class Edge:
                 status = message["status"]
                 if _is_endless(message.get("headers", ())):  # what follows takes no thread
                     turn.end()
+                if status == HTTPStatus.UNAUTHORIZED and b"authorization" in headers:
+                    self._logins.note_failed(address_of(scope["client"]), now=self._seconds())
                 message["headers"] = [*_with_care(message.get("headers", ())), (b"x-request-id", request_id)]
             elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
@@ -84,6 +102,7 @@ class Edge:
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
             try:
                 _refuse_unserved(path, headers)
+                await self._refuse_too_fast(caller, address_of(scope["client"]), headers)
                 await turn.begin()
                 try:
                     await self._app(inner, receive, send_named)  # type: ignore[arg-type]
@@ -94,6 +113,23 @@ class Edge:
             finally:
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
                 log.info("request", method=method, path=path, status=status, ms=milliseconds)
+
+    async def _refuse_too_fast(
+        self, caller: str | bytes, address: str, headers: Mapping[bytes, bytes]
+    ) -> None:
+        """Refuse whoever asks too often, or tries too many keys."""
+        now = self._seconds()
+        if authorization := headers.get(b"authorization"):
+            await self._logins.wait(address, lambda: _digest(authorization), now=now)
+        self._rates.count(hash(caller), now=now)
+
+
+def _digest(authorization: bytes) -> bytes:
+    """Name the key in a header as the database does; empty where there is none."""
+    try:
+        return digest_of(bearer_key(authorization.decode("latin-1")))
+    except Unauthenticated:
+        return b""
 
 
 def turn_of(scope: Mapping[str, Any]) -> Turn:
@@ -119,9 +155,9 @@ def _routed(path: str, verbs: frozenset[str]) -> str:
     return f"{rest}/:{verb}" if colon and verb in verbs else path
 
 
-def _caller(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> object:
+def _caller(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> str | bytes:
     """Tell callers apart: by key, and by address where there is no key."""
-    return headers.get(b"authorization") or (scope["client"] or ("",))[0]
+    return headers.get(b"authorization") or neighbourhood(address_of(scope["client"]))
 
 
 def _refuse_unserved(path: str, headers: Mapping[bytes, bytes]) -> None:

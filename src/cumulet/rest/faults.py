@@ -15,9 +15,9 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
 
+from cumulet.call import TooFast
 from cumulet.errors import (
     CumuletError,
-    Exhausted,
     Invalid,
     NotFound,
     Unauthenticated,
@@ -97,7 +97,7 @@ def our_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 def unserved(error: CumuletError) -> ASGIResponse:
     """Answer a request that the app is not to see."""
-    later = {"retry-after": "1"} if isinstance(error, Exhausted) else {}
+    later = {"retry-after": str(error.retry_after)} if isinstance(error, TooFast) else {}
     return ASGIResponse(body=encoded(error), status_code=error.http, media_type=JSON, headers=later)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any, cast
 
 from litestar.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cumulet.billing  # noqa: F401 - declares its operations
 from cumulet import audit, journal
@@ -85,24 +87,36 @@ def build(settings: Settings) -> Cloud:
         backends=backends,
         reconciler=Reconciler(database, reconcilers(backends)),
         feed=feed,
-        app=create_app(
-            database,
-            admit=admit,
-            write_uses=write_uses,
-            provided={
-                "catalogue": catalogue,
-                "limits": catalogue.limits,
-                "images": backends.images,
-                "hosts": backends.hosts,
-                "fabric": backends.fabrics.fabric,
-                "feed": feed,
-            },
-            metrics=partial(read_metrics, catalogue=catalogue),
-            pages=console_pages(
-                Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
+        app=behind_proxies(
+            settings,
+            create_app(
+                database,
+                admit=admit,
+                write_uses=write_uses,
+                provided={
+                    "catalogue": catalogue,
+                    "limits": catalogue.limits,
+                    "images": backends.images,
+                    "hosts": backends.hosts,
+                    "fabric": backends.fabrics.fabric,
+                    "feed": feed,
+                },
+                metrics=partial(read_metrics, catalogue=catalogue),
+                limits=catalogue.limits,
+                pages=console_pages(
+                    Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
+                ),
             ),
         ),
     )
+
+
+def behind_proxies(settings: Settings, app: ASGIApp) -> ASGIApp:
+    """Have requests that come through a proxy that is trusted count as coming from where it says."""
+    if not settings.trusted_proxies:
+        return app
+    trusting: Any = ProxyHeadersMiddleware  # it has types of its own for the same protocol
+    return cast("ASGIApp", trusting(app, trusted_hosts=list(settings.trusted_proxies)))
 
 
 def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]:

@@ -33,8 +33,9 @@ log = structlog.get_logger()
 WEBSOCKETS: Final[Mapping[str, Any]] = {
     "ws_max_size": 1024 * 1024,
     "ws_per_message_deflate": False,  # pictures are compressed already, and a key press must not wait for it
+    "proxy_headers": False,  # it believes whoever is on this machine; whom we believe `build` knows
 }
-"""How uvicorn serves consoles."""
+"""How uvicorn serves consoles, and whom it believes."""
 HTTPS_PORT: Final = 443
 STRICT: Final = ("strict-transport-security", "max-age=31536000")
 """Has browsers use https alone for a year, on all ports of this name: so it is said by who is the name's own site."""
