@@ -14,6 +14,7 @@ from cumulet.networks import Network
 from cumulet.operation import Access, Caller, operation
 from cumulet.private_images import PrivateImage
 from cumulet.projects import Project, is_seen
+from cumulet.resource import Resource
 from cumulet.search.resources import MOST, count_resources, distance, find_named, has_text, score
 from cumulet.search.wire import (
     DiskResult,
@@ -70,8 +71,7 @@ def found_vms(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[Res
             state=one.state,
             create_time=one.create_time,
         )
-        path = f"projects/{one.project_id}/vms/{one.name}"
-        yield Result("virtualMachine", path, score(one.name, text), virtual_machine=shown)
+        yield Result("virtualMachine", path_of(one, "vms"), score(one.name, text), virtual_machine=shown)
 
 
 def found_disks(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[Result]:
@@ -86,8 +86,7 @@ def found_disks(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[R
             state=one.state,
             create_time=one.create_time,
         )
-        path = f"projects/{one.project_id}/disks/{one.name}"
-        yield Result("disk", path, score(one.name, text), disk=shown)
+        yield Result("disk", path_of(one, "disks"), score(one.name, text), disk=shown)
 
 
 def found_images(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[Result]:
@@ -100,8 +99,7 @@ def found_images(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[
             size_gib=one.size_gib,
             create_time=one.create_time,
         )
-        path = f"projects/{one.project_id}/images/{one.name}"
-        yield Result("image", path, score(one.name, text), image=shown)
+        yield Result("image", path_of(one, "images"), score(one.name, text), image=shown)
 
 
 def found_networks(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[Result]:
@@ -115,5 +113,9 @@ def found_networks(db: Session, text: str, seen: ColumnElement[bool]) -> Iterato
             gateway=str(one.gateway),
             create_time=one.create_time,
         )
-        path = f"projects/{one.project_id}/networks/{one.name}"
-        yield Result("network", path, score(one.name, text), network=shown)
+        yield Result("network", path_of(one, "networks"), score(one.name, text), network=shown)
+
+
+def path_of(one: Resource, collection: str) -> str:
+    """Say where the API has a resource."""
+    return f"projects/{one.project_id}/{collection}/{one.name}"
