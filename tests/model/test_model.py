@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from tests.conftest import database_url
 from tests.made_up import Cloud, make_cloud
-from tests.model.told import DiskRecord, Told, VmRecord
+from tests.model.told import COUNTED, DiskRecord, Told, VmRecord
 from tests.model.truth import check, check_shown
 from tests.model.verbs import Verbs
 
@@ -91,6 +91,7 @@ class AnyVerbs(RuleBasedStateMachine):
         """Forget the VMs whose time was over."""
         for id, vm in list(self.told.vms.items()):
             if self.told.state(id) in {"", "DELETING"}:
+                assert not vm.protected
                 assert vm.ends is not None
                 assert vm.ends <= self.cloud.clock()
                 self.forget(id)
@@ -200,6 +201,34 @@ class AnyVerbs(RuleBasedStateMachine):
     def expire(self, id, seconds):
         if self.asked("expire", id, seconds):
             self.told.vms[id].ends = self.cloud.clock() + timedelta(seconds=seconds)
+
+    @rule(id=VM_IDS, on=st.booleans())
+    def protect(self, id, on):
+        if self.asked("protect", id, on=on) and id in self.told.vms:
+            self.told.vms[id].protected = on
+
+    @rule(id=DISK_IDS, on=st.booleans())
+    def protect_disk(self, id, on):
+        if self.asked("protect_disk", id, on=on) and id in self.told.disks:
+            self.told.disks[id].protected = on
+
+    @rule(
+        name=st.sampled_from(sorted(COUNTED)),
+        room=st.one_of(st.none(), st.integers(-1, 2)),
+        vm_id=VM_IDS,
+        disk_id=DISK_IDS,
+        more=st.integers(1, 3),
+    )
+    def limit(self, name, room, vm_id, disk_id, more):
+        """Set a quota near what is there, and ask for more at once."""
+        most = None if room is None else max(self.told.has(name) + room, 0)
+        assert self.asked("limit", name, most)
+        self.told.limits[name] = most
+        if vm_id in self.told.vms:
+            self.resize_vm(vm_id, self.told.vms[vm_id].memory_gib + more)
+        if disk_id in self.told.disks:
+            self.grow(vm_id, disk_id, self.told.disks[disk_id].size_gib + more)
+        self.create_disk(disk_id, more)
 
     # Disks and images
     @rule(id=DISK_IDS, size_gib=st.integers(1, 5))
@@ -330,7 +359,11 @@ class AnyVerbs(RuleBasedStateMachine):
 
     def delete_everything(self):
         for id in list(self.told.vms):
+            self.protect(id, on=False)
             self.vm_verb(id, "terminate")
+        for id, disk in self.told.disks.items():
+            if disk.protected:
+                self.protect_disk(id, on=False)
         self.settle()
         for verb, ids in (
             (["delete_disk"], self.told.disks),

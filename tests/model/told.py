@@ -12,15 +12,25 @@ from datetime import datetime
 from sqlalchemy import select
 from tests.made_up import Cloud
 
-from cumulet.disks import Disk
+from cumulet.disks import Disk, Snapshot
 from cumulet.errors import NotFound
 from cumulet.gpus import GpuState
 from cumulet.gpus import operations as gpu_operations
 from cumulet.hosts.model import Host, HostState
 from cumulet.networks import Network
 from cumulet.private_images import PrivateImage
+from cumulet.vm_record import Vm
 
 Against = set[str]
+COUNTED = {
+    "vms": (Vm, lambda _: 1),
+    "memory_gib": (Vm, lambda vm: vm.memory_gib),
+    "gpus": (Vm, lambda vm: vm.gpus),
+    "disk_gib": (Disk, lambda disk: disk.size_gib),
+    "snapshots": (Snapshot, lambda _: 1),
+    "images": (PrivateImage, lambda _: 1),
+}
+"""Of which table's rows quotas are, and how much each is of it."""
 AT_REST = ("ACTIVE", "STOPPED")
 GONE_OR_GOING = {"NotFound", "NETWORK_NOT_READY", "DISK_NOT_READY", "DISK_NOT_IN_USE", "VM_NOT_STOPPED"}
 VM_NEEDS = {
@@ -54,6 +64,7 @@ class VmRecord:
     """In which states it may settle: a guest that powers itself off may do so before it is told otherwise, or after."""
     labels: dict[str, str] = field(default_factory=dict)
     ends: datetime | None = None
+    protected: bool = False
 
 
 @dataclass
@@ -65,6 +76,7 @@ class DiskRecord:
     """The VM that is to have it; "" for none."""
     snapshots: dict[str, int] = field(default_factory=dict)
     """Their sizes in GiB."""
+    protected: bool = False
 
 
 def when(**reasons: bool) -> Against:
@@ -84,6 +96,8 @@ class Told:
     images: dict[str, int] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)
+    limits: dict[str, int | None] = field(default_factory=dict)
+    """The project's quotas."""
 
     # What the API shows
     def state(self, vm_id) -> str:
@@ -111,6 +125,30 @@ class Told:
         except NotFound:
             return ""
 
+    def has(self, quota) -> int:
+        """Say how much there is of what a quota is about; what is going counts as long as it is there."""
+        table, amount = COUNTED[quota]
+        with self.cloud.database.reading() as db:
+            return sum(amount(row) for row in db.scalars(select(table)))
+
+    def beyond(self, **asked) -> Against:
+        """Say whether so much more of each is more than the project may have."""
+        limited = {
+            quota: more for quota, more in asked.items() if more > 0 and self.limits.get(quota) is not None
+        }
+        return when(Exhausted=any(self.has(one) + more > self.limits[one] for one, more in limited.items()))
+
+    def used(self) -> dict[str, int]:
+        """Say how much the project has of what its quotas are about, as its owner knows it."""
+        return {
+            "vms": len(self.vms),
+            "memory_gib": sum(vm.memory_gib for vm in self.vms.values()),
+            "gpus": sum(vm.gpus for vm in self.vms.values()),
+            "disk_gib": sum(disk.size_gib for disk in self.disks.values()),
+            "snapshots": sum(len(disk.snapshots) for disk in self.disks.values()),
+            "images": len(self.images),
+        }
+
     def free_gpus(self) -> int:
         """Say how many GPUs can be had."""
         gpus = self.cloud.call(gpu_operations.list_gpus).gpus
@@ -135,19 +173,32 @@ class Told:
             DISK_IN_USE=any(disk and disk.vm for disk in known),
             DISK_NOT_READY=None in known,
             NETWORK_NOT_READY=any(self.networks.get(one) != "ACTIVE" for one in networks),
-        )
+        ) | self.beyond(vms=1, memory_gib=4, gpus=gpus, disk_gib=self.images.get(image, 1))
 
     def vm(self, verb, id):
-        return self.vm_is(id, *VM_NEEDS[verb])
+        kept = verb == "terminate" and id in self.vms and self.vms[id].protected
+        return self.vm_is(id, *VM_NEEDS[verb]) | when(ERROR_REASON_UNSPECIFIED=kept)
+
+    def protect(self, id, **_on):
+        return when(NotFound=not self.state(id), VM_NOT_READY=id not in self.vms)
+
+    def protect_disk(self, id, **_on):
+        return when(NotFound=not self.there(Disk, id), DISK_NOT_READY=id not in self.disks)
+
+    def limit(self, _name, _most):
+        return set()
 
     def resize_vm(self, id, memory_gib):
         same = id in self.vms and self.vms[id].memory_gib == memory_gib
-        return self.vm_is(id, "VM_NOT_STOPPED", "STOPPED") | when(Invalid=same)
+        more = memory_gib - self.vms[id].memory_gib if id in self.vms else 0
+        against = self.vm_is(id, "VM_NOT_STOPPED", "STOPPED") | when(Invalid=same)
+        return against | self.beyond(memory_gib=more)
 
     def resize_gpus(self, id, gpus):
         own = self.vms[id].gpus if id in self.vms else 0
         wrong = own in {0, gpus} or gpus > own + self.free_gpus()
-        return self.vm_is(id, "VM_NOT_STOPPED", "STOPPED") | when(Invalid=wrong)
+        against = self.vm_is(id, "VM_NOT_STOPPED", "STOPPED") | when(Invalid=wrong)
+        return against | self.beyond(gpus=gpus - own)
 
     def set_password(self, id):
         against = self.vm_is(id, "VM_NOT_ACTIVE", "ACTIVE")
@@ -162,14 +213,20 @@ class Told:
         return when(NotFound=not self.state(id))
 
     def expire(self, id, _seconds):
-        return when(NotFound=not self.state(id), VM_NOT_READY=id not in self.vms)
+        kept = id in self.vms and self.vms[id].protected
+        return when(
+            NotFound=not self.state(id), VM_NOT_READY=id not in self.vms, ERROR_REASON_UNSPECIFIED=kept
+        )
 
-    def create_disk(self, id, _size_gib):
-        return when(AlreadyExists=id in self.disks)
+    def create_disk(self, id, size_gib):
+        return when(AlreadyExists=id in self.disks) | self.beyond(disk_gib=size_gib)
 
     def delete_disk(self, id):
+        disk = self.disks.get(id)
         return when(
-            NotFound=not self.there(Disk, id), DISK_IN_USE=id in self.disks and self.disks[id].vm != ""
+            NotFound=not self.there(Disk, id),
+            DISK_IN_USE=disk is not None and disk.vm != "",
+            ERROR_REASON_UNSPECIFIED=disk is not None and disk.protected,
         )
 
     def attach(self, id, vm_id):
@@ -186,17 +243,23 @@ class Told:
     def grow(self, vm_id, id, size_gib):
         against = self.vm_is(vm_id, "VM_NOT_ACTIVE_OR_STOPPED", *AT_REST)
         disk = self.disks.get(id)
-        return against | when(
-            NotFound=disk is None or self.plugged(id) != vm_id,
-            DISK_NOT_READY=disk is None,
-            Invalid=disk is not None and size_gib < disk.size_gib,
+        return (
+            against
+            | when(
+                NotFound=disk is None or self.plugged(id) != vm_id,
+                DISK_NOT_READY=disk is None,
+                Invalid=disk is not None and size_gib < disk.size_gib,
+            )
+            | self.beyond(disk_gib=size_gib - disk.size_gib if disk else 0)
         )
 
     def snapshot(self, verb, id, name):
         disk = self.disks.get(id)
         taken = disk is not None and name in disk.snapshots
         return self._change_disk(id) | (
-            when(AlreadyExists=taken) if verb == "take" else when(NotFound=not taken)
+            when(AlreadyExists=taken) | self.beyond(snapshots=1)
+            if verb == "take"
+            else when(NotFound=not taken)
         )
 
     def _change_disk(self, id):
@@ -209,7 +272,7 @@ class Told:
 
     def take_image(self, vm_id, id):
         against = self.vm_is(vm_id, "VM_NOT_ACTIVE_OR_STOPPED", *AT_REST)
-        return against | when(AlreadyExists=id in self.images)
+        return against | when(AlreadyExists=id in self.images) | self.beyond(images=1)
 
     def delete_image(self, id):
         used = any(vm.image == id for vm in self.vms.values())

@@ -16,6 +16,7 @@ from cumulet.networks.model import Router
 from cumulet.networks.specs import port_specs
 from cumulet.private_images import ImageState, PrivateImage
 from cumulet.private_images import operations as image_operations
+from cumulet.quotas import operations as quota_operations
 from cumulet.reconcile import Due
 from cumulet.resource import Wanted
 from cumulet.security_groups import SecurityGroup
@@ -53,7 +54,8 @@ def check_shown(cloud, told):
     assert [vm.id for vm in vms] == sorted(told.vms)
     for vm in vms:
         mine = told.vms[vm.id]
-        assert mine.ends is None or mine.ends > cloud.clock()
+        assert mine.ends is None or mine.protected or mine.ends > cloud.clock()
+        assert vm.deletion_protection is mine.protected
         assert vm.state.value in mine.power, vm.id
         mine.power = {vm.state.value}
         assert (vm.memory, vm.metadata, vm.expire_time) == (mine.memory_gib, mine.labels, mine.ends)
@@ -62,6 +64,12 @@ def check_shown(cloud, told):
     disks = cloud.call(disk_operations.list_disks, project_id=PROJECT).disks
     shown = {disk.id: (disk.size_gib, disk.vm_id, sizes_of_snapshots(cloud, disk.id)) for disk in disks}
     assert shown == {id: (disk.size_gib, disk.vm, disk.snapshots) for id, disk in told.disks.items()}
+    assert {disk.id for disk in disks if disk.deletion_protection} == {
+        id for id, disk in told.disks.items() if disk.protected
+    }
+    quotas = cloud.call(quota_operations.list_quotas, project_id=PROJECT).quotas
+    used = told.used()
+    assert {one.name: one.used for one in quotas if one.name in used} == used
     images = cloud.call(image_operations.list_private_vm_images, project_id=PROJECT).images
     assert {image.id: image.size_gib for image in images} == told.images
     networks = cloud.call(network_operations.list_networks, project_id=PROJECT).networks

@@ -9,11 +9,13 @@ from tests.made_up import PROJECT, Cloud
 from cumulet.disks import operations as disk_operations
 from cumulet.disks import snapshot_operations
 from cumulet.disks import vm_operations as vm_disk_operations
-from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
+from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
 from cumulet.networks import operations as network_operations
 from cumulet.networks.wire import CreateNetwork
 from cumulet.private_images import create as vm_image_operations
 from cumulet.private_images import operations as image_operations
+from cumulet.quotas import operations as quota_operations
+from cumulet.quotas.wire import SetQuota
 from cumulet.security_groups import attach_operations as vm_group_operations
 from cumulet.security_groups import operations as group_operations
 from cumulet.security_groups.wire import CreateSecurityGroup, Protocol, Rule, RuleType, UpdateSecurityGroup
@@ -21,6 +23,7 @@ from cumulet.vms import change_operations, operations
 from cumulet.vms.wire import (
     NicRequest,
     UpdateVmAuthorizedSshKeys,
+    UpdateVmDeletionProtection,
     UpdateVmExpireTime,
     UpdateVmMetadata,
     UpdateVmPassword,
@@ -81,6 +84,18 @@ class Verbs:
     def expire(self, id, seconds):
         data = UpdateVmExpireTime(ttl=f"{seconds}s")
         self._call(change_operations.update_vm_expire_time, id=id, data=data)
+
+    def protect(self, id, *, on):
+        data = UpdateVmDeletionProtection(deletion_protection=on)
+        self._call(change_operations.update_vm_deletion_protection, id=id, data=data)
+
+    def protect_disk(self, id, *, on):
+        data = UpdateDiskDeletionProtection(deletion_protection=on)
+        self._call(disk_operations.update_disk_deletion_protection, id=id, data=data)
+
+    def limit(self, name, most):
+        data = SetQuota(limit=most, unlimited=most is None)
+        self._call(quota_operations.set_quota, name=name, data=data)
 
     def create_disk(self, id, size_gib):
         data = CreateStorageDisk(data_center_id="local", id=id, size_gib=size_gib)
