@@ -113,6 +113,9 @@ class EventName(enum.StrEnum):
     USER_CHANGED_PROJECT = "user.changed_project"
     USER_DELETED_PROJECT = "user.deleted_project"
     USER_SET_QUOTA = "user.set_quota"
+    USER_SET_SPEND_LIMIT = "user.set_spend_limit"
+    PROJECT_SPEND_WARNED = "project.spend_warned"
+    PROJECT_SPEND_REACHED = "project.spend_reached"
     USER_ADDED_API_KEY = "user.added_api_key"
     USER_REMOVED_API_KEY = "user.removed_api_key"
     USER_ADDED_SSH_KEY = "user.added_ssh_key"
@@ -294,6 +297,14 @@ class MemberData(EventData, frozen=True, kw_only=True):
 
     email: str
     role: str
+
+
+class SpendData(EventData, frozen=True, kw_only=True):
+    """What a project has spent in a month, and may."""
+
+    month: str
+    spent: Decimal
+    limit: Decimal
 
 
 class OverdueData(EventData, frozen=True, kw_only=True):

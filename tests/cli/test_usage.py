@@ -42,3 +42,12 @@ def test_what_is_no_month_or_no_group_is_refused(cumulet):
 
 def test_a_month_that_has_passed_has_no_forecast(cumulet):
     assert cumulet("usage", "--month", "2026-01").out.splitlines()[-1].split() == ["total", "0.0000"]
+
+
+def test_a_spend_limit_is_set_shown_and_lifted(cumulet):
+    assert "of 250.0000 spent" in cumulet("project", "limit", "250").out
+    assert cumulet("project", "limit", "250", "--stop-vms").out.endswith("then its VMs are stopped\n")
+    assert "of 250.0000 spent" in cumulet("project", "limit").out
+    assert cumulet("project", "limit", "none").code == 0
+    assert " of " not in cumulet("project", "limit").out
+    assert "limit.value: 'much' is not accepted" in cumulet("project", "limit", "much").err

@@ -18,7 +18,7 @@ from cumulet.projects.access import (
     write_uses,
 )
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, KEY_FILE, bootstrap
-from cumulet.projects.model import DEFAULT_PROJECT, Project
+from cumulet.projects.model import DEFAULT_PROJECT, SPEND_REACHED, SPEND_WARNED, Project
 from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import check_public_key
 
@@ -26,6 +26,8 @@ __all__ = [
     "DEFAULT_BILLING_ACCOUNT",
     "DEFAULT_PROJECT",
     "KEY_FILE",
+    "SPEND_REACHED",
+    "SPEND_WARNED",
     "WHOLE",
     "CloudRole",
     "Page",

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true, update
@@ -42,7 +42,9 @@ WHO: Final = (
 )
 """All that says who calls and what they may, in one look."""
 LOCK_PROJECT: Final = (
-    select(Project.quotas).where(Project.id == bindparam("id")).with_for_update(key_share=True)
+    select(Project.quotas, Project.spend_told)
+    .where(Project.id == bindparam("id"))
+    .with_for_update(key_share=True)
 )
 HOLDER: Final = (
     select(User.id, User.email, ApiKey.id)
@@ -173,16 +175,23 @@ def refuse_beyond(db: Session, caller: Caller, theirs: ColumnElement[bool], what
         raise Exhausted(f"you have {there} {what}, and one user may have at most {most}: remove one first")
 
 
-def lock_project(db: Session, id: str) -> dict[str, int | None]:
-    """Keep others who lock it from changing what a project has until the transaction ends; give its own quotas.
+class LockedProject(NamedTuple):
+    """What bounds a project."""
+
+    quotas: dict[str, int | None]
+    """Its own."""
+    spend_told: int
+
+
+def lock_project(db: Session, id: str) -> LockedProject:
+    """Keep others who lock it from changing what a project has until the transaction ends; give what bounds it.
 
     New rows that belong to the project do not wait for that. NotFound when it is gone.
     """
     found = fetch_columns(db, LOCK_PROJECT, id=id)
     if not found:
         raise NotFound.named("project", id)
-    ((quotas,),) = found
-    return quotas
+    return LockedProject(*found[0])
 
 
 def keys_of_user(db: Session, user_id: UUID) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -63,6 +64,16 @@ class Project(Row):
     created_at: Mapped[datetime]
     quotas: Mapped[dict[str, int | None]] = mapped_column(JSON, default=dict)
     """What its operator set of its quotas, by name; None for no limit. Of the others the catalogue's count."""
+    spend_limit: Mapped[Decimal | None]
+    """What it may spend in a month before it can have nothing more."""
+    spend_stops: Mapped[bool] = mapped_column(default=False)
+    """Its VMs are stopped then."""
+    spend_told: Mapped[int] = mapped_column(default=0)
+    """How many percent of that were seen to be spent in this month: 0, `SPEND_WARNED` or `SPEND_REACHED`."""
+
+
+SPEND_WARNED: Final = 80
+SPEND_REACHED: Final = 100
 
 
 class Membership(Row):

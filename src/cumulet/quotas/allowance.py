@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from cumulet.errors import Exhausted, error_info
+from cumulet.errors import Exhausted, Refused, error_info
 from cumulet.limits import Quotas
-from cumulet.projects import lock_project
+from cumulet.projects import SPEND_REACHED, lock_project
 from cumulet.quotas.names import Limits, limit_of
 from cumulet.quotas.use import read_use
 
@@ -25,12 +25,21 @@ class Allowance:
     project_id: str
     own: Limits
     others: Quotas
+    spend_reached: bool
+    """It has spent this month what it may."""
 
     def take(self, db: Session, asked: Mapping[str, int]) -> None:
         """Return when the project may have so much more of each; Exhausted tells limit, used and asked.
 
-        What is not to grow is not looked at: a limit below what is there takes nothing away.
+        What is not to grow is not looked at: a limit below what is there takes nothing away. Refused when the project has
+        spent what it may.
         """
+        if self.spend_reached and any(more > 0 for more in asked.values()):
+            raise Refused(
+                f"project {self.project_id!r} has reached its spend limit for this month: its owner can raise it",
+                reason="BILLING_ACCOUNT_BLOCKED",
+                subject=self.project_id,
+            )
         limits = {
             name: limit
             for name, more in asked.items()
@@ -75,4 +84,5 @@ class Allowance:
 
 def lock_allowance(db: Session, project_id: str, others: Quotas) -> Allowance:
     """Say what a project may have, and keep others from adding to what it has until the transaction ends; NotFound."""
-    return Allowance(project_id, lock_project(db, project_id), others)
+    project = lock_project(db, project_id)
+    return Allowance(project_id, project.quotas, others, project.spend_told >= SPEND_REACHED)

@@ -47,7 +47,7 @@ def set_quota(
     check_name(name, (one.id for one in catalogue.gpu_models))
     if (data.limit is None) is not data.unlimited:
         raise Invalid("limit, unlimited: one of them is required, and only one")
-    own = lock_project(db, project_id)
+    own = lock_project(db, project_id).quotas
     words = "no limit" if data.limit is None else str(data.limit)
     keep(db, caller, project_id, {**own, name: data.limit}, f"quota {name} set to {words}", now=now)
     return Empty()
@@ -58,7 +58,7 @@ def unset_quota(
     db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime, project_id: str, name: str
 ) -> Empty:
     """Have the catalogue's limit count for a project again."""
-    own = lock_project(db, project_id)
+    own = lock_project(db, project_id).quotas
     if name not in own:
         check_name(name, (one.id for one in catalogue.gpu_models))
         return Empty()

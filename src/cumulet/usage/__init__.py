@@ -2,6 +2,6 @@
 
 from cumulet.usage import operations  # noqa: F401 - declares them
 from cumulet.usage.model import UsageRecord
-from cumulet.usage.settle import settle_usage
+from cumulet.usage.reconcile import settle_usage
 
 __all__ = ["UsageRecord", "settle_usage"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -10,10 +11,13 @@ from typing import Final
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from cumulet import journal
 from cumulet.db import fetch_columns
 from cumulet.errors import Invalid, NotFound
+from cumulet.events import EventName
 from cumulet.operation import Access, Caller, operation
-from cumulet.projects import Project, is_seen
+from cumulet.projects import Project, is_seen, lock_project
+from cumulet.usage.limit import set_limit
 from cumulet.usage.report import plan_query, unit_of, usage_report
 from cumulet.usage.settle import read_spans
 from cumulet.usage.span import Span
@@ -21,6 +25,7 @@ from cumulet.usage.spend import HOUR, amount, cost, month_of, rate, rounded_hour
 from cumulet.usage.wire import (
     BillingAccountSpendRow,
     GetBillingAccountSpendDetailsResponse,
+    SetSpendLimit,
     SpendResponse,
     Unit,
     UsageResponse,
@@ -28,6 +33,7 @@ from cumulet.usage.wire import (
 from cumulet.vm_record import find_vm
 from cumulet.wire import Amount, utc
 
+LIMIT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 CREATED: Final = select(Project.created_at).where(Project.id == bindparam("id"))
 UNITS: Final = {"hour": Unit.HOUR, "GiB hour": Unit.GIB_HOUR}
 
@@ -57,6 +63,7 @@ def get_project_usage(
 @operation("GET /v1/projects/{projectId}/spend", access=Access.VIEWER)
 def get_project_spend(db: Session, *, now: datetime, project_id: str) -> SpendResponse:
     """Show what the project has spent in this month, what an hour costs as things are, and what the month will come to."""
+    project = db.get_one(Project, project_id)
     first, following = month_of(now)
     spans = spans_of_project(db, project_id, first, now)
     spent, hourly = cost(spans, first, now), rate(spans)
@@ -67,7 +74,41 @@ def get_project_spend(db: Session, *, now: datetime, project_id: str) -> SpendRe
         amount=Amount.of(spent),
         hourly_rate=Amount.of(hourly),
         forecast=Amount.of(spent + rounded_hours(hourly * left)),
+        limit=None if project.spend_limit is None else Amount.of(project.spend_limit),
+        stops_vms=project.spend_stops,
     )
+
+
+@operation("PUT /v1/projects/{projectId}/spend-limit", access=Access.OWNER)
+def set_project_spend_limit(
+    db: Session, caller: Caller, *, now: datetime, project_id: str, data: SetSpendLimit
+) -> SpendResponse:
+    """Set what the project may spend in a month, by UTC, or with no `limit` lift it.
+
+    At 80 % its journal warns; from then on that it is reached nothing more can be created or enlarged, until the limit is
+    raised or the month ends. With `stopsVms` its virtual machines are stopped then.
+    """
+    limit = read_limit(data.limit.value) if data.limit else None
+    lock_project(db, project_id)
+    set_limit(db, project_id, limit, stops=data.stops_vms and limit is not None, now=now)
+    journal.log_event(
+        db,
+        EventName.USER_SET_SPEND_LIMIT,
+        at=now,
+        project_id=project_id,
+        subject_id=caller.user_id,
+        text=f"{caller.email}: spend limit {'lifted' if limit is None else f'set to {limit:f} a month'}",
+        actor=caller.email,
+    )
+    db.flush()
+    return get_project_spend(db, now=now, project_id=project_id)
+
+
+def read_limit(text: str) -> Decimal:
+    """Read what may be spent; Invalid."""
+    if not LIMIT.fullmatch(text):
+        raise Invalid.field("limit.value", text, "an amount such as 250 or 99.50, with at most 9 decimals")
+    return Decimal(text)
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}/usage", access=Access.VIEWER)

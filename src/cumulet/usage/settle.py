@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -14,14 +14,11 @@ from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_built, fetch_columns, rows_of
 from cumulet.journal import Event
-from cumulet.reconcile import Run
 from cumulet.usage.model import UsageRecord
 from cumulet.usage.span import Span, Told, spans_of
 
-EVERY: Final = timedelta(minutes=1)
 AT_ONCE: Final = 500
 """Events in one transaction: some tens of milliseconds."""
-GO_ON: Final = timedelta(seconds=1)
 
 TOLD: Final = select(*(getattr(Event, name) for name in Told._fields)).where(Event.bills).order_by(Event.id)
 TOLD_OF_PROJECT: Final = TOLD.where(Event.project_id == bindparam("project_id"), Event.at < bindparam("end"))
@@ -33,13 +30,6 @@ IN_TIME: Final = SPANS.where(
     UsageRecord.since < bindparam("end"),
     or_(UsageRecord.until.is_(None), UsageRecord.until > bindparam("start")),
 )
-
-
-def settle_usage(run: Run) -> datetime:
-    """Take over what was told since; look again soon while there is more."""
-    with run.writing() as db:
-        taken = take_over(db)
-    return run.now + (GO_ON if taken == AT_ONCE else EVERY)
 
 
 def take_over(db: Session) -> int:

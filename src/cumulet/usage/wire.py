@@ -52,6 +52,19 @@ class SpendResponse(Wire, kw_only=True):
     """As things are."""
     forecast: Amount
     """By the end of the month, should they stay so."""
+    limit: Amount | None
+    """What the project may spend in a month; null for no limit."""
+    stops_vms: bool
+    """Its VMs are stopped when that is reached."""
+
+
+class SetSpendLimit(Wire, kw_only=True):
+    """What a project may spend in a month."""
+
+    limit: Amount | None = None
+    """None for no limit."""
+    stops_vms: bool = False
+    """Stop its VMs when that is reached, which cost on all the same."""
 
 
 class Unit(ProtoEnum):
