@@ -17,6 +17,7 @@ from bench import (
     cli,
     console,
     create,
+    follow,
     gpus,
     groups,
     idle,
@@ -45,6 +46,7 @@ BENCHMARKS = {
     "gpus": gpus.measure,
     "networks": networks.measure,
     "console": console.measure,
+    "follow": follow.measure,
     "boots": boots.measure,
     "images": images.measure,
 }

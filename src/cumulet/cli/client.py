@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
@@ -17,7 +17,7 @@ import msgspec
 
 from cumulet.cli.authorities import trusting
 from cumulet.cli.config import Context, check_key, check_url, find_context, is_local, local_context
-from cumulet.errors import Unauthenticated, Unavailable
+from cumulet.errors import CumuletError, Unauthenticated, Unavailable
 from cumulet.settings import Settings
 
 Json = dict[str, Any]
@@ -103,25 +103,44 @@ class Client:
         """Read what is no JSON."""
         return self._answer("GET", path.format(*map(quoted, ids))).body
 
+    def lines(self, path: str, *ids: str, **query: Query) -> Iterator[str]:
+        """Read an answer that comes line by line, until it ends; Unavailable when the connection ends before, or nothing comes."""
+        request = self._request("GET", path.format(*map(quoted, ids)), query=query)
+        try:
+            with self.opener.open(request, timeout=self.seconds) as said:
+                if said.status != HTTPStatus.OK:
+                    raise self._refusal(read_answer(request, said))
+                for line in said:
+                    yield line.decode().rstrip("\r\n")
+        except (OSError, HTTPException, UnicodeError) as problem:
+            raise unanswered(self.url, getattr(problem, "reason", problem)) from None
+
     def _answer(
         self, method: str, path: str, *, query: Mapping[str, Query] | None = None, body: object = None
     ) -> Answer:
+        answer = self._answer_to(self._request(method, path, query=query, body=body))
+        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return answer
+        raise self._refusal(answer)
+
+    def _request(
+        self, method: str, path: str, *, query: Mapping[str, Query] | None = None, body: object = None
+    ) -> urllib.request.Request:
         words = f"?{urlencode(query, doseq=True)}" if query else ""
-        request = urllib.request.Request(  # noqa: S310 - `open_client` lets no other scheme through
+        return urllib.request.Request(  # noqa: S310 - `open_client` lets no other scheme through
             f"{self.url}{quote(path, safe=AS_GIVEN)}{words}",
             method=method,
             headers=dict(self.headers) | ({} if method == "GET" else {"idempotency-key": uuid4().hex}),
             data=None if body is None else msgspec.json.encode(body),
         )
-        answer = self._answer_to(request)
-        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            return answer
+
+    def _refusal(self, answer: Answer) -> CumuletError | Declined:
         if answer.status == HTTPStatus.UNAUTHORIZED and "authorization" not in self.headers:
-            raise Unauthenticated(
+            return Unauthenticated(
                 "no API key: `cumulet login` takes one, or set CUMULET_API_KEY, or be a user who can read admin.key "
                 "in the server's data directory"
             )
-        raise declined(answer)
+        return declined(answer)
 
     def _answer_to(self, request: urllib.request.Request) -> Answer:
         """Send a request, and the same again where the connection is lost: what was done already is not done twice."""
