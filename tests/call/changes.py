@@ -11,6 +11,7 @@ from tests.crash.gpu_stories import gpu_cloud
 from tests.made_up import PROJECT, Cloud, vm_request
 from tests.projects.people import add_user, ed25519_line
 
+from cumulet.catalogue import CommitmentTerm
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
 from cumulet.gpus import operations as gpus
 from cumulet.networks.wire import CreateNetwork
@@ -153,6 +154,9 @@ CHANGES: Final[dict[str, Change]] = {
     "terminate_vm": Change(Cloud.running, on("hello")),
     "connect_vm": Change(Cloud.running, on("hello")),
     "resize_vm": Change(stopped, on("hello", vcpus=3)),
+    "commit_vm": Change(
+        Cloud.running, on("hello", data=vm_wire.CommitVm(commitment_term=CommitmentTerm.MONTHS_1))
+    ),
     "update_vm_metadata": Change(
         Cloud.running, on("hello", data=vm_wire.UpdateVmMetadata(metadata={"a": "b"}))
     ),
