@@ -32,15 +32,18 @@ HOST = (
 """What runs where the host is."""
 SERVER = {
     "__main__.py": "its end",
+    "call/awaited.py": "its event loop",
     "call/turns.py": "its event loop",
     "catalogue/file.py": "the operator's catalogue",
     "catalogue/gpu_models.py": "the table of GPU models that comes along",
     "console/": "sockets of people, and those that a host opened",
     "db.py": "its database",
     "fabric/ovn/": "OVN's databases, and what asks them",
+    "feed/": "its event loop",
     "images/": "its store of images, and where it builds them",
     "projects/bootstrap.py": "the first key",
     "rest/": "its listener",
+    "self_signed.py": "its certificate, and the authority's",
     "serve/build.py": "its data directory",
     "serve/run.py": "its lock and its end",
     "web/": "its pages",

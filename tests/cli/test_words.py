@@ -15,8 +15,11 @@ NO_IDS = {
     "image alias": {"id", "aliases"},
     "network create": {"range"},
     "private-image update": {"description"},
+    "project limit": {"amount"},
+    "quota set": {"limit"},
     "search": {"text"},
     "security-group revoke": {"rule-ids"},
+    "user accept": {"code"},
     "vm metadata": {"labels"},
     "vm ssh": {"words"},
 }

@@ -101,7 +101,7 @@ def test_no_room_tells_what_is_short_and_what_would_fit(database, tmp_path):
     cloud.create_disk("first", 60)
     with pytest.raises(Invalid) as refusal:
         ask_for(cloud, "second", 60)
-    assert "1 host: 36 GiB disk free, 60 requested" in refusal.value.message
+    assert "memory-1: 36 GiB disk free, 60 requested" in refusal.value.message
     assert "the largest that fits is 36 GiB" in refusal.value.message
     assert refusal.value.details[0]["reason"] == "NO_CAPACITY"
     assert cloud.count(Disk) == 1

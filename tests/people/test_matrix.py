@@ -34,12 +34,22 @@ OPEN = {
     "accept_invitation",
     "get_vm_machine_type",
     "list_public_vm_images",
+    "list_regions",
     "list_vm_data_centers",
     "list_vm_gpu_models",
     "list_vm_machine_types",
     "list_vm_machine_types2",
 }
-FOR_ANY_KEY = {"get_profile", "list_audit", "list_projects", "list_user_permissions"}
+FOR_ANY_KEY = {
+    "get_billing_account",
+    "get_profile",
+    "list_audit",
+    "list_billing_account_projects",
+    "list_billing_accounts",
+    "list_projects",
+    "list_user_permissions",
+    "search_resources",
+}
 """These see to it by themselves that a key for one project is told of that one alone."""
 THEIRS = "theirs"
 """A project of others, and the name of everything that it has."""

@@ -167,7 +167,7 @@ def test_every_rule_s_edge_is_accepted(cloud):
 
 def test_no_room_tells_what_was_short_and_what_would_fit(refused):
     refusal = refused(Invalid, vcpus=5, memory_gib=300)
-    assert "1 host: 255 GiB memory free, 300 requested" in refusal.message
+    assert "memory-1: 255 GiB memory free, 300 requested" in refusal.message
     assert "nearest size that fits is 5 vCPUs, 255 GiB memory, 1 GiB disk" in refusal.message
     assert refusal.details[0]["reason"] == "NO_CAPACITY"
 

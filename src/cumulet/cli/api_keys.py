@@ -41,7 +41,8 @@ def create(
     *,
     name: str = "",
     expires: str = "",
-    project: str = "",
+    project: Annotated[str, identifier("The only project that it is to open.", "/v1/projects", "projects")]
+    | None = None,
     read_only: bool = False,
     output: Format = "table",
 ) -> None:
@@ -49,13 +50,12 @@ def create(
 
     :param name: What to call it; one is made up if you give none.
     :param expires: In which time it ends, such as 12h or 90d; never if you give none.
-    :param project: The only project that it is to open.
     :param read_only: It is to change nothing.
     """
     body = {
         "apikeyId": name,
         "expireTime": end_of(expires).isoformat() if expires else None,
-        "projectId": project,
+        "projectId": project or "",
         "readOnly": read_only,
     }
     show_one(connect().post(KEYS, body=body), output, FACTS, name="key")
