@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from tests.made_up import PROJECT
+from tests.projects.people import add_user
 
 from cumulet.console import operations as screens
 from cumulet.disks import operations as disk_verbs
@@ -12,6 +13,7 @@ from cumulet.hypervisor import GuestRefused, HypervisorError, ImageCapture, Imag
 from cumulet.networks import operations as network_verbs
 from cumulet.private_images import create as taking_verbs
 from cumulet.private_images import operations as image_verbs
+from cumulet.projects import Role
 from cumulet.rest.faults import encoded
 from cumulet.vms import operations
 
@@ -84,8 +86,10 @@ def test_what_is_built_on_fails_in_the_one_way_that_keeps_reasons_from_owners():
 def test_a_picture_that_a_host_cannot_take_is_refused_without_its_reason(cloud):
     cloud.running()
     cloud.host.crash_on_call(1, HypervisorError(SECRET), after=False)
+    with cloud.database.writing() as db:
+        owner = add_user(db, "ann", default=Role.OWNER)
     with pytest.raises(CumuletError) as refused:
-        cloud.ask(screens.get_vm_screenshot)
+        cloud.ask(screens.get_vm_screenshot, caller=owner)
     assert b"rack7" not in encoded(refused.value)
     assert "rack7" in refused.value.for_operator
 
