@@ -258,7 +258,10 @@ def test_what_is_in_the_records_does_not_bill_any_more_and_may_be_forgotten(runn
         db.execute(update(Event).values(at=NOON - timedelta(days=2)))
         wake(db, "journal", FABRIC_SWEEP, now=running.clock())
     forgetting.run_due()
-    assert (running.count(Event), spent(running)) == (1, before)  # the newest stays, lest its number come again
+    assert (running.count(Event), spent(running)) == (
+        1,
+        before,
+    )  # the newest stays, lest its number come again
 
 
 def test_more_than_fits_a_transaction_is_taken_over_in_parts(running):
