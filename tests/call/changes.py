@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from tests.crash import network_stories as networks
@@ -31,8 +32,10 @@ from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey, U
 from cumulet.quotas import operations as quotas
 from cumulet.quotas.wire import SetQuota
 from cumulet.security_groups.wire import CreateSecurityGroup, UpdateSecurityGroup
+from cumulet.usage.wire import SetSpendLimit
 from cumulet.vms import operations as vms
 from cumulet.vms import wire as vm_wire
+from cumulet.wire import Amount
 
 __all__ = ["CHANGES", "Change", "gpu_cloud"]
 
@@ -142,6 +145,7 @@ CHANGES: Final[dict[str, Change]] = {
         Cloud.create_disk, on("data", data=UpdateDiskDeletionProtection(deletion_protection=True))
     ),
     "set_quota": Change(nothing, in_project(name="vms", data=SetQuota(limit=10))),
+    "set_project_spend_limit": Change(nothing, in_project(data=SetSpendLimit(limit=Amount.of(Decimal(10))))),
     "unset_quota": Change(with_quota, in_project(name="vms")),
     "clean_gpu": Change(nothing, a_gpu),
     "prove_gpu": Change(nothing, a_gpu),

@@ -99,8 +99,10 @@ def test_a_size_out_of_its_rule_is_refused_and_changes_nothing(cloud, size, word
 def test_a_size_that_its_host_has_no_room_for_is_refused_with_the_nearest_that_fits(cloud):
     cloud.create(vm_id="large", vcpus=16, memory_gib=200)
     stopped(cloud, vcpus=2, memory_gib=4)
+    with cloud.database.writing() as db:
+        owner = add_user(db, "ann", default=Role.OWNER)
     with pytest.raises(Invalid) as refusal:
-        ask(cloud, changes.resize_vm, vcpus=4, memory_gib=60)
+        ask(cloud, changes.resize_vm, caller=owner, vcpus=4, memory_gib=60)
     assert "1 host: 55 GiB memory free, 60 requested" in refusal.value.message
     assert refusal.value.message.endswith("nearest size that fits is 4 vCPUs, 55 GiB memory")
     assert refusal.value.details[0]["reason"] == "NO_CAPACITY"

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, update
@@ -75,9 +76,12 @@ def change(cloud, rows, **values):
         db.execute(update(Gpu).where(Gpu.id.in_([row.id for row in rows])).values(**values))
 
 
-def refusal(cloud, *words, **fields):
+def refusal(cloud, **fields):
+    """What an owner is told who does not run the cloud."""
+    with cloud.database.writing() as db:
+        owner = add_user(db, f"owner-{uuid4()}", default=Role.OWNER)
     with pytest.raises(Invalid) as refused:
-        create(cloud, *words, **fields)
+        create(cloud, caller=owner, **fields)
     return refused.value
 
 

@@ -107,6 +107,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
 
 
 app.meta.suppress_keyboard_interrupt = False
+app.meta.help_flags = app.meta.version_flags = ()  # a command's own, or of a command that it passes on
 
 
 @app.meta.default

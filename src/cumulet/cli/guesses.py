@@ -69,5 +69,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     for candidate in (word, word.removesuffix("s")):
         if (ours := SYNONYMS.get(candidate, candidate)).replace("-", "") in by_plain:
             return by_plain[ours.replace("-", "")]
+    if word in SYNONYMS:
+        return ""  # a word of others', written as they write it
     close = difflib.get_close_matches(word.replace("-", "").replace("_", ""), by_plain, n=1, cutoff=0.7)
     return by_plain[close[0]] if close else ""

@@ -14,7 +14,6 @@ from typing import Final
 from cumulet.doctor.gpus import files
 from cumulet.hypervisor import HostGpus, PciFunction
 from cumulet.hypervisor.fabric_manager import with_partitions
-from cumulet.hypervisor.gpus import GPU_MODULES
 from cumulet.hypervisor.pci import names_in, read_function, read_gpus, read_text
 
 HUGEPAGES: Final = "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
@@ -61,7 +60,7 @@ def survey_gpus(root: Path = Path("/"), *, release: str) -> Survey:
     bus = root / "sys/bus/pci/devices"
     command_line = tuple(read_text(root / "proc/cmdline").split())
     return Survey(
-        host=with_partitions(read_gpus(root / "sys"), root / GPU_MODULES.relative_to("/")),
+        host=with_partitions(read_gpus(root / "sys"), root),
         functions=tuple(read_function(bus, address) for address in names_in(bus)),
         overridden=frozenset(
             one for one in names_in(bus) if read_text(bus / one / "driver_override") == "vfio-pci"
