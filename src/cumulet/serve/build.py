@@ -61,11 +61,7 @@ class Cloud:
 def build(settings: Settings) -> Cloud:
     """Put a cloud together from its settings: database migrated, host prepared, nothing running yet."""
     settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    catalogue = with_resolvers(read_catalogue(settings.catalogue))
-    if settings.is_made_up:
-        gpu_model, fabric = gpus_of(settings.hypervisor)
-        if gpu_model:
-            catalogue = with_gpus(catalogue, gpu_model, made_up_id(gpu_model), fabric=fabric)
+    catalogue = with_made_up_gpus(with_resolvers(read_catalogue(settings.catalogue)), settings)
     database = Database(settings.database_url)
     migrate(database)
     bootstrap(database, settings.data_dir, datetime.now(UTC))
@@ -87,27 +83,28 @@ def build(settings: Settings) -> Cloud:
         backends=backends,
         reconciler=Reconciler(database, reconcilers(backends)),
         feed=feed,
-        app=behind_proxies(
-            settings,
-            create_app(
-                database,
-                admit=admit,
-                write_uses=write_uses,
-                provided={
-                    "catalogue": catalogue,
-                    "limits": catalogue.limits,
-                    "images": backends.images,
-                    "hosts": backends.hosts,
-                    "fabric": backends.fabrics.fabric,
-                    "feed": feed,
-                },
-                metrics=partial(read_metrics, catalogue=catalogue),
-                limits=catalogue.limits,
-                pages=console_pages(
-                    Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
-                ),
-            ),
-        ),
+        app=behind_proxies(settings, app_of(database, catalogue, backends, feed)),
+    )
+
+
+def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: Feed) -> ASGIApp:
+    """Put together what answers requests."""
+    consoles = Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
+    return create_app(
+        database,
+        admit=admit,
+        write_uses=write_uses,
+        provided={
+            "catalogue": catalogue,
+            "limits": catalogue.limits,
+            "images": backends.images,
+            "hosts": backends.hosts,
+            "fabric": backends.fabrics.fabric,
+            "feed": feed,
+        },
+        metrics=partial(read_metrics, catalogue=catalogue),
+        limits=catalogue.limits,
+        pages=console_pages(consoles),
     )
 
 
@@ -140,6 +137,12 @@ def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]
         "audit": partial(forget_old, forget=audit.forget, kept_for=timedelta(days=limits.audit_days)),
         "answers": partial(forget_old, forget=repeats.forget, kept_for=repeats.KEPT_FOR),
     }
+
+
+def with_made_up_gpus(catalogue: Catalogue, settings: Settings) -> Catalogue:
+    """Offer the GPUs that made-up hosts are asked to have."""
+    model, fabric = gpus_of(settings.hypervisor) if settings.is_made_up else ("", "")
+    return with_gpus(catalogue, model, made_up_id(model), fabric=fabric) if model else catalogue
 
 
 def with_resolvers(catalogue: Catalogue) -> Catalogue:

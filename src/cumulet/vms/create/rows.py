@@ -37,12 +37,7 @@ from cumulet.vms.wire import CreateVm
 def create(db: Session, request: CreateRequest) -> None:
     """Check the request, find it a host and write all its rows; nothing is half done when it is refused."""
     data = request.data
-    with Invalid.reference("dataCenterId"):
-        data_center = request.catalogue.find_data_center(data.data_center_id)
-    with Invalid.reference("machineType"):
-        machine_type = with_cpu_model(
-            db, request.catalogue.find_machine_type(data_center.id, data.machine_type)
-        )
+    data_center, machine_type = find_offer(db, request)
     private, image = find_boot_image(db, request, data_center.id)
     keys = source_keys(db, request.caller, request.project_id, data.ssh_key_source)
     plan = plan_vm(
@@ -67,9 +62,7 @@ def create(db: Session, request: CreateRequest) -> None:
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
     chosen = place(with_disks(plan.required, disks), beside(disks, free), sizes=sizes)
     vm.host_id = chosen.host_id
-    machine = replace(
-        plan.required, project_id=vm.project_id, disk_gib=0, pool=""
-    )  # its boot disk holds that
+    machine = replace(plan.required, project_id=vm.project_id, disk_gib=0, pool="")  # its boot disk has that
     reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
     add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
     add_row(db, vm)
@@ -82,6 +75,15 @@ def create(db: Session, request: CreateRequest) -> None:
     text = f"{size} from image {image.id}"
     log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
     wake(db, Kind.VM, vm.id, now=request.now)
+
+
+def find_offer(db: Session, request: CreateRequest) -> tuple[DataCenter, MachineType]:
+    """Find the data center and the machine type that are asked for; Invalid names the ones there are."""
+    with Invalid.reference("dataCenterId"):
+        data_center = request.catalogue.find_data_center(request.data.data_center_id)
+    with Invalid.reference("machineType"):
+        found = request.catalogue.find_machine_type(data_center.id, request.data.machine_type)
+    return data_center, with_cpu_model(db, found)
 
 
 def with_gpu_rooms(
