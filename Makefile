@@ -12,7 +12,7 @@ PARALLEL := --numprocesses auto --dist worksteal --quiet
 # Those with real guests run on two private hosts at a time, file by file in their order, and die with them.
 IN_LABS := --tx "2*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --no-loadscope-reorder --quiet
 
-.PHONY: up down env lock api lint check test bench
+.PHONY: up down env lock api lint check test nested bench
 
 up: env  ## a running cloud with a first VM, `hello`
 	@$(BIN)/cumulet up
@@ -57,6 +57,12 @@ test: lint  ## everything, real guests included; those run on a private host tha
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
 	$(BIN)/pytest $(PARALLEL) -m "not lab"
 	$(BIN)/pytest $(IN_LABS) -m lab
+
+nested: env  ## a whole cloud on an emulated machine with an IOMMU, and a VM there with a card: some ten minutes
+	$(BIN)/python scripts/test-packages
+	$(BIN)/python -m tests.nested.boot_files
+	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
+	tests/lab/enter $(BIN)/pytest --quiet tests/nested/whole_cloud.py
 
 bench: env  ## the figures of docs/promises.md, all or ONLY=one
 	$(BIN)/python scripts/test-packages

@@ -16,6 +16,8 @@ from typing import Final
 from uuid import uuid4
 
 import msgspec
+from tests.nested.cloud import run_cloud
+from tests.nested.libvirtd import start_libvirt
 from tests.nested.places import CARD, FIXED, NIC, SECRET_AT
 from tests.nested.preparing import prepare_and_undo
 from tests.nested.resets import reset_all_sorts, time_cleanings
@@ -202,8 +204,7 @@ def opened_host() -> Hypervisor:
     """This machine as a host, with the daemons that machines without networks need."""
     from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - takes seconds here, and not all stories need it
 
-    for daemon in ("virtlogd", "libvirtd"):
-        subprocess.run((daemon, "--daemon"), check=True)
+    start_libvirt()
     pools = {"local": None}
     return open_host(
         "qemu:///system",
@@ -248,6 +249,7 @@ STORIES: Final[dict[str, Callable[[], object]]] = {
     "removal": fall_off,
     "clean": clean,
     "fault": run_and_fault,
+    "cloud": run_cloud,
 }
 
 
