@@ -133,17 +133,7 @@ def _route(
 ) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[Any]:
         endpoint = verbs[request.method]
-        received = ReceivedRequest(
-            path_values=tuple(request.path_params.values()),
-            query=query_of(request),
-            body=b"" if request.method == HttpMethod.GET else await request.body(),
-            authorization=request.headers.get("authorization", ""),
-            origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
-            idempotency_key=""
-            if endpoint.operation.reads_only
-            else request.headers.get(repeats.HEADER.lower(), ""),
-            address=address_of(request.scope["client"]),
-        )
+        received = await receive(request, endpoint.operation)
         look = partial(seen, endpoint, received)
         if wait := endpoint.binding.wait(received):
             name = endpoint.binding.named(received, "id")
@@ -176,6 +166,20 @@ def _route(
 
     methods = [HttpMethod(method) for method in verbs]
     return HTTPRouteHandler(path, http_method=methods, status_code=HTTP_200_OK)(answer)
+
+
+async def receive(request: Request[Any, Any, Any], operation: Operation) -> ReceivedRequest:
+    """Read what a request brings to an operation."""
+    key = "" if operation.reads_only else request.headers.get(repeats.HEADER.lower(), "")
+    return ReceivedRequest(
+        path_values=tuple(request.path_params.values()),
+        query=query_of(request),
+        body=b"" if request.method == HttpMethod.GET else await request.body(),
+        authorization=request.headers.get("authorization", ""),
+        origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
+        idempotency_key=key,
+        address=address_of(request.scope["client"]),
+    )
 
 
 def query_of(request: Request[Any, Any, Any]) -> str:
