@@ -21,7 +21,7 @@ from cumulet import migrations, serve
 from cumulet.catalogue import StorageClass
 from cumulet.db import Database, Row
 from cumulet.disks import Disk, DiskState, DiskType
-from cumulet.hosts import Host, Reservation
+from cumulet.hosts import Host, HostState, HostWanted, Reservation
 from cumulet.migrations import migrate
 from cumulet.networks import ExternalAddress, Nic
 from cumulet.permission import CloudRole
@@ -298,3 +298,20 @@ def test_who_owned_the_first_project_goes_on_to_run_the_cloud(empty):
     runs = {name for name, (role, _) in roles.items() if role is CloudRole.OPERATOR}
     assert (runs, {state for _, state in roles.values()}) == ({"owner"}, {UserState.ACTIVE})
     assert keys == [(None, None, False)] * 3
+
+
+def test_hosts_that_were_down_are_silent_since_they_were_last_seen(empty):
+    migrate_to(empty, "0035")
+    with empty.writing() as db:
+        for name in ("UP", "DOWN"):
+            fill_every_column(db, "host", id=uuid4().hex, name=name, state=name, problem="no route")
+    migrate(empty)
+    with empty.reading() as db:
+        up, down = db.scalars(select(Host).order_by(Host.name.desc())).all()
+    assert (up.state, up.wanted, up.since, up.labels) == (HostState.UP, HostWanted.UP, NOON, {})
+    assert (down.state, down.since, down.unheard_since, down.why) == (
+        HostState.SILENT,
+        NOON,
+        NOON,
+        "no route",
+    )

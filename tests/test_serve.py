@@ -12,7 +12,7 @@ from tests.toy_reconcilers import Crash
 from tests.waiting import eventually
 
 from cumulet.errors import Invalid, Unavailable
-from cumulet.hosts import Host, HostState, register_host
+from cumulet.hosts import Host, register_host
 from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.operation import Caller
 from cumulet.projects.access import new_key
@@ -117,7 +117,7 @@ def test_a_host_that_its_uri_does_not_lead_to_is_down_and_keeps_no_other_from_be
     cloud.database.close()
     cloud = build(settings)
     with started(cloud):
-        eventually(lambda: sum(host.state is HostState.DOWN for host in hosts_of(cloud)) == 3)
+        eventually(lambda: sum(host.unheard_since is not None for host in hosts_of(cloud)) == 3)
         assert {host.name for host in hosts_of(cloud) if host.id in cloud.backends.hosts} == {"memory-1"}
         create(cloud)
         eventually(lambda: state(cloud) is VmState.ACTIVE)

@@ -140,6 +140,14 @@ class EventName(enum.StrEnum):
     GPU_WITHDRAWN = "gpu.withdrawn"
     GPU_OFFERED = "gpu.offered"
 
+    HOST_ADDING = "host.adding"
+    HOST_UP = "host.up"
+    HOST_CORDONED = "host.cordoned"
+    HOST_DRAINING = "host.draining"
+    HOST_MAINTENANCE = "host.maintenance"
+    HOST_SILENT = "host.silent"
+    HOST_LOST = "host.lost"
+
     WORK_OVERDUE = "work.overdue"
 
 
@@ -290,6 +298,17 @@ class GpuData(EventData, frozen=True, kw_only=True):
     project_id: str = ""
     """Of the VM that holds it, if one does, as is the next."""
     vm_id: str = ""
+
+
+class HostData(EventData, frozen=True, kw_only=True):
+    """A host."""
+
+    name: str
+    data_center_id: str
+    state: str
+    was: str
+    """Its state before."""
+    why: str
 
 
 class MemberData(EventData, frozen=True, kw_only=True):

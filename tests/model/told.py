@@ -16,7 +16,7 @@ from cumulet.disks import Disk, Snapshot
 from cumulet.errors import NotFound
 from cumulet.gpus import GpuState
 from cumulet.gpus import operations as gpu_operations
-from cumulet.hosts.model import Host, HostState
+from cumulet.hosts.model import Host
 from cumulet.networks import Network
 from cumulet.private_images import PrivateImage
 from cumulet.vm_record import Vm
@@ -115,7 +115,7 @@ class Told:
     def no_room(self) -> Against:
         """Say whether room may be refused: what a host that did not answer has is not given out."""
         with self.cloud.database.reading() as db:
-            silent = db.scalar(select(Host.id).where(Host.state != HostState.UP))
+            silent = db.scalar(select(Host.id).where(Host.unheard_since.is_not(None)))
         return when(Invalid=silent is not None)
 
     def plugged(self, disk_id) -> str:

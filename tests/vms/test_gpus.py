@@ -229,7 +229,7 @@ def test_hosts_without_the_model_and_those_that_do_not_answer_are_told_apart(new
     first, second, third = {row.host_id for row in rows(cloud)}
     change(cloud, rows(cloud, Gpu.host_id == first), state=GpuState.ABSENT)
     with cloud.database.writing() as db:
-        db.execute(update(Host).where(Host.id == second).values(state=HostState.DOWN))
+        db.execute(update(Host).where(Host.id == second).values(state=HostState.SILENT))
     change(cloud, rows(cloud, Gpu.host_id == third), state=GpuState.CLEANING)
     message = refusal(cloud).message
     for words in ("1 host: no H100 GPUs", "1 host: no answer", "1 host: 0 of 1 H100 GPUs free"):
@@ -407,5 +407,5 @@ def test_what_is_offered_is_what_can_be_had(new_cloud):
     assert total == 4
     create(cloud, vm_id="as-many", gpus=most, vcpus=most)
     with cloud.database.writing() as db:
-        db.execute(update(Host).values(state=HostState.DOWN))
+        db.execute(update(Host).values(state=HostState.SILENT))
     assert offered(cloud) == (0, 0)

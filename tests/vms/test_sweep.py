@@ -13,6 +13,7 @@ from cumulet.errors import Invalid
 from cumulet.hosts import Host, HostState, register_host
 from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, ImageName, Power, Seed
+from cumulet.journal import events_about
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -178,15 +179,14 @@ def test_a_copy_under_a_disk_does_not_stop_the_look(cloud, monkeypatch):
 def test_a_host_that_does_not_answer_gets_no_vms_until_it_does(cloud, row_of_the_host):
     cloud.host.unreachable = True
     cloud.sweep()
-    assert (row_of_the_host().state, row_of_the_host().problem) == (
-        HostState.DOWN,
-        HOST_SILENT,
-    )
+    assert (row_of_the_host().state, row_of_the_host().why) == (HostState.UP, HOST_SILENT)
     with pytest.raises(Invalid, match="1 host: no answer"):
         cloud.create()
+    cloud.pass_time(15)
+    assert (row_of_the_host().state, row_of_the_host().why) == (HostState.SILENT, HOST_SILENT)
     cloud.host.unreachable = False
     cloud.pass_time(15)
-    assert (row_of_the_host().state, row_of_the_host().problem) == (HostState.UP, "")
+    assert (row_of_the_host().state, row_of_the_host().why) == (HostState.UP, "")
     assert cloud.running().state is VmState.ACTIVE
 
 
@@ -194,7 +194,32 @@ def test_a_host_that_is_no_longer_configured_gets_no_vms(cloud, row_of_the_host)
     cloud.backends = replace(cloud.backends, hosts={})
     cloud.reconciler = cloud.new_reconciler()
     cloud.sweep()
-    assert row_of_the_host().state is HostState.DOWN
+    cloud.pass_time(15)
+    assert row_of_the_host().state is HostState.SILENT
+
+
+def test_the_silence_of_a_host_and_its_end_are_told_once_to_who_runs_the_cloud(cloud):
+    cloud.host.unreachable = True
+    with capture_logs() as lines:
+        cloud.sweep()
+        cloud.pass_time(120)
+        cloud.host.unreachable = False
+        cloud.pass_time(15)
+    with cloud.database.reading() as db:
+        told = [(event.event, event.text) for event in events_about(db, cloud.host_id)]
+    assert told == [("host.silent", f"memory-1 is SILENT: {HOST_SILENT}"), ("host.up", "memory-1 is UP")]
+    changes = [line for line in lines if line["event"] == "a host changed its state"]
+    assert [(line["log_level"], line["state"]) for line in changes] == [("warning", "SILENT"), ("info", "UP")]
+
+
+def test_a_boot_of_a_host_is_known_by_its_boot_id(cloud, row_of_the_host):
+    cloud.running()
+    before = row_of_the_host().boot_id
+    cloud.host.boot()
+    cloud.sweep()
+    assert row_of_the_host().boot_id not in {"", before}
+    cloud.settle()
+    assert cloud.host.machines.get(cloud.row().id).power is Power.RUNNING
 
 
 def test_nothing_is_known_of_vms_whose_host_stays_away(cloud):

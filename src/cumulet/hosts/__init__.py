@@ -16,26 +16,33 @@ from cumulet.hosts.inventory import (
     reserve_more_disk,
     reserved,
 )
-from cumulet.hosts.model import Host, HostState, Reservation
+from cumulet.hosts.model import Host, Reservation
 from cumulet.hosts.offered import check_pools_still_offered
 from cumulet.hosts.orphans import Orphans
 from cumulet.hosts.place import Capacity, Requirements, SizeLimits, place, place_disk
+from cumulet.hosts.standing import change_standing
+from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, heard, unheard
 
 __all__ = [
+    "SILENCE",
     "Capacity",
     "GpuPick",
     "GpuRoom",
     "Host",
     "HostState",
+    "HostWanted",
     "NotFree",
     "Orphans",
     "Requirements",
     "Reservation",
     "SizeLimits",
+    "Standing",
     "capacities",
     "capacity_with_own",
+    "change_standing",
     "check_pools_still_offered",
     "cpu_model",
+    "heard",
     "host_routes",
     "installation_id",
     "list_hosts",
@@ -48,4 +55,5 @@ __all__ = [
     "reserve",
     "reserve_more_disk",
     "reserved",
+    "unheard",
 ]

@@ -16,8 +16,10 @@ from sqlalchemy.orm import Session
 
 from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row, update_row
 from cumulet.errors import NotFound
-from cumulet.hosts.model import Host, HostState, Installation, Reservation
+from cumulet.hosts.model import Host, Installation, Reservation
 from cumulet.hosts.place import Capacity, Requirements
+from cumulet.hosts.standing import values_of
+from cumulet.hosts.state import HostState, HostWanted, Standing
 from cumulet.hypervisor import HostFacts
 
 HOST_MEMORY_MIB: Final = 1024
@@ -28,7 +30,7 @@ CPU_MODELS: Final = (
     select(Host.cpu_model).where(Host.data_center_id == bindparam("data_center_id")).distinct()
 )
 HOSTS: Final = (
-    select(Host.id, Host.name, Host.state, Host.cpus, Host.memory_mib, Host.disk_gib)
+    select(Host.id, Host.name, Host.state, Host.unheard_since, Host.cpus, Host.memory_mib, Host.disk_gib)
     .where(Host.data_center_id == bindparam("data_center_id"))
     .order_by(Host.name)
 )
@@ -58,7 +60,8 @@ def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: st
     db.get(Installation, 1, with_for_update=True)  # servers that start together take turns
     host = db.scalar(select(Host).where(Host.name == facts.name))
     if host is None:
-        host = Host(id=uuid4(), name=facts.name)
+        standing = Standing(HostWanted.UP, reason="", state=HostState.UP, since=now, why="")
+        host = Host(id=uuid4(), name=facts.name, labels={}, **values_of(standing))
         db.add(host)
     host.data_center_id, host.uri = data_center_id, uri
     for name, value in _noted(facts, now).items():
@@ -73,7 +76,7 @@ def list_hosts(db: Session) -> Sequence[Row[*tuple[Any, ...]]]:
 
 
 def note_facts(db: Session, host_id: UUID, facts: HostFacts, *, now: datetime) -> None:
-    """Write down what a host that answers has."""
+    """Write down what a host has that answers."""
     update_row(db, Host, host_id, **_noted(facts, now))
 
 
@@ -86,8 +89,7 @@ def _noted(facts: HostFacts, now: datetime) -> dict[str, object]:
         "accelerator": facts.accelerator,
         "version": facts.version,
         "routes": [str(route) for route in facts.routes],
-        "state": HostState.UP,
-        "problem": "",
+        "boot_id": facts.boot_id,
         "seen_at": now,
     }
 
@@ -196,7 +198,7 @@ def _capacity(host: Host | Row[*tuple[Any, ...]], taken: _Taken, vcpus_per_cpu: 
     return Capacity(
         host_id=host.id,
         name=host.name,
-        up=host.state is HostState.UP,
+        up=host.state is HostState.UP and host.unheard_since is None,
         memory_mib=host.memory_mib,
         free_vcpus=taken.free_vcpus(host.cpus, vcpus_per_cpu),
         free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken.memory_mib, 0),

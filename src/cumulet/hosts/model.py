@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime
 from uuid import UUID
 
@@ -10,13 +9,7 @@ from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
-
-
-class HostState(enum.Enum):
-    """Whether a host answered when it was last looked at."""
-
-    UP = "up"
-    DOWN = "down"
+from cumulet.hosts.state import HostState, HostWanted, Standing
 
 
 class Installation(Row):
@@ -46,12 +39,25 @@ class Host(Row):
     cpu_model: Mapped[str]
     accelerator: Mapped[str]
     version: Mapped[str]
+    boot_id: Mapped[str]
+    """The kernel's, made anew at each boot: another one proves that nothing runs on from before."""
+    labels: Mapped[dict[str, str]] = mapped_column(JSON)
+    """The operator's, by which machine types choose hosts."""
+    wanted: Mapped[HostWanted]
+    reason: Mapped[str]
     state: Mapped[HostState]
-    problem: Mapped[str] = mapped_column(default="")
-    """Why it is down, in words; `""` when it is up."""
+    since: Mapped[datetime]
+    why: Mapped[str]
+    unheard_since: Mapped[datetime | None]
+    """These six are its `Standing`."""
     seen_at: Mapped[datetime]
     routes: Mapped[list[str]] = mapped_column(JSON)
     """Ranges that it reaches by routes of its own."""
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands."""
+        return Standing(self.wanted, self.reason, self.state, self.since, self.why, self.unheard_since)
 
 
 class Reservation(Row):

@@ -33,6 +33,8 @@ class HostFacts:
     """Of the hypervisor, for people: `QEMU 7.2.22, libvirt 9.0.0`."""
     routes: tuple[IPv4Network, ...]
     """What it reaches by routes of its own: a network of VMs with such a range could not."""
+    boot_id: str
+    """The kernel's, made anew at each boot."""
 
 
 class Hypervisor(Protocol):

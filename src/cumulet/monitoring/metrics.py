@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
 from cumulet.gpus import Gpu, model_name
-from cumulet.hosts import Host, HostState, Reservation
+from cumulet.hosts import Host, Reservation
 from cumulet.monitoring.model import Samples
 from cumulet.monitoring.series import QUARTER, STEP, Sample, unpack
 from cumulet.networks import free_external
@@ -112,8 +112,10 @@ def unsettled(db: Session, *, now: datetime) -> Iterator[Metric]:
 def capacity(db: Session) -> Iterator[Metric]:
     """Tell what hosts have and what of it VMs have reserved."""
     hosts = db.scalars(select(Host).order_by(Host.name)).all()
-    up = [((host.name,), int(host.state is HostState.UP)) for host in hosts]
-    yield gauge("host_up", "Whether the host answers.", ("host",), up)
+    answering = [((host.name,), int(host.unheard_since is None)) for host in hosts]
+    yield gauge("host_up", "Whether the host answers.", ("host",), answering)
+    states = [((host.name, host.state.value), 1) for host in hosts]
+    yield gauge("host_state", "How the host stands: 1 for its state.", ("host", "state"), states)
     for name, has, taken, unit in (
         ("vcpus", Host.cpus, Reservation.vcpus, 1),
         ("memory_bytes", Host.memory_mib, Reservation.memory_mib, 2**20),

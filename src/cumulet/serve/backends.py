@@ -118,7 +118,7 @@ def open_hosts(
     """Open each host that has a row, by the row's URI; those of the default URI get rows in the first data center.
 
     A host that cannot be opened, or is another than its row says, is left out: nothing of it is touched, and the look
-    at it tells why it is down. The default ones must answer.
+    at it tells why it is silent. The default ones must answer.
     """
     default = catalogue.data_centers[0]
     found = {(default_uri, default.id): open_uri(default_uri, default)}

@@ -18,6 +18,7 @@ from cumulet.hypervisor.libvirt.pools import DiskPools
 
 CPUS: Final = 2
 ROUTES: Final = Path("/proc/net/route")
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 DESTINATION: Final = 1
 MASK: Final = 7
 BLOCK: Final = 512
@@ -36,6 +37,7 @@ def read_facts(link: libvirt.virConnect, paths: HostPaths) -> HostFacts:
         accelerator="kvm" if paths.kvm else "tcg",
         version=f"QEMU {dotted(link.getVersion())}, libvirt {dotted(link.getLibVersion())}",
         routes=read_routes(ROUTES.read_text()),
+        boot_id=BOOT_ID.read_text().strip(),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from cumulet.faults import verb
 from cumulet.hypervisor import HostFacts, OffReason, Power
@@ -44,6 +44,13 @@ class MemoryHypervisor(State):
         """Return when the host answers."""
 
     # Levers
+    def boot(self) -> None:
+        """Let the host boot anew: all its machines are off, and nobody knows why."""
+        self._facts = replace(self._facts, boot_id=str(uuid4()))
+        for vm_id, machine in tuple(self.contents.machines.items()):
+            if machine.power is not Power.OFF:
+                self._let_go_off(vm_id, OffReason.UNKNOWN)
+
     def kill(self, vm_id: UUID) -> None:
         """Let the machine's process die."""
         self._let_go_off(vm_id, OffReason.CRASHED)

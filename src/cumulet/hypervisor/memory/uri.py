@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor import GpuFabric, HostFacts
@@ -67,4 +68,5 @@ def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str]) -> HostF
         accelerator="memory",
         version="memory",
         routes=(),
+        boot_id=str(uuid4()),
     )

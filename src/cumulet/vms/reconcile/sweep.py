@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
 from cumulet.gpus import note_gpus, note_partitions
+from cumulet.hosts import SILENCE, HostState, Orphans, change_standing, heard, note_facts, unheard
 from cumulet.hosts import Host as HostRow
-from cumulet.hosts import HostState, Orphans, note_facts
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.journal import Event
@@ -69,14 +69,18 @@ class Sweeper:
             gpus = host.gpus.read()
             domains, disks, seeds = host.machines.list(), host.disks.list(), host.seeds.list()
         except HostUnreachable as problem:
-            note_down(run, str(problem))
+            note_silence(run, str(problem))
             if run.id in self.backends.hosts:
                 self.backends.repair()
-            return run.now + SWEEP / 3
+            return run.now + SILENCE / 3
         with run.writing() as db:
             forget_old(db, run.now, self.backends.fabrics.catalogue.limits)
             note_facts(db, run.id, facts, now=run.now)
-            vm_ids = wake_changed_vms(db, run, domains)
+            vms = fetch_columns(db, VMS, host_id=run.id)
+            vm_ids = wake_changed_vms(db, run, vms, domains)
+            row = db.get_one(HostRow, run.id)
+            busy = any(vm.wanted is Wanted.ACTIVE for vm in vms) or bool(running_ones(domains))
+            change_standing(db, row, heard(row.standing, run.now, busy=busy), now=run.now)
             disk_ids = wake_changed_disks(db, run, disks.keys())
             note_gpus(db, run.id, gpus, users_of(domains), now=run.now)
             note_partitions(db, run.id, gpus.partitions)
@@ -142,14 +146,20 @@ class Sweeper:
 
 def users_of(domains: Mapping[UUID, Domain]) -> dict[str, UUID]:
     """Tell by their addresses which GPUs machines run with."""
-    running = [domain for domain in domains.values() if domain.power is not Power.OFF]
-    return {address: domain.id for domain in running for address in domain.gpus}
+    return {address: domain.id for domain in running_ones(domains) for address in domain.gpus}
 
 
-def wake_changed_vms(db: Session, run: Run, domains: Mapping[UUID, Domain]) -> set[UUID]:
+def running_ones(domains: Mapping[UUID, Domain]) -> list[Domain]:
+    """Those machines that are not off."""
+    return [domain for domain in domains.values() if domain.power is not Power.OFF]
+
+
+def wake_changed_vms(
+    db: Session, run: Run, vms: Iterable[Row[*tuple[Any, ...]]], domains: Mapping[UUID, Domain]
+) -> set[UUID]:
     """Wake VMs of a host that differ from their rows, in one order for all who wake many; answers which it has."""
     ids = set()
-    for id, wanted, state, started in fetch_columns(db, VMS, host_id=run.id):
+    for id, wanted, state, started in vms:
         ids.add(id)
         if differs(domains.get(id), wanted=wanted, state=state, started=started):
             wake(db, Kind.VM, id, now=run.now)
@@ -183,11 +193,11 @@ def those_in(db: Session, column: InstrumentedAttribute[T], values: AbstractSet[
     return set(db.scalars(select(column).where(column.in_(values)).distinct())) if values else set()
 
 
-def note_down(run: Run, problem: str) -> None:
-    """Write down that a host does not answer: nothing is placed there, and from the second look on nothing is known."""
+def note_silence(run: Run, problem: str) -> None:
+    """Write down that a host does not answer: nothing is placed there, and of its VMs nothing is known once it is SILENT."""
     with run.writing() as db:
         row = db.get_one(HostRow, run.id)
-        if row.state is HostState.DOWN:
+        change_standing(db, row, unheard(row.standing, run.now, problem), now=run.now)
+        if row.state in {HostState.SILENT, HostState.LOST}:
             seen = update(Vm).where(Vm.host_id == run.id, Vm.state.in_(KNOWN_BY_SIGHT))
             db.execute(seen.values(state=VmState.UNKNOWN))
-        row.state, row.problem = HostState.DOWN, problem
