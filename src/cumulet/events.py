@@ -147,6 +147,8 @@ class EventName(enum.StrEnum):
     HOST_MAINTENANCE = "host.maintenance"
     HOST_SILENT = "host.silent"
     HOST_LOST = "host.lost"
+    HOST_LABELLED = "host.labelled"
+    HOST_REMOVED = "host.removed"
 
     WORK_OVERDUE = "work.overdue"
 

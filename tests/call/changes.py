@@ -14,6 +14,8 @@ from tests.projects.people import add_user, ed25519_line
 
 from cumulet.catalogue import CommitmentTerm
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
+from cumulet.fleet import operations as hosts
+from cumulet.fleet.wire import AskOfHost, LabelHost, LoseHost
 from cumulet.gpus import operations as gpus
 from cumulet.networks.wire import CreateNetwork
 from cumulet.permission import CloudRole, Role
@@ -79,6 +81,21 @@ def in_project(**sent: Any) -> Callable[[Cloud], Sent]:
 def on(id: str, **sent: Any) -> Callable[[Cloud], Sent]:
     """About a thing of the project."""
     return in_project(id=id, **sent)
+
+
+def a_host(**sent: Any) -> Callable[[Cloud], Sent]:
+    return always(id="memory-1", **sent)
+
+
+def cordoned(cloud: Cloud) -> None:
+    cloud.call(hosts.cordon_host, id="memory-1", data=AskOfHost())
+
+
+def silent(cloud: Cloud) -> None:
+    for host in cloud.hosts.values():
+        host.unreachable = True
+    cloud.sweep()
+    cloud.pass_time(15)
 
 
 def a_gpu(cloud: Cloud) -> Sent:
@@ -147,6 +164,12 @@ CHANGES: Final[dict[str, Change]] = {
     "set_quota": Change(nothing, in_project(name="vms", data=SetQuota(limit=10))),
     "set_project_spend_limit": Change(nothing, in_project(data=SetSpendLimit(limit=Amount.of(Decimal(10))))),
     "unset_quota": Change(with_quota, in_project(name="vms")),
+    "label_host": Change(nothing, a_host(data=LabelHost(labels={"rack": "1"}))),
+    "cordon_host": Change(nothing, a_host(data=AskOfHost(reason="new fans"))),
+    "drain_host": Change(nothing, a_host(data=AskOfHost(reason="new fans"))),
+    "uncordon_host": Change(cordoned, a_host()),
+    "lose_host": Change(silent, a_host(data=LoseHost(confirm="memory-1"))),
+    "remove_host": Change(nothing, a_host()),
     "clean_gpu": Change(nothing, a_gpu),
     "prove_gpu": Change(nothing, a_gpu),
     "withdraw_gpu": Change(nothing, a_gpu),

@@ -40,7 +40,7 @@ def capacities(draw):
         Capacity(
             host_id=UUID(int=number),
             name=f"host-{number}",
-            up=draw(st.booleans()),
+            closed=draw(st.sampled_from(["", "no answer"])),
             memory_mib=64 * 1024,
             free_vcpus=draw(sizes),
             free_memory_mib=draw(st.integers(0, 64 * 1024)),
@@ -50,11 +50,11 @@ def capacities(draw):
     ]
 
 
-def capacity(name="one", *, up=True, vcpus=8, memory_gib=8, disk_gib=8, of_gib=64, **further):
+def capacity(name="one", *, closed="", vcpus=8, memory_gib=8, disk_gib=8, of_gib=64, **further):
     return Capacity(
         host_id=UUID(int=sum(name.encode())),
         name=name,
-        up=up,
+        closed=closed,
         memory_mib=of_gib * 1024,
         free_vcpus=vcpus,
         free_memory_mib=memory_gib * 1024,
@@ -126,7 +126,7 @@ def test_the_refusal_tells_what_was_short_on_how_many_hosts_and_what_would_fit()
         capacity("a", vcpus=2),
         capacity("b", memory_gib=3),
         capacity("c", disk_gib=0),
-        capacity("d", up=False),
+        capacity("d", closed="no answer"),
     ]
     with pytest.raises(Invalid) as refused:
         place(required(vcpus=4, memory_gib=4, disk_gib=4), full)
@@ -141,7 +141,7 @@ def test_the_refusal_tells_what_was_short_on_how_many_hosts_and_what_would_fit()
 
 def test_hosts_with_one_reason_are_told_at_once_and_by_name_to_the_operator_alone():
     full = [capacity(f"host-{number}", vcpus=number % 3) for number in range(100)]
-    silent = [capacity("silent-1", up=False), capacity("silent-2", up=False)]
+    silent = [capacity("silent-1", closed="no answer"), capacity("silent-2", closed="no answer")]
     with pytest.raises(Invalid) as refused:
         place(required(vcpus=4), full + silent)
     assert refused.value.message == (

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.made_up import NOON
 
-from cumulet.hosts import SILENCE, HostState, HostWanted, Standing, heard, unheard
+from cumulet.hosts import SILENCE, HostState, HostWanted, Standing, asked, heard, unheard
 
 UP = Standing(HostWanted.UP, reason="", state=HostState.UP, since=NOON, why="")
 LATER = NOON + timedelta(seconds=5)
@@ -45,7 +45,7 @@ def test_an_answer_in_between_begins_the_silence_anew():
     assert unheard(again, AFTER_SILENCE, "slow").state is HostState.UP
 
 
-@pytest.mark.parametrize("wanted", HostWanted)
+@pytest.mark.parametrize("wanted", [HostWanted.UP, HostWanted.CORDONED, HostWanted.DRAINED])
 def test_what_was_asked_stays_through_silence(wanted):
     before = heard(wanting(wanted), NOON, busy=True)
     silent = unheard(unheard(before, LATER, "x"), AFTER_SILENCE, "x")
@@ -63,3 +63,16 @@ def test_a_host_in_the_making_is_neither_up_nor_silent_by_itself():
     adding = replace(UP, state=HostState.ADDING)
     assert heard(adding, LATER, busy=False).state is HostState.ADDING
     assert unheard(unheard(adding, NOON, "x"), AFTER_SILENCE, "x").state is HostState.ADDING
+
+
+def test_a_host_does_at_once_what_is_asked_of_it():
+    cordoned = asked(UP, HostWanted.CORDONED, LATER, "new fans")
+    assert (cordoned.state, cordoned.since, cordoned.why) == (HostState.CORDONED, LATER, "new fans")
+    assert asked(cordoned, HostWanted.DRAINED, LATER, "").state is HostState.DRAINING
+    assert asked(cordoned, HostWanted.UP, LATER, "").state is HostState.UP
+
+
+@pytest.mark.parametrize("state", [HostState.ADDING, HostState.SILENT, HostState.LOST])
+def test_what_is_asked_of_a_host_that_does_not_answer_counts_when_it_does(state):
+    waiting = asked(replace(UP, state=state, why="no route"), HostWanted.CORDONED, LATER, "new fans")
+    assert (waiting.state, waiting.why, waiting.wanted) == (state, "no route", HostWanted.CORDONED)

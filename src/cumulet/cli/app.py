@@ -82,6 +82,7 @@ for module, name, what in (
     ),
     ("quotas", "quota", "Show how much a project may have, and has; set it (operator)."),
     ("images", "image", "Manage the images of this installation (operator)."),
+    ("hosts", "host", "Manage the machines that VMs run on (operator)."),
     ("gpus", "gpu", "Show the GPUs of the hosts, and what keeps them from VMs (operator)."),
     ("audit", "audit", "Show who asked for what, and what came of it."),
     ("tls", "tls", "Make a certificate for this machine's server (operator)."),

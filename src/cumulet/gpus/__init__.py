@@ -2,7 +2,7 @@
 
 from cumulet.gpus import operations  # noqa: F401 - declares them
 from cumulet.gpus.hold import give_back, gpu_specs, gpus_of_vm, hold, hold_just
-from cumulet.gpus.inventory import note_gpus
+from cumulet.gpus.inventory import forget_gpus, note_gpus
 from cumulet.gpus.model import Gpu
 from cumulet.gpus.offered import check_gpu_models_still_offered
 from cumulet.gpus.partitions import note_partitions
@@ -16,6 +16,7 @@ __all__ = [
     "Gpu",
     "GpuState",
     "check_gpu_models_still_offered",
+    "forget_gpus",
     "give_back",
     "gpu_rooms",
     "gpu_specs",

@@ -14,6 +14,7 @@ from cumulet.db import change_rows, fetch_columns, insert_row, rows_of, update_r
 from cumulet.events import EventName
 from cumulet.gpus.follow import Look, Values, after_look, first_look, is_same_card
 from cumulet.gpus.model import Gpu
+from cumulet.gpus.partitions import GpuPartition
 from cumulet.gpus.told import log_for_owner, log_gpu
 from cumulet.gpus.wire import GpuState
 from cumulet.hypervisor import HostGpus, PciGpu
@@ -48,6 +49,12 @@ def note_gpus(
             note_one(db, host_id, row, look)
         elif look.gpu:
             add_gpu(db, host_id, look.gpu, look)
+
+
+def forget_gpus(db: Session, host_id: UUID) -> None:
+    """Forget the GPUs of a host that goes, which no VM holds, and how they can be joined."""
+    db.execute(delete(GpuPartition).where(GpuPartition.host_id == host_id))
+    db.execute(delete(Gpu).where(Gpu.host_id == host_id))
 
 
 def add_gpu(db: Session, host_id: UUID, gpu: PciGpu, look: Look) -> None:

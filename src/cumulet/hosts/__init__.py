@@ -2,6 +2,7 @@
 
 from cumulet.hosts.gpu_room import GpuPick, GpuRoom, NotFree
 from cumulet.hosts.inventory import (
+    Taken,
     capacities,
     capacity_with_own,
     cpu_model,
@@ -15,13 +16,14 @@ from cumulet.hosts.inventory import (
     reserve,
     reserve_more_disk,
     reserved,
+    reserved_by_host,
 )
 from cumulet.hosts.model import Host, Reservation
 from cumulet.hosts.offered import check_pools_still_offered
 from cumulet.hosts.orphans import Orphans
 from cumulet.hosts.place import Capacity, Requirements, SizeLimits, place, place_disk
-from cumulet.hosts.standing import change_standing
-from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, heard, unheard
+from cumulet.hosts.standing import change_standing, log_host
+from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, asked, heard, lost, unheard
 
 __all__ = [
     "SILENCE",
@@ -37,6 +39,8 @@ __all__ = [
     "Reservation",
     "SizeLimits",
     "Standing",
+    "Taken",
+    "asked",
     "capacities",
     "capacity_with_own",
     "change_standing",
@@ -46,6 +50,8 @@ __all__ = [
     "host_routes",
     "installation_id",
     "list_hosts",
+    "log_host",
+    "lost",
     "move_reservation",
     "note_facts",
     "place",
@@ -55,5 +61,6 @@ __all__ = [
     "reserve",
     "reserve_more_disk",
     "reserved",
+    "reserved_by_host",
     "unheard",
 ]

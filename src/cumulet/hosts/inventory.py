@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network
@@ -19,7 +19,7 @@ from cumulet.errors import NotFound
 from cumulet.hosts.model import Host, Installation, Reservation
 from cumulet.hosts.place import Capacity, Requirements
 from cumulet.hosts.standing import values_of
-from cumulet.hosts.state import HostState, HostWanted, Standing
+from cumulet.hosts.state import HostState, HostWanted, Standing, why_closed
 from cumulet.hypervisor import HostFacts
 
 HOST_MEMORY_MIB: Final = 1024
@@ -111,8 +111,13 @@ def capacities(
 ) -> Sequence[Capacity]:
     """Compute the free capacity of each host of a data center; `lock` keeps others from placing there meanwhile."""
     found = fetch_columns(db, LOCK_HOSTS if lock else HOSTS, data_center_id=data_center_id)
-    taken = _taken(fetch_columns(db, TAKEN))
+    taken = reserved_by_host(db)
     return [_capacity(host, taken[host.id], vcpus_per_cpu) for host in found]
+
+
+def reserved_by_host(db: Session) -> Mapping[UUID, Taken]:
+    """Sum up what is reserved on each host; of one with nothing on it, nothing."""
+    return _taken(fetch_columns(db, TAKEN))
 
 
 def reserve(
@@ -167,7 +172,7 @@ def release(db: Session, holder_id: UUID) -> None:
 
 
 @dataclass(slots=True)
-class _Taken:
+class Taken:
     """What is reserved on one host."""
 
     vcpus: dict[int, int] = field(default_factory=lambda: defaultdict(int))
@@ -176,6 +181,11 @@ class _Taken:
     disk_gib: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """By disk pool."""
 
+    @property
+    def cores(self) -> float:
+        """Say how many cores they weigh."""
+        return sum(vcpus / per_core for per_core, vcpus in self.vcpus.items())
+
     def free_vcpus(self, cpus: int, per_core: int) -> int:
         """Say how many vCPUs are free of which so many weigh a core; in whole parts of a core, for all is exact."""
         parts = lcm(*self.vcpus)
@@ -183,9 +193,9 @@ class _Taken:
         return max((cpus * parts - taken) * per_core // parts, 0)
 
 
-def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> dict[UUID, _Taken]:
+def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[UUID, Taken]:
     """Sum up what is reserved on each host; vCPUs of each machine type weigh as much of a core as that type promises."""
-    taken: dict[UUID, _Taken] = defaultdict(_Taken)
+    taken: dict[UUID, Taken] = defaultdict(Taken)
     for host_id, vcpus_per_core, pool, vcpus, memory, disk in sums:
         on_host = taken[host_id]
         on_host.vcpus[vcpus_per_core] += int(vcpus)
@@ -194,11 +204,11 @@ def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> dict[UUID, _Taken]:
     return taken
 
 
-def _capacity(host: Host | Row[*tuple[Any, ...]], taken: _Taken, vcpus_per_cpu: int) -> Capacity:
+def _capacity(host: Host | Row[*tuple[Any, ...]], taken: Taken, vcpus_per_cpu: int) -> Capacity:
     return Capacity(
         host_id=host.id,
         name=host.name,
-        up=host.state is HostState.UP and host.unheard_since is None,
+        closed=why_closed(host.state, answers=host.unheard_since is None),
         memory_mib=host.memory_mib,
         free_vcpus=taken.free_vcpus(host.cpus, vcpus_per_cpu),
         free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken.memory_mib, 0),

@@ -53,7 +53,8 @@ class Capacity:
 
     host_id: UUID
     name: str
-    up: bool
+    closed: str
+    """Why it takes nothing new, in words; empty when it does."""
     memory_mib: int
     free_vcpus: int = 0
     free_memory_mib: int = 0
@@ -108,7 +109,9 @@ def place_disk(gib: int, capacities: Sequence[Capacity], *, pool: str) -> UUID:
     required = Requirements(disk_gib=gib, pool=pool)
     fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
     if not fitting:
-        largest = max((capacity.free_disk_of(pool) for capacity in capacities if capacity.up), default=0)
+        largest = max(
+            (capacity.free_disk_of(pool) for capacity in capacities if not capacity.closed), default=0
+        )
         advice = f"the largest that fits is {largest} GiB" if largest else "no smaller size fits now"
         raise no_capacity("disk", required, capacities, advice)
     return max(fitting, key=lambda capacity: (capacity.free_disk_of(pool), capacity.name)).host_id
@@ -116,8 +119,8 @@ def place_disk(gib: int, capacities: Sequence[Capacity], *, pool: str) -> UUID:
 
 def shortages(required: Requirements, capacity: Capacity) -> dict[str, str]:
     """Say in words what a host lacks, by kind; empty when what is needed fits."""
-    if not capacity.up:
-        return {"answer": "no answer"}
+    if capacity.closed:
+        return {capacity.closed: capacity.closed}
     short = {}
     if required.vcpus > capacity.free_vcpus:
         short["vcpus"] = f"{capacity.free_vcpus} vCPUs free, {required.vcpus} requested"
@@ -139,7 +142,7 @@ def nearest(
     required: Requirements, capacities: Sequence[Capacity], *, sizes: SizeLimits
 ) -> Requirements | None:
     """Find the size closest to what was asked that fits some host: the least of it given up, by share."""
-    found = [_shrunk(required, capacity, sizes) for capacity in capacities if capacity.up]
+    found = [_shrunk(required, capacity, sizes) for capacity in capacities if not capacity.closed]
     usable = [size for size in found if size is not None]
     return max(usable, key=lambda size: _kept_share(size, required), default=None)
 

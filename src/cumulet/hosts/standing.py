@@ -33,19 +33,26 @@ def change_standing(
     tell = log.warning if standing.state in {HostState.SILENT, HostState.LOST} else log.info
     tell("a host changed its state", host=host.name, state=standing.state.value, was=was.value, why=host.why)
     why = f": {host.why}" if host.why else ""
-    log_event(
-        db,
-        EventName(f"host.{standing.state.value.lower()}"),
-        at=now,
-        project_id="",
-        subject_id=host.id,
-        text=f"{host.name} is {standing.state.value}{why}",
-        actor=actor,
-        data=HostData(
-            name=host.name,
-            data_center_id=host.data_center_id,
-            state=standing.state.value,
-            was=was.value,
-            why=host.why,
-        ),
+    name = EventName(f"host.{standing.state.value.lower()}")
+    log_host(db, host, name, f"{host.name} is {standing.state.value}{why}", now=now, actor=actor, was=was)
+
+
+def log_host(
+    db: Session,
+    host: Host,
+    name: EventName,
+    text: str,
+    *,
+    now: datetime,
+    actor: str = SYSTEM,
+    was: HostState | None = None,
+) -> None:
+    """Write a line about a host into the journal."""
+    data = HostData(
+        name=host.name,
+        data_center_id=host.data_center_id,
+        state=host.state.value,
+        was=(was or host.state).value,
+        why=host.why,
     )
+    log_event(db, name, at=now, project_id="", subject_id=host.id, text=text, actor=actor, data=data)

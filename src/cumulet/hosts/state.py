@@ -11,39 +11,52 @@ nothing is started elsewhere before there is proof that it does not.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
+
+from cumulet.wire import ProtoEnum
 
 SILENCE: Final = timedelta(seconds=15)
 """How long a host may give no answer before it is SILENT; from the first look that got none."""
 
 
-class HostWanted(enum.Enum):
+class HostWanted(ProtoEnum):
     """What its operator asks of a host."""
 
-    UP = "up"
-    CORDONED = "cordoned"
+    UNKNOWN = "HOST_WANTED_UNKNOWN", 0
+    UP = "UP", 1
+    CORDONED = "CORDONED", 2
     """It takes nothing new, and what is there stays."""
-    DRAINED = "drained"
+    DRAINED = "DRAINED", 3
     """It takes nothing new, and what runs there is to go elsewhere."""
 
 
-class HostState(enum.Enum):
+class HostState(ProtoEnum):
     """How a host stands."""
 
-    ADDING = "ADDING"
+    UNKNOWN = "HOST_STATE_UNKNOWN", 0
+    ADDING = "ADDING", 1
     """It is being made ready."""
-    UP = "UP"
-    CORDONED = "CORDONED"
-    DRAINING = "DRAINING"
-    MAINTENANCE = "MAINTENANCE"
+    UP = "UP", 2
+    CORDONED = "CORDONED", 3
+    DRAINING = "DRAINING", 4
+    MAINTENANCE = "MAINTENANCE", 5
     """It is drained: nothing runs there, and it may be switched off."""
-    SILENT = "SILENT"
+    SILENT = "SILENT", 6
     """It does not answer; what runs there nobody knows."""
-    LOST = "LOST"
+    LOST = "LOST", 7
     """It is proved that nothing of what ran there runs on."""
+
+
+CLOSED: Final = {
+    HostState.ADDING: "being added",
+    HostState.CORDONED: "cordoned",
+    HostState.DRAINING: "being drained",
+    HostState.MAINTENANCE: "in maintenance",
+    HostState.LOST: "lost",
+}
+"""What a refusal says of those that answer and take nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,14 @@ class Standing:
     """When it was first looked at in vain; None while it answers."""
 
 
+def asked(standing: Standing, wanted: HostWanted, now: datetime, reason: str) -> Standing:
+    """Tell how a host stands of which its operator asks something else; what runs on one to be drained the next look tells."""
+    asking = replace(standing, wanted=wanted, reason=reason)
+    if standing.state in {HostState.ADDING, HostState.SILENT, HostState.LOST}:
+        return asking
+    return _enter(asking, _as_wanted(wanted, busy=True), now, reason)
+
+
 def heard(standing: Standing, now: datetime, *, busy: bool) -> Standing:
     """Tell how a host stands that answers; `busy` when VMs run there or are to."""
     answering = replace(standing, unheard_since=None)
@@ -76,6 +97,18 @@ def unheard(standing: Standing, now: datetime, problem: str) -> Standing:
         return silent
     is_silent = now - (silent.unheard_since or now) >= SILENCE and standing.state is not HostState.ADDING
     return _enter(silent, HostState.SILENT if is_silent else standing.state, now, problem)
+
+
+def lost(standing: Standing, now: datetime, proof: str) -> Standing:
+    """Tell how a silent host stands of which it is proved that nothing that ran there runs on."""
+    return _enter(standing, HostState.LOST, now, proof)
+
+
+def why_closed(state: HostState, *, answers: bool) -> str:
+    """Say in words why a host takes nothing new; empty when it does."""
+    if not answers or state is HostState.SILENT:
+        return "no answer"
+    return "" if state is HostState.UP else CLOSED[state]
 
 
 def _as_wanted(wanted: HostWanted, *, busy: bool) -> HostState:

@@ -14,7 +14,8 @@ from typing import Any, cast
 from litestar.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-import cumulet.billing  # noqa: F401 - declares its operations
+import cumulet.billing
+import cumulet.fleet  # noqa: F401 - they declare their operations
 from cumulet import audit, journal
 from cumulet.call import repeats
 from cumulet.catalogue import Catalogue, read_catalogue, with_gpus

@@ -99,7 +99,7 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
     free = [
         host
         for host in capacities(db, machine_type.data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core)
-        if host.up
+        if not host.closed
     ]
     memory = [host.free_memory_mib // 1024 for host in free]
     data_center = catalogue.find_data_center(machine_type.data_center_id)

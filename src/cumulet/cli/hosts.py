@@ -1,0 +1,183 @@
+"""`cumulet host`: the machines that VMs run on (operator)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from cumulet.cli.client import Json, connect
+from cumulet.cli.follow import Failed
+from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, local_time, show, show_one
+from cumulet.cli.several import each
+from cumulet.cli.words import identifier
+
+HOSTS: Final = "/v1/hosts"
+HOST: Final = "/v1/hosts/{}"
+BAR: Final = 6
+"""Characters of a bar."""
+HostName = Annotated[str, identifier("The host's name.", HOSTS, "hosts")]
+HostNames = Annotated[str, Parameter(name="MORE"), identifier("Further hosts.", HOSTS, "hosts")]
+Reason = Annotated[str, Parameter(help="Why, for those who find it so later.")]
+
+
+def check_changes(_: object, given: Iterable[str]) -> None:
+    """Refuse what is neither `KEY=VALUE` nor `KEY-`."""
+    for change in given:
+        key, equals, _value = change.partition("=")
+        if not key.removesuffix("-") or not (equals or key.endswith("-")):
+            raise ValueError(f"{change!r} is not accepted; expected KEY=VALUE, or KEY- to take a label away.")
+
+
+LabelChanges = Annotated[
+    tuple[str, ...],
+    Parameter(name="LABEL", help="KEY=VALUE, or KEY- to take one away.", validator=check_changes),
+]
+
+
+def number(value: float) -> str:
+    """Write a number without an empty fraction."""
+    return f"{value:g}" if value < 100 else f"{value:.0f}"  # noqa: PLR2004 - beyond it nobody reads tenths
+
+
+def bar(used: float, total: float) -> str:
+    """Draw how much of something is reserved."""
+    full = min(round(BAR * used / total), BAR) if total else 0
+    if used and not full:
+        full = 1
+    return f"{'█' * full}{'░' * (BAR - full)} {number(used)}/{number(total)}"
+
+
+def bars(used: str, total: str) -> Callable[[Json], str]:
+    """Draw it of two members."""
+    return lambda one: bar(one[used], one[total]) if one[total] else ""
+
+
+def disk(one: Json) -> str:
+    """Draw it of all disk pools together."""
+    pools = one["diskPools"]
+    return bar(sum(pool["reservedDiskGib"] for pool in pools), sum(pool["diskGib"] for pool in pools))
+
+
+def labels(one: Json) -> str:
+    """Write its labels."""
+    return " ".join(f"{key}={value}" for key, value in sorted(one["labels"].items()))
+
+
+def state(one: Json) -> str:
+    """Write its state, and what is asked of one that does not show it."""
+    hidden = one["state"] in {"ADDING", "SILENT", "LOST"} and one["wanted"] != "UP"
+    return f"{one['state']} ({one['wanted']})" if hidden else str(one["state"])
+
+
+COLUMNS: Final[Columns] = {
+    "NAME": lambda one: one["id"],
+    "STATE": state,
+    "SINCE": lambda one: local_time(one["stateTime"]),
+    "CORES": bars("reservedCpus", "cpus"),
+    "MEMORY GIB": bars("reservedMemoryGib", "memoryGib"),
+    "DISK GIB": disk,
+    "GPUS": bars("heldGpus", "gpus"),
+    "VMS": lambda one: str(one["vms"]),
+    "WHY": lambda one: one["why"],
+}
+MORE: Final[Columns] = {
+    "DATA CENTER": lambda one: one["dataCenterId"],
+    "LABELS": labels,
+    "SEEN": lambda one: local_time(one["seenTime"]),
+    "CPU": lambda one: one["cpuModel"],
+    "BY": lambda one: one["accelerator"],
+    "VERSION": lambda one: one["version"],
+}
+FACTS: Final[Columns] = {
+    "name": lambda one: one["id"],
+    "data center": lambda one: one["dataCenterId"],
+    "state": lambda one: f"{state(one)} since {local_time(one['stateTime'])}",
+    "why": lambda one: one["why"],
+    "labels": labels,
+    "last answer": lambda one: local_time(one["seenTime"]),
+    "processor": lambda one: f"{one['cpuModel']}, by {one['accelerator']}",
+    "version": lambda one: one["version"],
+    "boot id": lambda one: one["bootId"],
+    "cores": bars("reservedCpus", "cpus"),
+    "memory GiB": bars("reservedMemoryGib", "memoryGib"),
+    "disk GiB": lambda one: ", ".join(
+        f"{pool['id']} {bar(pool['reservedDiskGib'], pool['diskGib'])}" for pool in one["diskPools"]
+    ),
+    "GPUs": bars("heldGpus", "gpus"),
+    "VMs": lambda one: f"{one['vms']}, of which {one['runningVms']} are to run",
+    "remains": lambda one: ", ".join(one["remains"]),
+}
+app = App(name="host", default_parameter=OPTIONS)
+
+
+@app.command(name="list", alias="ls")
+def list_(*, listing: Listing = AS_TABLE) -> None:
+    """List the hosts with how they stand and what of them is reserved."""
+    show(connect().list(HOSTS, member="hosts"), listing, COLUMNS, more=MORE)
+
+
+@app.command
+def get(name: HostName, /, *, output: Format = "table") -> None:
+    """Show a host, and what would have to go before it can be removed."""
+    found = connect().get(HOST, name)
+    show_one({**found["host"], "remains": found["remains"]}, output, FACTS)
+
+
+@app.command
+def label(name: HostName, changes: LabelChanges = (), /) -> None:
+    """Label a host, so that machine types can choose it: `rack=3`, or `rack-` to take that away; show its labels."""
+    client = connect()
+    own = dict(client.get(HOST, name)["host"]["labels"])
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if equals:
+            own[key] = value
+        else:
+            own.pop(key.removesuffix("-"), None)
+    if changes:
+        client.put(f"{HOST}/labels", name, body={"labels": own})
+    show_one({"labels": own}, "table", {"labels": labels})
+
+
+@app.command
+def cordon(name: HostName, /, *more: HostNames, reason: Reason = "") -> None:
+    """Place nothing new on hosts; what is there stays."""
+    client = connect()
+    each((name, *more), lambda one: client.post(f"{HOST}/cordon", one, body={"reason": reason}))
+
+
+@app.command
+def uncordon(name: HostName, /, *more: HostNames) -> None:
+    """Let hosts have VMs again that were cordoned or drained."""
+    client = connect()
+    each((name, *more), lambda one: client.post(f"{HOST}/uncordon", one))
+
+
+@app.command
+def drain(name: HostName, /, *more: HostNames, reason: Reason = "") -> None:
+    """Place nothing new on hosts, and have what runs there go elsewhere."""
+    client = connect()
+    each((name, *more), lambda one: client.post(f"{HOST}/drain", one, body={"reason": reason}))
+
+
+@app.command
+def lost(name: HostName, /, *, confirm: bool = False) -> None:
+    """Give a silent host up.
+
+    :param confirm: Your word that nothing runs on it any more. Whoever is wrong has VMs run twice, and what they write destroyed.
+    """
+    if not confirm:
+        raise Failed(
+            f"look at {name} first: is its power off, or was it booted anew? When nothing of it runs any more, say so: "
+            f"cumulet host lost {name} --confirm"
+        )
+    connect().post(f"{HOST}/lost", name, body={"confirm": name})
+
+
+@app.command(alias="rm")
+def remove(name: HostName, /, *more: HostNames) -> None:
+    """Take hosts out of the cloud on which nothing is any more."""
+    client = connect()
+    each((name, *more), lambda one: client.delete(HOST, one))

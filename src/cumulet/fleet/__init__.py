@@ -1,0 +1,8 @@
+"""Hosts as their operator keeps them: looked at, labelled, cordoned, drained, given up, removed.
+
+What a host is to all others stands in `hosts`; here is what takes a look at all that is on it.
+"""
+
+from cumulet.fleet import operations
+
+__all__ = ["operations"]

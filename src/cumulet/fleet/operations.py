@@ -1,0 +1,172 @@
+"""What operators see of hosts, and what they ask of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from cumulet.db import names_there
+from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.events import EventName
+from cumulet.fleet.views import host_view, read_load, what_remains
+from cumulet.fleet.wire import AskOfHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
+from cumulet.gpus import Gpu, forget_gpus
+from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host, lost
+from cumulet.operation import Access, Caller, operation
+from cumulet.projects import read_page
+from cumulet.reconcile import Due, Kind, wake
+from cumulet.wire import Empty
+
+LONGEST_REASON: Final = 500
+MOST_LABELS: Final = 64
+LONGEST_LABEL: Final = 63
+
+
+@operation("GET /v1/hosts", access=Access.AUDITOR)
+def list_hosts(db: Session, *, page_size: int = 0, page_token: str = "") -> ListHostsResponse:
+    """List the hosts with what of them is reserved, by their ids.
+
+    Only for auditors and operators.
+    """
+    page = read_page(0, page_size, page_token)
+    chosen = select(Host).where(*page.following(Host.name)).order_by(Host.name).limit(page.size + 1)
+    found, token = page.cut(db.scalars(chosen).all(), lambda host: (host.name,))
+    load = read_load(db)
+    return ListHostsResponse(
+        hosts=[host_view(host, load) for host in found], page_token=token, page_size=page.size
+    )
+
+
+@operation("GET /v1/hosts/{id}", access=Access.AUDITOR)
+def get_host(db: Session, *, id: str) -> GetHostResponse:
+    """Show a host, and what keeps it from being removed.
+
+    Only for auditors and operators.
+    """
+    host = find_host(db, id)
+    return GetHostResponse(host=host_view(host, read_load(db)), remains=[*what_remains(db, host)])
+
+
+@operation("PUT /v1/hosts/{id}/labels", access=Access.OPERATOR)
+def label_host(db: Session, caller: Caller, *, now: datetime, id: str, data: LabelHost) -> Empty:
+    """Give a host these labels and no others; machine types choose hosts by them. VMs that are there stay.
+
+    Only for operators.
+    """
+    check_labels(data.labels)
+    host = lock_host(db, id)
+    host.labels = data.labels
+    words = ", ".join(f"{key}={value}" for key, value in sorted(data.labels.items())) or "none"
+    log_host(db, host, EventName.HOST_LABELLED, f"its labels are {words}", now=now, actor=caller.email)
+    return Empty()
+
+
+@operation("POST /v1/hosts/{id}/cordon", access=Access.OPERATOR)
+def cordon_host(db: Session, caller: Caller, *, now: datetime, id: str, data: AskOfHost) -> Empty:
+    """Place nothing new on a host; what is there stays and can be started and stopped.
+
+    Only for operators.
+    """
+    return ask_of_host(db, caller, id, HostWanted.CORDONED, data.reason, now=now)
+
+
+@operation("POST /v1/hosts/{id}/drain", access=Access.OPERATOR)
+def drain_host(db: Session, caller: Caller, *, now: datetime, id: str, data: AskOfHost) -> Empty:
+    """Place nothing new on a host, and have what runs there go elsewhere; it is in MAINTENANCE once nothing runs there.
+
+    Only for operators.
+    """
+    return ask_of_host(db, caller, id, HostWanted.DRAINED, data.reason, now=now)
+
+
+@operation("POST /v1/hosts/{id}/uncordon", access=Access.OPERATOR)
+def uncordon_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
+    """Let a host have VMs again that was cordoned or drained.
+
+    Only for operators.
+    """
+    return ask_of_host(db, caller, id, HostWanted.UP, "", now=now)
+
+
+@operation("POST /v1/hosts/{id}/lost", access=Access.OPERATOR)
+def lose_host(db: Session, caller: Caller, *, now: datetime, id: str, data: LoseHost) -> Empty:
+    """Give a silent host up, on the operator's word that nothing runs on it any more.
+
+    VMs whose disks lie elsewhere are started elsewhere; those on its own disks can be terminated. Only for operators.
+    """
+    if data.confirm != id:
+        raise Invalid.field("confirm", data.confirm, f"{id!r}: your word that nothing runs on it any more")
+    host = lock_host(db, id)
+    if host.state not in {HostState.SILENT, HostState.LOST}:
+        raise Refused(
+            f"host {id!r} is {host.state.value}: only one that is SILENT can be given up",
+            reason="HOST_NOT_SILENT",
+            subject=id,
+        )
+    proof = f"{caller.email} confirmed that nothing runs on it any more"
+    change_standing(db, host, lost(host.standing, now, proof), now=now, actor=caller.email)
+    wake(db, Kind.HOST, host.id, now=now)
+    return Empty()
+
+
+@operation("DELETE /v1/hosts/{id}", access=Access.OPERATOR)
+def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
+    """Take a host out of the cloud, once nothing is on it any more; the machine itself stays as it is.
+
+    Only for operators.
+    """
+    host = lock_host(db, id)
+    if remains := what_remains(db, host):
+        raise Refused(
+            f"host {id!r} cannot be removed: there are still {', '.join(remains)} on it; move or delete them first",
+            reason="HOST_NOT_EMPTY",
+            subject=id,
+        )
+    log_host(db, host, EventName.HOST_REMOVED, f"{id} is removed", now=now, actor=caller.email)
+    looks = [host.id, *db.scalars(select(Gpu.id).where(Gpu.host_id == host.id))]
+    db.execute(delete(Due).where(Due.id.in_(looks)))
+    forget_gpus(db, host.id)
+    db.delete(host)
+    return Empty()
+
+
+def find_host(db: Session, id: str) -> Host:
+    """Find a host by its id; NotFound names those there are."""
+    host = db.scalar(select(Host).where(Host.name == id))
+    if host is None:
+        raise NotFound.named("host", id, names_there(db, Host.name))
+    return host
+
+
+def lock_host(db: Session, id: str) -> Host:
+    """Find a host and lock it, so that nobody places there meanwhile; NotFound."""
+    return db.get_one(Host, find_host(db, id).id, with_for_update=True, populate_existing=True)
+
+
+def ask_of_host(
+    db: Session, caller: Caller, id: str, wanted: HostWanted, reason: str, *, now: datetime
+) -> Empty:
+    """Write down what an operator asks of a host, and have it looked at."""
+    if len(reason) > LONGEST_REASON:
+        raise Invalid.field("reason", reason, f"at most {LONGEST_REASON} characters")
+    host = lock_host(db, id)
+    change_standing(db, host, asked(host.standing, wanted, now, reason), now=now, actor=caller.email)
+    wake(db, Kind.HOST, host.id, now=now)
+    return Empty()
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Return when these may be a host's labels; Invalid."""
+    if len(labels) > MOST_LABELS:
+        raise Invalid.field("labels", f"{len(labels)} labels", f"at most {MOST_LABELS}")
+    for key, value in labels.items():
+        if not key or max(len(key), len(value)) > LONGEST_LABEL or "=" in key:
+            raise Invalid.field(
+                "labels",
+                f"{key}={value}",
+                f"keys without '=' and values of at most {LONGEST_LABEL} characters",
+            )

@@ -1,0 +1,96 @@
+"""From hosts' rows, and all that lies on them, to JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from cumulet.disks import Disk
+from cumulet.fleet.wire import HostAnswer, HostPool
+from cumulet.gpus import Gpu
+from cumulet.hosts import Host, Taken, reserved_by_host
+from cumulet.private_images import PrivateImage
+from cumulet.resource import Wanted
+from cumulet.vm_record import Vm
+
+MIB: Final = 1024
+"""In a GiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is on all hosts, by host."""
+
+    reserved: Mapping[UUID, Taken]
+    gpus: Mapping[UUID, tuple[int, int]]
+    """How many there are, and how many of them VMs hold."""
+    vms: Mapping[UUID, tuple[int, int]]
+    """How many there are, and how many of them are to run."""
+
+
+def read_load(db: Session) -> Load:
+    """Count what is on each host."""
+    gpus = select(Gpu.host_id, func.count(), func.count(Gpu.vm_id)).group_by(Gpu.host_id)
+    to_run = func.sum(case((Vm.wanted == Wanted.ACTIVE, 1), else_=0))
+    vms = select(Vm.host_id, func.count(), to_run).group_by(Vm.host_id)
+    return Load(
+        reserved=reserved_by_host(db),
+        gpus={host_id: (total, held) for host_id, total, held in db.execute(gpus)},
+        vms={host_id: (total, int(running)) for host_id, total, running in db.execute(vms)},
+    )
+
+
+def host_view(host: Host, load: Load) -> HostAnswer:
+    """Show a host with what of it is reserved."""
+    reserved = load.reserved.get(host.id) or Taken()
+    gpus, held = load.gpus.get(host.id, (0, 0))
+    vms, running = load.vms.get(host.id, (0, 0))
+    return HostAnswer(
+        id=host.name,
+        data_center_id=host.data_center_id,
+        state=host.state,
+        state_time=host.since,
+        why=host.why,
+        wanted=host.wanted,
+        labels=host.labels,
+        seen_time=host.seen_at,
+        cpu_model=host.cpu_model,
+        accelerator=host.accelerator,
+        version=host.version,
+        boot_id=host.boot_id,
+        cpus=host.cpus,
+        reserved_cpus=round(reserved.cores, 2),
+        memory_gib=round(host.memory_mib / MIB, 1),
+        reserved_memory_gib=round(reserved.memory_mib / MIB, 1),
+        disk_pools=[
+            HostPool(id=pool, disk_gib=gib, reserved_disk_gib=reserved.disk_gib.get(pool, 0))
+            for pool, gib in sorted(host.disk_gib.items())
+        ],
+        gpus=gpus,
+        held_gpus=held,
+        vms=vms,
+        running_vms=running,
+    )
+
+
+def what_remains(db: Session, host: Host) -> Sequence[str]:
+    """Say in words what is on a host; nothing when it can be removed."""
+    counted = (
+        ("VM", select(func.count()).where(Vm.host_id == host.id)),
+        ("disk", select(func.count()).where(Disk.host_id == host.id, Disk.vm_id.is_(None))),
+        ("private image", select(func.count()).where(PrivateImage.host_id == host.id)),
+        ("GPU that a VM holds", select(func.count()).where(Gpu.host_id == host.id, Gpu.vm_id.is_not(None))),
+    )
+    found = [(what, db.scalar(count) or 0) for what, count in counted]
+    return [_several(what, count) for what, count in found if count]
+
+
+def _several(what: str, count: int) -> str:
+    first, _, rest = what.partition(" that ")
+    plural = f"{first}s{' that ' + rest if rest else ''}"
+    return f"1 {what}" if count == 1 else f"{count} {plural}"

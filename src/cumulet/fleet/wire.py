@@ -1,0 +1,86 @@
+"""Hosts as JSON. The contract has none of this: it is the operator's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cumulet.hosts import HostState, HostWanted
+from cumulet.wire import Wire
+
+
+class HostPool(Wire):
+    """A disk pool of a host."""
+
+    id: str
+    disk_gib: int
+    """What there is for disks; 0 for one that is not mounted."""
+    reserved_disk_gib: int
+
+
+class HostAnswer(Wire, kw_only=True):
+    """A host."""
+
+    id: str
+    data_center_id: str
+    state: HostState
+    state_time: datetime
+    """Since when it is in that state."""
+    why: str
+    """The reason for it, or why the last look got no answer; `""` when there is nothing to say."""
+    wanted: HostWanted
+    """What its operator asks of it, which counts again when it answers."""
+    labels: dict[str, str]
+    seen_time: datetime
+    """When it last answered."""
+    cpu_model: str
+    accelerator: str
+    version: str
+    boot_id: str
+    cpus: int
+    reserved_cpus: float
+    """Cores that its VMs weigh; a machine type says how many vCPUs weigh one."""
+    memory_gib: float
+    reserved_memory_gib: float
+    disk_pools: list[HostPool]
+    gpus: int
+    held_gpus: int
+    """Of those, how many VMs hold."""
+    vms: int
+    running_vms: int
+    """Of those, how many are to run."""
+
+
+class ListHostsResponse(Wire):
+    """A page of hosts."""
+
+    hosts: list[HostAnswer]
+    page_token: str
+    page_size: int
+
+
+class GetHostResponse(Wire):
+    """A host, and what keeps it from being removed."""
+
+    host: HostAnswer
+    remains: list[str]
+    """What is on it, in words: `3 VMs`, `a disk`."""
+
+
+class AskOfHost(Wire):
+    """Why a host is cordoned or drained."""
+
+    reason: str = ""
+    """For those who find it so later."""
+
+
+class LabelHost(Wire):
+    """Labels of a host, all of them."""
+
+    labels: dict[str, str]
+
+
+class LoseHost(Wire):
+    """The operator's word that nothing runs on a host any more."""
+
+    confirm: str
+    """The host's id once more: whoever is wrong about it has VMs run twice and destroys what they write."""
