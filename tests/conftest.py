@@ -14,6 +14,7 @@ from tests.databases import Postgres, running_postgres
 from tests.e2e import world
 from tests.e2e.real_cloud import RealCloud, built_images, lab_dir
 from tests.fabric.guests import Namespace
+from tests.lab.ground import Ground
 from tests.made_up import NOON, Cloud, make_cloud
 
 from cumulet import db
@@ -142,6 +143,14 @@ def real_cloud(outside: Namespace) -> Iterator[RealCloud]:
     yield cloud
     cloud.stop()
     cloud.api.close()
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Ground]:
+    """Three machines beside the private host, with SSH and nothing else; who switches one off switches it on again."""
+    ground = Ground(lab_dir() / "ground")
+    yield ground
+    ground.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tests.waiting import eventually
 
@@ -106,18 +106,34 @@ class Namespace:
         run("ip", "netns", "delete", self.name)
 
 
-class Guest(Namespace):
-    """A namespace in the place of the VM that a port is for, with its address set as DHCP would."""
+class Machine(Protocol):
+    """Another machine than the private host itself."""
 
-    def __init__(self, port: PortSpec) -> None:
+    init: int
+    """A process there."""
+
+    def run(self, *argv: object) -> str:
+        """Run a command there."""
+
+
+class Guest(Namespace):
+    """A namespace in the place of the VM that a port is for, with its address set as DHCP would; on another machine too."""
+
+    def __init__(self, port: PortSpec, machine: Machine | None = None) -> None:
         super().__init__(port.mac)
         self.port = port
         self.give(f"{port.address}/24", f"{port.address.exploded.rpartition('.')[0]}.1")
+        self.run_on_host = machine.run if machine else run
+        if machine:
+            run("ip", "link", "set", self.outer, "netns", machine.init)
+            machine.run("ip", "link", "set", self.outer, "up")
         plug = f"external_ids:iface-id={port.id}"
-        run("ovs-vsctl", "add-port", "br-int", self.outer, "--", "set", "Interface", self.outer, plug)
+        self.run_on_host(
+            "ovs-vsctl", "add-port", "br-int", self.outer, "--", "set", "Interface", self.outer, plug
+        )
 
     def remove(self) -> None:
-        run("ovs-vsctl", "--if-exists", "del-port", "br-int", self.outer)
+        self.run_on_host("ovs-vsctl", "--if-exists", "del-port", "br-int", self.outer)
         super().remove()
 
 

@@ -1,0 +1,228 @@
+"""The ground of a cloud: a server and three machines, each a private host of its own, on two networks between them.
+
+        server 10.98.0.1     h1 10.98.0.11     h2 10.98.0.12     h3 10.98.0.13
+          │  └───────── line ───┴─│───────────────┴─│───────────────┘ │          SSH, OVN's databases
+          └───────── tunnels ─────┴─────────────────┴─────────────────┘          10.97.0.x: Geneve
+
+The server is the private host that the tests run on. A machine has SSH and nothing else until it is prepared; what
+runs on it is reached by SSH as a cloud would, or by this module in ways that work when nothing on it answers any more.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from tests.fabric.guests import run
+from tests.waiting import eventually
+
+HERE: Final = Path(__file__).parent
+NAMES: Final = ("h1", "h2", "h3")
+LINE, TUNNELS = "line", "tunnels"
+SUBNETS: Final = {LINE: "10.98.0", TUNNELS: "10.97.0"}
+SERVER: Final = f"{SUBNETS[LINE]}.1"
+FILTER_OF_BRIDGES: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+TUNNEL_BRIDGE: Final = "br-tunnels"
+ALL_NAMESPACES: Final = ("--mount", "--uts", "--net", "--pid", "--cgroup")
+AS_ITS_OWN: Final = (
+    'for group in /sys/fs/cgroup/*/cgroup.procs; do echo 0 >"$group" || :; done 2>/dev/null; exec "$@"'
+)
+"""Runs a command in the machine's control groups, so that what it starts is the machine's."""
+PREPARE: Final = "from cumulet.doctor.prepare import prepare_host; prepare_host()"
+
+
+class Machine:
+    """A machine that can be a host: with a name, SSH for root at `destination`, and a line that can be cut."""
+
+    def __init__(self, number: int, *, folder: Path) -> None:
+        self.number = number
+        self.name = NAMES[number - 1]
+        self.address = f"{SUBNETS[LINE]}.{10 + number}"
+        self.tunnel_address = f"{SUBNETS[TUNNELS]}.{10 + number}"
+        self.destination = f"root@{self.name}"
+        self._folder = folder
+        self._log = folder / f"{self.name}.log"
+
+    def switch_on(self) -> None:
+        """Boot it, and return when it answers SSH; of an earlier life what lies on its disks is there."""
+        environment = {name: value for name, value in os.environ.items() if name != "LAB_DIR"}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                (HERE / "enter", HERE / "machine", self.name, self._folder / "hosts", self._folder / "id.pub"),
+                env=environment | {"LAB_KEEP": str(self._folder / self.name)},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        self.init = eventually(self._find_init)
+        self._space = namespace(self.init, "pid")
+        for device, network in enumerate(SUBNETS):
+            self._plug(f"eth{device}", network)
+        eventually(self._answers)
+
+    def switch_off(self) -> None:
+        """Take its power: all that runs there is gone at once."""
+        with suppress(ProcessLookupError):
+            os.kill(self.init, signal.SIGKILL)
+        self._process.wait()
+
+    def run(self, *argv: object) -> str:
+        """Have a command succeed there, and return what it printed."""
+        return run(*self.inside(*argv))
+
+    def inside(self, *argv: object) -> list[str]:
+        """The command that runs another one there, beside SSH."""
+        words = [str(word) for word in argv]
+        return ["nsenter", f"--target={self.init}", *ALL_NAMESPACES, "sh", "-c", AS_ITS_OWN, "sh", *words]
+
+    def prepare(self) -> None:
+        """Have all daemons of a host run there, as the doctor does it on the machine that it runs on."""
+        self.run(sys.executable, "-c", PREPARE)
+
+    def join(self, southbound: str) -> None:
+        """Make it, prepared, a chassis of the OVN whose southbound database is there (`tcp:ADDRESS:PORT`).
+
+        OVS's userspace datapath sends through tunnels only from an address on a bridge of its own.
+        """
+        datapath = self.run("ovs-vsctl", "get", "Bridge", "br-int", "datapath_type").strip()
+        self.run(
+            "ovs-vsctl", "--may-exist", "add-br", TUNNEL_BRIDGE,
+            "--", "set", "Bridge", TUNNEL_BRIDGE, f"datapath_type={datapath}",
+            "--", "--may-exist", "add-port", TUNNEL_BRIDGE, "eth1",
+            "--", "set", "Open_vSwitch", ".", f'external_ids:ovn-remote="{southbound}"',
+            f"external_ids:ovn-encap-ip={self.tunnel_address}",
+        )  # fmt: skip
+        self.run("ip", "address", "flush", "dev", "eth1")
+        self.run("ip", "address", "replace", f"{self.tunnel_address}/24", "dev", TUNNEL_BRIDGE)
+        self.run("ethtool", "--offload", TUNNEL_BRIDGE, "tx", "off")
+        self.run("ip", "link", "set", TUNNEL_BRIDGE, "up")
+
+    def processes(self, name: str) -> list[int]:
+        """The ids, as this process sees them, of what runs there under a name (as /proc/PID/comm has it)."""
+        return [
+            pid for pid in every_process() if namespace(pid, "pid") == self._space and command(pid) == name
+        ]
+
+    def kill(self, name: str) -> None:
+        """Kill every process there of that name."""
+        for pid in self.processes(name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def cut(self, network: str = LINE) -> None:
+        """Pull its cable to a network."""
+        run("ip", "link", "set", f"{self.name}-{network}", "down")
+
+    def mend(self, network: str = LINE) -> None:
+        """Plug that cable in again."""
+        run("ip", "link", "set", f"{self.name}-{network}", "up")
+
+    @property
+    def libvirt_socket(self) -> Path:
+        """Where its libvirtd answers, as this process sees it."""
+        return Path(f"/proc/{self.init}/root/run/libvirt/libvirt-sock")
+
+    @property
+    def libvirt_uri(self) -> str:
+        """Its libvirtd, as a process on the server can reach it."""
+        return f"qemu+unix:///system?socket={self.libvirt_socket}"
+
+    def _find_init(self) -> int | None:
+        """The first process of the machine, which takes all others with it."""
+        for pid in descendants(self._process.pid):
+            if namespace(pid, "pid") not in ("", namespace(os.getpid(), "pid")):
+                return pid
+        return None
+
+    def _plug(self, device: str, network: str) -> None:
+        """Give it a NIC in a network."""
+        outer, inner = f"{self.name}-{network}", f"{self.name}-{device}"
+        run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
+        run("ethtool", "--offload", outer, "tx", "off")
+        run("ip", "link", "set", outer, "master", network, "up")
+        run("ip", "link", "set", inner, "netns", self.init, "name", device)
+        there = ("nsenter", f"--target={self.init}", "--net")
+        run(*there, "ethtool", "--offload", device, "tx", "off")
+        run(*there, "ip", "address", "add", f"{SUBNETS[network]}.{10 + self.number}/24", "dev", device)
+        run(*there, "ip", "link", "set", device, "up")
+
+    def _answers(self) -> bool:
+        """Whether SSH answers; fails when the machine has ended."""
+        assert self._process.poll() is None, f"{self.name} ended: {self._log.read_text()}"
+        return "Server listening" in self._log.read_text()
+
+
+class Ground:
+    """The machines, all on, and the server's key for them."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.key = folder / "id"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "server", "-f", self.key)
+        self.machines = [Machine(number, folder=folder) for number in range(1, len(NAMES) + 1)]
+        names = {"server": SERVER} | {machine.name: machine.address for machine in self.machines}
+        known = "".join(f"{address} {name}\n" for name, address in names.items())
+        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{known}")
+        run("mount", "--bind", folder / "hosts", "/etc/hosts")
+        if FILTER_OF_BRIDGES.exists():  # cables are no business of the server's firewall
+            FILTER_OF_BRIDGES.write_text("0")
+        for number, (network, subnet) in enumerate(SUBNETS.items()):
+            own = f"02:00:00:00:00:{number:02x}"  # or it would be another with each NIC that comes and goes
+            run("ip", "link", "add", network, "address", own, "type", "bridge")
+            run("ip", "address", "add", f"{subnet}.1/24", "dev", network)
+            run("ethtool", "--offload", network, "tx", "off")
+            run("ip", "link", "set", network, "up")
+        for machine in self.machines:
+            machine.switch_on()
+
+    def close(self) -> None:
+        """Switch all off."""
+        for machine in self.machines:
+            machine.switch_off()
+        run("umount", "/etc/hosts")
+        for network in SUBNETS:
+            run("ip", "link", "delete", network)
+
+    def ssh(self, machine: Machine, *argv: object) -> list[str]:
+        """The command by which the server has another one run on a machine."""
+        trusting = (
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+        )
+        return ["ssh", "-i", str(self.key), *trusting, machine.destination, *map(str, argv)]
+
+
+def every_process() -> Iterator[int]:
+    """The ids of all processes that this one sees."""
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Children, and theirs, the nearest first."""
+    with suppress(FileNotFoundError):
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        yield from children
+        for child in children:
+            yield from descendants(child)
+
+
+def namespace(pid: int, kind: str) -> str:
+    """Which namespace a process is in; `""` when it has ended."""
+    with suppress(OSError):
+        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+    return ""
+
+
+def command(pid: int) -> str:
+    """What a process runs; `""` when it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""

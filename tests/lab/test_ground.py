@@ -1,0 +1,60 @@
+"""What the tests of many hosts stand on."""
+
+import subprocess
+
+import pytest
+from tests.fabric.guests import Guest, once_back, run, wait_for_port
+from tests.fabric.specs import Project
+from tests.lab.ground import SERVER
+
+pytestmark = pytest.mark.lab
+
+
+def test_each_machine_is_one_of_its_own_and_answers_ssh(ground):
+    for machine in ground.machines:
+        told = subprocess.run(
+            ground.ssh(machine, "hostname; cat /proc/sys/kernel/random/boot_id; ls /root/.ssh"),
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert told.stdout.split()[0] == machine.name
+        assert told.stdout.split()[2:] == ["authorized_keys"]
+    boots = {machine.run("cat", "/proc/sys/kernel/random/boot_id") for machine in ground.machines}
+    assert len(boots) == len(ground.machines)
+
+
+def test_a_machine_is_cut_off_by_its_line_and_back_when_it_is_mended(ground):
+    one, two, _ = ground.machines
+    ping = ("ping", "-c1", "-W1", two.address)
+    one.run(*ping)
+    two.cut()
+    assert subprocess.run(one.inside(*ping), capture_output=True, check=False).returncode
+    two.mend()
+    one.run(*ping)
+
+
+def test_a_machine_that_was_switched_off_is_another_when_it_is_on_again(ground):
+    machine = ground.machines[2]
+    machine.run("touch", "/var/lib/cumulet/kept")
+    boot_id = machine.run("cat", "/proc/sys/kernel/random/boot_id")
+    machine.switch_off()
+    assert not machine.processes("sshd")
+    machine.switch_on()
+    assert machine.run("cat", "/proc/sys/kernel/random/boot_id") != boot_id
+    machine.run("ls", "/var/lib/cumulet/kept")
+
+
+def test_stand_ins_for_vms_on_two_machines_reach_each_other_through_a_tunnel(ground, fabric):
+    run("ovn-sbctl", "set-connection", f"ptcp:6642:{SERVER}")
+    for machine in ground.machines[:2]:
+        machine.prepare()
+        machine.join(f"tcp:{SERVER}:6642")
+    project = Project(fabric)
+    ports = [project.port(10), project.port(11)]
+    one, two = (Guest(port, machine) for port, machine in zip(ports, ground.machines, strict=False))
+    for port in ports:
+        wait_for_port(port)
+    assert fabric.settled()
+    two.serve(b"two")
+    assert once_back(lambda: one.connect("10.0.0.11", 80)) == (b"two", "10.0.0.10")
+    for guest in (one, two):
+        guest.remove()
