@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from cumulet.errors import Invalid
 from cumulet.hosts.gpu_room import GpuPick, GpuRoom, NotFree
-from cumulet.hosts.place import Capacity, Requirements, SizeLimits, nearest, place_disk, shortages
+from cumulet.hosts.place import (
+    Capacity,
+    Requirements,
+    SizeLimits,
+    nearest,
+    place_disk,
+    shortages,
+    those_that_fit,
+)
 from cumulet.hosts.place import place as place_as_sold
 
 POOLS = ("local", "fast")
@@ -73,6 +81,12 @@ def test_a_vm_goes_where_it_fits_or_nowhere(required, capacities):
         assert place(required, capacities) in fitting
     except Invalid:
         assert not fitting
+
+
+@given(requirements, capacities())
+def test_a_host_fits_exactly_when_there_are_no_words_for_what_it_lacks(required, capacities):
+    fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
+    assert those_that_fit(required, capacities) == fitting
 
 
 @st.composite

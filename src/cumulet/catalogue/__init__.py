@@ -5,7 +5,7 @@ from cumulet.catalogue.commitment import check_term, end_of
 from cumulet.catalogue.file import read_catalogue
 from cumulet.catalogue.gpu_models import identify_gpu
 from cumulet.catalogue.made_up import with_gpus
-from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType
+from cumulet.catalogue.model import Catalogue, DataCenter, DiskPool, GpuModel, MachineType, Placement
 from cumulet.catalogue.price import Price, PricedDisk, Rates, price_vm, rates_of, vm_price_view
 from cumulet.catalogue.views import (
     FreeCapacity,
@@ -33,6 +33,7 @@ __all__ = [
     "ListVmDataCentersResponse",
     "ListVmMachineTypesResponse",
     "MachineType",
+    "Placement",
     "Price",
     "PricedDisk",
     "Rates",

@@ -6,6 +6,7 @@ else asks this value and never the file; a new offer is a new start of the serve
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -41,6 +42,15 @@ class DiskPool:
     snapshot_gib_price_hr: Decimal
 
 
+class Placement(enum.StrEnum):
+    """Which of the hosts that have room gets the next VM."""
+
+    SPREAD = "spread"
+    """The one with the largest free share of memory: VMs share no more than they must."""
+    PACK = "pack"
+    """The one with the smallest: others stay empty, for large VMs or to be switched off."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCenter:
     """A place with hosts, a range of external addresses and its own prices."""
@@ -62,6 +72,7 @@ class DataCenter:
     """Of the networks that the host itself is in, and of 169.254.0.0/16: those that guests reach."""
     reachable_services: tuple[str, ...] = ()
     """What guests reach of what the host itself serves, such as `8480/tcp`."""
+    placement: Placement = Placement.SPREAD
     disk_pools: tuple[DiskPool, ...]
     ipv4_price_hr: Decimal
     network_price_hr: Decimal
@@ -97,8 +108,10 @@ class MachineType:
 
     id: Id
     data_center_id: str
+    host_labels: Mapping[str, str] = field(default_factory=dict)
+    """Its VMs go to hosts with all of these labels; none: to all hosts of the data center."""
     cpu_model: str = ""
-    """As shown to customers; empty shows what the hosts report, if all report the same."""
+    """As shown to customers; empty shows what its hosts report, if all report the same."""
     gpu_model_id: str = ""
     """Empty: VMs of this type have no GPUs."""
     min_vcpu: Positive

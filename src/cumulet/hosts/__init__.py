@@ -21,7 +21,7 @@ from cumulet.hosts.inventory import (
 from cumulet.hosts.model import Host, Reservation
 from cumulet.hosts.offered import check_pools_still_offered
 from cumulet.hosts.orphans import Orphans
-from cumulet.hosts.place import Capacity, Requirements, SizeLimits, place, place_disk
+from cumulet.hosts.place import Capacity, Requirements, SizeLimits, close, has_labels, place, place_disk
 from cumulet.hosts.standing import change_standing, log_host
 from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, asked, heard, lost, unheard
 
@@ -45,7 +45,9 @@ __all__ = [
     "capacity_with_own",
     "change_standing",
     "check_pools_still_offered",
+    "close",
     "cpu_model",
+    "has_labels",
     "heard",
     "host_routes",
     "installation_id",

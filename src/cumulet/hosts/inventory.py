@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row, update_row
 from cumulet.errors import NotFound
 from cumulet.hosts.model import Host, Installation, Reservation
-from cumulet.hosts.place import Capacity, Requirements
+from cumulet.hosts.place import Capacity, Requirements, has_labels
 from cumulet.hosts.standing import values_of
 from cumulet.hosts.state import HostState, HostWanted, Standing, why_closed
 from cumulet.hypervisor import HostFacts
@@ -26,11 +26,20 @@ HOST_MEMORY_MIB: Final = 1024
 """Kept for the host itself: its kernel, libvirt, OVN and Cumulet."""
 HOST_DISK_GIB: Final = 4
 """Kept in each disk pool; in the own one for logs and image copies in the making."""
-CPU_MODELS: Final = (
-    select(Host.cpu_model).where(Host.data_center_id == bindparam("data_center_id")).distinct()
+CPU_MODELS: Final = select(Host.labels, Host.cpu_model).where(
+    Host.data_center_id == bindparam("data_center_id")
 )
 HOSTS: Final = (
-    select(Host.id, Host.name, Host.state, Host.unheard_since, Host.cpus, Host.memory_mib, Host.disk_gib)
+    select(
+        Host.id,
+        Host.name,
+        Host.labels,
+        Host.state,
+        Host.unheard_since,
+        Host.cpus,
+        Host.memory_mib,
+        Host.disk_gib,
+    )
     .where(Host.data_center_id == bindparam("data_center_id"))
     .order_by(Host.name)
 )
@@ -100,10 +109,11 @@ def host_routes(db: Session, data_center_id: str) -> frozenset[IPv4Network]:
     return frozenset(IPv4Network(route) for table in tables for route in table)
 
 
-def cpu_model(db: Session, data_center_id: str) -> str:
-    """Say which processor the hosts of a data center report; `""` when they differ."""
-    models = fetch_columns(db, CPU_MODELS, data_center_id=data_center_id)
-    return models[0].cpu_model if len(models) == 1 else ""
+def cpu_model(db: Session, data_center_id: str, labels: Mapping[str, str]) -> str:
+    """Say which processor the hosts of a data center with these labels report; `""` when they differ."""
+    hosts = fetch_columns(db, CPU_MODELS, data_center_id=data_center_id)
+    models = {host.cpu_model for host in hosts if has_labels(host.labels, labels)}
+    return models.pop() if len(models) == 1 else ""
 
 
 def capacities(
@@ -208,6 +218,7 @@ def _capacity(host: Host | Row[*tuple[Any, ...]], taken: Taken, vcpus_per_cpu: i
     return Capacity(
         host_id=host.id,
         name=host.name,
+        labels=host.labels,
         closed=why_closed(host.state, answers=host.unheard_since is None),
         memory_mib=host.memory_mib,
         free_vcpus=taken.free_vcpus(host.cpus, vcpus_per_cpu),

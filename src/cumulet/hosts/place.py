@@ -60,6 +60,7 @@ class Capacity:
     free_memory_mib: int = 0
     free_disk_gib: Mapping[str, int] = field(default_factory=dict)
     """By disk pool."""
+    labels: Mapping[str, str] = field(default_factory=dict)
     gpus: GpuRoom = field(default_factory=GpuRoom)
     """What it has of the GPU model that is asked for."""
 
@@ -79,18 +80,38 @@ class Capacity:
         return replace(self, free_disk_gib={**self.free_disk_gib, pool: self.free_disk_of(pool) + gib})
 
 
-def place(required: Requirements, capacities: Sequence[Capacity], *, sizes: SizeLimits) -> Capacity:
+def close(
+    capacities: Sequence[Capacity], *, unless: Callable[[Capacity], bool], why: str
+) -> Sequence[Capacity]:
+    """Close those hosts for which something is not so; one that is closed already keeps its own reason."""
+    return [
+        capacity if capacity.closed or unless(capacity) else replace(capacity, closed=why)
+        for capacity in capacities
+    ]
+
+
+def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a host has all labels that are wanted."""
+    return wanted.items() <= labels.items()
+
+
+def place(
+    required: Requirements, capacities: Sequence[Capacity], *, sizes: SizeLimits, packed: bool = False
+) -> Capacity:
     """Choose a host: the one whose GPUs lie best together, then the one with the largest free share of memory.
 
-    Invalid (code 3: no capacity) tells why none fits.
+    `packed` takes the one with the smallest. Invalid (code 3: no capacity) tells why none fits.
     """
-    fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
+    fitting = those_that_fit(required, capacities)
     if not fitting:
         raise no_capacity("VM", required, capacities, advise(nearest(required, capacities, sizes=sizes)))
-    ranks = {capacity.host_id: _gpu_rank(required, capacity) for capacity in fitting}
-    best = min(ranks.values())
-    return max(
-        (capacity for capacity in fitting if ranks[capacity.host_id] == best),
+    if required.gpus:
+        ranks = {capacity.host_id: _gpu_rank(required, capacity) for capacity in fitting}
+        best = min(ranks.values())
+        fitting = [capacity for capacity in fitting if ranks[capacity.host_id] == best]
+    choose = min if packed else max
+    return choose(
+        fitting,
         key=lambda capacity: (
             capacity.free_memory_mib / capacity.memory_mib,
             capacity.free_vcpus,
@@ -99,15 +120,29 @@ def place(required: Requirements, capacities: Sequence[Capacity], *, sizes: Size
     )
 
 
+def those_that_fit(required: Requirements, capacities: Sequence[Capacity]) -> list[Capacity]:
+    """Give those hosts that lack nothing: what `shortages` says of one in words, at the pace that a thousand take."""
+    disks = required.disks()
+    return [
+        capacity
+        for capacity in capacities
+        if not capacity.closed
+        and required.vcpus <= capacity.free_vcpus
+        and required.memory_mib <= capacity.free_memory_mib
+        and all(gib <= capacity.free_disk_of(pool) for pool, gib in disks.items())
+        and (not required.gpus or capacity.gpus.pick(required.gpus) is not None)
+    ]
+
+
 def _gpu_rank(required: Requirements, capacity: Capacity) -> tuple[int, ...]:
-    pick = capacity.gpus.pick(required.gpus) if required.gpus else None
+    pick = capacity.gpus.pick(required.gpus)
     return pick.rank if pick else ()
 
 
 def place_disk(gib: int, capacities: Sequence[Capacity], *, pool: str) -> UUID:
     """Choose the host with the most disk free in that pool; Invalid (code 3: no capacity) tells why none fits."""
     required = Requirements(disk_gib=gib, pool=pool)
-    fitting = [capacity for capacity in capacities if not shortages(required, capacity)]
+    fitting = those_that_fit(required, capacities)
     if not fitting:
         largest = max(
             (capacity.free_disk_of(pool) for capacity in capacities if not capacity.closed), default=0

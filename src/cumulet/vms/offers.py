@@ -21,7 +21,7 @@ from cumulet.catalogue import (
     matching_data_centers,
 )
 from cumulet.gpus import gpu_rooms
-from cumulet.hosts import Capacity, GpuRoom, Reservation, capacities, cpu_model
+from cumulet.hosts import Capacity, GpuRoom, Reservation, capacities, close, cpu_model, has_labels
 from cumulet.networks import free_external
 from cumulet.operation import Access, operation
 from cumulet.vm_record.model import Vm
@@ -82,7 +82,18 @@ def with_cpu_model(db: Session, machine_type: MachineType) -> MachineType:
     """Name the hosts' processor where the operator's catalogue names none."""
     if machine_type.cpu_model:
         return machine_type
-    return replace(machine_type, cpu_model=cpu_model(db, machine_type.data_center_id))
+    model = cpu_model(db, machine_type.data_center_id, machine_type.host_labels)
+    return replace(machine_type, cpu_model=model)
+
+
+def capacities_for(db: Session, machine_type: MachineType, *, lock: bool = False) -> Sequence[Capacity]:
+    """Compute what each host of its data center has free for a machine type; those that are not its own are closed."""
+    free = capacities(db, machine_type.data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=lock)
+    return close(
+        free,
+        unless=lambda host: has_labels(host.labels, machine_type.host_labels),
+        why=f"not for machine type {machine_type.id!r}",
+    )
 
 
 def rooms_on(
@@ -96,11 +107,7 @@ def rooms_on(
 
 def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMachineType:
     """Join a machine type with what its data center's hosts have free."""
-    free = [
-        host
-        for host in capacities(db, machine_type.data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core)
-        if not host.closed
-    ]
+    free = [host for host in capacities_for(db, machine_type) if not host.closed]
     memory = [host.free_memory_mib // 1024 for host in free]
     data_center = catalogue.find_data_center(machine_type.data_center_id)
     served = {pool.id for pool in data_center.served_classes.values()}

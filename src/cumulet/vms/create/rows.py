@@ -10,13 +10,13 @@ from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import Catalogue, DataCenter, MachineType, rates_of
+from cumulet.catalogue import Catalogue, DataCenter, MachineType, Placement, rates_of
 from cumulet.db import add_row, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
 from cumulet.errors import Invalid, NotFound
 from cumulet.events import EventName
 from cumulet.gpus import Asker, gpu_rooms, hold
-from cumulet.hosts import Capacity, GpuRoom, Requirements, SizeLimits, capacities, place, reserve
+from cumulet.hosts import Capacity, GpuRoom, Requirements, SizeLimits, place, reserve
 from cumulet.images import Image
 from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
@@ -26,11 +26,12 @@ from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, log_request, refuse_taken
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
+from cumulet.vms.create.neighbours import heed_neighbours
 from cumulet.vms.create.nics import connect, externals_of
 from cumulet.vms.create.passwords import hash_password
 from cumulet.vms.create.plan import VmPlan, check_number_of_gpus, plan_vm
 from cumulet.vms.create.request import CreateRequest
-from cumulet.vms.offers import with_cpu_model
+from cumulet.vms.offers import capacities_for, with_cpu_model
 from cumulet.vms.wire import CreateVm
 
 
@@ -50,17 +51,14 @@ def create(db: Session, request: CreateRequest) -> None:
         now=request.now,
     )
     refuse_taken(db, Vm, request.project_id, data.vm_id, field="vmId")
-    free = capacities(db, data_center.id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=True)
-    if data.gpus:
-        free = with_gpu_rooms(
-            db, request.catalogue, machine_type, free, gpus=data.gpus, asker=Asker(request.project_id)
-        )
+    free = lock_capacities(db, request, machine_type)
     allowance = lock_allowance(db, request.project_id, request.catalogue.quotas)
     allowance.take(db, taken_by(plan, machine_type, data))
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
     sizes = sizes_of(machine_type, disk_gib=image.size_gib)
-    chosen = place(with_disks(plan.required, disks), beside(disks, free), sizes=sizes)
+    packed = data_center.placement is Placement.PACK
+    chosen = place(with_disks(plan.required, disks), beside(disks, free), sizes=sizes, packed=packed)
     vm.host_id = chosen.host_id
     machine = replace(plan.required, project_id=vm.project_id, disk_gib=0, pool="")  # its boot disk has that
     reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
@@ -75,6 +73,17 @@ def create(db: Session, request: CreateRequest) -> None:
     text = f"{size} from image {image.id}"
     log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
     wake(db, Kind.VM, vm.id, now=request.now)
+
+
+def lock_capacities(db: Session, request: CreateRequest, machine_type: MachineType) -> Sequence[Capacity]:
+    """Lock the hosts, and say what each has free for the VM; Invalid when none gives as many GPUs at all."""
+    data = request.data
+    free = capacities_for(db, machine_type, lock=True)
+    free = heed_neighbours(db, request.project_id, data.metadata, free)
+    if not data.gpus:
+        return free
+    asker = Asker(request.project_id)
+    return with_gpu_rooms(db, request.catalogue, machine_type, free, gpus=data.gpus, asker=asker)
 
 
 def find_offer(db: Session, request: CreateRequest) -> tuple[DataCenter, MachineType]:

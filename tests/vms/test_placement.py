@@ -1,0 +1,121 @@
+"""Where VMs go among several hosts: by labels, near to or apart from others, spread or packed, and one at a time."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+from tests.made_up import NOON, make_cloud
+
+from cumulet.catalogue import Placement, read_catalogue
+from cumulet.errors import Invalid
+from cumulet.fleet import operations as hosts
+from cumulet.fleet.wire import LabelHost
+from cumulet.hosts import Host, Reservation
+from cumulet.permission import Role
+from cumulet.projects.model import Membership, Project
+from cumulet.vm_record import Vm
+from cumulet.vms.offers import list_vm_machine_types2
+
+THREE = "memory:?hosts=3&vcpus=16&memory_gib=17&disk_gib=100"
+
+
+@pytest.fixture
+def cloud(database, tmp_path):
+    return make_cloud(database, tmp_path, hypervisor=THREE, catalogue=catalogue())
+
+
+def catalogue(*, placement=Placement.SPREAD):
+    """`standard` on every host, `genoa` on those with that processor."""
+    found = read_catalogue(None)
+    (data_center,), (standard,) = found.data_centers, found.machine_types
+    return replace(
+        found,
+        data_centers=(replace(data_center, placement=placement),),
+        machine_types=(standard, replace(standard, id="genoa", host_labels={"cpu": "genoa"})),
+    )
+
+
+def host_of(cloud, id):
+    with cloud.database.reading() as db:
+        return db.scalar(select(Host.name).join(Vm, Vm.host_id == Host.id).where(Vm.name == id))
+
+
+def create(cloud, id, **fields):
+    cloud.create(vm_id=id, **fields)
+    return host_of(cloud, id)
+
+
+def label(cloud, name, **labels):
+    cloud.call(hosts.label_host, id=name, data=LabelHost(labels=labels))
+
+
+def test_vms_of_a_machine_type_go_to_hosts_with_all_its_labels(cloud):
+    label(cloud, "memory-2", cpu="genoa", rack="3")
+    assert {create(cloud, f"vm-{number}", machine_type="genoa") for number in range(3)} == {"memory-2"}
+    assert {create(cloud, f"any-{number}") for number in range(2)} == {"memory-1", "memory-3"}
+
+
+def test_a_refusal_tells_which_hosts_are_not_for_a_machine_type(cloud):
+    label(cloud, "memory-2", cpu="genoa")
+    with pytest.raises(Invalid, match="2 hosts: not for machine type 'genoa'; 1 host: 16 GiB memory free"):
+        create(cloud, "large", machine_type="genoa", memory_gib=17)
+
+
+def test_what_a_machine_type_has_free_is_that_of_its_hosts(cloud):
+    label(cloud, "memory-2", cpu="genoa")
+    offers = cloud.call(list_vm_machine_types2).machine_types
+    assert {one.machine_type: one.total_memory_gib_free for one in offers} == {"standard": 48, "genoa": 16}
+
+
+def test_vms_are_spread_unless_the_catalogue_says_to_pack_them(cloud):
+    assert len({create(cloud, f"spread-{number}") for number in range(3)}) == 3
+    cloud.catalogue = catalogue(placement=Placement.PACK)
+    assert len({create(cloud, f"packed-{number}") for number in range(3)}) == 1
+
+
+def test_vms_that_are_to_be_apart_never_share_a_host(cloud):
+    apart = {"metadata": {"cumulet/apart": "web"}}
+    assert len({create(cloud, f"web-{number}", memory_gib=1, **apart) for number in range(3)}) == 3
+    with pytest.raises(Invalid, match="3 hosts: has a VM with cumulet/apart=web"):
+        create(cloud, "web-3", memory_gib=1, **apart)
+    create(cloud, "other", memory_gib=1, metadata={"cumulet/apart": "db"})
+    create(cloud, "none", memory_gib=1)
+
+
+def test_vms_that_are_to_be_together_share_a_host_or_are_refused(cloud):
+    together = {"metadata": {"cumulet/together": "cache"}}
+    first = create(cloud, "one", memory_gib=8, **together)
+    assert create(cloud, "two", memory_gib=8, **together) == first
+    with pytest.raises(Invalid, match="2 hosts: has no VM with cumulet/together=cache"):
+        create(cloud, "three", memory_gib=8, **together)
+
+
+def test_who_is_apart_is_a_matter_of_each_project(cloud, database):
+    with database.writing() as db:
+        db.add(Project(id="other", billing_account_id="b", created_by=cloud.owner.user_id, created_at=NOON))
+        db.flush()
+        db.add(Membership(user_id=cloud.owner.user_id, project_id="other", role=Role.OWNER))
+    apart = {"metadata": {"cumulet/apart": "web"}, "memory_gib": 1}
+    for number in range(3):
+        create(cloud, f"web-{number}", **apart)
+    assert create(cloud, "theirs", project_id="other", **apart)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_of_servers_that_race_for_the_last_room_one_gets_it(cloud, open_database):
+    servers = [replace(cloud, database=open_database()) for _ in range(6)]
+    for number in range(2):
+        create(cloud, f"before-{number}", memory_gib=16)
+
+    def race(number):
+        try:
+            return bool(servers[number].create(vm_id=f"racing-{number}", memory_gib=16))
+        except Invalid:
+            return False
+
+    with ThreadPoolExecutor(len(servers)) as pool:
+        assert sum(pool.map(race, range(len(servers)))) == 1
+    with cloud.database.reading() as db:
+        rooms = db.execute(select(Reservation.host_id).where(Reservation.memory_mib > 0)).all()
+    assert len(set(rooms)) == len(rooms) == 3
