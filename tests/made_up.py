@@ -360,7 +360,10 @@ def make_cloud(
         }
     fabric = MemoryFabric()
     fabrics = Fabrics(
-        catalogue=catalogue, fabric=fabric, open_uplink=lambda *_: None, bridges={"local": "cx-test"}
+        catalogue=catalogue,
+        fabric=fabric,
+        open_uplink=lambda _, bridge: fabric.lead_out(bridge),
+        bridges={"local": "cx-test"},
     )
     backends = Backends(hosts=hosts, fabrics=fabrics, images=images)
     return Cloud(database, clock, catalogue, images, fabric, backends, hosts)

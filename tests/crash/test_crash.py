@@ -346,6 +346,7 @@ class Copies:
         host.contents, host.deaf = deepcopy(first.host.contents), first.host.deaf
         host.host_gpus = first.host.host_gpus
         host.starts = itertools.count(100)
+        fabric.known_chassis = first.fabric.known_chassis
         for things in ("_externals", "_routers", "_networks", "_ports", "_groups"):
             setattr(fabric, things, dict(getattr(first.fabric, things)))
         fabrics = replace(first.backends.fabrics, fabric=fabric, orphans=Orphans())

@@ -15,7 +15,7 @@ from cumulet.errors import Invalid
 def test_a_mapping_is_added_once_and_others_stay():
     assert with_mapping("", "br-ex") == "br-ex:br-ex"
     assert with_mapping("public:br-public", "br-ex") == "public:br-public,br-ex:br-ex"
-    assert with_mapping("br-ex:br-ex,public:br-public", "br-ex") == "public:br-public,br-ex:br-ex"
+    assert with_mapping("br-ex:br-ex,public:br-public", "br-ex") == "br-ex:br-ex,public:br-public"
 
 
 def test_only_our_own_mapping_is_removed():

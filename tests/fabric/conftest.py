@@ -24,11 +24,13 @@ REACH = Reach(
 @pytest.fixture(scope="module")
 def fabric():
     assert "LAB_DIR" in os.environ, "this test changes its host: run it by tests/lab/enter"
+    prepare_host(print)
+    guests.run("ovs-vsctl", "set", "Open_vSwitch", ".", f"external_ids:system-id={EXTERNAL.carriers[0]}")
     host = prepare_host(print)
     ensure_external_bridge(
         EXTERNAL.bridge, IPv4Interface("192.0.2.1/24"), datapath=host.datapath, reach=REACH
     )
-    fabric = open_fabric(host.northbound, installation="here", chassis=host.chassis)
+    fabric = open_fabric(host.northbound, installation="here")
     yield fabric
     fabric.close()
 

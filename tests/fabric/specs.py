@@ -15,7 +15,13 @@ from cumulet.fabric import (
     RuleSpec,
 )
 
-EXTERNAL = ExternalSpec("br-test", IPv4Network("192.0.2.0/24"), gateway=IPv4Address("192.0.2.1"))
+EXTERNAL = ExternalSpec(
+    "br-test",
+    IPv4Network("192.0.2.0/24"),
+    gateway=IPv4Address("192.0.2.1"),
+    carriers=("host-1",),
+    everywhere=True,
+)
 
 
 def a_router(host_number: int = 2) -> RouterSpec:

@@ -7,13 +7,15 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 from tests.fabric.contract import FabricContract, TraceContract
+from tests.fabric.guests import run
 from tests.fabric.northbound import NorthboundServer, Translator
 from tests.fabric.specs import EXTERNAL, SSH, Project
 
-from cumulet.fabric import FabricError, FabricUnreachable
+from cumulet.fabric import Chassis, FabricError, FabricUnreachable, IpProtocol, Probe
 from cumulet.fabric.ovn import connection, open_fabric
 from cumulet.fabric.ovn.dns import LEGS, RESOLVES
 from cumulet.fabric.ovn.names import group as group_name
+from cumulet.fabric.ovn.southbound import southbound_of
 from cumulet.fabric.ovn.specs import encode_spec
 
 
@@ -26,7 +28,7 @@ def northbound(tmp_path_factory):
 
 @pytest.fixture
 def fabric(northbound):
-    fabric = open_fabric(northbound.remote, installation="here", chassis="host-1")
+    fabric = open_fabric(northbound.remote, installation="here")
     yield fabric
     fabric.close()
 
@@ -56,6 +58,90 @@ class TestOvnTrace(TraceContract):
         translator = Translator(northbound)
         yield
         translator.kill()
+
+
+def columns(northbound, table, *names, where=()):
+    """Columns of a table's rows, as ovn-nbctl prints them."""
+    listed = northbound.ctl("--bare", "--format=csv", f"--columns={','.join(names)}", "find", table, *where)
+    return sorted(tuple(line.split(",")) for line in listed.splitlines())
+
+
+def test_a_router_is_at_the_first_of_its_carriers_that_is_there(northbound, fabric, project):
+    external = replace(EXTERNAL, carriers=("host-1", "host-2", "host-3"))
+    fabric.put_router(replace(project.router, external=external))
+    assert columns(northbound, "Gateway_Chassis", "chassis_name", "priority") == [
+        ("host-1", "3"),
+        ("host-2", "2"),
+        ("host-3", "1"),
+    ]
+
+
+def test_an_external_address_answers_at_its_vm_where_the_range_is_and_else_at_the_carrier(
+    northbound, fabric, project, port
+):
+    where = ('type="dnat_and_snat"',)
+    there = [("0a:c1:c0:00:02:0a", str(port.id))]
+    assert columns(northbound, "NAT", "external_mac", "logical_port", where=where) == there
+    fabric.put_router(
+        replace(project.router, external=replace(EXTERNAL, carriers=("host-1",), everywhere=False))
+    )
+    assert fabric.ports()[port.id] != port
+    fabric.put_network(project.network)
+    assert columns(northbound, "NAT", "external_mac", "logical_port", where=where) == [("", "")]
+    assert fabric.ports() == {port.id: port}
+
+
+def test_a_port_whose_vm_moves_may_be_at_both_hosts_and_goes_over_when_it_is_heard(northbound, fabric, port):
+    def options():
+        return northbound.ctl("get", "Logical_Switch_Port", str(port.id), "options")
+
+    fabric.put_port(replace(port, hosts=("host-1", "host-2")))
+    assert 'requested-chassis="host-1,host-2"' in options()
+    assert "activation-strategy=rarp" in options()
+    fabric.put_port(replace(port, hosts=("host-2",)))
+    assert "requested-chassis=host-2" in options()
+    assert "activation-strategy" not in options()
+    fabric.put_port(port)
+    assert "requested-chassis" not in options()
+
+
+def test_the_world_is_asked_about_at_the_carrier_where_the_range_is_not_everywhere(
+    northbound, fabric, project, port
+):
+    translator = Translator(northbound)
+    fabric.put_router(replace(project.router, external=replace(EXTERNAL, everywhere=False)))
+    fabric.put_network(project.network)
+    verdict = fabric.trace(port.id, Probe(ip_address("198.51.100.7"), IpProtocol.TCP, 22))
+    assert (verdict.passes, verdict.rule_id) == (True, "ssh")
+    translator.kill()
+
+
+def test_hosts_are_known_by_what_they_report(northbound, fabric):
+    translator = Translator(northbound)
+    southbound = ("ovn-sbctl", f"--db={southbound_of(northbound.remote)}")
+    assert fabric.chassis() == ()
+    run(
+        *southbound,
+        "chassis-add",
+        "b",
+        "geneve",
+        "192.0.2.5",
+        "--",
+        "chassis-add",
+        "a",
+        "geneve",
+        "192.0.2.4",
+    )
+    run(
+        *southbound,
+        "set",
+        "Chassis",
+        "a",
+        "hostname=h1",
+        'other_config:ovn-bridge-mappings="one:br-1,two:br-2"',
+    )
+    assert fabric.chassis() == (Chassis("a", "h1", frozenset({"one", "two"})), Chassis("b", "", frozenset()))
+    translator.kill()
 
 
 def test_questions_can_leave_by_one_leg_only():
@@ -212,7 +298,7 @@ def test_a_row_of_ours_that_somebody_copied_is_removed(northbound, fabric, proje
 
 
 def test_two_installations_do_not_touch_each_other(northbound, fabric, group, port):
-    other = open_fabric(northbound.remote, installation="there", chassis="host-1")
+    other = open_fabric(northbound.remote, installation="there")
     before = northbound.dump()
     assert (other.routers(), other.networks(), other.groups(), other.ports()) == ({}, {}, {}, {})
     other.remove_port(port.id)
@@ -249,7 +335,7 @@ def test_a_killed_and_restarted_database_is_found_again(northbound, fabric, proj
 
 
 def test_a_database_that_is_not_there_is_named(tmp_path):
-    fabric = open_fabric(f"unix:{tmp_path}/nowhere", installation="here", chassis="host-1")
+    fabric = open_fabric(f"unix:{tmp_path}/nowhere", installation="here")
     with pytest.raises(FabricUnreachable, match="nowhere"):
         fabric.ping()
     fabric.close()
@@ -288,7 +374,7 @@ def test_a_refusal_of_the_database_is_a_fabric_error(northbound, fabric, project
 
 
 def test_another_server_that_writes_at_the_same_time_loses_no_name(northbound, fabric, project):
-    other = open_fabric(northbound.remote, installation="here", chassis="host-1")
+    other = open_fabric(northbound.remote, installation="here")
     ports = [project.port(number) for number in range(10, 14)]
     other.put_port(replace(ports[0], hostname="changed"))
     fabric.put_port(replace(ports[1], hostname="too"))

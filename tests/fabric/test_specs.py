@@ -5,8 +5,8 @@ import pytest
 from tests.fabric.specs import SSH, a_network, a_port, a_router, a_rule
 
 from cumulet.fabric import GroupSpec, IpProtocol, PortSpec
+from cumulet.fabric.ovn.southbound import southbound_of
 from cumulet.fabric.ovn.specs import decode_spec, encode_spec
-from cumulet.fabric.ovn.trace import southbound_of
 
 
 def test_the_order_in_which_groups_were_named_is_forgotten():

@@ -8,17 +8,27 @@ from sqlalchemy import select, update
 from tests.made_up import NOON, PROJECT
 from tests.projects.people import add_user
 
-from cumulet.fabric import FabricUnreachable
+from cumulet.fabric import Chassis, FabricUnreachable
 from cumulet.hosts.orphans import GRACE
 from cumulet.limits import Quotas
-from cumulet.networks import Network, Nic, default_network, external_address, free_external, take_external
+from cumulet.networks import (
+    Network,
+    Nic,
+    default_network,
+    external_address,
+    free_external,
+    steer_nics,
+    take_external,
+)
 from cumulet.networks.addresses import capacity
 from cumulet.networks.allocate import COOL_DOWN
 from cumulet.networks.model import NicGroup, Router
+from cumulet.networks.reconcile import ensure_uplink
 from cumulet.networks.specs import PortSpecs
 from cumulet.networks.wire import NetworkState
 from cumulet.projects.model import Project
 from cumulet.quotas import lock_allowance
+from cumulet.reconcile import NotYet
 from cumulet.security_groups import operations as groups
 from cumulet.security_groups.wire import CreateSecurityGroup
 from cumulet.vms import operations as verbs
@@ -156,6 +166,49 @@ class TestItIsMendedWhen:
     def test_a_network_and_a_router_without_an_owner_are_left(self, fabric):
         fabric.put_router(left := replace(the_only(fabric.routers()), id=uuid4()))
         fabric.put_network(replace(the_only(fabric.networks()), id=uuid4(), router_id=left.id))
+
+
+def test_routers_are_carried_by_the_hosts_that_lead_out(cloud):
+    cloud.running()
+    assert the_only(cloud.fabric.routers()).external.carriers == ("memory",)
+    assert the_only(cloud.fabric.routers()).external.everywhere
+    (first,) = cloud.fabric.known_chassis
+    second = Chassis("second", "host-2", first.bridges)
+    for chassis, carriers in (
+        ((first, second), ("memory", "second")),
+        ((first, replace(second, bridges=frozenset())), ("memory",)),
+    ):
+        cloud.fabric.known_chassis = chassis
+        cloud.sweep()
+        cloud.settle()
+        external = the_only(cloud.fabric.routers()).external
+        assert (external.carriers, external.everywhere) == (carriers, False)
+
+
+def test_an_operators_bridge_that_all_hosts_have_leads_out_of_each(cloud, data_center):
+    shared = replace(data_center, external_bridge="br-public")
+    fabrics = replace(cloud.backends.fabrics, bridges={"local": "br-public"})
+    mapped = Chassis("first", "host-1", frozenset({"br-public"}))
+    cloud.fabric.known_chassis = (mapped, replace(mapped, name="second"))
+    assert fabrics.external_spec(shared).everywhere
+    cloud.fabric.known_chassis = (mapped, Chassis("second", "host-2", frozenset()))
+    assert not fabrics.external_spec(shared).everywhere
+
+
+def test_a_network_waits_until_a_host_leads_out(cloud):
+    fabrics = replace(cloud.backends.fabrics, open_uplink=lambda *_: None)
+    with pytest.raises(NotYet, match="no host leads out"):
+        ensure_uplink(fabrics, cloud.catalogue.data_centers[0])
+
+
+def test_the_ports_of_a_vm_that_moves_are_steered(cloud):
+    cloud.running()
+    for hosts in (("host-1", "host-2"), ()):
+        with cloud.database.writing() as db:
+            steer_nics(db, cloud.row().id, hosts)
+        cloud.sweep()
+        cloud.settle()
+        assert the_only(cloud.fabric.ports()).hosts == hosts
 
 
 def test_a_port_as_it_should_be_is_left_alone(cloud):

@@ -64,6 +64,8 @@ class DataCenter:
     longitude: Annotated[float, Meta(ge=-180, le=180)] = 0.0
     external_range: IPv4Network
     """External addresses of VMs and routers; no two data centers share any."""
+    external_bridge: str = ""
+    """A bridge of the operator's on every host that leads to whoever knows the range; `""` for one of Cumulet's own."""
     network_range: IPv4Network
     """The range of every project's default network here: the same for all, since projects never meet."""
     resolvers: tuple[IPv4Address, ...] = ()
@@ -79,7 +81,7 @@ class DataCenter:
 
     @property
     def external_gateway(self) -> IPv4Address:
-        """The host's own address in the external range: the first."""
+        """Where packets leave the external range for the world: its first address, which is the host's own or a router's."""
         return self.external_range[1]
 
     @property

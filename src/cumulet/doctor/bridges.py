@@ -148,6 +148,20 @@ def ensure_external_bridge(
     allow_forwarding(ours)
 
 
+def ensure_mapping(name: str) -> None:
+    """Have OVN find a bridge of the operator's under its own name; Refused when it is not there."""
+    switch = read_switch()
+    if name not in switch.bridges:
+        raise Refused(
+            f"there is no Open vSwitch bridge {name!r} here: make one that leads to the external range, or name another "
+            "one in the catalogue (external_bridge)",
+            reason="HOST_BRIDGE",
+        )
+    mappings = with_mapping(switch.mappings, name)
+    if mappings != switch.mappings:
+        output_of(*VSCTL, "set", "Open_vSwitch", ".", mappings_setting(mappings))
+
+
 def remove_external_bridge(name: str) -> None:
     """Take away a bridge of ours with its mapping and rules, as far as they are there, and forwarding with the last."""
     switch = read_switch()
@@ -241,9 +255,10 @@ def mappings_setting(mappings: str) -> str:
 
 
 def with_mapping(mappings: str, bridge: str) -> str:
-    """Add a bridge under its own name; all others stay."""
-    others = without_mapping(mappings, bridge)
-    return f"{others},{bridge}:{bridge}".lstrip(",")
+    """Add a bridge under its own name unless it is there; all others stay."""
+    if f"{bridge}:{bridge}" in mappings.split(","):
+        return mappings
+    return f"{mappings},{bridge}:{bridge}".lstrip(",")
 
 
 def without_mapping(mappings: str, bridge: str) -> str:

@@ -12,12 +12,13 @@ from cumulet.doctor.gpus.plan import GpuPlan, GpuWish
 from cumulet.doctor.gpus.prepare import plan_gpus, prepare_gpus, undo_gpus
 from cumulet.doctor.gpus.steps import StepState
 from cumulet.doctor.kvm import KvmVerdict
-from cumulet.doctor.prepare import PreparedHost, ensure_uplink, prepare_host
+from cumulet.doctor.prepare import PreparedHost, ensure_operators_uplink, ensure_uplink, prepare_host
 from cumulet.doctor.resolvers import find_resolvers
 from cumulet.doctor.uplink import Reach
 
 CALLS = (
     clear_host,
+    ensure_operators_uplink,
     ensure_uplink,
     examine,
     find_resolvers,
@@ -40,6 +41,7 @@ __all__ = [
     "StepState",
     "broken",
     "clear_host",
+    "ensure_operators_uplink",
     "ensure_uplink",
     "examine",
     "find_resolvers",

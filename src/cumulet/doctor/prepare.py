@@ -15,6 +15,7 @@ from cumulet.doctor.bridges import (
     choose_datapath,
     ensure_external_bridge,
     ensure_integration_bridge,
+    ensure_mapping,
     external_bridges,
     forget_earlier_names,
     integration_command,
@@ -92,6 +93,12 @@ def ensure_bridges(datapath: str) -> None:
     ensure_ports()
     allow_forwarding(external_bridges())
     repair_external_bridges()
+
+
+def ensure_operators_uplink(bridge: str) -> None:
+    """Let OVN use a bridge of the operator's that leads to an external range; Refused when it is not there."""
+    ensure_bridges(choose_datapath())
+    ensure_mapping(bridge)
 
 
 def ensure_uplink(bridge: str, gateway: IPv4Interface, *, datapath: str, reach: Reach) -> None:

@@ -33,14 +33,32 @@ class FabricUnreachable(FabricError, Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
+class Chassis:
+    """A host as the fabric knows it."""
+
+    name: str
+    """Its name in the fabric."""
+    host: str
+    """Its host name."""
+    bridges: frozenset[str]
+    """Its bridges that lead out."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalSpec:
-    """A data center's uplink: a bridge of the host with the range that external addresses come from."""
+    """A data center's uplink: a bridge of hosts with the range that external addresses come from."""
 
     bridge: str
     """The bridge mapping's name, which is the bridge's own; at most 15 characters."""
     range: IPv4Network
     gateway: IPv4Address
-    """The host's own address in the range: where guests' packets leave for the world."""
+    """Where guests' packets leave for the world, in the range: the host's own address, or a router's of its operator."""
+    carriers: tuple[str, ...]
+    """The chassis that carry packets between routers and the range, each in the place of those before it that are gone."""
+    everywhere: bool
+    """Every chassis is in the range's network itself: an external address answers from where its VM is.
+
+    Otherwise the carrier answers for it, wherever the VM is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +153,10 @@ class PortSpec:
     """DHCP gives the guest its default route here; of a VM's NICs just one does, for answers leave by one way."""
     groups: frozenset[UUID]
     """The groups whose rules hold for it; they must be there."""
+    hosts: tuple[str, ...] = ()
+    """The hosts (their names) where it may be plugged in; () for any.
+
+    Of two, its packets go to both, and it speaks at the second once it is heard there: so it is while its VM moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +189,9 @@ class Fabric(Protocol):
 
     def ping(self) -> None:
         """Return when the fabric's database answers; FabricUnreachable otherwise."""
+
+    def chassis(self) -> tuple[Chassis, ...]:
+        """All hosts that take part, those too that do not answer now, by their names."""
 
     def put_external(self, spec: ExternalSpec) -> None:
         """Make the external switch of a data center."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from cumulet.fabric import (
+    Chassis,
     ExternalSpec,
     FabricError,
     FabricUnreachable,
@@ -30,6 +31,8 @@ class MemoryFabric(Faulty):
 
     def __init__(self) -> None:
         super().__init__(lambda: FabricUnreachable("the fabric in memory does not answer"))
+        self.known_chassis: tuple[Chassis, ...] = ()
+        """A lever: the hosts that take part."""
         self._externals: dict[str, ExternalSpec] = {}
         self._routers: dict[UUID, RouterSpec] = {}
         self._networks: dict[UUID, NetworkSpec] = {}
@@ -37,6 +40,12 @@ class MemoryFabric(Faulty):
         self._groups: dict[UUID, GroupSpec] = {}
 
     # Levers
+    def lead_out(self, bridge: str) -> None:
+        """Let the first host that takes part have a bridge that leads out."""
+        with self._lock:
+            first, *others = self.known_chassis or [Chassis("memory", "memory", frozenset())]
+            self.known_chassis = (replace(first, bridges=first.bridges | {bridge}), *others)
+
     def break_port(self, port_id: UUID) -> None:
         """Let somebody else change a port."""
         with self._lock:
@@ -56,6 +65,11 @@ class MemoryFabric(Faulty):
     @verb
     def ping(self) -> None:
         """Return when the fabric answers."""
+
+    @verb
+    def chassis(self) -> tuple[Chassis, ...]:
+        """The hosts that take part."""
+        return self.known_chassis
 
     @verb
     def put_external(self, spec: ExternalSpec) -> None:

@@ -8,6 +8,7 @@ from cumulet.networks.allocate import (
     free_external,
     nics_of,
     release_nics,
+    steer_nics,
     take_external,
 )
 from cumulet.networks.make import default_network, default_network_name, usable
@@ -49,6 +50,7 @@ __all__ = [
     "reconcile_network",
     "release_nics",
     "remove_ports",
+    "steer_nics",
     "sweep_fabric",
     "take_external",
     "usable",

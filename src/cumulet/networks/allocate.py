@@ -14,7 +14,17 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, delete, func, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -75,6 +85,7 @@ def add_nic(
         "hostname": hostname,
         "implicit": implicit,
         "leads_out": leads_out,
+        "hosts": [],
     }
     while (address := _free_address(db, network.subnet, INTERNAL, network_id=network.id)) is not None:
         id = uuid4()
@@ -131,6 +142,14 @@ def free_external(db: Session, data_center: DataCenter, *, now: datetime) -> int
 def nics_of(db: Session, vm_id: UUID) -> Sequence[Nic]:
     """List a VM's NICs in the order they were asked for."""
     return db.scalars(NICS_OF_VM, {"vm_id": vm_id}).all()
+
+
+def steer_nics(db: Session, vm_id: UUID, hosts: Sequence[str]) -> None:
+    """Say where a VM's NICs may be plugged in: from which host to which while it moves, () for anywhere.
+
+    The fabric follows when the VM's ports are put again (`ensure_ports`).
+    """
+    db.execute(update(Nic).where(Nic.vm_id == vm_id).values(hosts=list(hosts)))
 
 
 def release_nics(db: Session, vm_id: UUID, *, now: datetime) -> None:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
@@ -108,6 +108,8 @@ class Nic(Row):
     """The VM has it because it asked for none: a NIC on the default network, which answers do not list."""
     leads_out: Mapped[bool]
     """The guest's default route goes here."""
+    hosts: Mapped[list[str]] = mapped_column(JSON)
+    """While its VM moves: the names of the hosts from which and to which; else empty."""
 
 
 class NicGroup(Row):

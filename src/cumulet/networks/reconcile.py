@@ -50,17 +50,25 @@ class Fabrics:
 
     catalogue: Catalogue
     fabric: Fabric
-    open_uplink: Callable[[ExternalSpec, DataCenter], None]
-    """Prepares the host's end of a data center's external range."""
+    open_uplink: Callable[[DataCenter, str], None]
+    """Prepares the hosts' ends of a data center's external range, which are bridges of this name."""
     bridges: Mapping[str, str]
     """Name of the external bridge by data center."""
     orphans: Orphans = field(default_factory=Orphans)
     port_specs: PortSpecs = field(default_factory=PortSpecs)
 
     def external_spec(self, data_center: DataCenter) -> ExternalSpec:
-        """Describe a data center's uplink."""
-        bridge, gateway = self.bridges[data_center.id], data_center.external_gateway
-        return ExternalSpec(bridge=bridge, range=data_center.external_range, gateway=gateway)
+        """Describe a data center's uplink, by the hosts that have its bridge now."""
+        bridge, chassis = self.bridges[data_center.id], self.fabric.chassis()
+        carriers = tuple(one.name for one in chassis if bridge in one.bridges)
+        return ExternalSpec(
+            bridge=bridge,
+            range=data_center.external_range,
+            gateway=data_center.external_gateway,
+            carriers=carriers,
+            everywhere=len(carriers) == len(chassis)
+            and (bool(data_center.external_bridge) or len(chassis) == 1),
+        )
 
 
 def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:
@@ -73,28 +81,31 @@ def reconcile_network(run: Run, fabrics: Fabrics) -> datetime | None:
         tear_down(run, network, fabrics)
         return None
     data_center = fabrics.catalogue.find_data_center(network.data_center_id)
-    ensure_uplink(fabrics, data_center)
-    ensure_router(run, network, fabrics, data_center)
+    external = ensure_uplink(fabrics, data_center)
+    ensure_router(run, network, fabrics, external)
     fabrics.fabric.put_network(network_spec(network, data_center))
     note_state(run, network)
     return None
 
 
-def ensure_uplink(fabrics: Fabrics, data_center: DataCenter) -> None:
-    """Make the data center's external switch and the host's end of it."""
+def ensure_uplink(fabrics: Fabrics, data_center: DataCenter) -> ExternalSpec:
+    """Make the data center's external switch and the hosts' end of it, and say what they are then."""
+    fabrics.open_uplink(data_center, fabrics.bridges[data_center.id])
     spec = fabrics.external_spec(data_center)
-    fabrics.open_uplink(spec, data_center)
+    if not spec.carriers:
+        raise NotYet("no host leads out of the data center yet", 0.5)
     fabrics.fabric.put_external(spec)
+    return spec
 
 
-def ensure_router(run: Run, network: Network, fabrics: Fabrics, data_center: DataCenter) -> None:
+def ensure_router(run: Run, network: Network, fabrics: Fabrics, external: ExternalSpec) -> None:
     """Make the network's router."""
     with run.reading() as db:
         router = db.get_one(Router, network.router_id)
         address = external_address(db, router.id)
     if address is None:
         raise NotYet("the router has no external address", 5)
-    fabrics.fabric.put_router(router_spec(router, address, fabrics.external_spec(data_center)))
+    fabrics.fabric.put_router(router_spec(router, address, external))
 
 
 def note_state(run: Run, network: Network) -> None:

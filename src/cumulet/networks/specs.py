@@ -30,6 +30,7 @@ NICS: Final = (
         Nic.address,
         Nic.hostname,
         Nic.leads_out,
+        Nic.hosts,
         ExternalAddress.address.label("external"),
     )
     .outerjoin(ExternalAddress, ExternalAddress.holder_id == Nic.id)
@@ -121,4 +122,5 @@ def _port_spec(nic: Row[*tuple[Any, ...]], group_ids: Iterable[UUID]) -> PortSpe
         external_address=IPv4Address(nic.external) if nic.external else None,
         leads_out=nic.leads_out,
         groups=frozenset(group_ids),
+        hosts=tuple(nic.hosts),
     )

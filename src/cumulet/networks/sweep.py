@@ -54,9 +54,11 @@ def _changed_networks(
         ExternalAddress, ExternalAddress.holder_id == Router.id
     )
     router_rows = {router.id: (router, IPv4Address(address)) for router, address in db.execute(held)}
+    data_centers = {id: fabrics.catalogue.find_data_center(id) for id in {row.data_center_id for row in rows}}
+    uplinks = {id: fabrics.external_spec(data_center) for id, data_center in data_centers.items()}
     for row in rows:
-        data_center = fabrics.catalogue.find_data_center(row.data_center_id)
-        router = router_spec(*router_rows[row.router_id], fabrics.external_spec(data_center))
+        data_center = data_centers[row.data_center_id]
+        router = router_spec(*router_rows[row.router_id], uplinks[row.data_center_id])
         if networks.get(row.id) != network_spec(row, data_center) or routers.get(row.router_id) != router:
             yield row.id
 

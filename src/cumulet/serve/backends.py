@@ -12,9 +12,9 @@ import structlog
 
 from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.db import Database
-from cumulet.doctor.calls import PreparedHost, Reach, ensure_uplink, prepare_host
+from cumulet.doctor.calls import PreparedHost, Reach, ensure_operators_uplink, ensure_uplink, prepare_host
 from cumulet.errors import Invalid
-from cumulet.fabric import ExternalSpec, Fabric
+from cumulet.fabric import Fabric
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import list_hosts, register_host
 from cumulet.hypervisor import Hypervisor, HypervisorError
@@ -39,13 +39,14 @@ def memory_backends(
 ) -> Backends:
     """Make backends of made-up hosts, with images for them: for a look, for tests and for load."""
     offer_made_up_images(ImageStore(settings.images_dir), catalogue.image_aliases.values())
+    fabric = MemoryFabric()
     return make_backends(
         settings,
         catalogue,
         installation,
         hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_made_up),
-        fabric=MemoryFabric(),
-        open_uplink=lambda *_: None,
+        fabric=fabric,
+        open_uplink=lambda _, bridge: fabric.lead_out(bridge),
     )
 
 
@@ -79,17 +80,20 @@ def real_backends(
         catalogue,
         installation,
         hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_uri),
-        fabric=open_fabric(settings.fabric, installation=installation, chassis=prepared.chassis),
+        fabric=open_fabric(settings.fabric, installation=installation),
         open_uplink=partial(open_uplink, prepared),
         repair=prepare_host,
     )
 
 
-def open_uplink(prepared: PreparedHost, spec: ExternalSpec, data_center: DataCenter) -> None:
+def open_uplink(prepared: PreparedHost, data_center: DataCenter, bridge: str) -> None:
     """Prepare this machine's end of a data center's external range, and what its switch must hold."""
-    gateway = IPv4Interface(f"{spec.gateway}/{spec.range.prefixlen}")
+    if data_center.external_bridge:
+        ensure_operators_uplink(bridge)
+        return
+    gateway = IPv4Interface(f"{data_center.external_gateway}/{data_center.external_range.prefixlen}")
     reach = Reach(data_center.resolvers, data_center.reachable_networks, data_center.reachable_services)
-    ensure_uplink(spec.bridge, gateway, datapath=prepared.datapath, reach=reach)
+    ensure_uplink(bridge, gateway, datapath=prepared.datapath, reach=reach)
 
 
 def make_backends(
@@ -99,11 +103,13 @@ def make_backends(
     *,
     hosts: Mapping[UUID, Hypervisor],
     fabric: Fabric,
-    open_uplink: Callable[[ExternalSpec, DataCenter], None],
+    open_uplink: Callable[[DataCenter, str], None],
     repair: Callable[[], object] = lambda: None,
 ) -> Backends:
     """Give the reconcilers all that they touch."""
-    bridges = {one.id: bridge_name(installation, one.id) for one in catalogue.data_centers}
+    bridges = {
+        one.id: one.external_bridge or bridge_name(installation, one.id) for one in catalogue.data_centers
+    }
     return Backends(
         hosts=hosts,
         fabrics=Fabrics(catalogue=catalogue, fabric=fabric, open_uplink=open_uplink, bridges=bridges),

@@ -6,38 +6,40 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
-from cumulet.fabric import ExternalSpec, GroupSpec, NetworkSpec, PortSpec, Probe, RouterSpec, Verdict
-from cumulet.fabric.ovn import groups, networks, ports, routers, trace
+from cumulet.fabric import Chassis, ExternalSpec, GroupSpec, NetworkSpec, PortSpec, Probe, RouterSpec, Verdict
+from cumulet.fabric.ovn import groups, networks, ports, routers, southbound, trace
 from cumulet.fabric.ovn.connection import Northbound
 from cumulet.fabric.ovn.externals import declare_external
 from cumulet.fabric.ovn.rows import View
-from cumulet.fabric.ovn.trace import southbound_of
+from cumulet.fabric.ovn.southbound import southbound_of
 
 R = TypeVar("R")
 
 
-def open_fabric(remote: str, *, installation: str, chassis: str) -> OvnFabric:
+def open_fabric(remote: str, *, installation: str) -> OvnFabric:
     """The fabric behind OVN's northbound database; connects at the first verb.
 
-    `remote` is OVSDB's way to write it (unix:/run/ovn/ovnnb_db.sock); the southbound one, which only `trace` needs, is
-    beside it (see `southbound_of`). `chassis` names the host, as its OVN knows it
-    (external-ids:system-id in Open vSwitch), that carries the traffic between routers and the world.
+    `remote` is OVSDB's way to write it (unix:/run/ovn/ovnnb_db.sock); the southbound one, which only `trace` and
+    `chassis` need, is beside it (see `southbound_of`).
     """
-    return OvnFabric(Northbound(remote), southbound_of(remote), installation=installation, chassis=chassis)
+    return OvnFabric(Northbound(remote), southbound_of(remote), installation=installation)
 
 
 class OvnFabric:
     """See `cumulet.fabric.Fabric`."""
 
-    def __init__(self, northbound: Northbound, southbound: str, *, installation: str, chassis: str) -> None:
+    def __init__(self, northbound: Northbound, southbound: str, *, installation: str) -> None:
         self._northbound = northbound
         self._southbound = southbound
         self._installation = installation
-        self._chassis = chassis
 
     def ping(self) -> None:
         """Have the database answer."""
         self._northbound.read(lambda _: None)
+
+    def chassis(self) -> tuple[Chassis, ...]:
+        """The hosts whose ovn-controllers ever reported, until they are taken out; a hundredth of a second."""
+        return southbound.list_chassis(self._southbound)
 
     def put_external(self, spec: ExternalSpec) -> None:
         """Make the switch of the external range, with the host's bridge."""
@@ -45,7 +47,7 @@ class OvnFabric:
 
     def put_router(self, spec: RouterSpec) -> None:
         """Make a router with its port in the external range, and correct that range's switch."""
-        self._write(lambda view: routers.declare_router(view, spec, self._chassis))
+        self._write(lambda view: routers.declare_router(view, spec))
 
     def remove_router(self, router_id: UUID) -> None:
         """Remove a router with all its ports."""
@@ -58,7 +60,7 @@ class OvnFabric:
                 "Logical_Router",
                 "router",
                 unknown=routers.UNKNOWN,
-                declare=lambda view, spec: routers.declare_router(view, spec, self._chassis),
+                declare=routers.declare_router,
             )
         )
 

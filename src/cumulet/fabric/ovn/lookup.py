@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
-from cumulet.fabric import NetworkSpec, PortSpec
+from cumulet.fabric import NetworkSpec, PortSpec, RouterSpec
 from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, mark
 from cumulet.fabric.ovn.rows import View
 from cumulet.fabric.ovn.specs import decode_spec
@@ -34,6 +34,11 @@ def find_group(view: View, group_id: UUID) -> Row | None:
 def network_spec(network: Row) -> NetworkSpec | None:
     """What a network is; None when somebody has changed it into something else."""
     return decode_spec(mark(network, SPEC), NetworkSpec)
+
+
+def router_spec(router: Row) -> RouterSpec | None:
+    """What a router is; None when somebody has changed it into something else."""
+    return decode_spec(mark(router, SPEC), RouterSpec)
 
 
 def router_of(view: View, network: Row) -> Row | None:

@@ -7,14 +7,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 from uuid import UUID
 
-from cumulet.fabric import FabricError, NetworkSpec, RouterSpec
+from cumulet.fabric import FabricError, NetworkSpec
 from cumulet.fabric.ovn import names
 from cumulet.fabric.ovn.dns import DOMAIN, correct_names
-from cumulet.fabric.ovn.lookup import find_network, find_router, ports_in, router_of
+from cumulet.fabric.ovn.lookup import find_network, find_router, ports_in, router_of, router_spec
 from cumulet.fabric.ovn.ports import declare_port, dhcp_part
-from cumulet.fabric.ovn.replica import ID, PART, SPEC, Row, mark
+from cumulet.fabric.ovn.replica import ID, PART, Row, mark
 from cumulet.fabric.ovn.rows import Draft, View
-from cumulet.fabric.ovn.specs import decode_spec
 
 LEASE_SECONDS: Final = 12 * 3600
 """Guests keep their address this long while OVN's controller on their host is away."""
@@ -146,7 +145,7 @@ def _declare_gateway_localport(draft: Draft, switch: Row, spec: NetworkSpec) -> 
 
 def _external_address(router: Row) -> str:
     """The router's own external address, as its spec has it."""
-    spec = decode_spec(mark(router, SPEC), RouterSpec)
+    spec = router_spec(router)
     if spec is None:
         raise FabricError(f"router {router.name} was changed by somebody else; put it again first")
     return str(spec.address)

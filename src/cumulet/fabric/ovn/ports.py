@@ -17,6 +17,7 @@ from cumulet.fabric.ovn.lookup import (
     find_router,
     network_spec,
     router_of,
+    router_spec,
 )
 from cumulet.fabric.ovn.replica import Row
 from cumulet.fabric.ovn.rows import Draft, View
@@ -65,7 +66,7 @@ def declare_port(view: View, spec: PortSpec) -> None:
         addresses=addresses,
         port_security=addresses,
         dhcpv4_options=_dhcp_options(view, spec),
-        options={"hostname": f'"{spec.hostname}"'},
+        options={"hostname": f'"{spec.hostname}"', **_whereabouts(spec)},
         enabled=[],
     )
     if spec.external_address and within.joined:
@@ -94,6 +95,14 @@ def own_addresses(spec: PortSpec, network: NetworkSpec) -> tuple[str, ...]:
     return tuple(str(own_address(range_, spec.mac)) for range_ in (LINK_LOCAL, network.local_range))
 
 
+def _whereabouts(spec: PortSpec) -> dict[str, str]:
+    """Where it may be plugged in; who moves sends a RARP from its new place, and packets are taken there from then on."""
+    if not spec.hosts:
+        return {}
+    requested = {"requested-chassis": ",".join(spec.hosts)}
+    return requested | ({"activation-strategy": "rarp"} if len(spec.hosts) > 1 else {})
+
+
 def _dhcp_options(view: View, spec: PortSpec) -> list[Row]:
     """What DHCP tells the guest."""
     row = view.find("DHCP_Options", spec.network_id, dhcp_part(leads_out=spec.leads_out))
@@ -114,14 +123,16 @@ def _group(view: View, spec: PortSpec, group_id: UUID) -> Row:
 
 
 def _declare_external_address(draft: Draft, router: Row, spec: PortSpec, address: IPv4Address) -> None:
-    """The translation both ways, done on the host where the VM is."""
+    """The translation both ways: where the VM is if the range is there, and otherwise by whoever carries the router's."""
+    leads_out = router_spec(router)
+    here = leads_out is not None and leads_out.external.everywhere
     draft.row(
         "NAT",
         "external",
         inside=[(router, "nat")],
         type="dnat_and_snat",
         external_ip=str(address),
-        external_mac=[external_mac(address)],
+        external_mac=[external_mac(address)] if here else [],
         logical_ip=str(spec.address),
-        logical_port=[str(spec.id)],
+        logical_port=[str(spec.id)] if here else [],
     )

@@ -18,12 +18,15 @@ from cumulet.fabric.ovn.replica import Row
 from cumulet.fabric.ovn.rows import Draft, View
 
 UNKNOWN: Final = RouterSpec(
-    UUID(int=0), ExternalSpec("", IPv4Network("0.0.0.0/0"), IPv4Address(0)), IPv4Address(0), mac=""
+    UUID(int=0),
+    ExternalSpec("", IPv4Network("0.0.0.0/0"), IPv4Address(0), carriers=(), everywhere=False),
+    IPv4Address(0),
+    mac="",
 )
 """In the place of a router that somebody else has changed."""
 
 
-def declare_router(view: View, spec: RouterSpec, chassis: str) -> None:
+def declare_router(view: View, spec: RouterSpec) -> None:
     """Its rows and its external switch's; FabricError when that switch is not there."""
     switch = find_switch(view, spec.external)
     if switch is None:
@@ -49,13 +52,13 @@ def declare_router(view: View, spec: RouterSpec, chassis: str) -> None:
             )
         ],
     )
-    _declare_external_port(draft, router, switch, spec, chassis)
+    _declare_external_port(draft, router, switch, spec)
     declare_dns(draft, router, spec.id)
     draft.finish()
 
 
-def _declare_external_port(draft: Draft, router: Row, switch: Row, spec: RouterSpec, chassis: str) -> None:
-    """The router's port in the external range, the host where it is, and its plug in the external switch."""
+def _declare_external_port(draft: Draft, router: Row, switch: Row, spec: RouterSpec) -> None:
+    """The router's port in the external range, the hosts where it may be, and its plug in the external switch."""
     router_port_name = names.external_router_port(spec.id)
     draft.row(
         "Logical_Router_Port",
@@ -68,11 +71,12 @@ def _declare_external_port(draft: Draft, router: Row, switch: Row, spec: RouterS
         gateway_chassis=[
             draft.row(
                 "Gateway_Chassis",
-                "chassis",
+                f"chassis {chassis}",
                 name=names.gateway_chassis(spec.id, chassis),
                 chassis_name=chassis,
-                priority=1,
+                priority=priority,
             )
+            for priority, chassis in enumerate(reversed(spec.external.carriers), 1)
         ],
     )
     draft.row(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -17,19 +16,25 @@ from uuid import UUID
 
 from cumulet.fabric import (
     FabricError,
-    FabricUnreachable,
     IpProtocol,
     NetworkSpec,
     PortSpec,
     Probe,
-    RouterSpec,
     Verdict,
 )
 from cumulet.fabric.ovn import groups, names
 from cumulet.fabric.ovn.addresses import external_mac
-from cumulet.fabric.ovn.lookup import find_network, find_port, find_router, network_spec, ports_in
+from cumulet.fabric.ovn.lookup import (
+    find_network,
+    find_port,
+    find_router,
+    network_spec,
+    ports_in,
+    router_spec,
+)
 from cumulet.fabric.ovn.replica import PART, SPEC, mark
 from cumulet.fabric.ovn.rows import View
+from cumulet.fabric.ovn.southbound import ask
 from cumulet.fabric.ovn.specs import decode_spec
 from cumulet.fabric.verdict import (
     ECHO_REQUEST,
@@ -42,7 +47,6 @@ from cumulet.fabric.verdict import (
     open_to_all,
 )
 
-TRACE_SECONDS: Final = 10
 HINT_DIGITS: Final = 8
 EPHEMERAL_PORT: Final = 40000
 CONNECTION_LOOKUPS: Final = 8
@@ -85,19 +89,6 @@ class Course:
     """The beginnings of the names of ports where it comes out."""
     flows: tuple[tuple[str, str], ...]
     """The stages that it passes, each with the first digits of the flow that applied; where it is dropped is the last."""
-
-
-def southbound_of(northbound: str) -> str:
-    """Where the southbound database answers: beside the northbound one, as OVN's own scripts have it.
-
-    unix:DIRECTORY/ovnnb_db.sock → unix:DIRECTORY/ovnsb_db.sock, tcp:HOST:6641 → tcp:HOST:6642; each of several.
-    """
-    return ",".join(
-        re.sub(r"nb(?=[^/]*$)", "sb", remote)
-        if remote.startswith("unix:")
-        else re.sub(r":6641$", ":6642", remote)
-        for remote in northbound.split(",")
-    )
 
 
 def plan_question(view: View, port_id: UUID, probe: Probe) -> Question | Verdict:
@@ -146,7 +137,7 @@ def _from_port(probe: Probe, target: PortSpec, sender: PortSpec, network: Networ
 def _from_outside(view: View, probe: Probe, target: PortSpec, network: NetworkSpec) -> tuple[str, str]:
     """Where the world's packet to an external address begins, and what it looks like there."""
     row = find_router(view, network.router_id)
-    router = decode_spec(mark(row, SPEC), RouterSpec) if row else None
+    router = router_spec(row) if row else None
     address = target.external_address
     if router is None or address is None:
         raise FabricError(f"port {target.id} has no external address, or its network no router")
@@ -154,7 +145,7 @@ def _from_outside(view: View, probe: Probe, target: PortSpec, network: NetworkSp
     return names.external_switch(view.installation, bridge), _packet(
         probe,
         inport=names.bridge_port(view.installation, bridge),
-        macs=(SOMEBODY_OUTSIDE, external_mac(address)),
+        macs=(SOMEBODY_OUTSIDE, external_mac(address) if router.external.everywhere else router.mac),
         destination=address,
     )
 
@@ -184,7 +175,7 @@ def _acls_of(view: View, *ports: PortSpec | None) -> dict[str, Acl]:
 def answer(southbound: str, question: Question) -> Verdict:
     """Let ovn-trace follow a packet, and say what it means."""
     new_connections = ["--ct=new"] * CONNECTION_LOOKUPS
-    course = read_course(_ask(southbound, "ovn-trace", *new_connections, question.switch, question.packet))
+    course = read_course(ask(southbound, "ovn-trace", *new_connections, question.switch, question.packet))
     decided = [(stage, flow) for stage, flow in course.flows if stage in ACL_STAGES]
     hints = _hints(southbound, [flow for _, flow in decided])
     deciding = [question.acls[hint] for hint in hints if hint in question.acls]
@@ -216,7 +207,7 @@ def _hints(southbound: str, flows: Sequence[str]) -> list[str]:
     """The first digits of the rows that flows were made from, in the same order."""
     if not flows:
         return []
-    output = _ask(
+    output = ask(
         southbound,
         "ovn-sbctl",
         "--format=json",
@@ -229,19 +220,3 @@ def _hints(southbound: str, flows: Sequence[str]) -> list[str]:
         row[0][1][:HINT_DIGITS]: dict(row[1][1]).get("stage-hint", "") for row in json.loads(output)["data"]
     }
     return [found.get(flow, "") for flow in flows]
-
-
-def _ask(southbound: str, program: str, *arguments: str) -> str:
-    """What a program of OVN's tells about the southbound database."""
-    command = (program, f"--db={southbound}", *arguments)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TRACE_SECONDS)
-    except FileNotFoundError as absence:
-        raise FabricError(f"{program} is not installed here") from absence
-    except subprocess.TimeoutExpired as silence:
-        raise FabricUnreachable(
-            f"OVN's database {southbound} gave no answer in {TRACE_SECONDS} s"
-        ) from silence
-    if done.returncode:
-        raise FabricError(f"{program} failed: {done.stderr.strip()}")
-    return done.stdout
