@@ -118,6 +118,8 @@ class EventName(enum.StrEnum):
     PROJECT_SPEND_REACHED = "project.spend_reached"
     USER_ADDED_API_KEY = "user.added_api_key"
     USER_REMOVED_API_KEY = "user.removed_api_key"
+    USER_SIGNED_IN = "user.signed_in"
+    USER_SIGNED_OUT = "user.signed_out"
     USER_ADDED_SSH_KEY = "user.added_ssh_key"
     USER_REMOVED_SSH_KEY = "user.removed_ssh_key"
 

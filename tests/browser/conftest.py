@@ -98,6 +98,7 @@ def chrome(tmp_path_factory) -> Iterator[Chrome]:
     options.binary_location = "/usr/bin/chromium"
     for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = Chrome(options, Service(str(DRIVER)))
     chrome.set_script_timeout(20)
     yield chrome

@@ -21,6 +21,7 @@ from cumulet.networks.wire import CreateNetwork
 from cumulet.permission import CloudRole, Role
 from cumulet.projects import key_operations as keys
 from cumulet.projects import operations as projects
+from cumulet.projects import session_operations as sessions
 from cumulet.projects import user_operations as users
 from cumulet.projects.people_wire import (
     AddPermission,
@@ -30,6 +31,7 @@ from cumulet.projects.people_wire import (
     RemovePermission,
     UserRole,
 )
+from cumulet.projects.session_wire import OpenSession
 from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey, UpdateProject
 from cumulet.quotas import operations as quotas
 from cumulet.quotas.wire import SetQuota
@@ -119,6 +121,15 @@ def with_api_key(cloud: Cloud) -> None:
     cloud.call(keys.generate_api_key, data=GenerateApiKey(apikey_id="other"))
 
 
+def with_session(cloud: Cloud) -> None:
+    ticket = cloud.call(sessions.create_login_ticket).ticket
+    cloud.call(sessions.open_session, data=OpenSession(ticket=ticket))
+
+
+def a_session(cloud: Cloud) -> Sent:
+    return {"id": cloud.call(sessions.list_sessions).sessions[0].id}
+
+
 def with_project(cloud: Cloud) -> None:
     cloud.call(projects.create_project, data=CreateProject(id="other"))
 
@@ -140,6 +151,8 @@ GROUP: Final = CreateSecurityGroup(id="web", data_center_id="local", rules=[netw
 CHANGES: Final[dict[str, Change]] = {
     "generate_api_key": Change(lambda cloud: cloud.owner, always(data=GenerateApiKey())),
     "delete_api_key": Change(with_api_key, always(name="other")),
+    "create_login_ticket": Change(nothing, always()),
+    "end_session": Change(with_session, a_session),
     "create_ssh_key": Change(nothing, always(data=CreateSshKey(public_key=ed25519_line(1)))),
     "delete_ssh_key": Change(with_ssh_key, an_ssh_key),
     "create_project": Change(nothing, always(data=CreateProject(id="other"))),

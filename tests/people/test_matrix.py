@@ -32,6 +32,7 @@ from cumulet.wire import Wire
 
 OPEN = {
     "accept_invitation",
+    "close_session",
     "get_vm_machine_type",
     "list_public_vm_images",
     "list_regions",
@@ -39,8 +40,10 @@ OPEN = {
     "list_vm_gpu_models",
     "list_vm_machine_types",
     "list_vm_machine_types2",
+    "open_session",
 }
 FOR_ANY_KEY = {
+    "create_login_ticket",
     "get_billing_account",
     "get_profile",
     "list_audit",

@@ -92,6 +92,7 @@ for module, name, what in (
 app.command("cumulet.cli.up:up", help="Turn this machine into a cloud and boot a first VM (operator).")
 app.command("cumulet.cli.down:down", help="Stop the server that `cumulet up` started (operator).")
 app.command("cumulet.cli.login:login", help="Try an API key, and keep it with its cloud as a context.")
+app.command("cumulet.cli.web:web", help="Open the web console in a browser, signed in.")
 app.command("cumulet.cli.search:search", help="Find what you have by a part of its name, in all projects.")
 app.command("cumulet.cli.watch:watch", help="Follow what happens in a project, as it happens.")
 app.command("cumulet.cli.raw:api", help="Call the API directly, for what has no command of its own.")

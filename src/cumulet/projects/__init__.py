@@ -1,7 +1,13 @@
 """Projects, the users who belong to them, and the keys that prove it."""
 
 from cumulet.permission import CloudRole, Role
-from cumulet.projects import key_operations, member_operations, operations, user_operations  # noqa: F401 - declares them
+from cumulet.projects import (  # noqa: F401 - declares them
+    key_operations,
+    member_operations,
+    operations,
+    session_operations,
+    user_operations,
+)
 from cumulet.projects.access import (
     admit,
     authenticate,
@@ -21,11 +27,13 @@ from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, KEY_FILE, bootst
 from cumulet.projects.model import DEFAULT_PROJECT, SPEND_REACHED, SPEND_WARNED, Project
 from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.public_key import check_public_key
+from cumulet.projects.session_operations import SESSION_LASTS, session_key
 
 __all__ = [
     "DEFAULT_BILLING_ACCOUNT",
     "DEFAULT_PROJECT",
     "KEY_FILE",
+    "SESSION_LASTS",
     "SPEND_REACHED",
     "SPEND_WARNED",
     "WHOLE",
@@ -51,5 +59,6 @@ __all__ = [
     "permit",
     "read_page",
     "read_part",
+    "session_key",
     "write_uses",
 ]

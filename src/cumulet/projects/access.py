@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns, names_there
@@ -32,6 +32,7 @@ WHO: Final = (
         ApiKey.expires_at,
         ApiKey.project_id,
         ApiKey.reads_only,
+        case((ApiKey.is_session, ApiKey.last_used_at)),
         Project.id,
         Membership.role,
     )
@@ -41,6 +42,8 @@ WHO: Final = (
     .where(ApiKey.digest == bindparam("digest"))
 )
 """All that says who calls and what they may, in one look."""
+SESSION_IDLE: Final = timedelta(hours=12)
+"""After so long without use a session ends."""
 LOCK_PROJECT: Final = (
     select(Project.quotas, Project.spend_told)
     .where(Project.id == bindparam("id"))
@@ -80,11 +83,15 @@ def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: st
     found = fetch_columns(db, WHO, digest=key_digest, project_id=project_id)
     if not found:
         raise Unauthenticated("this API key is not valid; expected the header 'Authorization: Bearer KEY'")
-    ((user_id, email, state, cloud_role, key_id, expires_at, key_project, reads_only, there, role),) = found
+    user_id, email, state, cloud_role, key_id, expires_at, key_project, reads_only, used_at, there, role = (
+        found[0]
+    )
     if state is not UserState.ACTIVE:
         raise Unauthenticated("the user of this API key is suspended; an operator can resume them")
     if expires_at is not None and expires_at <= now:
         raise Unauthenticated(f"this API key expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}; create another")
+    if used_at is not None and used_at + SESSION_IDLE <= now:
+        raise Unauthenticated("this session was not used for a while and has ended; sign in again")
     return Caller(
         user_id=user_id,
         email=email,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -116,7 +116,7 @@ def list_api_keys(
 ) -> ListApiKeysResponse:
     """List the caller's API keys by id; the keys themselves are not kept."""
     page = read_page(page_number, page_size, page_token)
-    mine = select(ApiKey).where(ApiKey.user_id == caller.user_id)
+    mine = select(ApiKey).where(ApiKey.user_id == caller.user_id, ~ApiKey.is_session)
     keys, total, token = fetch_page(db, mine, page, ApiKey.id)
     return ListApiKeysResponse(
         api_keys=[api_key_view(key) for key in keys],
@@ -140,7 +140,8 @@ def generate_api_key(
     if data.project_id:
         with Invalid.reference("projectId"):
             check_own_project(db, caller, data.project_id, now=now)
-    refuse_beyond(db, caller, ApiKey.user_id == caller.user_id, "API keys", most=limits.api_keys_per_user)
+    theirs = and_(ApiKey.user_id == caller.user_id, ~ApiKey.is_session)
+    refuse_beyond(db, caller, theirs, "API keys", most=limits.api_keys_per_user)
     key = new_key()
     row = ApiKey(
         user_id=caller.user_id,
@@ -162,11 +163,11 @@ def generate_api_key(
 
 @operation("DELETE /v1/api-keys/{name}", access=Access.USER)
 def delete_api_key(db: Session, caller: Caller, now: datetime, *, name: str) -> Empty:
-    """Revoke an API key of the caller, at once."""
-    mine = delete(ApiKey).where(ApiKey.user_id == caller.user_id, ApiKey.id == name)
-    if db.scalar(mine.returning(ApiKey.id)) is None:
-        theirs = names_there(db, ApiKey.id, ApiKey.user_id == caller.user_id)
-        raise NotFound.named("API key", name, theirs)
+    """Revoke an API key of the caller, at once, and with it the sessions that were opened with it."""
+    mine = and_(ApiKey.user_id == caller.user_id, ~ApiKey.is_session)
+    if db.scalar(delete(ApiKey).where(mine, ApiKey.id == name).returning(ApiKey.id)) is None:
+        raise NotFound.named("API key", name, names_there(db, ApiKey.id, mine))
+    db.execute(delete(ApiKey).where(ApiKey.user_id == caller.user_id, ApiKey.opened_with == name))
     _log(db, EventName.USER_REMOVED_API_KEY, f"{caller.email} revoked the API key {name}", caller, now)
     return Empty()
 

@@ -102,6 +102,21 @@ class ApiKey(Row):
     reads_only: Mapped[bool] = mapped_column(default=False)
     last_used_at: Mapped[datetime | None]
     """To within a minute or so."""
+    is_session: Mapped[bool] = mapped_column(default=False)
+    """A browser holds it, and it ends when it is not used for a while."""
+    opened_with: Mapped[str | None] = mapped_column(String(63))
+    """The user's key that a session was opened with, and ends with."""
+
+
+class LoginTicket(Row):
+    """What lets a browser in, once, for who holds a key. Only its digest is kept."""
+
+    __tablename__ = "login_ticket"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    key_id: Mapped[str] = mapped_column(String(63))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class SshKey(Row):

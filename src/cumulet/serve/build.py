@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import cumulet.billing
 import cumulet.fleet  # noqa: F401 - they declare their operations
 from cumulet import audit, journal
-from cumulet.call import repeats
+from cumulet.call import Calls, repeats
 from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
 from cumulet.db import Database
@@ -42,7 +42,7 @@ from cumulet.serve.backends import memory_backends, real_backends
 from cumulet.settings import Settings
 from cumulet.usage import settle_usage
 from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
-from cumulet.web import console_pages
+from cumulet.web import ASSETS, Asking, console_pages, site
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +91,23 @@ def build(settings: Settings) -> Cloud:
 def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: Feed) -> ASGIApp:
     """Put together what answers requests."""
     consoles = Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
+    provided = {
+        "catalogue": catalogue,
+        "limits": catalogue.limits,
+        "images": backends.images,
+        "hosts": backends.hosts,
+        "fabric": backends.fabrics.fabric,
+        "feed": feed,
+    }
+    calls = Calls(database, admit, provided, lambda: datetime.now(UTC), write_uses)
     return create_app(
         database,
         admit=admit,
         write_uses=write_uses,
-        provided={
-            "catalogue": catalogue,
-            "limits": catalogue.limits,
-            "images": backends.images,
-            "hosts": backends.hosts,
-            "fabric": backends.fabrics.fabric,
-            "feed": feed,
-        },
+        provided=provided,
         metrics=partial(read_metrics, catalogue=catalogue),
         limits=catalogue.limits,
-        pages=console_pages(consoles),
+        pages=(*console_pages(consoles), ASSETS.route(), site(Asking(calls))),
     )
 
 

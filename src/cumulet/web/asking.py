@@ -1,0 +1,65 @@
+"""Pages call operations as programs do: admitted, counted and audited alike; only that nothing crosses a wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cumulet.call import Call, Calls, RefusedCalls, is_kept
+from cumulet.errors import CumuletError, Unauthenticated
+from cumulet.operation import OPERATIONS, Caller
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What a page asks of an operation, as a call takes it."""
+
+    sent: Mapping[str, Any]
+    origin: str
+    address: str
+    credential: str
+    """The key that its viewer acts by; empty without one."""
+    name: str = ""
+    """What the form calls this request, so that sending it twice does it once."""
+
+    def key(self) -> str:
+        """Give the key; Unauthenticated without one."""
+        if not self.credential:
+            raise Unauthenticated("you are not signed in")
+        return self.credential
+
+    def named(self, parameter: str) -> str:
+        """Give what the path names so."""
+        return str(self.sent[parameter])
+
+    def idempotency_key(self) -> str:
+        """Give the request's name."""
+        return self.name
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the operation's arguments."""
+        return dict(self.sent)
+
+
+class Asking:
+    """All operations, to be asked by pages; in a thread."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._refusals = RefusedCalls(calls)
+        self._uses: Final = calls.uses
+        self._calls: dict[Callable[..., Any], Call] = {}
+        for one in OPERATIONS.values():
+            self._calls.setdefault(one.function, Call(one, calls))
+
+    def ask(self, function: Callable[..., Any], request: PageRequest) -> tuple[Any, Caller | None]:
+        """Give an operation's answer, and who asked."""
+        call = self._calls[function]
+        try:
+            answer, caller = call.ask(request)
+        except CumuletError as refused:
+            if is_kept(call.operation, refused):
+                self._refusals.note(call.operation, request, refused)
+            raise
+        self._uses.write_if_due()
+        return answer, caller

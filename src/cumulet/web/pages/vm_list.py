@@ -1,0 +1,98 @@
+"""The VMs of a project: how many run, what they cost, and each with its state."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from cumulet.quotas.operations import list_quotas
+from cumulet.usage.operations import get_project_spend
+from cumulet.vms.operations import list_vms, reboot_vm, start_vm, stop_vm
+from cumulet.vms.wire import Vm
+from cumulet.web.site import form, page
+from cumulet.web.visit import Gone, Shown, Visit
+from cumulet.web.vm_states import FILTERS, state_of
+
+PAGE_SIZE: Final = 50
+NUMBER: Final = re.compile("[0-9]{1,7}")
+
+
+@page("/p/{project_id:str}/vms", live=True)
+def vm_list(visit: Visit) -> Shown:
+    """Show the VMs that fit the filter, a page of them."""
+    every = all_vms(visit)
+    states = {vm.id: state_of(vm) for vm in every}
+    fitting = [vm for vm in every if fits(vm, visit.given("q"))]
+    tone = visit.given("state")
+    chosen = [vm for vm in fitting if tone in {"", states[vm.id].tone}]
+    number = page_number(visit, len(chosen))
+    return visit.show(
+        "vms/list.html",
+        vms=chosen[number * PAGE_SIZE : (number + 1) * PAGE_SIZE],
+        states=states,
+        total=len(every),
+        counts=Counter(states[vm.id].tone for vm in every),
+        fitting=Counter(states[vm.id].tone for vm in fitting),
+        filters=FILTERS,
+        chosen=len(chosen),
+        number=number,
+        size=PAGE_SIZE,
+        link=lambda **changed: link(visit, **changed),
+        quotas={one.name: one for one in visit.ask(list_quotas, project_id=visit.project_id).quotas},
+        spend=visit.ask(get_project_spend, project_id=visit.project_id),
+    )
+
+
+def all_vms(visit: Visit) -> Sequence[Vm]:
+    """Give all VMs of the project, by id."""
+    listed: Any = visit.ask(list_vms, project_id=visit.project_id).vms  # each is JSON already
+    return msgspec.json.decode(b"[" + b",".join(map(bytes, listed)) + b"]", type=list[Vm])
+
+
+def fits(vm: Vm, words: str) -> bool:
+    """Whether a VM is one that words mean: each is a part of its name, an address, or a label as KEY or KEY=VALUE."""
+    labels = [f"{name}={value}" if value else name for name, value in vm.metadata.items()]
+    texts = [vm.id, vm.external_ip_address, vm.internal_ip_address, vm.image_name, *labels]
+    return all(any(word in text.lower() for text in texts) for word in words.lower().split())
+
+
+def page_number(visit: Visit, count: int) -> int:
+    """Give which page of so many VMs is asked for, counted from 0; one that is not there is the last."""
+    asked = NUMBER.fullmatch(visit.given("page"))
+    return max(0, min(int(asked[0]) - 1 if asked else 0, (count - 1) // PAGE_SIZE))
+
+
+def link(visit: Visit, **changed: object) -> str:
+    """Give this list's address with something else in its query."""
+    query = {name: visit.given(name) for name in ("q", "state")} | changed
+    words = urlencode({name: value for name, value in query.items() if value})
+    return visit.url("vms") + (f"?{words}" if words else "")
+
+
+@form("/p/{project_id:str}/vms/{id:str}/start", on=vm_list)
+def start(visit: Visit) -> Gone:
+    """Start a VM."""
+    return done(visit, start_vm)
+
+
+@form("/p/{project_id:str}/vms/{id:str}/stop", on=vm_list)
+def stop(visit: Visit) -> Gone:
+    """Stop it."""
+    return done(visit, stop_vm)
+
+
+@form("/p/{project_id:str}/vms/{id:str}/restart", on=vm_list)
+def restart(visit: Visit) -> Gone:
+    """Restart it."""
+    return done(visit, reboot_vm)
+
+
+def done(visit: Visit, operation: Any) -> Gone:  # noqa: ANN401 - any of those
+    """Do it, and go back to where the form was."""
+    visit.ask(operation, project_id=visit.project_id, id=visit.names["id"])
+    return Gone(visit.came_from(visit.url("vms")))

@@ -1,0 +1,81 @@
+"""Pages are made of Jinja templates, which escape whatever they are given."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from cumulet.web.assets import ASSETS
+from cumulet.wire import Amount
+
+HOURS_A_MONTH: Final = 730
+PERCENT: Final = re.compile(r"(\d{1,3})(?:\.\d+)? ?%")
+
+environment: Final = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+    auto_reload=False,
+    cache_size=-1,
+)
+
+
+def render(template: str, **shown: object) -> str:
+    """Make a page, or a part of one."""
+    return environment.get_template(template).render(**shown)
+
+
+def money(amount: Amount | Decimal, places: int = 2) -> str:
+    """Write an amount for people: 1,284.11; what is small shows its first digits."""
+    exact = Decimal(amount.value) if isinstance(amount, Amount) else amount
+    return f"{exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
+
+
+def monthly(amount: Amount) -> str:
+    """Write what an hourly price comes to in a month."""
+    return money(Decimal(amount.value) * HOURS_A_MONTH)
+
+
+def when(at: datetime | None) -> Markup:
+    """Write an instant; the browser shows it in its viewer's zone."""
+    if at is None:
+        return Markup("never")
+    return Markup('<time datetime="{}" title="{} UTC">{} UTC</time>').format(
+        f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S}", f"{at:%d %b %Y %H:%M}"
+    )
+
+
+def percent_of(words: str) -> int | None:
+    """Read how far work is out of the words about it; None where they do not tell."""
+    found = PERCENT.search(words)
+    return min(int(found[1]), 100) if found else None
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """Write a number of things."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def new_request() -> str:
+    """Name what a form will ask for, so that sending it twice does it once."""
+    return uuid4().hex
+
+
+environment.globals.update(
+    asset=ASSETS.url,
+    icon=ASSETS.icon,
+    new_request=new_request,
+    percent_of=percent_of,
+    plural=plural,
+    when=when,
+)
+environment.filters.update(money=money, monthly=monthly)

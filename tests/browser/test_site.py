@@ -1,0 +1,140 @@
+"""The pages in Chromium, on made-up hosts: they work, say nothing on the console, and everybody can use them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+from tests.browser.conftest import Browser
+from tests.browser.site import AXE, Site, running_site
+from tests.waiting import eventually
+
+PICTURES = os.environ.get("CONSOLE_PICTURES")
+"""A folder for pictures of the pages, for people."""
+WIDTHS = (390, 768, 1024, 1440)
+PAGES = {
+    "list": "/p/default/vms",
+    "list-none": "/p/default/vms?q=nothing",
+}
+OPEN = {"login": "/login"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("site")) as site:
+        for name in ("web-1", "web-2", "db"):
+            site.create(name, metadata={"team": "web"})
+        site.cumulet("vm", "stop", "db", "--wait")
+        yield site
+
+
+@pytest.fixture
+def at(browser: Browser, site: Site) -> Iterator[Callable[[str], Browser]]:
+    """Go to a page, signed in; at the end nothing may stand on the browser's console."""
+    browser.chrome.get_log("browser")
+    browser.open(site.link())
+    eventually(lambda: "/vms" in browser.chrome.current_url)
+
+    def go(page: str) -> Browser:
+        browser.chrome.get(site.url + page)
+        return browser
+
+    yield go
+    assert [one["message"] for one in browser.chrome.get_log("browser")] == []
+
+
+def state_of(browser: Browser, vm: str) -> str:
+    """What the list says of a VM, at one moment."""
+    script = "return document.querySelector(arguments[0])?.innerText.trim() ?? ''"
+    return browser.chrome.execute_script(script, f"#vm-{vm} .state")
+
+
+def look_as(browser: Browser, width: int, scheme: str) -> None:
+    """Have a window of that width, and a system that is light or dark."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    browser.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def faults(browser: Browser) -> list[str]:
+    """What axe finds on a page that is serious or worse."""
+    browser.chrome.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+    found = browser.chrome.execute_async_script(f"{AXE}; axe.run().then(arguments[arguments.length - 1])")
+    return [
+        f"{one['id']}: {[node['html'] for node in one['nodes']]}"
+        for one in found["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_everybody_can_use_it(at, name, scheme):
+    browser = at(PAGES[name])
+    for width in (1440, 390):
+        look_as(browser, width, scheme)
+        if PICTURES:
+            browser.picture(Path(PICTURES) / f"{name}-{scheme}-{width}.png")
+        assert faults(browser) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_scrolls_sideways(at, name, width):
+    browser = at(PAGES[name])
+    look_as(browser, width, "light")
+    wide = browser.chrome.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= width
+
+
+def test_a_link_signs_in_once(browser, site):
+    link = site.link()
+    browser.open(link)
+    eventually(lambda: browser.chrome.current_url == f"{site.url}/p/default/vms")
+    browser.open(link)
+    notes = eventually(lambda: browser.chrome.find_elements(By.CSS_SELECTOR, ".note"))
+    assert "used already" in notes[0].text
+    browser.chrome.get_log("browser")  # Chromium writes down each 403
+
+
+def test_what_the_command_line_changes_shows_by_itself(at, site):
+    browser = at("/p/default/vms")
+    eventually(lambda: browser.find("#live-status").text == "live")
+    site.create("new")
+    eventually(lambda: browser.chrome.find_elements(By.ID, "vm-new"))
+    eventually(lambda: state_of(browser, "new") == "Running")
+    site.cumulet("vm", "delete", "new", "--wait")
+    eventually(lambda: not browser.chrome.find_elements(By.ID, "vm-new"))
+
+
+def test_nobodys_typing_is_lost(at, site):
+    browser = at("/p/default/vms")
+    eventually(lambda: browser.find("#live-status").text == "live")
+    browser.find("body").send_keys("/")
+    browser.chrome.switch_to.active_element.send_keys("team=we")
+    site.create("other")
+    eventually(lambda: browser.chrome.find_elements(By.ID, "vm-other"))
+    browser.chrome.switch_to.active_element.send_keys("b" + Keys.ENTER)
+    eventually(lambda: "q=team%3Dweb" in browser.chrome.current_url)
+    assert not browser.chrome.find_elements(By.ID, "vm-other")
+    site.cumulet("vm", "delete", "other", "--wait")
+
+
+def test_a_vm_is_stopped_and_started_by_keys_alone(at):
+    browser = at("/p/default/vms")
+    menu = browser.find("#vm-web-2 summary")
+    browser.chrome.execute_script("arguments[0].focus()", menu)
+    menu.send_keys(Keys.ENTER)
+    browser.find('#vm-web-2 form[action$="/stop"] button').send_keys(Keys.ENTER)
+    eventually(lambda: state_of(browser, "web-2") == "Off")
+    browser.find("#vm-web-2 summary").send_keys(Keys.ENTER)
+    browser.find('#vm-web-2 form[action$="/start"] button').send_keys(Keys.ENTER)
+    eventually(lambda: state_of(browser, "web-2") == "Running")

@@ -1,0 +1,92 @@
+"""Pages are tested as browsers have them: over HTTP, from a real server, on a cloud of made-up hosts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import unescape
+
+import httpx
+import pytest
+from tests.made_up import Cloud
+from tests.projects.people import add_user
+from tests.rest.conftest import serving
+
+from cumulet.call import Calls
+from cumulet.feed import Feed
+from cumulet.horizon import Horizon
+from cumulet.projects import Role, admit, write_uses
+from cumulet.rest import create_app
+from cumulet.web import ASSETS, Asking, site
+
+COOKIE = "__Host-cumulet"
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def url(cloud: Cloud) -> Iterator[str]:
+    feed = Feed(cloud.database, Horizon(cloud.database), most_of_one=4, clock=cloud.clock)
+    provided = {**cloud.provided, "feed": feed}
+    calls = Calls(cloud.database, admit, provided, cloud.clock, write_uses)
+    pages = (ASSETS.route(), site(Asking(calls)))
+    app = create_app(cloud.database, admit=admit, provided=provided, pages=pages, clock=cloud.clock)
+    with serving(app) as url:
+        yield url
+        feed.close()
+
+
+@dataclass
+class Browser:
+    """A browser without scripts."""
+
+    client: httpx.Client
+    origin: str
+    session: str = ""
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return self.client.get(path, headers=self.headers(headers))
+
+    def send(self, path: str, *, on: str = "", origin: str = "", **fields: str) -> httpx.Response:
+        """Send a form as it is on a page, and with these fields."""
+        hidden = hidden_fields(self.get(on).text) if on else {}
+        headers = self.headers({"origin": origin or self.origin})
+        return self.client.post(path, data=hidden | fields, headers=headers)
+
+    def sign_in(self, key: str) -> None:
+        answer = self.send("/login", apiKey=key)
+        assert answer.status_code == 303, answer.text
+        self.session = re.search(f"{COOKIE}=([^;]+)", answer.headers["set-cookie"])[1]
+
+    def headers(self, further: dict[str, str]) -> dict[str, str]:
+        return further | ({"cookie": f"{COOKIE}={self.session}"} if self.session else {})
+
+
+def hidden_fields(html: str) -> dict[str, str]:
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', html)
+    return {name: unescape(value) for name, value in found}
+
+
+@pytest.fixture
+def stranger(url) -> Iterator[Browser]:
+    with httpx.Client(base_url=url) as client:
+        yield Browser(client, url)
+
+
+@pytest.fixture
+def signed_in(url, cloud) -> Iterator[Callable[..., Browser]]:
+    """Sign somebody in who is this in the project."""
+    with httpx.Client(base_url=url) as client:
+
+        def sign_in(role: Role = Role.EDITOR, name: str = "ann") -> Browser:
+            with cloud.database.writing() as db:
+                add_user(db, name, default=role)
+            browser = Browser(client, url)
+            browser.sign_in(name)
+            return browser
+
+        yield sign_in

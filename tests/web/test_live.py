@@ -1,0 +1,75 @@
+"""What changes is told to a page as it changes, and only that."""
+
+import re
+from contextlib import contextmanager
+
+import pytest
+
+from cumulet.vms import operations
+
+VMS = "/p/default/vms"
+
+
+@contextmanager
+def following(browser, page=VMS):
+    """Follow a page from how it was sent; gives its messages."""
+    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(page).text)[1].replace("&amp;", "&")
+    with browser.client.stream("GET", stream, headers=browser.headers({})) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+        assert [line for line in iter(lambda: next(lines), "") if line.startswith("data:")] == []
+        yield messages(lines)
+
+
+def messages(lines):
+    """What is said, without what only shows that the stream is there."""
+    said = []
+    for line in lines:
+        if line.startswith("data: "):
+            said.append(line.removeprefix("data: "))
+        elif not line and said:
+            yield "\n".join(said)
+            said = []
+
+
+def test_a_row_that_changed_is_told_and_no_other(signed_in, cloud):
+    browser = signed_in()
+    cloud.running(vm_id="one")
+    cloud.running(vm_id="two")
+    with following(browser) as told:
+        cloud.ask(operations.stop_vm, "one")
+        first = next(told)
+        assert 'id="vm-one"' in first
+        assert "Stopping" in first
+        assert "vm-two" not in first
+
+
+def test_a_vm_that_is_new_makes_the_list_anew(signed_in, cloud):
+    browser = signed_in()
+    with following(browser) as told:
+        cloud.create()
+        assert "hello" in (whole := next(told))
+        assert '<div id="live">' in whole
+
+
+def test_what_happened_between_the_page_and_its_stream_is_not_lost(signed_in, cloud):
+    browser = signed_in()
+    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(VMS).text)[1].replace("&amp;", "&")
+    cloud.create()
+    with browser.client.stream("GET", stream, headers=browser.headers({})) as answer:
+        assert "hello" in next(messages(answer.iter_lines()))
+
+
+@pytest.mark.parametrize("cookie", ["", "nobody's"])
+def test_nobody_else_is_told(stranger, cookie):
+    stranger.session = cookie
+    assert stranger.get(f"/live{VMS}").status_code == 303
+
+
+def test_who_signs_out_is_told_nothing_more(signed_in, cloud):
+    browser = signed_in()
+    with following(browser) as told:
+        browser.send("/logout", on=VMS)
+        cloud.create()
+        assert list(told) == []
