@@ -36,6 +36,7 @@ from cumulet.hypervisor import (
     MachineOff,
     NicSpec,
     OffReason,
+    OlderTerm,
     Power,
     Seed,
     TakenFrom,
@@ -566,6 +567,34 @@ class HypervisorContract:
             host.machines.define(gone)
         assert refusal.value.message == "a GPU of it is not on its host any more"
         assert found(host, spec.id).spec_digest == spec_digest(spec)
+
+    def test_a_term_is_kept_beyond_the_machine_and_nobody_with_a_lower_one_works_it(self, host, running):
+        assert (found(host, running.id).term, host.machines.terms().get(running.id)) == (0, None)
+        host.machines.force_off(running.id)
+        host.machines.keep_term(running.id, 2)
+        for verb in (
+            lambda: host.machines.start(running.id, term=1),
+            lambda: host.machines.start(running.id),
+            lambda: host.machines.resume(running.id, term=1),
+            lambda: host.machines.define(replace(running, term=1)),
+            lambda: host.machines.keep_term(running.id, 1),
+        ):
+            with pytest.raises(OlderTerm, match=f"VM {running.id} is in term 2"):
+                verb()
+        assert found(host, running.id).power is Power.OFF
+        host.machines.undefine(running.id)
+        with pytest.raises(OlderTerm):
+            host.machines.define(running)
+        assert host.machines.terms()[running.id] == 2
+        host.machines.define(replace(running, term=3))
+        host.machines.start(running.id, term=3)
+        assert (found(host, running.id).term, host.machines.terms()[running.id]) == (3, 3)
+
+    def test_a_term_is_forgotten(self, host):
+        host.machines.keep_term(gone := uuid4(), 1)
+        host.machines.forget_term(gone)
+        host.machines.forget_term(gone)
+        assert gone not in host.machines.terms()
 
     def test_a_machine_without_its_seed_does_not_start(self, host, image, spec):
         prepare(host, image, spec)

@@ -252,8 +252,8 @@ def test_a_host_that_does_not_answer_is_told_and_gone_on_with_when_it_is_back(cl
 
 
 def test_a_vm_that_cannot_come_to_run_is_failed_and_recovers(cloud, monkeypatch):
-    def refuse(vm_id):
-        raise HypervisorError("the emulator is missing")
+    def refuse(vm_id, *, term):
+        raise HypervisorError(f"the emulator is missing in term {term}")
 
     with monkeypatch.context() as patch:
         patch.setattr(cloud.host.machines, "start", refuse)

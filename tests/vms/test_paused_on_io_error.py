@@ -23,9 +23,9 @@ def tries(cloud, monkeypatch):
     """When the machine was told to go on."""
     times, resume = [], cloud.host.machines.resume
 
-    def counted(vm_id):
+    def counted(vm_id, *, term):
         times.append(cloud.clock())
-        resume(vm_id)
+        resume(vm_id, term=term)
 
     monkeypatch.setattr(cloud.host.machines, "resume", counted)
     return times

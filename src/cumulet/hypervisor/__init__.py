@@ -24,6 +24,7 @@ from cumulet.hypervisor.errors import (
     HostUnreachable,
     HypervisorError,
     MachineOff,
+    OlderTerm,
 )
 from cumulet.hypervisor.gpu_fitness import Cause, unfit_causes
 from cumulet.hypervisor.gpus import (
@@ -103,6 +104,7 @@ __all__ = [
     "Machines",
     "NicSpec",
     "OffReason",
+    "OlderTerm",
     "PciFunction",
     "PciGpu",
     "Power",

@@ -33,6 +33,12 @@ class GuestRefused(HypervisorError):
     for_owner = ""
 
 
+class OlderTerm(HypervisorError):
+    """Whoever asks knows of an earlier term of the VM than its host does: it has been moved since."""
+
+    for_owner = "it has been moved to another host"
+
+
 class MachineOff(HypervisorError):
     """What was asked for takes a machine that runs."""
 

@@ -96,6 +96,8 @@ class DomainSpec:
     """What its image starts by."""
     gpus: tuple[GpuSpec, ...] = ()
     """In the order in which the guest finds them."""
+    term: int = 0
+    """How often the VM changed its host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Domain:
     """`spec_digest` of the DomainSpec it was defined with: differs from the wanted one when it must be redefined."""
     gpus: tuple[str, ...] = ()
     """Addresses of the GPUs that it was defined with."""
+    term: int = 0
+    """Of the DomainSpec it was defined with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,12 @@ class Stats:
 
 
 class Machines(Protocol):
-    """Machines on one host."""
+    """Machines on one host.
+
+    A VM has a term, which is raised whenever it changes its host. The host keeps the highest that it was told, beyond
+    the machine's own life; OlderTerm refuses to whoever comes with a lower one: their knowledge is from before a move,
+    however long they slept.
+    """
 
     def list(self) -> Mapping[UUID, Domain]:
         """All our machines on the host, in one call."""
@@ -141,12 +150,15 @@ class Machines(Protocol):
         """One of them, or None."""
 
     def define(self, spec: DomainSpec) -> None:
-        """Define the machine, or redefine it (in force at its next start); GpuMissing when a GPU of it is not on the host."""
+        """Define the machine, or redefine it (in force at its next start), and keep its term.
 
-    def start(self, vm_id: UUID) -> None:
+        GpuMissing when a GPU of it is not on the host.
+        """
+
+    def start(self, vm_id: UUID, *, term: int = 0) -> None:
         """Start the machine unless it runs."""
 
-    def resume(self, vm_id: UUID) -> None:
+    def resume(self, vm_id: UUID, *, term: int = 0) -> None:
         """Let a machine that is paused on an I/O error go on; it is paused again at once where its host still fails to write."""
 
     def hotplug(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
@@ -163,6 +175,15 @@ class Machines(Protocol):
 
     def undefine(self, vm_id: UUID) -> None:
         """Forget the machine, ending it first if it runs."""
+
+    def keep_term(self, vm_id: UUID, term: int) -> None:
+        """Keep a term of the VM, whether it has a machine here or not: nobody with a lower one starts it any more."""
+
+    def terms(self) -> Mapping[UUID, int]:
+        """The terms that are kept, those of VMs that never changed their host left out."""
+
+    def forget_term(self, vm_id: UUID) -> None:
+        """Forget the term of a VM that will not come back."""
 
     def stats(self) -> Mapping[UUID, Stats]:
         """What each of our machines that run has used, in one call; one that is busy just now may be missing."""

@@ -32,6 +32,10 @@ class Vm(Resource):
     data_center_id: Mapped[str]
     machine_type: Mapped[str]
     host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id"), index=True)
+    term: Mapped[int] = mapped_column(default=0)
+    """How often it changed its host: no host starts a machine of a lower one than it knows."""
+    moving_to: Mapped[UUID | None]
+    """Where it is being moved: nobody starts it meanwhile."""
     create_time: Mapped[datetime]
     created_by: Mapped[str]
     expire_time: Mapped[datetime | None]

@@ -69,6 +69,7 @@ LARGE = DomainSpec(
         NicSpec(UUID("bbbbbbbb-cccc-4ddd-8eee-ffffffffffff"), "02:00:00:00:00:0a", 1500),
         NicSpec(UUID("cccccccc-dddd-4eee-8fff-000000000000"), "02:00:00:00:00:0b", 9000),
     ),
+    term=3,
 )
 FROM_UEFI = dataclasses.replace(PLAIN, firmware=Firmware.UEFI)
 SMALL_TOPOLOGY = dataclasses.replace(

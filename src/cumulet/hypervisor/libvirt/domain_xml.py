@@ -67,12 +67,15 @@ class Mark:
     """A new number for each start; 0 before the first."""
     gpus: tuple[str, ...] = ()
     """Addresses of the GPUs that it was defined with."""
+    term: int = 0
+    """Of its VM, when it was defined."""
 
 
 def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path], started: int = 0) -> str:
     """Describe the whole machine; `disks` says where its disks lie."""
     nodes = guest_nodes(spec, paths.nodes)
-    mark = Mark(spec_digest(spec), paths.traits, started, tuple(gpu.functions[0] for gpu in spec.gpus))
+    gpus = tuple(gpu.functions[0] for gpu in spec.gpus)
+    mark = Mark(spec_digest(spec), paths.traits, started, gpus, spec.term)
     root = element(
         "domain",
         element("name", paths.domain_name(spec.id)),
@@ -100,6 +103,7 @@ def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path]
 def mark_element(spec: DomainSpec, paths: HostPaths, mark: Mark) -> ET.Element:
     """Describe whose machine it is; libvirt keeps it for us."""
     gpus = {"gpus": " ".join(mark.gpus)} if mark.gpus else {}
+    term = {"term": str(mark.term)} if mark.term else {}
     return element(
         f"{{{NAMESPACE}}}vm",
         installation=paths.installation,
@@ -109,6 +113,7 @@ def mark_element(spec: DomainSpec, paths: HostPaths, mark: Mark) -> ET.Element:
         host=mark.host,
         started=str(mark.started),
         **gpus,
+        **term,
     )
 
 
@@ -116,7 +121,8 @@ def read_mark(metadata: str) -> Mark:
     """Read our mark from a domain's metadata element."""
     found = ET.fromstring(metadata)  # noqa: S314 - what we wrote ourselves, from libvirt
     gpus = tuple(found.get("gpus", "").split())
-    return Mark(found.get("digest", ""), found.get("host", ""), int(found.get("started", "0")), gpus)
+    started, term = int(found.get("started", "0")), int(found.get("term", "0"))
+    return Mark(found.get("digest", ""), found.get("host", ""), started, gpus, term)
 
 
 def with_start(metadata: str, started: int) -> str:

@@ -99,6 +99,7 @@ def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int
         started=0 if power is Power.OFF else mark.started,
         spec_digest=mark.digest if mark.host == paths.traits else "",
         gpus=mark.gpus,
+        term=mark.term,
     )
 
 

@@ -10,7 +10,7 @@ from cumulet.hypervisor import (
     DomainSpec,
     Stats,
 )
-from cumulet.hypervisor.libvirt import domains, guests, hotplug, stats
+from cumulet.hypervisor.libvirt import domains, guests, hotplug, stats, terms
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.files import remove_log
@@ -36,15 +36,18 @@ class LibvirtMachines:
 
     def define(self, spec: DomainSpec) -> None:
         """Define or redefine the machine."""
+        terms.keep(self._paths, spec.id, spec.term)
         self._works.call(lambda link: domains.define(link, spec, self._paths))
 
-    def start(self, vm_id: UUID) -> None:
+    def start(self, vm_id: UUID, *, term: int = 0) -> None:
         """Start the machine unless it runs."""
-        self._works.call(lambda link: domains.start(link, vm_id))
+        with terms.in_term(self._paths, vm_id, term):
+            self._works.call(lambda link: domains.start(link, vm_id))
 
-    def resume(self, vm_id: UUID) -> None:
+    def resume(self, vm_id: UUID, *, term: int = 0) -> None:
         """Let the machine go on if it is paused on an I/O error."""
-        self._works.call(lambda link: domains.resume(link, vm_id))
+        with terms.in_term(self._paths, vm_id, term):
+            self._works.call(lambda link: domains.resume(link, vm_id))
 
     def hotplug(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
         """Plug and unplug storage disks."""
@@ -63,6 +66,18 @@ class LibvirtMachines:
         """Forget the machine, ending it first, and what its QEMU had to say."""
         self._works.call(lambda link: domains.undefine(link, vm_id))
         remove_log(self._paths.qemu_log(vm_id))
+
+    def keep_term(self, vm_id: UUID, term: int) -> None:
+        """Keep a term of the VM."""
+        terms.keep(self._paths, vm_id, term)
+
+    def terms(self) -> Mapping[UUID, int]:
+        """The terms that are kept."""
+        return terms.kept_terms(self._paths)
+
+    def forget_term(self, vm_id: UUID) -> None:
+        """Forget one."""
+        terms.forget(self._paths, vm_id)
 
     def stats(self) -> Mapping[UUID, Stats]:
         """Measure our machines that run."""

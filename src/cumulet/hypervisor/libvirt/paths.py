@@ -5,6 +5,7 @@
     MOUNT/cumulet-INSTALLATION  likewise, the pool cumulet-INSTALLATION-POOL of a disk pool mounted there
     ROOT/copies/SHA256.*        jobs that make such copies
     ROOT/captures/UUID.*        jobs that capture images of disks
+    ROOT/terms/UUID.term        by VM that changed its host
     ROOT/seeds/UUID.iso         by VM
     ROOT/consoles/UUID.log      by VM; virtlogd turns over to UUID.log.0 and so on
     /var/log/libvirt/qemu       QEMU's own words, by domain; libvirt leaves them there for ever
@@ -72,6 +73,11 @@ class HostPaths:
         return self.root / "captures"
 
     @property
+    def terms(self) -> Path:
+        """Where the terms of VMs are kept."""
+        return self.root / "terms"
+
+    @property
     def seeds(self) -> Path:
         """Where seeds lie."""
         return self.root / "seeds"
@@ -93,6 +99,10 @@ class HostPaths:
         """Place an image's copy."""
         return self.images / f"{image.sha256}.{image.format}"
 
+    def term(self, vm_id: UUID) -> Path:
+        """Place a VM's term."""
+        return self.terms / f"{vm_id}.term"
+
     def seed(self, vm_id: UUID) -> Path:
         """Place a VM's seed."""
         return self.seeds / f"{vm_id}.iso"
@@ -107,7 +117,7 @@ class HostPaths:
 
     def make_directories(self) -> None:
         """Make what is missing; HypervisorError when QEMU's user cannot get there."""
-        for directory in (self.images, self.copies, self.captures, self.seeds, self.consoles):
+        for directory in (self.images, self.copies, self.captures, self.terms, self.seeds, self.consoles):
             make_passable(directory)
         for pool in self.pools.usable():
             make_passable(pool.directory)

@@ -14,6 +14,7 @@ from cumulet.hypervisor import (
     HypervisorError,
     ImageCapture,
     OffReason,
+    OlderTerm,
     Power,
     Seed,
 )
@@ -52,7 +53,15 @@ class Machine:
     def found(self) -> Domain:
         """Itself as the host tells it."""
         gpus = tuple(gpu.functions[0] for gpu in self.spec.gpus)
-        return Domain(self.spec.id, self.power, self.off_reason, self.started, self.digest, gpus)
+        return Domain(
+            self.spec.id,
+            self.power,
+            self.off_reason,
+            self.started,
+            self.digest,
+            gpus,
+            self.spec.term,
+        )
 
     def has(self, disk_id: UUID) -> bool:
         """Whether it is defined with a disk, or runs with it."""
@@ -98,6 +107,8 @@ class Contents:
     """VMs whose machines left something on a GPU, by its address."""
     leaked_gpus: set[str] = field(default_factory=set)
     """Addresses of GPUs on which a machine found what another one's left."""
+    terms: dict[UUID, int] = field(default_factory=dict)
+    """The highest that was told of each VM."""
     active_partitions: set[int] = field(default_factory=set)
     """Numbers of the partitions in which GPUs are joined."""
 
@@ -115,6 +126,14 @@ class Contents:
         """Return when a disk pool is there; HypervisorError otherwise."""
         if pool in self.unmounted:
             raise HypervisorError(f"disk pool {pool!r}: nothing is mounted")
+
+    def keep_term(self, vm_id: UUID, term: int) -> None:
+        """Keep a VM's term; OlderTerm when a higher one is kept."""
+        kept = self.terms.get(vm_id, 0)
+        if term < kept:
+            raise OlderTerm(f"VM {vm_id} is in term {kept}, not {term} any more")
+        if term:
+            self.terms[vm_id] = term
 
     def use_gpus(self, spec: DomainSpec) -> None:
         """Let a machine find on its GPUs what was left there, and leave something."""

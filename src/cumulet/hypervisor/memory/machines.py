@@ -38,6 +38,7 @@ class MemoryMachines(Part):
     @verb
     def define(self, spec: DomainSpec) -> None:
         """Define or redefine the machine; its disks and GPUs must be there."""
+        self._contents.keep_term(spec.id, spec.term)
         known = self._contents.machines.get(spec.id)
         if known is None or known.spec != spec:
             self._state.find_gpus(spec)
@@ -48,8 +49,9 @@ class MemoryMachines(Part):
             machine.spec, machine.digest = spec, digest
 
     @verb
-    def start(self, vm_id: UUID) -> None:
+    def start(self, vm_id: UUID, *, term: int = 0) -> None:
         """Start the machine unless it runs; its disks, its seed and its GPUs must be there."""
+        self._contents.keep_term(vm_id, term)
         machine = self._contents.find_machine(vm_id)
         if machine.power is not Power.OFF:
             return
@@ -74,8 +76,9 @@ class MemoryMachines(Part):
         console += f"start {machine.started} of {machine.spec.name}\n".encode()
 
     @verb
-    def resume(self, vm_id: UUID) -> None:
+    def resume(self, vm_id: UUID, *, term: int = 0) -> None:
         """Let a machine go on that is paused on an I/O error; on a full host it pauses again, which is told like the first time."""
+        self._contents.keep_term(vm_id, term)
         machine = self._contents.find_machine(vm_id)
         if machine.power is Power.PAUSED_ON_IO_ERROR:
             machine.power = Power.RUNNING
@@ -111,6 +114,21 @@ class MemoryMachines(Part):
         """Forget the machine, running or not."""
         self._contents.machines.pop(vm_id, None)
         self._state.lines.end(vm_id)
+
+    @verb
+    def keep_term(self, vm_id: UUID, term: int) -> None:
+        """Keep a term of the VM."""
+        self._contents.keep_term(vm_id, term)
+
+    @verb
+    def terms(self) -> Mapping[UUID, int]:
+        """The terms that are kept."""
+        return dict(self._contents.terms)
+
+    @verb
+    def forget_term(self, vm_id: UUID) -> None:
+        """Forget one."""
+        self._contents.terms.pop(vm_id, None)
 
     @verb
     def stats(self) -> Mapping[UUID, Stats]:

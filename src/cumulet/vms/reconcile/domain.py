@@ -119,4 +119,5 @@ def domain_spec(vm: Vm, parts: Parts) -> DomainSpec:
         nics=tuple(NicSpec(port_id=port.id, mac=port.mac, mtu=MTU) for port in parts.ports),
         firmware=vm.image_firmware,
         gpus=tuple(parts.gpus),
+        term=vm.term,
     )

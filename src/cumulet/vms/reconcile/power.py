@@ -53,7 +53,7 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
         wait_for_image(run, vm)
         ensure_gpus_well(run, vm, host)
         host.seeds.write(seed)
-        host.machines.start(vm.id)
+        host.machines.start(vm.id, term=vm.term)
         return host.machines.get(vm.id)
     elif domain.power is Power.PAUSED_ON_IO_ERROR:
         resume(run, vm, host)
@@ -131,7 +131,7 @@ def resume(run: Run, vm: Vm, host: Host) -> None:
         )
     if vm.resumed_at is None or not vm.resumed_at <= run.now < vm.resumed_at + RESUME_PAUSE:
         change(run, vm, {"resumed_at": run.now})
-        host.machines.resume(vm.id)
+        host.machines.resume(vm.id, term=vm.term)
         raise NotYet(PAUSED_ON_IO_ERROR, RESUME_LOOK)
     raise NotYet(PAUSED_ON_IO_ERROR, (vm.resumed_at + RESUME_PAUSE - run.now).total_seconds())
 
