@@ -28,6 +28,7 @@ HOST = (
     "hypervisor/mounts.py",
     "hypervisor/pci.py",
     "hypervisor/vfio.py",
+    "line/helper.py",
 )
 """What runs where the host is."""
 SERVER = {
@@ -40,6 +41,7 @@ SERVER = {
     "db.py": "its database",
     "fabric/ovn/": "OVN's databases, and what asks them",
     "feed/": "its event loop",
+    "line/": "sockets that lead to helpers",
     "images/": "its store of images, and where it builds them",
     "projects/bootstrap.py": "the first key",
     "rest/": "its listener",
@@ -71,7 +73,9 @@ BOUNDARY = [
 ]
 LINES = {"on_change", "open_screen", "open_serial"}
 """Verbs that open a line of their own, or keep one open."""
-IN_THE_BUNDLE = ("cumulet.errors", "cumulet.doctor", "cumulet.hypervisor", "msgspec", "pycdlib", "structlog")
+IN_THE_BUNDLE = (
+    "cumulet.errors", "cumulet.doctor", "cumulet.hypervisor", "cumulet.line", "msgspec", "pycdlib", "structlog",
+)  # fmt: skip
 """What is brought to a host, beside Python and libvirt's own module."""
 LOAD = """
 import importlib, pkgutil, sys
@@ -84,8 +88,8 @@ class Bare:
             raise ModuleNotFoundError(f"{name} is not on a host", name=name)
 
 sys.meta_path.insert(0, Bare())
-import cumulet.doctor, cumulet.hypervisor.libvirt
-for package in (cumulet.doctor, cumulet.hypervisor.libvirt):
+import cumulet.doctor, cumulet.hypervisor.libvirt, cumulet.line
+for package in (cumulet.doctor, cumulet.hypervisor.libvirt, cumulet.line):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
         print(module.name)
@@ -125,7 +129,9 @@ def test_that_would_be_seen(line):
 def test_what_runs_on_a_host_loads_without_the_cloud():
     argv = (sys.executable, "-c", LOAD, *IN_THE_BUNDLE)
     loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
-    assert {"cumulet.doctor.supervisor", "cumulet.hypervisor.libvirt.host"} <= set(loaded)
+    assert {"cumulet.doctor.supervisor", "cumulet.hypervisor.libvirt.host", "cumulet.line.helper"} <= set(
+        loaded
+    )
 
 
 def verbs():

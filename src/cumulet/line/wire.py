@@ -1,0 +1,31 @@
+"""What is said on a connection beside verbs: which host is meant, and which verb is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cumulet.line.frames import reader
+
+
+class HostWish(msgspec.Struct, frozen=True):
+    """Which host is meant: a helper serves every installation that has this machine as a host."""
+
+    installation: str
+    state_dir: Path
+    pools: Mapping[str, Path | None]
+    """By disk pool, where its file system is mounted; None for the one under `state_dir`."""
+
+
+class Call(msgspec.Struct, array_like=True):
+    """What is asked for."""
+
+    part: str
+    name: str
+    arguments: msgspec.Raw
+
+
+READS_WISH = reader(HostWish)
+READS_CALL = reader(Call)
