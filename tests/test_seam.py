@@ -47,6 +47,7 @@ SERVER = {
     "rest/": "its listener",
     "self_signed.py": "its certificate, and the authority's",
     "serve/build.py": "its data directory",
+    "serve/power.py": "the operator's command that cuts a host's power",
     "serve/run.py": "its lock and its end",
     "web/": "its pages",
 }

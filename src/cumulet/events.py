@@ -149,6 +149,7 @@ class EventName(enum.StrEnum):
     HOST_MAINTENANCE = "host.maintenance"
     HOST_SILENT = "host.silent"
     HOST_LOST = "host.lost"
+    HOST_POWER_FAILED = "host.power_failed"
     HOST_LABELLED = "host.labelled"
     HOST_REMOVED = "host.removed"
 

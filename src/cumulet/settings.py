@@ -25,6 +25,7 @@ SERVER_NAMES: Final = frozenset(
         "CUMULET_HYPERVISOR",
         "CUMULET_FABRIC",
         "CUMULET_CATALOGUE",
+        "CUMULET_POWER_COMMAND",
         "CUMULET_TLS_CERT",
         "CUMULET_TLS_KEY",
         "CUMULET_PLAIN_HTTP",
@@ -67,6 +68,8 @@ class Settings:
     """`CUMULET_TLS_CERT` and `CUMULET_TLS_KEY`; None serves plain HTTP."""
     plain_http: bool
     """`CUMULET_PLAIN_HTTP`: serve plain HTTP beyond this machine too, to a TLS proxy on another one."""
+    power_command: Path | None
+    """`CUMULET_POWER_COMMAND`: what cuts the power of a host that stays silent; None leaves that to the operator."""
     trusted_proxies: tuple[str, ...]
     """`CUMULET_TRUSTED_PROXIES`: addresses and networks whose word counts for where a request came from."""
 
@@ -113,6 +116,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         hypervisor=hypervisor,
         fabric=given.get("CUMULET_FABRIC", default_fabric),
         catalogue=Path(catalogue).absolute() if catalogue else None,
+        power_command=Path(given["CUMULET_POWER_COMMAND"]).absolute()
+        if "CUMULET_POWER_COMMAND" in given
+        else None,
         tls=read_tls(given),
         plain_http=read_switch(given, "CUMULET_PLAIN_HTTP"),
         trusted_proxies=read_proxies(given.get("CUMULET_TRUSTED_PROXIES", "")),

@@ -13,7 +13,7 @@ from cumulet.disks.allocate import log_snapshot, remove_disk_rows
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState
 from cumulet.events import EventName
-from cumulet.hosts import reserve_more_disk
+from cumulet.hosts import away, reserve_more_disk
 from cumulet.hypervisor import DiskSpec, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import Run
@@ -103,8 +103,10 @@ def unsettled_snapshots(db: Session, disk_id: UUID) -> list[Snapshot]:
 
 
 def tear_down(run: Run, disk: Disk, find_host: Callable[[UUID], Host]) -> None:
-    """Remove the disk; its row goes last, with its room."""
-    if disk.is_made:
+    """Remove the disk; its row goes last, with its room. A host that is lost removes it when it is back."""
+    with run.reading() as db:
+        gone = away(db, disk.host_id)
+    if disk.is_made and not (gone and gone.lost):
         find_host(disk.host_id).disks.remove(disk.id)
     with run.writing() as db:
         remove_disk_rows(db, disk, now=run.now)

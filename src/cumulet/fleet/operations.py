@@ -15,10 +15,11 @@ from cumulet.events import EventName
 from cumulet.fleet.views import host_view, read_load, what_remains
 from cumulet.fleet.wire import AskOfHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
 from cumulet.gpus import Gpu, forget_gpus
-from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host, lost
+from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import read_page
 from cumulet.reconcile import Due, Kind, wake
+from cumulet.vms import give_up
 from cumulet.wire import Empty
 
 LONGEST_REASON: Final = 500
@@ -100,7 +101,7 @@ def lose_host(db: Session, caller: Caller, *, now: datetime, id: str, data: Lose
     """
     if data.confirm != id:
         raise Invalid.field("confirm", data.confirm, f"{id!r}: your word that nothing runs on it any more")
-    host = lock_host(db, id)
+    host = lock_host_to_change(db, id, now=now)
     if host.state not in {HostState.SILENT, HostState.LOST}:
         raise Refused(
             f"host {id!r} is {host.state.value}: only one that is SILENT can be given up",
@@ -108,8 +109,7 @@ def lose_host(db: Session, caller: Caller, *, now: datetime, id: str, data: Lose
             subject=id,
         )
     proof = f"{caller.email} confirmed that nothing runs on it any more"
-    change_standing(db, host, lost(host.standing, now, proof), now=now, actor=caller.email)
-    wake(db, Kind.HOST, host.id, now=now)
+    give_up(db, host, proof, now=now, actor=caller.email)
     return Empty()
 
 
@@ -119,6 +119,7 @@ def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty
 
     Only for operators.
     """
+    db.execute(delete(Due).where(Due.kind == Kind.HOST, Due.id == find_host(db, id).id))
     host = lock_host(db, id)
     if remains := what_remains(db, host):
         raise Refused(
@@ -147,15 +148,20 @@ def lock_host(db: Session, id: str) -> Host:
     return db.get_one(Host, find_host(db, id).id, with_for_update=True, populate_existing=True)
 
 
+def lock_host_to_change(db: Session, id: str, *, now: datetime) -> Host:
+    """Find a host, have it looked at once that is done, and lock it; its due row first, as the look at it does."""
+    wake(db, Kind.HOST, find_host(db, id).id, now=now)
+    return lock_host(db, id)
+
+
 def ask_of_host(
     db: Session, caller: Caller, id: str, wanted: HostWanted, reason: str, *, now: datetime
 ) -> Empty:
     """Write down what an operator asks of a host, and have it looked at."""
     if len(reason) > LONGEST_REASON:
         raise Invalid.field("reason", reason, f"at most {LONGEST_REASON} characters")
-    host = lock_host(db, id)
+    host = lock_host_to_change(db, id, now=now)
     change_standing(db, host, asked(host.standing, wanted, now, reason), now=now, actor=caller.email)
-    wake(db, Kind.HOST, host.id, now=now)
     return Empty()
 
 

@@ -2,7 +2,9 @@
 
 from cumulet.hosts.gpu_room import GpuPick, GpuRoom, NotFree
 from cumulet.hosts.inventory import (
+    Away,
     Taken,
+    away,
     capacities,
     capacity_with_own,
     cpu_model,
@@ -27,6 +29,7 @@ from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, asked,
 
 __all__ = [
     "SILENCE",
+    "Away",
     "Capacity",
     "GpuPick",
     "GpuRoom",
@@ -41,6 +44,7 @@ __all__ = [
     "Standing",
     "Taken",
     "asked",
+    "away",
     "capacities",
     "capacity_with_own",
     "change_standing",

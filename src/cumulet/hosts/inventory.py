@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network
 from math import lcm
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, bindparam, func, select
@@ -43,6 +43,7 @@ HOSTS: Final = (
     .where(Host.data_center_id == bindparam("data_center_id"))
     .order_by(Host.name)
 )
+STANDING: Final = select(Host.state, Host.unheard_since).where(Host.id == bindparam("host_id"))
 ADDRESSES: Final = select(Host.id, Host.name, Host.data_center_id, Host.uri).order_by(Host.name)
 LOCK_HOSTS: Final = HOSTS.with_for_update()
 TAKEN: Final = select(
@@ -54,6 +55,14 @@ TAKEN: Final = select(
     func.sum(Reservation.disk_gib),
 ).group_by(Reservation.host_id, Reservation.vcpus_per_core, Reservation.pool)
 TAKEN_BY_OTHERS: Final = TAKEN.where(Reservation.holder_id != bindparam("holder_id"))
+
+
+class Away(NamedTuple):
+    """Why a host cannot be asked."""
+
+    lost: bool
+    """It is proved that nothing of what ran there runs on."""
+    why: str
 
 
 def installation_id(db: Session) -> str:
@@ -123,6 +132,17 @@ def capacities(
     found = fetch_columns(db, LOCK_HOSTS if lock else HOSTS, data_center_id=data_center_id)
     taken = reserved_by_host(db)
     return [_capacity(host, taken[host.id], vcpus_per_cpu) for host in found]
+
+
+def away(db: Session, host_id: UUID) -> Away | None:
+    """Say why a host cannot be asked, in words for owners of what is there; None while it may answer."""
+    (host,) = fetch_columns(db, STANDING, host_id=host_id)
+    if host.state is HostState.SILENT:
+        since = f"{host.unheard_since:%Y-%m-%d %H:%M:%S} UTC"
+        return Away(lost=False, why=f"its host has not answered since {since}: what runs there is not known")
+    if host.state is HostState.LOST:
+        return Away(lost=True, why="its host is lost: what is on its disks is back if that host is")
+    return None
 
 
 def reserved_by_host(db: Session) -> Mapping[UUID, Taken]:

@@ -55,6 +55,11 @@ class Host(Row):
     """Ranges that it reaches by routes of its own."""
 
     @property
+    def is_here(self) -> bool:
+        """It is the machine that the server is on, which no line leads to."""
+        return not self.uri.startswith("ssh://")
+
+    @property
     def standing(self) -> Standing:
         """How it stands."""
         return Standing(self.wanted, self.reason, self.state, self.since, self.why, self.unheard_since)

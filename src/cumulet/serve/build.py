@@ -39,6 +39,7 @@ from cumulet.rest import create_app
 from cumulet.retention import forget_old
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_backends, real_backends
+from cumulet.serve.power import power_off_by
 from cumulet.settings import Settings
 from cumulet.usage import settle_usage
 from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
@@ -75,6 +76,7 @@ def build(settings: Settings) -> Cloud:
     backends = (memory_backends if settings.is_made_up else real_backends)(
         settings, catalogue, database, installation
     )
+    backends = replace(backends, power_off=power_off_by(settings.power_command))
     feed = Feed(database, Horizon(database), most_of_one=catalogue.limits.streams_per_user)
     return Cloud(
         settings=settings,

@@ -2,14 +2,18 @@
 
 from cumulet.vms import change_operations, commitment_operations, offers, operations, reach
 from cumulet.vms.offers import weigh_vcpus
+from cumulet.vms.reconcile.silence import PowerFailed, PowerOff, give_up
 from cumulet.vms.reconcile.sweep import Sweeper
 from cumulet.vms.reconcile.vm import Backends, reconcile_vm
 
 __all__ = [
     "Backends",
+    "PowerFailed",
+    "PowerOff",
     "Sweeper",
     "change_operations",
     "commitment_operations",
+    "give_up",
     "offers",
     "operations",
     "reach",

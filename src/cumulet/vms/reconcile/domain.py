@@ -11,6 +11,7 @@ from uuid import UUID
 from cumulet.disks import Disk, DiskState, DiskType, ensure_contents, set_free
 from cumulet.events import EventName
 from cumulet.fabric import PortSpec
+from cumulet.hosts import Away
 from cumulet.hypervisor import Domain, DomainSpec, GpuSpec, ImageName, NicSpec, Power, Topology, spec_digest
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.networks import MTU
@@ -32,6 +33,8 @@ class Parts:
     gpus: Sequence[GpuSpec]
     waits_for: str
     """What its NICs cannot be put into yet, in words for its owner; empty for nothing."""
+    away: Away | None
+    """Why its host cannot be asked."""
 
 
 def ensure_domain(run: Run, vm: Vm, parts: Parts, domain: Domain | None, host: Host) -> Domain | None:

@@ -11,13 +11,13 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
 from cumulet.gpus import note_gpus, note_partitions
-from cumulet.hosts import SILENCE, HostState, Orphans, change_standing, heard, note_facts, unheard
+from cumulet.hosts import SILENCE, Orphans, change_standing, heard, note_facts
 from cumulet.hosts import Host as HostRow
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
@@ -27,6 +27,7 @@ from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.silence import POWER_OFF_AGAIN, end_twins, ensure_off, note_silence
 from cumulet.vms.reconcile.vm import Backends
 from cumulet.vms.retained_logs import forget_old
 
@@ -34,8 +35,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 SWEEP: Final = timedelta(seconds=30)
-KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
-"""States that are only true as long as their host answers."""
 HELD_UP: Final = {
     Power.PAUSED: VmState.SUSPENDED,
     Power.PAUSED_ON_IO_ERROR: VmState.SUSPENDED,
@@ -66,13 +65,11 @@ class Sweeper:
         try:
             host = self.backends.host(run.id)
             facts = host.facts()
+            domains = end_twins(run, host, host.machines.list(), self.backends.host)
             gpus = host.gpus.read()
-            domains, disks, seeds = host.machines.list(), host.disks.list(), host.seeds.list()
+            disks, seeds = host.disks.list(), host.seeds.list()
         except HostUnreachable as problem:
-            note_silence(run, str(problem))
-            if run.id in self.backends.hosts:
-                self.backends.repair()
-            return run.now + SILENCE / 3
+            return self._see_to_silence(run, str(problem))
         with run.writing() as db:
             forget_old(db, run.now, self.backends.fabrics.catalogue.limits)
             note_facts(db, run.id, facts, now=run.now)
@@ -93,6 +90,16 @@ class Sweeper:
         )
         self._remove_unused_copies(host, run)
         return run.now + SWEEP
+
+    def _see_to_silence(self, run: Run, problem: str) -> datetime:
+        """Note that a host does not answer, and do what may be done about it; look again soon."""
+        row = note_silence(run, problem)
+        if row.is_here and run.id in self.backends.hosts:
+            self.backends.repair()
+        power_off = self.backends.power_off
+        if power_off is not None and not ensure_off(run, row, power_off):
+            return run.now + POWER_OFF_AGAIN
+        return run.now + SILENCE / 3
 
     def _remove_orphans(
         self, host: Host, run: Run, *, domains: set[UUID], disks: set[UUID], seeds: frozenset[UUID]
@@ -191,13 +198,3 @@ def wake_changed_disks(db: Session, run: Run, there: AbstractSet[UUID]) -> set[U
 def those_in(db: Session, column: InstrumentedAttribute[T], values: AbstractSet[T]) -> set[T]:
     """Those values that some row has; nothing is asked for none, which is the rule."""
     return set(db.scalars(select(column).where(column.in_(values)).distinct())) if values else set()
-
-
-def note_silence(run: Run, problem: str) -> None:
-    """Write down that a host does not answer: nothing is placed there, and of its VMs nothing is known once it is SILENT."""
-    with run.writing() as db:
-        row = db.get_one(HostRow, run.id)
-        change_standing(db, row, unheard(row.standing, run.now, problem), now=run.now)
-        if row.state in {HostState.SILENT, HostState.LOST}:
-            seen = update(Vm).where(Vm.host_id == run.id, Vm.state.in_(KNOWN_BY_SIGHT))
-            db.execute(seen.values(state=VmState.UNKNOWN))

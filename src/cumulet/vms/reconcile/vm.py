@@ -29,7 +29,7 @@ from cumulet.disks import (
 from cumulet.events import EventName
 from cumulet.fabric import PortSpec
 from cumulet.gpus import give_back, gpu_specs
-from cumulet.hosts import release
+from cumulet.hosts import away, release
 from cumulet.hypervisor import BaseImage, DiskSpec, Domain, HostUnreachable, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.images import ImageStore
@@ -52,11 +52,14 @@ from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
+from cumulet.vms.reconcile.silence import PowerOff
 from cumulet.vms.retained_logs import keep_log
 
 BY_ID: Final = select(rows_of(Vm)).where(Vm.id == bindparam("id"))
 UNWOKEN: Final = 5.0
 """Seconds until a VM looks itself for what it waits for: the net under those who wake it."""
+AWAY_LOOK: Final = 60.0
+"""The same for one whose host does not answer: the first look at the host that is answered wakes it."""
 FAILED_AFTER: Final = 5
 """Failures in a row after which a VM that never ran is shown as FAILED; it is tried on all the same."""
 
@@ -71,6 +74,8 @@ class Backends:
     hosts: Mapping[UUID, Host]
     fabrics: Fabrics
     images: ImageStore
+    power_off: PowerOff | None = None
+    """Cuts the power of hosts that stay silent; None where nobody said how."""
     repair: Callable[[], object] = lambda: None
     """Brings back what a host that does not answer may lack: daemons of this machine."""
 
@@ -89,10 +94,13 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
         return None
     vm, parts = loaded
     end_commitment(run, vm, backends.fabrics.catalogue)
-    host = backends.host(vm.host_id)
-    if vm.wanted is Wanted.DELETED or expired(run, vm):
-        tear_down(run, vm, host, backends)
+    ends = vm.wanted is Wanted.DELETED or expired(run, vm)
+    if parts.away and not (ends and parts.away.lost):
+        raise NotYet(parts.away.why, AWAY_LOOK)
+    if ends:
+        tear_down(run, vm, None if parts.away else backends.host(vm.host_id), backends)
         return None
+    host = backends.host(vm.host_id)
     show_progress(run, vm)
     if parts.waits_for:
         raise NotYet(parts.waits_for, UNWOKEN)
@@ -114,7 +122,8 @@ def load(run: Run) -> tuple[Vm, Parts] | None:
         for vm in fetch_copies(db, Vm, BY_ID, id=run.id):
             ports = port_specs_of(db, vm.id)
             gpus = gpu_specs(db, vm.id) if vm.gpus else ()
-            return vm, Parts(ports, copies_of_disks(db, vm.id), gpus, waits_for(db, vm, ports))
+            disks, waits = copies_of_disks(db, vm.id), waits_for(db, vm, ports)
+            return vm, Parts(ports, disks, gpus, waits, away(db, vm.host_id))
         return None
 
 
@@ -238,14 +247,23 @@ def remove_disks(run: Run, vm: Vm, host: Host) -> None:
         host.disks.remove(disk_id)
 
 
-def tear_down(run: Run, vm: Vm, host: Host, backends: Backends) -> None:
-    """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds."""
+def clear_host(run: Run, vm: Vm, host: Host, backends: Backends) -> None:
+    """Remove what is of the VM on its host."""
     wait_for_image(run, vm)
     host.machines.undefine(vm.id)
     keep_log(run, vm, host, backends.fabrics.catalogue.limits)
     remove_disks(run, vm, host)
     host.seeds.remove(vm.id)
     host.consoles.remove_log(vm.id)
+
+
+def tear_down(run: Run, vm: Vm, host: Host | None, backends: Backends) -> None:
+    """Remove every part of the VM, whatever is left of it; its row goes last, with all that it holds.
+
+    Without its host, which is lost, the rest; the look at a host that is back removes what it still has.
+    """
+    if host is not None:
+        clear_host(run, vm, host, backends)
     remove_ports(run, vm.id, backends.fabrics)
     with run.writing() as db:
         release_disks(db, vm.id, now=run.now)

@@ -1,0 +1,79 @@
+"""Feels the hosts' pulse: a question to each every few seconds, so that one that falls silent is looked at, and one that is back.
+
+The look at a host with all that is on it comes every half minute; this costs a host one call, and the database nothing
+as long as nothing changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from cumulet.db import UNREACHABLE, Database
+from cumulet.hypervisor import HostUnreachable, Hypervisor
+from cumulet.reconcile import Kind, wake
+
+log = structlog.get_logger()
+
+SECONDS: Final = 5.0
+AT_ONCE: Final = 8
+"""Hosts that are asked at the same time: each that hangs keeps one thread."""
+
+
+class Pulse:
+    """Asks hosts whether they answer, in threads of its own."""
+
+    def __init__(
+        self, database: Database, hosts: Mapping[UUID, Hypervisor], *, seconds: float = SECONDS
+    ) -> None:
+        self._database = database
+        self._hosts = hosts
+        self._seconds = seconds
+        self._under_way: dict[UUID, Future[None]] = {}
+        self._silent: set[UUID] = set()
+        """Those that did not answer last: nobody is woken for what is known."""
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pulse")
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopping.set()
+        self._thread.join()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._seconds):
+            for host_id, host in tuple(self._hosts.items()):
+                asked = self._under_way.get(host_id)
+                if asked is None or asked.done():
+                    self._under_way[host_id] = self._pool.submit(self._feel, host_id, host)
+
+    def _feel(self, host_id: UUID, host: Hypervisor) -> None:
+        try:
+            host.ping()
+        except HostUnreachable:
+            is_silent = True
+        else:
+            is_silent = False
+        if is_silent == (host_id in self._silent):
+            return
+        try:
+            with self._database.writing() as db:
+                wake(db, Kind.HOST, host_id, now=datetime.now(UTC))
+        except UNREACHABLE as problem:
+            log.warning(
+                "a host's pulse changed and could not be noted", host=str(host_id), problem=str(problem)
+            )
+            return
+        (self._silent.add if is_silent else self._silent.discard)(host_id)
