@@ -11,7 +11,7 @@ from cumulet.disks import operations as disk_verbs
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost, LoseHost
 from cumulet.hosts import Host, HostState
-from cumulet.hypervisor import Power
+from cumulet.hypervisor import OlderTerm, Power
 from cumulet.journal import events_about
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
@@ -19,8 +19,8 @@ from cumulet.vms import PowerFailed
 from cumulet.vms import operations as verbs
 
 ONE, TWO, THREE = "memory-1", "memory-2", "memory-3"
-CALLS_UNTIL_TWINS_END = 3
-"""What a host has, which machines, and the end of one."""
+CALLS_UNTIL_TWINS_END = 4
+"""What a host has, which machines, the term of one and its end."""
 
 
 class PowerCommand:
@@ -169,12 +169,17 @@ def test_a_disk_on_a_lost_host_is_deleted_and_removed_there_when_that_is_back(cl
     assert not twin_of(cloud, ONE).disks.list()
 
 
+def move_by_hand(cloud, name, **fields):
+    """Have a VM's row on another host, in the next term."""
+    with cloud.database.writing() as db:
+        db.execute(update(Vm).values(host_id=row_of(cloud, name).id, term=1, **fields))
+
+
 def test_a_lost_host_is_up_only_once_the_twins_on_it_are_ended(cloud):
     running_on(cloud, ONE)
     id = cloud.row().id
     lose(cloud, ONE)
-    with cloud.database.writing() as db:
-        db.execute(update(Vm).values(host_id=row_of(cloud, TWO).id))
+    move_by_hand(cloud, TWO)
     host = twin_of(cloud, ONE)
     host.unreachable = False
     host.crash_on_call(CALLS_UNTIL_TWINS_END, Crash(), after=False)
@@ -183,20 +188,22 @@ def test_a_lost_host_is_up_only_once_the_twins_on_it_are_ended(cloud):
     assert (row_of(cloud, ONE).state, host.machines.get(id).power) == (HostState.LOST, Power.RUNNING)
     cloud.pass_time(120)
     assert (row_of(cloud, ONE).state, host.machines.get(id)) == (HostState.UP, None)
+    with pytest.raises(OlderTerm):
+        host.machines.start(id, term=0)
 
 
-def test_a_machine_whose_vm_another_host_has_is_ended(cloud):
+def test_a_machine_of_an_earlier_term_is_ended_on_a_host_that_was_never_lost(cloud):
     running_on(cloud, ONE)
-    id, one, two = cloud.row().id, twin_of(cloud, ONE), twin_of(cloud, TWO)
-    two.contents.machines[id] = one.contents.machines[id]
-    with cloud.database.writing() as db:
-        db.execute(update(Vm).values(host_id=row_of(cloud, TWO).id))
-    two.unreachable = True
+    move_by_hand(cloud, TWO)
     cloud.sweep()
-    assert one.machines.get(id) is not None
-    two.unreachable = False
-    cloud.pass_time(60)
-    assert one.machines.get(id) is None
+    assert twin_of(cloud, ONE).machines.get(cloud.row().id) is None
+
+
+def test_a_machine_that_is_being_moved_is_on_both_hosts(cloud):
+    running_on(cloud, ONE)
+    move_by_hand(cloud, TWO, moving_to=row_of(cloud, ONE).id)
+    cloud.sweep()
+    assert twin_of(cloud, ONE).machines.get(cloud.row().id) is not None
 
 
 def test_a_host_that_booted_anew_starts_what_ran_there(cloud):

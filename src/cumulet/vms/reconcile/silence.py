@@ -23,7 +23,7 @@ from cumulet.errors import Failure
 from cumulet.events import EventName
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, HostWanted, change_standing, log_host, lost, unheard
-from cumulet.hypervisor import Domain, HostUnreachable
+from cumulet.hypervisor import Domain
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.journal import SYSTEM, Event
 from cumulet.reconcile import Kind, Run, wake
@@ -38,6 +38,7 @@ KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
 POWER_OFF_AFTER: Final = timedelta(seconds=60)
 """How long a host must be SILENT before its power is cut: a network that is plugged in anew needs no proof."""
 POWER_OFF_AGAIN: Final = timedelta(seconds=60)
+ELSEWHERE: Final = select(Vm.id, Vm.term, Vm.moving_to)
 AWAY: Final = (HostState.SILENT, HostState.LOST)
 
 
@@ -121,28 +122,26 @@ def most_answer(run: Run, row: HostRow) -> bool:
     return silent <= answering
 
 
-def end_twins(
-    run: Run, host: Host, domains: Mapping[UUID, Domain], find_host: Callable[[UUID], Host]
-) -> Mapping[UUID, Domain]:
-    """End machines on a host whose VMs are on another one, and give those that stay.
+def end_twins(run: Run, host: Host, domains: Mapping[UUID, Domain]) -> Mapping[UUID, Domain]:
+    """End machines on a host that are of an earlier term than their VMs, which are elsewhere now; give those that stay.
 
-    On a host that was lost these are all whose VMs are elsewhere or were terminated; otherwise those that the other host
-    says it has: one that merely got another name keeps all that is on it.
+    On a host that was lost also those of VMs that were terminated meanwhile. A host that got another name keeps all it
+    has: its machines are of the term that their VMs are in. While a VM is being moved both hosts have its machine.
     """
     with run.reading() as db:
-        was_lost = db.get_one(HostRow, run.id).state is HostState.LOST
         strangers = domains.keys() - set(db.scalars(select(Vm.id).where(Vm.host_id == run.id)))
         if not strangers:
             return domains
-        elsewhere = dict(db.execute(select(Vm.id, Vm.host_id).where(Vm.id.in_(strangers))).all())
-        gone = terminated(db, strangers - elsewhere.keys()) if was_lost else set()
-    twins = gone | {
-        vm_id for vm_id, host_id in elsewhere.items() if was_lost or has_machine(find_host, host_id, vm_id)
-    }
-    for vm_id in sorted(twins):
+        vms = {vm.id: vm for vm in db.execute(ELSEWHERE.where(Vm.id.in_(strangers)))}
+        was_lost = db.get_one(HostRow, run.id).state is HostState.LOST
+        gone = terminated(db, strangers - vms.keys()) if was_lost else set()
+    moved = {id for id, vm in vms.items() if vm.moving_to is None and domains[id].term < vm.term}
+    for vm_id in sorted(moved):
+        host.machines.keep_term(vm_id, vms[vm_id].term)
+    for vm_id in sorted(moved | gone):
         log.warning("a machine is ended that is not this host's any more", host=str(run.id), vm=str(vm_id))
         host.machines.undefine(vm_id)
-    return {vm_id: domain for vm_id, domain in domains.items() if vm_id not in twins}
+    return {vm_id: domain for vm_id, domain in domains.items() if vm_id not in moved | gone}
 
 
 def terminated(db: Session, vm_ids: AbstractSet[UUID]) -> set[UUID]:
@@ -151,11 +150,3 @@ def terminated(db: Session, vm_ids: AbstractSet[UUID]) -> set[UUID]:
         Event.subject_id.in_(vm_ids), Event.event == EventName.VM_DELETED.value
     )
     return set(db.scalars(told))
-
-
-def has_machine(find_host: Callable[[UUID], Host], host_id: UUID, vm_id: UUID) -> bool:
-    """Whether another host answers that it has a VM's machine."""
-    try:
-        return find_host(host_id).machines.get(vm_id) is not None
-    except HostUnreachable:
-        return False

@@ -65,7 +65,7 @@ class Sweeper:
         try:
             host = self.backends.host(run.id)
             facts = host.facts()
-            domains = end_twins(run, host, host.machines.list(), self.backends.host)
+            domains = end_twins(run, host, host.machines.list())
             gpus = host.gpus.read()
             disks, seeds = host.disks.list(), host.seeds.list()
         except HostUnreachable as problem:
