@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 from tests.waiting import eventually
+from tests.words import HOST_SILENT
 
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.reconcile import Due
@@ -36,8 +37,7 @@ def asked_again(host):
     eventually(lambda: host.call_count > before + 2)
 
 
-@pytest.mark.usefixtures("pulse")
-def test_a_host_that_falls_silent_is_looked_at_once_and_again_when_it_is_back(database, hosts):
+def test_a_host_that_falls_silent_is_looked_at_once_and_again_when_it_is_back(database, hosts, pulse):
     (id, host), (_, other) = hosts.items()
     asked_again(host)
     assert wakes(database) == {}
@@ -45,9 +45,10 @@ def test_a_host_that_falls_silent_is_looked_at_once_and_again_when_it_is_back(da
     eventually(lambda: wakes(database) == {id: 1})
     asked_again(host)
     asked_again(other)
-    assert wakes(database) == {id: 1}
+    assert (wakes(database), pulse.silent) == ({id: 1}, {id: HOST_SILENT})
     host.unreachable = False
     eventually(lambda: wakes(database) == {id: 2})
+    assert pulse.silent == {}
 
 
 @pytest.mark.usefixtures("pulse")

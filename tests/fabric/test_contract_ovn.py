@@ -341,6 +341,15 @@ def test_a_database_that_is_not_there_is_named(tmp_path):
     fabric.close()
 
 
+@pytest.mark.parametrize("remotes", ["{nowhere},{there}", "{there},{nowhere}"])
+def test_of_several_servers_of_the_database_any_that_is_there_will_do(northbound, tmp_path, remotes):
+    servers = remotes.format(nowhere=f"unix:{tmp_path}/nowhere", there=northbound.remote)
+    fabric = open_fabric(servers, installation="here")
+    project = Project(fabric)
+    assert fabric.networks() == {project.network.id: project.network}
+    fabric.close()
+
+
 @contextmanager
 def hanging(northbound: NorthboundServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The database stands still for as long as the block lasts, and answers are not waited for long."""

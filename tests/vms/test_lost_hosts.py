@@ -108,6 +108,18 @@ def test_a_silent_host_is_asked_nothing_for_its_vms(cloud):
     assert twin_of(cloud, ONE).call_count == asked
 
 
+def test_nobody_waits_for_a_host_that_did_not_answer_when_it_was_asked_last(cloud):
+    running_on(cloud, ONE)
+    id = row_of(cloud, ONE).id
+    cloud.backends = replace(cloud.backends, silent={id: "no route to host"})
+    cloud.reconciler = cloud.new_reconciler()
+    asked = twin_of(cloud, ONE).call_count
+    cloud.sweep()
+    cloud.measure()
+    assert twin_of(cloud, ONE).call_count == asked
+    assert row_of(cloud, ONE).why == "no route to host"
+
+
 def test_what_ran_on_a_silent_host_runs_on_there_when_it_is_back(cloud):
     running_on(cloud, ONE)
     started = twin_of(cloud, ONE).machines.get(cloud.row().id).started

@@ -40,6 +40,7 @@ from cumulet.retention import forget_old
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_backends, real_backends
 from cumulet.serve.power import power_off_by
+from cumulet.serve.pulse import Pulse
 from cumulet.settings import Settings
 from cumulet.usage import settle_usage
 from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
@@ -55,6 +56,7 @@ class Cloud:
     catalogue: Catalogue
     images: ImageStore
     backends: Backends
+    pulse: Pulse
     reconciler: Reconciler
     feed: Feed
     app: ASGIApp
@@ -76,7 +78,8 @@ def build(settings: Settings) -> Cloud:
     backends = (memory_backends if settings.is_made_up else real_backends)(
         settings, catalogue, database, installation
     )
-    backends = replace(backends, power_off=power_off_by(settings.power_command))
+    pulse = Pulse(database, backends.hosts)
+    backends = replace(backends, silent=pulse.silent, power_off=power_off_by(settings.power_command))
     feed = Feed(database, Horizon(database), most_of_one=catalogue.limits.streams_per_user)
     return Cloud(
         settings=settings,
@@ -84,6 +87,7 @@ def build(settings: Settings) -> Cloud:
         catalogue=catalogue,
         images=backends.images,
         backends=backends,
+        pulse=pulse,
         reconciler=Reconciler(database, reconcilers(backends)),
         feed=feed,
         app=behind_proxies(settings, app_of(database, catalogue, backends, feed)),

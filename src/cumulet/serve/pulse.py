@@ -22,8 +22,8 @@ from cumulet.reconcile import Kind, wake
 log = structlog.get_logger()
 
 SECONDS: Final = 5.0
-AT_ONCE: Final = 8
-"""Hosts that are asked at the same time: each that hangs keeps one thread."""
+MOST_AT_ONCE: Final = 256
+"""Hosts that are asked at the same time: each that hangs keeps a thread, and others need none for longer than a call."""
 
 
 class Pulse:
@@ -32,14 +32,14 @@ class Pulse:
     def __init__(
         self, database: Database, hosts: Mapping[UUID, Hypervisor], *, seconds: float = SECONDS
     ) -> None:
+        self.silent: dict[UUID, str] = {}
+        """Those that did not answer last, and why: nobody else need wait for one to learn that."""
         self._database = database
         self._hosts = hosts
         self._seconds = seconds
         self._under_way: dict[UUID, Future[None]] = {}
-        self._silent: set[UUID] = set()
-        """Those that did not answer last: nobody is woken for what is known."""
         self._stopping = threading.Event()
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pulse")
+        self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="pulse")
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def start(self) -> None:
@@ -60,20 +60,19 @@ class Pulse:
                     self._under_way[host_id] = self._pool.submit(self._feel, host_id, host)
 
     def _feel(self, host_id: UUID, host: Hypervisor) -> None:
+        was_silent = host_id in self.silent
         try:
             host.ping()
-        except HostUnreachable:
-            is_silent = True
+        except HostUnreachable as problem:
+            self.silent[host_id] = str(problem)
         else:
-            is_silent = False
-        if is_silent == (host_id in self._silent):
-            return
+            self.silent.pop(host_id, None)
+        if was_silent != (host_id in self.silent):
+            self._have_it_looked_at(host_id)
+
+    def _have_it_looked_at(self, host_id: UUID) -> None:
         try:
             with self._database.writing() as db:
                 wake(db, Kind.HOST, host_id, now=datetime.now(UTC))
-        except UNREACHABLE as problem:
-            log.warning(
-                "a host's pulse changed and could not be noted", host=str(host_id), problem=str(problem)
-            )
-            return
-        (self._silent.add if is_silent else self._silent.discard)(host_id)
+        except UNREACHABLE as problem:  # the look that comes in any case notices it too
+            log.warning("a host's pulse could not be noted", host=str(host_id), problem=str(problem))

@@ -26,7 +26,6 @@ from cumulet.rest.listener import Listener
 from cumulet.rest.tls import Certificate, locked
 from cumulet.serve.build import Cloud, build
 from cumulet.serve.logs import configure_logging
-from cumulet.serve.pulse import Pulse
 from cumulet.settings import Settings
 
 log = structlog.get_logger()
@@ -66,12 +65,11 @@ def started(cloud: Cloud) -> Iterator[None]:
     for host in cloud.backends.hosts.values():
         host.on_change(changes.put)
     cloud.reconciler.start()
-    pulse = Pulse(cloud.database, cloud.backends.hosts)
-    pulse.start()
+    cloud.pulse.start()
     try:
         yield
     finally:
-        pulse.stop()
+        cloud.pulse.stop()
         cloud.reconciler.stop()
         changes.put(None)
         pump.join()

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
 import ovs.json
@@ -183,8 +184,17 @@ def connect(remote: str) -> Connection:
     return connection
 
 
-def fetch_schema(remote: str) -> Any:  # noqa: ANN401 - JSON
-    """Ask the database for its schema, with an end to the waiting."""
+def fetch_schema(remotes: str) -> Any:  # noqa: ANN401 - JSON
+    """Ask the database for its schema, of the servers that it has the first that answers; FabricUnreachable tells of the last."""
+    *others, last = remotes.split(",")
+    for remote in others:
+        with suppress(FabricUnreachable):
+            return fetch_schema_from(remote)
+    return fetch_schema_from(last)
+
+
+def fetch_schema_from(remote: str) -> Any:  # noqa: ANN401 - JSON
+    """Ask one server for it, with an end to the waiting."""
     deadline = time.monotonic() + ANSWER_SECONDS
     error, stream = Stream.open_block(Stream.open(remote), int(ANSWER_SECONDS * 1000))
     if error:

@@ -6,7 +6,7 @@ Every step looks first and does only what is missing, so the reconciler may die 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -74,13 +74,17 @@ class Backends:
     hosts: Mapping[UUID, Host]
     fabrics: Fabrics
     images: ImageStore
+    silent: Mapping[UUID, str] = field(default_factory=dict)
+    """Hosts that did not answer when they were asked last, and why."""
     power_off: PowerOff | None = None
     """Cuts the power of hosts that stay silent; None where nobody said how."""
     repair: Callable[[], object] = lambda: None
     """Brings back what a host that does not answer may lack: daemons of this machine."""
 
     def host(self, host_id: UUID) -> Host:
-        """Give the door to a host; HostUnreachable when this process has none to it."""
+        """Give the door to a host; HostUnreachable when this process has none to it, or nobody answered there last."""
+        if problem := self.silent.get(host_id):
+            raise HostUnreachable(problem)
         if host_id not in self.hosts:
             why = "its host is not configured any more"
             raise HostUnreachable(why, for_owner=why)
