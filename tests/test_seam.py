@@ -28,7 +28,9 @@ HOST = (
     "hypervisor/mounts.py",
     "hypervisor/pci.py",
     "hypervisor/vfio.py",
+    "line/arrive.py",
     "line/helper.py",
+    "line/run.py",
 )
 """What runs where the host is."""
 SERVER = {
@@ -41,7 +43,7 @@ SERVER = {
     "db.py": "its database",
     "fabric/ovn/": "OVN's databases, and what asks them",
     "feed/": "its event loop",
-    "line/": "sockets that lead to helpers",
+    "line/": "sockets that lead to helpers, its ssh, and what it brings to hosts",
     "images/": "its store of images, and where it builds them",
     "projects/bootstrap.py": "the first key",
     "rest/": "its listener",

@@ -12,7 +12,7 @@ from tests.waiting import eventually
 from tests.words import LOST_CALL
 
 from cumulet.errors import NotAtOnce
-from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError
+from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, reopened_link
 from cumulet.hypervisor.libvirt import connection as connection_module
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.reconcile import Reconciler
@@ -132,7 +132,7 @@ def test_a_call_that_loses_the_line_is_not_made_again(line, opener):
 def test_while_a_line_that_was_lost_is_opened_nobody_waits_for_long_and_one_thread_tries(
     line, opener, monkeypatch
 ):
-    monkeypatch.setattr(connection_module, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(reopened_link, "AGAIN_SECONDS", 0.2)
     line.call(id)
     with suppress(HostLost):
         line.call(FakeLink.cut)
@@ -141,7 +141,7 @@ def test_while_a_line_that_was_lost_is_opened_nobody_waits_for_long_and_one_thre
         told = list(callers.map(lambda _: told_by(line), range(20)))
     assert opener.tries == 2
     assert all("since" in words and "takes long" in words for words in told), told
-    threads = [thread for thread in threading.enumerate() if thread.name == "libvirt-open"]
+    threads = [thread for thread in threading.enumerate() if thread.name == "host-open"]
     assert len(threads) == 1
     opener.slow.set()
     eventually(lambda: told_by(line) == "")
@@ -171,7 +171,7 @@ def test_a_line_that_is_closed_while_it_is_opened_is_not_left_open(line, opener,
     made = []
     opener.hang()
     monkeypatch.setattr(connection_module, "open_link", lambda *_: made.append(opener("", None)) or made[0])
-    line._patience = 0.05
+    line._link._patience = 0.05
     assert "takes long" in told_by(line)
     line.close()
     opener.slow.set()
@@ -181,7 +181,7 @@ def test_a_line_that_is_closed_while_it_is_opened_is_not_left_open(line, opener,
 def test_what_goes_wrong_unforeseen_at_the_opening_does_not_end_all_further_attempts(
     line, opener, monkeypatch
 ):
-    monkeypatch.setattr(connection_module, "REST_SECONDS", 0)
+    monkeypatch.setattr(reopened_link, "REST_SECONDS", 0)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with monkeypatch.context() as patch:
         patch.setattr(connection_module, "open_link", lambda *_: 1 / 0)
@@ -192,7 +192,7 @@ def test_what_goes_wrong_unforeseen_at_the_opening_does_not_end_all_further_atte
 def test_work_on_other_hosts_goes_on_while_a_line_that_is_down_takes_its_time(
     line, opener, database, monkeypatch
 ):
-    monkeypatch.setattr(connection_module, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(reopened_link, "AGAIN_SECONDS", 0.2)
     line.call(id)
     with suppress(HostLost):
         line.call(FakeLink.cut)

@@ -1,0 +1,73 @@
+"""The helper's process: `python -m cumulet.line.run SOCKET`, started on a host by `arrive`.
+
+There is one for each bundle. It leaves when nobody has been connected for ten minutes, and takes its bundle along.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+import cumulet
+from cumulet.doctor.calls import prepare_host
+from cumulet.errors import Unavailable
+from cumulet.hypervisor import Hypervisor, HypervisorError
+from cumulet.line.helper import Helper
+from cumulet.line.wire import HostWish
+
+IDLE_SECONDS: Final = 600.0
+PACKAGES: Final = ("python3-libvirt",)
+"""What a host needs whose helper runs on its own Python, beside what all hosts need."""
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Serve this machine until nobody needs it."""
+    place = Path(sys.argv[1])
+    structlog.configure(
+        processors=[structlog.processors.TimeStamper("iso"), structlog.processors.LogfmtRenderer()]
+    )
+    with place.with_suffix(".lock").open("w") as lock, socket.socket(socket.AF_UNIX) as listener:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another one serves already
+        place.unlink(missing_ok=True)
+        listener.bind(str(place))
+        listener.listen(128)
+        helper = Helper(listener, open_here)
+        helper.serve(idle_seconds=IDLE_SECONDS)
+        place.unlink()
+        helper.close()
+        for path in (place.with_suffix(".lock"), place.with_suffix(".log")):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(Path(cumulet.__file__).parent.parent, ignore_errors=True)
+
+
+def open_here(wish: HostWish) -> Hypervisor:
+    """Prepare this machine, and open it for an installation; HypervisorError says what keeps it from being a host."""
+    try:
+        prepared = prepare_host(lambda words: log.info("preparing", step=words), packages=PACKAGES)
+    except Unavailable as failure:
+        raise HypervisorError(f"the host cannot be made ready: {failure.message}") from failure
+    from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - libvirt may have been installed just now
+
+    return open_host(
+        "qemu:///system",
+        installation=wish.installation,
+        state_dir=wish.state_dir,
+        pools=wish.pools,
+        kvm_works=prepared.kvm.works,
+        userspace_datapath=prepared.datapath == "netdev",
+    )
+
+
+if __name__ == "__main__":
+    main()
