@@ -212,7 +212,7 @@ def test_a_host_that_does_not_answer_says_so(cloud, vm, url, ticket):
     cloud.host.unreachable = True
     assert refused(cloud, url, one) == told(CloseReason.HOST_AWAY)
     cloud.sweep()
-    cloud.sweep()
+    cloud.pass_time(15)
     assert cloud.vm().state is VmState.UNKNOWN
     assert refused(cloud, url, one) == told(CloseReason.HOST_AWAY)
 
