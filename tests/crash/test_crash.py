@@ -349,7 +349,12 @@ class Copies:
         fabric.known_chassis = first.fabric.known_chassis
         for things in ("_externals", "_routers", "_networks", "_ports", "_groups"):
             setattr(fabric, things, dict(getattr(first.fabric, things)))
-        fabrics = replace(first.backends.fabrics, fabric=fabric, orphans=Orphans())
+        fabrics = replace(
+            first.backends.fabrics,
+            fabric=fabric,
+            open_uplink=lambda _, bridge: fabric.lead_out(bridge),
+            orphans=Orphans(),
+        )
         backends = replace(first.backends, hosts={first.host_id: host}, fabrics=fabrics)
         copy = replace(
             first,
