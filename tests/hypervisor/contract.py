@@ -211,7 +211,9 @@ class HypervisorContract:
         host.ping()
         assert facts.disk_gib.keys() == {"local", "fast"}
         assert min(facts.cpus, facts.memory_mib, *facts.disk_gib.values()) > 0
-        assert all((facts.name, facts.cpu_model, facts.accelerator, facts.version, facts.boot_id))
+        assert all(
+            (facts.name, facts.cpu_model, facts.accelerator, facts.version, facts.boot_id, facts.cpu_group)
+        )
 
     def test_an_image_copy_is_found_again_and_goes_away(self, host, image):
         copy_image(host, image)

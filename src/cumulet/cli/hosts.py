@@ -98,6 +98,7 @@ FACTS: Final[Columns] = {
     "labels": labels,
     "last answer": lambda one: local_time(one["seenTime"]),
     "processor": lambda one: f"{one['cpuModel']}, by {one['accelerator']}",
+    "equals have": lambda one: one["cpuGroup"],
     "version": lambda one: one["version"],
     "boot id": lambda one: one["bootId"],
     "cores": bars("reservedCpus", "cpus"),

@@ -60,6 +60,7 @@ def host_view(host: Host, load: Load) -> HostAnswer:
         labels=host.labels,
         seen_time=host.seen_at,
         cpu_model=host.cpu_model,
+        cpu_group=host.cpu_group,
         accelerator=host.accelerator,
         version=host.version,
         boot_id=host.boot_id,

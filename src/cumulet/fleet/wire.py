@@ -33,6 +33,8 @@ class HostAnswer(Wire, kw_only=True):
     seen_time: datetime
     """When it last answered."""
     cpu_model: str
+    cpu_group: str
+    """The same on hosts between which a VM can be moved while it runs."""
     accelerator: str
     version: str
     boot_id: str

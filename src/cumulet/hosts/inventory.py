@@ -104,6 +104,7 @@ def _noted(facts: HostFacts, now: datetime) -> dict[str, object]:
         "memory_mib": facts.memory_mib,
         "disk_gib": dict(facts.disk_gib),
         "cpu_model": facts.cpu_model,
+        "cpu_group": facts.cpu_group,
         "accelerator": facts.accelerator,
         "version": facts.version,
         "routes": [str(route) for route in facts.routes],

@@ -37,6 +37,8 @@ class Host(Row):
     disk_gib: Mapped[dict[str, int]] = mapped_column(JSON)
     """By disk pool."""
     cpu_model: Mapped[str]
+    cpu_group: Mapped[str]
+    """The same on hosts between which a machine can be moved while it runs."""
     accelerator: Mapped[str]
     version: Mapped[str]
     boot_id: Mapped[str]

@@ -27,6 +27,8 @@ class HostFacts:
     disk_gib: Mapping[str, int]
     """By disk pool: what is free for disks in its file system, and what they take already; 0 for one not mounted."""
     cpu_model: str
+    cpu_group: str
+    """The same on hosts whose machines find the same processor: between them one can be moved while it runs."""
     accelerator: str
     """`kvm`, or `tcg` where KVM is missing or does not work (software emulation: a supported, slow mode)."""
     version: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from collections.abc import Mapping
@@ -28,14 +29,17 @@ ALL_NODES: Final = -1
 
 def read_facts(link: libvirt.virConnect, paths: HostPaths) -> HostFacts:
     """Ask the host what it has."""
+    accelerator = "kvm" if paths.kvm else "tcg"
+    capabilities, qemu = link.getCapabilities(), f"QEMU {dotted(link.getVersion())}"
     return HostFacts(
         name=link.getHostname(),
         cpus=link.getInfo()[CPUS],
         memory_mib=link.getMemoryStats(ALL_NODES)["total"] // 1024,
         disk_gib=read_room(paths.pools),
-        cpu_model=read_cpu_model(link),
-        accelerator="kvm" if paths.kvm else "tcg",
-        version=f"QEMU {dotted(link.getVersion())}, libvirt {dotted(link.getLibVersion())}",
+        cpu_model=read_cpu_model(capabilities),
+        cpu_group=read_cpu_group(capabilities) if paths.kvm else f"emulated by {qemu}",
+        accelerator=accelerator,
+        version=f"{qemu}, libvirt {dotted(link.getLibVersion())}",
         routes=read_routes(ROUTES.read_text()),
         boot_id=BOOT_ID.read_text().strip(),
     )
@@ -76,12 +80,22 @@ def blocks_of(file: Path) -> int:
         return 0
 
 
-def read_cpu_model(link: libvirt.virConnect) -> str:
+def read_cpu_model(capabilities: str) -> str:
     """The processor's name, or at least its architecture."""
-    cpu = ET.fromstring(link.getCapabilities()).find("host/cpu")  # noqa: S314 - libvirt's
+    cpu = ET.fromstring(capabilities).find("host/cpu")  # noqa: S314 - libvirt's
     if cpu is None:
         return "unknown"
     return cpu.findtext("model") or cpu.findtext("arch") or "unknown"
+
+
+def read_cpu_group(capabilities: str) -> str:
+    """Name the processor with all that guests could find of it: firmware switches features off on one of two that are alike."""
+    cpu = ET.fromstring(capabilities).find("host/cpu")  # noqa: S314 - libvirt's
+    if cpu is None:
+        return "unknown"
+    features = sorted(one.get("name", "") for one in cpu.iter("feature"))
+    digest = hashlib.sha256(" ".join((cpu.findtext("vendor", ""), *features)).encode()).hexdigest()[:8]
+    return f"{read_cpu_model(capabilities)} {digest}"
 
 
 def dotted(version: int) -> str:

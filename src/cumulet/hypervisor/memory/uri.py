@@ -65,6 +65,7 @@ def facts_of(name: str, sizes: Mapping[str, int], pools: Iterable[str]) -> HostF
         memory_mib=sizes["memory_gib"] * 1024,
         disk_gib=dict.fromkeys(pools, sizes["disk_gib"]),
         cpu_model="memory",
+        cpu_group="memory",
         accelerator="memory",
         version="memory",
         routes=(),
