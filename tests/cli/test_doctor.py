@@ -87,6 +87,39 @@ def test_what_is_broken_is_told_with_its_cure_and_ends_with_1(found, capsys):
     assert "fix: cumulet doctor prepare" in printed
 
 
+@pytest.fixture
+def hosts(monkeypatch):
+    """The hosts that this machine's server tells of."""
+    told = []
+
+    class Server:
+        def list(self, *_ids, **_query):
+            return told
+
+    monkeypatch.setattr(cli, "connect_here", lambda _settings: Server())
+    return told
+
+
+@pytest.mark.usefixtures("found")
+def test_hosts_that_do_not_answer_are_told_and_no_others(hosts, capsys):
+    for name, state in {"node-1": "UP", "node-2": "SILENT", "node-3": "CORDONED"}.items():
+        hosts.append({"id": name, "state": state, "stateTime": "2026-03-01T12:00:00Z", "why": "no route"})
+    assert run_doctor() == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "SILENT since" in printed
+    assert "cumulet host get node-2" in printed
+    assert "node-1" not in printed
+    assert "node-3" not in printed
+
+
+@pytest.mark.usefixtures("found")
+def test_without_a_server_here_nothing_is_told_of_its_hosts(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("CUMULET_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("CUMULET_LISTEN", "127.0.0.1:1")
+    assert run_doctor() == 0
+    assert "host " not in capsys.readouterr().out
+
+
 def test_stopping_what_does_not_run_is_no_failure(monkeypatch, capsys):
     monkeypatch.setattr(cli, "stop_daemons", lambda: False)
     assert run_doctor("stop") == 0

@@ -1,5 +1,6 @@
 """A host that does not answer: what is known of its VMs, what counts as proof that it is dead, and what happens when it is back."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -13,12 +14,15 @@ from cumulet.fleet.wire import AskOfHost, LoseHost
 from cumulet.hosts import Host, HostState
 from cumulet.hypervisor import OlderTerm, Power
 from cumulet.journal import events_about
+from cumulet.resource import Wanted
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import PowerFailed
 from cumulet.vms import operations as verbs
 
 ONE, TWO, THREE = "memory-1", "memory-2", "memory-3"
+CALLS_OF_A_LOOK = 12
+"""More than a look at a host makes, with two machines to end."""
 CALLS_UNTIL_TWINS_END = 4
 """What a host has, which machines, the term of one and its end."""
 
@@ -202,6 +206,35 @@ def test_a_lost_host_is_up_only_once_the_twins_on_it_are_ended(cloud):
     assert (row_of(cloud, ONE).state, host.machines.get(id)) == (HostState.UP, None)
     with pytest.raises(OlderTerm):
         host.machines.start(id, term=0)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after it"])
+def test_wherever_the_look_at_a_host_that_is_back_dies_no_twin_is_left_on_one_that_is_up(cloud, after):
+    for call in range(1, CALLS_OF_A_LOOK + 1):
+        running_on(cloud, ONE, vm_id=f"moved-{call}")
+        moved = cloud.row(f"moved-{call}").id
+        running_on(cloud, ONE, vm_id=f"ended-{call}")
+        ended, host = cloud.row(f"ended-{call}").id, twin_of(cloud, ONE)
+        lose(cloud, ONE)
+        with cloud.database.writing() as db:
+            to = row_of(cloud, TWO).id
+            db.execute(update(Vm).where(Vm.id == moved).values(host_id=to, term=1, wanted=Wanted.STOPPED))
+        cloud.ask(verbs.terminate_vm, f"ended-{call}")
+        cloud.run()
+        host.unreachable = False
+        host.crash_on_call(call, Crash(), after=after)
+        with suppress(Crash):
+            cloud.sweep()
+        assert (
+            row_of(cloud, ONE).state is HostState.LOST or not {moved, ended} & host.contents.machines.keys()
+        )
+        for _ in range(2):
+            with suppress(Crash):  # where the look had fewer calls, a later one dies
+                cloud.pass_time(120)
+        assert row_of(cloud, ONE).state is HostState.UP
+        assert not {moved, ended} & host.contents.machines.keys()
+        cloud.ask(verbs.terminate_vm, f"moved-{call}")
+        cloud.settle()
 
 
 def test_a_machine_of_an_earlier_term_is_ended_on_a_host_that_was_never_lost(cloud):

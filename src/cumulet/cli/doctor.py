@@ -13,8 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cumulet.catalogue import read_catalogue
-from cumulet.doctor.calls import Finding, Level, broken, examine, prepare_host, stop_daemons
-from cumulet.errors import Invalid
+from cumulet.cli.client import Declined, connect_here
+from cumulet.cli.hosts import HOSTS
+from cumulet.cli.output import local_time
+from cumulet.doctor.calls import Finding, Level, broken, degraded, examine, prepare_host, stop_daemons
+from cumulet.errors import CumuletError, Invalid
 from cumulet.images.recipes import HOST_PACKAGES
 from cumulet.settings import Settings, read_settings
 
@@ -26,7 +29,8 @@ app = App(name="doctor", help="Examine and prepare this machine as a host.")
 @app.default
 def show() -> int:
     """Say what is there, what is missing, what that costs and what mends it; exit code 1 if VMs cannot run."""
-    findings = look(read_settings(os.environ))
+    settings = read_settings(os.environ)
+    findings = [*look(settings), *hosts_away(settings)]
     Console().print(findings_table(findings))
     return int(any(finding.level is Level.BROKEN for finding in findings))
 
@@ -61,6 +65,24 @@ def mounted_pools(settings: Settings) -> Mapping[str, Path]:
     """Say which disk pools are to be mounted here, and where."""
     pools = read_catalogue(settings.catalogue).data_centers[0].pool_paths
     return {id: path for id, path in pools.items() if path}
+
+
+def hosts_away(settings: Settings) -> list[Finding]:
+    """Tell which hosts of this machine's own cloud do not answer it; nothing where no server runs here."""
+    try:
+        hosts = connect_here(settings).list(HOSTS, member="hosts")
+    except (CumuletError, Declined):
+        return []
+    return [
+        degraded(
+            f"host {host['id']}",
+            f"{host['state']} since {local_time(host['stateTime'])}: {host['why']}",
+            cost="nothing new goes there, and nobody knows what runs there",
+            cure=f"see to it: docs/guide/hosts.md; cumulet host get {host['id']}",
+        )
+        for host in hosts
+        if host["state"] in {"SILENT", "LOST"}
+    ]
 
 
 def say(words: str) -> None:

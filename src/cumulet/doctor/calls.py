@@ -7,7 +7,7 @@ sockets; what is behind the calls knows nothing of the cloud, and runs where the
 from cumulet.doctor.clear import clear_host
 from cumulet.doctor.daemons import stop_daemons
 from cumulet.doctor.examine import examine
-from cumulet.doctor.findings import Finding, Level, broken
+from cumulet.doctor.findings import Finding, Level, broken, degraded
 from cumulet.doctor.gpus.plan import GpuPlan, GpuWish
 from cumulet.doctor.gpus.prepare import plan_gpus, prepare_gpus, undo_gpus
 from cumulet.doctor.gpus.steps import StepState
@@ -41,6 +41,7 @@ __all__ = [
     "StepState",
     "broken",
     "clear_host",
+    "degraded",
     "ensure_operators_uplink",
     "ensure_uplink",
     "examine",
