@@ -42,6 +42,7 @@ from cumulet.hypervisor import (
     TakenFrom,
     spec_digest,
 )
+from cumulet.hypervisor.content import KEPT, announce, read_exactly, read_length
 
 HASH = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
 
@@ -320,6 +321,48 @@ class HypervisorContract:
     def test_a_disk_that_is_not_there_cannot_grow(self, host):
         with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
             host.disks.resize(nobody, 3, vm_id=None)
+
+    def test_a_disk_goes_to_another_host_with_what_it_holds_and_its_snapshots(
+        self, host, image, spec, written, read
+    ):
+        prepare(host, image, spec)
+        written(spec.boot_disk, "a")
+        host.disks.take_snapshot(spec.boot_disk, kept := uuid4())
+        written(spec.boot_disk, "b")
+        line = host.disks.send(spec.boot_disk)
+        content = b"".join(read_exactly(line, length := read_length(line)))
+        host.machines.undefine(spec.id)
+        host.disks.remove(spec.boot_disk)
+        with host.disks.receive(DiskSpec(spec.boot_disk, image.size_gib + 1, image, "local")) as arrival:
+            announce(arrival, length)
+            arrival.sendall(content)
+            assert heard(arrival, 1) == KEPT
+        assert host.disks.list()[spec.boot_disk] == image.size_gib + 1
+        assert host.disks.snapshots(spec.boot_disk) == {kept}
+        host.machines.define(spec)
+        assert read(spec.boot_disk) == "b"
+        host.disks.revert(spec.boot_disk, kept)
+        assert read(spec.boot_disk) == "a"
+        host.machines.start(spec.id)
+
+    def test_of_a_disk_that_did_not_arrive_whole_nothing_is_there(self, host, empty_disk):
+        with host.disks.receive(DiskSpec(coming := uuid4(), 1, None, "local")) as arrival:
+            announce(arrival, 1000)
+            arrival.sendall(b"half")
+        eventually(lambda: coming not in host.disks.list())
+        with pytest.raises(HypervisorError, match=str(empty_disk)):
+            host.disks.receive(DiskSpec(empty_disk, 1, None, "local"))
+
+    def test_a_disk_that_a_running_machine_has_is_not_sent(self, host, running):
+        with pytest.raises(HypervisorError, match=str(running.boot_disk)):
+            host.disks.send(running.boot_disk)
+
+    def test_the_log_of_a_console_goes_on_from_what_was_brought(self, host, running):
+        host.consoles.bring_log(running.id, b"from elsewhere")
+        assert host.consoles.log(running.id, max_bytes=1000) != b"from elsewhere"
+        host.consoles.bring_log(other := uuid4(), b"from elsewhere")
+        assert host.consoles.log(other, max_bytes=1000) == b"from elsewhere"
+        host.consoles.remove_log(other)
 
     def test_a_disk_of_a_machine_is_not_removed(self, host, image, spec, empty_disk):
         prepare(host, image, with_disk := replace(spec, disks=(empty_disk,)))

@@ -22,5 +22,8 @@ class Consoles(Protocol):
     def log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
         """The newest bytes the guest wrote to its serial console; `b""` if there are none."""
 
+    def bring_log(self, vm_id: UUID, content: bytes) -> None:
+        """Begin the log with what the guest wrote elsewhere, unless it has begun."""
+
     def remove_log(self, vm_id: UUID) -> None:
         """Remove the serial console's log, if it is there."""

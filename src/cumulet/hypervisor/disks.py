@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -41,6 +42,18 @@ class Disks(Protocol):
 
     def list(self) -> Mapping[UUID, int]:
         """All our disks on the host with their sizes in GiB."""
+
+    def send(self, disk_id: UUID) -> socket.socket:
+        """Open a line that gives the disk with its snapshots, as `hypervisor.content` says; for `receive` alone to read.
+
+        HypervisorError while a running machine has it.
+        """
+
+    def receive(self, disk: DiskSpec) -> socket.socket:
+        """Open a line that takes a disk as `send` gives it, and answers once it is there; an earlier one of it ends.
+
+        The copy of its image, if it has one, must be ready. HypervisorError when there is such a disk already.
+        """
 
     def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
         """Keep the disk's content of now under that id, unless there is such a snapshot.

@@ -15,7 +15,7 @@ import libvirt
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domains import find_domain, needs_power
-from cumulet.hypervisor.libvirt.files import read_log, remove_log
+from cumulet.hypervisor.libvirt.files import read_log, remove_log, write_whole
 from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.serial_lines import SerialLines
 
@@ -47,6 +47,12 @@ class LibvirtConsoles:
     def log(self, vm_id: UUID, *, max_bytes: int) -> bytes:
         """The newest of what the guest wrote to its serial console."""
         return read_log(self._paths.console(vm_id), max_bytes)
+
+    def bring_log(self, vm_id: UUID, content: bytes) -> None:
+        """Begin the log, unless it has begun."""
+        path = self._paths.console(vm_id)
+        if not path.exists():
+            write_whole(path, content)
 
     def remove_log(self, vm_id: UUID) -> None:
         """Remove the log, if it is there."""

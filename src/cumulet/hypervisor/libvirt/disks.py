@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from contextlib import nullcontext
 from uuid import UUID
@@ -10,8 +11,9 @@ import libvirt
 
 from cumulet.hypervisor import (
     DiskSpec,
+    HypervisorError,
 )
-from cumulet.hypervisor.libvirt import domains, hotplug, snapshots, volumes
+from cumulet.hypervisor.libvirt import arrivals, domains, hotplug, snapshots, volumes
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.paths import HostPaths
@@ -51,6 +53,18 @@ class LibvirtDisks:
     def list(self) -> Mapping[UUID, int]:
         """All our disks with their sizes in GiB."""
         return self._reads.call(lambda link: volumes.list_volumes(link, self._paths))
+
+    def send(self, disk_id: UUID) -> socket.socket:
+        """Give the disk's file, whole."""
+        path = self._paths.pools.find_disk(disk_id)
+        self._works.call(lambda link: hotplug.check_idle(link, path))
+        return arrivals.give(path)
+
+    def receive(self, disk: DiskSpec) -> socket.socket:
+        """Take in a disk's file."""
+        if self._paths.pools.find_with(disk.id):
+            raise HypervisorError(f"there is a disk {disk.id} on this host already")
+        return arrivals.take(disk, self._paths, self._copies)
 
     def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
         """Keep the disk's content of now."""

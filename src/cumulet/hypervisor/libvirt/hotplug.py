@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 
+from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, STORAGE_TARGETS, disk
 from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain
@@ -77,6 +78,14 @@ def targets(domain: libvirt.virDomain) -> set[str]:
     """The names under which a running domain has its disks."""
     devices = ET.fromstring(domain.XMLDesc()).iterfind("devices/disk/target")  # noqa: S314 - libvirt's
     return {device.get("dev", "") for device in devices}
+
+
+def check_idle(link: libvirt.virConnect, path: Path) -> None:
+    """Return when nothing that runs has a file; HypervisorError."""
+    for domain in link.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        with absent_is_fine():
+            if str(path) in domain.XMLDesc():
+                raise HypervisorError(f"{path.name} is in use by the machine {domain.name()}")
 
 
 def domain_with(link: libvirt.virConnect, path: str) -> str:

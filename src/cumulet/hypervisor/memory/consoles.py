@@ -39,6 +39,11 @@ class MemoryConsoles(Part):
         return bytes(self._contents.consoles.get(vm_id, b"")[-max_bytes:])
 
     @verb
+    def bring_log(self, vm_id: UUID, content: bytes) -> None:
+        """Begin the console, unless it has begun."""
+        self._contents.consoles.setdefault(vm_id, bytearray(content))
+
+    @verb
     def remove_log(self, vm_id: UUID) -> None:
         """Forget the console."""
         self._contents.consoles.pop(vm_id, None)

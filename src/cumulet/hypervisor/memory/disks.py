@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
+from threading import Thread
 from uuid import UUID
 
 from cumulet.faults import verb
@@ -11,6 +13,7 @@ from cumulet.hypervisor import (
     HypervisorError,
     Power,
 )
+from cumulet.hypervisor.memory.arrivals import give, take_in
 from cumulet.hypervisor.memory.contents import StoredDisk, read_image
 from cumulet.hypervisor.memory.state import Part
 
@@ -21,17 +24,25 @@ class MemoryDisks(Part):
     @verb
     def create(self, disk: DiskSpec) -> None:
         """Make the disk if it is not there."""
+        self.check_pool(disk)
+        if disk.id in self._contents.disks:
+            return
+        self.check_base(disk)
+        content = read_image(disk.base.path) if disk.base else ""
+        self._contents.disks[disk.id] = StoredDisk(disk, disk.size_gib, content)
+
+    def check_pool(self, disk: DiskSpec) -> None:
+        """Return when the pool that a disk is to lie in can be used; HypervisorError."""
         if disk.pool not in self._state.pools:
             raise HypervisorError(f"the host has no disk pool {disk.pool!r}")
         self._contents.check_mounted(disk.pool)
-        if disk.id in self._contents.disks:
-            return
+
+    def check_base(self, disk: DiskSpec) -> None:
+        """Return when the image that a disk is based on is here; HypervisorError."""
         if disk.base and self._contents.copies.get(disk.base.sha256) != 1.0:
             raise HypervisorError(
                 f"image {disk.base.sha256[:12]}, the base of disk {disk.id}, is not on this host"
             )
-        content = read_image(disk.base.path) if disk.base else ""
-        self._contents.disks[disk.id] = StoredDisk(disk, disk.size_gib, content)
 
     @verb
     def resize(self, disk_id: UUID, size_gib: int, *, vm_id: UUID | None) -> None:
@@ -54,6 +65,22 @@ class MemoryDisks(Part):
     def list(self) -> Mapping[UUID, int]:
         """All disks with their sizes in GiB."""
         return {id: disk.size_gib for id, disk in self._contents.disks.items()}
+
+    @verb
+    def send(self, disk_id: UUID) -> socket.socket:
+        """Give all that it holds."""
+        return give(self._contents.find_idle_disk(disk_id))
+
+    @verb
+    def receive(self, disk: DiskSpec) -> socket.socket:
+        """Take in what comes, once it is whole."""
+        self.check_pool(disk)
+        self.check_base(disk)
+        if disk.id in self._contents.disks:
+            raise HypervisorError(f"there is a disk {disk.id} on this host already")
+        ours, theirs = socket.socketpair()
+        Thread(target=take_in, args=(ours, disk, self._state), daemon=True).start()
+        return theirs
 
     @verb
     def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:

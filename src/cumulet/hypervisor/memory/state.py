@@ -19,7 +19,7 @@ from cumulet.hypervisor import (
     OffReason,
     Power,
 )
-from cumulet.hypervisor.memory.contents import Contents
+from cumulet.hypervisor.memory.contents import Contents, StoredDisk
 from cumulet.hypervisor.memory.lines import Lines
 
 
@@ -83,6 +83,11 @@ class State(Faulty):
             machine.plugged.clear()
             self.lines.end(vm_id)
             self.changed.append(vm_id)
+
+    def keep_disk(self, disk: StoredDisk) -> None:
+        """Keep a disk that has come; one that is there meanwhile stays as it is."""
+        with self._lock:
+            self.contents.disks.setdefault(disk.spec.id, disk)
 
     def find_gpus(self, spec: DomainSpec) -> None:
         """Return when the bus has all functions of a machine's GPUs and they answer."""

@@ -1,0 +1,67 @@
+"""Content on its way between hosts: its length, itself, and the receiver's word that all of it is kept.
+
+Whoever sends knows no more than the line; whoever carries it from one line to the other knows how far it is, and is told
+by the receiver how it went. A line that ends early carries nothing that anybody would take for whole.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Final
+
+LENGTH: Final = struct.Struct(">Q")
+BLOCK: Final = 1 << 20
+KEPT: Final = b"\0"
+"""What the receiver says when it has all; anything else are its words why not."""
+LONGEST_WORDS: Final = 4096
+
+
+class Broken(Exception):
+    """The content did not arrive whole; the message says why."""
+
+
+def announce(line: socket.socket, length: int) -> None:
+    """Say how long the content is that follows."""
+    line.sendall(LENGTH.pack(length))
+
+
+def read_length(line: socket.socket) -> int:
+    """Read how long the content is that follows; Broken."""
+    return int(LENGTH.unpack(b"".join(read_exactly(line, LENGTH.size)))[0])
+
+
+def read_exactly(line: socket.socket, length: int) -> Iterator[bytes]:
+    """Read so many bytes, in blocks as they come; Broken when the line ends before."""
+    while length:
+        block = line.recv(min(length, BLOCK))
+        if not block:
+            raise Broken(f"the line ended {length} bytes before the end")
+        length -= len(block)
+        yield block
+
+
+def answer(line: socket.socket, problem: str = "") -> None:
+    """Tell whoever carries it that the content is kept, or why it is not."""
+    line.sendall(problem.encode()[:LONGEST_WORDS] if problem else KEPT)
+
+
+def carry(source: socket.socket, target: socket.socket, carried: Callable[[int, int], None]) -> None:
+    """Carry content from one line to another and wait until it is kept there; Broken when it is not.
+
+    `carried` is called with how many bytes are over, and of how many.
+    """
+    try:
+        length = read_length(source)
+        announce(target, length)
+        done = 0
+        for block in read_exactly(source, length):
+            target.sendall(block)
+            done += len(block)
+            carried(done, length)
+        words = target.recv(LONGEST_WORDS)
+    except OSError as error:
+        raise Broken(f"the line broke: {error}") from error
+    if words != KEPT:
+        raise Broken(words.decode(errors="replace") or "the receiver ended without a word")
