@@ -329,8 +329,8 @@ class HypervisorContract:
         written(spec.boot_disk, "a")
         host.disks.take_snapshot(spec.boot_disk, kept := uuid4())
         written(spec.boot_disk, "b")
-        line = host.disks.send(spec.boot_disk)
-        content = b"".join(read_exactly(line, length := read_length(line)))
+        with host.disks.send(spec.boot_disk) as line:
+            content = b"".join(read_exactly(line, length := read_length(line)))
         host.machines.undefine(spec.id)
         host.disks.remove(spec.boot_disk)
         with host.disks.receive(DiskSpec(spec.boot_disk, image.size_gib + 1, image, "local")) as arrival:

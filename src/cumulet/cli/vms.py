@@ -180,6 +180,26 @@ def delete(
 
 
 @app.command
+def move(
+    name: VmName,
+    /,
+    *,
+    to: Annotated[str, Parameter(help="The host's name; without it the one that is placed best.")] = "",
+    restart: Annotated[
+        bool, Parameter(help="Shut one that runs down for it, and start it again there.", negative="")
+    ] = False,
+    abort: Annotated[bool, Parameter(help="Have it stay where it is.", negative="")] = False,
+    project: Project = "default",
+) -> None:
+    """Move a virtual machine with its disks to another host, or with --abort have it stay. Only for operators."""
+    if abort:
+        connect().delete("/v1/moves/{}", f"{project}:{name}")
+    else:
+        body = {"projectId": project, "vmId": name, "hostId": to, "restart": restart}
+        connect().post("/v1/moves", body=body)
+
+
+@app.command
 def console(name: VmName, /, *, project: Project = "default") -> None:
     """Open a virtual machine's serial console, closing it for whoever had it open; Ctrl-] leaves it."""
     from cumulet.cli.console import sit_at  # noqa: PLC0415 - brings in websockets, which no other command needs

@@ -51,6 +51,8 @@ class Disk(Resource):
 
     state: Mapped[DiskState]
     """A disk that was made once is never made anew."""
+    brought_in_term: Mapped[int] = mapped_column(default=0)
+    """The term of its VM's move in which all of it came to be on the host that the VM is moved to."""
     vm_id: Mapped[UUID | None] = mapped_column(index=True)
     """The VM that has it."""
     attached_at: Mapped[datetime | None]

@@ -8,6 +8,7 @@ from cumulet.hosts.inventory import (
     capacities,
     capacity_with_own,
     cpu_model,
+    end_second,
     host_routes,
     installation_id,
     list_hosts,
@@ -17,13 +18,24 @@ from cumulet.hosts.inventory import (
     release,
     reserve,
     reserve_more_disk,
+    reserve_second,
     reserved,
     reserved_by_host,
 )
 from cumulet.hosts.model import Host, Reservation
 from cumulet.hosts.offered import check_pools_still_offered
 from cumulet.hosts.orphans import Orphans
-from cumulet.hosts.place import Capacity, Requirements, SizeLimits, close, has_labels, place, place_disk
+from cumulet.hosts.place import (
+    Capacity,
+    Requirements,
+    SizeLimits,
+    close,
+    has_labels,
+    no_capacity,
+    place,
+    place_disk,
+    those_that_fit,
+)
 from cumulet.hosts.standing import change_standing, log_host
 from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, asked, heard, lost, unheard
 
@@ -51,6 +63,7 @@ __all__ = [
     "check_pools_still_offered",
     "close",
     "cpu_model",
+    "end_second",
     "has_labels",
     "heard",
     "host_routes",
@@ -59,6 +72,7 @@ __all__ = [
     "log_host",
     "lost",
     "move_reservation",
+    "no_capacity",
     "note_facts",
     "place",
     "place_disk",
@@ -66,7 +80,9 @@ __all__ = [
     "release",
     "reserve",
     "reserve_more_disk",
+    "reserve_second",
     "reserved",
     "reserved_by_host",
+    "those_that_fit",
     "unheard",
 ]

@@ -9,9 +9,9 @@ from datetime import datetime
 from ipaddress import IPv4Network
 from math import lcm
 from typing import Any, Final, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row, update_row
@@ -195,11 +195,29 @@ def move_reservation(db: Session, holder_id: UUID, host_id: UUID) -> None:
     db.get_one(Reservation, holder_id).host_id = host_id
 
 
+def reserve_second(db: Session, holder_id: UUID, host_id: UUID) -> None:
+    """Take the same room on another host too, for a VM or a disk that is moved there, in the caller's transaction."""
+    own = reserved(db, holder_id)
+    columns = {column.key: getattr(own, column.key) for column in Reservation.__table__.columns}
+    insert_row(db, Reservation, **{**columns, "holder_id": second(holder_id), "host_id": host_id})
+
+
+def end_second(db: Session, holder_id: UUID, *, moved_to: UUID | None) -> None:
+    """Give back the room on the host that it left, or with None on the one that it did not go to."""
+    db.execute(delete(Reservation).where(Reservation.holder_id == second(holder_id)))
+    if moved_to is not None:
+        move_reservation(db, holder_id, moved_to)
+
+
+def second(holder_id: UUID) -> UUID:
+    """Name the reservation that a VM or a disk has on the host that it is moved to."""
+    return uuid5(holder_id, "second")
+
+
 def release(db: Session, holder_id: UUID) -> None:
     """Give the room of a VM or a disk back, in the caller's transaction."""
-    reservation = db.get(Reservation, holder_id)
-    if reservation is not None:
-        db.delete(reservation)
+    theirs = Reservation.holder_id.in_((holder_id, second(holder_id)))
+    db.execute(delete(Reservation).where(theirs))
 
 
 @dataclass(slots=True)

@@ -47,7 +47,9 @@ NEEDS: Final[Mapping[Verb, tuple[VmState, str]]] = {
 ALSO: Final = frozenset({(Verb.STOP, VmState.FAILED)})
 """Verbs that are accepted in further states: what failed can be given up, and started anew once it is off."""
 
-PASSING: Final = frozenset({VmState.PENDING, VmState.CLONING, VmState.STARTING, VmState.STOPPING})
+PASSING: Final = frozenset(
+    {VmState.PENDING, VmState.CLONING, VmState.STARTING, VmState.STOPPING, VmState.MIGRATING}
+)
 """States that a VM leaves by itself for ACTIVE or STOPPED."""
 
 AT_REST: Final = frozenset({VmState.ACTIVE, VmState.STOPPED})
@@ -64,6 +66,7 @@ SHORT_STATES: Final[Mapping[VmState, str]] = {
     VmState.DELETED: "done",
     VmState.FAILED: "fail",
     VmState.SUSPENDED: "stop",
+    VmState.MIGRATING: "stop",
     VmState.UNKNOWN: "runn",
 }
 """The same thing in four letters; clients break on letters that they do not know, so no others are shown."""

@@ -23,7 +23,14 @@ class Vm(Resource):
 
     kind = Kind.VM
     called = "VM"
-    INTENT = ("wanted", "reboots_asked", "expire_time", "deletion_protection", "commitment_end_time")
+    INTENT = (
+        "wanted",
+        "moving_to",
+        "reboots_asked",
+        "expire_time",
+        "deletion_protection",
+        "commitment_end_time",
+    )
 
     __tablename__ = "vm"
     __table_args__ = (UniqueConstraint("project_id", "name"),)

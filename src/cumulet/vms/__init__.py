@@ -1,6 +1,6 @@
 """Virtual machines: the slice that everything else is there for."""
 
-from cumulet.vms import change_operations, commitment_operations, offers, operations, reach
+from cumulet.vms import change_operations, commitment_operations, move_operations, offers, operations, reach
 from cumulet.vms.offers import weigh_vcpus
 from cumulet.vms.reconcile.silence import PowerFailed, PowerOff, give_up
 from cumulet.vms.reconcile.sweep import Sweeper
@@ -14,6 +14,7 @@ __all__ = [
     "change_operations",
     "commitment_operations",
     "give_up",
+    "move_operations",
     "offers",
     "operations",
     "reach",

@@ -271,3 +271,31 @@ class ConsoleLogResponse(Wire, kw_only=True):
     """The newest of what the guest wrote to its serial console."""
 
     text: str
+
+
+class MoveVm(Wire, kw_only=True):
+    """Where an operator has a VM go."""
+
+    project_id: str
+    vm_id: str
+    host_id: str = ""
+    """The host's id; empty for the one that is placed best."""
+    restart: bool = False
+    """One that runs is shut down for it and started again; without it only one that is stopped is moved."""
+
+
+class Move(Wire, kw_only=True):
+    """A VM on its way to another host."""
+
+    id: str
+    """`PROJECT:VM`."""
+    project_id: str
+    vm_id: str
+    from_host_id: str
+    to_host_id: str
+
+
+class ListMovesResponse(Wire, kw_only=True):
+    """The moves that are under way."""
+
+    moves: list[Move]

@@ -89,7 +89,7 @@ def news_of_start(run: Run, vm: Vm, domain: Domain) -> News:
 def news_of_state(run: Run, vm: Vm, domain: Domain) -> News:
     """Tell the state when it changed; one that was only out of sight has not stopped anew."""
     state = STATES[domain.power, vm.wanted]
-    if state is VmState.STOPPED and vm.state not in {state, VmState.UNKNOWN}:
+    if state is VmState.STOPPED and vm.state not in {state, VmState.UNKNOWN, VmState.MIGRATING}:
         delay = (
             f", {(run.now - vm.power_asked_at).total_seconds():.0f} s after the request"
             if vm.power_asked_at

@@ -27,6 +27,7 @@ from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.leftovers import remove_leftovers
 from cumulet.vms.reconcile.silence import POWER_OFF_AGAIN, end_twins, ensure_off, note_silence
 from cumulet.vms.reconcile.vm import Backends
 from cumulet.vms.retained_logs import forget_old
@@ -81,6 +82,14 @@ class Sweeper:
             disk_ids = wake_changed_disks(db, run, disks.keys())
             note_gpus(db, run.id, gpus, users_of(domains), now=run.now)
             note_partitions(db, run.id, gpus.partitions)
+        remove_leftovers(
+            run,
+            host,
+            self.orphans,
+            disks=disks.keys() - disk_ids,
+            seeds=seeds - vm_ids,
+            find_host=self.backends.host,
+        )
         self._remove_orphans(
             host,
             run,
@@ -106,7 +115,8 @@ class Sweeper:
     ) -> None:
         """Remove what has no row any more, here nor elsewhere: a host that got another name keeps all it has."""
         captures, stored = host.images.captures(), self.backends.images.private_ids()
-        gone = self._without_owner(run, domains | disks | seeds | captures | stored)
+        terms = host.machines.terms().keys()
+        gone = self._without_owner(run, domains | disks | seeds | captures | stored | terms)
         for id in self.orphans.overdue(f"domain on {run.id}", domains & gone, run.now):
             host.machines.undefine(id)
         for id in self.orphans.overdue(f"disk on {run.id}", disks & gone, run.now):
@@ -114,6 +124,8 @@ class Sweeper:
                 host.disks.remove(id)
         for id in self.orphans.overdue(f"seed on {run.id}", seeds & gone, run.now):
             host.seeds.remove(id)
+        for id in self.orphans.overdue(f"term on {run.id}", terms & gone, run.now):
+            host.machines.forget_term(id)
         for id in self.orphans.overdue(f"capture on {run.id}", captures & gone, run.now):
             host.images.forget_capture(id)
         for id in self.orphans.overdue("private image", stored & gone, run.now):

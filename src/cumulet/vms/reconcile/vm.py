@@ -47,9 +47,11 @@ from cumulet.security_groups import all_in_force
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
+from cumulet.vms.reconcile.carrier import Carrier
 from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
+from cumulet.vms.reconcile.move import Way, ensure_moved
 from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
 from cumulet.vms.reconcile.silence import PowerOff
@@ -78,6 +80,7 @@ class Backends:
     """Hosts that did not answer when they were asked last, and why."""
     power_off: PowerOff | None = None
     """Cuts the power of hosts that stay silent; None where nobody said how."""
+    carrier: Carrier = field(default_factory=Carrier)
     repair: Callable[[], object] = lambda: None
     """Brings back what a host that does not answer may lack: daemons of this machine."""
 
@@ -105,6 +108,10 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
         tear_down(run, vm, None if parts.away else backends.host(vm.host_id), backends)
         return None
     host = backends.host(vm.host_id)
+    if vm.moving_to is not None:
+        target = backends.host(vm.moving_to)
+        base = ensure_image(vm, parts.disks[0], target, backends.images)
+        ensure_moved(run, vm, parts.disks, Way(host, target, backends.carrier), base, seed(vm))
     show_progress(run, vm)
     if parts.waits_for:
         raise NotYet(parts.waits_for, UNWOKEN)
@@ -180,17 +187,23 @@ def ensure_disks(
 
 def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore) -> None:
     """Make the boot disk of a new VM, unless it is there."""
-    base = base_image(vm, disk, host, images)
-    copy = host.images.copy(base)
-    if copy.error:
-        raise HypervisorError(copy.error, for_owner=f"image {vm.image_id} {NOT_COPIED}")
-    if not copy.ready:
-        raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
+    base = ensure_image(vm, disk, host, images)
     host.disks.create(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
     with run.writing() as db:
         update_row(db, Disk, disk.id, state=DiskState.USED)
         disk.state = DiskState.USED
         log_event(db, disk, EventName.DISK_CREATED, "created on its host", now=run.now)
+
+
+def ensure_image(vm: Vm, boot_disk: Disk, host: Host, images: ImageStore) -> BaseImage:
+    """Have a copy of its image on a host; NotYet while it is being made."""
+    base = base_image(vm, boot_disk, host, images)
+    copy = host.images.copy(base)
+    if copy.error:
+        raise HypervisorError(copy.error, for_owner=f"image {vm.image_id} {NOT_COPIED}")
+    if not copy.ready:
+        raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
+    return base
 
 
 def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
