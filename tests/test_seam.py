@@ -51,11 +51,17 @@ SERVER = {
     "serve/build.py": "its data directory",
     "serve/power.py": "the operator's command that cuts a host's power",
     "serve/run.py": "its lock and its end",
+    "vms/reconcile/carrier.py": "sockets that hosts opened",
     "web/": "its pages",
 }
 """What touches the machine that the server runs on, and what of it."""
 CLIENT = {"cli/": "the machine of whoever types the command"}
-MADE_UP = {"hypervisor/consoles.py": "names sockets", "hypervisor/memory": "what a test gave it"}
+MADE_UP = {
+    "hypervisor/consoles.py": "names sockets",
+    "hypervisor/content.py": "sockets that it is given",
+    "hypervisor/disks.py": "names sockets",
+    "hypervisor/memory": "what a test gave it",
+}
 MODULES = frozenset(
     {"os", "subprocess", "socket", "shutil", "fcntl", "tempfile", "signal", "resource", "asyncio"}
 )
@@ -74,7 +80,7 @@ BOUNDARY = [
     for found in pkgutil.iter_modules(cumulet.hypervisor.__path__)
     if not found.name.startswith(("memory", "libvirt"))
 ]
-LINES = {"on_change", "open_screen", "open_serial"}
+LINES = {"on_change", "open_screen", "open_serial", "receive", "send"}
 """Verbs that open a line of their own, or keep one open."""
 IN_THE_BUNDLE = (
     "cumulet.errors", "cumulet.doctor", "cumulet.hypervisor", "cumulet.line", "msgspec", "pycdlib", "structlog",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,8 @@ from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDisk
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost, LabelHost, LoseHost
 from cumulet.gpus import operations as gpus
+from cumulet.hosts import register_host
+from cumulet.hypervisor.memory import MemoryHypervisor
 from cumulet.networks.wire import CreateNetwork
 from cumulet.permission import CloudRole, Role
 from cumulet.projects import key_operations as keys
@@ -37,6 +40,7 @@ from cumulet.quotas import operations as quotas
 from cumulet.quotas.wire import SetQuota
 from cumulet.security_groups.wire import CreateSecurityGroup, UpdateSecurityGroup
 from cumulet.usage.wire import SetSpendLimit
+from cumulet.vms import move_operations as moves
 from cumulet.vms import operations as vms
 from cumulet.vms import wire as vm_wire
 from cumulet.wire import Amount
@@ -44,6 +48,7 @@ from cumulet.wire import Amount
 __all__ = ["CHANGES", "Change", "gpu_cloud"]
 
 Sent = Mapping[str, Any]
+MOVE: Final = vm_wire.MoveVm(project_id=PROJECT, vm_id="hello")
 
 
 class Change(NamedTuple):
@@ -98,6 +103,20 @@ def silent(cloud: Cloud) -> None:
         host.unreachable = True
     cloud.sweep()
     cloud.pass_time(15)
+
+
+def with_second_host(cloud: Cloud) -> None:
+    """A stopped VM, and another host that it could go to."""
+    stopped(cloud)
+    facts = replace(cloud.host.facts(), name="memory-2")
+    with cloud.database.writing() as db:
+        row = register_host(db, facts, data_center_id="local", uri="memory:", now=cloud.clock())
+        cloud.backends.hosts[row.id] = MemoryHypervisor(facts)
+
+
+def on_its_way(cloud: Cloud) -> None:
+    with_second_host(cloud)
+    cloud.call(moves.move_vm, data=MOVE)
 
 
 def a_gpu(cloud: Cloud) -> Sent:
@@ -188,6 +207,8 @@ CHANGES: Final[dict[str, Change]] = {
     "withdraw_gpu": Change(nothing, a_gpu),
     "offer_gpu": Change(withdrawn, a_gpu),
     "create_vm": Change(nothing, in_project(data=vm_request())),
+    "move_vm": Change(with_second_host, always(data=MOVE)),
+    "abort_vm_move": Change(on_its_way, always(id=f"{PROJECT}:hello")),
     "start_vm": Change(stopped, on("hello")),
     "stop_vm": Change(Cloud.running, on("hello")),
     "reboot_vm": Change(Cloud.running, on("hello")),

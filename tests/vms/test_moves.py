@@ -83,6 +83,11 @@ def test_a_stopped_vm_goes_to_another_host_with_all_that_it_holds(cloud):
     move(cloud)
     assert cloud.vm().state is VmState.MIGRATING
     assert cloud.vm().short_state == "stop"
+    (shown,) = cloud.call(move_operations.list_moves).moves
+    assert (shown.id, {shown.from_host_id, shown.to_host_id}) == (
+        f"{PROJECT}:hello",
+        {*names(cloud).values()},
+    )
     cloud.settle()
     row, now = cloud.row(), host_of(cloud)
     assert (cloud.vm().state, now is before, row.moving_to, row.term) == (
@@ -99,6 +104,7 @@ def test_a_stopped_vm_goes_to_another_host_with_all_that_it_holds(cloud):
     assert [*reserved(cloud).values()] == [*room.values()]
     assert reserved(cloud).keys() == {row.host_id} != room.keys()
     assert cloud.events()[-2:] == ["vm.move_requested", "vm.moved"]
+    assert cloud.call(move_operations.list_moves).moves == []
     cloud.ask(operations.start_vm)
     cloud.settle()
     assert (cloud.vm().state, cloud.row().crashes) == (VmState.ACTIVE, 0)
