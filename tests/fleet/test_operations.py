@@ -134,6 +134,12 @@ def test_a_host_is_removed_when_nothing_is_on_it(cloud):
     assert not any(cloud.due("host", id) for id in [*cloud.hosts][1:])
 
 
+def test_nobody_looks_at_a_host_any_more_that_was_removed(cloud):
+    cloud.call(hosts.remove_host, id=TWO)
+    cloud.sweep()
+    assert [bool(cloud.due("host", id)) for id in cloud.hosts] == [True, False]
+
+
 def test_a_host_with_gpus_is_removed_with_them(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?gpus=2&gpu_model=H100")
     cloud.sweep()

@@ -291,6 +291,17 @@ def test_no_power_is_cut_while_most_hosts_are_silent(cloud, power):
     assert power.asked == []
 
 
+def test_a_server_that_reaches_few_hosts_itself_cuts_no_power_whatever_others_reach(cloud, power):
+    silent = dict.fromkeys((row_of(cloud, ONE).id, row_of(cloud, TWO).id), "no route to host")
+    cloud.backends = replace(cloud.backends, silent=silent)
+    cloud.reconciler = cloud.new_reconciler()
+    silence(cloud, ONE)
+    with cloud.database.writing() as db:
+        db.execute(update(Host).where(Host.name == TWO).values(state=HostState.UP, unheard_since=None))
+    cloud.pass_time(100)
+    assert power.asked == []
+
+
 def test_the_power_of_the_servers_own_machine_is_never_cut(cloud, power):
     with cloud.database.writing() as db:
         db.execute(update(Host).where(Host.name == ONE).values(uri="qemu:///system"))

@@ -61,8 +61,14 @@ class Sweeper:
     unknown: set[UUID] = field(default_factory=set)
     """What was told of already, that the journal does not know."""
 
-    def sweep_host(self, run: Run) -> datetime:
-        """Note what the host has, wake VMs that differ from their rows, remove what has no owner; look again later."""
+    def sweep_host(self, run: Run) -> datetime | None:
+        """Note what the host has, wake VMs that differ from their rows, remove what has no owner; look again later.
+
+        One that was removed from the cloud is left alone.
+        """
+        with run.reading() as db:
+            if not those_in(db, HostRow.id, {run.id}):
+                return None
         try:
             host = self.backends.host(run.id)
             facts = host.facts()
@@ -106,7 +112,8 @@ class Sweeper:
         if row.is_here and run.id in self.backends.hosts:
             self.backends.repair()
         power_off = self.backends.power_off
-        if power_off is not None and not ensure_off(run, row, power_off):
+        reaches_most = 2 * len(self.backends.silent) <= len(self.backends.hosts)
+        if power_off is not None and reaches_most and not ensure_off(run, row, power_off):
             return run.now + POWER_OFF_AGAIN
         return run.now + SILENCE / 3
 
