@@ -23,11 +23,14 @@ from cumulet.disks import vm_operations as vm_disk_verbs
 from cumulet.disks import wire as disk_wire
 from cumulet.events import EventName
 from cumulet.fabric.memory import MemoryFabric
+from cumulet.fleet import Adder
 from cumulet.hosts import register_host
+from cumulet.hypervisor import HostUnreachable
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
 from cumulet.images import Image, ImageStore
 from cumulet.journal import log_event
 from cumulet.limits import Limits
+from cumulet.line.far_host import FarHost
 from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller, Operation
 from cumulet.projects import find_caller, permit
@@ -124,6 +127,11 @@ def admit_holder(
     return caller
 
 
+def nobody(uri: str, _: str) -> FarHost:
+    """No machine that could be added is there."""
+    raise HostUnreachable(f"{uri}: nobody answers")
+
+
 @dataclass
 class Cloud:
     """Everything of one server but its edge."""
@@ -135,6 +143,7 @@ class Cloud:
     fabric: MemoryFabric
     backends: Backends
     hosts: Mapping[UUID, MemoryHypervisor]
+    adder: Adder = field(default_factory=lambda: Adder(nobody, str))
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,7 +151,7 @@ class Cloud:
 
     def new_reconciler(self, database: Database | None = None) -> Reconciler:
         """What another process, or this one after its death, would have."""
-        return Reconciler(database or self.database, reconcilers(self.backends), clock=self.clock)
+        return Reconciler(database or self.database, reconcilers(self.backends, self.adder), clock=self.clock)
 
     @property
     def host(self) -> MemoryHypervisor:
@@ -171,6 +180,7 @@ class Cloud:
             "images": self.images,
             "hosts": self.hosts,
             "fabric": self.fabric,
+            "ssh_key": "ssh-ed25519 AAAA cumulet@server",
         }
 
     # Asking

@@ -52,6 +52,7 @@ SERVER = {
     "serve/power.py": "the operator's command that cuts a host's power",
     "serve/run.py": "its lock and its end",
     "vms/reconcile/carrier.py": "sockets that hosts opened",
+    "serve/ssh_key.py": "its key for SSH to hosts",
     "web/": "its pages",
 }
 """What touches the machine that the server runs on, and what of it."""

@@ -37,7 +37,7 @@ __all__ = [
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PROVIDED: Final = frozenset(
-    {"db", "caller", "now", "catalogue", "limits", "images", "hosts", "fabric", "feed", "origin"}
+    {"db", "caller", "now", "catalogue", "limits", "images", "hosts", "fabric", "feed", "origin", "ssh_key"}
 )
 """What the edge hands to an operation that asks for it by name."""
 LASTING: Final = frozenset({"db", "caller", "catalogue"})

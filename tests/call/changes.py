@@ -16,7 +16,7 @@ from tests.projects.people import add_user, ed25519_line
 from cumulet.catalogue import CommitmentTerm
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
 from cumulet.fleet import operations as hosts
-from cumulet.fleet.wire import AskOfHost, LabelHost, LoseHost
+from cumulet.fleet.wire import AddHost, AskOfHost, LabelHost, LoseHost
 from cumulet.gpus import operations as gpus
 from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor
@@ -196,6 +196,7 @@ CHANGES: Final[dict[str, Change]] = {
     "set_quota": Change(nothing, in_project(name="vms", data=SetQuota(limit=10))),
     "set_project_spend_limit": Change(nothing, in_project(data=SetSpendLimit(limit=Amount.of(Decimal(10))))),
     "unset_quota": Change(with_quota, in_project(name="vms")),
+    "add_host": Change(nothing, always(data=AddHost(destination="root@server2"))),
     "label_host": Change(nothing, a_host(data=LabelHost(labels={"rack": "1"}))),
     "cordon_host": Change(nothing, a_host(data=AskOfHost(reason="new fans"))),
     "drain_host": Change(nothing, a_host(data=AskOfHost(reason="new fans"))),

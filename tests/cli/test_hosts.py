@@ -76,3 +76,24 @@ def test_a_host_is_given_up_only_by_who_says_that_it_is_off(cumulet):
 def test_a_host_with_nothing_on_it_is_removed(cumulet):
     assert cumulet("host", "remove", "memory-3").code == 0
     assert len(states(cumulet)) == 2
+
+
+def test_the_key_that_hosts_must_let_in_is_a_line_of_authorized_keys(cumulet):
+    printed = cumulet("host", "key").out
+    assert printed == cumulet("host", "key").out
+    kind, _key, comment = printed.split()
+    assert kind == "ssh-ed25519"
+    assert comment.startswith("cumulet@")
+    assert printed.endswith("\n")
+
+
+def test_a_machine_that_does_not_answer_stays_adding_and_says_why(cumulet):
+    cumulet("host", "add", "root@localhost:1", "--label", "rack=3", "--background")
+    try:
+        eventually(lambda: "no SSH answers at localhost port 1" in cumulet("host", "get", "localhost").out)
+        waited = cumulet("host", "add", "root@localhost:1", "--timeout", "1s")
+        assert waited.code == 5
+        assert "no SSH answers at localhost port 1" in waited.err
+        assert "ADDING" in cumulet("host", "list").out
+    finally:
+        cumulet("host", "remove", "localhost")

@@ -9,6 +9,7 @@ from cumulet.cli.words import check_id, whole_gib, whole_number
 
 NO_IDS = {
     "api": {"method", "path", "body"},
+    "host add": {"destination"},
     "image build": {"ids"},
     "image import": {"id", "source"},
     "image remove": {"id"},

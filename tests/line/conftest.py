@@ -53,6 +53,8 @@ def helper(real_host, place):
 @pytest.fixture
 def host(helper, place):
     far = FarHost(partial(dial_unix, str(place)), WISH)
+    far.on_change(lambda _: None)
+    far.changes.followed.wait(30)
     yield far
     far.close()
 

@@ -185,6 +185,7 @@ def test_after_an_outage_every_machine_may_have_changed(far, wire, real_host, mo
     monkeypatch.setattr("cumulet.line.far_host.REST_SECONDS", 0.05)
     seen = []
     far.on_change(seen.append)
+    far.changes.followed.wait(30)
     vm_id = uuid4()
     real_host.changed.append(vm_id)
     far.ping()

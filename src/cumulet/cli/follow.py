@@ -131,7 +131,7 @@ def watch(
     deadline: float,
     late: str,
     done: str,
-    kind: Literal["vm", "disk", "private-image", "gpu"],
+    kind: Literal["vm", "disk", "private-image", "gpu", "host"],
 ) -> Json:
     """Look at a thing until there is nothing that it waits for any more, and tell how long that took; gives it as it then is.
 

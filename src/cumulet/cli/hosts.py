@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from cumulet.cli.client import Json, connect
-from cumulet.cli.follow import Failed
-from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, local_time, show, show_one
+from cumulet.cli.client import Client, Json, connect
+from cumulet.cli.follow import Failed, read_span, watch
+from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, local_time, show, show_one, write
+from cumulet.cli.progress import Progress
 from cumulet.cli.several import each
 from cumulet.cli.words import identifier
 
@@ -20,6 +22,13 @@ BAR: Final = 6
 HostName = Annotated[str, identifier("The host's name.", HOSTS, "hosts")]
 HostNames = Annotated[str, Parameter(name="MORE"), identifier("Further hosts.", HOSTS, "hosts")]
 Reason = Annotated[str, Parameter(help="Why, for those who find it so later.")]
+
+
+def check_labels(_: object, given: Iterable[str]) -> None:
+    """Refuse what is not `KEY=VALUE`."""
+    for label in given:
+        if not label.partition("=")[0] or "=" not in label:
+            raise ValueError(f"{label!r} is not accepted; expected KEY=VALUE.")
 
 
 def check_changes(_: object, given: Iterable[str]) -> None:
@@ -124,6 +133,65 @@ def get(name: HostName, /, *, output: Format = "table") -> None:
     """Show a host, and what would have to go before it can be removed."""
     found = connect().get(HOST, name)
     show_one({**found["host"], "remains": found["remains"]}, output, FACTS)
+
+
+@app.command
+def add(
+    destination: Annotated[str, Parameter(help="[root@]HOST[:PORT], where its SSH answers.")],
+    /,
+    *,
+    name: str = "",
+    data_center: str = "",
+    label: Annotated[tuple[str, ...], Parameter(validator=check_labels, negative=())] = (),
+    host_key: str = "",
+    background: bool = False,
+    timeout: str = "30m",
+) -> None:
+    """Make a machine part of the cloud: it needs Debian or Ubuntu, SSH, and the key of `cumulet host key` for root.
+
+    What is missing there is installed, each step is shown, and to add it again is harmless.
+
+    :param name: What the machine calls itself; the first part of HOST unless something else is said.
+    :param data_center: Where it stands; the first data center unless another is said.
+    :param label: KEY=VALUE, by which machine types choose hosts.
+    :param host_key: The public key that it proves itself by; whatever it shows first, unless this is said.
+    :param background: Return at once; `cumulet host get NAME` says how far it is.
+    :param timeout: How long to wait at most.
+    """
+    client, until = connect(), time.monotonic() + read_span("--timeout", timeout)
+    body = {
+        "destination": destination,
+        "id": name,
+        "dataCenterId": data_center,
+        "labels": dict(one.split("=", 1) for one in label),
+        "hostKey": host_key,
+    }
+    id = client.post(HOSTS, body=body)["id"]
+    if not background:
+        wait_until_added(client, id, until)
+
+
+def wait_until_added(client: Client, id: str, until: float) -> None:
+    """Tell each step until a host is added; what fails is told too, for it is tried again."""
+    progress, told = Progress(), ""
+
+    def see() -> tuple[Json, str]:
+        nonlocal told
+        seen = client.get(HOST, id)["host"]
+        if seen["state"] != "ADDING":
+            return seen, ""
+        if seen["why"] not in {"", told}:
+            told = seen["why"]
+            progress.say(told)
+        return seen, told or "it is ADDING"
+
+    watch(progress, id, see, deadline=until, late=f"host {id!r} was not added", done="is UP", kind="host")
+
+
+@app.command
+def key() -> None:
+    """Print the public key by which the server reaches hosts: append it to /root/.ssh/authorized_keys there."""
+    write(connect().get("/v1/host-key")["publicKey"] + "\n")
 
 
 @app.command

@@ -3,6 +3,7 @@
 What a host is to all others stands in `hosts`; here is what takes a look at all that is on it.
 """
 
-from cumulet.fleet import operations
+from cumulet.fleet import add_operations, operations
+from cumulet.fleet.adding import Adder, pin_host_key
 
-__all__ = ["operations"]
+__all__ = ["Adder", "add_operations", "operations", "pin_host_key"]

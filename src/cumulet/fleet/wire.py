@@ -86,3 +86,24 @@ class LoseHost(Wire):
 
     confirm: str
     """The host's id once more: whoever is wrong about it has VMs run twice and destroys what they write."""
+
+
+class AddHost(Wire):
+    """A machine that is to be a host."""
+
+    destination: str
+    """`[root@]HOST[:PORT]`, where its SSH answers."""
+    id: str = ""
+    """What the machine calls itself; the first part of HOST unless something else is said."""
+    data_center_id: str = ""
+    """The first one unless another is said."""
+    labels: dict[str, str] = {}
+    host_key: str = ""
+    """The key that it proves itself by, as in known_hosts; whatever it shows first, unless this is said."""
+
+
+class GetHostKeyResponse(Wire):
+    """What lets this server in at hosts."""
+
+    public_key: str
+    """A line of authorized_keys."""

@@ -13,6 +13,7 @@ from cumulet.hosts.inventory import (
     installation_id,
     list_hosts,
     move_reservation,
+    new_host,
     note_facts,
     register_host,
     release,
@@ -37,7 +38,7 @@ from cumulet.hosts.place import (
     those_that_fit,
 )
 from cumulet.hosts.standing import change_standing, log_host
-from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, asked, heard, lost, unheard
+from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, added, asked, heard, lost, unheard
 
 __all__ = [
     "SILENCE",
@@ -55,6 +56,7 @@ __all__ = [
     "SizeLimits",
     "Standing",
     "Taken",
+    "added",
     "asked",
     "away",
     "capacities",
@@ -72,6 +74,7 @@ __all__ = [
     "log_host",
     "lost",
     "move_reservation",
+    "new_host",
     "no_capacity",
     "note_facts",
     "place",

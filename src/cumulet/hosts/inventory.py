@@ -27,7 +27,7 @@ HOST_MEMORY_MIB: Final = 1024
 HOST_DISK_GIB: Final = 4
 """Kept in each disk pool; in the own one for logs and image copies in the making."""
 CPU_MODELS: Final = select(Host.labels, Host.cpu_model).where(
-    Host.data_center_id == bindparam("data_center_id")
+    Host.data_center_id == bindparam("data_center_id"), Host.state != HostState.ADDING
 )
 HOSTS: Final = (
     select(
@@ -44,7 +44,7 @@ HOSTS: Final = (
     .order_by(Host.name)
 )
 STANDING: Final = select(Host.state, Host.unheard_since).where(Host.id == bindparam("host_id"))
-ADDRESSES: Final = select(Host.id, Host.name, Host.data_center_id, Host.uri).order_by(Host.name)
+ADDRESSES: Final = select(Host.id, Host.name, Host.data_center_id, Host.uri, Host.state).order_by(Host.name)
 LOCK_HOSTS: Final = HOSTS.with_for_update()
 TAKEN: Final = select(
     Reservation.host_id,
@@ -88,8 +88,22 @@ def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: st
     return host
 
 
+def new_host(id: str, data_center_id: str, uri: str, *, labels: dict[str, str], now: datetime) -> Host:
+    """Make the row of a host of which nothing is known yet but where it is."""
+    standing = Standing(
+        HostWanted.UP, reason="", state=HostState.ADDING, since=now, why="waiting for its turn"
+    )
+    nothing = HostFacts(
+        id, 0, 0, {}, cpu_model="", cpu_group="", accelerator="", version="", routes=(), boot_id=""
+    )
+    return Host(
+        id=uuid4(), name=id, data_center_id=data_center_id, uri=uri, labels=labels, **values_of(standing),
+        **_noted(nothing, now),
+    )  # fmt: skip
+
+
 def list_hosts(db: Session) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Say of each host how it is reached: its id, name, data_center_id and uri."""
+    """Say of each host how it is reached: its id, name, data_center_id, uri and state."""
     return fetch_columns(db, ADDRESSES)
 
 

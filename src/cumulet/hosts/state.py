@@ -74,6 +74,11 @@ class Standing:
     """When it was first looked at in vain; None while it answers."""
 
 
+def added(standing: Standing, now: datetime) -> Standing:
+    """Tell how a host stands that was made ready."""
+    return _enter(standing, _as_wanted(standing.wanted, busy=False), now, standing.reason)
+
+
 def asked(standing: Standing, wanted: HostWanted, now: datetime, reason: str) -> Standing:
     """Tell how a host stands of which its operator asks something else; what runs on one to be drained the next look tells."""
     asking = replace(standing, wanted=wanted, reason=reason)

@@ -28,8 +28,6 @@ from cumulet.line.wire import HostWish
 
 REST_SECONDS: Final = 1.0
 """Between two attempts to follow a host's changes."""
-FIRST_SECONDS: Final = 1.0
-"""How long who begins to listen waits for the line that brings the changes."""
 
 Notify = Callable[[UUID], None]
 
@@ -46,9 +44,11 @@ class FarPart:
 class FarHost:
     """A host behind a line. Opening it asks nobody; a line that is down tells who calls, and only them."""
 
-    def __init__(self, dial: Dial, wish: HostWish) -> None:
+    def __init__(self, dial: Dial, wish: HostWish, *, hang_up: Callable[[], None] = lambda: None) -> None:
+        """`hang_up` lets go of what `dial` goes over."""
+        self._hang_up = hang_up
         self._connections = connections = Connections(dial, wish)
-        self._changes = FarChanges(connections)
+        self.changes = FarChanges(connections)
         self._host: Any = FarPart(HOST, connections)
         self.doctor: Any = FarPart(DOCTOR, connections)
         """The doctor's calls by their names, as in `doctor.calls`, done where the host is."""
@@ -70,12 +70,13 @@ class FarHost:
 
     def on_change(self, notify: Notify) -> None:
         """Call `notify(vm id)`, from a thread of ours, for each change, and for each machine after an outage."""
-        self._changes.listen(notify, self.machines)
+        self.changes.listen(notify, self.machines)
 
     def close(self) -> None:
         """Let go of the line; the host and its helper run on."""
-        self._changes.close()
+        self.changes.close()
         self._connections.close()
+        self._hang_up()
 
 
 class FarChanges:
@@ -84,7 +85,8 @@ class FarChanges:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._listeners: list[Notify] = []
-        self._first = threading.Event()
+        self.followed = threading.Event()
+        """Set once the first line that brings changes stands."""
         self._closed = threading.Event()
         self._channel: Channel | None = None
         self._lock = threading.Lock()
@@ -95,7 +97,6 @@ class FarChanges:
             self._listeners.append(notify)
             if len(self._listeners) == 1:
                 threading.Thread(target=self._run, args=(machines,), name="line-changes", daemon=True).start()
-        self._first.wait(FIRST_SECONDS)
 
     def close(self) -> None:
         """Tell nobody any more."""
@@ -112,7 +113,6 @@ class FarChanges:
                 pass
             else:
                 self._follow(channel, machines)
-            self._first.set()
             self._closed.wait(REST_SECONDS)
 
     def _follow(self, channel: Channel, machines: Machines) -> None:
@@ -137,10 +137,10 @@ class FarChanges:
 
     def _catch_up(self, machines: Machines) -> None:
         """Tell of all machines where the line was down: what changed meanwhile nobody said."""
-        if self._first.is_set():
+        if self.followed.is_set():
             for vm_id in machines.list():
                 self._tell(vm_id)
-        self._first.set()
+        self.followed.set()
 
     def _tell(self, vm_id: UUID) -> None:
         for notify in tuple(self._listeners):

@@ -19,11 +19,9 @@ from cumulet.doctor.calls import prepare_host
 from cumulet.errors import Unavailable
 from cumulet.hypervisor import Hypervisor, HypervisorError
 from cumulet.line.helper import Helper
-from cumulet.line.wire import HostWish
+from cumulet.line.wire import PACKAGES, HostWish
 
 IDLE_SECONDS: Final = 600.0
-PACKAGES: Final = ("python3-libvirt",)
-"""What a host needs whose helper runs on its own Python, beside what all hosts need."""
 
 log = structlog.get_logger()
 

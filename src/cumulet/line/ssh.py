@@ -7,14 +7,16 @@ seconds, and with it whatever goes over it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 import shlex
 import shutil
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from socket import socket
@@ -35,6 +37,15 @@ OPTIONS: Final = (
     "ConnectTimeout=5", "ServerAliveInterval=3", "ServerAliveCountMax=2", "ControlMaster=no", "ControlPath=none",
     "ExitOnForwardFailure=yes", "LogLevel=ERROR",
 )  # fmt: skip
+SSH_PORT: Final = 22
+KEY_KINDS: Final = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+)
+"""What a host may prove itself by, the preferred one first."""
 PYTHON: Final = "/usr/bin/python3"
 """The host's own: libvirt's module comes with it."""
 ACCEPTED: Final = "ssh://USER@HOST[:PORT]"
@@ -59,9 +70,6 @@ class Destination:
         return f"ssh://{self.user}@{place}{port}{key}"
 
 
-SSH_PORT: Final = 22
-
-
 def read_destination(uri: str) -> Destination:
     """Read a host's URI; Invalid says what is wrong with it."""
     try:
@@ -80,6 +88,32 @@ def read_destination(uri: str) -> Destination:
         raise Invalid.field("uri", uri, ACCEPTED)
     (key,) = parse_qs(parts.query).get("host_key", [""])
     return Destination(user, host, port, key)
+
+
+def scan_host_key(destination: Destination) -> Destination:
+    """Ask a host that is new for the key that it proves itself by, and pin that; HostUnreachable."""
+    argv = (
+        "ssh-keyscan",
+        "-T",
+        "5",
+        "-p",
+        str(destination.port),
+        "-t",
+        "ed25519,ecdsa,rsa",
+        destination.host,
+    )
+    scanned = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    lines = [line.split(" ", 1)[1] for line in scanned.stdout.splitlines() if line and line[0] != "#"]
+    if not lines:
+        raise HostUnreachable(f"no SSH answers at {destination.host} port {destination.port}")
+    best = min(lines, key=lambda line: KEY_KINDS.index(line.split()[0]))
+    return replace(destination, host_key=best)
+
+
+def fingerprint(public_key: str) -> str:
+    """Say a public key as people compare it: `SHA256:…`."""
+    digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from cumulet.line.frames import reader
+
+PACKAGES: Final = ("python3-libvirt",)
+"""What a host needs whose helper runs on its own Python, beside what all hosts need."""
+DATA_DIR: Final = Path("/var/lib/cumulet")
+"""Where what is ours lies on a host that is far away."""
 
 
 class HostWish(msgspec.Struct, frozen=True):

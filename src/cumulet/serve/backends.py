@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import IPv4Interface
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -20,7 +21,12 @@ from cumulet.hosts import list_hosts, register_host
 from cumulet.hypervisor import Hypervisor, HypervisorError
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore, offer_made_up_images
+from cumulet.line.bundle import make_bundle
+from cumulet.line.far_host import FarHost
+from cumulet.line.ssh import SshLine, read_destination
+from cumulet.line.wire import DATA_DIR, HostWish
 from cumulet.networks import Fabrics, bridge_name
+from cumulet.serve.doors import FAR
 from cumulet.settings import Settings
 from cumulet.vms import Backends
 
@@ -133,6 +139,7 @@ def open_hosts(
             register_host(db, host.facts(), data_center_id=default.id, uri=default_uri, now=datetime.now(UTC))
         rows = list_hosts(db)
     data_centers = {one.id: one for one in catalogue.data_centers}
+    rows = [row for row in rows if not row.uri.startswith(FAR)]  # their doors are lines, which ask nobody yet
     for uri, id in {(row.uri, row.data_center_id) for row in rows} - found.keys():
         found[uri, id] = open_others(open_uri, uri, data_centers.get(id))
     hosts = {}
@@ -144,6 +151,15 @@ def open_hosts(
     for strange in {host for opened in found.values() for host in opened.values()} - {*hosts.values()}:
         strange.close()
     return hosts
+
+
+def open_far_host(
+    uri: str, data_center_id: str, *, catalogue: Catalogue, installation: str, identity: Path
+) -> FarHost:
+    """Open the line to a host by its URI; asks nobody yet."""
+    pools = catalogue.find_data_center(data_center_id).pool_paths
+    line = SshLine(read_destination(uri), identity=identity, bundle=make_bundle())
+    return FarHost(line.dial, HostWish(installation, DATA_DIR / "host", pools), hang_up=line.close)
 
 
 def open_others(open_uri: OpenUri, uri: str, data_center: DataCenter | None) -> Mapping[str, Hypervisor]:

@@ -14,8 +14,7 @@ from typing import Any, cast
 from litestar.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-import cumulet.billing
-import cumulet.fleet  # noqa: F401 - they declare their operations
+import cumulet.billing  # noqa: F401 - declares its operations
 from cumulet import audit, journal
 from cumulet.call import Calls, repeats
 from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
@@ -24,6 +23,7 @@ from cumulet.db import Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers
 from cumulet.feed import Feed
+from cumulet.fleet import Adder, pin_host_key
 from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
 from cumulet.horizon import Horizon
 from cumulet.hosts import check_pools_still_offered, installation_id
@@ -38,9 +38,11 @@ from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
 from cumulet.retention import forget_old
 from cumulet.security_groups import reconcile_group, sweep_groups
-from cumulet.serve.backends import memory_backends, real_backends
+from cumulet.serve.backends import memory_backends, open_far_host, real_backends
+from cumulet.serve.doors import Doors
 from cumulet.serve.power import power_off_by
 from cumulet.serve.pulse import Pulse
+from cumulet.serve.ssh_key import ensure_ssh_key
 from cumulet.settings import Settings
 from cumulet.usage import settle_usage
 from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
@@ -56,6 +58,7 @@ class Cloud:
     catalogue: Catalogue
     images: ImageStore
     backends: Backends
+    doors: Doors
     pulse: Pulse
     reconciler: Reconciler
     feed: Feed
@@ -78,8 +81,13 @@ def build(settings: Settings) -> Cloud:
     backends = (memory_backends if settings.is_made_up else real_backends)(
         settings, catalogue, database, installation
     )
-    pulse = Pulse(database, backends.hosts)
-    backends = replace(backends, silent=pulse.silent, power_off=power_off_by(settings.power_command))
+    ssh_key = ensure_ssh_key(settings.data_dir)
+    open_far = partial(open_far_host, catalogue=catalogue, installation=installation, identity=ssh_key.path)
+    doors = Doors(database, backends.hosts, open_far)
+    pulse = Pulse(database, doors)
+    backends = replace(
+        backends, hosts=doors, silent=pulse.silent, power_off=power_off_by(settings.power_command)
+    )
     feed = Feed(database, Horizon(database), most_of_one=catalogue.limits.streams_per_user)
     return Cloud(
         settings=settings,
@@ -87,14 +95,15 @@ def build(settings: Settings) -> Cloud:
         catalogue=catalogue,
         images=backends.images,
         backends=backends,
+        doors=doors,
         pulse=pulse,
-        reconciler=Reconciler(database, reconcilers(backends)),
+        reconciler=Reconciler(database, reconcilers(backends, Adder(open_far, pin_host_key))),
         feed=feed,
-        app=behind_proxies(settings, app_of(database, catalogue, backends, feed)),
+        app=behind_proxies(settings, app_of(database, catalogue, backends, feed, ssh_key.public)),
     )
 
 
-def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: Feed) -> ASGIApp:
+def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: Feed, ssh_key: str) -> ASGIApp:
     """Put together what answers requests."""
     consoles = Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
     provided = {
@@ -104,6 +113,7 @@ def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: F
         "hosts": backends.hosts,
         "fabric": backends.fabrics.fabric,
         "feed": feed,
+        "ssh_key": ssh_key,
     }
     calls = Calls(database, admit, provided, lambda: datetime.now(UTC), write_uses)
     return create_app(
@@ -125,7 +135,7 @@ def behind_proxies(settings: Settings, app: ASGIApp) -> ASGIApp:
     return cast("ASGIApp", trusting(app, trusted_hosts=list(settings.trusted_proxies)))
 
 
-def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]:
+def reconcilers(backends: Backends, adder: Adder) -> dict[str, Callable[..., datetime | None]]:
     """Name the reconciler of each kind of resource."""
     limits = backends.fabrics.catalogue.limits
     return {
@@ -137,7 +147,7 @@ def reconcilers(backends: Backends) -> dict[str, Callable[..., datetime | None]]
         "network": partial(reconcile_network, fabrics=backends.fabrics),
         "security_group": partial(reconcile_group, fabrics=backends.fabrics),
         "gpu": partial(reconcile_gpu, find_host=backends.host),
-        "host": Sweeper(backends).sweep_host,
+        "host": adder.before(Sweeper(backends).sweep_host),
         "samples": Sampler(backends).sample_host,
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
         "groups": partial(sweep_groups, fabrics=backends.fabrics),

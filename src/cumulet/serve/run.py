@@ -62,8 +62,7 @@ def started(cloud: Cloud) -> Iterator[None]:
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
     pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
     pump.start()
-    for host in cloud.backends.hosts.values():
-        host.on_change(changes.put)
+    cloud.doors.on_change(changes.put)
     cloud.reconciler.start()
     cloud.pulse.start()
     try:
@@ -73,8 +72,7 @@ def started(cloud: Cloud) -> Iterator[None]:
         cloud.reconciler.stop()
         changes.put(None)
         pump.join()
-        for host in cloud.backends.hosts.values():
-            host.close()
+        cloud.doors.close()
         cloud.backends.fabrics.fabric.close()
         cloud.database.close()
 

@@ -22,6 +22,8 @@ def host(near_host, tmp_path):
     place = tmp_path / "helper.sock"
     with helping(lambda _: near_host, place):
         far = FarHost(partial(dial_unix, str(place)), WISH)
+        far.on_change(lambda _: None)
+        far.changes.followed.wait(30)
         yield far
         far.close()
 

@@ -1,0 +1,86 @@
+"""Adding a host: a machine that answers SSH becomes part of the cloud."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cumulet.catalogue import Catalogue
+from cumulet.errors import AlreadyExists, Invalid
+from cumulet.events import EventName
+from cumulet.fleet.operations import check_labels
+from cumulet.fleet.views import host_view, read_load
+from cumulet.fleet.wire import AddHost, GetHostKeyResponse, HostAnswer
+from cumulet.hosts import Host, log_host, new_host
+from cumulet.ids import check_id
+from cumulet.line.ssh import Destination, fingerprint, read_destination
+from cumulet.operation import Access, Caller, operation
+from cumulet.reconcile import Kind, wake
+
+
+@operation("POST /v1/hosts", access=Access.OPERATOR)
+def add_host(
+    db: Session, caller: Caller, catalogue: Catalogue, *, now: datetime, data: AddHost
+) -> HostAnswer:
+    """Make a machine part of the cloud that answers SSH and lets the cloud's key in; it is ADDING until it is UP.
+
+    What is being done, or why it failed, is its `why`; it is tried again every half minute, and at once when it is
+    added again. Only for operators.
+    """
+    destination = destination_of(data)
+    id = data.id or destination.host.partition(".")[0]
+    check_id("id", id)
+    check_labels(data.labels)
+    data_center_id = data.data_center_id or catalogue.data_centers[0].id
+    with Invalid.reference("dataCenterId"):
+        catalogue.find_data_center(data_center_id)
+    host = db.scalar(select(Host).where(Host.name == id).with_for_update())
+    if host is None:
+        host = new_host(id, data_center_id, destination.uri, labels=data.labels, now=now)
+        db.add(host)
+        db.flush()
+        log_host(db, host, EventName.HOST_ADDING, f"{id} is being added", now=now, actor=caller.email)
+    elif not leads_to(host.uri, destination):
+        raise AlreadyExists(
+            f"there is a host {id!r} already, and it is another machine; give this one another id"
+        )
+    wake(db, Kind.HOST, host.id, now=now)
+    return host_view(host, read_load(db))
+
+
+@operation("GET /v1/host-key", access=Access.OPERATOR)
+def get_host_key(*, ssh_key: str) -> GetHostKeyResponse:
+    """Show the public key by which this server reaches hosts: it belongs into root's authorized_keys there.
+
+    Only for operators.
+    """
+    return GetHostKeyResponse(public_key=ssh_key)
+
+
+def destination_of(data: AddHost) -> Destination:
+    """Read where a machine is, and what it proves itself by; Invalid."""
+    try:
+        destination = read_destination(f"ssh://{data.destination}")
+    except Invalid:
+        raise Invalid.field("destination", data.destination, "[root@]HOST[:PORT]") from None
+    if destination.user != "root":
+        raise Invalid.field("destination", data.destination, "root: nobody else can make a machine a host")
+    try:
+        if data.host_key:
+            fingerprint(data.host_key)
+    except (ValueError, IndexError):
+        raise Invalid.field(
+            "hostKey", data.host_key, "a public key as in /etc/ssh/ssh_host_ed25519_key.pub"
+        ) from None
+    return replace(destination, host_key=" ".join(data.host_key.split()[:2]))
+
+
+def leads_to(uri: str, destination: Destination) -> bool:
+    """Whether a host's URI leads to that machine."""
+    if not uri.startswith("ssh://"):
+        return False
+    known = read_destination(uri)
+    return (known.host, known.port) == (destination.host, destination.port)
