@@ -19,8 +19,13 @@ WIDTHS = (390, 768, 1024, 1440)
 PAGES = {
     "list": "/p/default/vms",
     "list-none": "/p/default/vms?q=nothing",
+    "create": "/p/default/new-vm",
+    "vm": "/p/default/vms/web-1?from=203.0.113.7&port=22",
+    "vm-disks": "/p/default/vms/db/disks",
+    "vm-timeline": "/p/default/vms/web-1/timeline",
+    "vm-settings": "/p/default/vms/web-1/settings",
+    "vm-delete": "/p/default/vms/web-1/delete",
 }
-OPEN = {"login": "/login"}
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +143,22 @@ def test_a_vm_is_stopped_and_started_by_keys_alone(at):
     browser.find("#vm-web-2 summary").send_keys(Keys.ENTER)
     browser.find('#vm-web-2 form[action$="/start"] button').send_keys(Keys.ENTER)
     eventually(lambda: state_of(browser, "web-2") == "Running")
+
+
+def test_a_vm_is_created_and_its_first_boot_followed(at, site):
+    browser = at("/p/default/new-vm")
+    browser.find("#vmId").send_keys("made")
+    browser.find(".presets button:nth-child(2)").click()
+    eventually(lambda: "--vcpus 2" in text_of(browser, "#quote") and "made" in text_of(browser, "#quote"))
+    assert browser.find("#vmId").get_attribute("value") == "made"
+    browser.find("#create .main").click()
+    eventually(lambda: browser.chrome.current_url == f"{site.url}/p/default/vms/made")
+    eventually(lambda: "Running" in text_of(browser, "#head"))
+    eventually(lambda: "first boot finished" in text_of(browser, "#events"))
+    site.cumulet("vm", "delete", "made", "--wait")
+
+
+def text_of(browser: Browser, selector: str) -> str:
+    """What an element says at one moment."""
+    script = "return document.querySelector(arguments[0])?.textContent ?? ''"
+    return browser.chrome.execute_script(script, selector)

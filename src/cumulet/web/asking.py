@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from cumulet.call import Call, Calls, RefusedCalls, is_kept
 from cumulet.errors import CumuletError, Unauthenticated
 from cumulet.operation import OPERATIONS, Caller
@@ -52,14 +54,18 @@ class Asking:
         for one in OPERATIONS.values():
             self._calls.setdefault(one.function, Call(one, calls))
 
-    def ask(self, function: Callable[..., Any], request: PageRequest) -> tuple[Any, Caller | None]:
-        """Give an operation's answer, and who asked."""
+    def ask(
+        self, function: Callable[..., Any], request: PageRequest, *, is_trial: bool = False
+    ) -> tuple[Any, Caller | None]:
+        """Give an operation's answer, and who asked; of a trial it is audited only when somebody had no right to it."""
         call = self._calls[function]
         try:
             answer, caller = call.ask(request)
         except CumuletError as refused:
-            if is_kept(call.operation, refused):
+            if refused.kept_out or (not is_trial and is_kept(call.operation, refused)):
                 self._refusals.note(call.operation, request, refused)
             raise
         self._uses.write_if_due()
+        if isinstance(answer, msgspec.Raw):  # what is done once is answered as it was kept
+            answer = msgspec.json.decode(answer, type=call.operation.answer)
         return answer, caller

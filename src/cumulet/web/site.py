@@ -30,7 +30,7 @@ from cumulet.web.asking import Asking
 from cumulet.web.assets import SHORT, takes_gzip
 from cumulet.web.door import TOKEN, refuse_foreign, refuse_without_token, session_of
 from cumulet.web.live import live_parts
-from cumulet.web.visit import Answer, Gone, Shown, Visit
+from cumulet.web.visit import Answer, Gone, Sent, Shown, Visit
 
 HttpRequest = Request[Any, Any, Any]
 View = Callable[[Visit], Answer]
@@ -163,6 +163,8 @@ def as_response(request: HttpRequest, given: Answer) -> Response[Any]:
             headers={"location": given.url},
             cookies=list(given.cookies),
         )
+    if isinstance(given, Sent):
+        return Response(given.content, media_type=given.media_type)
     content, headers = given.html.encode(), dict(RULES)
     if len(content) > SHORT and takes_gzip(request.headers.get("accept-encoding", "")):
         content, headers["content-encoding"] = gzip.compress(content, ENOUGH, mtime=0), "gzip"

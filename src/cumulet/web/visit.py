@@ -40,7 +40,15 @@ class Gone:
     cookies: tuple[Cookie, ...] = ()
 
 
-Answer = Shown | Gone
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What is no page: a picture, or what a script asks for."""
+
+    content: bytes
+    media_type: str
+
+
+Answer = Shown | Gone | Sent
 
 
 @dataclass
@@ -82,10 +90,16 @@ class Visit:
         answer, _ = self._ask(function, sent)
         return answer  # type: ignore[no-any-return]
 
+    def try_out(self, function: Callable[..., T], **sent: object) -> T:
+        """Call an operation that only checks: what it refuses is no news to anybody else."""
+        request = PageRequest(sent, self.origin, self.address, credential_of(self.session))
+        answer, _ = self.asking.ask(function, request, is_trial=True)
+        return answer  # type: ignore[no-any-return]
+
     def _ask(self, function: Callable[..., Any], sent: Mapping[str, object]) -> tuple[Any, Caller | None]:
-        request = PageRequest(
-            sent, self.origin, self.address, credential_of(self.session), name=self.given("request")
-        )
+        name = self.given("request")
+        name = f"{name}-{function.__name__}" if name else ""  # one form may ask for several things
+        request = PageRequest(sent, self.origin, self.address, credential_of(self.session), name=name)
         return self.asking.ask(function, request)
 
     @cached_property

@@ -32,6 +32,14 @@ document.addEventListener("htmx:after:swap", () => showTimes());
 document.addEventListener("htmx:sse:error", () => showLive("wait", "reconnecting…"));
 document.addEventListener("htmx:sse:close", () => showLive("off", "paused"));
 
+/* Presets: a button that fills in fields */
+document.addEventListener("click", (event) => {
+  const preset = event.target.closest("[data-set]");
+  if (!preset) return;
+  for (const [name, value] of Object.entries(JSON.parse(preset.dataset.set))) byId(name).value = value;
+  byId("vcpus").dispatchEvent(new Event("change", { bubbles: true }));
+});
+
 /* Clicks */
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy], [data-do]");

@@ -12,10 +12,10 @@ import msgspec
 
 from cumulet.quotas.operations import list_quotas
 from cumulet.usage.operations import get_project_spend
-from cumulet.vms.operations import list_vms, reboot_vm, start_vm, stop_vm
+from cumulet.vms.operations import list_vms
 from cumulet.vms.wire import Vm
-from cumulet.web.site import form, page
-from cumulet.web.visit import Gone, Shown, Visit
+from cumulet.web.site import page
+from cumulet.web.visit import Shown, Visit
 from cumulet.web.vm_states import FILTERS, state_of
 
 PAGE_SIZE: Final = 50
@@ -72,27 +72,3 @@ def link(visit: Visit, **changed: object) -> str:
     query = {name: visit.given(name) for name in ("q", "state")} | changed
     words = urlencode({name: value for name, value in query.items() if value})
     return visit.url("vms") + (f"?{words}" if words else "")
-
-
-@form("/p/{project_id:str}/vms/{id:str}/start", on=vm_list)
-def start(visit: Visit) -> Gone:
-    """Start a VM."""
-    return done(visit, start_vm)
-
-
-@form("/p/{project_id:str}/vms/{id:str}/stop", on=vm_list)
-def stop(visit: Visit) -> Gone:
-    """Stop it."""
-    return done(visit, stop_vm)
-
-
-@form("/p/{project_id:str}/vms/{id:str}/restart", on=vm_list)
-def restart(visit: Visit) -> Gone:
-    """Restart it."""
-    return done(visit, reboot_vm)
-
-
-def done(visit: Visit, operation: Any) -> Gone:  # noqa: ANN401 - any of those
-    """Do it, and go back to where the form was."""
-    visit.ask(operation, project_id=visit.project_id, id=visit.names["id"])
-    return Gone(visit.came_from(visit.url("vms")))

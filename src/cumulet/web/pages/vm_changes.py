@@ -1,0 +1,156 @@
+"""What the forms on a VM's pages do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cumulet.console.operations import connect_vm
+from cumulet.disks.snapshot_operations import create_disk_snapshot, delete_disk_snapshot, revert_disk
+from cumulet.disks.wire import CreateDiskSnapshot
+from cumulet.errors import Invalid
+from cumulet.operation import OPERATIONS
+from cumulet.vms.change_operations import (
+    resize_vm,
+    update_vm_deletion_protection,
+    update_vm_expire_time,
+    update_vm_metadata,
+)
+from cumulet.vms.operations import reboot_vm, start_vm, stop_vm, terminate_vm
+from cumulet.vms.wire import UpdateVmDeletionProtection, UpdateVmExpireTime, UpdateVmMetadata
+from cumulet.web.pages.vm import VM, delete_page, disks_page, found, of_vm, settings_page, vm_page
+from cumulet.web.site import form
+from cumulet.web.visit import Gone, Visit
+from cumulet.wire import decode
+
+
+@form(f"{VM}/start", on=vm_page)
+def start(visit: Visit) -> Gone:
+    """Start it."""
+    return done(visit, start_vm)
+
+
+@form(f"{VM}/stop", on=vm_page)
+def stop(visit: Visit) -> Gone:
+    """Stop it."""
+    return done(visit, stop_vm)
+
+
+@form(f"{VM}/restart", on=vm_page)
+def restart(visit: Visit) -> Gone:
+    """Restart it."""
+    return done(visit, reboot_vm)
+
+
+@form(f"{VM}/console", on=vm_page)
+def console(visit: Visit) -> Gone:
+    """Lead to its screen or its serial console."""
+    link = visit.ask(connect_vm, **of_vm(visit))
+    kind = "serial" if visit.given("kind") == "serial" else "screen"
+    return Gone(link.connect_url.replace("/screen#", f"/{kind}#"))
+
+
+@form(f"{VM}/delete", on=delete_page)
+def delete(visit: Visit) -> Gone:
+    """Delete it; one that is protected only when its name was typed."""
+    vm = found(visit)
+    if vm.deletion_protection:
+        if visit.given("name") != vm.id:
+            raise Invalid.field(
+                "name", visit.given("name"), f"{vm.id}, because it is protected from deletion"
+            )
+        lift = UpdateVmDeletionProtection(deletion_protection=False)
+        visit.ask(update_vm_deletion_protection, **of_vm(visit), data=lift)
+    visit.ask(terminate_vm, **of_vm(visit))
+    return Gone(visit.url("vms"))
+
+
+@form(f"{VM}/labels", on=settings_page)
+def labels(visit: Visit) -> Gone:
+    """Replace its labels."""
+    data = UpdateVmMetadata(metadata=read_labels(visit.given("metadata")))
+    return done(visit, update_vm_metadata, data=data)
+
+
+@form(f"{VM}/protection", on=settings_page)
+def protection(visit: Visit) -> Gone:
+    """Protect it from deletion, or not any more."""
+    data = UpdateVmDeletionProtection(deletion_protection=visit.given("deletionProtection") == "yes")
+    return done(visit, update_vm_deletion_protection, data=data)
+
+
+@form(f"{VM}/end", on=settings_page)
+def end(visit: Visit) -> Gone:
+    """Say when it will be deleted."""
+    return done(
+        visit, update_vm_expire_time, data=decode(UpdateVmExpireTime, {"ttl": read_span(visit.given("ttl"))})
+    )
+
+
+@form(f"{VM}/size", on=settings_page)
+def size(visit: Visit) -> Gone:
+    """Change its size."""
+    query = OPERATIONS["resize_vm"].query
+    assert query is not None  # noqa: S101 - it has sizes
+    raw = {name: text for name in ("vcpus", "memoryGib") if (text := visit.given(name))}
+    sizes: Any = decode(query, raw)
+    return done(visit, resize_vm, vcpus=sizes.vcpus, memory_gib=sizes.memory_gib)
+
+
+@form(f"{VM}/snapshot", on=disks_page)
+def snapshot(visit: Visit) -> Gone:
+    """Take a snapshot of one of its disks."""
+    data = CreateDiskSnapshot(snapshot_id=visit.given("snapshotId"), vm_id=visit.names["id"])
+    visit.ask(create_disk_snapshot, project_id=visit.project_id, id=visit.given("disk"), data=data)
+    return back(visit, "disks")
+
+
+@form(f"{VM}/snapshot/revert", on=disks_page)
+def revert(visit: Visit) -> Gone:
+    """Have a disk hold again what it held at a snapshot."""
+    visit.ask(revert_disk, **of_snapshot(visit))
+    return back(visit, "disks")
+
+
+@form(f"{VM}/snapshot/delete", on=disks_page)
+def forget_snapshot(visit: Visit) -> Gone:
+    """Delete a snapshot."""
+    visit.ask(delete_disk_snapshot, **of_snapshot(visit))
+    return back(visit, "disks")
+
+
+def of_snapshot(visit: Visit) -> dict[str, Any]:
+    """Name the snapshot that a form is about."""
+    return {
+        "project_id": visit.project_id,
+        "id": visit.given("disk"),
+        "snapshot_id": visit.given("snapshotId"),
+    }
+
+
+def done(visit: Visit, operation: Callable[..., Any], **sent: object) -> Gone:
+    """Do it, and go back to where the form was."""
+    visit.ask(operation, **of_vm(visit), **sent)
+    return Gone(visit.came_from(visit.url("vms", visit.names["id"])))
+
+
+def back(visit: Visit, *parts: str) -> Gone:
+    """Go to a page of the VM."""
+    return Gone(visit.url("vms", visit.names["id"], *parts))
+
+
+def read_labels(text: str) -> dict[str, str]:
+    """Read labels, KEY=VALUE or KEY in each line or separated by commas."""
+    words = [word.strip() for line in text.splitlines() for word in line.split(",")]
+    return {name.strip(): value.strip() for word in words if word for name, _, value in [word.partition("=")]}
+
+
+def read_span(text: str) -> str:
+    """Write a span as the API has it: `90m` is `5400s`; what is no span stays, and is refused there."""
+    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = text[:-1], text[-1:].lower()
+    return (
+        f"{int(number) * seconds[unit]}s"
+        if number.isascii() and number.isdecimal() and unit in seconds
+        else text
+    )
