@@ -5,21 +5,22 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, select, update
-from tests.made_up import make_cloud
+from tests.made_up import PROJECT, make_cloud
 from tests.toy_reconcilers import Crash
 
 from cumulet.disks import operations as disk_verbs
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost, LoseHost
-from cumulet.hosts import Host, HostState
+from cumulet.hosts import Host, HostState, Reservation
 from cumulet.hypervisor import OlderTerm, Power
 from cumulet.journal import events_about
 from cumulet.reconcile import Due
 from cumulet.resource import Wanted
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms import PowerFailed
+from cumulet.vms import PowerFailed, move_operations
 from cumulet.vms import operations as verbs
+from cumulet.vms.wire import MoveVm
 
 ONE, TWO, THREE = "memory-1", "memory-2", "memory-3"
 CALLS_OF_A_LOOK = 12
@@ -236,6 +237,23 @@ def test_wherever_the_look_at_a_host_that_is_back_dies_no_twin_is_left_on_one_th
         assert not {moved, ended} & host.contents.machines.keys()
         cloud.ask(verbs.terminate_vm, f"moved-{call}")
         cloud.settle()
+
+
+@pytest.mark.parametrize("died", [ONE, TWO])
+def test_a_vm_that_is_being_moved_ends_wholly_when_either_host_is_lost(cloud, died):
+    running_on(cloud, ONE)
+    cloud.ask(verbs.stop_vm)
+    cloud.settle()
+    data = MoveVm(project_id=PROJECT, vm_id="hello", host_id=TWO)
+    cloud.call(move_operations.move_vm, data=data)
+    lose(cloud, died)
+    cloud.ask(verbs.terminate_vm)
+    cloud.pass_time(120)
+    assert (cloud.count(Vm), cloud.count(Reservation)) == (0, 0)
+    back(cloud, died)
+    cloud.pass_time(180)
+    assert row_of(cloud, died).state is HostState.UP
+    assert not any(host.contents.machines or host.contents.disks for host in cloud.hosts.values())
 
 
 def test_a_machine_of_an_earlier_term_is_ended_on_a_host_that_was_never_lost(cloud):
