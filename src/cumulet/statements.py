@@ -53,12 +53,21 @@ class Ready:
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[list[Any], int]:
         """Run it in the connection's transaction; gives the rows that it answers, and how many it changed."""
+        return self._run(connection, "execute", self._stored(values))
+
+    def run_each(self, connection: Connection, each: Iterable[Mapping[str, Any]]) -> None:
+        """Run it likewise once with each of these values; it answers no rows."""
+        self._run(connection, "executemany", list(map(self._stored, each)))
+
+    def _stored(self, values: Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
         store = self._store
         named = self._constants | {name: store[name](value) for name, value in values.items()}
-        driver = connection.connection
-        cursor = driver.cursor()
+        return [named[name] for name in self._order] if self._order else named
+
+    def _run(self, connection: Connection, how: str, stored: Any) -> tuple[list[Any], int]:  # noqa: ANN401 - as stored
+        cursor = connection.connection.cursor()
         try:
-            cursor.execute(self.sql, [named[name] for name in self._order] if self._order else named)
+            getattr(cursor, how)(self.sql, stored)
             return self._read(cursor.fetchall()) if self._has_rows else [], cursor.rowcount
         except self._dialect.loaded_dbapi.Error as problem:
             raise self._known(problem, connection) from problem

@@ -16,7 +16,7 @@ from sqlalchemy import LargeBinary, bindparam, cast, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from cumulet.db import dialect_of, fetch_columns, insert_into, rows_of
+from cumulet.db import change_each, change_rows, dialect_of, fetch_columns, insert_into, rows_of
 from cumulet.hypervisor import HostUnreachable, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.monitoring.model import Samples
@@ -137,8 +137,7 @@ def keep(db: Session, host_id: UUID, packed: Mapping[UUID, bytes], *, begins: in
         for (vm_id,) in fetch_columns(db, STILL_THERE, host_id=host_id)
         if vm_id in packed
     ]
-    if rows:
-        db.connection().execute(KEEP[dialect_of(db)], rows)
+    change_each(db, KEEP[dialect_of(db)], rows)
 
 
 def thin(db: Session, host_id: UUID, *, before: int) -> None:
@@ -147,10 +146,9 @@ def thin(db: Session, host_id: UUID, *, before: int) -> None:
         {"of": row.vm_id, "at": row.begins, "last": last_of(row.packed)}
         for row in fetch_columns(db, OLD, host_id=host_id, before=before)
     ]
-    if rows:
-        db.connection().execute(THIN, rows)
+    change_each(db, THIN, rows)
 
 
 def forget(db: Session, host_id: UUID, *, before: int) -> None:
     """Remove rows that are too old."""
-    db.connection().execute(FORGET, {"host_id": host_id, "before": before})
+    change_rows(db, FORGET, host_id=host_id, before=before)

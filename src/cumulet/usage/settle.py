@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Select, bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from cumulet.db import fetch_built, fetch_columns, rows_of
+from cumulet.db import change_each, fetch_built, fetch_columns, insert_rows, rows_of
 from cumulet.journal import Event
 from cumulet.usage.model import UsageRecord
 from cumulet.usage.span import Span, Told, spans_of
@@ -20,6 +20,8 @@ from cumulet.usage.span import Span, Told, spans_of
 AT_ONCE: Final = 500
 """Events in one transaction: some tens of milliseconds."""
 
+RECORDS: Final = rows_of(UsageRecord)
+EVENTS: Final = rows_of(Event)
 TOLD: Final = select(*(getattr(Event, name) for name in Told._fields)).where(Event.bills).order_by(Event.id)
 TOLD_OF_PROJECT: Final = TOLD.where(Event.project_id == bindparam("project_id"), Event.at < bindparam("end"))
 OLDEST: Final = TOLD.add_columns(Event.id).limit(AT_ONCE)
@@ -31,6 +33,11 @@ IN_TIME: Final = SPANS.where(
     or_(UsageRecord.until.is_(None), UsageRecord.until > bindparam("start")),
 )
 
+FORGET_OPEN: Final = delete(RECORDS).where(
+    RECORDS.c.resource_id == bindparam("of"), RECORDS.c.until.is_(None)
+)
+TAKEN: Final = update(EVENTS).where(EVENTS.c.id == bindparam("event_id")).values(bills=False)
+
 
 def take_over(db: Session) -> int:
     """Take a part of what was told into the usage records, and say how many events that were."""
@@ -38,12 +45,9 @@ def take_over(db: Session) -> int:
     told = [Told(*row[:-1]) for row in rows]
     open_spans = read_open(db, {event.subject_id for event in told})
     spans = [span for of_one in followed(open_spans, told) for span in of_one]
-    db.execute(
-        delete(UsageRecord).where(UsageRecord.resource_id.in_(open_spans), UsageRecord.until.is_(None))
-    )
-    if spans:
-        db.execute(rows_of(UsageRecord).insert(), [row_of(span) for span in spans])
-    db.execute(update(Event).where(Event.id.in_([row[-1] for row in rows])).values(bills=False))
+    change_each(db, FORGET_OPEN, [{"of": id} for id in open_spans])
+    insert_rows(db, UsageRecord, [row_of(span) for span in spans])
+    change_each(db, TAKEN, [{"event_id": row[-1]} for row in rows])
     return len(rows)
 
 
