@@ -23,6 +23,7 @@ from bench import (
     groups,
     idle,
     images,
+    line,
     monitor,
     networks,
     reads,
@@ -51,6 +52,7 @@ BENCHMARKS = {
     "follow": follow.measure,
     "boots": boots.measure,
     "images": images.measure,
+    "line": line.measure,
 }
 
 

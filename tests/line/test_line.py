@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from uuid import uuid4
 
+import msgspec
 import pytest
 from tests.line.conftest import WISH, helping
 from tests.test_seam import ASKED
@@ -74,6 +75,16 @@ def test_a_machine_s_spec_arrives_as_it_was_sent():
     there = verb.reads_arguments.decode(verb.write_arguments({"spec": spec})).spec
     assert there == spec
     assert machine_types.spec_digest(there) == machine_types.spec_digest(spec)
+
+
+@pytest.mark.parametrize("verb", verbs().values(), ids=lambda verb: f"{verb.part}.{verb.name}")
+def test_what_a_verb_is_given_without_a_word_arrives_too(verb):
+    unsaid = {
+        name: one.default for name, one in verb.signature.parameters.items() if one.default is not one.empty
+    }
+    needed = dict.fromkeys(set(verb.signature.parameters) - unsaid.keys())
+    sent = msgspec.msgpack.decode(verb.write_arguments({**needed, **unsaid}))
+    assert sent.keys() == {*needed, *unsaid} - {verb.hears}
 
 
 @pytest.mark.parametrize("kind", subclasses(refusals.HypervisorError))

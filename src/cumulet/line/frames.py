@@ -10,6 +10,7 @@ import enum
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any, Final, cast
@@ -141,6 +142,8 @@ def reader(kind: object) -> msgspec.msgpack.Decoder[Any]:
 def _as_text(value: object) -> object:
     if isinstance(value, AS_TEXT):
         return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     raise NotImplementedError(f"{type(value)} is no plain data")
 
 
