@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from tests.waiting import eventually
 from tests.words import HOST_SILENT
 
@@ -59,3 +60,31 @@ def test_a_host_that_hangs_keeps_no_other_from_being_asked(database, hosts, monk
     other.unreachable = True
     eventually(lambda: wakes(database) == {id: 1})
     hangs.set()
+
+
+def test_a_host_that_was_removed_is_not_silent_any_more(hosts, pulse):
+    id, host = next(iter(hosts.items()))
+    host.unreachable = True
+    eventually(lambda: id in pulse.silent)
+    del hosts[id]
+    eventually(lambda: pulse.silent == {})
+
+
+def test_the_pulse_goes_on_when_the_database_did_not_say_which_hosts_there_are(database, hosts):
+    class Doors(dict):
+        failures = 3
+
+        def __iter__(self):
+            self.failures -= 1
+            if self.failures >= 0:
+                raise OperationalError("SELECT", None, OSError("the database stumbled"))
+            return super().__iter__()
+
+    doors = Doors(hosts)
+    pulse = Pulse(database, doors, seconds=0.01)
+    pulse.start()
+    id, host = next(iter(hosts.items()))
+    host.unreachable = True
+    eventually(lambda: id in pulse.silent)
+    pulse.stop()
+    assert doors.failures < 0

@@ -54,10 +54,20 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._seconds):
-            for host_id, host in tuple(self._hosts.items()):
-                asked = self._under_way.get(host_id)
-                if asked is None or asked.done():
-                    self._under_way[host_id] = self._pool.submit(self._feel, host_id, host)
+            try:
+                self._ask({id: host for id in tuple(self._hosts) if (host := self._hosts.get(id))})
+            except UNREACHABLE as problem:
+                log.warning("it is not known which hosts there are", problem=str(problem))
+
+    def _ask(self, hosts: Mapping[UUID, Hypervisor]) -> None:
+        """Ask each that is not being asked still, and forget those that are gone."""
+        for gone in {*self._under_way, *tuple(self.silent)} - hosts.keys():
+            self._under_way.pop(gone, None)
+            self.silent.pop(gone, None)
+        for host_id, host in hosts.items():
+            asked = self._under_way.get(host_id)
+            if asked is None or asked.done():
+                self._under_way[host_id] = self._pool.submit(self._feel, host_id, host)
 
     def _feel(self, host_id: UUID, host: Hypervisor) -> None:
         was_silent = host_id in self.silent
