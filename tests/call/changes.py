@@ -16,7 +16,7 @@ from tests.projects.people import add_user, ed25519_line
 from cumulet.catalogue import CommitmentTerm
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
 from cumulet.fleet import operations as hosts
-from cumulet.fleet.wire import AddHost, AskOfHost, LabelHost, LoseHost
+from cumulet.fleet.wire import AddHost, AskOfHost, DrainHost, LabelHost, LoseHost
 from cumulet.gpus import operations as gpus
 from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor
@@ -199,7 +199,7 @@ CHANGES: Final[dict[str, Change]] = {
     "add_host": Change(nothing, always(data=AddHost(destination="root@server2"))),
     "label_host": Change(nothing, a_host(data=LabelHost(labels={"rack": "1"}))),
     "cordon_host": Change(nothing, a_host(data=AskOfHost(reason="new fans"))),
-    "drain_host": Change(nothing, a_host(data=AskOfHost(reason="new fans"))),
+    "drain_host": Change(nothing, a_host(data=DrainHost(reason="new fans"))),
     "uncordon_host": Change(cordoned, a_host()),
     "lose_host": Change(silent, a_host(data=LoseHost(confirm="memory-1"))),
     "remove_host": Change(nothing, a_host()),

@@ -5,7 +5,7 @@ from tests.made_up import make_cloud
 
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.fleet import operations as hosts
-from cumulet.fleet.wire import AskOfHost, LabelHost, LoseHost
+from cumulet.fleet.wire import AskOfHost, DrainHost, LabelHost, LoseHost
 from cumulet.hosts import Host, HostState, HostWanted
 from cumulet.journal import events_about
 from cumulet.vms import operations as verbs
@@ -79,7 +79,7 @@ def test_a_cordoned_host_takes_nothing_new_and_keeps_what_it_has(cloud):
 def test_a_drained_host_is_in_maintenance_once_nothing_is_to_run_there(cloud):
     keep_off(cloud, TWO)
     cloud.running()
-    cloud.call(hosts.drain_host, id=ONE, data=AskOfHost(reason="move to rack 4"))
+    cloud.call(hosts.drain_host, id=ONE, data=DrainHost(reason="move to rack 4"))
     cloud.sweep()
     assert host_of(cloud, ONE).state is HostState.DRAINING
     cloud.ask(verbs.stop_vm)

@@ -10,7 +10,7 @@ from tests.toy_reconcilers import Crash
 
 from cumulet.disks import operations as disk_verbs
 from cumulet.fleet import operations as hosts
-from cumulet.fleet.wire import AskOfHost, LoseHost
+from cumulet.fleet.wire import AskOfHost, DrainHost, LoseHost
 from cumulet.hosts import Host, HostState, Reservation
 from cumulet.hypervisor import OlderTerm, Power
 from cumulet.journal import events_about
@@ -331,7 +331,7 @@ def test_the_power_of_the_servers_own_machine_is_never_cut(cloud, power):
 
 
 def test_the_power_of_a_host_that_is_drained_is_its_operators(cloud, power):
-    cloud.call(hosts.drain_host, id=ONE, data=AskOfHost(reason="new fans"))
+    cloud.call(hosts.drain_host, id=ONE, data=DrainHost(reason="new fans"))
     silence(cloud, ONE)
     cloud.pass_time(600)
     assert power.asked == []

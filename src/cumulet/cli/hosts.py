@@ -118,6 +118,7 @@ FACTS: Final[Columns] = {
     "GPUs": bars("heldGpus", "gpus"),
     "VMs": lambda one: f"{one['vms']}, of which {one['runningVms']} are to run",
     "remains": lambda one: ", ".join(one["remains"]),
+    "stays": lambda one: "; ".join(f"{vm}: {why}" for vm, why in sorted(one["stays"].items())),
 }
 app = App(name="host", default_parameter=OPTIONS)
 
@@ -132,7 +133,7 @@ def list_(*, listing: Listing = AS_TABLE) -> None:
 def get(name: HostName, /, *, output: Format = "table") -> None:
     """Show a host, and what would have to go before it can be removed."""
     found = connect().get(HOST, name)
-    show_one({**found["host"], "remains": found["remains"]}, output, FACTS)
+    show_one({**found["host"], "remains": found["remains"], "stays": found["stays"]}, output, FACTS)
 
 
 @app.command
@@ -225,10 +226,19 @@ def uncordon(name: HostName, /, *more: HostNames) -> None:
 
 
 @app.command
-def drain(name: HostName, /, *more: HostNames, reason: Reason = "") -> None:
-    """Place nothing new on hosts, and have what runs there go elsewhere."""
+def drain(
+    name: HostName,
+    /,
+    *more: HostNames,
+    reason: Reason = "",
+    restart: Annotated[
+        bool, Parameter(negative="", help="Shut VMs that run down for it, and start them again elsewhere.")
+    ] = False,
+) -> None:
+    """Place nothing new on hosts, and move what is there elsewhere; `host get` tells what stays, and why."""
     client = connect()
-    each((name, *more), lambda one: client.post(f"{HOST}/drain", one, body={"reason": reason}))
+    body = {"reason": reason, "restart": restart}
+    each((name, *more), lambda one: client.post(f"{HOST}/drain", one, body=body))
 
 
 @app.command

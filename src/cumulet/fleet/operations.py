@@ -13,7 +13,7 @@ from cumulet.db import names_there
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
 from cumulet.fleet.views import host_view, read_load, what_remains
-from cumulet.fleet.wire import AskOfHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
+from cumulet.fleet.wire import AskOfHost, DrainHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
 from cumulet.gpus import Gpu, forget_gpus
 from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host
 from cumulet.operation import Access, Caller, operation
@@ -49,7 +49,9 @@ def get_host(db: Session, *, id: str) -> GetHostResponse:
     Only for auditors and operators.
     """
     host = find_host(db, id)
-    return GetHostResponse(host=host_view(host, read_load(db)), remains=[*what_remains(db, host)])
+    return GetHostResponse(
+        host=host_view(host, read_load(db)), remains=[*what_remains(db, host)], stays=host.stays
+    )
 
 
 @operation("PUT /v1/hosts/{id}/labels", access=Access.OPERATOR)
@@ -76,11 +78,14 @@ def cordon_host(db: Session, caller: Caller, *, now: datetime, id: str, data: As
 
 
 @operation("POST /v1/hosts/{id}/drain", access=Access.OPERATOR)
-def drain_host(db: Session, caller: Caller, *, now: datetime, id: str, data: AskOfHost) -> Empty:
-    """Place nothing new on a host, and have what runs there go elsewhere; it is in MAINTENANCE once nothing runs there.
+def drain_host(db: Session, caller: Caller, *, now: datetime, id: str, data: DrainHost) -> Empty:
+    """Place nothing new on a host, and move what is there elsewhere; it is in MAINTENANCE once nothing runs there.
 
-    Only for operators.
+    VMs that run go only with `restart`, which shuts them down for it. Which stay, and why, GetHost tells. Only for
+    operators.
     """
+    host = lock_host(db, id)
+    host.drain_restarts, host.stays = data.restart, {}
     return ask_of_host(db, caller, id, HostWanted.DRAINED, data.reason, now=now)
 
 

@@ -83,6 +83,7 @@ def what_remains(db: Session, host: Host) -> Sequence[str]:
     """Say in words what is on a host; nothing when it can be removed."""
     counted = (
         ("VM", select(func.count()).where(Vm.host_id == host.id)),
+        ("arriving VM", select(func.count()).where(Vm.moving_to == host.id)),
         ("disk", select(func.count()).where(Disk.host_id == host.id, Disk.vm_id.is_(None))),
         ("private image", select(func.count()).where(PrivateImage.host_id == host.id)),
         ("GPU that a VM holds", select(func.count()).where(Gpu.host_id == host.id, Gpu.vm_id.is_not(None))),

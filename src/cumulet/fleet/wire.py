@@ -66,13 +66,22 @@ class GetHostResponse(Wire):
     host: HostAnswer
     remains: list[str]
     """What is on it, in words: `3 VMs`, `a disk`."""
+    stays: dict[str, str]
+    """Of one that is drained: virtual machines that cannot go, as `PROJECT:VM`, and why."""
 
 
 class AskOfHost(Wire):
-    """Why a host is cordoned or drained."""
+    """Why a host is cordoned."""
 
     reason: str = ""
     """For those who find it so later."""
+
+
+class DrainHost(AskOfHost):
+    """Why a host is drained, and at what price."""
+
+    restart: bool = False
+    """VMs that run are shut down for it, moved, and started again; without it they stay until they are stopped."""
 
 
 class LabelHost(Wire):

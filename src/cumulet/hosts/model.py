@@ -52,6 +52,10 @@ class Host(Row):
     why: Mapped[str]
     unheard_since: Mapped[datetime | None]
     """These six are its `Standing`."""
+    drain_restarts: Mapped[bool] = mapped_column(default=False)
+    """VMs that run there may be shut down for a drain, and started again elsewhere."""
+    stays: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    """Of one that is drained: VMs that cannot go, as `PROJECT:VM`, and why."""
     seen_at: Mapped[datetime]
     routes: Mapped[list[str]] = mapped_column(JSON)
     """Ranges that it reaches by routes of its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
@@ -37,14 +37,14 @@ def remove_leftovers(
     if not disks and not seeds:
         return
     with run.reading() as db:
-        owners = hosts_of_disks(db, run.id, disks)
-        moved = hosts_of_vms(db, run.id, seeds)
-    left = {disk_id for disk_id, host_id in owners.items() if has_disk(find_host, host_id, disk_id)}
+        disk_owners, seed_owners = hosts_of_disks(db, run.id, disks), hosts_of_vms(db, run.id, seeds)
+    left = those_there(disk_owners, lambda host_id: find_host(host_id).disks.list().keys())
     for disk_id in orphans.overdue(f"disk on {run.id} {ELSEWHERE}", left, run.now):
         log.warning("a disk is removed whose VM moved", host=str(run.id), disk=str(disk_id))
         with suppress(HypervisorError):  # a machine of before still has it
             host.disks.remove(disk_id)
-    for vm_id in orphans.overdue(f"seed on {run.id} {ELSEWHERE}", moved, run.now):
+    left = those_there(seed_owners, lambda host_id: find_host(host_id).seeds.list())
+    for vm_id in orphans.overdue(f"seed on {run.id} {ELSEWHERE}", left, run.now):
         host.consoles.remove_log(vm_id)
         host.seeds.remove(vm_id)
 
@@ -60,15 +60,17 @@ def hosts_of_disks(db: Session, host_id: UUID, disks: AbstractSet[UUID]) -> dict
     return dict(db.execute(elsewhere).all())
 
 
-def hosts_of_vms(db: Session, host_id: UUID, vms: AbstractSet[UUID]) -> set[UUID]:
-    """Those VMs that are on another host and do not come to this one."""
-    elsewhere = select(Vm.id).where(Vm.id.in_(vms), Vm.host_id != host_id)
-    return set(db.scalars(elsewhere.where(or_(Vm.moving_to.is_(None), Vm.moving_to != host_id))))
+def hosts_of_vms(db: Session, host_id: UUID, vms: AbstractSet[UUID]) -> dict[UUID, UUID]:
+    """Say of VMs which other host they are on; not of those that are just coming to this one."""
+    elsewhere = select(Vm.id, Vm.host_id).where(Vm.id.in_(vms), Vm.host_id != host_id)
+    coming = elsewhere.where(or_(Vm.moving_to.is_(None), Vm.moving_to != host_id))
+    return dict(db.execute(coming).all())
 
 
-def has_disk(find_host: Callable[[UUID], Host], host_id: UUID, disk_id: UUID) -> bool:
-    """Whether another host answers that it has a disk."""
-    try:
-        return disk_id in find_host(host_id).disks.list()
-    except HostUnreachable:
-        return False
+def those_there(owners: Mapping[UUID, UUID], found: Callable[[UUID], AbstractSet[UUID]]) -> set[UUID]:
+    """Those that their own host answers it has: a host that merely got another name keeps all that is on it."""
+    there: set[UUID] = set()
+    for host_id in set(owners.values()):
+        with suppress(HostUnreachable):
+            there |= found(host_id) & {id for id, owner in owners.items() if owner == host_id}
+    return there

@@ -27,6 +27,7 @@ from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.drain import move_away
 from cumulet.vms.reconcile.leftovers import remove_leftovers
 from cumulet.vms.reconcile.silence import POWER_OFF_AGAIN, end_twins, ensure_off, note_silence
 from cumulet.vms.reconcile.vm import Backends
@@ -77,13 +78,14 @@ class Sweeper:
             disks, seeds = host.disks.list(), host.seeds.list()
         except HostUnreachable as problem:
             return self._see_to_silence(run, str(problem))
+        going = move_away(run, self.backends.fabrics.catalogue)
         with run.writing() as db:
             forget_old(db, run.now, self.backends.fabrics.catalogue.limits)
             note_facts(db, run.id, facts, now=run.now)
             vms = fetch_columns(db, VMS, host_id=run.id)
             vm_ids = wake_changed_vms(db, run, vms, domains)
             row = db.get_one(HostRow, run.id)
-            busy = any(vm.wanted is Wanted.ACTIVE for vm in vms) or bool(running_ones(domains))
+            busy = any(vm.wanted is Wanted.ACTIVE for vm in vms) or bool(running_ones(domains) or going)
             change_standing(db, row, heard(row.standing, run.now, busy=busy), now=run.now)
             disk_ids = wake_changed_disks(db, run, disks.keys())
             note_gpus(db, run.id, gpus, users_of(domains), now=run.now)

@@ -1,0 +1,75 @@
+"""A host that is drained: what can go is moved away, and what cannot is told."""
+
+import pytest
+from tests.made_up import make_cloud
+
+from cumulet.fleet import operations as hosts
+from cumulet.fleet.wire import AskOfHost, DrainHost
+from cumulet.hosts import HostState
+from cumulet.vm_record.wire import VmState
+from cumulet.vms import operations as verbs
+
+ONE, TWO = "memory-1", "memory-2"
+RUNS = "it is ACTIVE: stop it, or have it shut down and started again by restart"
+
+
+@pytest.fixture
+def cloud(database, tmp_path):
+    """Two hosts of which one has three VMs, the last of them running."""
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2&memory_gib=16")
+    cloud.call(hosts.cordon_host, id=TWO, data=AskOfHost())
+    for name in ("a", "b", "c"):
+        cloud.running(vm_id=name)
+    for name in ("a", "b"):
+        cloud.ask(verbs.stop_vm, name)
+    cloud.settle()
+    cloud.call(hosts.uncordon_host, id=TWO)
+    cloud.sweep()
+    return cloud
+
+
+def drain(cloud, *, restart=False):
+    cloud.call(hosts.drain_host, id=ONE, data=DrainHost(reason="new fans", restart=restart))
+    cloud.pass_time(200)
+
+
+def shown(cloud, id):
+    return cloud.call(hosts.get_host, id=id)
+
+
+def test_vms_that_are_stopped_go_and_one_that_runs_stays_and_says_why(cloud):
+    drain(cloud)
+    one, two = shown(cloud, ONE), shown(cloud, TWO)
+    assert (one.host.state, one.host.vms, two.host.vms) == (HostState.DRAINING, 1, 2)
+    assert one.stays == {"default:c": f"cannot move VM 'c': {RUNS}"}
+    cloud.ask(verbs.stop_vm, "c")
+    cloud.pass_time(200)
+    one = shown(cloud, ONE)
+    assert (one.host.state, one.remains, one.stays) == (HostState.MAINTENANCE, [], {})
+
+
+def test_what_runs_goes_too_where_it_may_be_shut_down_for_it(cloud):
+    drain(cloud, restart=True)
+    one = shown(cloud, ONE)
+    assert (one.host.state, one.remains, one.stays) == (HostState.MAINTENANCE, [], {})
+    assert (cloud.vm("a").state, cloud.vm("c").state) == (VmState.STOPPED, VmState.ACTIVE)
+
+
+def test_without_room_elsewhere_all_stay_and_say_why(cloud):
+    cloud.call(hosts.cordon_host, id=TWO, data=AskOfHost())
+    drain(cloud, restart=True)
+    one = shown(cloud, ONE)
+    assert (one.host.state, one.host.vms, len(one.stays)) == (HostState.DRAINING, 3, 3)
+    assert "memory-2: cordoned" in one.stays["default:a"]
+    cloud.call(hosts.uncordon_host, id=TWO)
+    cloud.pass_time(200)
+    assert (shown(cloud, ONE).host.vms, shown(cloud, ONE).stays) == (0, {})
+
+
+def test_a_host_that_a_vm_is_coming_to_is_not_removed(cloud):
+    (there,) = (host for id, host in cloud.hosts.items() if id != cloud.row("a").host_id)
+    there.copy_step = 0.1
+    cloud.call(hosts.drain_host, id=ONE, data=DrainHost())
+    cloud.sweep()
+    assert shown(cloud, ONE).host.state is HostState.DRAINING
+    assert shown(cloud, TWO).remains == ["2 arriving VMs"]
