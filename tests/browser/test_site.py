@@ -162,3 +162,12 @@ def text_of(browser: Browser, selector: str) -> str:
     """What an element says at one moment."""
     script = "return document.querySelector(arguments[0])?.textContent ?? ''"
     return browser.chrome.execute_script(script, selector)
+
+
+def test_ctrl_k_finds_a_vm_and_goes_there(at, site):
+    browser = at("/p/default/new-vm")
+    browser.find("body").send_keys(Keys.CONTROL + "k")
+    browser.chrome.switch_to.active_element.send_keys("eb-2")
+    eventually(lambda: "web-2" in text_of(browser, "#palette li[aria-selected=true]"))
+    browser.chrome.switch_to.active_element.send_keys(Keys.ENTER)
+    eventually(lambda: browser.chrome.current_url == f"{site.url}/p/default/vms/web-2")

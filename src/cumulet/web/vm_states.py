@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.wire import Vm
+from cumulet.wire import Amount, Wire
 
 WORDS: Final[Mapping[VmState, tuple[str, str]]] = {
     VmState.ACTIVE: ("good", "Running"),
@@ -37,7 +39,43 @@ class State:
     reason: str = ""
 
 
-def state_of(vm: Vm) -> State:
+class Guest(Wire):
+    """What a list needs of what a guest says."""
+
+    stage: str
+    panic: str
+
+
+class Price(Wire):
+    """What a list needs of a price."""
+
+    total_price_hr: Amount
+
+
+class ListedVm(Wire, kw_only=True):
+    """What a list needs of a VM: read alone, it takes a fraction of the time of all."""
+
+    id: str
+    state: VmState
+    waiting_for: str
+    problem: str
+    guest: Guest
+    metadata: dict[str, str]
+    external_ip_address: str
+    internal_ip_address: str
+    image_id: str
+    image_name: str
+    vcpus: int
+    memory: int
+    boot_disk_size_gib: int
+    gpu_quantity: int
+    gpu_model: str
+    price: Price
+    expire_time: datetime | None
+    deletion_protection: bool
+
+
+def state_of(vm: Vm | ListedVm) -> State:
     """Say how a VM is."""
     tone, word = WORDS.get(vm.state, OTHER)
     reason = vm.waiting_for or (vm.problem if tone in {"bad", "wait"} else "")

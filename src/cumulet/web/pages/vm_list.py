@@ -13,10 +13,9 @@ import msgspec
 from cumulet.quotas.operations import list_quotas
 from cumulet.usage.operations import get_project_spend
 from cumulet.vms.operations import list_vms
-from cumulet.vms.wire import Vm
 from cumulet.web.site import page
 from cumulet.web.visit import Shown, Visit
-from cumulet.web.vm_states import FILTERS, state_of
+from cumulet.web.vm_states import FILTERS, ListedVm, state_of
 
 PAGE_SIZE: Final = 50
 NUMBER: Final = re.compile("[0-9]{1,7}")
@@ -48,13 +47,13 @@ def vm_list(visit: Visit) -> Shown:
     )
 
 
-def all_vms(visit: Visit) -> Sequence[Vm]:
+def all_vms(visit: Visit) -> Sequence[ListedVm]:
     """Give all VMs of the project, by id."""
     listed: Any = visit.ask(list_vms, project_id=visit.project_id).vms  # each is JSON already
-    return msgspec.json.decode(b"[" + b",".join(map(bytes, listed)) + b"]", type=list[Vm])
+    return msgspec.json.decode(b"[" + b",".join(map(bytes, listed)) + b"]", type=list[ListedVm])
 
 
-def fits(vm: Vm, words: str) -> bool:
+def fits(vm: ListedVm, words: str) -> bool:
     """Whether a VM is one that words mean: each is a part of its name, an address, or a label as KEY or KEY=VALUE."""
     labels = [f"{name}={value}" if value else name for name, value in vm.metadata.items()]
     texts = [vm.id, vm.external_ip_address, vm.internal_ip_address, vm.image_name, *labels]

@@ -1,0 +1,36 @@
+"""What Ctrl-K finds: things of all projects, by a part of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from cumulet.search.operations import search_resources
+from cumulet.search.wire import Result
+from cumulet.web.site import page
+from cumulet.web.visit import Sent, Visit
+
+LONGEST: Final = 100
+
+
+@page("/find")
+def find(visit: Visit) -> Sent:
+    """Give those of which there are pages, the nearest first, for the script that shows them."""
+    words = visit.given("q")[:LONGEST]
+    results = visit.ask(search_resources, query=words).results if words else []
+    found = [one for result in results if (one := shown(result))]
+    return Sent(msgspec.json.encode(found), "application/json")
+
+
+def shown(result: Result) -> Mapping[str, str] | None:
+    """Name something that was found, say what it is and where its page is; None without one."""
+    match result:
+        case Result(project=project) if project is not None:
+            return {"name": project.id, "what": "project", "url": f"/p/{quote(project.id, safe='')}/vms"}
+        case Result(virtual_machine=vm) if vm is not None:
+            url = f"/p/{quote(vm.project_id, safe='')}/vms/{quote(vm.id, safe='')}"
+            return {"name": vm.id, "what": f"VM in {vm.project_id}", "url": url}
+    return None
