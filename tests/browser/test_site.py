@@ -19,6 +19,7 @@ WIDTHS = (390, 768, 1024, 1440)
 PAGES = {
     "list": "/p/default/vms",
     "list-none": "/p/default/vms?q=nothing",
+    "sessions": "/sessions",
     "create": "/p/default/new-vm",
     "vm": "/p/default/vms/web-1?from=203.0.113.7&port=22",
     "vm-disks": "/p/default/vms/db/disks",

@@ -1,5 +1,7 @@
 """Who comes in, and what a form needs to be taken: the cookie, an origin of ours and the session's own token."""
 
+import re
+
 import httpx
 import pytest
 from tests.made_up import PROJECT
@@ -96,7 +98,7 @@ def test_a_form_of_the_session_is_taken_and_done_once(signed_in, cloud):
     fields = {"request": "twice"}
     for _ in range(2):
         answer = browser.send(f"{VMS}/hello/stop", on=VMS, **fields)
-        assert (answer.status_code, answer.headers["location"]) == (303, VMS)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{VMS}/hello")
     assert cloud.events().count("vm.stop_requested") == 1
 
 
@@ -170,3 +172,17 @@ def test_signing_in_is_listed_as_a_session(signed_in, cloud):
     browser = signed_in()
     mine = httpx.get(f"{browser.origin}/v1/sessions", headers={"authorization": "Bearer ann"}).json()
     assert [(one["openedWith"], one["current"]) for one in mine["sessions"]] == [("key-of-ann", False)]
+
+
+def test_sessions_are_listed_on_a_page_and_ended_there(signed_in, url):
+    browser = signed_in()
+    mine = browser.session
+    browser.sign_in("ann")
+    text = browser.get("/sessions").text
+    assert text.count("key-of-ann") == 2
+    (other,) = re.findall(r'action="(/sessions/[^/]+/end)"', text)
+    assert browser.send(other, on="/sessions").headers["location"] == "/sessions"
+    browser.session, left = mine, browser.session
+    assert browser.get(VMS).status_code == 303
+    browser.session = left
+    assert browser.get(VMS).status_code == 200
