@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from cumulet.vms import operations
+from cumulet.web.live import Look
 
 VMS = "/p/default/vms"
 
@@ -73,3 +74,13 @@ def test_who_signs_out_is_told_nothing_more(signed_in, cloud):
         browser.send("/logout", on=VMS)
         cloud.create()
         assert list(told) == []
+
+
+def test_a_page_is_looked_at_by_itself_only_while_something_on_it_is_under_way(signed_in, cloud):
+    browser = signed_in()
+    cloud.running()
+    assert not Look.of(browser.get(VMS).text).is_under_way
+    assert not Look.of(browser.get(f"{VMS}/hello").text).is_under_way
+    cloud.ask(operations.stop_vm)
+    assert Look.of(browser.get(VMS).text).is_under_way
+    assert Look.of(browser.get(f"{VMS}/hello").text).is_under_way

@@ -27,8 +27,8 @@ from cumulet.web.visit import Answer, Shown, Visit
 PAUSE: Final = 1.0
 """Seconds between two looks at a page at least."""
 PART: Final = re.compile(r"<!--part ([^\s>]+)-->(.*?)<!--/part-->", re.DOTALL)
-UNDER_WAY: Final = 'data-tone="wait"'
-"""What a state's mark has that will change by itself."""
+UNDER_WAY: Final = re.compile(r'(?<!class="dot" )data-tone="wait"')
+"""What is on a page while something on it will change by itself; a mere dot only explains the colour."""
 STILL_THERE: Final = b":\n\n"
 """What is said when nothing has happened for a while."""
 PLACE: Final = re.compile(rb"^id: (\d+)", re.MULTILINE)
@@ -49,7 +49,7 @@ class Look:
         """Take a page apart."""
         whole = live_block(html)
         frame = PART.sub(lambda part: f"<!--{part[1]}-->", whole)
-        return cls(frame, dict(PART.findall(whole)), UNDER_WAY in whole, whole)
+        return cls(frame, dict(PART.findall(whole)), UNDER_WAY.search(whole) is not None, whole)
 
     @property
     def all_of_it(self) -> str:
