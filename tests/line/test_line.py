@@ -18,7 +18,7 @@ from cumulet.doctor.command import CommandFailed
 from cumulet.errors import Invalid, Unavailable, error_info
 from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, ImageName
 from cumulet.hypervisor import machines as machine_types
-from cumulet.line import connections, helper
+from cumulet.line import connections, helper, run
 from cumulet.line.connections import dial_unix
 from cumulet.line.failures import subclasses, tell, told
 from cumulet.line.far_host import FarHost
@@ -190,6 +190,15 @@ def test_a_host_that_cannot_be_opened_says_why_and_is_opened_by_a_later_call(rea
             far.ping()
         far.ping()
         far.close()
+
+
+def test_a_machine_that_cannot_be_made_ready_does_not_answer_and_says_why(monkeypatch):
+    def fail(*_, **__):
+        raise CommandFailed("ovs-vsctl: no such file")
+
+    monkeypatch.setattr(run, "prepare_host", fail)
+    with pytest.raises(HostUnreachable, match=r"cannot be made ready: ovs-vsctl: no such file"):
+        run.open_here(WISH)
 
 
 def test_after_an_outage_every_machine_may_have_changed(far, wire, real_host, monkeypatch):

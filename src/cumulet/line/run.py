@@ -17,7 +17,7 @@ import structlog
 import cumulet
 from cumulet.doctor.calls import prepare_host
 from cumulet.errors import Unavailable
-from cumulet.hypervisor import Hypervisor, HypervisorError
+from cumulet.hypervisor import HostUnreachable, Hypervisor
 from cumulet.line.helper import Helper
 from cumulet.line.wire import PACKAGES, HostWish
 
@@ -50,11 +50,11 @@ def main() -> None:
 
 
 def open_here(wish: HostWish) -> Hypervisor:
-    """Prepare this machine, and open it for an installation; HypervisorError says what keeps it from being a host."""
+    """Prepare this machine, and open it for an installation; HostUnreachable says what keeps it from being a host."""
     try:
         prepared = prepare_host(lambda words: log.info("preparing", step=words), packages=PACKAGES)
     except Unavailable as failure:
-        raise HypervisorError(f"the host cannot be made ready: {failure.message}") from failure
+        raise HostUnreachable(f"the host cannot be made ready: {failure.message}") from failure
     from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - libvirt may have been installed just now
 
     return open_host(

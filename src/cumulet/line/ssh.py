@@ -129,13 +129,21 @@ class SshLine:
     """The line to one host: opened when it is needed, and again when it broke."""
 
     def __init__(
-        self, destination: Destination, *, identity: Path, bundle: Bundle, places: Places = Places()
+        self,
+        destination: Destination,
+        *,
+        identity: Path,
+        bundle: Bundle,
+        places: Places = Places(),
+        patience: float = OPEN_SECONDS,
     ) -> None:
+        """`patience` is how many seconds a call waits for the line to be opened for the first time."""
         self._link = ReopenedLink(
             destination.host,
             open=lambda: open_ssh(destination, identity, bundle, places),
             is_alive=Ssh.is_alive,
             close=Ssh.close,
+            first_seconds=patience,
         )
 
     def dial(self) -> socket:
@@ -234,4 +242,6 @@ def arrive(process: subprocess.Popen[bytes], bundle: Bundle, words: IO[bytes]) -
             process.stdin.flush()
     words.seek(0)
     ended = words.read().decode(errors="replace").strip().splitlines()
-    raise HostUnreachable(ended[-1] if ended else "SSH ended without a word")
+    raise HostUnreachable(
+        ended[-1] if ended else f"SSH ended without a word, or said none for {OPEN_SECONDS:g} s"
+    )

@@ -23,7 +23,7 @@ from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore, offer_made_up_images
 from cumulet.line.bundle import make_bundle
 from cumulet.line.far_host import FarHost
-from cumulet.line.ssh import SshLine, read_destination
+from cumulet.line.ssh import OPEN_SECONDS, SshLine, read_destination
 from cumulet.line.wire import DATA_DIR, HostWish
 from cumulet.networks import Fabrics, bridge_name
 from cumulet.serve.doors import FAR
@@ -154,11 +154,17 @@ def open_hosts(
 
 
 def open_far_host(
-    uri: str, data_center_id: str, *, catalogue: Catalogue, installation: str, identity: Path
+    uri: str,
+    data_center_id: str,
+    *,
+    catalogue: Catalogue,
+    installation: str,
+    identity: Path,
+    patience: float = OPEN_SECONDS,
 ) -> FarHost:
-    """Open the line to a host by its URI; asks nobody yet."""
+    """Open the line to a host by its URI; asks nobody yet. The first call waits so many seconds for it."""
     pools = catalogue.find_data_center(data_center_id).pool_paths
-    line = SshLine(read_destination(uri), identity=identity, bundle=make_bundle())
+    line = SshLine(read_destination(uri), identity=identity, bundle=make_bundle(), patience=patience)
     return FarHost(line.dial, HostWish(installation, DATA_DIR / "host", pools), hang_up=line.close)
 
 

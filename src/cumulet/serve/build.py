@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from litestar.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -48,6 +48,9 @@ from cumulet.usage import settle_usage
 from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
 from cumulet.web import ASSETS, Asking, console_pages, site
 
+PATIENCE_SECONDS: Final = 3.0
+"""How long what is asked of a host first waits for the line to it: others need the threads, and it is asked again soon."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
@@ -83,7 +86,7 @@ def build(settings: Settings) -> Cloud:
     )
     ssh_key = ensure_ssh_key(settings.data_dir)
     open_far = partial(open_far_host, catalogue=catalogue, installation=installation, identity=ssh_key.path)
-    doors = Doors(database, backends.hosts, open_far)
+    doors = Doors(database, backends.hosts, partial(open_far, patience=PATIENCE_SECONDS))
     pulse = Pulse(database, doors)
     backends = replace(
         backends, hosts=doors, silent=pulse.silent, power_off=power_off_by(settings.power_command)
