@@ -60,25 +60,57 @@ def make_self_signed(folder: Path, names: Sequence[str], now: datetime) -> SelfS
     certificate, so that who knows its fingerprint can take it from the server. Invalid for what is no name.
     """
     subjects = [subject(name) for name in names]
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    authority = find_authority(folder, now) or make_authority(folder, now)
+    authority = ensure_authority(folder, now)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        begun(names[0], key.public_key(), now, days=SERVER_DAYS)
-        .issuer_name(authority.certificate.subject)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(subjects), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False
-        )
-        .sign(authority.key, hashes.SHA256())
+    about = begun(names[0], key.public_key(), now, days=SERVER_DAYS).add_extension(
+        x509.SubjectAlternativeName(subjects), critical=False
     )
+    certificate = vouched_for(authority, about, ExtendedKeyUsageOID.SERVER_AUTH)
     files = TlsFiles(folder / "server.pem", folder / "server.key")
     write_pair(files, key, certificate, authority.certificate)
     digest = authority.certificate.fingerprint(hashes.SHA256())
     return SelfSigned(files, folder / AUTHORITY, ":".join(f"{byte:02X}" for byte in digest))
+
+
+def vouch_for_host(folder: Path, request: str, name: str, now: datetime, *, serves: bool) -> tuple[str, str]:
+    """Answer a host's request (PEM) with a certificate for its name, and with the authority's (both PEM).
+
+    By it the host proves who it is to a server, and, if it `serves`, to others that ask it. What the request says of
+    itself counts for nothing but that its key is the host's. Invalid when it is none.
+    """
+    try:
+        asked = x509.load_pem_x509_csr(request.encode())
+    except ValueError:
+        asked = None
+    key = asked.public_key() if asked and asked.is_signature_valid else None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise Invalid.field(
+            "request", request, "a request for a certificate of an elliptic curve's key, in PEM"
+        )
+    authority = ensure_authority(folder, now)
+    purposes = (ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if serves else []))
+    certificate = vouched_for(authority, begun(name, key, now, days=SERVER_DAYS), *purposes)
+    pem = (one.public_bytes(Encoding.PEM).decode() for one in (certificate, authority.certificate))
+    return next(pem), next(pem)
+
+
+def vouched_for(authority: Authority, about: Builder, *purposes: x509.ObjectIdentifier) -> x509.Certificate:
+    """Sign a certificate that is no authority's."""
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    return (
+        about.issuer_name(authority.certificate.subject)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(signer, critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+
+
+def ensure_authority(folder: Path, now: datetime) -> Authority:
+    """Find who vouches, or make one."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return find_authority(folder, now) or make_authority(folder, now)
 
 
 def find_authority(folder: Path, now: datetime) -> Authority | None:

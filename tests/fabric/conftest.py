@@ -50,6 +50,11 @@ def plug(fabric):
     yield plug
     for guest in plugged:
         guest.remove()
+    clear(fabric)
+
+
+def clear(fabric):
+    """Remove all that tests put into the fabric."""
     for port_id in fabric.ports():
         fabric.remove_port(port_id)
     for group_id in fabric.groups():

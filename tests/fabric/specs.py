@@ -24,9 +24,9 @@ EXTERNAL = ExternalSpec(
 )
 
 
-def a_router(host_number: int = 2) -> RouterSpec:
-    address = EXTERNAL.range[host_number]
-    return RouterSpec(uuid4(), EXTERNAL, address, mac=f"0a:00:00:00:00:{host_number:02x}")
+def a_router(host_number: int = 2, external: ExternalSpec = EXTERNAL) -> RouterSpec:
+    address = external.range[host_number]
+    return RouterSpec(uuid4(), external, address, mac=f"0a:00:00:00:00:{host_number:02x}")
 
 
 def a_network(
@@ -81,11 +81,17 @@ SSH = a_rule(IpProtocol.TCP, (22, 22), id="ssh")
 class Project:
     """A router with one network, put into a fabric."""
 
-    def __init__(self, fabric: Fabric, router_number: int = 2, private_range: str = "10.0.0.0/24") -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        router_number: int = 2,
+        private_range: str = "10.0.0.0/24",
+        external: ExternalSpec = EXTERNAL,
+    ) -> None:
         self.fabric = fabric
-        self.router = a_router(router_number)
+        self.router = a_router(router_number, external)
         self.network = a_network(self.router, private_range)
-        fabric.put_external(EXTERNAL)
+        fabric.put_external(external)
         fabric.put_router(self.router)
         fabric.put_network(self.network)
 

@@ -11,13 +11,15 @@ runs on it is reached by SSH as a cloud would, or by this module in ways that wo
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.fabric.guests import run
 from tests.waiting import eventually
@@ -27,6 +29,7 @@ NAMES: Final = ("h1", "h2", "h3")
 LINE, TUNNELS = "line", "tunnels"
 SUBNETS: Final = {LINE: "10.98.0", TUNNELS: "10.97.0"}
 SERVER: Final = f"{SUBNETS[LINE]}.1"
+SERVER_TUNNELS: Final = f"{SUBNETS[TUNNELS]}.1"
 FILTER_OF_BRIDGES: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 TUNNEL_BRIDGE: Final = "br-tunnels"
 ALL_NAMESPACES: Final = ("--mount", "--uts", "--net", "--pid", "--cgroup")
@@ -34,7 +37,13 @@ AS_ITS_OWN: Final = (
     'for group in /sys/fs/cgroup/*/cgroup.procs; do echo 0 >"$group" || :; done 2>/dev/null; exec "$@"'
 )
 """Runs a command in the machine's control groups, so that what it starts is the machine's."""
-PREPARE: Final = "from cumulet.doctor.prepare import prepare_host; prepare_host()"
+ASK: Final = """
+import pickle, sys
+from cumulet.doctor import calls
+name, args, kwargs = pickle.load(sys.stdin.buffer)
+pickle.dump(getattr(calls, name)(*args, **kwargs), sys.stdout.buffer)
+"""
+"""A call of the doctor's, and its answer."""
 
 
 class Machine:
@@ -59,9 +68,11 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.init = eventually(self._find_init)
-        self._space = namespace(self.init, "pid")
-        for device, network in enumerate(SUBNETS):
-            self._plug(f"eth{device}", network)
+        self._space = namespace_of(self.init, "pid")
+        for number, (network, subnet) in enumerate(SUBNETS.items()):
+            plug(self.name, f"eth{number}", network, namespace=self.init)
+            there = ("nsenter", f"--target={self.init}", "--net", "ip", "address", "add")
+            run(*there, f"{subnet}.{10 + self.number}/24", "dev", f"eth{number}")
         eventually(self._answers)
 
     def switch_off(self) -> None:
@@ -79,32 +90,19 @@ class Machine:
         words = [str(word) for word in argv]
         return ["nsenter", f"--target={self.init}", *ALL_NAMESPACES, "sh", "-c", AS_ITS_OWN, "sh", *words]
 
-    def prepare(self) -> None:
-        """Have all daemons of a host run there, as the doctor does it on the machine that it runs on."""
-        self.run(sys.executable, "-c", PREPARE)
+    @property
+    def doctor(self) -> Any:
+        """The doctor's calls (`cumulet.doctor.calls`), done there."""
+        return Doctor(self)
 
-    def join(self, southbound: str) -> None:
-        """Make it, prepared, a chassis of the OVN whose southbound database is there (`tcp:ADDRESS:PORT`).
-
-        OVS's userspace datapath sends through tunnels only from an address on a bridge of its own.
-        """
-        datapath = self.run("ovs-vsctl", "get", "Bridge", "br-int", "datapath_type").strip()
-        self.run(
-            "ovs-vsctl", "--may-exist", "add-br", TUNNEL_BRIDGE,
-            "--", "set", "Bridge", TUNNEL_BRIDGE, f"datapath_type={datapath}",
-            "--", "--may-exist", "add-port", TUNNEL_BRIDGE, "eth1",
-            "--", "set", "Open_vSwitch", ".", f'external_ids:ovn-remote="{southbound}"',
-            f"external_ids:ovn-encap-ip={self.tunnel_address}",
-        )  # fmt: skip
-        self.run("ip", "address", "flush", "dev", "eth1")
-        self.run("ip", "address", "replace", f"{self.tunnel_address}/24", "dev", TUNNEL_BRIDGE)
-        self.run("ethtool", "--offload", TUNNEL_BRIDGE, "tx", "off")
-        self.run("ip", "link", "set", TUNNEL_BRIDGE, "up")
+    def open_tunnels(self) -> None:
+        """Have its tunnels end at its own address for them."""
+        open_tunnels(self.run, self.tunnel_address)
 
     def processes(self, name: str) -> list[int]:
         """The ids, as this process sees them, of what runs there under a name (as /proc/PID/comm has it)."""
         return [
-            pid for pid in every_process() if namespace(pid, "pid") == self._space and command(pid) == name
+            pid for pid in every_process() if namespace_of(pid, "pid") == self._space and command(pid) == name
         ]
 
     def kill(self, name: str) -> None:
@@ -134,26 +132,65 @@ class Machine:
     def _find_init(self) -> int | None:
         """The first process of the machine, which takes all others with it."""
         for pid in descendants(self._process.pid):
-            if namespace(pid, "pid") not in ("", namespace(os.getpid(), "pid")):
+            if namespace_of(pid, "pid") not in ("", namespace_of(os.getpid(), "pid")):
                 return pid
         return None
-
-    def _plug(self, device: str, network: str) -> None:
-        """Give it a NIC in a network."""
-        outer, inner = f"{self.name}-{network}", f"{self.name}-{device}"
-        run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
-        run("ethtool", "--offload", outer, "tx", "off")
-        run("ip", "link", "set", outer, "master", network, "up")
-        run("ip", "link", "set", inner, "netns", self.init, "name", device)
-        there = ("nsenter", f"--target={self.init}", "--net")
-        run(*there, "ethtool", "--offload", device, "tx", "off")
-        run(*there, "ip", "address", "add", f"{SUBNETS[network]}.{10 + self.number}/24", "dev", device)
-        run(*there, "ip", "link", "set", device, "up")
 
     def _answers(self) -> bool:
         """Whether SSH answers; fails when the machine has ended."""
         assert self._process.poll() is None, f"{self.name} ended: {self._log.read_text()}"
         return "Server listening" in self._log.read_text()
+
+
+def plug(name: str, device: str, network: str, *, namespace: object) -> None:
+    """Give the machine, or the server, whose network namespace a process is in a NIC in a network."""
+    outer, inner = f"{name}-{network}", f"{name}-{device}"
+    run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
+    run("ethtool", "--offload", outer, "tx", "off")
+    run("ip", "link", "set", outer, "master", network, "up")
+    run("ip", "link", "set", inner, "netns", namespace, "name", device)
+    there = ("nsenter", f"--target={namespace}", "--net")
+    run(*there, "ethtool", "--offload", device, "tx", "off")
+    run(*there, "ip", "link", "set", device, "up")
+
+
+def open_tunnels(run: Callable[..., str], address: str) -> None:
+    """Have a host's tunnels end on a bridge that `eth1` is in: OVS's userspace datapath sends from nowhere else."""
+    datapath = run("ovs-vsctl", "get", "Bridge", "br-int", "datapath_type").strip()
+    run(
+        "ovs-vsctl", "--may-exist", "add-br", TUNNEL_BRIDGE,
+        "--", "set", "Bridge", TUNNEL_BRIDGE, f"datapath_type={datapath}",
+        "--", "--may-exist", "add-port", TUNNEL_BRIDGE, "eth1",
+        "--", "set", "Open_vSwitch", ".", f"external_ids:ovn-encap-ip={address}",
+    )  # fmt: skip
+    run("ip", "address", "flush", "dev", "eth1")
+    run("ip", "address", "replace", f"{address}/24", "dev", TUNNEL_BRIDGE)
+    run("ethtool", "--offload", TUNNEL_BRIDGE, "tx", "off")
+    run("ip", "link", "set", TUNNEL_BRIDGE, "up")
+
+
+class Doctor:
+    """The doctor on a machine; who prepares it hears nothing meanwhile."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def prepare_host(self, _: object = None, **kwargs: object) -> Any:
+        return self._ask("prepare_host", **kwargs)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._ask, name)
+
+    def _ask(self, name: str, *args: object, **kwargs: object) -> Any:
+        asked = subprocess.run(
+            self._machine.inside(sys.executable, "-c", ASK),
+            input=pickle.dumps((name, args, kwargs)),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert asked.returncode == 0, f"{self._machine.name}: {name}: {asked.stderr.decode()}"
+        return pickle.loads(asked.stdout)  # noqa: S301 - written by us
 
 
 class Ground:
@@ -170,12 +207,13 @@ class Ground:
         run("mount", "--bind", folder / "hosts", "/etc/hosts")
         if FILTER_OF_BRIDGES.exists():  # cables are no business of the server's firewall
             FILTER_OF_BRIDGES.write_text("0")
-        for number, (network, subnet) in enumerate(SUBNETS.items()):
+        for number, network in enumerate(SUBNETS):
             own = f"02:00:00:00:00:{number:02x}"  # or it would be another with each NIC that comes and goes
             run("ip", "link", "add", network, "address", own, "type", "bridge")
-            run("ip", "address", "add", f"{subnet}.1/24", "dev", network)
             run("ethtool", "--offload", network, "tx", "off")
             run("ip", "link", "set", network, "up")
+        run("ip", "address", "add", f"{SERVER}/24", "dev", LINE)
+        plug("server", "eth1", TUNNELS, namespace="1")
         for machine in self.machines:
             machine.switch_on()
 
@@ -184,6 +222,7 @@ class Ground:
         for machine in self.machines:
             machine.switch_off()
         run("umount", "/etc/hosts")
+        run("ip", "link", "delete", "eth1")
         for network in SUBNETS:
             run("ip", "link", "delete", network)
 
@@ -214,7 +253,7 @@ def descendants(pid: int) -> Iterator[int]:
             yield from descendants(child)
 
 
-def namespace(pid: int, kind: str) -> str:
+def namespace_of(pid: int, kind: str) -> str:
     """Which namespace a process is in; `""` when it has ended."""
     with suppress(OSError):
         return str(Path(f"/proc/{pid}/ns/{kind}").readlink())

@@ -3,9 +3,6 @@
 import subprocess
 
 import pytest
-from tests.fabric.guests import Guest, once_back, run, wait_for_port
-from tests.fabric.specs import Project
-from tests.lab.ground import SERVER
 
 pytestmark = pytest.mark.lab
 
@@ -41,20 +38,3 @@ def test_a_machine_that_was_switched_off_is_another_when_it_is_on_again(ground):
     machine.switch_on()
     assert machine.run("cat", "/proc/sys/kernel/random/boot_id") != boot_id
     machine.run("ls", "/var/lib/cumulet/kept")
-
-
-def test_stand_ins_for_vms_on_two_machines_reach_each_other_through_a_tunnel(ground, fabric):
-    run("ovn-sbctl", "set-connection", f"ptcp:6642:{SERVER}")
-    for machine in ground.machines[:2]:
-        machine.prepare()
-        machine.join(f"tcp:{SERVER}:6642")
-    project = Project(fabric)
-    ports = [project.port(10), project.port(11)]
-    one, two = (Guest(port, machine) for port, machine in zip(ports, ground.machines, strict=False))
-    for port in ports:
-        wait_for_port(port)
-    assert fabric.settled()
-    two.serve(b"two")
-    assert once_back(lambda: one.connect("10.0.0.11", 80)) == (b"two", "10.0.0.10")
-    for guest in (one, two):
-        guest.remove()

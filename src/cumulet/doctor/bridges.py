@@ -31,7 +31,8 @@ GATEWAY_MARK: Final = "cumulet-gateway"
 REACH_MARK: Final = "cumulet-reach"
 """Likewise: what guests reach of the host and beside it."""
 VSCTL: Final = ("ovs-vsctl", "--timeout=10")
-SBCTL: Final = ("ovn-sbctl", "--timeout=10", f"--db=unix:{SOUTHBOUND_SOCKET}")
+ALONE: Final = "127.0.0.1"
+"""Where tunnels end on a host that is alone."""
 BRIDGE_NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,14}")
 
 
@@ -84,7 +85,7 @@ def integration_command(datapath: str, chassis: str) -> tuple[str, ...]:
         "system-id": chassis,
         "ovn-remote": f'"unix:{SOUTHBOUND_SOCKET}"',
         "ovn-encap-type": "geneve",
-        "ovn-encap-ip": "127.0.0.1",
+        "ovn-encap-ip": ALONE,
         "ovn-bridge-datapath-type": datapath,
     }
     return (
@@ -101,22 +102,6 @@ def ensure_integration_bridge(datapath: str) -> None:
     output_of(*integration_command(datapath, propose_chassis()))
     if datapath == USERSPACE:
         output_of(*CACHE_EXACTLY)
-
-
-def forget_earlier_names(chassis: str) -> None:
-    """Take what this host was called before out of OVN: under two names with one address it could not be entered.
-
-    A controller that was killed leaves its name behind, and an Open vSwitch that was made anew brings another.
-    """
-    address = read_settings()["ovn-encap-ip"]
-    names = output_of(*SBCTL, "--bare", "--columns=chassis_name", "find", "Encap", f'ip="{address}"').split()
-    for name in {*names} - {chassis}:
-        output_of(*SBCTL, "--if-exists", "chassis-del", name)
-
-
-def read_chassis() -> str:
-    """This host's name in OVN."""
-    return read_settings()["system-id"]
 
 
 def read_settings() -> dict[str, str]:

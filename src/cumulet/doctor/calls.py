@@ -4,6 +4,7 @@ Nothing else of this package is imported from outside of it. Who calls knows non
 sockets; what is behind the calls knows nothing of the cloud, and runs where the host is.
 """
 
+from cumulet.doctor.chassis import adopt_certificate, forget_earlier_names, open_overlay, propose_certificate
 from cumulet.doctor.clear import clear_host
 from cumulet.doctor.daemons import stop_daemons
 from cumulet.doctor.examine import examine
@@ -12,19 +13,25 @@ from cumulet.doctor.gpus.plan import GpuPlan, GpuWish
 from cumulet.doctor.gpus.prepare import plan_gpus, prepare_gpus, undo_gpus
 from cumulet.doctor.gpus.steps import StepState
 from cumulet.doctor.kvm import KvmVerdict
+from cumulet.doctor.overlay import Overlay, find_address
 from cumulet.doctor.prepare import PreparedHost, ensure_operators_uplink, ensure_uplink, prepare_host
 from cumulet.doctor.resolvers import find_resolvers
 from cumulet.doctor.uplink import Reach
 
 CALLS = (
+    adopt_certificate,
     clear_host,
     ensure_operators_uplink,
     ensure_uplink,
     examine,
+    find_address,
     find_resolvers,
+    forget_earlier_names,
+    open_overlay,
     plan_gpus,
     prepare_gpus,
     prepare_host,
+    propose_certificate,
     stop_daemons,
     undo_gpus,
 )
@@ -36,19 +43,25 @@ __all__ = [
     "GpuWish",
     "KvmVerdict",
     "Level",
+    "Overlay",
     "PreparedHost",
     "Reach",
     "StepState",
+    "adopt_certificate",
     "broken",
     "clear_host",
     "degraded",
     "ensure_operators_uplink",
     "ensure_uplink",
     "examine",
+    "find_address",
     "find_resolvers",
+    "forget_earlier_names",
+    "open_overlay",
     "plan_gpus",
     "prepare_gpus",
     "prepare_host",
+    "propose_certificate",
     "stop_daemons",
     "undo_gpus",
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cumulet.doctor.command import output_of, succeeds
+from cumulet.doctor.overlay import is_central, read_overlay
 from cumulet.doctor.supervisor import Daemon
 
 LIBVIRT_SOCKET: Final = "/run/libvirt/libvirt-sock"
@@ -31,6 +32,8 @@ UNITS: Final = {
     "ovn-controller": "ovn-host.service",
 }
 """The units of Debian's and Ubuntu's packages; for the order of keys, each after those it needs."""
+CENTRAL: Final = frozenset({"ovn-nb", "ovn-sb", "ovn-northd"})
+"""Those that only one host of a cloud runs."""
 USERSPACE: Final = "netdev"
 """Open vSwitch's own datapath, where the kernel has none."""
 CACHE_EXACTLY: Final = ("ovs-appctl", "--timeout=10", "upcall/disable-megaflows")
@@ -84,8 +87,14 @@ ANSWERS: Final[dict[str, Callable[[], bool]]] = {
 }
 
 
+def roster() -> list[str]:
+    """The daemons that this host needs, each after those it needs itself."""
+    central = is_central(read_overlay())
+    return [name for name in ANSWERS if central or name not in CENTRAL]
+
+
 def all_daemons(*, hide_kvm: bool, integration: tuple[str, ...], datapath: str) -> list[Daemon]:
-    """Every daemon a host needs, as the supervisor is to run it."""
+    """Every daemon that a host can need, as the supervisor is to run it."""
     without_kvm = (
         "unshare",
         "--mount",
@@ -169,7 +178,8 @@ def prepare_directories() -> None:
     """Make the directories and databases that the packages' own start scripts would make."""
     for directory in ("/run/libvirt", "/run/openvswitch", "/run/ovn", "/var/log/openvswitch", "/var/log/ovn"):
         Path(directory).mkdir(parents=True, exist_ok=True)
-    for database in (SWITCH_DATABASE, NORTHBOUND_DATABASE, SOUTHBOUND_DATABASE):
+    central = (NORTHBOUND_DATABASE, SOUTHBOUND_DATABASE) if is_central(read_overlay()) else ()
+    for database in (SWITCH_DATABASE, *central):
         prepare_database(database)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from cumulet.doctor.command import CommandFailed, output_of
-from cumulet.doctor.daemon_specs import ANSWERS, UNITS, all_daemons, prepare_directories
+from cumulet.doctor.daemon_specs import ANSWERS, UNITS, all_daemons, prepare_directories, roster
 from cumulet.doctor.supervisor import Paths, locked, read_daemons, read_status, write_json
 
 PATHS: Final = Paths(Path("/run/cumulet"), Path("/var/log/cumulet"))
@@ -25,7 +25,7 @@ START_SECONDS: Final = 30.0
 
 def find_silent() -> list[str]:
     """The daemons that do not answer now."""
-    return [name for name, answers in ANSWERS.items() if not answers()]
+    return [name for name in roster() if not ANSWERS[name]()]
 
 
 def runs_systemd() -> bool:
@@ -53,7 +53,7 @@ def start_daemons(
     with locked(paths.run_dir / "start.lock", wait=True):
         silent = find_silent()
         kept = read_daemons(paths) if is_supervised(paths) else []
-        names = {daemon.name for daemon in kept} | set(silent)
+        names = ({daemon.name for daemon in kept} | set(silent)) & set(roster())
         wanted = [
             daemon
             for daemon in all_daemons(hide_kvm=hide_kvm, integration=integration, datapath=datapath)

@@ -37,8 +37,8 @@ from cumulet.doctor.findings import Finding, broken
 from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
 from cumulet.doctor.gpus.survey import survey_gpus
 from cumulet.doctor.kvm import DEVICE, kvm_works
-from cumulet.doctor.packages import HOST_PACKAGES, find_missing
-from cumulet.doctor.prepare import CACHE
+from cumulet.doctor.packages import find_missing
+from cumulet.doctor.prepare import CACHE, host_packages
 
 PROC: Final = Path("/proc")
 APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
@@ -84,7 +84,7 @@ def examine_programs(packages: tuple[str, ...]) -> list[Finding]:
     """Packages, and each program with its daemons."""
     silent = find_silent()
     programs = [judge_program(name, ask_version(program), silent) for name, (program, _) in PROGRAMS.items()]
-    return [look_for_packages((*HOST_PACKAGES, *packages)), *programs]
+    return [look_for_packages((*host_packages(), *packages)), *programs]
 
 
 def look_for_packages(packages: tuple[str, ...]) -> Finding:

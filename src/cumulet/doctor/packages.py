@@ -19,16 +19,18 @@ HOST_PACKAGES: Final = (
     "libvirt-daemon-driver-qemu",
     "libvirt-clients",
     "openvswitch-switch",
-    "ovn-central",
     "ovn-host",
     "nftables",
     "iproute2",
     "ethtool",
     "kmod",
     "openssh-client",
+    "openssl",
     "tini",
 )
 """Named alike in Debian 12 and in Ubuntu 24.04."""
+CENTRAL_PACKAGES: Final = ("ovn-central",)
+"""What the host needs besides that has OVN's databases."""
 PROOF_PACKAGES: Final = ("grub-common", "grub-pc-bin")
 """What the guest is made of that proves a GPU; neither changes how the host boots."""
 

@@ -17,19 +17,20 @@ from cumulet.doctor.bridges import (
     ensure_integration_bridge,
     ensure_mapping,
     external_bridges,
-    forget_earlier_names,
     integration_command,
     propose_chassis,
-    read_chassis,
+    read_settings,
     repair_external_bridges,
 )
+from cumulet.doctor.chassis import ensure_place, forget_earlier_names
 from cumulet.doctor.command import require_root
 from cumulet.doctor.daemon_specs import NORTHBOUND_SOCKET
 from cumulet.doctor.daemons import PATHS, runs_systemd, start_daemons
 from cumulet.doctor.forwarding import allow_forwarding
 from cumulet.doctor.gpus.prepare import keep_gpus
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
-from cumulet.doctor.packages import HOST_PACKAGES, find_missing, install_packages
+from cumulet.doctor.overlay import Overlay, is_central, note_overlay, read_overlay
+from cumulet.doctor.packages import CENTRAL_PACKAGES, HOST_PACKAGES, find_missing, install_packages
 from cumulet.doctor.ports import ensure_ports
 from cumulet.doctor.supervisor import Paths
 from cumulet.doctor.taps import ensure_deaf_on_taps
@@ -48,7 +49,7 @@ class PreparedHost:
     chassis: str
     """The host's name in OVN."""
     northbound: str
-    """Where OVN's northbound database answers, as OVSDB writes it."""
+    """Where OVN's northbound database answers on the host that has it, as OVSDB writes it."""
     installed: tuple[str, ...]
     """The packages that were missing."""
     started: tuple[str, ...]
@@ -56,14 +57,21 @@ class PreparedHost:
 
 
 def prepare_host(
-    report: Callable[[str], None] = lambda _: None, *, packages: tuple[str, ...] = (), paths: Paths = PATHS
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    packages: tuple[str, ...] = (),
+    overlay: Overlay | None = None,
+    paths: Paths = PATHS,
 ) -> PreparedHost:
     """Bring this machine to where VMs can run; CommandFailed says which step failed, with its command.
 
-    `tell` hears in words what takes time; `packages` are Debian packages needed besides the host's own.
+    `report` hears in words what takes time; `packages` are Debian packages needed besides the host's own. `overlay` is its
+    place in the network between hosts, None for the one that it has; without any it has OVN's databases itself.
     """
     require_root("preparing a host")
-    installed = find_missing((*HOST_PACKAGES, *packages))
+    if overlay:
+        note_overlay(overlay)
+    installed = find_missing((*host_packages(), *packages))
     if installed:
         install_packages(installed, report)
     kvm = kvm_worked(CACHE) or probe_kvm(report)
@@ -75,9 +83,17 @@ def prepare_host(
         hide_kvm=not kvm.works, integration=integration, datapath=datapath, paths=paths, report=report
     )
     ensure_bridges(datapath)
-    chassis = read_chassis()
-    forget_earlier_names(chassis)
+    ensure_place(read_overlay())
+    settings = read_settings()
+    chassis = settings["system-id"]
+    if is_central(read_overlay()):
+        forget_earlier_names(chassis, settings["ovn-encap-ip"])
     return PreparedHost(kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started))
+
+
+def host_packages() -> tuple[str, ...]:
+    """The Debian packages that a host needs in its place."""
+    return (*HOST_PACKAGES, *CENTRAL_PACKAGES) if is_central(read_overlay()) else HOST_PACKAGES
 
 
 def probe_kvm(report: Callable[[str], None]) -> KvmVerdict:
