@@ -127,7 +127,7 @@ def admit_holder(
     return caller
 
 
-def nobody(uri: str, _: str) -> FarHost:
+def nobody(uri: str, *_: object) -> FarHost:
     """No machine that could be added is there."""
     raise HostUnreachable(f"{uri}: nobody answers")
 
@@ -143,7 +143,7 @@ class Cloud:
     fabric: MemoryFabric
     backends: Backends
     hosts: Mapping[UUID, MemoryHypervisor]
-    adder: Adder = field(default_factory=lambda: Adder(nobody, str))
+    adder: Adder = field(default_factory=lambda: Adder(nobody, str, nobody))
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:

@@ -33,12 +33,13 @@ class Machine:
         self.problem = None
         self.findings = [Finding("kvm", Level.DEGRADED, "no KVM", cost="slow")]
         self.closed = 0
-        self.doctor = SimpleNamespace(
-            find_resolvers=tuple, prepare_host=self.prepare, examine=lambda *_, **__: self.findings
-        )
+        self.doctor = SimpleNamespace(find_resolvers=tuple, examine=lambda *_, **__: self.findings)
 
-    def prepare(self, tell, *, packages):
-        tell(f"installing {' '.join(packages)}")
+    def take_in(self, doctor, peer, tell):
+        """Take it into the network as what it was called."""
+        assert doctor is self.doctor
+        self.peer = peer
+        tell("installing python3-libvirt")
         self.may_go_on.wait()
         if self.problem:
             raise self.problem
@@ -65,9 +66,11 @@ def cloud(database, tmp_path, machine):
         return machine
 
     cloud.adder = Adder(
-        open_new, lambda uri: uri if "host_key" in uri else f"{uri}?host_key={KEY.replace(' ', '%20')}"
+        open_new,
+        lambda uri: uri if "host_key" in uri else f"{uri}?host_key={KEY.replace(' ', '%20')}",
+        machine.take_in,
     )
-    cloud.asked = asked
+    cloud.asked, cloud.may_go_on = asked, machine.may_go_on
     cloud.reconciler = cloud.new_reconciler()
     return cloud
 
@@ -89,7 +92,12 @@ def look(cloud, seconds=1):
     """Look once more at what is being added, when it has come to its end or to a halt."""
     cloud.run()
     for addition in cloud.adder._additions.values():
-        eventually(lambda addition=addition: addition.work.done() or addition.step.startswith("installing"))
+        eventually(
+            lambda addition=addition: (
+                addition.work.done()
+                or (addition.step.startswith("installing") and not cloud.may_go_on.is_set())
+            )
+        )
     cloud.pass_time(seconds)
 
 
@@ -105,7 +113,7 @@ def test_a_machine_is_a_host_once_it_is_prepared_and_is_up(cloud, machine):
     there = shown(cloud)
     assert (there.state, there.why, there.labels, there.cpus) == (HostState.UP, "", {"rack": "3"}, 64)
     assert row(cloud).uri == f"ssh://root@server2?host_key={KEY.replace(' ', '%20')}", "its key is pinned"
-    assert (cloud.asked[0][1], machine.closed) == ("local", 1)
+    assert (cloud.asked[0][1], machine.closed, machine.peer) == ("local", 1, "server2")
 
 
 def test_nothing_is_placed_on_a_host_that_is_being_added(cloud, machine):

@@ -1,6 +1,6 @@
 """Makes machines into hosts, each in a thread of its own, for that takes minutes where packages are missing.
 
-    ADDING: pin its SSH key ─▶ bring the helper ─▶ prepare ─▶ examine ─▶ read its facts ─▶ UP
+    ADDING: pin its SSH key ─▶ bring the helper ─▶ prepare and join the network ─▶ examine ─▶ read its facts ─▶ UP
        ▲                          │
        └──── half a minute ◀──────┘ fails: `why` says what, and it is tried again
 
@@ -51,6 +51,8 @@ class NewHost(Protocol):
 
 OpenNew = Callable[[str, str], NewHost]
 """Opens a machine by a URI and a data center."""
+TakeIn = Callable[[Any, str, Callable[[str], None]], object]
+"""Prepares a machine by its doctor, as the server calls it, and takes it into the network between hosts; tells how far it is."""
 
 
 @dataclass(slots=True)
@@ -62,15 +64,16 @@ class Addition:
     step: str = "asking for its SSH key"
     work: Future[HostFacts] = field(default_factory=Future)
 
-    def do(self, open_new: OpenNew, pin: Callable[[str], str]) -> HostFacts:
+    def do(self, open_new: OpenNew, pin: Callable[[str], str], take_in: TakeIn) -> HostFacts:
         """Take all steps; CumuletError says which failed."""
         self.uri = pin(self.uri)
-        self.step = f"connecting; its SSH key is {fingerprint(read_destination(self.uri).host_key)}"
+        destination = read_destination(self.uri)
+        self.step = f"connecting; its SSH key is {fingerprint(destination.host_key)}"
         host = open_new(self.uri, self.data_center_id)
         try:
             host.doctor.find_resolvers()
             self.step = "looking for what is missing"
-            host.doctor.prepare_host(self.tell, packages=PACKAGES)
+            take_in(host.doctor, destination.host, self.tell)
             self.step = "examining it"
             self.check(host)
             self.step = "reading what it has"
@@ -95,10 +98,11 @@ class Addition:
 class Adder:
     """Adds hosts."""
 
-    def __init__(self, open_new: OpenNew, pin: Callable[[str], str]) -> None:
+    def __init__(self, open_new: OpenNew, pin: Callable[[str], str], take_in: TakeIn) -> None:
         """`pin` asks a machine for its SSH key and gives its URI with that."""
         self._open_new = open_new
         self._pin = pin
+        self._take_in = take_in
         self._additions: dict[UUID, Addition] = {}
         self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="add")
 
@@ -133,7 +137,7 @@ class Adder:
 
     def _begin(self, id: UUID, host: Host) -> Addition:
         addition = self._additions[id] = Addition(host.uri, host.data_center_id)
-        addition.work = self._threads.submit(addition.do, self._open_new, self._pin)
+        addition.work = self._threads.submit(addition.do, self._open_new, self._pin, self._take_in)
         return addition
 
     def _fail(self, run: Run, addition: Addition, why: str) -> datetime:

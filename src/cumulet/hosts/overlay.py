@@ -19,11 +19,11 @@ class Doctor(Protocol):
     """The doctor's calls, done on one host (see `cumulet.doctor.calls`)."""
 
     prepare_host: Callable[..., PreparedHost]
-    find_address: Callable[[str], str]
-    propose_certificate: Callable[[], str]
-    adopt_certificate: Callable[[str, str], None]
-    open_overlay: Callable[[str], str]
-    forget_earlier_names: Callable[[str, str], None]
+    find_address: Callable[..., str]
+    propose_certificate: Callable[..., str]
+    adopt_certificate: Callable[..., None]
+    open_overlay: Callable[..., str]
+    forget_earlier_names: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,29 @@ class Centre:
     """The folder of the authority's key and certificate."""
     now: datetime
 
-    def take_in(self, host: Doctor, peer: str, report: Report = lambda _: None) -> PreparedHost:
+    def take_in(
+        self,
+        host: Doctor,
+        peer: str,
+        report: Report = lambda _: None,
+        *,
+        packages: tuple[str, ...] = (),
+    ) -> PreparedHost:
         """Prepare a host, called `peer`, in its place in the network; repeatable, and renews certificates.
+
+        `packages` are Debian packages needed there besides the host's own.
 
         CommandFailed says which step failed.
         """
         here = self.doctor.find_address(peer)
-        southbound = self.open(here)
+        southbound = self.open_to(here)
         there = host.find_address(here)
-        prepared = host.prepare_host(report, overlay=Overlay(there, southbound))
+        prepared = host.prepare_host(report, packages=packages, overlay=Overlay(there, southbound))
         self.doctor.forget_earlier_names(prepared.chassis, there)
         self.certify(host, prepared.chassis)
         return prepared
 
-    def open(self, address: str) -> str:
+    def open_to(self, address: str) -> str:
         """Let hosts ask OVN's southbound database at an address, and say how it is written."""
         self.certify(self.doctor, self.doctor.prepare_host().chassis, serves=True)
         return self.doctor.open_overlay(address)

@@ -21,14 +21,17 @@ from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
 from cumulet.db import Database
 from cumulet.disks import reconcile_disk
+from cumulet.doctor import calls as own_doctor
 from cumulet.doctor.calls import find_resolvers
 from cumulet.feed import Feed
 from cumulet.fleet import Adder, pin_host_key
 from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
 from cumulet.horizon import Horizon
 from cumulet.hosts import check_pools_still_offered, installation_id
+from cumulet.hosts.overlay import Centre
 from cumulet.hypervisor.memory import gpus_of, made_up_id
 from cumulet.images import ImageStore
+from cumulet.line.wire import PACKAGES
 from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import check_still_offered, reconcile_network, sweep_fabric
@@ -100,7 +103,9 @@ def build(settings: Settings) -> Cloud:
         backends=backends,
         doors=doors,
         pulse=pulse,
-        reconciler=Reconciler(database, reconcilers(backends, Adder(open_far, pin_host_key))),
+        reconciler=Reconciler(
+            database, reconcilers(backends, Adder(open_far, pin_host_key, partial(take_in, settings)))
+        ),
         feed=feed,
         app=behind_proxies(settings, app_of(database, catalogue, backends, feed, ssh_key.public)),
     )
@@ -128,6 +133,12 @@ def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: F
         limits=catalogue.limits,
         pages=(*console_pages(consoles), ASSETS.route(), site(Asking(calls))),
     )
+
+
+def take_in(settings: Settings, doctor: Any, peer: str, report: Callable[[str], None]) -> None:  # noqa: ANN401 - as `NewHost` has it
+    """Prepare a machine to be a host of the network that has its centre on this one."""
+    centre = Centre(own_doctor, settings.data_dir / "overlay", datetime.now(UTC))
+    centre.take_in(doctor, peer, report, packages=PACKAGES)
 
 
 def behind_proxies(settings: Settings, app: ASGIApp) -> ASGIApp:
