@@ -23,6 +23,7 @@ SOURCE = Path(cumulet.__file__).parent
 HOST = (
     "doctor",
     "hypervisor/fabric_manager.py",
+    "hypervisor/file_content.py",
     "hypervisor/gpu_cleaning.py",
     "hypervisor/libvirt",
     "hypervisor/mounts.py",
@@ -51,7 +52,6 @@ SERVER = {
     "serve/build.py": "its data directory",
     "serve/power.py": "the operator's command that cuts a host's power",
     "serve/run.py": "its lock and its end",
-    "vms/reconcile/carrier.py": "sockets that hosts opened",
     "serve/ssh_key.py": "its key for SSH to hosts",
     "web/": "its pages",
 }
@@ -59,6 +59,7 @@ SERVER = {
 CLIENT = {"cli/": "the machine of whoever types the command"}
 MADE_UP = {
     "hypervisor/consoles.py": "names sockets",
+    "hypervisor/carrier.py": "sockets that it is given",
     "hypervisor/content.py": "sockets that it is given",
     "hypervisor/disks.py": "names sockets",
     "hypervisor/memory": "what a test gave it",

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 from tests.e2e.real_cloud import URL
+from tests.fabric.guests import run
+from tests.lab.ground import SERVER_TUNNELS, open_tunnels
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
@@ -60,6 +62,46 @@ def test_it_is_silent_while_its_cable_is_cut_and_up_when_it_is_mended(real_cloud
     eventually(lambda: state(real_cloud, machine) == "SILENT")
     machine.mend()
     eventually(lambda: state(real_cloud, machine) == "UP")
+
+
+@pytest.fixture
+def home(real_cloud, machine):
+    """The host that the server is on."""
+    (home,) = {host["id"] for host in real_cloud.ask("GET", "/v1/hosts")["hosts"]} - {machine.name}
+    return home
+
+
+@pytest.fixture
+def far(real_cloud, cumulet, let_in, machine, home):
+    """A VM on the machine that was added."""
+    machine.open_tunnels()
+    open_tunnels(run, SERVER_TUNNELS)
+    cumulet("host", "cordon", home)
+    far = real_cloud.create("far")
+    cumulet("host", "uncordon", home)
+    far.wait_for("ACTIVE")
+    yield far
+    far.verb("terminate")
+    eventually(far.gone)
+
+
+def vms_on(real_cloud, host):
+    return real_cloud.ask("GET", f"/v1/hosts/{host}")["host"]["vms"]
+
+
+def test_a_vm_runs_there_answers_and_goes_to_another_host_with_all_that_it_holds(
+    real_cloud, cumulet, far, machine, home
+):
+    assert (vms_on(real_cloud, machine.name), vms_on(real_cloud, home)) == (1, 0)
+    far.wait_for_ssh()
+    address = far.external()
+    far.output_of("echo hard work >/root/kept && sync")
+    cumulet("vm", "move", "far", "--to", home, "--restart")
+    eventually(lambda: vms_on(real_cloud, home) == 1, within=120)
+    far.wait_for("ACTIVE")
+    far.wait_for_ssh()
+    assert (far.output_of("cat /root/kept").strip(), far.external()) == ("hard work", address)
+    assert machine.run("find", "/var/lib/cumulet", "-name", "*.qcow2", "-path", "*disks*") == ""
 
 
 def test_it_can_be_removed_and_added_again(real_cloud, cumulet, let_in, machine):

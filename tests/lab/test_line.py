@@ -13,6 +13,7 @@ from cumulet.catalogue import read_catalogue
 from cumulet.fleet import pin_host_key
 from cumulet.fleet.adding import Addition
 from cumulet.hypervisor import DiskSpec, HostUnreachable, Power
+from cumulet.line.wire import PACKAGES
 from cumulet.serve.backends import open_far_host
 
 pytestmark = pytest.mark.lab
@@ -24,11 +25,16 @@ def open_far(ground):
     return partial(open_far_host, catalogue=read_catalogue(None), installation="line", identity=ground.key)
 
 
+def prepare(doctor, _, report):
+    """Make a machine a host that is alone: its network is shown elsewhere."""
+    doctor.prepare_host(report, packages=PACKAGES)
+
+
 @pytest.fixture(scope="module")
 def added(ground, open_far):
     """The URI of the first machine, which was added, and what it said that it has."""
     addition = Addition(f"ssh://{ground.machines[0].destination}", "local")
-    facts = addition.do(open_far, pin_host_key)
+    facts = addition.do(open_far, pin_host_key, prepare)
     return addition.uri, facts
 
 

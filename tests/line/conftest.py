@@ -1,4 +1,5 @@
 import socket
+import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -13,7 +14,7 @@ from cumulet.line.far_host import FarHost
 from cumulet.line.helper import Helper
 from cumulet.line.wire import HostWish
 
-WISH = HostWish("test", Path("/nowhere"), {"local": None, "fast": None})
+WISH = HostWish("test", Path(tempfile.mkdtemp(prefix="cumulet-line-")), {"local": None, "fast": None})
 
 
 @contextmanager

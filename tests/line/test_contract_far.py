@@ -1,6 +1,5 @@
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tests.hypervisor.contract import GpuContract, GuestContract, HypervisorContract, a_spec, prepare
@@ -10,8 +9,10 @@ from cumulet.hypervisor.memory import memory_hosts
 
 
 @pytest.fixture
-def image():
-    return BaseImage(sha256="ab" * 32, format="qcow2", path=Path("/nowhere"), size_gib=1)
+def image(tmp_path):
+    """One that lies where the server is."""
+    (path := tmp_path / "image").write_bytes(b"a disk" * 100_000)
+    return BaseImage(sha256="ab" * 32, format="qcow2", path=path, size_gib=1)
 
 
 @pytest.fixture

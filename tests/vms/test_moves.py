@@ -13,9 +13,9 @@ from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.hosts import Host, Reservation
 from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import HypervisorError, OlderTerm, Power
+from cumulet.hypervisor.carrier import Carrier
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import Backends, move_operations, operations
-from cumulet.vms.reconcile.carrier import Carrier
 from cumulet.vms.wire import MoveVm
 
 

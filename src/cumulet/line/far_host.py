@@ -22,8 +22,10 @@ from cumulet.hypervisor import (
 )
 from cumulet.line.connections import Connections, Dial
 from cumulet.line.failures import told
+from cumulet.line.far_images import FarImages
 from cumulet.line.frames import Channel, Kind, LineBroken
-from cumulet.line.verbs import DOCTOR, HOST, verbs
+from cumulet.line.spool import spool_of
+from cumulet.line.verbs import DOCTOR, HOST, SPOOL, verbs
 from cumulet.line.wire import HostWish
 
 REST_SECONDS: Final = 1.0
@@ -52,7 +54,9 @@ class FarHost:
         self._host: Any = FarPart(HOST, connections)
         self.doctor: Any = FarPart(DOCTOR, connections)
         """The doctor's calls by their names, as in `doctor.calls`, done where the host is."""
-        self.images = cast("Images", FarPart("images", connections))
+        self.images: Images = FarImages(
+            FarPart("images", connections), FarPart(SPOOL, connections), spool_of(wish.state_dir)
+        )
         self.disks = cast("Disks", FarPart("disks", connections))
         self.seeds = cast("Seeds", FarPart("seeds", connections))
         self.machines = cast("Machines", FarPart("machines", connections))

@@ -23,6 +23,7 @@ from cumulet.hypervisor import Hypervisor
 from cumulet.line.failures import tell
 from cumulet.line.frames import PULSE_SECONDS, Channel, Kind, LineBroken, write
 from cumulet.line.served import ServedHost
+from cumulet.line.spool import Spool, spool_of
 from cumulet.line.streams import join
 from cumulet.line.verbs import HOST, Verb, verbs
 from cumulet.line.wire import READS_CALL, READS_WISH, Call, HostWish
@@ -101,7 +102,9 @@ class Helper:
         with self._lock:
             if wish not in self._hosts:
                 meant = READS_WISH.decode(wish)
-                self._hosts[wish] = ServedHost(lambda: self._open_host(meant))
+                self._hosts[wish] = ServedHost(
+                    lambda: self._open_host(meant), Spool(spool_of(meant.state_dir))
+                )
             return self._hosts[wish]
 
     def _answer(self, channel: Channel, host: ServedHost, call: Call) -> None:

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from cumulet.doctor import calls
 from cumulet.hypervisor import Hypervisor
-from cumulet.line.verbs import DOCTOR, HOST, Verb
+from cumulet.line.spool import Spool
+from cumulet.line.verbs import DOCTOR, HOST, SPOOL, Verb
 
 Followers = set["queue.SimpleQueue[UUID]"]
 
@@ -17,7 +18,8 @@ Followers = set["queue.SimpleQueue[UUID]"]
 class ServedHost:
     """One installation's view of this machine."""
 
-    def __init__(self, open_host: Callable[[], Hypervisor]) -> None:
+    def __init__(self, open_host: Callable[[], Hypervisor], spool: Spool) -> None:
+        self._spool = spool
         self._open_host = open_host
         self._opening = threading.Lock()
         self._host: Hypervisor | None = None
@@ -27,6 +29,8 @@ class ServedHost:
         """Give what does a verb; opens the host for its own, and not for the doctor's, who may have to mend it first."""
         if verb.part == DOCTOR:
             owner: object = calls
+        elif verb.part == SPOOL:
+            owner = self._spool
         else:
             host = self._opened()
             owner = host if verb.part == HOST else getattr(host, verb.part)

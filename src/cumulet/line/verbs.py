@@ -20,11 +20,14 @@ import msgspec
 from cumulet.doctor.calls import CALLS
 from cumulet.hypervisor import Hypervisor
 from cumulet.line.frames import reader, write
+from cumulet.line.spool import Spool
 
 DOCTOR: Final = "doctor"
 """The part whose verbs are the doctor's calls."""
 HOST: Final = ""
 """The part that is the Hypervisor itself."""
+SPOOL: Final = "spool"
+"""The part that takes and gives files."""
 SIDES: Final = frozenset({"close"})
 """Verbs about the caller's own end."""
 
@@ -53,7 +56,7 @@ class Verb:
 def verbs() -> Mapping[tuple[str, str], Verb]:
     """All verbs by their part and name."""
     found = [make_verb(DOCTOR, call) for call in CALLS]
-    for part, protocol in parts().items():
+    for part, protocol in {**parts(), SPOOL: Spool}.items():
         found += [make_verb(part, body) for name, body in own_functions(protocol) if name not in SIDES]
     return {(verb.part, verb.name): verb for verb in found}
 

@@ -13,6 +13,7 @@ from cumulet.hypervisor import (
     DiskSpec,
     HypervisorError,
 )
+from cumulet.hypervisor.file_content import give_file
 from cumulet.hypervisor.libvirt import arrivals, domains, hotplug, snapshots, volumes
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
@@ -58,13 +59,13 @@ class LibvirtDisks:
         """Give the disk's file, whole."""
         path = self._paths.pools.find_disk(disk_id)
         self._works.call(lambda link: hotplug.check_idle(link, path))
-        return arrivals.give(path)
+        return give_file(path)
 
     def receive(self, disk: DiskSpec) -> socket.socket:
         """Take in a disk's file."""
         if self._paths.pools.find_with(disk.id):
             raise HypervisorError(f"there is a disk {disk.id} on this host already")
-        return arrivals.take(disk, self._paths, self._copies)
+        return arrivals.take_disk(disk, self._paths, self._copies)
 
     def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
         """Keep the disk's content of now."""

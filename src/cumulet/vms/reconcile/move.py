@@ -21,12 +21,12 @@ from cumulet.events import EventName
 from cumulet.hosts import Host as HostRow
 from cumulet.hypervisor import BaseImage, DiskSpec, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
+from cumulet.hypervisor.carrier import Carrier, Lines, both
 from cumulet.reconcile import Kind, NotYet, Run, wake
 from cumulet.resource import Event, Wanted, changing
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.moves import end_reservations
-from cumulet.vms.reconcile.carrier import Carrier, Lines
 from cumulet.vms.reconcile.power import power_off
 from cumulet.vms.retained_logs import CONSOLE_LOG_BYTES
 
@@ -70,7 +70,7 @@ def ensure_brought(run: Run, vm: Vm, disk: Disk, way: Way, base: BaseImage | Non
     """Have a disk on the other host as it is on this one; NotYet while it is on its way."""
     if disk.brought_in_term == vm.term:
         return
-    over = way.carrier.bring(disk.id, vm.term, partial(open_lines, vm, disk, way, base))
+    over = way.carrier.bring(f"disk {disk.id} in term {vm.term}", partial(open_lines, vm, disk, way, base))
     if over is not None:
         raise NotYet(f"moving disk {disk.name}, {over:.0%}", 0.5)
     with run.writing() as db:
@@ -79,15 +79,10 @@ def ensure_brought(run: Run, vm: Vm, disk: Disk, way: Way, base: BaseImage | Non
 
 def open_lines(vm: Vm, disk: Disk, way: Way, base: BaseImage | None) -> Lines:
     """Open both ends of a disk's way; what the other host has of it, and a machine of the VM there, is from before."""
-    source = way.source.disks.send(disk.id)
-    try:
-        way.target.machines.undefine(vm.id)
-        way.target.disks.remove(disk.id)
-        spec = DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool)
-        return source, way.target.disks.receive(spec)
-    except BaseException:
-        source.close()
-        raise
+    way.target.machines.undefine(vm.id)
+    way.target.disks.remove(disk.id)
+    spec = DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool)
+    return both(way.source.disks.send(disk.id), partial(way.target.disks.receive, spec))
 
 
 def settle(run: Run, vm: Vm) -> None:

@@ -32,6 +32,7 @@ from cumulet.gpus import give_back, gpu_specs
 from cumulet.hosts import away, release
 from cumulet.hypervisor import BaseImage, DiskSpec, Domain, HostUnreachable, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
+from cumulet.hypervisor.carrier import Carrier
 from cumulet.images import ImageStore
 from cumulet.networks import (
     Fabrics,
@@ -47,7 +48,6 @@ from cumulet.security_groups import all_in_force
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
-from cumulet.vms.reconcile.carrier import Carrier
 from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged

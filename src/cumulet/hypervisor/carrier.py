@@ -1,19 +1,18 @@
-"""Disks on their way from one host to another, carried by this process in threads of their own.
+"""Content on its way from one host to another, or to this one, carried by this process in threads of its own.
 
-A server that dies lets them fall: the next look at the VM carries them anew.
+A server that dies lets it fall: whoever wants it there begins anew.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Final
-from uuid import UUID
 
-from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.content import Broken, carry
+from cumulet.hypervisor.errors import HypervisorError
 
 AT_ONCE: Final = 0.2
 """Seconds that are waited for what is small."""
@@ -21,9 +20,18 @@ AT_ONCE: Final = 0.2
 Lines = tuple[socket.socket, socket.socket]
 
 
+def both(source: socket.socket, open_target: Callable[[], socket.socket]) -> Lines:
+    """Open the other end too; what is open already is closed when that fails."""
+    try:
+        return source, open_target()
+    except BaseException:
+        source.close()
+        raise
+
+
 @dataclass(slots=True)
 class Load:
-    """One disk on its way."""
+    """One thing on its way."""
 
     lines: Lines
     done: int = 0
@@ -50,20 +58,20 @@ class Load:
 class Carrier:
     """What is on its way."""
 
-    loads: dict[tuple[UUID, int], Load] = field(default_factory=dict)
+    loads: dict[Hashable, Load] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
-    def bring(self, disk_id: UUID, term: int, open_lines: Callable[[], Lines]) -> float | None:
-        """Begin (or find) the way of a disk; say how much of it is over, None when all is kept; HypervisorError when it failed."""
+    def bring(self, what: Hashable, open_lines: Callable[[], Lines]) -> float | None:
+        """Begin (or find) the way of something; say how much of it is over, None when all is kept; HypervisorError when it failed."""
         with self.lock:
-            load = self.loads.get((disk_id, term))
+            load = self.loads.get(what)
             if load is None:
-                load = self.loads[disk_id, term] = Load(open_lines())
-                Thread(target=load.carry, name=f"carry {disk_id}", daemon=True).start()
+                load = self.loads[what] = Load(open_lines())
+                Thread(target=load.carry, name=f"carry {what}", daemon=True).start()
         if not load.ended.wait(AT_ONCE):
             return load.done / load.length if load.length else 0.0
         with self.lock:
-            self.loads.pop((disk_id, term), None)
+            self.loads.pop(what, None)
         if load.problem:
-            raise HypervisorError(f"disk {disk_id} did not arrive: {load.problem}")
+            raise HypervisorError(f"{what} did not arrive: {load.problem}")
         return None
