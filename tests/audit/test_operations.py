@@ -89,5 +89,5 @@ def test_it_is_forgotten_after_its_time(cloud):
             act = Act(operation=f"{days}", address="")
             audit.record(db, act, now=cloud.clock() - timedelta(days=days))
         wake(db, "audit", FABRIC_SWEEP, now=cloud.clock())
-    Reconciler(cloud.database, reconcilers(cloud.backends), clock=cloud.clock).run_due()
+    Reconciler(cloud.database, reconcilers(cloud.backends, cloud.adder), clock=cloud.clock).run_due()
     assert [one.operation for one in cloud.call(list_audit).entries] == ["364"]

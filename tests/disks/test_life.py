@@ -169,16 +169,23 @@ def test_a_lost_disk_can_be_deleted(cloud):
     assert cloud.count(Disk) == 0
 
 
-def test_a_disk_with_a_row_is_no_leftover_wherever_the_row_says_it_is(database, tmp_path):
+def test_a_disk_with_a_row_is_a_leftover_only_where_the_host_of_its_row_has_it_too(database, tmp_path):
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
     cloud.used_disk()
     id = cloud.disk_row().id
     (other,) = [host for host in cloud.hosts.values() if id not in host.disks.list()]
+    own = cloud.hosts[cloud.disk_row().host_id]
     other.disks.create(DiskSpec(id, 10, None, "local"))
-    cloud.sweep()
-    cloud.clock.advance(AFTER_GRACE)
-    cloud.sweep()
-    assert all(id in host.disks.list() for host in cloud.hosts.values())
+    kept = own.contents.disks.pop(id)
+    for _ in range(2):
+        cloud.sweep()
+        cloud.clock.advance(AFTER_GRACE)
+    assert id in other.disks.list()
+    own.contents.disks[id] = kept
+    for _ in range(2):
+        cloud.sweep()
+        cloud.clock.advance(AFTER_GRACE)
+    assert [id in host.disks.list() for host in (own, other)] == [True, False]
 
 
 def test_orphans_go_from_each_of_several_hosts(database, tmp_path):

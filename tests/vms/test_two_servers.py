@@ -28,10 +28,10 @@ def cloud(database, tmp_path):
     return cloud
 
 
-def server_that_dies(database, backends, runs):
+def server_that_dies(database, cloud, runs):
     """A reconciler whose process is gone after so many runs, in the midst of those under way."""
     left = itertools.count(runs, -1)
-    real = reconcilers(backends)
+    real = reconcilers(cloud.backends, cloud.adder)
 
     def dying(run):
         if next(left) <= 0:
@@ -47,8 +47,8 @@ def server_that_dies(database, backends, runs):
 @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
 def test_what_a_killed_server_left_the_other_one_finishes(cloud, open_database, monkeypatch):
     monkeypatch.setattr(reconcile, "LEASE", timedelta(seconds=1))
-    dying = server_that_dies(open_database(), cloud.backends, runs=15)
-    living = Reconciler(open_database(), reconcilers(cloud.backends), workers=2)
+    dying = server_that_dies(open_database(), cloud, runs=15)
+    living = Reconciler(open_database(), reconcilers(cloud.backends, cloud.adder), workers=2)
     for name in NAMES:
         cloud.create(vm_id=name)
     dying.start()

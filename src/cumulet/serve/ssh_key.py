@@ -27,7 +27,7 @@ class SshKey:
 
 def ensure_ssh_key(data_dir: Path) -> SshKey:
     """Give the server's key, made now unless there is one."""
-    path = data_dir / "ssh_key"
+    path = data_dir / "hosts.key"
     if not path.exists():
         _make(path)
     private = load_ssh_private_key(path.read_bytes(), password=None)
