@@ -64,7 +64,7 @@ def test_a_machine_with_nothing_but_ssh_becomes_a_host(ground, added):
 
 
 def test_to_add_it_again_changes_nothing(added, open_far):
-    assert Addition(added[0], "local").do(open_far, pin_host_key) == added[1]
+    assert Addition(added[0], "local").do(open_far, pin_host_key, prepare) == added[1]
 
 
 @pytest.mark.guest
