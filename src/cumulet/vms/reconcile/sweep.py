@@ -28,8 +28,8 @@ from cumulet.resource import Wanted
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.reconcile.drain import move_away
-from cumulet.vms.reconcile.leftovers import remove_leftovers
 from cumulet.vms.reconcile.silence import POWER_OFF_AGAIN, end_twins, ensure_off, note_silence
+from cumulet.vms.reconcile.twin_disks import remove_twin_disks
 from cumulet.vms.reconcile.vm import Backends
 from cumulet.vms.retained_logs import forget_old
 
@@ -90,7 +90,7 @@ class Sweeper:
             disk_ids = wake_changed_disks(db, run, disks.keys())
             note_gpus(db, run.id, gpus, users_of(domains), now=run.now)
             note_partitions(db, run.id, gpus.partitions)
-        remove_leftovers(
+        remove_twin_disks(
             run,
             host,
             self.orphans,

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 ELSEWHERE: Final = "left by a VM that moved"
 
 
-def remove_leftovers(
+def remove_twin_disks(
     run: Run,
     host: Host,
     orphans: Orphans,
