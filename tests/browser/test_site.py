@@ -22,6 +22,7 @@ PAGES = {
     "sessions": "/sessions",
     "create": "/p/default/new-vm",
     "vm": "/p/default/vms/web-1?from=203.0.113.7&port=22",
+    "vm-network": "/p/default/vms/db/network",
     "vm-disks": "/p/default/vms/db/disks",
     "vm-timeline": "/p/default/vms/web-1/timeline",
     "vm-settings": "/p/default/vms/web-1/settings",

@@ -8,8 +8,11 @@ from tests.web.conftest import hidden_fields
 
 from cumulet.__main__ import app
 from cumulet.projects import Role
+from cumulet.security_groups.operations import create_security_group
+from cumulet.security_groups.wire import CreateSecurityGroup, Protocol, Rule, RuleType, SecurityGroupAnswer
 from cumulet.vms import operations
 from cumulet.web.assets import ROOT
+from cumulet.web.lets_pass import lets_in, lets_out
 from cumulet.web.pages.vm_changes import read_labels, read_span
 
 VMS = "/p/default/vms"
@@ -127,7 +130,43 @@ def test_snapshots_are_taken_gone_back_to_and_deleted(signed_in, cloud):
         )
 
 
-@pytest.mark.parametrize("page", ["", "/disks", "/timeline"])
+def test_what_gets_in_is_said_and_changes_with_the_security_groups(signed_in, cloud):
+    ssh = Rule(protocol=Protocol.TCP, ports="22", rule_type=RuleType.INBOUND)
+    data = CreateSecurityGroup(id="ssh", data_center_id="local", rules=[ssh])
+    cloud.call(create_security_group, project_id="default", data=data)
+    cloud.running()
+    browser = signed_in()
+    page = f"{VM}/network"
+    assert "Lets in everything" in browser.get(page).text
+    assert "There is none in" not in signed_in(Role.VIEWER, "vic").get(page).text
+    for verb, said in (
+        ("attach", "Lets in tcp 22 from anywhere, and nothing else."),
+        ("detach", "everything: "),
+    ):
+        answer = browser.send(f"{VM}/group/{verb}", on=page, securityGroupId="ssh")
+        assert (answer.status_code, answer.headers.get("location")) == (303, page), answer.text
+        assert said in browser.get(page).text
+    refused = browser.send(f"{VM}/group/attach", on=page, securityGroupId="none-such")
+    assert refused.status_code == 404
+
+
+def test_groups_let_pass_together_what_each_does():
+    web = group(Rule(protocol=Protocol.TCP, ports="80,443", rule_type=RuleType.INBOUND))
+    inside = Rule(protocol=Protocol.ALL, rule_type=RuleType.OUTBOUND, ip_range_cidr="10.0.0.0/8")
+    assert lets_in([web, web]) == "Lets in tcp 80,443 from anywhere, and nothing else."
+    assert lets_out([web]) == "Lets out everything."
+    assert lets_out([web, group(inside)]) == "Lets out everything to 10.0.0.0/8, and nothing else."
+    assert lets_in([group(inside)]) == "Lets in nothing."
+    assert lets_in([]).startswith("Lets in everything")
+
+
+def group(*rules):
+    return SecurityGroupAnswer(
+        project_id="default", data_center_id="local", id="one", description="", rules=list(rules)
+    )
+
+
+@pytest.mark.parametrize("page", ["", "/network", "/disks", "/timeline"])
 def test_a_viewer_sees_the_pages_and_no_form_that_changes_something(signed_in, cloud, page):
     cloud.running()
     text = signed_in(Role.VIEWER).get(VM + page).text

@@ -9,11 +9,13 @@ from cumulet.console.operations import get_vm_screenshot
 from cumulet.disks.operations import get_disk
 from cumulet.disks.vm_operations import list_vm_disks
 from cumulet.errors import CumuletError
+from cumulet.security_groups.operations import list_security_groups
 from cumulet.vm_record.accepts import NEEDS, accepts
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.operations import get_vm, get_vm_console_log, get_vm_timeline
 from cumulet.vms.reach import get_vm_reachability
-from cumulet.vms.wire import ReachabilityResponse, Vm
+from cumulet.vms.wire import Nic, ReachabilityResponse, Vm
+from cumulet.web.lets_pass import lets_in, lets_out
 from cumulet.web.site import page
 from cumulet.web.visit import Sent, Shown, Visit
 from cumulet.web.vm_states import WORDS, state_of
@@ -54,6 +56,28 @@ def disks_page(visit: Visit) -> Shown:
     return show(visit, "vms/disks.html", vm, disks=disks, snapshots=snapshots)
 
 
+@page(f"{VM}/network", live=True)
+def network_page(visit: Visit) -> Shown:
+    """Show its NICs, and what their security groups let pass."""
+    vm = found(visit)
+    there = visit.ask(
+        list_security_groups, project_id=visit.project_id, data_center_id=vm.datacenter_id, page_size=1000
+    )
+    nics = [
+        (nic, [one for one in there.security_groups if one.id in nic.security_group_ids])
+        for nic in nics_of(vm)
+    ]
+    of_all = [one for one in there.security_groups if all(one in groups for _, groups in nics)]
+    return show(
+        visit,
+        "vms/network.html",
+        vm,
+        nics=[(nic, lets_in(groups), lets_out(groups)) for nic, groups in nics],
+        attached=[one for one in there.security_groups if any(one in groups for _, groups in nics)],
+        others=[one for one in there.security_groups if one not in of_all],
+    )
+
+
 @page(f"{VM}/timeline", live=True)
 def timeline_page(visit: Visit) -> Shown:
     """Show all that happened to it, the newest first."""
@@ -89,6 +113,20 @@ def show(visit: Visit, template: str, vm: Vm, **shown: object) -> Shown:
 def found(visit: Visit) -> Vm:
     """Give the VM that the address names; NotFound."""
     return visit.ask(get_vm, **of_vm(visit)).vm
+
+
+def nics_of(vm: Vm) -> list[Nic]:
+    """Give its NICs; the one on the default network is not among those that the API lists."""
+    return vm.nics or [
+        Nic(
+            network_id="",
+            external_ip_address=vm.external_ip_address,
+            internal_ip_address=vm.internal_ip_address,
+            network_address="",
+            security_group_ids=vm.security_group_ids,
+            ipv6_address="",
+        )
+    ]
 
 
 def of_vm(visit: Visit) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from cumulet.disks.snapshot_operations import create_disk_snapshot, delete_disk_
 from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import Invalid
 from cumulet.operation import OPERATIONS
+from cumulet.security_groups.attach_operations import attach_security_group, detach_security_group
 from cumulet.vms.change_operations import (
     resize_vm,
     update_vm_deletion_protection,
@@ -18,7 +19,16 @@ from cumulet.vms.change_operations import (
 )
 from cumulet.vms.operations import reboot_vm, start_vm, stop_vm, terminate_vm
 from cumulet.vms.wire import UpdateVmDeletionProtection, UpdateVmExpireTime, UpdateVmMetadata
-from cumulet.web.pages.vm import VM, delete_page, disks_page, found, of_vm, settings_page, vm_page
+from cumulet.web.pages.vm import (
+    VM,
+    delete_page,
+    disks_page,
+    found,
+    network_page,
+    of_vm,
+    settings_page,
+    vm_page,
+)
 from cumulet.web.site import form
 from cumulet.web.visit import Gone, Visit
 from cumulet.wire import decode
@@ -117,6 +127,24 @@ def forget_snapshot(visit: Visit) -> Gone:
     """Delete a snapshot."""
     visit.ask(delete_disk_snapshot, **of_snapshot(visit))
     return back(visit, "disks")
+
+
+@form(f"{VM}/group/attach", on=network_page)
+def attach_group(visit: Visit) -> Gone:
+    """Put its NICs into a security group."""
+    return change_group(visit, attach_security_group)
+
+
+@form(f"{VM}/group/detach", on=network_page)
+def detach_group(visit: Visit) -> Gone:
+    """Take its NICs out of a security group."""
+    return change_group(visit, detach_security_group)
+
+
+def change_group(visit: Visit, verb: Callable[..., Any]) -> Gone:
+    """Do it with the group that a form names."""
+    visit.ask(verb, **of_vm(visit), security_group_id=visit.given("securityGroupId"))
+    return back(visit, "network")
 
 
 def of_snapshot(visit: Visit) -> dict[str, Any]:
