@@ -9,6 +9,13 @@ def cloud(real_cloud: RealCloud) -> RealCloud:
     return real_cloud
 
 
+@pytest.fixture(autouse=True)
+def answers(cloud) -> None:
+    """The server runs again, if a test that failed left it ended: that is one failure, not a hundred."""
+    if cloud.process.poll() is not None:
+        cloud.start()
+
+
 @pytest.fixture(scope="session")
 def neighbours(cloud) -> list[Vm]:
     """Two VMs of one project and one of another, asked for at once."""

@@ -22,8 +22,8 @@ FROM_THE_SERVER = replace(EXTERNAL, everywhere=False)
 
 @pytest.fixture(scope="module")
 def centre() -> Centre:
-    """The server, as machines are taken into its network."""
-    return Centre(calls, lab_dir() / "authority", datetime.now(UTC))
+    """The server, as machines are taken into its network; by the authority of a cloud that may be on this private host."""
+    return Centre(calls, lab_dir() / "cloud/data/overlay", datetime.now(UTC))
 
 
 @pytest.fixture(scope="module")
