@@ -104,6 +104,10 @@ def test_a_stopped_vm_goes_to_another_host_with_all_that_it_holds(cloud):
     assert [*reserved(cloud).values()] == [*room.values()]
     assert reserved(cloud).keys() == {row.host_id} != room.keys()
     assert cloud.events()[-2:] == ["vm.move_requested", "vm.moved"]
+    told = [entry.text for entry in cloud.ask(operations.get_vm_timeline).entries]
+    assert not [text for text in told for name in names(cloud).values() if name in text], (
+        "hosts are operators' to know"
+    )
     assert cloud.call(move_operations.list_moves).moves == []
     cloud.ask(operations.start_vm)
     cloud.settle()

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -23,7 +25,6 @@ from cumulet.errors import NotFound, Refused
 from cumulet.events import EventName
 from cumulet.hosts import (
     Capacity,
-    Host,
     Requirements,
     close,
     end_second,
@@ -41,7 +42,9 @@ from cumulet.vms.create.neighbours import heed_neighbours
 from cumulet.vms.create.rows import sizes_of
 from cumulet.vms.offers import capacities_for
 
-AT_REST = (DiskState.USED, DiskState.READY, DiskState.INIT)
+log = structlog.get_logger()
+
+AT_REST: Final = (DiskState.USED, DiskState.READY, DiskState.INIT)
 
 
 def begin_move(
@@ -70,9 +73,9 @@ def begin_move(
     target = choose_target(db, vm, disks, chosen_of(free, vm, to), machine_type, packed=packed)
     for holder_id in (vm.id, *(disk.id for disk in disks)):
         reserve_second(db, holder_id, target.host_id)
-    was = db.get_one(Host, vm.host_id).name
     vm.moving_to, vm.term, vm.state = target.host_id, vm.term + 1, VmState.MIGRATING
-    text = f"move from host {was} to host {target.name} requested"
+    log.info("a VM is to move", id=str(vm.id), host=str(vm.host_id), to=target.name)
+    text = "move to another host requested"  # which ones these are is for operators
     log_event(db, vm, EventName.VM_MOVE_REQUESTED, text, now=now, actor=actor)
     return vm
 
@@ -134,13 +137,12 @@ def abort_move(db: Session, seen: Vm, *, now: datetime, actor: str) -> Vm:
         raise Refused(
             f"VM {vm.name!r} is not being moved", reason="ERROR_REASON_UNSPECIFIED", subject=vm.name
         )
-    to = db.get_one(Host, vm.moving_to)
+    to = vm.moving_to
     end_reservations(db, vm.id, moved_to=None)
     vm.moving_to, vm.term = None, vm.term + 1
     vm.state = VmState.STOPPED if vm.wanted is Wanted.STOPPED else VmState.STARTING
-    text = f"move to host {to.name} aborted"
-    log_event(db, vm, EventName.VM_MOVE_ABORTED, text, now=now, actor=actor)
-    wake(db, Kind.HOST, to.id, now=now)
+    log_event(db, vm, EventName.VM_MOVE_ABORTED, "move to another host aborted", now=now, actor=actor)
+    wake(db, Kind.HOST, to, now=now)
     return vm
 
 

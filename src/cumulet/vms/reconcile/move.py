@@ -18,7 +18,6 @@ from sqlalchemy import update
 from cumulet.db import update_row
 from cumulet.disks import Disk
 from cumulet.events import EventName
-from cumulet.hosts import Host as HostRow
 from cumulet.hypervisor import BaseImage, DiskSpec, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.hypervisor.carrier import Carrier, Lines, both
@@ -89,11 +88,10 @@ def settle(run: Run, vm: Vm) -> None:
     """Have the rows say that it is on the other host."""
     left, state = vm.host_id, VmState.STOPPED if vm.wanted is Wanted.STOPPED else VmState.STARTING
     moved = {"host_id": vm.moving_to, "moving_to": None, "state": state, "started": 0, "power_asked_at": None}
-    with run.reading() as db:
-        to = db.get_one(HostRow, vm.moving_to)
-    with changing(run, vm, moved, Event(EventName.VM_MOVED, f"moved to host {to.name}")) as db:
-        end_reservations(db, vm.id, moved_to=to.id)
-        db.execute(update(Disk).where(Disk.vm_id == vm.id).values(host_id=to.id))
+    to = vm.moving_to
+    with changing(run, vm, moved, Event(EventName.VM_MOVED, "moved to another host")) as db:
+        end_reservations(db, vm.id, moved_to=to)
+        db.execute(update(Disk).where(Disk.vm_id == vm.id).values(host_id=to))
         wake(db, Kind.HOST, left, now=run.now)
 
 
