@@ -6,7 +6,16 @@ from sqlalchemy import Integer, bindparam, exc, select, text
 from tests.made_up import NOON, PROJECT
 
 from cumulet.catalogue import StorageClass
-from cumulet.db import UNREACHABLE, change_rows, fetch_columns, insert_row, rows_of, update_row
+from cumulet.db import (
+    UNREACHABLE,
+    change_each,
+    change_rows,
+    fetch_columns,
+    insert_row,
+    insert_rows,
+    rows_of,
+    update_row,
+)
 from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.hosts.model import Installation
 from cumulet.networks import ExternalAddress
@@ -69,6 +78,55 @@ def test_a_change_tells_how_many_rows_it_met(database):
         assert [change_rows(db, rename, which=which) for which in (8, 9)] == [0, 1]
         with pytest.raises(exc.NoResultFound, match="no disk"):
             update_row(db, Disk, uuid4(), size_gib=1)
+
+
+def test_a_change_of_each_is_made_with_the_values_of_each_and_of_nothing_else(cloud):
+    grow = (
+        rows_of(Disk)
+        .update()
+        .where(rows_of(Disk).c.id == bindparam("which"))
+        .values(size_gib=bindparam("size"))
+    )
+    ids = [UUID(int=number) for number in (7, 8, 9)]
+    disks = [DISK | {"id": id, "name": f"data-{id.int}", "host_id": cloud.host_id} for id in ids]
+    with cloud.database.writing() as db:
+        insert_rows(db, Disk, disks)
+        change_each(db, grow, [{"which": ids[0], "size": 5}, {"size": 6, "which": ids[2]}])
+        assert [db.get_one(Disk, id).size_gib for id in ids] == [5, 3, 6]
+
+
+def test_rows_that_are_added_together_are_stored_and_get_defaults_as_one_by_itself_does(cloud):
+    disks = [DISK | {"id": UUID(int=number), "name": f"data-{number}"} for number in (7, 8)]
+    with cloud.database.writing() as db:
+        insert_rows(db, Disk, [disk | {"host_id": cloud.host_id} for disk in disks])
+        rows = [db.get_one(Disk, disk["id"]) for disk in disks]
+    assert [values_of(row) for row in rows] == disks
+    assert [(row.reverting, row.vm_id) for row in rows] == [(False, None)] * 2
+
+
+def test_a_change_of_none_changes_nothing(database):
+    with database.writing() as db:
+        insert_row(db, Installation, one=9, id="kept")
+        change_each(db, rows_of(Installation).delete().where(Installation.one == bindparam("which")), [])
+        assert db.get_one(Installation, 9).id == "kept"
+
+
+def test_a_change_of_each_meets_what_was_added_as_an_object_just_before(database):
+    rename = rows_of(Installation).update().where(Installation.one == bindparam("which")).values(id="new")
+    with database.writing() as db:
+        db.add(Installation(one=9, id="old"))
+        change_each(db, rename, [{"which": 9}])
+    with database.reading() as db:
+        assert db.get_one(Installation, 9).id == "new"
+
+
+def test_of_a_change_of_each_that_is_refused_half_way_nothing_is_left_and_no_value_told(database):
+    rows = [{"one": one, "id": "top-secret"} for one in (8, 9, 9)]
+    with pytest.raises(exc.IntegrityError) as refused, database.writing() as db:
+        insert_rows(db, Installation, rows)
+    assert "top-secret" not in str(refused.value)
+    with database.reading() as db:
+        assert db.get(Installation, 8) is None
 
 
 def test_what_the_database_refuses_is_told_without_values(database):
