@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, update
@@ -14,17 +15,18 @@ from cumulet.disks import operations as disk_verbs
 from cumulet.disks import snapshot_operations as snapshot_verbs
 from cumulet.disks import vm_operations as vm_disk_verbs
 from cumulet.disks.wire import CreateDiskSnapshot
+from cumulet.due import Claim
 from cumulet.events import EventName
 from cumulet.journal import Event
 from cumulet.networks import operations as network_verbs
 from cumulet.networks.wire import CreateNetwork
 from cumulet.private_images import operations as image_verbs
 from cumulet.private_images.create import create_private_vm_image
-from cumulet.reconcile import Reconciler, wake
+from cumulet.reconcile import LeaseLost, Reconciler, Run, wake
 from cumulet.resource import log_event
 from cumulet.retention import forget_old
 from cumulet.serve.run import FABRIC_SWEEP
-from cumulet.usage import UsageRecord
+from cumulet.usage import UsageRecord, settle_usage
 from cumulet.usage.settle import AT_ONCE, read_spans
 from cumulet.usage.spend import cost, rate
 from cumulet.vms import change_operations, operations
@@ -262,6 +264,17 @@ def test_what_is_in_the_records_does_not_bill_any_more_and_may_be_forgotten(runn
         1,
         before,
     )  # the newest stays, lest its number come again
+
+
+def test_who_finds_nothing_told_asks_for_no_lock(running):
+    take_over(running)
+    claim = Claim("usage", FABRIC_SWEEP, lease=uuid4(), wakes=1, attempts=0)
+    run = Run(running.database, claim, running.clock())
+    settle_usage(run)
+    running.create(vm_id="second")
+    running.settle()
+    with pytest.raises(LeaseLost):  # which only a transaction that writes looks for
+        settle_usage(run)
 
 
 def test_more_than_fits_a_transaction_is_taken_over_in_parts(running):

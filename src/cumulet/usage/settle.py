@@ -24,6 +24,7 @@ RECORDS: Final = rows_of(UsageRecord)
 EVENTS: Final = rows_of(Event)
 TOLD: Final = select(*(getattr(Event, name) for name in Told._fields)).where(Event.bills).order_by(Event.id)
 TOLD_OF_PROJECT: Final = TOLD.where(Event.project_id == bindparam("project_id"), Event.at < bindparam("end"))
+ANY: Final = select(Event.id).where(Event.bills).limit(1)
 OLDEST: Final = TOLD.add_columns(Event.id).limit(AT_ONCE)
 COLUMNS: Final = Span.__struct_fields__
 SPANS: Final[Select[*tuple[Any, ...]]] = select(*(getattr(UsageRecord, name) for name in COLUMNS))
@@ -37,6 +38,11 @@ FORGET_OPEN: Final = delete(RECORDS).where(
     RECORDS.c.resource_id == bindparam("of"), RECORDS.c.until.is_(None)
 )
 TAKEN: Final = update(EVENTS).where(EVENTS.c.id == bindparam("event_id")).values(bills=False)
+
+
+def is_anything_told(db: Session) -> bool:
+    """Whether an event is not in the usage records yet."""
+    return bool(fetch_columns(db, ANY))
 
 
 def take_over(db: Session) -> int:
