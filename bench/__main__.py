@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from bench import (
     boots,
     burst,
+    checks,
     cli,
     console,
     create,
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "burst": burst.measure,
     "idle": idle.measure,
     "reads": reads.measure,
+    "checks": checks.measure,
     "cli": cli.measure,
     "monitor": monitor.measure,
     "groups": groups.measure,

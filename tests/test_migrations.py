@@ -300,6 +300,21 @@ def test_who_owned_the_first_project_goes_on_to_run_the_cloud(empty):
     assert keys == [(None, None, False)] * 3
 
 
+def test_external_addresses_of_an_earlier_version_say_whose_quota_has_them(empty):
+    migrate_to(empty, "0042")
+    with empty.writing() as db:
+        for table in ("user", "host", "project", "vm", "router", "network", "nic"):
+            fill_every_column(db, table)
+        for address, holder_id in (("192.0.2.1", ID), ("192.0.2.2", uuid4().hex)):
+            fill_every_column(db, "external_address", address=address, holder_id=holder_id)
+    migrate(empty)
+    with empty.reading() as db:
+        assert dict(db.execute(select(ExternalAddress.address, ExternalAddress.project_id)).all()) == {
+            "192.0.2.1": ID,
+            "192.0.2.2": None,
+        }
+
+
 def test_hosts_that_were_down_are_silent_since_they_were_last_seen(empty):
     migrate_to(empty, "0035")
     with empty.writing() as db:

@@ -113,7 +113,7 @@ def test_external_addresses_are_counted_from_the_rows(cloud, data_center):
     whole = capacity(data_center.external_range)
     with cloud.database.writing() as db:
         assert free_external(db, data_center, now=NOON) == whole
-        address = take_external(db, holder := uuid4(), data_center, now=NOON)
+        address = take_external(db, holder := uuid4(), data_center, project_id=None, now=NOON)
         assert external_address(db, holder) == address
         assert free_external(db, data_center, now=NOON) == whole - 1
 

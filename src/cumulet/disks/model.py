@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.catalogue import StorageClass
@@ -33,7 +33,10 @@ class Disk(Resource):
     called = "disk"
 
     __tablename__ = "disk"
-    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        Index("ix_disk_sums", "project_id", "size_gib"),
+    )
 
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
     type: Mapped[DiskType]

@@ -101,9 +101,11 @@ def add_nic(
     )
 
 
-def take_external(db: Session, holder_id: UUID, data_center: DataCenter, *, now: datetime) -> IPv4Address:
-    """Take an address of the data center's external range; Exhausted when none is free."""
-    held = {"data_center_id": data_center.id, "holder_id": holder_id}
+def take_external(
+    db: Session, holder_id: UUID, data_center: DataCenter, *, project_id: str | None, now: datetime
+) -> IPv4Address:
+    """Take an address of the data center's external range, of a project's quota if any's; Exhausted when none is free."""
+    held = {"data_center_id": data_center.id, "holder_id": holder_id, "project_id": project_id}
     of = {"data_center_id": data_center.id, "now": now}
     while (address := _free_address(db, data_center.external_range, EXTERNAL, **of)) is not None:
         if _add_unless_taken(db, ExternalAddress, address, **held):

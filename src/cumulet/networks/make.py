@@ -91,5 +91,5 @@ def _router_id(db: Session, project_id: str, data_center: DataCenter, *, now: da
         id = uuid4()
         db.add(Router(id=id, project_id=project_id, data_center_id=data_center.id, mac=mac_of(id)))
         db.flush()
-        take_external(db, id, data_center, now=now)
+        take_external(db, id, data_center, project_id=None, now=now)
     return id

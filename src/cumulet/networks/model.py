@@ -131,6 +131,8 @@ class ExternalAddress(Row):
     address: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, default=number_of_address)
     holder_id: Mapped[UUID] = mapped_column(unique=True)
+    project_id: Mapped[str | None] = mapped_column(index=True)
+    """Whose quota has it: that of the VM's project; None for a router's, which nobody asks for."""
 
 
 class CoolingAddress(Row):

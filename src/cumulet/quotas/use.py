@@ -102,9 +102,11 @@ def snapshots(amounts: Amounts, *, staying: bool) -> Select[*tuple[Any, ...]]:
 def external_addresses(amounts: Amounts, *, staying: bool) -> Select[*tuple[Any, ...]]:
     """Count external addresses of the project's VMs; those of its routers nobody asks for."""
     address, nic, vm = table("external_address"), table("nic"), table("vm")
+    found = select_all(amounts).where(address.c.project_id == PROJECT)
+    if not staying:
+        return found.select_from(address)
     of_vms = vm.join(nic, nic.c.vm_id == vm.c.id).join(address, address.c.holder_id == nic.c.id)
-    found = select_all(amounts).select_from(of_vms).where(vm.c.project_id == PROJECT)
-    return found.where(stays("vm")) if staying else found
+    return found.select_from(of_vms).where(stays("vm"))
 
 
 def select_all(amounts: Amounts) -> Select[*tuple[Any, ...]]:

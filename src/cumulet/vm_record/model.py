@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.catalogue import CommitmentTerm
@@ -33,7 +33,10 @@ class Vm(Resource):
     )
 
     __tablename__ = "vm"
-    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        Index("ix_vm_sums", "project_id", "vcpus", "memory_gib", "gpus", "gpu_model_id"),
+    )
 
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
     data_center_id: Mapped[str]

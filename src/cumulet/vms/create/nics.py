@@ -47,7 +47,7 @@ def add_nics(
         network = default_network(db, allowance, data_center, now=request.now)
         group_ids = find_groups(db, vm, request.data.security_group_ids, "securityGroupIds")
         nic_id = add_nic(db, vm.id, network, hostname=hostname_of(vm.name), group_ids=group_ids)
-        take_external(db, nic_id, data_center, now=request.now)
+        take_external(db, nic_id, data_center, project_id=request.project_id, now=request.now)
         return
     uplink = plan_uplink(requested)
     for position, nic in enumerate(requested):
@@ -62,7 +62,7 @@ def add_nics(
             group_ids=find_groups(db, vm, nic.security_group_ids, f"nics[{position}].securityGroupIds"),
         )
         if nic.assign_public_ip:
-            take_external(db, nic_id, data_center, now=request.now)
+            take_external(db, nic_id, data_center, project_id=request.project_id, now=request.now)
 
 
 def externals_of(requested: Sequence[NicRequest]) -> list[int]:
