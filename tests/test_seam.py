@@ -50,6 +50,7 @@ SERVER = {
     "rest/": "its listener",
     "self_signed.py": "its certificate, and the authority's",
     "serve/build.py": "its data directory",
+    "serve/manager.py": "the socket of the service manager that started it",
     "serve/power.py": "the operator's command that cuts a host's power",
     "serve/run.py": "its lock and its end",
     "serve/ssh_key.py": "its key for SSH to hosts",

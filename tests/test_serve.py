@@ -22,6 +22,7 @@ from cumulet.self_signed import make_self_signed
 from cumulet.serve.backends import open_hosts
 from cumulet.serve.build import build
 from cumulet.serve.logs import hide_keys, show_controls
+from cumulet.serve.manager import Manager
 from cumulet.serve.run import changes_together, listener_of, only_one, read_certificate, started
 from cumulet.settings import read_settings
 from cumulet.vm_record.wire import VmState
@@ -175,7 +176,7 @@ def test_beyond_this_machine_nothing_is_served_without_tls_unless_it_is_told_to(
 def test_only_a_names_own_site_has_browsers_use_https_alone(settings, tmp_path, port, secure, told):
     cloud = build(replace(settings, port=port))
     files = make_self_signed(tmp_path, ("cloud.example",), datetime.now(UTC)).files
-    listener = listener_of(cloud, Certificate(files) if secure else None)
+    listener = listener_of(cloud, Certificate(files) if secure else None, Manager())
     assert (("strict-transport-security", "max-age=31536000") in listener.config.headers) is told
     cloud.database.close()
 

@@ -36,19 +36,24 @@ def date_in(second: int) -> tuple[bytes, bytes]:
 class Listener(uvicorn.Server):
     """Serves until a signal asks for its end, and ends at once then; its `config` leaves the date to it.
 
-    `end_streams` ends the answers that would not end by themselves: it waits for all. `on_hangup` is called when a SIGHUP
-    comes; without it that ends the process, as it does any other.
+    `on_start` is called in its loop once it takes requests, `on_end` when it is to end; `end_streams` then ends the answers
+    that would not end by themselves: it waits for all. `on_hangup` is called when a SIGHUP comes; without it that ends
+    the process, as it does any other.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
         *,
+        on_start: Callable[[], object] = lambda: None,
+        on_end: Callable[[], object] = lambda: None,
         end_streams: Callable[[], object] = lambda: None,
         on_hangup: Callable[[], object] | None = None,
     ) -> None:
         config.date_header = False
         super().__init__(config)
+        self._on_start = on_start
+        self._on_end = on_end
         self._end_streams = end_streams
         self._on_hangup = on_hangup
         self.server_state = Dated()
@@ -59,7 +64,9 @@ class Listener(uvicorn.Server):
         if self._on_hangup is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
         await self.on_tick(0)
+        self._on_start()
         await self._ending.wait()
+        self._on_end()
         self._end_streams()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import os
 import queue
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -26,6 +28,7 @@ from cumulet.rest.listener import Listener
 from cumulet.rest.tls import Certificate, locked
 from cumulet.serve.build import Cloud, build
 from cumulet.serve.logs import configure_logging
+from cumulet.serve.manager import Manager
 from cumulet.settings import Settings
 
 log = structlog.get_logger()
@@ -133,8 +136,8 @@ def read_certificate(settings: Settings) -> Certificate | None:
     return Certificate(settings.tls) if settings.tls else None
 
 
-def listener_of(cloud: Cloud, certificate: Certificate | None) -> Listener:
-    """Make what serves REST, in TLS if there is a certificate."""
+def listener_of(cloud: Cloud, certificate: Certificate | None, manager: Manager) -> Listener:
+    """Make what serves REST, in TLS if there is a certificate, and tells the service manager so."""
     settings, door = cloud.settings, Door(raise_descriptor_limit())
     is_the_site = certificate is not None and settings.port == HTTPS_PORT
     config = uvicorn.Config(
@@ -148,13 +151,20 @@ def listener_of(cloud: Cloud, certificate: Certificate | None) -> Listener:
         **WEBSOCKETS,
         **(locked(door, certificate) if certificate else guarded(door)),
     )
-    on_hangup = certificate.current if certificate else None
-    return Listener(config, end_streams=cloud.feed.close, on_hangup=on_hangup)
+    read_anew: Callable[[], object] = certificate.current if certificate else lambda: None
+    return Listener(
+        config,
+        on_start=manager.serves,
+        on_end=manager.ends,
+        end_streams=cloud.feed.close,
+        on_hangup=partial(manager.while_reloading, read_anew) if certificate or manager.is_there else None,
+    )
 
 
 def serve(settings: Settings) -> None:
     """Run the cloud until it is told to stop."""
     configure_logging()
+    manager = Manager.named_in(os.environ)
     certificate = read_certificate(settings)
     # The listener repeats the signal that ended it: SIGTERM too must let the rest end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -167,4 +177,4 @@ def serve(settings: Settings) -> None:
             key=str(settings.data_dir / KEY_FILE),
         )
         with suppress(KeyboardInterrupt):  # it repeats the signal that ended it
-            listener_of(cloud, certificate).run()
+            listener_of(cloud, certificate, manager).run()
