@@ -95,7 +95,8 @@ def refuse_password() -> str:
 class Handshake(SSLProtocol):
     """A connection from its first byte to its last, of which what is said within TLS is another's matter."""
 
-    max_size = 16 * 1024
+    max_size = 4 * 1024
+    """Bytes that are read at once: each connection holds a buffer of as many for as long as it lasts."""
 
     def __init__(self, inner: Connection, context: ssl.SSLContext, *, door: Door) -> None:
         super().__init__(
