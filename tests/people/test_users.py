@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID, uuid4
 
 import pytest
@@ -68,6 +69,11 @@ def test_a_code_that_is_wrong_late_or_renewed_lets_nobody_in_and_is_not_repeated
     with pytest.raises(Invalid):
         accept(cloud, second.code)
     assert accept(cloud, invite(cloud).invitation.code).user.state == "ACTIVE"
+
+
+def test_the_code_is_a_word_that_a_command_takes_as_it_is(cloud):
+    """With a dash in front one in 64 would be taken for an option."""
+    assert re.fullmatch("[0-9a-f]{64}", invite(cloud).invitation.code)
 
 
 def test_a_user_is_not_invited_again(cloud):

@@ -61,7 +61,7 @@ def find_or_add_user(db: Session, address: str) -> User:
 def invite(db: Session, user: User, now: datetime, limits: Limits) -> InvitationAnswer:
     """Make a code for somebody who is new, and end their earlier one."""
     user.state = UserState.INVITED
-    code = secrets.token_urlsafe(32)
+    code = secrets.token_hex(32)  # it may not begin with a dash, which a command takes for an option
     expires_at = now + timedelta(days=limits.invitation_days)
     db.execute(delete(Invitation).where(Invitation.user_id == user.id))
     db.add(Invitation(user_id=user.id, digest=digest_of(code), expires_at=expires_at))
