@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.figure import CROWD, Figure, at_most, say
-from bench.server import Server
-from bench.stage import Stage
+from bench.server import Server, wait_until
+from bench.stage import SETTLES_WITHIN, Stage
 
 SECONDS: Final = 60
 """Every sweep comes by twice: in a span that is no multiple of theirs, chance decides how often."""
@@ -26,7 +26,8 @@ def measure(stage: Stage) -> list[Figure]:
 
 
 def watched(name: str, server: Server) -> list[Figure]:
-    """Let a server be, and see what it took meanwhile."""
+    """Let a server be once all that was done is billed, and see what it took meanwhile."""
+    wait_until(server.is_billed, "usage knows all that was done", within=SETTLES_WITHIN, pause=1)
     say(f"idle: {name} for {SECONDS} s")
     before = cpu_seconds(server.pid)
     time.sleep(SECONDS)

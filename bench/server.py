@@ -63,6 +63,10 @@ class Server:
         """Whether no VM and no disk is to be looked at any more: VMs still are after they are ACTIVE, until they are up."""
         return self._count("due WHERE kind IN ('vm', 'disk')") == 0
 
+    def is_billed(self) -> bool:
+        """Whether usage has taken over all that was told: it does so each minute."""
+        return self._count("journal WHERE bills") == 0
+
     def running(self) -> int:
         """Count the VMs that run without asking the server, which has other things to do."""
         return self._count("vm WHERE state = 'ACTIVE'")

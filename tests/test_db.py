@@ -144,6 +144,16 @@ def test_a_row_cannot_belong_to_what_is_not_there(database):
         reserve(db, uuid4(), uuid4(), Requirements(vcpus=1, memory_mib=1, disk_gib=1))
 
 
+def test_a_connection_that_is_given_back_after_the_door_was_closed_is_closed_too(open_database):
+    database = open_database()
+    with database.reading() as db:
+        connection = db.connection().connection.driver_connection
+        database.close()
+        assert db.scalar(text("SELECT 1")) == 1
+    with pytest.raises(Exception, match="closed"):
+        connection.execute("SELECT 1")
+
+
 def test_only_the_servers_user_reads_the_file_and_what_sqlite_puts_beside_it(tmp_path):
     path = tmp_path / "cumulet.db"
     for _ in range(2):

@@ -282,6 +282,15 @@ def test_a_lease_that_another_holds_is_not_released(make, wake_up, clock, due):
 
 
 # How runs end
+@pytest.mark.parametrize(("seconds", "then"), [(30.25, 31), (30, 30), (2.25, 2.25)])
+def test_a_look_that_is_far_off_is_put_on_a_whole_second_where_others_are(
+    make, wake_up, clock, due, seconds, then
+):
+    wake_up()
+    make(lambda run: run.now + timedelta(seconds=seconds)).run_due()
+    assert due().due_at == clock() + timedelta(seconds=then)
+
+
 def test_not_yet_tells_why_and_when_to_look_again(make, wake_up, clock, due):
     wake_up()
     reconciler = make(raising(NotYet("copying, 43 %", 5)))

@@ -56,6 +56,8 @@ from cumulet.versions import PostgresVersions, SqliteVersions
 Columns = TypeVarTuple("Columns")
 R = TypeVar("R", bound="Row")
 SQLITE_BUSY_MS: Final = 10_000
+SQLITE_CACHE_KIB: Final = 512
+"""Of each connection: the pages are in the kernel's cache too, and there are as many connections as threads."""
 POOL_SIZE: Final = 40
 """As many connections as the REST edge has threads (anyio's default)."""
 MOST_NAMES: Final = 500
@@ -181,8 +183,9 @@ class Database:
         return self._versions.current()
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections; one that a thread still has is closed when it is given back."""
         self._versions.close()
+        event.listen(self.engine.pool, "checkin", lambda connection, _record: connection.close())
         self.engine.dispose()
 
 
@@ -394,6 +397,7 @@ def _sqlite_engine(url: str) -> Engine:
             "synchronous=NORMAL",
             "foreign_keys=ON",
             f"busy_timeout={SQLITE_BUSY_MS}",
+            f"cache_size=-{SQLITE_CACHE_KIB}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

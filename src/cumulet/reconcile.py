@@ -22,7 +22,6 @@ from time import monotonic
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-import psycopg
 import structlog
 from sqlalchemy import Row as FoundRow
 from sqlalchemy import (
@@ -63,6 +62,8 @@ FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 60.0
 STEP_BACK: Final = timedelta(seconds=5)
 """By as much the clock was set back when what is due must not wait for the old time to come again."""
+FAR_OFF: Final = 10.0
+"""Seconds until a look to which up to one more is nothing."""
 IDLE_LOOK: Final = 30.0
 """Seconds until the next look at the due rows when nothing wakes us: SQLite has one process, so nothing is missed."""
 SHARED_LOOK: Final = 1.0
@@ -269,7 +270,14 @@ class Reconciler:
     def _settled(self, run: Run, look_again: datetime | None) -> None:
         if look_again is None and self._forget_due(run):
             return
-        self._put_back(run, at=look_again or self._clock(), settled=True)
+        at = self._clock() if look_again is None else self._in_company(look_again)
+        self._put_back(run, at=at, settled=True)
+
+    def _in_company(self, look_again: datetime) -> datetime:
+        """Put a look that is far off on a whole second, where others are: all of them are claimed at once."""
+        if self._seconds_until(look_again) < FAR_OFF:
+            return look_again
+        return look_again.replace(microsecond=0) + timedelta(seconds=bool(look_again.microsecond))
 
     def _forget_due(self, run: Run) -> bool:
         """Let go of the lease for good; False when it was woken during the run."""
@@ -335,6 +343,8 @@ class Reconciler:
 
     def _listen(self) -> None:
         """Ring the bell when another process wakes something (PostgreSQL only); the regular look is the net under it."""
+        import psycopg  # noqa: PLC0415 - takes 7 MiB, which a server on SQLite does without
+
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(self._database.libpq_url, autocommit=True) as connection:

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-import psycopg
 import structlog
 from anyio import to_thread
 from sqlalchemy import select
@@ -229,6 +228,8 @@ class Feed:
 
     async def _listen(self, bell: asyncio.Event) -> None:
         """Ring the bell when another process tells of something (PostgreSQL only); the regular look is the net under it."""
+        import psycopg  # noqa: PLC0415 - takes 7 MiB, which a server on SQLite does without
+
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(

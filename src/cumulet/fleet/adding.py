@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from cumulet.db import fetch_columns
 from cumulet.doctor.calls import Level
 from cumulet.errors import CumuletError, Refused
 from cumulet.hosts import Host, HostState, added, change_standing, note_facts
@@ -33,6 +34,7 @@ LOOK: Final = timedelta(seconds=0.5)
 AGAIN: Final = timedelta(seconds=30)
 """After a failure."""
 MOST_AT_ONCE: Final = 16
+IS_NEW: Final = select(Host.id).where(Host.id == bindparam("host_id"), Host.state == HostState.ADDING)
 
 
 class NewHost(Protocol):
@@ -111,8 +113,7 @@ class Adder:
 
         def reconcile(run: Run) -> datetime | None:
             with run.looking() as db:
-                host = db.get(Host, run.id)
-                new = host if host is not None and host.state is HostState.ADDING else None
+                new = db.get_one(Host, run.id) if fetch_columns(db, IS_NEW, host_id=run.id) else None
             return self._look(run, new) if new is not None else sweep(run)
 
         return reconcile

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from cumulet.catalogue import Catalogue
-from cumulet.db import update_row
+from cumulet.db import fetch_columns, update_row
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.hosts import Host as HostRow
 from cumulet.hosts import HostState, HostWanted
@@ -19,14 +19,20 @@ from cumulet.vms.moves import begin_move
 
 AT_ONCE: Final = 2
 """Moves away from one host: more would share its disks and its line, and all would be over later."""
+IS_DRAINED: Final = select(HostRow.id).where(
+    HostRow.id == bindparam("host_id"),
+    HostRow.wanted == HostWanted.DRAINED,
+    HostRow.state != HostState.ADDING,
+    HostRow.state != HostState.LOST,
+)
 
 
 def move_away(run: Run, catalogue: Catalogue) -> int:
     """Begin to move VMs away from a host that is to be drained, and note which stay there and why; gives how many go."""
     with run.reading() as db:
-        row = db.get_one(HostRow, run.id)
-        if row.wanted is not HostWanted.DRAINED or row.state in {HostState.ADDING, HostState.LOST}:
+        if not fetch_columns(db, IS_DRAINED, host_id=run.id):
             return 0
+        row = db.get_one(HostRow, run.id)
         here = (Vm.host_id == row.id, Vm.wanted != Wanted.DELETED)
         vms = db.scalars(select(Vm).where(*here).order_by(Vm.project_id, Vm.name)).all()
     under_way = sum(vm.moving_to is not None for vm in vms)

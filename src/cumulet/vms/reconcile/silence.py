@@ -15,9 +15,10 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
+from cumulet.db import fetch_columns
 from cumulet.disks import Disk
 from cumulet.errors import Failure
 from cumulet.events import EventName
@@ -38,6 +39,7 @@ KNOWN_BY_SIGHT: Final = (VmState.ACTIVE, VmState.STOPPED, VmState.SUSPENDED)
 POWER_OFF_AFTER: Final = timedelta(seconds=60)
 """How long a host must be SILENT before its power is cut: a network that is plugged in anew needs no proof."""
 POWER_OFF_AGAIN: Final = timedelta(seconds=60)
+HERE: Final = select(Vm.id).where(Vm.host_id == bindparam("host_id"))
 ELSEWHERE: Final = select(Vm.id, Vm.term, Vm.moving_to)
 AWAY: Final = (HostState.SILENT, HostState.LOST)
 
@@ -129,7 +131,7 @@ def end_twins(run: Run, host: Host, domains: Mapping[UUID, Domain]) -> Mapping[U
     has: its machines are of the term that their VMs are in. While a VM is being moved both hosts have its machine.
     """
     with run.reading() as db:
-        strangers = domains.keys() - set(db.scalars(select(Vm.id).where(Vm.host_id == run.id)))
+        strangers = domains.keys() - {id for (id,) in fetch_columns(db, HERE, host_id=run.id)}
         if not strangers:
             return domains
         vms = {vm.id: vm for vm in db.execute(ELSEWHERE.where(Vm.id.in_(strangers)))}

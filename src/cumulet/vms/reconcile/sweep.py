@@ -43,6 +43,7 @@ HELD_UP: Final = {
     Power.FAULTED: VmState.FAILED,
 }
 """How a VM is shown whose machine is there and does not go on."""
+IS_KNOWN: Final = select(HostRow.id).where(HostRow.id == bindparam("host_id"))
 VMS: Final = (
     select(Vm.id, Vm.wanted, Vm.state, Vm.started).where(Vm.host_id == bindparam("host_id")).order_by(Vm.id)
 )
@@ -68,7 +69,7 @@ class Sweeper:
         One that was removed from the cloud is left alone.
         """
         with run.reading() as db:
-            if not those_in(db, HostRow.id, {run.id}):
+            if not fetch_columns(db, IS_KNOWN, host_id=run.id):
                 return None
         try:
             host = self.backends.host(run.id)
