@@ -27,14 +27,31 @@ PAGES = {
     "vm-timeline": "/p/default/vms/web-1/timeline",
     "vm-settings": "/p/default/vms/web-1/settings",
     "vm-delete": "/p/default/vms/web-1/delete",
+    "groups": "/p/default/security-groups",
+    "group-create": "/p/default/new-security-group",
+    "group": "/p/default/security-groups/web",
+    "group-rule": "/p/default/security-groups/web/rules/ssh",
+    "group-delete": "/p/default/security-groups/web/delete",
 }
+WEB = {
+    "id": "web",
+    "dataCenterId": "local",
+    "description": "What the world may see",
+    "rules": [
+        {"id": "ssh", "protocol": "PROTOCOL_TCP", "ports": "22", "ruleType": "RULE_TYPE_INBOUND"},
+        {"id": "web", "protocol": "PROTOCOL_TCP", "ports": "80,443", "ruleType": "RULE_TYPE_INBOUND"},
+    ],
+}
+INSIDE = {"id": "inside", "dataCenterId": "local"}
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[Site]:
     with running_site(tmp_path_factory.mktemp("site")) as site:
+        site.ask("/v1/projects/default/security-groups", WEB)
+        site.ask("/v1/projects/default/security-groups", INSIDE)
         for name in ("web-1", "web-2", "db"):
-            site.create(name, metadata={"team": "web"})
+            site.create(name, metadata={"team": "web"}, securityGroupIds=["web"])
         site.cumulet("vm", "stop", "db", "--wait")
         yield site
 
@@ -164,6 +181,20 @@ def text_of(browser: Browser, selector: str) -> str:
     """What an element says at one moment."""
     script = "return document.querySelector(arguments[0])?.textContent ?? ''"
     return browser.chrome.execute_script(script, selector)
+
+
+def test_what_a_change_of_rules_cuts_is_agreed_to_first(at, site):
+    browser = at("/p/default/security-groups/web")
+    browser.find('form[action$="/rules/ssh/delete"] button').click()
+    eventually(lambda: "tcp 22 from anywhere" in text_of(browser, ".effects"))
+    assert faults(browser) == []
+    if PICTURES:
+        browser.picture(Path(PICTURES) / "group-review.png")
+    browser.find(".acts .danger").click()
+    eventually(lambda: browser.chrome.current_url == f"{site.url}/p/default/security-groups/web")
+    assert "tcp 22" not in text_of(browser, "#rules")
+    site.cumulet("security-group", "allow", "web", "--allow", "tcp:22")
+    eventually(lambda: "tcp 22" in text_of(browser, "#rules"))
 
 
 def test_ctrl_k_finds_a_vm_and_goes_there(at, site):

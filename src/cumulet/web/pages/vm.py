@@ -14,8 +14,9 @@ from cumulet.vm_record.accepts import NEEDS, accepts
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.operations import get_vm, get_vm_console_log, get_vm_timeline
 from cumulet.vms.reach import get_vm_reachability
-from cumulet.vms.wire import Nic, ReachabilityResponse, Vm
+from cumulet.vms.wire import ReachabilityResponse, Vm
 from cumulet.web.lets_pass import lets_in, lets_out
+from cumulet.web.listings import nics_of
 from cumulet.web.site import page
 from cumulet.web.visit import Sent, Shown, Visit
 from cumulet.web.vm_states import WORDS, state_of
@@ -113,20 +114,6 @@ def show(visit: Visit, template: str, vm: Vm, **shown: object) -> Shown:
 def found(visit: Visit) -> Vm:
     """Give the VM that the address names; NotFound."""
     return visit.ask(get_vm, **of_vm(visit)).vm
-
-
-def nics_of(vm: Vm) -> list[Nic]:
-    """Give its NICs; the one on the default network is not among those that the API lists."""
-    return vm.nics or [
-        Nic(
-            network_id="",
-            external_ip_address=vm.external_ip_address,
-            internal_ip_address=vm.internal_ip_address,
-            network_address="",
-            security_group_ids=vm.security_group_ids,
-            ipv6_address="",
-        )
-    ]
 
 
 def of_vm(visit: Visit) -> dict[str, Any]:

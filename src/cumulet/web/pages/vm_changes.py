@@ -19,6 +19,7 @@ from cumulet.vms.change_operations import (
 )
 from cumulet.vms.operations import reboot_vm, start_vm, stop_vm, terminate_vm
 from cumulet.vms.wire import UpdateVmDeletionProtection, UpdateVmExpireTime, UpdateVmMetadata
+from cumulet.web.pages.group_changes import move
 from cumulet.web.pages.vm import (
     VM,
     delete_page,
@@ -30,7 +31,7 @@ from cumulet.web.pages.vm import (
     vm_page,
 )
 from cumulet.web.site import form
-from cumulet.web.visit import Gone, Visit
+from cumulet.web.visit import Answer, Gone, Visit
 from cumulet.wire import decode
 
 
@@ -130,21 +131,21 @@ def forget_snapshot(visit: Visit) -> Gone:
 
 
 @form(f"{VM}/group/attach", on=network_page)
-def attach_group(visit: Visit) -> Gone:
+def attach_group(visit: Visit) -> Answer:
     """Put its NICs into a security group."""
-    return change_group(visit, attach_security_group)
+    return change_group(visit, attach_security_group, is_in=True)
 
 
 @form(f"{VM}/group/detach", on=network_page)
-def detach_group(visit: Visit) -> Gone:
+def detach_group(visit: Visit) -> Answer:
     """Take its NICs out of a security group."""
-    return change_group(visit, detach_security_group)
+    return change_group(visit, detach_security_group, is_in=False)
 
 
-def change_group(visit: Visit, verb: Callable[..., Any]) -> Gone:
+def change_group(visit: Visit, verb: Callable[..., Any], *, is_in: bool) -> Answer:
     """Do it with the group that a form names."""
-    visit.ask(verb, **of_vm(visit), security_group_id=visit.given("securityGroupId"))
-    return back(visit, "network")
+    there = visit.url("vms", visit.names["id"], "network")
+    return move(visit, verb, visit.names["id"], visit.given("securityGroupId"), there, is_in=is_in)
 
 
 def of_snapshot(visit: Visit) -> dict[str, Any]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
-
-import msgspec
 
 from cumulet.quotas.operations import list_quotas
 from cumulet.usage.operations import get_project_spend
-from cumulet.vms.operations import list_vms
+from cumulet.web.listings import all_vms
 from cumulet.web.site import page
 from cumulet.web.visit import Shown, Visit
 from cumulet.web.vm_states import FILTERS, ListedVm, state_of
@@ -24,7 +21,7 @@ NUMBER: Final = re.compile("[0-9]{1,7}")
 @page("/p/{project_id:str}/vms", live=True)
 def vm_list(visit: Visit) -> Shown:
     """Show the VMs that fit the filter, a page of them."""
-    every = all_vms(visit)
+    every = all_vms(visit, ListedVm)
     states = {vm.id: state_of(vm) for vm in every}
     fitting = [vm for vm in every if fits(vm, visit.given("q"))]
     tone = visit.given("state")
@@ -45,12 +42,6 @@ def vm_list(visit: Visit) -> Shown:
         quotas={one.name: one for one in visit.ask(list_quotas, project_id=visit.project_id).quotas},
         spend=visit.ask(get_project_spend, project_id=visit.project_id),
     )
-
-
-def all_vms(visit: Visit) -> Sequence[ListedVm]:
-    """Give all VMs of the project, by id."""
-    listed: Any = visit.ask(list_vms, project_id=visit.project_id).vms  # each is JSON already
-    return msgspec.json.decode(b"[" + b",".join(map(bytes, listed)) + b"]", type=list[ListedVm])
 
 
 def fits(vm: ListedVm, words: str) -> bool:
