@@ -31,6 +31,11 @@ PAGES = {
     "group-create": "/p/default/new-security-group",
     "group": "/p/default/security-groups/web",
     "group-rule": "/p/default/security-groups/web/rules/ssh",
+    "networks": "/p/default/networks",
+    "network-create": "/p/default/new-network",
+    "network": "/p/default/networks/backend",
+    "network-empty": "/p/default/networks/empty",
+    "network-delete": "/p/default/networks/backend/delete",
     "group-delete": "/p/default/security-groups/web/delete",
 }
 WEB = {
@@ -52,6 +57,9 @@ def site(tmp_path_factory) -> Iterator[Site]:
         site.ask("/v1/projects/default/security-groups", INSIDE)
         for name in ("web-1", "web-2", "db"):
             site.create(name, metadata={"team": "web"}, securityGroupIds=["web"])
+        for name, range_ in (("backend", "10.1.0.0/24"), ("empty", "10.2.0.0/24")):
+            site.cumulet("network", "create", name, range_)
+        site.create("inner", nics=[{"networkId": "backend"}])
         site.cumulet("vm", "stop", "db", "--wait")
         yield site
 

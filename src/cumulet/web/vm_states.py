@@ -75,6 +75,11 @@ class ListedVm(Wire, kw_only=True):
     deletion_protection: bool
 
 
+def state_of_vm(state: VmState) -> State:
+    """Say how a VM is of which only the bare state is known."""
+    return State(*WORDS.get(state, OTHER))
+
+
 def state_of(vm: Vm | ListedVm) -> State:
     """Say how a VM is."""
     tone, word = WORDS.get(vm.state, OTHER)

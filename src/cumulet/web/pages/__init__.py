@@ -1,5 +1,27 @@
 """The pages, each a function of a visit; importing them declares them."""
 
-from cumulet.web.pages import entry, find, group_changes, groups, sessions, vm, vm_changes, vm_create, vm_list
+from cumulet.web.pages import (
+    entry,
+    find,
+    group_changes,
+    groups,
+    networks,
+    sessions,
+    vm,
+    vm_changes,
+    vm_create,
+    vm_list,
+)
 
-__all__ = ["entry", "find", "group_changes", "groups", "sessions", "vm", "vm_changes", "vm_create", "vm_list"]
+__all__ = [
+    "entry",
+    "find",
+    "group_changes",
+    "groups",
+    "networks",
+    "sessions",
+    "vm",
+    "vm_changes",
+    "vm_create",
+    "vm_list",
+]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from cumulet.search.operations import search_resources
-from cumulet.search.wire import Result
+from cumulet.search.wire import NetworkResult, Result, VirtualMachineResult
 from cumulet.web.site import page
 from cumulet.web.visit import Sent, Visit
 
@@ -31,6 +31,13 @@ def shown(result: Result) -> Mapping[str, str] | None:
         case Result(project=project) if project is not None:
             return {"name": project.id, "what": "project", "url": f"/p/{quote(project.id, safe='')}/vms"}
         case Result(virtual_machine=vm) if vm is not None:
-            url = f"/p/{quote(vm.project_id, safe='')}/vms/{quote(vm.id, safe='')}"
-            return {"name": vm.id, "what": f"VM in {vm.project_id}", "url": url}
+            return thing("VM", "vms", vm)
+        case Result(network=network) if network is not None:
+            return thing("network", "networks", network)
     return None
+
+
+def thing(what: str, part: str, one: VirtualMachineResult | NetworkResult) -> Mapping[str, str]:
+    """Name something of a project, and say where its page is."""
+    url = f"/p/{quote(one.project_id, safe='')}/{part}/{quote(one.id, safe='')}"
+    return {"name": one.id, "what": f"{what} in {one.project_id}", "url": url}
