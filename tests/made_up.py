@@ -24,6 +24,7 @@ from cumulet.disks import wire as disk_wire
 from cumulet.events import EventName
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.fleet import Adder
+from cumulet.horizon import Horizon
 from cumulet.hosts import register_host
 from cumulet.hypervisor import HostUnreachable
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
@@ -42,6 +43,7 @@ from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.vm_record import Vm
 from cumulet.vms import Backends, operations
 from cumulet.vms import wire as vm_wire
+from cumulet.webhooks import Bounds, Teller
 from cumulet.wire import File
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -151,7 +153,10 @@ class Cloud:
 
     def new_reconciler(self, database: Database | None = None) -> Reconciler:
         """What another process, or this one after its death, would have."""
-        return Reconciler(database or self.database, reconcilers(self.backends, self.adder), clock=self.clock)
+        database = database or self.database
+        bounds = Bounds(self.catalogue.allowed_webhook_networks, lambda _: False)
+        teller = Teller(Horizon(database), bounds)
+        return Reconciler(database, reconcilers(self.backends, self.adder, teller), clock=self.clock)
 
     @property
     def host(self) -> MemoryHypervisor:

@@ -55,6 +55,7 @@ SERVER = {
     "serve/run.py": "its lock and its end",
     "serve/ssh_key.py": "its key for SSH to hosts",
     "web/": "its pages",
+    "webhooks/": "sockets of receivers",
 }
 """What touches the machine that the server runs on, and what of it."""
 CLIENT = {"cli/": "the machine of whoever types the command"}

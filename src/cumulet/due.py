@@ -51,6 +51,7 @@ class Kind(enum.StrEnum):
     USAGE = "usage"
     ANSWERS = "answers"
     AUDIT = "audit"
+    WEBHOOK = "webhook"
 
 
 class Due(Row):

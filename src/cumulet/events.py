@@ -156,6 +156,13 @@ class EventName(enum.StrEnum):
     HOST_LABELLED = "host.labelled"
     HOST_REMOVED = "host.removed"
 
+    WEBHOOK_CREATED = "webhook.created"
+    WEBHOOK_ENABLED = "webhook.enabled"
+    WEBHOOK_TEST_REQUESTED = "webhook.test_requested"
+    WEBHOOK_PAUSED = "webhook.paused"
+    WEBHOOK_MISSED = "webhook.missed"
+    WEBHOOK_DELETED = "webhook.deleted"
+
     WORK_OVERDUE = "work.overdue"
 
 
@@ -332,6 +339,15 @@ class SpendData(EventData, frozen=True, kw_only=True):
     month: str
     spent: Decimal
     limit: Decimal
+
+
+class WebhookData(EventData, frozen=True, kw_only=True):
+    """A webhook; where it leads is its owners' secret."""
+
+    name: str
+    state: str
+    missed: int = 0
+    """How many events it was never told."""
 
 
 class OverdueData(EventData, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ class Limits:
     """Open at once, on one server."""
     streams_per_user: Count = 32
     """Of events, open at once, on one server."""
+    webhooks_per_project: Count = 20
     journal_days: Days = 365
     """How long the journal tells of what bills nobody."""
     audit_days: Days = 365

@@ -43,6 +43,8 @@ from cumulet.usage.wire import SetSpendLimit
 from cumulet.vms import move_operations as moves
 from cumulet.vms import operations as vms
 from cumulet.vms import wire as vm_wire
+from cumulet.webhooks import operations as hooks
+from cumulet.webhooks.wire import CreateWebhook, EnableWebhook
 from cumulet.wire import Amount
 
 __all__ = ["CHANGES", "Change", "gpu_cloud"]
@@ -153,6 +155,10 @@ def with_project(cloud: Cloud) -> None:
     cloud.call(projects.create_project, data=CreateProject(id="other"))
 
 
+def with_webhook(cloud: Cloud) -> None:
+    cloud.call(hooks.create_webhook, project_id=PROJECT, data=WEBHOOK)
+
+
 def with_vm_and_disk(cloud: Cloud) -> None:
     cloud.running()
     cloud.create_disk()
@@ -167,6 +173,7 @@ def stopped(cloud: Cloud) -> None:
 BOB: Final = "bob@example.org"
 NETWORK: Final = CreateNetwork(id="backend", data_center_id="local", ip_range="10.1.0.0/24")
 GROUP: Final = CreateSecurityGroup(id="web", data_center_id="local", rules=[networks.rule("22")])
+WEBHOOK: Final = CreateWebhook(id="chat", url="https://receiver.invalid/hook")
 CHANGES: Final[dict[str, Change]] = {
     "generate_api_key": Change(lambda cloud: cloud.owner, always(data=GenerateApiKey())),
     "delete_api_key": Change(with_api_key, always(name="other")),
@@ -249,6 +256,10 @@ CHANGES: Final[dict[str, Change]] = {
     "start_network": Change(networks.stopped_network, on("backend")),
     "stop_network": Change(networks.with_network, on("backend")),
     "delete_network": Change(networks.with_network, on("backend")),
+    "create_webhook": Change(nothing, in_project(data=WEBHOOK)),
+    "enable_webhook": Change(with_webhook, on("chat", data=EnableWebhook())),
+    "test_webhook": Change(with_webhook, on("chat")),
+    "delete_webhook": Change(with_webhook, on("chat")),
     "create_security_group": Change(nothing, in_project(data=GROUP)),
     "update_security_group": Change(
         networks.with_group, on("web", data=UpdateSecurityGroup(rules=[networks.rule("80")]))

@@ -101,6 +101,11 @@ def test_every_value_arrives_exactly() -> None:
     assert epyc.commitment_discount_percent == {12: 20}
 
 
+def test_networks_that_webhooks_may_go_to_are_of_both_kinds() -> None:
+    text = 'webhook_networks = ["10.0.0.0/8", "fd00::/8"]\n' + data_center() + machine_type()
+    assert list(map(str, parse_catalogue(text).allowed_webhook_networks)) == ["10.0.0.0/8", "fd00::/8"]
+
+
 def test_each_class_is_served_by_its_pool_and_the_first_of_them_is_what_who_names_none_gets() -> None:
     (lab,) = parse_catalogue(data_center() + fast() + machine_type()).data_centers
     own, fast_pool = lab.disk_pools
@@ -149,6 +154,10 @@ GPU = '[[gpu_models]]\nid = "h100"\nvendor_name = "NVIDIA"\nmodel_name = "H100"\
         *(
             (data_center(reachable_services=f'["{one}"]'), f"reachable_services[0]: '{one}' is not accepted")
             for one in ("8480", "tcp/80", "0/tcp", "65536/udp", "22/sctp")
+        ),
+        *(
+            (f'webhook_networks = ["{one}"]\n' + data_center() + machine_type(), f"webhook_networks[0]: '{one}' is not accepted")
+            for one in ("10.0.0.1/8", "localhost", "fd00::/129")
         ),
         (data_center(reachable_networks='["192.168.1.1/24"]'), "expected 192.168.1.0/24, which begins"),
         (data_center(id="7"), "data_centers[0].id: 7 is not accepted; expected str"),

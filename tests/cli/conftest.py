@@ -81,9 +81,10 @@ def serving(settings: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.05)
-        yield server
-        server.terminate()
-        server.wait()
+        try:
+            yield server
+        finally:
+            server.terminate()
 
 
 def url_of(settings: Mapping[str, str]) -> str:

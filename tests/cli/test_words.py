@@ -23,6 +23,7 @@ NO_IDS = {
     "user accept": {"code"},
     "vm metadata": {"labels"},
     "vm ssh": {"words"},
+    "webhook create": {"url"},
 }
 """Words of other kinds, and those of the operator's own files, which the images look at themselves."""
 

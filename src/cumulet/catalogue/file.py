@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from decimal import Decimal
 from importlib.resources import files
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -108,6 +108,7 @@ def _mistakes(catalogue: Catalogue, raw: Mapping[str, Any]) -> Iterator[Invalid]
     yield from _wrong_pci_ids(catalogue.gpu_models)
     yield from _wrong_quotas(catalogue)
     yield from _wrong_aliases(catalogue.image_aliases)
+    yield from _wrong_networks("webhook_networks", catalogue.webhook_networks)
     if not catalogue.data_centers:
         yield Invalid.field("data_centers", [], "at least one data center")
 
@@ -180,6 +181,16 @@ def _wrong_services(path: str, services: tuple[str, ...]) -> Iterator[Invalid]:
         found = SERVICE.fullmatch(service)
         if found is None or int(found[1]) > HIGHEST_PORT:
             yield Invalid.field(f"{path}[{index}]", service, "a port and its protocol, such as 8480/tcp")
+
+
+def _wrong_networks(path: str, networks: tuple[str, ...]) -> Iterator[Invalid]:
+    for index, network in enumerate(networks):
+        try:
+            ip_network(network)
+        except ValueError:
+            yield Invalid.field(
+                f"{path}[{index}]", network, "a network, such as 10.77.0.0/16 or fd00:77::/32"
+            )
 
 
 def _wrong_pools(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:

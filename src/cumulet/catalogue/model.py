@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -161,6 +161,8 @@ class Catalogue:
     limits: Limits = field(default_factory=Limits)
     quotas: Quotas = field(default_factory=Quotas)
     """Of a project."""
+    webhook_networks: tuple[str, ...] = ()
+    """Where webhooks may go besides the world: networks that are private, the server's own or beside it."""
 
     def find_data_center(self, id: str) -> DataCenter:
         """Give the data center of that id; NotFound."""
@@ -188,6 +190,11 @@ class Catalogue:
             if gpu_model.id == id:
                 return gpu_model
         raise NotFound.named("GPU model", id, [one.id for one in self.gpu_models])
+
+    @property
+    def allowed_webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The same, to compare addresses with."""
+        return tuple(map(ip_network, self.webhook_networks))
 
     def image_id(self, id_or_alias: str) -> str:
         """Turn an alias into the image's own id; any other id stays as it is."""

@@ -84,6 +84,7 @@ for module, name, what in (
     ("images", "image", "Manage the images of this installation (operator)."),
     ("hosts", "host", "Manage the machines that VMs run on (operator)."),
     ("gpus", "gpu", "Show the GPUs of the hosts, and what keeps them from VMs (operator)."),
+    ("webhooks", "webhook", "Manage the URLs that are told of what happens in a project."),
     ("audit", "audit", "Show who asked for what, and what came of it."),
     ("tls", "tls", "Make a certificate for this machine's server (operator)."),
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),

@@ -13,6 +13,7 @@ from cumulet.doctor.gpus.plan import GpuPlan, GpuWish
 from cumulet.doctor.gpus.prepare import plan_gpus, prepare_gpus, undo_gpus
 from cumulet.doctor.gpus.steps import StepState
 from cumulet.doctor.kvm import KvmVerdict
+from cumulet.doctor.near import is_near
 from cumulet.doctor.overlay import Overlay, find_address
 from cumulet.doctor.prepare import PreparedHost, ensure_operators_uplink, ensure_uplink, prepare_host
 from cumulet.doctor.resolvers import find_resolvers
@@ -27,6 +28,7 @@ CALLS = (
     find_address,
     find_resolvers,
     forget_earlier_names,
+    is_near,
     open_overlay,
     plan_gpus,
     prepare_gpus,
@@ -57,6 +59,7 @@ __all__ = [
     "find_address",
     "find_resolvers",
     "forget_earlier_names",
+    "is_near",
     "open_overlay",
     "plan_gpus",
     "prepare_gpus",

@@ -50,6 +50,7 @@ from cumulet.settings import Settings
 from cumulet.usage import settle_usage
 from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
 from cumulet.web import ASSETS, Asking, console_pages, site
+from cumulet.webhooks import Bounds, Herald, Teller
 
 PATIENCE_SECONDS: Final = 3.0
 """How long what is asked of a host first waits for the line to it: others need the threads, and it is asked again soon."""
@@ -68,6 +69,7 @@ class Cloud:
     pulse: Pulse
     reconciler: Reconciler
     feed: Feed
+    herald: Herald
     app: ASGIApp
 
 
@@ -94,7 +96,8 @@ def build(settings: Settings) -> Cloud:
     backends = replace(
         backends, hosts=doors, silent=pulse.silent, power_off=power_off_by(settings.power_command)
     )
-    feed = Feed(database, Horizon(database), most_of_one=catalogue.limits.streams_per_user)
+    horizon = Horizon(database)
+    feed = Feed(database, horizon, most_of_one=catalogue.limits.streams_per_user)
     return Cloud(
         settings=settings,
         database=database,
@@ -104,9 +107,15 @@ def build(settings: Settings) -> Cloud:
         doors=doors,
         pulse=pulse,
         reconciler=Reconciler(
-            database, reconcilers(backends, Adder(open_far, pin_host_key, partial(take_in, settings)))
+            database,
+            reconcilers(
+                backends,
+                Adder(open_far, pin_host_key, partial(take_in, settings)),
+                Teller(horizon, Bounds(catalogue.allowed_webhook_networks, own_doctor.is_near)),
+            ),
         ),
         feed=feed,
+        herald=Herald(database),
         app=behind_proxies(settings, app_of(database, catalogue, backends, feed, ssh_key.public)),
     )
 
@@ -149,7 +158,9 @@ def behind_proxies(settings: Settings, app: ASGIApp) -> ASGIApp:
     return cast("ASGIApp", trusting(app, trusted_hosts=list(settings.trusted_proxies)))
 
 
-def reconcilers(backends: Backends, adder: Adder) -> dict[str, Callable[..., datetime | None]]:
+def reconcilers(
+    backends: Backends, adder: Adder, teller: Teller
+) -> dict[str, Callable[..., datetime | None]]:
     """Name the reconciler of each kind of resource."""
     limits = backends.fabrics.catalogue.limits
     return {
@@ -165,6 +176,7 @@ def reconcilers(backends: Backends, adder: Adder) -> dict[str, Callable[..., dat
         "samples": Sampler(backends).sample_host,
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
         "groups": partial(sweep_groups, fabrics=backends.fabrics),
+        "webhook": teller.reconcile_webhook,
         "usage": settle_usage,
         "journal": partial(forget_old, forget=journal.forget, kept_for=timedelta(days=limits.journal_days)),
         "audit": partial(forget_old, forget=audit.forget, kept_for=timedelta(days=limits.audit_days)),

@@ -67,11 +67,13 @@ def started(cloud: Cloud) -> Iterator[None]:
     pump.start()
     cloud.doors.on_change(changes.put)
     cloud.reconciler.start()
+    cloud.herald.start()
     cloud.pulse.start()
     try:
         yield
     finally:
         cloud.pulse.stop()
+        cloud.herald.stop()
         cloud.reconciler.stop()
         changes.put(None)
         pump.join()
