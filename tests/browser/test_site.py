@@ -37,6 +37,8 @@ PAGES = {
     "network-empty": "/p/default/networks/empty",
     "network-delete": "/p/default/networks/backend/delete",
     "group-delete": "/p/default/security-groups/web/delete",
+    "activity": "/p/default/activity",
+    "activity-none": "/p/default/activity?resource=nothing",
 }
 WEB = {
     "id": "web",

@@ -39,6 +39,15 @@ def test_events_are_listed_oldest_first_and_in_pages(cloud, api):
     assert not second["pageToken"]
 
 
+def test_newest_first_each_page_goes_further_back(cloud, api):
+    record(cloud, "one", "two", "three")
+    first = api.get(EVENTS, params={"pageSize": 2, "newestFirst": "true"}).json()
+    assert [one["text"] for one in first["events"]] == ["three", "two"]
+    record(cloud, "four")
+    rest = texts(api, pageSize=2, newestFirst="true", pageToken=first["pageToken"])
+    assert rest == ["one"]
+
+
 def test_events_are_chosen_by_resource_kind_name_and_time(cloud, api):
     cloud.create()
     cloud.create_disk("data")

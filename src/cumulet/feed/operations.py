@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.errors import Invalid
@@ -32,12 +32,14 @@ def list_events(
     event: list[str] = ANY,
     since: datetime | None = None,
     until: datetime | None = None,
+    newest_first: bool = False,
     page_size: int = 0,
     page_token: str = "",
 ) -> ListEventsResponse:
-    """List what happened in a project, oldest first; of a kind of resource, of resources by their ids, of events by their names."""
+    """List what happened in a project, oldest first unless `newestFirst`; of a kind, of resources by their ids, of events by their names."""
     choice = read_choice(project_id, kind=kind, resource=resource, event=event)
-    return listed(db, choice, since, until, page_size=page_size, page_token=page_token)
+    chosen = chosen_of(choice, since, until)
+    return listed(db, chosen, newest_first=newest_first, page_size=page_size, page_token=page_token)
 
 
 @operation("GET /v1/events", access=Access.AUDITOR)
@@ -49,12 +51,14 @@ def list_all_events(
     event: list[str] = ANY,
     since: datetime | None = None,
     until: datetime | None = None,
+    newest_first: bool = False,
     page_size: int = 0,
     page_token: str = "",
 ) -> ListEventsResponse:
     """List what happened in all projects and to the installation itself, likewise."""
     choice = read_choice(EVERY, kind=kind, resource=resource, event=event)
-    return listed(db, choice, since, until, page_size=page_size, page_token=page_token)
+    chosen = chosen_of(choice, since, until)
+    return listed(db, chosen, newest_first=newest_first, page_size=page_size, page_token=page_token)
 
 
 @operation("GET /v1/projects/{projectId}/events/stream", access=Access.VIEWER)
@@ -96,22 +100,22 @@ def follow_all_events(
     return followed(db, caller, feed, choice, since, last_event_id)
 
 
-def listed(
-    db: Session,
-    choice: Choice,
-    since: datetime | None,
-    until: datetime | None,
-    *,
-    page_size: int,
-    page_token: str,
-) -> ListEventsResponse:
-    """List a choice of events between two instants."""
+def chosen_of(choice: Choice, since: datetime | None, until: datetime | None) -> Select[Event]:
+    """Select a choice of events between two instants."""
     chosen = select(Event).where(*choice.where())
     if since is not None:
         chosen = chosen.where(Event.at >= since)
     if until is not None:
         chosen = chosen.where(Event.at < until)
-    events, token = fetch_part(db, chosen, read_page(0, page_size, page_token), Event.id)
+    return chosen
+
+
+def listed(
+    db: Session, chosen: Select[Event], *, newest_first: bool, page_size: int, page_token: str
+) -> ListEventsResponse:
+    """List a page of some events."""
+    page = read_page(0, page_size, page_token)
+    events, token = fetch_part(db, chosen, page, Event.id, newest_first=newest_first)
     return ListEventsResponse(events=[event_view(one) for one in events], page_token=token)
 
 

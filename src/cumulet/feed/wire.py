@@ -31,7 +31,7 @@ class ProjectEvent(Wire, kw_only=True):
 
 
 class ListEventsResponse(Wire, kw_only=True):
-    """The response of ListEvents, oldest first."""
+    """The response of ListEvents: a page of them."""
 
     events: list[ProjectEvent]
     page_token: str

@@ -16,6 +16,10 @@ from cumulet.web.assets import ASSETS
 from cumulet.wire import Amount
 
 HOURS_A_MONTH: Final = 730
+TROUBLE: Final = re.compile(
+    "fail|lost|crash|panic|fault|refused|silent|overdue|quarantined|paused_on|warned|reached"
+)
+"""In the names of events that tell of some."""
 PERCENT: Final = re.compile(r"(\d{1,3})(?:\.\d+)? ?%")
 
 environment: Final = Environment(
@@ -60,6 +64,11 @@ def percent_of(words: str) -> int | None:
     return min(int(found[1]), 100) if found else None
 
 
+def tone_of(event: str) -> str:
+    """Say how an event of that name is to be seen: as trouble, as asked for, or as done."""
+    return "bad" if TROUBLE.search(event) else "off" if event.endswith("_requested") else "good"
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """Write a number of things."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -76,6 +85,7 @@ environment.globals.update(
     new_request=new_request,
     percent_of=percent_of,
     plural=plural,
+    tone_of=tone_of,
     when=when,
 )
 environment.filters.update(money=money, monthly=monthly)

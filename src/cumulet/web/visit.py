@@ -183,6 +183,12 @@ class Visit:
         query = [(name, one) for name, values in self.query.items() for one in values if name != "seen"]
         return f"{self.path}?{urlencode(query)}{'&' if query else ''}"
 
+    def asking_for(self, *kept: str, **changed: object) -> str:
+        """Give the address of this page with only these of its query's members as they are, and with others."""
+        query = {name: self.given(name) for name in kept} | changed
+        words = urlencode({name: value for name, value in query.items() if value})
+        return f"{self.path}?{words}" if words else self.path
+
     def came_from(self, otherwise: str) -> str:
         """Give the page here that the browser was on, or another."""
         there = urlsplit(self.referer)

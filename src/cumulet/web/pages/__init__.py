@@ -1,6 +1,7 @@
 """The pages, each a function of a visit; importing them declares them."""
 
 from cumulet.web.pages import (
+    activity,
     entry,
     find,
     group_changes,
@@ -14,6 +15,7 @@ from cumulet.web.pages import (
 )
 
 __all__ = [
+    "activity",
     "entry",
     "find",
     "group_changes",

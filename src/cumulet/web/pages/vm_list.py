@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 from typing import Final
-from urllib.parse import urlencode
 
 from cumulet.quotas.operations import list_quotas
 from cumulet.usage.operations import get_project_spend
@@ -38,7 +38,7 @@ def vm_list(visit: Visit) -> Shown:
         chosen=len(chosen),
         number=number,
         size=PAGE_SIZE,
-        link=lambda **changed: link(visit, **changed),
+        link=partial(visit.asking_for, "q", "state"),
         quotas={one.name: one for one in visit.ask(list_quotas, project_id=visit.project_id).quotas},
         spend=visit.ask(get_project_spend, project_id=visit.project_id),
     )
@@ -55,10 +55,3 @@ def page_number(visit: Visit, count: int) -> int:
     """Give which page of so many VMs is asked for, counted from 0; one that is not there is the last."""
     asked = NUMBER.fullmatch(visit.given("page"))
     return max(0, min(int(asked[0]) - 1 if asked else 0, (count - 1) // PAGE_SIZE))
-
-
-def link(visit: Visit, **changed: object) -> str:
-    """Give this list's address with something else in its query."""
-    query = {name: visit.given(name) for name in ("q", "state")} | changed
-    words = urlencode({name: value for name, value in query.items() if value})
-    return visit.url("vms") + (f"?{words}" if words else "")
