@@ -38,6 +38,8 @@ PAGES = {
     "network-delete": "/p/default/networks/backend/delete",
     "group-delete": "/p/default/security-groups/web/delete",
     "activity": "/p/default/activity",
+    "members": "/p/default/members",
+    "leave": "/p/default/leave",
     "activity-none": "/p/default/activity?resource=nothing",
 }
 WEB = {
