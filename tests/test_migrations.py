@@ -12,6 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, DateTime, Integer, inspect, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
@@ -330,3 +331,47 @@ def test_hosts_that_were_down_are_silent_since_they_were_last_seen(empty):
         NOON,
         "no route",
     )
+
+
+SERVERS_STOPPED: dict[str, str] = {}
+"""Steps that code of the version before does not stand, each with why."""
+
+
+def test_code_of_the_version_before_stands_each_new_step(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/steps.db")
+    script = ScriptDirectory(str(Path(migrations.__file__).parent))
+    steps = [step.revision for step in reversed([*script.walk_revisions()])]
+    first = steps.index("0043")
+    migrate_to(database, "0043")
+    for step in steps[first + 1 :]:
+        before = columns_of(database)
+        migrate_to(database, step)
+        after = columns_of(database)
+        if step not in SERVERS_STOPPED:
+            assert lost_or_asked_for(before, after) == [], f"step {step}"
+    database.close()
+
+
+def columns_of(database: Database) -> dict[tuple[str, str], Any]:
+    with database.engine.connect() as connection:
+        tables = inspect(connection)
+        return {
+            (table, column["name"]): column
+            for table in tables.get_table_names()
+            for column in tables.get_columns(table)
+        }
+
+
+def lost_or_asked_for(before: dict[tuple[str, str], Any], after: dict[tuple[str, str], Any]) -> list[str]:
+    """Say what older code would miss, and what it would have to write and does not know."""
+    tables = {table for table, _ in before}
+    lost = [f"{'.'.join(name)} is gone" for name in before.keys() - after.keys()]
+    asked = [
+        f"{'.'.join(name)} is asked for"
+        for name, column in after.items()
+        if name[0] in tables
+        and not column["nullable"]
+        and column["default"] is None
+        and (name not in before or before[name]["nullable"] or before[name]["default"] is not None)
+    ]
+    return lost + asked

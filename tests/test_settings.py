@@ -16,6 +16,7 @@ def test_without_a_word_everything_has_a_sensible_value():
     assert (settings.tls, settings.plain_http, settings.is_exposed) == (None, False, False)
     assert settings.trusted_proxies == ()
     assert settings.images_dir == Path("/var/lib/cumulet/images")
+    assert settings.drain_seconds == 0
 
 
 def test_what_is_set_counts():
@@ -125,3 +126,15 @@ def test_a_switch_is_on_or_not_there():
 def test_a_proxy_is_an_address_or_a_network(value):
     with pytest.raises(Invalid, match=r"CUMULET_TRUSTED_PROXIES: .* expected IP addresses and networks"):
         read_settings({"CUMULET_TRUSTED_PROXIES": value})
+
+
+def test_what_servers_share_may_lie_elsewhere_than_what_is_a_servers_own():
+    given = {"CUMULET_DATA_DIR": "/srv/one", "CUMULET_SHARED_DIR": "/mnt/cloud"}
+    settings = read_settings(given)
+    assert (settings.data_dir, settings.images_dir) == (Path("/srv/one"), Path("/mnt/cloud/images"))
+
+
+@pytest.mark.parametrize("value", ["41", "-1", "1.5", "soon"])
+def test_a_server_drains_for_whole_seconds_that_its_manager_waits_for(value):
+    with pytest.raises(Invalid, match=r"CUMULET_DRAIN_SECONDS: .*whole seconds from 0 to 40"):
+        read_settings({"CUMULET_DRAIN_SECONDS": value})

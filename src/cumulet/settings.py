@@ -20,7 +20,9 @@ CLIENT_NAMES: Final = frozenset(
 SERVER_NAMES: Final = frozenset(
     {
         "CUMULET_DATA_DIR",
+        "CUMULET_SHARED_DIR",
         "CUMULET_LISTEN",
+        "CUMULET_DRAIN_SECONDS",
         "CUMULET_DATABASE_URL",
         "CUMULET_HYPERVISOR",
         "CUMULET_FABRIC",
@@ -33,6 +35,8 @@ SERVER_NAMES: Final = frozenset(
     }
 )
 
+LONGEST_DRAIN: Final = 40
+"""Seconds; the service manager waits for 60, and requests under way need some of those."""
 MADE_UP: Final = "memory:"
 """How the URI of made-up hosts begins."""
 
@@ -53,9 +57,13 @@ class Settings:
 
     data_dir: Path
     """Database, keys, images, disks and logs. `CUMULET_DATA_DIR`, /var/lib/cumulet; in memory ~/.local/state/cumulet."""
+    shared_dir: Path
+    """What all servers of one cloud have in common: images and secrets. `CUMULET_SHARED_DIR`; the data directory of the only one."""
     host: str
     port: int
     """Where REST listens. `CUMULET_LISTEN`, 127.0.0.1:8480."""
+    drain_seconds: int
+    """`CUMULET_DRAIN_SECONDS`, 0: how long a server that is to end still serves, and says that it is not ready."""
     database_url: str
     """`CUMULET_DATABASE_URL`; SQLite in the data directory, or `postgresql+psycopg://…`."""
     hypervisor: str
@@ -91,7 +99,7 @@ class Settings:
     @property
     def images_dir(self) -> Path:
         """Where public images lie."""
-        return self.data_dir / "images"
+        return self.shared_dir / "images"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -110,8 +118,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     database_url = given.get("CUMULET_DATABASE_URL", f"sqlite:///{data_dir}/cumulet.db")
     return Settings(
         data_dir=data_dir,
+        shared_dir=Path(given.get("CUMULET_SHARED_DIR", data_dir)).absolute(),
         host=host,
         port=port,
+        drain_seconds=read_drain(given.get("CUMULET_DRAIN_SECONDS", "0")),
         database_url=read_database_url(database_url),
         hypervisor=hypervisor,
         fabric=given.get("CUMULET_FABRIC", default_fabric),
@@ -147,6 +157,13 @@ def read_listen(value: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:  # noqa: PLR2004 - the highest TCP port
         raise Invalid.field("CUMULET_LISTEN", value, "HOST:PORT, for example 127.0.0.1:8480")
     return host.strip("[]"), int(port)
+
+
+def read_drain(value: str) -> int:
+    """Read how long a server is not ready before it ends."""
+    if not (value.isascii() and value.isdecimal()) or int(value) > LONGEST_DRAIN:
+        raise Invalid.field("CUMULET_DRAIN_SECONDS", value, f"whole seconds from 0 to {LONGEST_DRAIN}")
+    return int(value)
 
 
 def is_loopback(host: str) -> bool:

@@ -48,6 +48,31 @@ def test_a_signal_ends_a_server_that_nobody_calls(heard, sig):
     assert heard == [sig]
 
 
+def test_a_server_serves_on_for_a_while_after_the_first_signal_and_ends_each_connection(heard):
+    ending = asyncio.Event()
+    config = uvicorn.Config(answers, port=0, log_config=None, lifespan="off")
+    server = Listener(config, on_end=ending.set, drain_seconds=600)
+
+    async def asked() -> bytes:
+        serving = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(ending.wait(), 30)
+        reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(serving, 30)
+        return answer
+
+    answer = asyncio.run(asked())
+    assert answer.startswith(b"HTTP/1.1 204")
+    assert b"connection: close" in answer
+    assert heard == [signal.SIGTERM] * 2
+
+
 def test_each_answer_has_the_date_of_its_own_second_before_what_else_all_begin_with(monkeypatch):
     state = Dated()
     state.default_headers = [(b"server", b"uvicorn")]

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from types import FrameType
@@ -34,7 +35,10 @@ def date_in(second: int) -> tuple[bytes, bytes]:
 
 
 class Listener(uvicorn.Server):
-    """Serves until a signal asks for its end, and ends at once then; its `config` leaves the date to it.
+    """Serves until a signal asks for its end; its `config` leaves the date to it.
+
+    It goes on for `drain_seconds` then, or until a second signal: whoever spreads requests over servers needs a moment to see
+    that this one is not ready any more. Each answer meanwhile ends its connection, so that the next request goes elsewhere.
 
     `on_start` is called in its loop once it takes requests, `on_end` when it is to end; `end_streams` then ends the answers
     that would not end by themselves: it waits for all. `on_hangup` is called when a SIGHUP comes; without it that ends
@@ -47,6 +51,7 @@ class Listener(uvicorn.Server):
         *,
         on_start: Callable[[], object] = lambda: None,
         on_end: Callable[[], object] = lambda: None,
+        drain_seconds: float = 0.0,
         end_streams: Callable[[], object] = lambda: None,
         on_hangup: Callable[[], object] | None = None,
     ) -> None:
@@ -54,10 +59,12 @@ class Listener(uvicorn.Server):
         super().__init__(config)
         self._on_start = on_start
         self._on_end = on_end
+        self._drain_seconds = drain_seconds
         self._end_streams = end_streams
         self._on_hangup = on_hangup
         self.server_state = Dated()
         self._ending = asyncio.Event()
+        self._ending_now = asyncio.Event()
 
     async def main_loop(self) -> None:
         """Wait for the end to be asked for."""
@@ -67,9 +74,21 @@ class Listener(uvicorn.Server):
         self._on_start()
         await self._ending.wait()
         self._on_end()
+        await self._drain()
         self._end_streams()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of a signal, wherever in the loop it came."""
         super().handle_exit(sig, frame)
-        asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)
+        asked = self._ending_now if self._ending.is_set() else self._ending
+        asyncio.get_running_loop().call_soon_threadsafe(asked.set)
+
+    async def _drain(self) -> None:
+        if not self._drain_seconds:
+            return
+        self.server_state.default_headers = [
+            *self.server_state.default_headers[1:],
+            (b"connection", b"close"),
+        ]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ending_now.wait(), self._drain_seconds)

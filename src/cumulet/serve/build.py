@@ -39,6 +39,7 @@ from cumulet.private_images import reconcile_image
 from cumulet.projects import admit, bootstrap, write_uses
 from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
+from cumulet.rest.ready import Standing, readiness
 from cumulet.retention import forget_old
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_backends, open_far_host, real_backends
@@ -70,12 +71,14 @@ class Cloud:
     reconciler: Reconciler
     feed: Feed
     herald: Herald
+    standing: Standing
     app: ASGIApp
 
 
 def build(settings: Settings) -> Cloud:
     """Put a cloud together from its settings: database migrated, host prepared, nothing running yet."""
-    settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for folder in (settings.data_dir, settings.shared_dir):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     catalogue = with_made_up_gpus(with_resolvers(read_catalogue(settings.catalogue)), settings)
     database = Database(settings.database_url)
     migrate(database)
@@ -89,7 +92,7 @@ def build(settings: Settings) -> Cloud:
     backends = (memory_backends if settings.is_made_up else real_backends)(
         settings, catalogue, database, installation
     )
-    ssh_key = ensure_ssh_key(settings.data_dir)
+    ssh_key = ensure_ssh_key(settings.shared_dir)
     open_far = partial(open_far_host, catalogue=catalogue, installation=installation, identity=ssh_key.path)
     doors = Doors(database, backends.hosts, partial(open_far, patience=PATIENCE_SECONDS))
     pulse = Pulse(database, doors)
@@ -116,11 +119,19 @@ def build(settings: Settings) -> Cloud:
         ),
         feed=feed,
         herald=Herald(database),
-        app=behind_proxies(settings, app_of(database, catalogue, backends, feed, ssh_key.public)),
+        standing=(standing := Standing()),
+        app=behind_proxies(settings, app_of(database, catalogue, backends, feed, ssh_key.public, standing)),
     )
 
 
-def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: Feed, ssh_key: str) -> ASGIApp:
+def app_of(
+    database: Database,
+    catalogue: Catalogue,
+    backends: Backends,
+    feed: Feed,
+    ssh_key: str,
+    standing: Standing,
+) -> ASGIApp:
     """Put together what answers requests."""
     consoles = Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
     provided = {
@@ -140,13 +151,13 @@ def app_of(database: Database, catalogue: Catalogue, backends: Backends, feed: F
         provided=provided,
         metrics=partial(read_metrics, catalogue=catalogue),
         limits=catalogue.limits,
-        pages=(*console_pages(consoles), ASSETS.route(), site(Asking(calls))),
+        pages=(*console_pages(consoles), ASSETS.route(), site(Asking(calls)), readiness(standing)),
     )
 
 
 def take_in(settings: Settings, doctor: Any, peer: str, report: Callable[[str], None]) -> None:  # noqa: ANN401 - as `NewHost` has it
     """Prepare a machine to be a host of the network that has its centre on this one."""
-    centre = Centre(own_doctor, settings.data_dir / "overlay", datetime.now(UTC))
+    centre = Centre(own_doctor, settings.shared_dir / "overlay", datetime.now(UTC))
     centre.take_in(doctor, peer, report, packages=PACKAGES)
 
 

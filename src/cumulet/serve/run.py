@@ -153,11 +153,17 @@ def listener_of(cloud: Cloud, certificate: Certificate | None, manager: Manager)
         **WEBSOCKETS,
         **(locked(door, certificate) if certificate else guarded(door)),
     )
+
+    def end() -> None:
+        cloud.standing.end()
+        manager.ends()
+
     read_anew: Callable[[], object] = certificate.current if certificate else lambda: None
     return Listener(
         config,
         on_start=manager.serves,
-        on_end=manager.ends,
+        on_end=end,
+        drain_seconds=settings.drain_seconds,
         end_streams=cloud.feed.close,
         on_hangup=partial(manager.while_reloading, read_anew) if certificate or manager.is_there else None,
     )

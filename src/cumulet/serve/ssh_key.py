@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +27,9 @@ class SshKey:
     """As a line of authorized_keys."""
 
 
-def ensure_ssh_key(data_dir: Path) -> SshKey:
+def ensure_ssh_key(folder: Path) -> SshKey:
     """Give the server's key, made now unless there is one."""
-    path = data_dir / "hosts.key"
+    path = folder / "hosts.key"
     if not path.exists():
         _make(path)
     private = load_ssh_private_key(path.read_bytes(), password=None)
@@ -36,10 +38,13 @@ def ensure_ssh_key(data_dir: Path) -> SshKey:
 
 
 def _make(path: Path) -> None:
-    """Write a new key, whole or not at all."""
+    """Write a new key, whole or not at all; of several servers that make one at once, the first one's counts."""
     content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    part = path.with_suffix(".new")
-    part.unlink(missing_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
-    part.rename(path)
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        path.hardlink_to(part)
+    part.unlink()
