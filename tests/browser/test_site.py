@@ -31,6 +31,12 @@ PAGES = {
     "group-create": "/p/default/new-security-group",
     "group": "/p/default/security-groups/web",
     "group-rule": "/p/default/security-groups/web/rules/ssh",
+    "disks": "/p/default/disks",
+    "disk-create": "/p/default/new-disk",
+    "disk": "/p/default/disks/data",
+    "disk-boot": "/p/default/disks/db-boot",
+    "disk-delete": "/p/default/disks/data/delete",
+    "disk-revert": "/p/default/disks/db-boot/snapshots/fresh/revert",
     "networks": "/p/default/networks",
     "network-create": "/p/default/new-network",
     "network": "/p/default/networks/backend",
@@ -65,6 +71,8 @@ def site(tmp_path_factory) -> Iterator[Site]:
             site.cumulet("network", "create", name, range_)
         site.create("inner", nics=[{"networkId": "backend"}])
         site.cumulet("vm", "stop", "db", "--wait")
+        site.cumulet("disk", "create", "data", "10GiB", "--protect", "--wait")
+        site.cumulet("disk", "snapshot", "create", "db-boot", "fresh")
         yield site
 
 

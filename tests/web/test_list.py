@@ -7,7 +7,8 @@ import pytest
 from tests.made_up import PROJECT
 
 from cumulet.vms import operations
-from cumulet.web.pages.vm_list import PAGE_SIZE, fits
+from cumulet.web.pages.vm_list import fits
+from cumulet.web.paging import PAGE_SIZE
 from cumulet.web.vm_states import ListedVm
 
 VMS = "/p/default/vms"

@@ -114,22 +114,6 @@ def test_settings_are_changed(signed_in, cloud):
     assert cloud.vm().vcpus == 3
 
 
-def test_snapshots_are_taken_gone_back_to_and_deleted(signed_in, cloud):
-    cloud.running()
-    cloud.ask(operations.stop_vm)
-    cloud.settle()
-    browser = signed_in()
-    page = f"{VM}/disks"
-    sent = {"disk": "hello-boot", "snapshotId": "kept"}
-    for verb in ("snapshot", "snapshot/revert", "snapshot/delete"):
-        answer = browser.send(f"{VM}/{verb}", on=page, **sent)
-        assert (answer.status_code, answer.headers.get("location")) == (303, page), answer.text
-        cloud.settle()
-        assert ("kept" in browser.get(page).text.partition("Take a snapshot")[0]) is (
-            verb != "snapshot/delete"
-        )
-
-
 def test_what_gets_in_is_said_and_changes_with_the_security_groups(signed_in, cloud):
     ssh = Rule(protocol=Protocol.TCP, ports="22", rule_type=RuleType.INBOUND)
     data = CreateSecurityGroup(id="ssh", data_center_id="local", rules=[ssh])
@@ -187,5 +171,5 @@ def test_commands_that_pages_show_are_there():
     assert len(shown) > 5
     for words in shown:
         chain, _, _ = app.parse_commands([one for one in words.split() if not one.startswith("-")])
-        assert len(chain) in {1, 2}, words
+        assert len(chain) in {1, 2, 3}, words
         assert chain != ("vm",), words

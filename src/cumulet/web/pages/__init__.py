@@ -2,6 +2,8 @@
 
 from cumulet.web.pages import (
     activity,
+    disk_changes,
+    disks,
     entry,
     find,
     group_changes,
@@ -17,6 +19,8 @@ from cumulet.web.pages import (
 
 __all__ = [
     "activity",
+    "disk_changes",
+    "disks",
     "entry",
     "find",
     "group_changes",

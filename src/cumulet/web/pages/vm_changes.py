@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from cumulet.console.operations import connect_vm
-from cumulet.disks.snapshot_operations import create_disk_snapshot, delete_disk_snapshot, revert_disk
-from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import Invalid
 from cumulet.operation import OPERATIONS
 from cumulet.security_groups.attach_operations import attach_security_group, detach_security_group
@@ -23,7 +21,6 @@ from cumulet.web.pages.group_changes import move
 from cumulet.web.pages.vm import (
     VM,
     delete_page,
-    disks_page,
     found,
     network_page,
     of_vm,
@@ -66,10 +63,7 @@ def delete(visit: Visit) -> Gone:
     """Delete it; one that is protected only when its name was typed."""
     vm = found(visit)
     if vm.deletion_protection:
-        if visit.given("name") != vm.id:
-            raise Invalid.field(
-                "name", visit.given("name"), f"{vm.id}, because it is protected from deletion"
-            )
+        check_typed_name(visit, vm.id)
         lift = UpdateVmDeletionProtection(deletion_protection=False)
         visit.ask(update_vm_deletion_protection, **of_vm(visit), data=lift)
     visit.ask(terminate_vm, **of_vm(visit))
@@ -108,28 +102,6 @@ def size(visit: Visit) -> Gone:
     return done(visit, resize_vm, vcpus=sizes.vcpus, memory_gib=sizes.memory_gib)
 
 
-@form(f"{VM}/snapshot", on=disks_page)
-def snapshot(visit: Visit) -> Gone:
-    """Take a snapshot of one of its disks."""
-    data = CreateDiskSnapshot(snapshot_id=visit.given("snapshotId"), vm_id=visit.names["id"])
-    visit.ask(create_disk_snapshot, project_id=visit.project_id, id=visit.given("disk"), data=data)
-    return back(visit, "disks")
-
-
-@form(f"{VM}/snapshot/revert", on=disks_page)
-def revert(visit: Visit) -> Gone:
-    """Have a disk hold again what it held at a snapshot."""
-    visit.ask(revert_disk, **of_snapshot(visit))
-    return back(visit, "disks")
-
-
-@form(f"{VM}/snapshot/delete", on=disks_page)
-def forget_snapshot(visit: Visit) -> Gone:
-    """Delete a snapshot."""
-    visit.ask(delete_disk_snapshot, **of_snapshot(visit))
-    return back(visit, "disks")
-
-
 @form(f"{VM}/group/attach", on=network_page)
 def attach_group(visit: Visit) -> Answer:
     """Put its NICs into a security group."""
@@ -142,30 +114,22 @@ def detach_group(visit: Visit) -> Answer:
     return change_group(visit, detach_security_group, is_in=False)
 
 
+def check_typed_name(visit: Visit, name: str) -> None:
+    """Refuse to delete what is protected unless its name was typed."""
+    if visit.given("name") != name:
+        raise Invalid.field("name", visit.given("name"), f"{name}, because it is protected from deletion")
+
+
 def change_group(visit: Visit, verb: Callable[..., Any], *, is_in: bool) -> Answer:
     """Do it with the group that a form names."""
     there = visit.url("vms", visit.names["id"], "network")
     return move(visit, verb, visit.names["id"], visit.given("securityGroupId"), there, is_in=is_in)
 
 
-def of_snapshot(visit: Visit) -> dict[str, Any]:
-    """Name the snapshot that a form is about."""
-    return {
-        "project_id": visit.project_id,
-        "id": visit.given("disk"),
-        "snapshot_id": visit.given("snapshotId"),
-    }
-
-
 def done(visit: Visit, operation: Callable[..., Any], **sent: object) -> Gone:
     """Do it, and go back to where the form was."""
     visit.ask(operation, **of_vm(visit), **sent)
     return Gone(visit.came_from(visit.url("vms", visit.names["id"])))
-
-
-def back(visit: Visit, *parts: str) -> Gone:
-    """Go to a page of the VM."""
-    return Gone(visit.url("vms", visit.names["id"], *parts))
 
 
 def read_labels(text: str) -> dict[str, str]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from functools import partial
-from typing import Final
 
 from cumulet.quotas.operations import list_quotas
 from cumulet.usage.operations import get_project_spend
 from cumulet.web.listings import all_vms
+from cumulet.web.paging import Paged
 from cumulet.web.site import page
 from cumulet.web.visit import Shown, Visit
 from cumulet.web.vm_states import FILTERS, ListedVm, state_of
-
-PAGE_SIZE: Final = 50
-NUMBER: Final = re.compile("[0-9]{1,7}")
 
 
 @page("/p/{project_id:str}/vms", live=True)
@@ -26,19 +21,15 @@ def vm_list(visit: Visit) -> Shown:
     fitting = [vm for vm in every if fits(vm, visit.given("q"))]
     tone = visit.given("state")
     chosen = [vm for vm in fitting if tone in {"", states[vm.id].tone}]
-    number = page_number(visit, len(chosen))
+    pages = Paged(visit, chosen, ("q", "state"))
     return visit.show(
         "vms/list.html",
-        vms=chosen[number * PAGE_SIZE : (number + 1) * PAGE_SIZE],
+        pages=pages,
         states=states,
         total=len(every),
         counts=Counter(states[vm.id].tone for vm in every),
         fitting=Counter(states[vm.id].tone for vm in fitting),
         filters=FILTERS,
-        chosen=len(chosen),
-        number=number,
-        size=PAGE_SIZE,
-        link=partial(visit.asking_for, "q", "state"),
         quotas={one.name: one for one in visit.ask(list_quotas, project_id=visit.project_id).quotas},
         spend=visit.ask(get_project_spend, project_id=visit.project_id),
     )
@@ -49,9 +40,3 @@ def fits(vm: ListedVm, words: str) -> bool:
     labels = [f"{name}={value}" if value else name for name, value in vm.metadata.items()]
     texts = [vm.id, vm.external_ip_address, vm.internal_ip_address, vm.image_name, *labels]
     return all(any(word in text.lower() for text in texts) for word in words.lower().split())
-
-
-def page_number(visit: Visit, count: int) -> int:
-    """Give which page of so many VMs is asked for, counted from 0; one that is not there is the last."""
-    asked = NUMBER.fullmatch(visit.given("page"))
-    return max(0, min(int(asked[0]) - 1 if asked else 0, (count - 1) // PAGE_SIZE))
