@@ -46,6 +46,7 @@ PAGES = {
     "activity": "/p/default/activity",
     "members": "/p/default/members",
     "leave": "/p/default/leave",
+    "keys": "/keys",
     "activity-none": "/p/default/activity?resource=nothing",
 }
 WEB = {
