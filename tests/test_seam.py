@@ -64,7 +64,10 @@ MADE_UP = {
     "hypervisor/carrier.py": "sockets that it is given",
     "hypervisor/content.py": "sockets that it is given",
     "hypervisor/disks.py": "names sockets",
+    "hypervisor/journey.py": "sockets that it is given",
+    "hypervisor/live_moves.py": "names sockets",
     "hypervisor/memory": "what a test gave it",
+    "hypervisor/streams.py": "sockets that it is given",
 }
 MODULES = frozenset(
     {"os", "subprocess", "socket", "shutil", "fcntl", "tempfile", "signal", "resource", "asyncio"}
@@ -84,7 +87,7 @@ BOUNDARY = [
     for found in pkgutil.iter_modules(cumulet.hypervisor.__path__)
     if not found.name.startswith(("memory", "libvirt"))
 ]
-LINES = {"on_change", "open_screen", "open_serial", "receive", "send"}
+LINES = {"on_change", "open_screen", "open_serial", "receive", "send", "open_gate", "enter", "leave"}
 """Verbs that open a line of their own, or keep one open."""
 IN_THE_BUNDLE = (
     "cumulet.errors", "cumulet.doctor", "cumulet.hypervisor", "cumulet.line", "msgspec", "pycdlib", "structlog",

@@ -18,11 +18,11 @@ from cumulet.doctor.command import CommandFailed
 from cumulet.errors import Invalid, Unavailable, error_info
 from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, ImageName
 from cumulet.hypervisor import machines as machine_types
+from cumulet.hypervisor.streams import join
 from cumulet.line import connections, helper, run
 from cumulet.line.connections import dial_unix
 from cumulet.line.failures import subclasses, tell, told
 from cumulet.line.far_host import FarHost
-from cumulet.line.streams import join
 from cumulet.line.verbs import SPOOL, verbs
 
 

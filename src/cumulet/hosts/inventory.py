@@ -34,6 +34,7 @@ HOSTS: Final = (
         Host.id,
         Host.name,
         Host.labels,
+        Host.cpu_group,
         Host.state,
         Host.unheard_since,
         Host.cpus,
@@ -216,11 +217,10 @@ def reserve_second(db: Session, holder_id: UUID, host_id: UUID) -> None:
     insert_row(db, Reservation, **{**columns, "holder_id": second(holder_id), "host_id": host_id})
 
 
-def end_second(db: Session, holder_id: UUID, *, moved_to: UUID | None) -> None:
-    """Give back the room on the host that it left, or with None on the one that it did not go to."""
+def end_second(db: Session, holder_id: UUID, *, on: UUID) -> None:
+    """Have its room on the one host that it is on from now on."""
     db.execute(delete(Reservation).where(Reservation.holder_id == second(holder_id)))
-    if moved_to is not None:
-        move_reservation(db, holder_id, moved_to)
+    move_reservation(db, holder_id, on)
 
 
 def second(holder_id: UUID) -> UUID:
@@ -272,6 +272,7 @@ def _capacity(host: Host | Row[*tuple[Any, ...]], taken: Taken, vcpus_per_cpu: i
         host_id=host.id,
         name=host.name,
         labels=host.labels,
+        cpu_group=host.cpu_group,
         closed=why_closed(host.state, answers=host.unheard_since is None),
         memory_mib=host.memory_mib,
         free_vcpus=taken.free_vcpus(host.cpus, vcpus_per_cpu),

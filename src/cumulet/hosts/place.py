@@ -61,6 +61,8 @@ class Capacity:
     free_disk_gib: Mapping[str, int] = field(default_factory=dict)
     """By disk pool."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    cpu_group: str = ""
+    """Machines find the same processor on all hosts of one group."""
     gpus: GpuRoom = field(default_factory=GpuRoom)
     """What it has of the GPU model that is asked for."""
 

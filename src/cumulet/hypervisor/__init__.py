@@ -50,6 +50,7 @@ from cumulet.hypervisor.images import (
     Images,
     TakenFrom,
 )
+from cumulet.hypervisor.live_moves import Expected, LiveMoves
 from cumulet.hypervisor.machines import (
     Domain,
     DomainSpec,
@@ -75,6 +76,7 @@ __all__ = [
     "Disks",
     "Domain",
     "DomainSpec",
+    "Expected",
     "Firmware",
     "GpuFabric",
     "GpuInUse",
@@ -100,6 +102,7 @@ __all__ = [
     "ImageOrder",
     "Images",
     "Iommu",
+    "LiveMoves",
     "MachineOff",
     "Machines",
     "NicSpec",

@@ -13,6 +13,7 @@ from cumulet.hypervisor.disks import Disks
 from cumulet.hypervisor.gpus import Gpus
 from cumulet.hypervisor.guests import Guests
 from cumulet.hypervisor.images import Images
+from cumulet.hypervisor.live_moves import LiveMoves
 from cumulet.hypervisor.machines import Machines
 from cumulet.hypervisor.seeds import Seeds
 
@@ -57,6 +58,10 @@ class Hypervisor(Protocol):
     @property
     def machines(self) -> Machines:
         """Machines, running or not."""
+
+    @property
+    def moves(self) -> LiveMoves:
+        """Machines that leave it, or come to it, while they run."""
 
     @property
     def guests(self) -> Guests:

@@ -17,6 +17,7 @@ from cumulet.hypervisor import (
     HostUnreachable,
     HypervisorError,
     Images,
+    LiveMoves,
     Machines,
     Seeds,
 )
@@ -60,6 +61,7 @@ class FarHost:
         self.disks = cast("Disks", FarPart("disks", connections))
         self.seeds = cast("Seeds", FarPart("seeds", connections))
         self.machines = cast("Machines", FarPart("machines", connections))
+        self.moves = cast("LiveMoves", FarPart("moves", connections))
         self.guests = cast("Guests", FarPart("guests", connections))
         self.consoles = cast("Consoles", FarPart("consoles", connections))
         self.gpus = cast("Gpus", FarPart("gpus", connections))

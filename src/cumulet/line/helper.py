@@ -20,11 +20,11 @@ import msgspec
 import structlog
 
 from cumulet.hypervisor import Hypervisor
+from cumulet.hypervisor.streams import join
 from cumulet.line.failures import tell
 from cumulet.line.frames import PULSE_SECONDS, Channel, Kind, LineBroken, write
 from cumulet.line.served import ServedHost
 from cumulet.line.spool import Spool, spool_of
-from cumulet.line.streams import join
 from cumulet.line.verbs import HOST, Verb, verbs
 from cumulet.line.wire import READS_CALL, READS_WISH, Call, HostWish
 

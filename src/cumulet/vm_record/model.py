@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,17 @@ from cumulet.resource import Resource, Wanted
 from cumulet.vm_record.wire import SshKeySource, VmState
 
 
+class Move(enum.Enum):
+    """How a VM goes to another host."""
+
+    COLD = "COLD"
+    """Shut down."""
+    LIVE = "LIVE"
+    """While it runs, with its memory; shut down if it is that by itself meanwhile."""
+    BACK = "BACK"
+    """It was going live and is to stay, if it still can."""
+
+
 class Vm(Resource):
     """A virtual machine."""
 
@@ -26,6 +38,7 @@ class Vm(Resource):
     INTENT = (
         "wanted",
         "moving_to",
+        "move",
         "reboots_asked",
         "expire_time",
         "deletion_protection",
@@ -46,6 +59,8 @@ class Vm(Resource):
     """How often it changed its host: no host starts a machine of a lower one than it knows."""
     moving_to: Mapped[UUID | None]
     """Where it is being moved: nobody starts it meanwhile."""
+    move: Mapped[Move | None]
+    """How it is being moved."""
     create_time: Mapped[datetime]
     created_by: Mapped[str]
     expire_time: Mapped[datetime | None]

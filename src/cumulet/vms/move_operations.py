@@ -41,9 +41,9 @@ def list_moves(db: Session) -> ListMovesResponse:
 
 @operation("POST /v1/moves", access=Access.OPERATOR)
 def move_vm(db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime, data: MoveVm) -> Empty:
-    """Move a stopped virtual machine with all its disks to another host: `hostId`, or the one that is placed best.
+    """Move a virtual machine with all its disks to another host: `hostId`, or the one that is placed best.
 
-    With `restart` one that runs is shut down for that and started again there. Only for operators.
+    One that runs goes on running, or with `restart` is shut down for it and started again there. Only for operators.
     """
     seen = find_vm(db, project_id=data.project_id, id=data.vm_id)
     begin_move(db, catalogue, seen, to=data.host_id, restart=data.restart, now=now, actor=caller.email)
@@ -52,9 +52,9 @@ def move_vm(db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime,
 
 @operation("DELETE /v1/moves/{id}", access=Access.OPERATOR)
 def abort_vm_move(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
-    """Abort a move, by its id `PROJECT:VM`: the virtual machine stays on its host, and is started there if it is to run.
+    """Abort a move, by its id `PROJECT:VM`: the virtual machine stays on its host, and runs there if it is to run.
 
-    Only for operators.
+    One that moves while it runs may have left already; then it is moved all the same. Only for operators.
     """
     project_id, colon, vm_id = id.partition(":")
     if not colon:

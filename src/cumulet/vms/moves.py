@@ -1,7 +1,9 @@
 """Beginning and ending the move of a VM to another host, in the transaction of whoever asks for it.
 
     begin ──▶ it is off; its disks go, one by one ──▶ its row names the other host ──▶ what is left behind is removed
-      └──────── abort: it stays where it is ◀──┘
+      │ └────── abort: it stays where it is ◀──┘              ▲
+      └─▶ it runs; its memory and disks go together ──────────┘
+              └─ abort: it is called back, and stays if it has not left
 
 Room is reserved on both hosts until the end. Its term is raised by each of the two: whoever knows of an earlier one starts
 its machine nowhere any more.
@@ -16,15 +18,16 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType, Placement
-from cumulet.disks import Disk, DiskState
+from cumulet.disks import Disk, DiskState, Snapshot
 from cumulet.errors import NotFound, Refused
 from cumulet.events import EventName
 from cumulet.hosts import (
     Capacity,
+    Host,
     Requirements,
     close,
     end_second,
@@ -34,9 +37,10 @@ from cumulet.hosts import (
     reserved,
     those_that_fit,
 )
+from cumulet.networks import steer_nics
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, lock_to_change, log_event
-from cumulet.vm_record.model import Vm
+from cumulet.vm_record.model import Move, Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.neighbours import heed_neighbours
 from cumulet.vms.create.rows import sizes_of
@@ -59,7 +63,7 @@ def begin_move(
 ) -> Vm:
     """Reserve room for a VM on another host, that of the name `to` or the best one, and have it go there.
 
-    `restart` has one that runs shut down for that and started again. Refused and Invalid (code 3: no capacity) say why not.
+    One that runs goes while it runs, or with `restart` is shut down for it and started again. Refused and Invalid (code 3: no capacity) say why not.
     """
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
     free = capacities_for(
@@ -68,33 +72,64 @@ def begin_move(
     free = heed_neighbours(db, seen.project_id, seen.labels, free, vm_id=seen.id)
     vm = lock_to_change(db, seen, now=now)
     disks = db.scalars(select(Disk).where(Disk.vm_id == vm.id).with_for_update()).all()
-    accept_move(vm, disks, restart=restart)
+    live = vm.state is VmState.ACTIVE and not restart
+    accept_move(vm, disks)
+    if live:
+        accept_live_move(db, vm, disks)
+        free = like_its_own(free, vm)
     packed = catalogue.find_data_center(vm.data_center_id).placement is Placement.PACK
     target = choose_target(db, vm, disks, chosen_of(free, vm, to), machine_type, packed=packed)
     for holder_id in (vm.id, *(disk.id for disk in disks)):
         reserve_second(db, holder_id, target.host_id)
     vm.moving_to, vm.term, vm.state = target.host_id, vm.term + 1, VmState.MIGRATING
+    vm.move = Move.LIVE if live else Move.COLD
+    if live:
+        steer_nics(db, vm.id, [db.get_one(Host, id).name for id in (vm.host_id, target.host_id)])
     log.info("a VM is to move", id=str(vm.id), host=str(vm.host_id), to=target.name)
     text = "move to another host requested"  # which ones these are is for operators
     log_event(db, vm, EventName.VM_MOVE_REQUESTED, text, now=now, actor=actor)
     return vm
 
 
-def accept_move(vm: Vm, disks: Sequence[Disk], *, restart: bool) -> None:
+def accept_move(vm: Vm, disks: Sequence[Disk]) -> None:
     """Return when the VM can be moved now; Refused says what keeps it where it is."""
     problem = ""
     if vm.moving_to is not None:
         problem = "it is being moved already"
     elif vm.wanted is Wanted.DELETED or vm.state not in {VmState.STOPPED, VmState.ACTIVE}:
-        problem = f"it is {vm.state.value} and must be STOPPED, or ACTIVE with restart"
-    elif vm.state is VmState.ACTIVE and not restart:
-        problem = "it is ACTIVE: stop it, or have it shut down and started again by restart"
+        problem = f"it is {vm.state.value} and must be STOPPED or ACTIVE"
     elif vm.gpus:
         problem = "it has GPUs, which stay on their host"
     elif busy := [disk.name for disk in disks if disk.state not in AT_REST]:
         problem = f"work on its disk {busy[0]!r} is under way"
     if problem:
         raise Refused(f"cannot move VM {vm.name!r}: {problem}", reason="VM_NOT_STOPPED", subject=vm.name)
+
+
+def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk]) -> None:
+    """Return when the VM can be moved while it runs; Refused says what keeps it, and that it can be by a restart."""
+    problem = ""
+    if vm.reboot_pending:
+        problem = "it is being restarted"
+    elif kept := db.scalars(
+        select(Disk.name)
+        .join(Snapshot, Snapshot.disk_id == Disk.id)
+        .where(Disk.id.in_([disk.id for disk in disks]))
+    ).first():
+        problem = f"its disk {kept!r} has snapshots"
+    if problem:
+        raise Refused(
+            f"cannot move VM {vm.name!r} while it runs: {problem}; with restart it is shut down, moved, and started again",
+            reason="VM_NOT_STOPPED",
+            subject=vm.name,
+        )
+
+
+def like_its_own(free: Sequence[Capacity], vm: Vm) -> Sequence[Capacity]:
+    """Leave the hosts on which its machine finds the processor that it runs with."""
+    (own,) = (host.cpu_group for host in free if host.host_id == vm.host_id)
+    why = "other processors than where the VM runs, which takes restart"
+    return close(free, unless=lambda host: host.cpu_group == own, why=why)
 
 
 def chosen_of(free: Sequence[Capacity], vm: Vm, to: str) -> Sequence[Capacity]:
@@ -137,17 +172,28 @@ def abort_move(db: Session, seen: Vm, *, now: datetime, actor: str) -> Vm:
         raise Refused(
             f"VM {vm.name!r} is not being moved", reason="ERROR_REASON_UNSPECIFIED", subject=vm.name
         )
-    to = vm.moving_to
-    end_reservations(db, vm.id, moved_to=None)
-    vm.moving_to, vm.term = None, vm.term + 1
-    vm.state = VmState.STOPPED if vm.wanted is Wanted.STOPPED else VmState.STARTING
+    if vm.move is Move.BACK:
+        raise Refused(
+            f"VM {vm.name!r} is being called back already",
+            reason="ERROR_REASON_UNSPECIFIED",
+            subject=vm.name,
+        )
+    vm.term += 1
     log_event(db, vm, EventName.VM_MOVE_ABORTED, "move to another host aborted", now=now, actor=actor)
-    wake(db, Kind.HOST, to, now=now)
+    if vm.move is Move.LIVE:
+        vm.move = Move.BACK
+        return vm
+    end_second_place(db, vm.id, is_on=vm.host_id, not_on=vm.moving_to, now=now)
+    vm.moving_to = vm.move = None
+    vm.state = VmState.STOPPED if vm.wanted is Wanted.STOPPED else VmState.STARTING
     return vm
 
 
-def end_reservations(db: Session, vm_id: UUID, *, moved_to: UUID | None) -> None:
-    """Give back the room that a VM and its disks have twice: on the old host when they moved, else on the other."""
+def end_second_place(db: Session, vm_id: UUID, *, is_on: UUID, not_on: UUID, now: datetime) -> None:
+    """Give back what a VM that moved, or stayed, has on two hosts, in the transaction that says which one it is on."""
     disk_ids = db.scalars(select(Disk.id).where(Disk.vm_id == vm_id)).all()
     for holder_id in (vm_id, *disk_ids):
-        end_second(db, holder_id, moved_to=moved_to)
+        end_second(db, holder_id, on=is_on)
+    steer_nics(db, vm_id, ())
+    db.execute(update(Disk).where(Disk.vm_id == vm_id).values(host_id=is_on))
+    wake(db, Kind.HOST, not_on, now=now)

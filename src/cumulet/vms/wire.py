@@ -281,7 +281,7 @@ class MoveVm(Wire, kw_only=True):
     host_id: str = ""
     """The host's id; empty for the one that is placed best."""
     restart: bool = False
-    """One that runs is shut down for it and started again; without it only one that is stopped is moved."""
+    """One that runs is shut down for it and started again; without it, it moves while it runs."""
 
 
 class Move(Wire, kw_only=True):

@@ -53,6 +53,9 @@ class LibvirtConsoles:
         path = self._paths.console(vm_id)
         if not path.exists():
             write_whole(path, content)
+        elif not path.stat().st_size:  # opened for a machine that is just coming
+            with path.open("ab") as log:
+                log.write(content)
 
     def remove_log(self, vm_id: UUID) -> None:
         """Remove the log, if it is there."""

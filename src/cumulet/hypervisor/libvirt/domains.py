@@ -32,6 +32,7 @@ POWERS: Final = {
 }
 """Everything else runs."""
 PAUSED_ON_IO_ERROR: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+IN_MOVE: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 PAUSED_WITHOUT_WORD: Final = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_UNKNOWN)
 """libvirt has no word for what QEMU calls an internal error: a device's, or that of a processor that KVM cannot work."""
 INTERNAL_ERROR: Final = "internal-error"
@@ -40,6 +41,7 @@ OFF_REASONS: Final = {
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: OffReason.DESTROYED,
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: OffReason.CRASHED,
     libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: OffReason.CRASHED,
+    libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED: OffReason.MOVED,
     libvirt.VIR_DOMAIN_SHUTOFF_FAILED: OffReason.NONE,  # to start
 }
 UNDEFINE: Final = (
@@ -92,6 +94,8 @@ def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int
     """Say of a domain what the cloud wants to know; one to be defined anew for the host's sake shows no digest."""
     mark = mark_of(domain)
     power = power_of(domain, state, reason)
+    if power is Power.PAUSED and mark.digest and not mark.started:
+        power = Power.ARRIVED
     return Domain(
         id=UUID(bytes=domain.UUID()),
         power=power,
@@ -107,6 +111,8 @@ def power_of(domain: libvirt.virDomain, state: int, reason: int) -> Power:
     """Whether a domain in that state runs; where libvirt does not know why not, its QEMU is asked."""
     if (state, reason) == PAUSED_ON_IO_ERROR:
         return Power.PAUSED_ON_IO_ERROR
+    if (state, reason) == IN_MOVE:
+        return Power.IN_MOVE
     if (state, reason) == PAUSED_WITHOUT_WORD and qemu_status(domain) == INTERNAL_ERROR:
         return Power.FAULTED
     return POWERS.get(state, Power.RUNNING)
@@ -127,7 +133,7 @@ def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
     """Why a domain is off; libvirt forgets that when it restarts, and says the same of one that never ran."""
     if state == libvirt.VIR_DOMAIN_CRASHED:
         return OffReason.CRASHED
-    return OFF_REASONS.get(reason, OffReason.UNKNOWN if mark.started else OffReason.NONE)
+    return OFF_REASONS.get(reason, OffReason.UNKNOWN) if mark.started else OffReason.NONE
 
 
 def define(link: libvirt.virConnect, spec: DomainSpec, paths: HostPaths) -> None:

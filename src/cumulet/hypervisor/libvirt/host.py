@@ -19,6 +19,7 @@ from cumulet.hypervisor.libvirt.guests import LibvirtGuests
 from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.images import LibvirtImages
+from cumulet.hypervisor.libvirt.live_moves import LibvirtLiveMoves
 from cumulet.hypervisor.libvirt.machines import LibvirtMachines
 from cumulet.hypervisor.libvirt.paths import HostPaths
 from cumulet.hypervisor.libvirt.proof import run_proof_guest
@@ -30,7 +31,8 @@ class LibvirtHypervisor:
     """One host with libvirt and QEMU.
 
     libvirtd works on five requests of one connection at a time, so what is quick never waits behind what is slow:
-    `_reads` also brings the events, `_works` starts and stops machines, `_slow` carries what guests print and show.
+    `_reads` also brings the events, `_works` starts and stops machines, `_slow` carries what guests print and show,
+    `_moves` waits for machines that leave.
     Guests' agents are spoken with beside libvirtd.
     """
 
@@ -47,6 +49,8 @@ class LibvirtHypervisor:
         self.disks = LibvirtDisks(paths, self._reads, self._works, copies)
         self.seeds = LibvirtSeeds(paths)
         self.machines = LibvirtMachines(paths, self._reads, self._works, self._agents)
+        self._moves = Connection(uri, prepare=notice_silence)
+        self.moves = LibvirtLiveMoves(paths, self._reads, self._moves, self.disks)
         self.guests = LibvirtGuests(self._agents)
         self.consoles = LibvirtConsoles(paths, self._reads, self._slow, self._lines)
         self.gpus = LibvirtGpus(partial(run_proof_guest, connection=self._works, paths=paths))
@@ -67,7 +71,7 @@ class LibvirtHypervisor:
         """Let go of the host; machines run on."""
         self._changes.close()
         self._lines.close()
-        for connection in (self._reads, self._works, self._slow):
+        for connection in (self._reads, self._works, self._slow, self._moves):
             connection.close()
 
     def _list_ids(self) -> list[UUID]:

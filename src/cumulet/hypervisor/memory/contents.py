@@ -57,7 +57,7 @@ class Machine:
             self.spec.id,
             self.power,
             self.off_reason,
-            self.started,
+            0 if self.power is Power.ARRIVED else self.started,
             self.digest,
             gpus,
             self.spec.term,

@@ -12,6 +12,7 @@ from cumulet.hypervisor.memory.disks import MemoryDisks
 from cumulet.hypervisor.memory.gpus import MemoryGpus
 from cumulet.hypervisor.memory.guests import MemoryGuests
 from cumulet.hypervisor.memory.images import MemoryImages
+from cumulet.hypervisor.memory.live_moves import MemoryLiveMoves
 from cumulet.hypervisor.memory.machines import MemoryMachines
 from cumulet.hypervisor.memory.made_up import panic_of
 from cumulet.hypervisor.memory.seeds import MemorySeeds
@@ -28,6 +29,7 @@ class MemoryHypervisor(State):
         self.disks = MemoryDisks(self)
         self.seeds = MemorySeeds(self)
         self.machines = MemoryMachines(self)
+        self.moves = MemoryLiveMoves(self, self.disks)
         self.guests = MemoryGuests(self)
         self.consoles = MemoryConsoles(self)
         self.gpus = MemoryGpus(self)
@@ -50,6 +52,10 @@ class MemoryHypervisor(State):
         for vm_id, machine in tuple(self.contents.machines.items()):
             if machine.power is not Power.OFF:
                 self._let_go_off(vm_id, OffReason.UNKNOWN)
+
+    def change_processors(self, group: str) -> None:
+        """Let machines find other processors here than on hosts of other groups."""
+        self._facts = replace(self._facts, cpu_group=group)
 
     def kill(self, vm_id: UUID) -> None:
         """Let the machine's process die."""

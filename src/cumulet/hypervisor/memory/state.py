@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
@@ -18,8 +19,9 @@ from cumulet.hypervisor import (
     Iommu,
     OffReason,
     Power,
+    spec_digest,
 )
-from cumulet.hypervisor.memory.contents import Contents, StoredDisk
+from cumulet.hypervisor.memory.contents import Contents, Machine, StoredDisk
 from cumulet.hypervisor.memory.lines import Lines
 
 
@@ -54,6 +56,12 @@ class State(Faulty):
         """Lever: GPUs, by address, of which guests find neither BARs nor bus mastering."""
         self.contents = Contents()
         self.lines = Lines()
+        self.gates: dict[UUID, list[socket.socket]] = {}
+        """Lines that wait for machines that are to leave."""
+        self.expected: dict[UUID, DomainSpec] = {}
+        """Machines that are to come."""
+        self.on_leave: Callable[[], object] = lambda: None
+        """Lever: what happens while a machine leaves."""
         self.starts = itertools.count(1)
         self.left_alone: dict[UUID, int] = {}
         """By VM, the start of its machine in which its agent was wild."""
@@ -88,6 +96,18 @@ class State(Faulty):
         """Keep a disk that has come; one that is there meanwhile stays as it is."""
         with self._lock:
             self.contents.disks.setdefault(disk.spec.id, disk)
+
+    def take_machine_in(self, vm_id: UUID, expected: str, machine: Machine, held: Mapping[UUID, str]) -> bool:
+        """Have a machine that came from another host, held still, with what its disks hold; False when it is not expected."""
+        with self._lock:
+            spec = self.expected.pop(vm_id, None)
+            if spec is None or spec_digest(spec) != expected or not held.keys() <= self.contents.disks.keys():
+                return False
+            machine.spec, machine.digest, machine.power = spec, expected, Power.ARRIVED
+            self.contents.machines[vm_id] = machine
+            for disk_id, content in held.items():
+                self.contents.disks[disk_id].content = content
+            return True
 
     def find_gpus(self, spec: DomainSpec) -> None:
         """Return when the bus has all functions of a machine's GPUs and they answer."""

@@ -39,7 +39,10 @@ def move_away(run: Run, catalogue: Catalogue) -> int:
     stays = {}
     for vm in vms:
         if vm.moving_to is None and under_way < AT_ONCE:
-            if why := refusal_to_move(run, vm, catalogue, restart=row.drain_restarts):
+            why = refusal_to_move(run, vm, catalogue)
+            if why and row.drain_restarts:
+                why = refusal_to_move(run, vm, catalogue, restart=True)
+            if why:
                 stays[f"{vm.project_id}:{vm.name}"] = why
             else:
                 under_way += 1
@@ -49,7 +52,7 @@ def move_away(run: Run, catalogue: Catalogue) -> int:
     return under_way
 
 
-def refusal_to_move(run: Run, vm: Vm, catalogue: Catalogue, *, restart: bool) -> str:
+def refusal_to_move(run: Run, vm: Vm, catalogue: Catalogue, *, restart: bool = False) -> str:
     """Begin to move a VM, or say why it stays; empty when it goes."""
     try:
         with run.writing() as db:

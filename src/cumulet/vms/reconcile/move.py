@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
+from uuid import UUID
 
 import structlog
-from sqlalchemy import update
 
 from cumulet.db import update_row
 from cumulet.disks import Disk
@@ -21,11 +21,13 @@ from cumulet.events import EventName
 from cumulet.hypervisor import BaseImage, DiskSpec, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.hypervisor.carrier import Carrier, Lines, both
-from cumulet.reconcile import Kind, NotYet, Run, wake
+from cumulet.hypervisor.journey import Journeys
+from cumulet.networks import Fabrics
+from cumulet.reconcile import NotYet, Run
 from cumulet.resource import Event, Wanted, changing
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms.moves import end_reservations
+from cumulet.vms.moves import end_second_place
 from cumulet.vms.reconcile.power import power_off
 from cumulet.vms.retained_logs import CONSOLE_LOG_BYTES
 
@@ -39,6 +41,8 @@ class Way:
     source: Host
     target: Host
     carrier: Carrier
+    journeys: Journeys
+    fabrics: Fabrics
 
 
 def ensure_moved(run: Run, vm: Vm, disks: Sequence[Disk], way: Way, base: BaseImage, seed: Seed) -> NoReturn:
@@ -53,7 +57,8 @@ def ensure_moved(run: Run, vm: Vm, disks: Sequence[Disk], way: Way, base: BaseIm
         ensure_brought(run, vm, disk, way, base if disk.id == vm.boot_disk_id else None)
     way.target.seeds.write(seed)
     way.target.consoles.bring_log(vm.id, way.source.consoles.log(vm.id, max_bytes=CONSOLE_LOG_BYTES))
-    settle(run, vm)
+    state = VmState.STOPPED if vm.wanted is Wanted.STOPPED else VmState.STARTING
+    settle(run, vm, "moved to another host", state=state, started=0)
     leave(vm, made, way)
     raise NotYet("it was moved", 0)
 
@@ -84,15 +89,19 @@ def open_lines(vm: Vm, disk: Disk, way: Way, base: BaseImage | None) -> Lines:
     return both(way.source.disks.send(disk.id), partial(way.target.disks.receive, spec))
 
 
-def settle(run: Run, vm: Vm) -> None:
+def settle(run: Run, vm: Vm, text: str, *, state: VmState, started: int) -> None:
     """Have the rows say that it is on the other host."""
-    left, state = vm.host_id, VmState.STOPPED if vm.wanted is Wanted.STOPPED else VmState.STARTING
-    moved = {"host_id": vm.moving_to, "moving_to": None, "state": state, "started": 0, "power_asked_at": None}
-    to = vm.moving_to
-    with changing(run, vm, moved, Event(EventName.VM_MOVED, "moved to another host")) as db:
-        end_reservations(db, vm.id, moved_to=to)
-        db.execute(update(Disk).where(Disk.vm_id == vm.id).values(host_id=to))
-        wake(db, Kind.HOST, left, now=run.now)
+    left, to = vm.host_id, target_of(vm)
+    moved = {"host_id": to, "moving_to": None, "move": None, "state": state, "started": started}
+    with changing(run, vm, moved | {"power_asked_at": None}, Event(EventName.VM_MOVED, text)) as db:
+        end_second_place(db, vm.id, is_on=to, not_on=left, now=run.now)
+
+
+def target_of(vm: Vm) -> UUID:
+    """Where a VM that is being moved goes."""
+    if vm.moving_to is None:
+        raise AssertionError("it is being moved")
+    return vm.moving_to
 
 
 def leave(vm: Vm, disks: Sequence[Disk], way: Way) -> None:

@@ -33,6 +33,7 @@ from cumulet.hosts import away, release
 from cumulet.hypervisor import BaseImage, DiskSpec, Domain, HostUnreachable, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.hypervisor.carrier import Carrier
+from cumulet.hypervisor.journey import Journeys
 from cumulet.images import ImageStore
 from cumulet.networks import (
     Fabrics,
@@ -45,12 +46,13 @@ from cumulet.networks import (
 from cumulet.reconcile import NotYet, Run
 from cumulet.resource import Event, Wanted, change, changing, log_event, note
 from cumulet.security_groups import all_in_force
-from cumulet.vm_record.model import Vm
+from cumulet.vm_record.model import Move, Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
 from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
+from cumulet.vms.reconcile.live_move import ensure_moved_live
 from cumulet.vms.reconcile.move import Way, ensure_moved
 from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
@@ -81,6 +83,7 @@ class Backends:
     power_off: PowerOff | None = None
     """Cuts the power of hosts that stay silent; None where nobody said how."""
     carrier: Carrier = field(default_factory=Carrier)
+    journeys: Journeys = field(default_factory=Journeys)
     repair: Callable[[], object] = lambda: None
     """Brings back what a host that does not answer may lack: daemons of this machine."""
 
@@ -111,7 +114,10 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
     if vm.moving_to is not None:
         target = backends.host(vm.moving_to)
         base = ensure_image(vm, parts.disks[0], target, backends.images)
-        ensure_moved(run, vm, parts.disks, Way(host, target, backends.carrier), base, seed(vm))
+        way = Way(host, target, backends.carrier, backends.journeys, backends.fabrics)
+        if vm.move is not Move.COLD:
+            ensure_moved_live(run, vm, parts, way, base, seed(vm))
+        ensure_moved(run, vm, parts.disks, way, base, seed(vm))
     show_progress(run, vm)
     if parts.waits_for:
         raise NotYet(parts.waits_for, UNWOKEN)

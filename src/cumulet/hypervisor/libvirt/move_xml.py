@@ -1,0 +1,50 @@
+"""A running machine's domain XML as its other host takes it: the same devices, with that host's own files behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+from cumulet.hypervisor import DomainSpec, HypervisorError, serial_of, spec_digest
+from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, NAMESPACE, SEED_TARGET
+from cumulet.hypervisor.libvirt.paths import HostPaths
+
+
+def moved_xml(running: str, spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path]) -> str:
+    """Describe it on this host; HypervisorError when it has a disk that is not its own any more."""
+    root = ET.fromstring(running)  # noqa: S314 - libvirt's, from another host of ours
+    by_serial = {serial_of(id): path for id, path in disks.items()}
+    for disk in root.findall("devices/disk"):
+        place_disk(disk, spec, paths, by_serial)
+    for log in root.findall("devices/*/log"):
+        log.set("file", str(paths.console(spec.id)))
+    for mark in root.findall(f"metadata/{{{NAMESPACE}}}vm"):
+        mark.set("term", str(spec.term))
+        mark.set("digest", spec_digest(spec))
+        mark.set("host", paths.traits)
+    return ET.tostring(root, encoding="unicode")
+
+
+def place_disk(disk: ET.Element, spec: DomainSpec, paths: HostPaths, by_serial: Mapping[str, Path]) -> None:
+    """Have a disk lie where this host has it."""
+    target, source = disk.find("target"), disk.find("source")
+    if target is None or source is None:
+        raise HypervisorError(f"the machine of VM {spec.id} has a disk without a file")
+    if target.get("dev") == SEED_TARGET:
+        source.set("file", str(paths.seed(spec.id)))
+        return
+    path = by_serial.get(disk.findtext("serial", ""))
+    if path is None:
+        raise HypervisorError(f"the machine of VM {spec.id} has a disk that is to leave it")
+    source.set("file", str(path))
+    base = disk.find("backingStore/source")
+    if target.get("dev") == BOOT_TARGET and base is not None:
+        base.set("file", str(paths.image(spec.boot_image)))
+
+
+def copied_disks(running: str) -> list[str]:
+    """Name the disks whose content goes along: all but the seed, which is there already."""
+    targets = ET.fromstring(running).findall("devices/disk/target")  # noqa: S314 - what we wrote
+    return [dev for target in targets if (dev := target.get("dev", "")) != SEED_TARGET]
