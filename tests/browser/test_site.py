@@ -37,6 +37,10 @@ PAGES = {
     "disk-boot": "/p/default/disks/db-boot",
     "disk-delete": "/p/default/disks/data/delete",
     "disk-revert": "/p/default/disks/db-boot/snapshots/fresh/revert",
+    "images": "/p/default/images",
+    "image-create": "/p/default/new-image?vmId=db",
+    "image": "/p/default/images/golden",
+    "image-delete": "/p/default/images/golden/delete",
     "networks": "/p/default/networks",
     "network-create": "/p/default/new-network",
     "network": "/p/default/networks/backend",
@@ -72,6 +76,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
             site.cumulet("network", "create", name, range_)
         site.create("inner", nics=[{"networkId": "backend"}])
         site.cumulet("vm", "stop", "db", "--wait")
+        site.cumulet("private-image", "create", "db", "golden", "--wait")
         site.cumulet("disk", "create", "data", "10GiB", "--protect", "--wait")
         site.cumulet("disk", "snapshot", "create", "db-boot", "fresh")
         yield site

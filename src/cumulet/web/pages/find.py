@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from cumulet.search.operations import search_resources
-from cumulet.search.wire import DiskResult, NetworkResult, Result, VirtualMachineResult
+from cumulet.search.wire import DiskResult, ImageResult, NetworkResult, Result, VirtualMachineResult
 from cumulet.web.site import page
 from cumulet.web.visit import Sent, Visit
 
@@ -34,12 +34,16 @@ def shown(result: Result) -> Mapping[str, str] | None:
             return thing("VM", "vms", vm)
         case Result(disk=disk) if disk is not None:
             return thing("disk", "disks", disk)
+        case Result(image=image) if image is not None:
+            return thing("image", "images", image)
         case Result(network=network) if network is not None:
             return thing("network", "networks", network)
     return None
 
 
-def thing(what: str, part: str, one: VirtualMachineResult | DiskResult | NetworkResult) -> Mapping[str, str]:
+def thing(
+    what: str, part: str, one: VirtualMachineResult | DiskResult | ImageResult | NetworkResult
+) -> Mapping[str, str]:
     """Name something of a project, and say where its page is."""
     url = f"/p/{quote(one.project_id, safe='')}/{part}/{quote(one.id, safe='')}"
     return {"name": one.id, "what": f"{what} in {one.project_id}", "url": url}
