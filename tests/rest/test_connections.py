@@ -73,6 +73,15 @@ def test_who_begins_a_second_request_and_does_not_finish_it_is_let_go(hasty, app
         assert b"HTTP/1.1 408 " in heard(line)
 
 
+@pytest.mark.parametrize("line", ["", "x: "], ids=["one line", "one header"])
+def test_a_head_that_goes_on_and_on_is_refused(app, line):
+    begun = f"GET /v1/toys HTTP/1.1\r\nhost: x\r\n{line}".encode()
+    with serving(app) as url, dial(url, begun.ljust(connections.MOST_HEAD_BYTES + 1, b"a")) as endless:
+        head, _, body = heard(endless).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 431 ")
+        assert "65536 bytes" in json.loads(body)["message"]
+
+
 def test_a_body_that_comes_in_its_time_is_taken_however_small_its_pieces(app):
     with serving(app) as url, dial(url) as line:
         for byte in UNFINISHED["a body"] + b'"count":':

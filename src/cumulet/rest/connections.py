@@ -20,7 +20,7 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from cumulet.errors import CumuletError, Invalid, Unavailable
@@ -32,6 +32,7 @@ LEAVE_SECONDS: Final = 5.0
 """How long a server that ends waits for those who have nothing under way; within TLS each side says that it leaves."""
 MOST_OF_ONE: Final = 256
 """Connections from one address. This machine's own addresses may have all: a reverse proxy speaks for everybody."""
+MOST_HEAD_BYTES: Final = 65_536
 MOST: Final = 10_000
 MOST_DESCRIPTORS: Final = 65_536
 KEPT_DESCRIPTORS: Final = 512
@@ -43,6 +44,13 @@ class TooSlow(CumuletError):
 
     code = 4
     http = 408
+
+
+class TooLarge(CumuletError):
+    """The head of a request is larger than any that is meant."""
+
+    code = 3
+    http = 431
 
 
 class Door:
@@ -94,7 +102,7 @@ SECONDS: Final = {Phase.HEAD: 10.0, Phase.BODY: 30.0}
 """How long each may take; what follows takes as long as it takes."""
 
 
-class Connection(H11Protocol):
+class Connection(HttpToolsProtocol):
     """A connection of HTTP that keeps to the limits."""
 
     def __init__(self, *, door: Door, **given: Any) -> None:  # noqa: ANN401 - what uvicorn gives to its own
@@ -103,6 +111,8 @@ class Connection(H11Protocol):
         self._address = ""
         """Empty when it is not inside."""
         self._phase = Phase.ANSWER
+        self._head_bytes = 0
+        """Of a request whose head is incomplete."""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -124,12 +134,10 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Understand what came, and see how far the request is."""
-        try:
-            super().data_received(data)
-        except UnicodeDecodeError:  # a URL that is not ASCII
-            self.send_400_response("")
+        super().data_received(data)
         if self._address:
             self._go_to(self._reached())
+            self._bound_head(len(data))
 
     def on_response_complete(self) -> None:
         """Begin anew; with the next request, if it came with this one."""
@@ -153,10 +161,10 @@ class Connection(H11Protocol):
         if self.transport.is_closing():
             self._limit(LEAVE_SECONDS, self.transport.abort)
 
-    def handle_websocket_upgrade(self, event: Any) -> None:  # noqa: ANN401 - h11's
+    def handle_websocket_upgrade(self) -> None:
         """Hand the connection to a console, which counts by itself."""
         self._leave()
-        super().handle_websocket_upgrade(event)
+        super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words are not for people
         """Refuse what is no HTTP."""
@@ -171,6 +179,16 @@ class Connection(H11Protocol):
         if self.cycle is None or self.cycle.response_complete:
             return Phase.HEAD
         return Phase.BODY if self.cycle.more_body else Phase.ANSWER
+
+    def _bound_head(self, received: int) -> None:
+        """Refuse a head that goes on and on: the parser would keep all of it."""
+        self._head_bytes = self._head_bytes + received if self._phase is Phase.HEAD else 0
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse(
+                TooLarge(
+                    f"the line and the headers of this request are more than the {MOST_HEAD_BYTES} bytes that they may be"
+                )
+            )
 
     def _go_to(self, phase: Phase) -> None:
         if phase is self._phase:
