@@ -185,8 +185,9 @@ class Database:
     def close(self) -> None:
         """Let go of all connections; one that a thread still has is closed when it is given back."""
         self._versions.close()
-        event.listen(self.engine.pool, "checkin", lambda connection, _record: connection.close())
+        pool = self.engine.pool
         self.engine.dispose()
+        event.listen(pool, "checkin", lambda connection, _record: connection.close())
 
 
 class _Turn:
