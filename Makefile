@@ -48,8 +48,8 @@ lint: env  ## style, types and the layers of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint  ## style, types, and the fast tests on SQLite: no root, no guests, a few minutes
-	$(BIN)/pytest $(PARALLEL) -m "not lab and not postgresql"
+check: lint  ## style, types, and the fast tests on SQLite: no root, no guests, three minutes
+	$(BIN)/pytest $(PARALLEL) -m "not lab and not postgresql and not slow"
 
 test: lint  ## everything, real guests included; those run on a private host that dies with the tests
 	$(BIN)/python scripts/test-packages

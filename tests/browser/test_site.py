@@ -13,6 +13,8 @@ from tests.browser.conftest import Browser
 from tests.browser.site import AXE, Site, running_site
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 PICTURES = os.environ.get("CONSOLE_PICTURES")
 """A folder for pictures of the pages, for people."""
 WIDTHS = (390, 768, 1024, 1440)

@@ -119,6 +119,7 @@ def test_what_is_sent_ten_times_at_once_to_two_servers_is_done_once(name, cloud,
     assert (effect(cloud), runs, once["answered_request"]) == (once, [name], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGING)
 def test_wherever_it_is_hit_it_is_done_once_and_never_refused_when_it_is_sent_again(name, cloud):
     """The client who got no answer sends it again; it was done when the fault came after the commit."""

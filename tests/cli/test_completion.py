@@ -4,6 +4,8 @@ import sys
 import pytest
 from tests.cli.conftest import plain_environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def complete(settings, tmp_path_factory):

@@ -17,6 +17,8 @@ import httpx
 import pytest
 from tests.cli.conftest import plain_environment
 
+pytestmark = pytest.mark.slow
+
 LEAVE = b"\x1d"
 
 

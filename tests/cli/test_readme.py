@@ -13,6 +13,8 @@ from tests.e2e.real_cloud import built_images, lab_dir
 from cumulet.cli.background import stop_server
 from cumulet.settings import read_settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 NEED_A_HOST = frozenset({"cumulet doctor", "cumulet gpu prepare --dry-run"})

@@ -12,6 +12,8 @@ from tests.rest.test_errors import wait_for
 
 from cumulet.settings import read_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def secured(tmp_path, command, monkeypatch):

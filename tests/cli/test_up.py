@@ -14,6 +14,8 @@ from cumulet.cli.down import vms_of
 from cumulet.settings import Settings, read_settings
 from cumulet.vms.operations import terminate_vm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch) -> Settings:

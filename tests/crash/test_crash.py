@@ -47,6 +47,8 @@ from cumulet.vms.reconcile import power
 from cumulet.vms.retained_logs import KeptLog
 from cumulet.vms.wire import UpdateVmAuthorizedSshKeys, UpdateVmExpireTime, UpdateVmMetadata, UpdateVmPassword
 
+pytestmark = pytest.mark.slow
+
 FAST = DiskRequest(storage_class=StorageClass.LOCAL)
 """A boot disk in the second pool."""
 A_KEY = ed25519_line(1)

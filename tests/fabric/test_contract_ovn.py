@@ -18,6 +18,8 @@ from cumulet.fabric.ovn.names import group as group_name
 from cumulet.fabric.ovn.southbound import southbound_of
 from cumulet.fabric.ovn.specs import encode_spec
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def northbound(tmp_path_factory):

@@ -10,6 +10,8 @@ from tests.images.guest import booted
 from cumulet.hypervisor import Seed
 from cumulet.hypervisor.libvirt.nocloud import seed_image
 
+pytestmark = pytest.mark.slow
+
 KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5j6v7qg0nRLsWJq8fYBqKQy7LrXr2nS8N1dKqkZ2aa somebody of "here" 🙂'
 SCRIPT = '\ufeffecho "$HOME on $(hostname)" >/root/made-by-script\r\nexit 3\r\n'
 

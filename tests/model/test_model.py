@@ -37,6 +37,8 @@ from cumulet.private_images import PrivateImage
 from cumulet.security_groups import SecurityGroup
 from cumulet.vm_record import Vm
 
+pytestmark = pytest.mark.slow
+
 TABLES = (Vm, Disk, Snapshot, PrivateImage, Network, Router, SecurityGroup, Nic, Reservation)
 VM_IDS, DISK_IDS, SNAPSHOT_IDS = (st.sampled_from(ids) for ids in (["a", "b"], ["c", "d"], ["s", "t"]))
 IMAGE_IDS, NETWORK_IDS, GROUP_IDS = (st.sampled_from(ids) for ids in (["i", "j"], ["n", "m"], ["g", "h"]))

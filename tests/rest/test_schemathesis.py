@@ -33,6 +33,8 @@ from cumulet.serve.build import build
 from cumulet.serve.run import started
 from cumulet.settings import read_settings
 
+pytestmark = pytest.mark.slow
+
 
 def no_mistake_of_ours(context, response, case):
     """Let pass what is said not to be offered: such as another method of the contract on the same path."""

@@ -210,6 +210,7 @@ def test_a_lost_host_is_up_only_once_the_twins_on_it_are_ended(cloud):
         host.machines.start(id, term=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after it"])
 def test_wherever_the_look_at_a_host_that_is_back_dies_no_twin_is_left_on_one_that_is_up(cloud, after):
     for call in range(1, CALLS_OF_A_LOOK + 1):

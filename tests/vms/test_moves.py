@@ -199,6 +199,7 @@ def test_terminating_it_on_its_way_leaves_nothing_on_either_host(cloud):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who dies closes no line
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("dies", [True, False], ids=["dies", "fails"])
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])

@@ -73,14 +73,14 @@ def hidden_fields(html: str) -> dict[str, str]:
 
 @pytest.fixture
 def stranger(url) -> Iterator[Browser]:
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         yield Browser(client, url)
 
 
 @pytest.fixture
 def signed_in(url, cloud) -> Iterator[Callable[..., Browser]]:
     """Sign somebody in who is this in the project."""
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
 
         def sign_in(role: Role = Role.EDITOR, name: str = "ann") -> Browser:
             with cloud.database.writing() as db:
