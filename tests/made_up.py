@@ -354,6 +354,15 @@ def two_pools(catalogue: Catalogue) -> Catalogue:
     return replace(catalogue, data_centers=(replace(data_center, disk_pools=pools),))
 
 
+def with_shared_pool(catalogue: Catalogue) -> Catalogue:
+    """Let a pool that all hosts share, `net`, serve NETWORK, and the own one LOCAL."""
+    (data_center,) = catalogue.data_centers
+    (own,) = data_center.disk_pools
+    net = replace(own, id="net", path="/mnt/net", storage_classes=("NETWORK",), shared=True)
+    pools = (replace(own, storage_classes=("LOCAL",)), net)
+    return replace(catalogue, data_centers=(replace(data_center, disk_pools=pools),))
+
+
 def with_limits(**limits: int) -> Catalogue:
     """What is on offer where nothing is said, but for some limits."""
     return replace(read_catalogue(None), limits=Limits(**limits))
@@ -365,13 +374,13 @@ def make_cloud(
     """Put a cloud together on a database that has a default project and its owner."""
     clock = Clock()
     catalogue = catalogue or read_catalogue(None)
-    pools = catalogue.data_centers[0].pool_paths
+    pools, shared = catalogue.data_centers[0].pool_paths, catalogue.data_centers[0].shared_pools
     images = ImageStore(folder / "images")
     store_image(images)
     with database.writing() as db:
         hosts = {
             register_host(db, host.facts(), data_center_id="local", uri=hypervisor, now=NOON).id: host
-            for host in memory_hosts(hypervisor, pools=pools).values()
+            for host in memory_hosts(hypervisor, pools=pools, shared=shared).values()
         }
     fabric = MemoryFabric()
     fabrics = Fabrics(

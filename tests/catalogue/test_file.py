@@ -75,9 +75,14 @@ def test_without_a_file_there_is_one_data_center_with_one_machine_type() -> None
 
 def test_the_examples_in_the_default_file_are_right() -> None:
     text = files("cumulet.catalogue").joinpath("default.toml").read_text()
-    text = text.replace('["LOCAL", "NETWORK"]', '["NETWORK"]')  # the example's pool serves LOCAL
+    text = text.replace('["LOCAL", "NETWORK"]', "[]")  # the examples' pools serve them
     catalogue = parse_catalogue(re.sub(r"(?m)^#(?=\S)", "", text))
-    assert catalogue.data_centers[0].pool_paths == {"local": None, "fast": Path("/mnt/fast")}
+    assert catalogue.data_centers[0].pool_paths == {
+        "local": None,
+        "fast": Path("/mnt/fast"),
+        "nas": Path("/mnt/nas"),
+    }
+    assert catalogue.data_centers[0].shared_pools == {"nas"}
     machine_type = catalogue.find_machine_type("local", "sapphire-rapids-l40s")
     assert catalogue.find_gpu_model(machine_type.gpu_model_id).memory_gib == 48
     assert catalogue.image_id("ubuntu-2204-nvidia-535-docker-v20240214") == "debian-12"

@@ -142,8 +142,8 @@ def test_a_move_is_aborted_and_what_went_over_is_not_taken_for_its_disk_later(cl
 
 
 def there_calls_until_seed(there):
-    """The other host copies the image, clears what was there of machine and disk, receives, and gets the seed."""
-    return 5
+    """The other host copies the image, says what it shares, clears what was there of machine and disk, receives, and gets the seed."""
+    return 6
 
 
 def test_what_an_aborted_move_left_is_removed_after_a_grace(cloud):

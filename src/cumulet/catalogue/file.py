@@ -201,6 +201,10 @@ def _wrong_pools(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:
         yield from _wrong_prices(f"{path}[{index}]", pool)
         if pool.path and not MOUNT_PATH.fullmatch(pool.path):
             yield Invalid.field(f"{path}[{index}].path", pool.path, "an absolute path, such as /mnt/fast")
+        if pool.shared and not pool.path:
+            yield Invalid.field(
+                f"{path}[{index}].shared", "true", "false, or a path at which all hosts mount it"
+            )
     yield from _wrong_classes(path, pools)
     paths = [pool.path for pool in pools]
     if paths.count("") != 1:

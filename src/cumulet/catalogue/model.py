@@ -38,6 +38,8 @@ class DiskPool:
     """Names of StorageClass; no two pools of a data center serve the same. None: it gets no further disks."""
     path: str = ""
     """Where a file system of its own is mounted; empty in one pool, which lies with Cumulet's own data."""
+    shared: bool = False
+    """What is mounted there is one directory that hosts share (NFS): its room is counted once, its disks are on all of them."""
     disk_gib_price_hr: Decimal
     snapshot_gib_price_hr: Decimal
 
@@ -102,6 +104,11 @@ class DataCenter:
     def pool_paths(self) -> dict[str, Path | None]:
         """Where each pool is mounted on a host; None for the own pool."""
         return {pool.id: Path(pool.path) if pool.path else None for pool in self.disk_pools}
+
+    @property
+    def shared_pools(self) -> frozenset[str]:
+        """Those pools that hosts share."""
+        return frozenset(pool.id for pool in self.disk_pools if pool.shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,8 +139,6 @@ def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Seque
         disks = [lock(db, find(db, Disk, project_id, name)) for name in sorted(names)]
     for disk in disks:
         accept_attach(disk)
-    if len({disk.host_id for disk in disks if disk.is_made}) > 1:
-        raise Invalid.field("storageDiskIds", ", ".join(names), "disks on the same host")
     return disks
 
 
@@ -160,9 +158,9 @@ def lock_capacity(db: Session, data_center_id: str, host_id: UUID) -> Sequence[C
 
 
 def without(disks: Sequence[Disk], capacity: Capacity) -> Capacity:
-    """Give a host's capacity as if those of the disks that have their place there had none."""
+    """Give a host's capacity as if those of the disks that have their place there, or in a pool it shares, had none."""
     for disk in disks:
-        if disk.host_id == capacity.host_id:
+        if capacity.reaches(disk.host_id, disk.pool):
             capacity = capacity.with_more_disk(disk.size_gib, disk.pool)
     return capacity
 

@@ -54,7 +54,7 @@ def attach_storage_disk(
 ) -> Empty:
     """Attach a storage disk to a virtual machine that is running or stopped; its guest finds it by its serial.
 
-    The disk stays on the host of the first virtual machine that it is attached to.
+    The disk stays on the host of the first virtual machine that it is attached to, unless hosts share its pool.
     """
     seen = find_vm(db, project_id=project_id, id=vm_id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
@@ -144,7 +144,7 @@ def check_reach(disk: Disk, vm: Vm, capacity: Sequence[Capacity]) -> None:
     if vm.data_center_id != disk.data_center_id:
         accepted = f"a VM in data center {disk.data_center_id!r}, where the disk is"
         raise Invalid.field("vmId", vm.name, accepted)
-    if disk.is_made and vm.host_id != disk.host_id:
+    if disk.is_made and not any(host.reaches(disk.host_id, disk.pool) for host in capacity):
         accepted = (
             "a VM on the disk's host; a VM that is created with the disk in storageDiskIds is placed there"
         )

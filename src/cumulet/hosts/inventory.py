@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Network
 from math import lcm
@@ -40,6 +40,7 @@ HOSTS: Final = (
         Host.cpus,
         Host.memory_mib,
         Host.disk_gib,
+        Host.shared_pools,
     )
     .where(Host.data_center_id == bindparam("data_center_id"))
     .order_by(Host.name)
@@ -83,7 +84,7 @@ def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: st
         host = Host(id=uuid4(), name=facts.name, labels={}, **values_of(standing))
         db.add(host)
     host.data_center_id, host.uri = data_center_id, uri
-    for name, value in _noted(facts, now).items():
+    for name, value in _noted(facts, now, host.shared_pools or {}).items():
         setattr(host, name, value)
     db.flush()
     return host
@@ -99,7 +100,7 @@ def new_host(id: str, data_center_id: str, uri: str, *, labels: dict[str, str], 
     )
     return Host(
         id=uuid4(), name=id, data_center_id=data_center_id, uri=uri, labels=labels, **values_of(standing),
-        **_noted(nothing, now),
+        **_noted(nothing, now, {}),
     )  # fmt: skip
 
 
@@ -110,14 +111,19 @@ def list_hosts(db: Session) -> Sequence[Row[*tuple[Any, ...]]]:
 
 def note_facts(db: Session, host_id: UUID, facts: HostFacts, *, now: datetime) -> None:
     """Write down what a host has that answers."""
-    update_row(db, Host, host_id, **_noted(facts, now))
+    known = db.scalars(select(Host.shared_pools).where(Host.id == host_id)).one()
+    update_row(db, Host, host_id, **_noted(facts, now, known))
 
 
-def _noted(facts: HostFacts, now: datetime) -> dict[str, object]:
+def _noted(facts: HostFacts, now: datetime, known: Mapping[str, str]) -> dict[str, object]:
+    """Name what a host has as columns; a shared pool that is not mounted just now is still the one that it was."""
     return {
         "cpus": facts.cpus,
         "memory_mib": facts.memory_mib,
         "disk_gib": dict(facts.disk_gib),
+        "shared_pools": {
+            pool: identity or known.get(pool, "") for pool, identity in facts.shared_pools.items()
+        },
         "cpu_model": facts.cpu_model,
         "cpu_group": facts.cpu_group,
         "accelerator": facts.accelerator,
@@ -146,8 +152,41 @@ def capacities(
 ) -> Sequence[Capacity]:
     """Compute the free capacity of each host of a data center; `lock` keeps others from placing there meanwhile."""
     found = fetch_columns(db, LOCK_HOSTS if lock else HOSTS, data_center_id=data_center_id)
-    taken = reserved_by_host(db)
-    return [_capacity(host, taken[host.id], vcpus_per_cpu) for host in found]
+    taken, together = reserved_by_host(db), _those_that_share(found)
+    for pool, hosts in together.items():
+        for group in hosts:
+            in_all = sum(taken[host_id].disk_gib[pool] for host_id in group)
+            for host_id in group:
+                taken[host_id].disk_gib[pool] = in_all
+    return [
+        replace(_capacity(host, taken[host.id], vcpus_per_cpu), shared_with=_sharing(host, together))
+        for host in found
+    ]
+
+
+def _those_that_share(hosts: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[str, Sequence[frozenset[UUID]]]:
+    """Group hosts, by disk pool, that have one directory together: its identity shows that it is the same."""
+    groups: dict[tuple[str, str], set[UUID]] = defaultdict(set)
+    for host in hosts:
+        for pool, identity in host.shared_pools.items():
+            if identity:
+                groups[pool, identity].add(host.id)
+    found: dict[str, list[frozenset[UUID]]] = defaultdict(list)
+    for (pool, _), group in groups.items():
+        found[pool].append(frozenset(group))
+    return found
+
+
+def _sharing(
+    host: Row[*tuple[Any, ...]], together: Mapping[str, Sequence[frozenset[UUID]]]
+) -> dict[str, frozenset[UUID]]:
+    """Say with whom a host has those disk pools together that are mounted there."""
+    return {
+        pool: group
+        for pool, groups in together.items()
+        for group in groups
+        if host.id in group and host.disk_gib.get(pool)
+    }
 
 
 def away(db: Session, host_id: UUID) -> Away | None:

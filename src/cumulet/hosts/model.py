@@ -36,6 +36,8 @@ class Host(Row):
     memory_mib: Mapped[int]
     disk_gib: Mapped[dict[str, int]] = mapped_column(JSON)
     """By disk pool."""
+    shared_pools: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    """By pool that hosts share, the identity of the directory that was seen there last; `""` for none yet."""
     cpu_model: Mapped[str]
     cpu_group: Mapped[str]
     """The same on hosts between which a machine can be moved while it runs."""

@@ -60,6 +60,8 @@ class Capacity:
     free_memory_mib: int = 0
     free_disk_gib: Mapping[str, int] = field(default_factory=dict)
     """By disk pool."""
+    shared_with: Mapping[str, frozenset[UUID]] = field(default_factory=dict)
+    """By disk pool that hosts share, those that have the same directory, this one among them."""
     labels: Mapping[str, str] = field(default_factory=dict)
     cpu_group: str = ""
     """Machines find the same processor on all hosts of one group."""
@@ -69,6 +71,10 @@ class Capacity:
     def free_disk_of(self, pool: str) -> int:
         """Say how many GiB are free in one disk pool."""
         return self.free_disk_gib.get(pool, 0)
+
+    def reaches(self, host_id: UUID, pool: str) -> bool:
+        """Whether what lies in a disk pool of some host is here as well: it is that host, or shares the pool with it."""
+        return host_id == self.host_id or host_id in self.shared_with.get(pool, ())
 
     def gpus_for(self, count: int) -> tuple[UUID, ...]:
         """Give those GPUs that a VM of so many gets here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Protocol
 from uuid import UUID
@@ -38,6 +38,8 @@ class HostFacts:
     """What it reaches by routes of its own: a network of VMs with such a range could not."""
     boot_id: str
     """The kernel's, made anew at each boot."""
+    shared_pools: Mapping[str, str] = field(default_factory=dict)
+    """By disk pool that hosts share, the identity that its directory bears; `""` while it is not mounted."""
 
 
 class Hypervisor(Protocol):

@@ -81,11 +81,14 @@ class ImageCapture:
 class Images(Protocol):
     """Images on one host."""
 
-    def copy(self, image: BaseImage) -> ImageCopy:
-        """Begin (or find) the copy of an image to the host and return at once with its progress."""
+    def copy(self, image: BaseImage, pool: str = "") -> ImageCopy:
+        """Begin (or find) the copy of an image for disks in a pool and return at once with its progress.
 
-    def copies(self) -> frozenset[str]:
-        """Digests of the complete copies on the host."""
+        A pool that hosts share has one for all of them; other disks are based on the host's own.
+        """
+
+    def copies(self, pool: str | None = None) -> frozenset[str]:
+        """Digests of the complete copies that the host sees, or only of those for disks in a pool."""
 
     def remove_copy(self, sha256: str) -> None:
         """Remove a copy; HypervisorError while a disk is based on it."""

@@ -26,10 +26,12 @@ class FarImages:
         self._damaged: set[str] = set()
         """Of copies that the host found to be others than they should be."""
 
-    def copy(self, image: BaseImage) -> ImageCopy:
+    def copy(self, image: BaseImage, pool: str = "") -> ImageCopy:
         """Bring an image's content, and have the host make a copy of it."""
         sha256 = image.sha256
-        if sha256 not in self._brought and (sha256 in self._damaged or sha256 not in self._there.copies()):
+        if sha256 not in self._brought and (
+            sha256 in self._damaged or sha256 not in self._there.copies(pool)
+        ):
             try:
                 over = self._carrier.bring(sha256, partial(self._open_upload, image))
             except (HypervisorError, OSError) as problem:
@@ -37,7 +39,7 @@ class FarImages:
             if over is not None:
                 return ImageCopy(ready=False, fraction=over)
             self._brought.add(sha256)
-        copy: ImageCopy = self._there.copy(replace(image, path=self._folder / sha256))
+        copy: ImageCopy = self._there.copy(replace(image, path=self._folder / sha256), pool)
         if copy.error:
             self._brought.discard(sha256)
             self._damaged.add(sha256)
@@ -45,9 +47,9 @@ class FarImages:
             self._done_with(sha256)
         return copy
 
-    def copies(self) -> frozenset[str]:
+    def copies(self, pool: str | None = None) -> frozenset[str]:
         """Digests of the complete copies."""
-        found: frozenset[str] = self._there.copies()
+        found: frozenset[str] = self._there.copies(pool)
         return found
 
     def remove_copy(self, sha256: str) -> None:

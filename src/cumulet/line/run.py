@@ -62,6 +62,7 @@ def open_here(wish: HostWish) -> Hypervisor:
         installation=wish.installation,
         state_dir=wish.state_dir,
         pools=wish.pools,
+        shared=wish.shared,
         kvm_works=prepared.kvm.works,
         userspace_datapath=prepared.datapath == "netdev",
     )

@@ -23,6 +23,8 @@ class HostWish(msgspec.Struct, frozen=True):
     state_dir: Path
     pools: Mapping[str, Path | None]
     """By disk pool, where its file system is mounted; None for the one under `state_dir`."""
+    shared: frozenset[str] = frozenset()
+    """Those pools that it has together with other hosts."""
 
 
 class Call(msgspec.Struct, array_like=True):

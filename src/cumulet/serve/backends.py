@@ -58,7 +58,7 @@ def memory_backends(
 
 def open_made_up(uri: str, data_center: DataCenter) -> Mapping[str, Hypervisor]:
     """Open the hosts of a `memory:` URI."""
-    return memory_hosts(uri, pools=data_center.pool_paths)
+    return memory_hosts(uri, pools=data_center.pool_paths, shared=data_center.shared_pools)
 
 
 def real_backends(
@@ -76,6 +76,7 @@ def real_backends(
             installation=installation,
             state_dir=settings.data_dir / "host",
             pools=data_center.pool_paths,
+            shared=data_center.shared_pools,
             kvm_works=prepared.kvm.works,
             userspace_datapath=prepared.datapath == "netdev",
         )
@@ -163,9 +164,10 @@ def open_far_host(
     patience: float = OPEN_SECONDS,
 ) -> FarHost:
     """Open the line to a host by its URI; asks nobody yet. The first call waits so many seconds for it."""
-    pools = catalogue.find_data_center(data_center_id).pool_paths
+    data_center = catalogue.find_data_center(data_center_id)
+    wish = HostWish(installation, DATA_DIR / "host", data_center.pool_paths, data_center.shared_pools)
     line = SshLine(read_destination(uri), identity=identity, bundle=make_bundle(), patience=patience)
-    return FarHost(line.dial, HostWish(installation, DATA_DIR / "host", pools), hang_up=line.close)
+    return FarHost(line.dial, wish, hang_up=line.close)
 
 
 def open_others(open_uri: OpenUri, uri: str, data_center: DataCenter | None) -> Mapping[str, Hypervisor]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -75,11 +76,13 @@ def begin_move(
     live = vm.state is VmState.ACTIVE and not restart
     accept_move(vm, disks)
     if live:
-        accept_live_move(db, vm, disks)
+        accept_live_move(db, vm, disks, catalogue.find_data_center(vm.data_center_id).shared_pools)
         free = like_its_own(free, vm)
+    free = with_shared_disks(db, vm, disks, free)
     packed = catalogue.find_data_center(vm.data_center_id).placement is Placement.PACK
     target = choose_target(db, vm, disks, chosen_of(free, vm, to), machine_type, packed=packed)
-    for holder_id in (vm.id, *(disk.id for disk in disks)):
+    carried = [disk.id for disk in disks if not target.reaches(vm.host_id, disk.pool)]
+    for holder_id in (vm.id, *carried):
         reserve_second(db, holder_id, target.host_id)
     vm.moving_to, vm.term, vm.state = target.host_id, vm.term + 1, VmState.MIGRATING
     vm.move = Move.LIVE if live else Move.COLD
@@ -106,7 +109,7 @@ def accept_move(vm: Vm, disks: Sequence[Disk]) -> None:
         raise Refused(f"cannot move VM {vm.name!r}: {problem}", reason="VM_NOT_STOPPED", subject=vm.name)
 
 
-def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk]) -> None:
+def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk], shared: AbstractSet[str]) -> None:
     """Return when the VM can be moved while it runs; Refused says what keeps it, and that it can be by a restart."""
     problem = ""
     if vm.reboot_pending:
@@ -117,12 +120,27 @@ def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk]) -> None:
         .where(Disk.id.in_([disk.id for disk in disks]))
     ).first():
         problem = f"its disk {kept!r} has snapshots"
+    elif there := [disk.name for disk in disks if disk.pool in shared]:
+        problem = f"its disk {there[0]!r} is on storage that hosts share"
     if problem:
         raise Refused(
             f"cannot move VM {vm.name!r} while it runs: {problem}; with restart it is shut down, moved, and started again",
             reason="VM_NOT_STOPPED",
             subject=vm.name,
         )
+
+
+def with_shared_disks(
+    db: Session, vm: Vm, disks: Sequence[Disk], free: Sequence[Capacity]
+) -> Sequence[Capacity]:
+    """Give what hosts have free for a VM with its disks: those in a pool that its host shares with one have their room there."""
+    for disk in disks:
+        room = reserved(db, disk.id)
+        free = [
+            host.with_more_disk(room.disk_gib, room.pool) if host.reaches(vm.host_id, room.pool) else host
+            for host in free
+        ]
+    return free
 
 
 def like_its_own(free: Sequence[Capacity], vm: Vm) -> Sequence[Capacity]:

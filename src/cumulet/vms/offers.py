@@ -111,7 +111,9 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
     memory = [host.free_memory_mib // 1024 for host in free]
     data_center = catalogue.find_data_center(machine_type.data_center_id)
     served = {pool.id for pool in data_center.served_classes.values()}
-    storage = [host.free_disk_of(id) for host in free for id in served]
+    storage = {
+        (id, host.shared_with.get(id, host.host_id)): host.free_disk_of(id) for host in free for id in served
+    }
     gpus = rooms_on(db, catalogue, machine_type, free) if machine_type.gpu_model_id else []
     capacity = FreeCapacity(
         max_vcpus=max((host.free_vcpus for host in free), default=0),
@@ -120,7 +122,7 @@ def offer(db: Session, catalogue: Catalogue, machine_type: MachineType) -> VmMac
         total_memory_gib=sum(memory),
         max_gpus=max((room.most for room in gpus), default=0),
         total_gpus=sum(room.free for room in gpus),
-        max_storage_gib=max(storage, default=0),
-        total_storage_gib=sum(storage),
+        max_storage_gib=max(storage.values(), default=0),
+        total_storage_gib=sum(storage.values()),
     )
     return machine_type_view(catalogue, with_cpu_model(db, machine_type), capacity)

@@ -39,6 +39,15 @@ ACCELERATED = HostPaths(
     kvm=True,
     userspace_datapath=False,
 )
+ON_A_NAS = dataclasses.replace(
+    EMULATED,
+    pools=place_pools(
+        {"nas": Path("/mnt/nas"), "local": None},
+        root=LIB,
+        name="cumulet-1a2b3c4d",
+        shared=frozenset({"nas"}),
+    ),
+)
 TWO_NODES = dataclasses.replace(ACCELERATED, nodes=(NumaNode(0, "0-31,64-95"), NumaNode(1, "32-63,96-127")))
 PLAIN = DomainSpec(
     id=UUID("f3aa42a5-2c1b-4f2e-9d0e-5f1f0c2f7a10"),
@@ -88,6 +97,7 @@ MACHINES = {
     "emulated": (PLAIN, EMULATED),
     "accelerated": (PLAIN, ACCELERATED),
     "large": (LARGE, ACCELERATED),
+    "shared": (PLAIN, ON_A_NAS),
     "uefi": (FROM_UEFI, EMULATED),
     "without-nics": (SMALL_TOPOLOGY, EMULATED),
     "gpu-with-audio": (WITH_AUDIO, EMULATED),

@@ -66,6 +66,14 @@ def test_another_process_at_the_same_copy_is_left_to_it(copies, image, begin_cop
         assert part.read_bytes() == b"x" * 25_000
 
 
+def test_a_copy_that_another_host_made_meanwhile_in_a_directory_they_share_stays(image, tmp_path):
+    (theirs := tmp_path / "copy").write_bytes(image.path.read_bytes())
+    inode = theirs.stat().st_ino
+    image_copies.copy_whole(image.path, theirs, part=tmp_path / "copy.h2.part", anew=False)
+    assert theirs.stat().st_ino == inode
+    assert not (tmp_path / "copy.h2.part").exists()
+
+
 def test_copies_that_nobody_is_at_any_more_are_swept_away(copies, paths, begin_copy):
     theirs, lock = begin_copy("aa")
     _, died = begin_copy("bb")

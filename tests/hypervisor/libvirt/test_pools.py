@@ -91,3 +91,38 @@ def test_a_path_that_cannot_be_written_to_is_told_of(placed, mounts, monkeypatch
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(HypervisorError, match=f"disk pool 'fast': cannot make {mounts['fast']}.*Read-only"):
         placed.find("fast")
+
+
+@pytest.fixture
+def two_hosts(tmp_path, mounts, devices):
+    """Two hosts that have `fast` together and `local` each for itself."""
+
+    def place(number: int):
+        root = tmp_path / f"host-{number}"
+        root.mkdir()
+        devices[root] = 10 + number
+        return place_pools(mounts, root=root, name="cumulet-1a2b3c4d", shared=frozenset({"fast"}))
+
+    return place(1), place(2)
+
+
+def test_hosts_that_have_a_directory_together_find_one_identity_in_it(two_hosts):
+    one, other = two_hosts
+    assert one.identities() == other.identities()
+    assert len(one.identities()["fast"]) == 32
+    disk = a_disk(one.find("fast"))
+    assert other.find_with(disk) == other.find("fast")
+
+
+def test_a_directory_that_is_mounted_in_its_place_is_another_one(two_hosts, mounts):
+    one, other = two_hosts
+    known = one.identities()["fast"]
+    (mounts["fast"] / "cumulet-1a2b3c4d").rename(mounts["fast"] / "was")
+    assert other.identities()["fast"] not in ("", known)
+
+
+def test_while_nothing_is_mounted_there_is_no_identity_and_nothing_is_written(two_hosts, mounts, devices):
+    one, _ = two_hosts
+    devices[mounts["fast"]] = 0
+    assert one.identities() == {"fast": ""}
+    assert not [*mounts["fast"].iterdir()]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import structlog
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
-from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.image_copies import CopiesByPool
 from cumulet.hypervisor.libvirt.numa import read_nodes
 from cumulet.hypervisor.libvirt.paths import HostPaths, name_of
 from cumulet.hypervisor.libvirt.pools import place_pools
@@ -27,12 +28,14 @@ def open_host(
     installation: str,
     state_dir: Path,
     pools: Mapping[str, Path | None],
+    shared: AbstractSet[str] = frozenset(),
     kvm_works: bool,
     userspace_datapath: bool,
 ) -> LibvirtHypervisor:
     """Open this machine as a host, with disks, seeds and logs under `state_dir`; connects at the first verb.
 
-    `pools` says by disk pool where its file system is mounted; None for the one under `state_dir`.
+    `pools` says by disk pool where its file system is mounted; None for the one under `state_dir`; `shared` are
+    those that it has together with other hosts.
 
     Invalid when `uri` is another machine's; HypervisorError when QEMU's user could not get to `state_dir`.
     """
@@ -43,13 +46,14 @@ def open_host(
     paths = HostPaths(
         installation=installation,
         root=state_dir,
-        pools=place_pools(pools, root=state_dir, name=name_of(installation)),
+        pools=place_pools(pools, root=state_dir, name=name_of(installation), shared=shared),
         kvm=kvm_works,
         userspace_datapath=userspace_datapath,
         nodes=read_nodes() if kvm_works else (),
     )
     paths.make_directories()
-    ImageCopies(paths).remove_abandoned()
+    for copies in CopiesByPool(paths).every():
+        copies.remove_abandoned()
     for problem in filter(None, paths.pools.problems().values()):
         log.warning("a disk pool has no room and its disks are not there", problem=problem)
     return LibvirtHypervisor(uri, paths)

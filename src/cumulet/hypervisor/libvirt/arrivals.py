@@ -28,7 +28,7 @@ def take_disk(disk: DiskSpec, paths: HostPaths, copies: ImageCopies) -> socket.s
     def keep(part: Path) -> None:
         with copies.held(base) if base else nullcontext():
             if base:
-                lay_on(part, paths.image(base), base.format)
+                lay_on(part, paths.image(base, pool), base.format)
             os.link(part, place)
 
     with copies.held(base) if base else nullcontext():

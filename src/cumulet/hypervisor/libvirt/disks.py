@@ -16,14 +16,14 @@ from cumulet.hypervisor import (
 from cumulet.hypervisor.file_content import give_file
 from cumulet.hypervisor.libvirt import arrivals, domains, hotplug, snapshots, volumes
 from cumulet.hypervisor.libvirt.connection import Connection
-from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.image_copies import CopiesByPool
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
 
 class LibvirtDisks:
     """Disks on one host."""
 
-    def __init__(self, paths: HostPaths, reads: Connection, works: Connection, copies: ImageCopies) -> None:
+    def __init__(self, paths: HostPaths, reads: Connection, works: Connection, copies: CopiesByPool) -> None:
         self._paths = paths
         self._reads = reads
         self._works = works
@@ -31,7 +31,7 @@ class LibvirtDisks:
 
     def create(self, disk: DiskSpec) -> None:
         """Make the disk if it is not there."""
-        with self._copies.held(disk.base) if disk.base else nullcontext():
+        with self._copies.beside(disk.pool).held(disk.base) if disk.base else nullcontext():
             self._works.call(lambda link: volumes.create_volume(link, disk, self._paths))
 
     def resize(self, disk_id: UUID, size_gib: int, *, vm_id: UUID | None) -> None:
@@ -65,7 +65,7 @@ class LibvirtDisks:
         """Take in a disk's file."""
         if self._paths.pools.find_with(disk.id):
             raise HypervisorError(f"there is a disk {disk.id} on this host already")
-        return arrivals.take_disk(disk, self._paths, self._copies)
+        return arrivals.take_disk(disk, self._paths, self._copies.beside(disk.pool))
 
     def take_snapshot(self, disk_id: UUID, snapshot_id: UUID) -> None:
         """Keep the disk's content of now."""

@@ -200,7 +200,12 @@ def devices(
         element("controller", type="pci", model="pcie-root"),
         *(element("controller", type="pci", model="pcie-root-port") for _ in range(ports)),
         *gpu_devices(spec, nodes, first_index=ports + 1),
-        disk(spec.boot_disk, BOOT_TARGET, disks[spec.boot_disk], base=base(spec.boot_image, paths)),
+        disk(
+            spec.boot_disk,
+            BOOT_TARGET,
+            disks[spec.boot_disk],
+            base=base(spec.boot_image, disks[spec.boot_disk], paths),
+        ),
         seed_disk(spec.id, paths),
         *(disk(id, target, disks[id]) for id, target in storage),
         *(nic(each, paths) for each in spec.nics),
@@ -238,13 +243,13 @@ def disk(disk_id: UUID, target: str, path: Path, *, base: ET.Element | None = No
     )
 
 
-def base(image: ImageName, paths: HostPaths) -> ET.Element:
+def base(image: ImageName, disk: Path, paths: HostPaths) -> ET.Element:
     """Describe an image's copy under a disk: it stays root's, while libvirt makes the disk QEMU's own."""
     kept = element("seclabel", model="dac", relabel="no")
     return element(
         "backingStore",
         element("format", type=image.format),
-        element("source", kept, file=str(paths.image(image))),
+        element("source", kept, file=str(paths.image(image, paths.pools.shared_with_images(disk)))),
         element("backingStore"),
         type="file",
     )

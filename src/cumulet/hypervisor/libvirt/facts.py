@@ -42,6 +42,7 @@ def read_facts(link: libvirt.virConnect, paths: HostPaths) -> HostFacts:
         version=f"{qemu}, libvirt {dotted(link.getLibVersion())}",
         routes=read_routes(ROUTES.read_text()),
         boot_id=BOOT_ID.read_text().strip(),
+        shared_pools=paths.pools.identities(),
     )
 
 

@@ -17,7 +17,7 @@ from cumulet.hypervisor.libvirt.facts import read_facts
 from cumulet.hypervisor.libvirt.gpus import LibvirtGpus
 from cumulet.hypervisor.libvirt.guests import LibvirtGuests
 from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
-from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.image_copies import CopiesByPool
 from cumulet.hypervisor.libvirt.images import LibvirtImages
 from cumulet.hypervisor.libvirt.live_moves import LibvirtLiveMoves
 from cumulet.hypervisor.libvirt.machines import LibvirtMachines
@@ -44,7 +44,7 @@ class LibvirtHypervisor:
         self._agents = Agents(self._reads, on_breach=self._changes.notify_all)
         self._lines = SerialLines()
         self._slow = Connection(uri, prepare=self._lines.prepare)
-        copies, captures = ImageCopies(paths), ImageCaptures(paths, self._works, self._agents)
+        copies, captures = CopiesByPool(paths), ImageCaptures(paths, self._works, self._agents)
         self.images = LibvirtImages(paths, self._works, copies, captures)
         self.disks = LibvirtDisks(paths, self._reads, self._works, copies)
         self.seeds = LibvirtSeeds(paths)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -24,6 +25,7 @@ from cumulet.hypervisor import BaseImage, HypervisorError, ImageCopy
 from cumulet.hypervisor.libvirt.files import part_of
 from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record, is_named
 from cumulet.hypervisor.libvirt.paths import HostPaths
+from cumulet.hypervisor.libvirt.pools import DiskPool
 
 log = structlog.get_logger()
 
@@ -33,21 +35,43 @@ FOR_NOBODY_TO_WRITE: Final = 0o444
 READY: Final = ImageCopy(ready=True, fraction=1.0)
 
 
-class ImageCopies:
-    """The copies in one directory; those in the making are found again by their digests."""
+class CopiesByPool:
+    """The copies that disks of each pool are based on."""
 
     def __init__(self, paths: HostPaths) -> None:
+        self._own = ImageCopies(paths)
+        self._shared = {pool.id: ImageCopies(paths, pool) for pool in paths.pools.every if pool.shared}
+
+    def beside(self, pool_id: str) -> ImageCopies:
+        """Those under disks of a pool."""
+        return self._shared.get(pool_id, self._own)
+
+    def every(self) -> list[ImageCopies]:
+        """All of them."""
+        return [self._own, *self._shared.values()]
+
+
+class ImageCopies:
+    """The copies in one directory, the host's own or a shared pool's; those in the making are found again by their digests."""
+
+    def __init__(self, paths: HostPaths, pool: DiskPool | None = None) -> None:
         self._paths = paths
-        self._jobs = Jobs(paths.copies, Record, failing="cannot copy the image")
+        self._pool = pool
+        self._directory = pool.images if pool else paths.images
+        jobs = paths.copies / pool.id if pool else paths.copies
+        jobs.mkdir(exist_ok=True)
+        self._jobs = Jobs(jobs, Record, failing="cannot copy the image")
         self._checked: dict[Path, Look] = {}
         """How each copy looked when its content was last compared with its checksum."""
 
     def ensure(self, image: BaseImage) -> ImageCopy:
         """Begin a copy or find it; one that failed is told once and begun again with the next call."""
-        target = self._paths.image(image)
+        if self._pool:
+            self._paths.pools.find(self._pool.id)
+        target = self._place(image)
         if self._is_checked(target) and not self._jobs.failure(image.sha256):
             return READY
-        begun = Record(source=str(image.path), part=str(part_of(target)))
+        begun = Record(source=str(image.path), part=str(self._part(target)))
         record = self._jobs.ensure(
             image.sha256,
             partial(self._make, image, target),
@@ -58,11 +82,11 @@ class ImageCopies:
 
     def complete(self) -> frozenset[str]:
         """Digests of the copies that are whole."""
-        return frozenset(path.stem for path in self._paths.images.iterdir() if path.suffix != ".part")
+        return frozenset(path.stem for path in self._directory.glob("*") if path.suffix != ".part")
 
     def find(self, sha256: str) -> Path | None:
         """A whole copy, or None."""
-        whole = (path for path in self._paths.images.glob(f"{sha256}.*") if path.suffix != ".part")
+        whole = (path for path in self._directory.glob(f"{sha256}.*") if path.suffix != ".part")
         return next(whole, None)
 
     def remove(self, path: Path, check: Callable[[], None]) -> None:
@@ -79,10 +103,10 @@ class ImageCopies:
     @contextmanager
     def held(self, image: BaseImage) -> Iterator[None]:
         """Keep a copy from being removed; HypervisorError when it is not there."""
-        with locked(self._paths.image(image), fcntl.LOCK_SH) as there:
+        with locked(self._place(image), fcntl.LOCK_SH) as there:
             if not there:
                 raise HypervisorError(f"image {image.sha256[:12]} is not on this host")
-            if not self._is_checked(self._paths.image(image)):
+            if not self._is_checked(self._place(image)):
                 raise HypervisorError(
                     f"the copy of image {image.sha256[:12]} has changed: it is checked first"
                 )
@@ -101,10 +125,21 @@ class ImageCopies:
             return
         if changed:
             log.warning("the copy of an image was changed: it is copied again", path=str(target))
-        copy_whole(image.path, target, sha256=image.sha256, progress=job.progress)
+        copy_whole(
+            image.path, target, sha256=image.sha256, part=job.part, progress=job.progress, anew=changed
+        )
         self._check(target, image.sha256)
         if changed:
             job.fail(f"the copy of image {image.sha256[:12]} on the host was changed: it is copied again")
+
+    def _place(self, image: BaseImage) -> Path:
+        return self._paths.image(image, self._pool)
+
+    def _part(self, target: Path) -> Path:
+        """Where a copy grows: another host may be making its own in a directory that they share."""
+        return (
+            target.with_name(f"{target.name}.{socket.gethostname()}.part") if self._pool else part_of(target)
+        )
 
     def _check(self, copy: Path, sha256: str) -> bool:
         """Whether a copy's content has its checksum; remembers how the file looked."""
@@ -163,14 +198,21 @@ def locked(path: Path, kind: int) -> Iterator[bool]:
 
 
 def copy_whole(
-    source: Path, target: Path, *, sha256: str = "", progress: Callable[[float], None] = lambda _: None
+    source: Path,
+    target: Path,
+    *,
+    sha256: str = "",
+    part: Path | None = None,
+    anew: bool = True,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Copy a file so that it is there whole or not at all; `progress` hears how much is there, from 0.0 to 1.0.
 
+    It grows at `part`. One that has come meanwhile stays unless it is to be made `anew`: machines may run on it already.
     What an error leaves unfinished is removed: it may be what fills the disk. HypervisorError when what was copied
     does not have the checksum given.
     """
-    part = part_of(target)
+    part = part or part_of(target)
     part.unlink(missing_ok=True)
     try:
         with source.open("rb") as reading, part.open("x+b") as writing:
@@ -181,7 +223,11 @@ def copy_whole(
             os.fsync(writing.fileno())
             make_safe(writing)
             refuse_other(writing, sha256, source)
-        part.rename(target)
+        if anew:
+            part.rename(target)
+        else:
+            with suppress(FileExistsError):
+                os.link(part, target)
     finally:
         part.unlink(missing_ok=True)
 

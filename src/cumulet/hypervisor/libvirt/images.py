@@ -14,7 +14,7 @@ from cumulet.hypervisor import (
 from cumulet.hypervisor.libvirt import volumes
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
-from cumulet.hypervisor.libvirt.image_copies import ImageCopies
+from cumulet.hypervisor.libvirt.image_copies import CopiesByPool, ImageCopies
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
 
@@ -22,24 +22,29 @@ class LibvirtImages:
     """Images on one host."""
 
     def __init__(
-        self, paths: HostPaths, works: Connection, copies: ImageCopies, captures: ImageCaptures
+        self, paths: HostPaths, works: Connection, copies: CopiesByPool, captures: ImageCaptures
     ) -> None:
         self._paths = paths
         self._works = works
         self._copies = copies
         self._captures = captures
 
-    def copy(self, image: BaseImage) -> ImageCopy:
+    def copy(self, image: BaseImage, pool: str = "") -> ImageCopy:
         """Begin or find the copy."""
-        return self._copies.ensure(image)
+        return self._copies.beside(pool).ensure(image)
 
-    def copies(self) -> frozenset[str]:
+    def copies(self, pool: str | None = None) -> frozenset[str]:
         """Digests of the complete copies."""
-        return self._copies.complete()
+        places = self._copies.every() if pool is None else [self._copies.beside(pool)]
+        return frozenset().union(*(copies.complete() for copies in places))
 
     def remove_copy(self, sha256: str) -> None:
-        """Remove a copy that no disk is based on."""
-        path = self._copies.find(sha256)
+        """Remove the copies of an image that no disk is based on."""
+        for copies in self._copies.every():
+            self._remove_from(copies, sha256)
+
+    def _remove_from(self, copies: ImageCopies, sha256: str) -> None:
+        path = copies.find(sha256)
         if path is None:
             return
 
@@ -50,7 +55,7 @@ class LibvirtImages:
                     f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}"
                 )
 
-        self._copies.remove(path, check=refuse_base)
+        copies.remove(path, check=refuse_base)
 
     def capture(self, order: ImageOrder) -> ImageCapture:
         """Begin or find the capture."""

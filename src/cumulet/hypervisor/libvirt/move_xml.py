@@ -41,7 +41,7 @@ def place_disk(disk: ET.Element, spec: DomainSpec, paths: HostPaths, by_serial: 
     source.set("file", str(path))
     base = disk.find("backingStore/source")
     if target.get("dev") == BOOT_TARGET and base is not None:
-        base.set("file", str(paths.image(spec.boot_image)))
+        base.set("file", str(paths.image(spec.boot_image, paths.pools.shared_with_images(path))))
 
 
 def copied_disks(running: str) -> list[str]:

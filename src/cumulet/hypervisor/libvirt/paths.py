@@ -3,7 +3,7 @@
     ROOT/images/SHA256.FORMAT   copies of images, under the disks that are based on them
     ROOT/disks/UUID.qcow2       libvirt's pool cumulet-INSTALLATION
     MOUNT/cumulet-INSTALLATION  likewise, the pool cumulet-INSTALLATION-POOL of a disk pool mounted there
-    ROOT/copies/SHA256.*        jobs that make such copies
+    ROOT/copies/SHA256.*        jobs that make such copies; ROOT/copies/POOL/SHA256.* for a pool that hosts share (`pools`)
     ROOT/captures/UUID.*        jobs that capture images of disks
     ROOT/terms/UUID.term        by VM that changed its host
     ROOT/seeds/UUID.iso         by VM
@@ -22,7 +22,7 @@ from uuid import UUID
 
 from cumulet.hypervisor import BaseImage, ImageName
 from cumulet.hypervisor.libvirt.numa import NumaNode
-from cumulet.hypervisor.libvirt.pools import DiskPools, make_passable
+from cumulet.hypervisor.libvirt.pools import DiskPool, DiskPools, make_passable
 from cumulet.hypervisor.taps import TAP_PREFIX
 
 GIB: Final = 1 << 30
@@ -95,9 +95,10 @@ class HostPaths:
         """Tell our domains from others on the host."""
         return domain_name.startswith(f"{self.name}-")
 
-    def image(self, image: BaseImage | ImageName) -> Path:
-        """Place an image's copy."""
-        return self.images / f"{image.sha256}.{image.format}"
+    def image(self, image: BaseImage | ImageName, pool: DiskPool | None = None) -> Path:
+        """Place an image's copy under disks in a pool."""
+        directory = pool.images if pool and pool.shared else self.images
+        return directory / f"{image.sha256}.{image.format}"
 
     def term(self, vm_id: UUID) -> Path:
         """Place a VM's term."""

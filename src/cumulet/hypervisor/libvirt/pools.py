@@ -3,18 +3,30 @@
 A file system may not be mounted just now, which is looked at each time: its pool has no room and its disks are not
 there until it is. So what was to go onto it never fills the disk under its mount point. One that two pools share
 counts for the first of them alone, for each would promise the same room.
+
+A pool may be one directory that hosts share. That it is the same on two of them shows the identity in it, which the
+first host writes that sees it mounted:
+
+    MOUNT/cumulet-INSTALLATION/identity
+    MOUNT/cumulet-INSTALLATION/images/SHA256.FORMAT   copies of images, once for all hosts
+    MOUNT/cumulet-INSTALLATION/terms/UUID.term        terms of VMs, which no host gets past
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
+from typing import Final
+from uuid import UUID, uuid4
 
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.mounts import NotMounted, find_device, holders_of
+
+IDENTITY: Final = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +41,36 @@ class DiskPool:
     """Where its disks lie."""
     mount: Path | None
     """In which file system that is to be; None for the one under the host's root."""
+    shared: bool = False
+    """It is one directory for several hosts."""
 
     def disk(self, disk_id: UUID) -> Path:
         """Place a disk."""
         return self.directory / f"{disk_id}.qcow2"
+
+    @property
+    def images(self) -> Path:
+        """Where copies of images lie in one that is shared."""
+        return self.directory / "images"
+
+    @property
+    def terms(self) -> Path:
+        """Where terms of VMs lie in one that is shared."""
+        return self.directory / "terms"
+
+    def read_identity(self) -> str:
+        """Read which directory a shared one is; it gets an identity if it has none."""
+        path = self.directory / IDENTITY
+        if not path.exists():
+            part = path.with_name(f"{IDENTITY}.{uuid4().hex}")
+            part.write_text(uuid4().hex)
+            try:
+                os.link(part, path)
+            except FileExistsError:
+                pass  # another host's has come before
+            finally:
+                part.unlink()
+        return path.read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +88,15 @@ class DiskPools:
             found[pool] = problem_of(pool, pool.mount, holders) if pool.mount else ""
         return found
 
+    def identities(self) -> Mapping[str, str]:
+        """By shared pool, the identity of its directory; `""` while it cannot be used."""
+        problems = self.problems()
+        return {
+            pool.id: "" if problem else pool.read_identity()
+            for pool, problem in problems.items()
+            if pool.shared
+        }
+
     def usable(self) -> list[DiskPool]:
         """The pools whose disks are there now."""
         return [pool for pool, problem in self.problems().items() if not problem]
@@ -63,6 +110,10 @@ class DiskPools:
                 return pool
         raise HypervisorError(f"the host has no disk pool {pool_id!r}")
 
+    def shared_with_images(self, disk: Path) -> DiskPool | None:
+        """The shared pool in which a disk's file lies, beside the image that it is based on; None for a host's own."""
+        return next((pool for pool in self.every if pool.shared and pool.directory == disk.parent), None)
+
     def find_with(self, disk_id: UUID) -> DiskPool | None:
         """The pool that a disk lies in; None when it lies in none that is usable."""
         return next((pool for pool in self.usable() if pool.disk(disk_id).exists()), None)
@@ -75,14 +126,16 @@ class DiskPools:
         return pool.disk(disk_id)
 
 
-def place_pools(mounts: Mapping[str, Path | None], *, root: Path, name: str) -> DiskPools:
+def place_pools(
+    mounts: Mapping[str, Path | None], *, root: Path, name: str, shared: AbstractSet[str] = frozenset()
+) -> DiskPools:
     """Say where the disks of each pool lie, by where its file system is mounted; `name` is the installation's."""
     return DiskPools(
         root,
         tuple(
             DiskPool(id, name, root / "disks", None)
             if mount is None
-            else DiskPool(id, f"{name}-{id}", mount / name, mount)
+            else DiskPool(id, f"{name}-{id}", mount / name, mount, shared=id in shared)
             for id, mount in mounts.items()
         ),
     )
@@ -101,7 +154,10 @@ def problem_of(pool: DiskPool, mount: Path, holders: dict[int, str]) -> str:
 def problem_of_making(pool: DiskPool) -> str:
     """Make a pool's directory; says what is wrong if that cannot be done."""
     try:
-        pool.directory.mkdir(mode=0o711, exist_ok=True)
+        for directory in (pool.directory, *((pool.images, pool.terms) if pool.shared else ())):
+            directory.mkdir(mode=0o711, exist_ok=True)
+        if pool.shared:
+            pool.read_identity()
     except OSError as error:
         return f"disk pool {pool.id!r}: cannot make {pool.directory} ({error.strerror})"
     return ""

@@ -1,6 +1,7 @@
 """The terms of VMs that changed their host: a small file each, which outlives the machine and whatever starts machines.
 
 Whoever starts a machine holds its file locked meanwhile: a higher term is kept before or after that, never during it.
+Directories that hosts share have the terms too: a host that never heard of a later one meets it there, beside the disks.
 """
 
 from __future__ import annotations
@@ -24,24 +25,34 @@ LOCK: Final = "lock"
 def in_term(paths: HostPaths, vm_id: UUID, term: int) -> Iterator[None]:
     """Keep a term of a VM, and let nobody keep a higher one until the block ends; OlderTerm when a higher one is kept."""
     with locked(paths.terms / LOCK, exclusive=False):
-        check(paths.term(vm_id), vm_id, term)
+        check(paths, vm_id, term)
         yield
 
 
 def keep(paths: HostPaths, vm_id: UUID, term: int) -> None:
     """Keep a term of a VM; OlderTerm when a higher one is kept."""
     with locked(paths.terms / LOCK, exclusive=True):
-        path = paths.term(vm_id)
-        if check(path, vm_id, term) < term:
-            write_whole(path, str(term).encode())
+        check(paths, vm_id, term)
+        for path in places(paths, vm_id):
+            if read(path) < term:
+                write_whole(path, str(term).encode())
 
 
-def check(path: Path, vm_id: UUID, term: int) -> int:
-    """Read which term is kept, 0 for none; OlderTerm when it is a higher one."""
-    kept = read(path)
+def check(paths: HostPaths, vm_id: UUID, term: int) -> None:
+    """Return when no higher term is kept; OlderTerm otherwise."""
+    kept = max(map(read, places(paths, vm_id)))
     if term < kept:
         raise OlderTerm(f"VM {vm_id} is in term {kept}, not {term} any more")
-    return kept
+
+
+def directories(paths: HostPaths) -> list[Path]:
+    """Where terms are kept that this host knows of."""
+    return [paths.terms, *(pool.terms for pool in paths.pools.usable() if pool.shared)]
+
+
+def places(paths: HostPaths, vm_id: UUID) -> list[Path]:
+    """Where a VM's term is kept."""
+    return [directory / paths.term(vm_id).name for directory in directories(paths)]
 
 
 def read(path: Path) -> int:
@@ -54,13 +65,15 @@ def read(path: Path) -> int:
 
 def kept_terms(paths: HostPaths) -> Mapping[UUID, int]:
     """All terms that are kept."""
-    found = {id: read(paths.terms / f"{id}.term") for id in ids_in(paths.terms, ".term")}
+    known = {id for directory in directories(paths) for id in ids_in(directory, ".term")}
+    found = {id: max(map(read, places(paths, id))) for id in known}
     return {id: term for id, term in found.items() if term}
 
 
 def forget(paths: HostPaths, vm_id: UUID) -> None:
     """Forget a VM's term."""
-    paths.term(vm_id).unlink(missing_ok=True)
+    for path in places(paths, vm_id):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

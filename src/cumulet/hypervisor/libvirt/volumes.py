@@ -54,7 +54,7 @@ def volume_xml(disk: DiskSpec, name: str, paths: HostPaths) -> str:
         ),
     )
     if disk.base:
-        path = element("path", str(paths.image(disk.base)))
+        path = element("path", str(paths.image(disk.base, paths.pools.find(disk.pool))))
         volume.append(element("backingStore", path, element("format", type=disk.base.format)))
     return render(volume)
 

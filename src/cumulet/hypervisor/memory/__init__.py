@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from cumulet.errors import Invalid
 from cumulet.hypervisor import GpuFabric
+from cumulet.hypervisor.memory.contents import SharedDirectory
 from cumulet.hypervisor.memory.gpus import made_up_gpus, made_up_id
 from cumulet.hypervisor.memory.host import MemoryHypervisor
 from cumulet.hypervisor.memory.uri import facts_of, read_query
@@ -23,8 +25,10 @@ _shared: Final[dict[str, dict[str, MemoryHypervisor]]] = {}
 _shared_lock: Final = threading.Lock()
 
 
-def memory_hosts(uri: str, *, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
-    """Make the hosts of a `memory:` URI, by name, each with these disk pools; Invalid names what is wrong in it.
+def memory_hosts(
+    uri: str, *, pools: Collection[str], shared: AbstractSet[str] = frozenset()
+) -> dict[str, MemoryHypervisor]:
+    """Make the hosts of a `memory:` URI, by name, each with these disk pools, some of them shared by all; Invalid names what is wrong in it.
 
     `memory:?hosts=100&vcpus=64&memory_gib=512&disk_gib=4096&gpus=8&gpu_model=H100` makes a hundred new ones, whose
     pools have 4096 GiB each, and with `gpu_fabric=nvswitch` or `xgmi` GPUs that are joined;
@@ -33,10 +37,10 @@ def memory_hosts(uri: str, *, pools: Collection[str]) -> dict[str, MemoryHypervi
     if not uri.startswith("memory:"):
         raise Invalid.field("hypervisor", uri, "memory:, memory:?hosts=… or memory:NAME?hosts=…")
     if uri.removeprefix("memory:").partition("?")[0] == "":
-        return _make_hosts(uri, pools)
+        return _make_hosts(uri, pools, shared)
     with _shared_lock:
         if uri not in _shared:
-            _shared[uri] = _make_hosts(uri, pools)
+            _shared[uri] = _make_hosts(uri, pools, shared)
         return _shared[uri]
 
 
@@ -46,10 +50,13 @@ def gpus_of(uri: str) -> tuple[str, GpuFabric]:
     return query.gpu_model, query.gpu_fabric
 
 
-def _make_hosts(uri: str, pools: Collection[str]) -> dict[str, MemoryHypervisor]:
+def _make_hosts(uri: str, pools: Collection[str], shared: AbstractSet[str]) -> dict[str, MemoryHypervisor]:
     query = read_query(uri)
     names = [f"memory-{number}" for number in range(1, query.sizes["hosts"] + 1)]
     hosts = {name: MemoryHypervisor(facts_of(name, query.sizes, pools)) for name in names}
+    directories = {pool: SharedDirectory(f"the {pool} of all") for pool in shared}
+    for host in hosts.values():
+        host.contents.shared |= directories
     if query.gpu_model:
         for host in hosts.values():
             host.host_gpus = made_up_gpus(query.gpu_model, query.sizes["gpus"], query.gpu_fabric)

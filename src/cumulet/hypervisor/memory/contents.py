@@ -90,16 +90,29 @@ class StoredDisk:
 
 
 @dataclass(slots=True)
+class SharedDirectory:
+    """A disk pool that several hosts have together."""
+
+    identity: str
+    disks: dict[UUID, StoredDisk] = field(default_factory=dict)
+    copies: dict[str, float] = field(default_factory=dict)
+    """How much of each image's copy is there, by digest."""
+    terms: dict[UUID, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Contents:
     """All that is on the host."""
 
     machines: dict[UUID, Machine] = field(default_factory=dict)
-    disks: dict[UUID, StoredDisk] = field(default_factory=dict)
+    own_disks: dict[UUID, StoredDisk] = field(default_factory=dict)
+    shared: dict[str, SharedDirectory] = field(default_factory=dict)
+    """By disk pool, those that it has together with other hosts."""
     unmounted: dict[str, dict[UUID, StoredDisk]] = field(default_factory=dict)
     """Disks that are not there now, by the disk pool that is not mounted."""
     seeds: dict[UUID, Seed] = field(default_factory=dict)
     consoles: dict[UUID, bytearray] = field(default_factory=dict)
-    copies: dict[str, float] = field(default_factory=dict)
+    own_copies: dict[str, float] = field(default_factory=dict)
     """How much of each image's copy is there, by digest."""
     captures: dict[UUID, ImageCapture] = field(default_factory=dict)
     """How far images are that are taken of disks."""
@@ -107,20 +120,62 @@ class Contents:
     """VMs whose machines left something on a GPU, by its address."""
     leaked_gpus: set[str] = field(default_factory=set)
     """Addresses of GPUs on which a machine found what another one's left."""
-    terms: dict[UUID, int] = field(default_factory=dict)
+    own_terms: dict[UUID, int] = field(default_factory=dict)
     """The highest that was told of each VM."""
     active_partitions: set[int] = field(default_factory=set)
     """Numbers of the partitions in which GPUs are joined."""
 
+    @property
+    def shared_there(self) -> list[SharedDirectory]:
+        """Directories of several hosts that are mounted."""
+        return [one for pool, one in self.shared.items() if pool not in self.unmounted]
+
+    @property
+    def disks(self) -> dict[UUID, StoredDisk]:
+        """All disks that it sees, its own and those in directories of several hosts."""
+        if not self.shared:
+            return self.own_disks
+        return {id: disk for one in self.shared_there for id, disk in one.disks.items()} | self.own_disks
+
+    @property
+    def terms(self) -> dict[UUID, int]:
+        """The highest terms that it knows of, by VM."""
+        terms = dict(self.own_terms)
+        for one in self.shared_there:
+            terms |= {id: max(term, terms.get(id, 0)) for id, term in one.terms.items()}
+        return terms
+
+    def disks_in(self, pool: str) -> dict[UUID, StoredDisk]:
+        """Where the disks of a pool are kept."""
+        return self.shared[pool].disks if pool in self.shared else self.own_disks
+
+    def copies_in(self, pool: str) -> dict[str, float]:
+        """Where the copies of images are kept that disks of a pool are based on."""
+        return self.shared[pool].copies if pool in self.shared else self.own_copies
+
+    def every_copies(self) -> list[dict[str, float]]:
+        """All places where copies of images are kept."""
+        return [self.own_copies, *(one.copies for one in self.shared_there)]
+
+    def forget_disk(self, disk_id: UUID) -> None:
+        """Forget a disk, if it is there."""
+        for disks in (self.own_disks, *(one.disks for one in self.shared_there)):
+            disks.pop(disk_id, None)
+
+    def forget_term(self, vm_id: UUID) -> None:
+        """Forget a VM's term."""
+        for terms in (self.own_terms, *(one.terms for one in self.shared_there)):
+            terms.pop(vm_id, None)
+
     def unmount(self, pool: str) -> None:
         """Let a disk pool go away with what lies in it."""
-        away = {id: disk for id, disk in self.disks.items() if disk.spec.pool == pool}
-        self.disks = {id: disk for id, disk in self.disks.items() if id not in away}
+        away = {id: disk for id, disk in self.own_disks.items() if disk.spec.pool == pool}
+        self.own_disks = {id: disk for id, disk in self.own_disks.items() if id not in away}
         self.unmounted.setdefault(pool, {}).update(away)
 
     def mount(self, pool: str) -> None:
         """Let it come back."""
-        self.disks |= self.unmounted.pop(pool, {})
+        self.own_disks |= self.unmounted.pop(pool, {})
 
     def check_mounted(self, pool: str) -> None:
         """Return when a disk pool is there; HypervisorError otherwise."""
@@ -133,7 +188,8 @@ class Contents:
         if term < kept:
             raise OlderTerm(f"VM {vm_id} is in term {kept}, not {term} any more")
         if term:
-            self.terms[vm_id] = term
+            for terms in (self.own_terms, *(one.terms for one in self.shared_there)):
+                terms[vm_id] = term
 
     def use_gpus(self, spec: DomainSpec) -> None:
         """Let a machine find on its GPUs what was left there, and leave something."""

@@ -29,7 +29,7 @@ class MemoryDisks(Part):
             return
         self.check_base(disk)
         content = read_image(disk.base.path) if disk.base else ""
-        self._contents.disks[disk.id] = StoredDisk(disk, disk.size_gib, content)
+        self._contents.disks_in(disk.pool)[disk.id] = StoredDisk(disk, disk.size_gib, content)
 
     def check_pool(self, disk: DiskSpec) -> None:
         """Return when the pool that a disk is to lie in can be used; HypervisorError."""
@@ -39,7 +39,7 @@ class MemoryDisks(Part):
 
     def check_base(self, disk: DiskSpec) -> None:
         """Return when the image that a disk is based on is here; HypervisorError."""
-        if disk.base and self._contents.copies.get(disk.base.sha256) != 1.0:
+        if disk.base and self._contents.copies_in(disk.pool).get(disk.base.sha256) != 1.0:
             raise HypervisorError(
                 f"image {disk.base.sha256[:12]}, the base of disk {disk.id}, is not on this host"
             )
@@ -59,7 +59,7 @@ class MemoryDisks(Part):
         machine = self._contents.machine_with(disk_id)
         if machine:
             raise HypervisorError(f"disk {disk_id} belongs to the machine of VM {machine.spec.id}")
-        self._contents.disks.pop(disk_id, None)
+        self._contents.forget_disk(disk_id)
 
     @verb
     def list(self) -> Mapping[UUID, int]:

@@ -39,7 +39,10 @@ class MemoryHypervisor(State):
         """Say what the host has."""
         unmounted = self.contents.unmounted
         room = {pool: 0 if pool in unmounted else gib for pool, gib in self.pools.items()}
-        return replace(self._facts, disk_gib=room)
+        shared = {
+            pool: "" if pool in unmounted else one.identity for pool, one in self.contents.shared.items()
+        }
+        return replace(self._facts, disk_gib=room, shared_pools=shared)
 
     @verb
     def ping(self) -> None:

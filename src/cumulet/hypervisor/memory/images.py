@@ -23,16 +23,20 @@ class MemoryImages(Part):
     """What is on one host of images."""
 
     @verb
-    def copy(self, image: BaseImage) -> ImageCopy:
+    def copy(self, image: BaseImage, pool: str = "") -> ImageCopy:
         """Copy a bit more of the image."""
-        fraction = min(1.0, self._contents.copies.get(image.sha256, 0.0) + self._state.copy_step)
-        self._contents.copies[image.sha256] = fraction
+        copies = self._contents.copies_in(pool)
+        fraction = min(1.0, copies.get(image.sha256, 0.0) + self._state.copy_step)
+        copies[image.sha256] = fraction
         return ImageCopy(ready=fraction == 1.0, fraction=fraction)
 
     @verb
-    def copies(self) -> frozenset[str]:
+    def copies(self, pool: str | None = None) -> frozenset[str]:
         """Digests of the complete copies."""
-        return frozenset(sha256 for sha256, fraction in self._contents.copies.items() if fraction == 1.0)
+        places = self._contents.every_copies() if pool is None else [self._contents.copies_in(pool)]
+        return frozenset(
+            sha256 for copies in places for sha256, fraction in copies.items() if fraction == 1.0
+        )
 
     @verb
     def remove_copy(self, sha256: str) -> None:
@@ -42,7 +46,8 @@ class MemoryImages(Part):
         based = self._contents.disks_based_on(sha256)
         if based:
             raise HypervisorError(f"image {sha256[:12]} is the base of {len(based)} disks, first {based[0]}")
-        self._contents.copies.pop(sha256, None)
+        for copies in self._contents.every_copies():
+            copies.pop(sha256, None)
 
     @verb
     def capture(self, order: ImageOrder) -> ImageCapture:

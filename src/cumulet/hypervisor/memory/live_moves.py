@@ -64,7 +64,7 @@ class MemoryLiveMoves(Part):
         for disk in disks:
             self._disks.check_pool(disk)
             self._disks.check_base(disk)
-            self._contents.disks.setdefault(disk.id, StoredDisk(disk, disk.size_gib))
+            self._contents.disks_in(disk.pool).setdefault(disk.id, StoredDisk(disk, disk.size_gib))
         self._state.expected[spec.id] = spec
         return Expected(running, spec_digest(spec))
 

@@ -128,7 +128,7 @@ class MemoryMachines(Part):
     @verb
     def forget_term(self, vm_id: UUID) -> None:
         """Forget one."""
-        self._contents.terms.pop(vm_id, None)
+        self._contents.forget_term(vm_id)
 
     @verb
     def stats(self) -> Mapping[UUID, Stats]:

@@ -95,7 +95,7 @@ class State(Faulty):
     def keep_disk(self, disk: StoredDisk) -> None:
         """Keep a disk that has come; one that is there meanwhile stays as it is."""
         with self._lock:
-            self.contents.disks.setdefault(disk.spec.id, disk)
+            self.contents.disks_in(disk.spec.pool).setdefault(disk.spec.id, disk)
 
     def take_machine_in(self, vm_id: UUID, expected: str, machine: Machine, held: Mapping[UUID, str]) -> bool:
         """Have a machine that came from another host, held still, with what its disks hold; False when it is not expected."""

@@ -184,15 +184,20 @@ def with_disks(required: Requirements, disks: Sequence[Disk]) -> Requirements:
 
 
 def beside(disks: Sequence[Disk], free: Sequence[Capacity]) -> Sequence[Capacity]:
-    """Leave only the host that storage disks lie on, if some are made; Invalid when one is in another data center."""
+    """Leave only hosts that have all storage disks which are made; Invalid when there is none."""
     hosts = {capacity.host_id for capacity in free}
     for disk in disks:
         if disk.host_id not in hosts:
             elsewhere = f"disks of that data center; {disk.name!r} is in {disk.data_center_id!r}"
             raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), elsewhere)
-    theirs = {disk.host_id for disk in disks if disk.is_made} or hosts
-    unmade = [disk for disk in disks if not disk.is_made]
-    return [without(unmade, capacity) for capacity in free if capacity.host_id in theirs]
+    made, unmade = (
+        [disk for disk in disks if disk.is_made],
+        [disk for disk in disks if not disk.is_made],
+    )
+    theirs = [host for host in free if all(host.reaches(disk.host_id, disk.pool) for disk in made)]
+    if made and not theirs:
+        raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), "disks on the same host")
+    return [without(unmade, capacity) for capacity in theirs]
 
 
 def vm_row(

@@ -98,7 +98,7 @@ def settle_here(run: Run, vm: Vm, way: Way, here: Domain | None) -> NoReturn:
 def clear(vm: Vm, disks: Sequence[Disk], way: Way) -> None:
     """Remove from the other host what an earlier journey left there."""
     way.target.machines.undefine(vm.id)
-    for disk in disks:
+    for disk in way.carried(disks):
         way.target.disks.remove(disk.id)
     way.target.consoles.remove_log(vm.id)
 

@@ -44,6 +44,14 @@ class Way:
     journeys: Journeys
     fabrics: Fabrics
 
+    def carried(self, disks: Sequence[Disk]) -> list[Disk]:
+        """Those disks that the other host does not have as well, for they lie in one directory of both: asked anew each time.
+
+        Only those are ever copied, or removed on either.
+        """
+        here, there = self.source.facts().shared_pools, self.target.facts().shared_pools
+        return [disk for disk in disks if not here.get(disk.pool) or there.get(disk.pool) != here[disk.pool]]
+
 
 def ensure_moved(run: Run, vm: Vm, disks: Sequence[Disk], way: Way, base: BaseImage, seed: Seed) -> NoReturn:
     """Bring a VM to the other host; NotYet with how far it is, also when it is there: it is looked at anew then."""
@@ -53,7 +61,10 @@ def ensure_moved(run: Run, vm: Vm, disks: Sequence[Disk], way: Way, base: BaseIm
         power_off(run, vm, domain, way.source)
     made = [disk for disk in disks if disk.is_made]
     check_whole(vm, made, way.source)
-    for disk in made:
+    carried = way.carried(made)
+    if stays := [disk for disk in made if disk not in carried]:
+        check_whole(vm, stays, way.target)
+    for disk in carried:
         ensure_brought(run, vm, disk, way, base if disk.id == vm.boot_disk_id else None)
     way.target.seeds.write(seed)
     way.target.consoles.bring_log(vm.id, way.source.consoles.log(vm.id, max_bytes=CONSOLE_LOG_BYTES))
@@ -110,7 +121,7 @@ def leave(vm: Vm, disks: Sequence[Disk], way: Way) -> None:
     try:
         check_whole(vm, disks, way.target)
         source.machines.undefine(vm.id)
-        for disk in disks:
+        for disk in way.carried(disks):
             source.disks.remove(disk.id)
         source.consoles.remove_log(vm.id)
         source.seeds.remove(vm.id)  # the last: by it the look at the host knows that there is something left

@@ -13,6 +13,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from cumulet.disks import Disk
+from cumulet.hosts import Host as HostRow
 from cumulet.hosts import Orphans
 from cumulet.hypervisor import HostUnreachable, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
@@ -50,11 +51,12 @@ def remove_twin_disks(
 
 
 def hosts_of_disks(db: Session, host_id: UUID, disks: AbstractSet[UUID]) -> dict[UUID, UUID]:
-    """Say of disks which other host they belong to; not of those that are just coming to this one."""
+    """Say of disks which other host they belong to; not of those that are just coming to this one, or that it shares."""
+    shared = db.get_one(HostRow, host_id).shared_pools.keys()
     elsewhere = (
         select(Disk.id, Disk.host_id)
         .outerjoin(Vm, Vm.id == Disk.vm_id)
-        .where(Disk.id.in_(disks), Disk.host_id != host_id)
+        .where(Disk.id.in_(disks), Disk.host_id != host_id, Disk.pool.not_in(shared))
         .where(or_(Vm.moving_to.is_(None), Vm.moving_to != host_id))
     )
     return dict(db.execute(elsewhere).all())

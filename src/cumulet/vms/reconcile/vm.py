@@ -204,7 +204,7 @@ def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore)
 def ensure_image(vm: Vm, boot_disk: Disk, host: Host, images: ImageStore) -> BaseImage:
     """Have a copy of its image on a host; NotYet while it is being made."""
     base = base_image(vm, boot_disk, host, images)
-    copy = host.images.copy(base)
+    copy = host.images.copy(base, boot_disk.pool)
     if copy.error:
         raise HypervisorError(copy.error, for_owner=f"image {vm.image_id} {NOT_COPIED}")
     if not copy.ready:
