@@ -79,7 +79,7 @@ def test_the_copy_of_its_image_shows_its_progress(cloud):
 
 def test_a_copy_that_fails_is_a_failure_and_backs_off(cloud, monkeypatch):
     broken = ImageCopy(ready=False, fraction=0.1, error="cannot copy the image: no space left on device")
-    monkeypatch.setattr(cloud.host.images, "copy", lambda _: broken)
+    monkeypatch.setattr(cloud.host.images, "copy", lambda *_: broken)
     cloud.create()
     cloud.pass_time(20)
     assert cloud.vm().problem.startswith("image micro cannot be copied to the host")
