@@ -100,7 +100,9 @@ def test_images_that_cannot_be_copied_or_taken_say_so_without_the_hosts_reason(c
     cloud.call(taking_verbs.create_private_vm_image, project_id=PROJECT, vm_id="hello", id="golden")
     cloud.settle()
     assert "rack7" not in read_by_owner(cloud)
-    monkeypatch.setattr(cloud.host.images, "copy", lambda *_: ImageCopy(ready=False, fraction=0, error=SECRET))
+    monkeypatch.setattr(
+        cloud.host.images, "copy", lambda *_: ImageCopy(ready=False, fraction=0, error=SECRET)
+    )
     cloud.create(vm_id="second")
     cloud.run()
     assert "rack7" not in read_by_owner(cloud)
