@@ -8,7 +8,7 @@ from tests.vms.test_moves import host_of, move, nothing_left, other_of, reserved
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import vm_operations as disk_of_vm
 from cumulet.disks.wire import Disk as DiskRequest
-from cumulet.errors import Invalid
+from cumulet.errors import Invalid, Refused
 from cumulet.hosts import Host
 from cumulet.hosts.inventory import HOST_DISK_GIB
 from cumulet.hosts.orphans import GRACE
@@ -180,3 +180,15 @@ def test_hosts_say_which_directory_they_have_even_while_it_is_not_mounted(cloud)
         rows = {host.id: host for host in db.scalars(select(Host))}
     assert rows[other].shared_pools == {"net": "the net of all"}
     assert rows[other].disk_gib["net"] == 0
+
+
+def test_a_vm_on_a_shared_pool_is_not_moved_while_it_runs_but_by_a_restart(cloud):
+    cloud.running(boot_disk=SHARED)
+    with pytest.raises(Refused, match="its disk 'hello-boot' is on storage that hosts share; with restart"):
+        move(cloud)
+    there, disk_id = other_of(cloud), cloud.row().boot_disk_id
+    host_of(cloud).write_disk(disk_id, "hard work")
+    move(cloud, restart=True)
+    cloud.settle()
+    assert (cloud.vm().state, host_of(cloud) is there) == (VmState.ACTIVE, True)
+    assert there.read_disk(disk_id) == "hard work"
