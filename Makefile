@@ -12,7 +12,7 @@ PARALLEL := --numprocesses auto --dist worksteal --quiet
 # Those with real guests run on two private hosts at a time, file by file in their order, and die with them.
 IN_LABS := --tx "2*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --no-loadscope-reorder --quiet
 
-.PHONY: up down env lock api lint check test nested bench
+.PHONY: up down env lock api lint check test nested kills bench
 
 up: env  ## a running cloud with a first VM, `hello`
 	@$(BIN)/cumulet up
@@ -63,6 +63,13 @@ nested: env  ## a whole cloud on an emulated machine with an IOMMU, and a VM the
 	$(BIN)/python -m tests.nested.boot_files
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
 	tests/lab/enter $(BIN)/pytest --quiet tests/nested/whole_cloud.py
+
+KILLS ?= 100
+
+kills: env  ## a guest of a real cloud is moved while it runs, and each time something is killed at random: KILLS=100 times
+	$(BIN)/python scripts/test-packages
+	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
+	KILLS=$(KILLS) tests/lab/enter $(BIN)/pytest --quiet --capture=no -m lab tests/lab/test_moving.py
 
 bench: env  ## the figures of docs/promises.md, all or ONLY=one
 	$(BIN)/python scripts/test-packages

@@ -53,6 +53,17 @@ def test_labels_are_given_and_taken_away_one_by_one(cumulet):
     assert (refused.code, "expected KEY=VALUE, or KEY-" in refused.err) == (2, True)
 
 
+def test_a_vm_that_runs_is_moved_and_how_long_it_stood_still_is_said(cumulet):
+    assert cumulet("vm", "create", "mover", "--image", "micro", "--wait").code == 0
+    moved = cumulet("vm", "move", "mover", "--wait")
+    assert moved.code == 0, moved.err
+    assert re.fullmatch(
+        r"mover moved to another host while it ran; it stood still for \d+\.\d\d s\n", moved.out
+    )
+    assert "mover is not on its way any more" in moved.err
+    cumulet("vm", "delete", "mover", "--wait")
+
+
 def test_several_are_cordoned_drained_and_had_again(cumulet):
     assert cumulet("host", "cordon", "memory-1", "memory-2", "--reason", "new fans").code == 0
     assert cumulet("host", "drain", "memory-2", "--reason", "new fans").code == 0

@@ -27,6 +27,7 @@ from cumulet.cli.output import (
 )
 from cumulet.cli.progress import Progress
 from cumulet.cli.ssh import remember_identities
+from cumulet.cli.vm_move import follow_move
 from cumulet.cli.vm_views import COLUMNS, FACTS, MORE, timeline_lines
 from cumulet.cli.words import NewId, Project, VmName, VmNames
 from cumulet.errors import Invalid
@@ -189,14 +190,20 @@ def move(
         bool, Parameter(help="Shut one that runs down for it, and start it again there.", negative="")
     ] = False,
     abort: Annotated[bool, Parameter(help="Have it stay where it is.", negative="")] = False,
+    waiting: WaitOptions = AT_ONCE,
     project: Project = "default",
 ) -> None:
-    """Move a virtual machine with its disks to another host, or with --abort have it stay. Only for operators."""
+    """Move a virtual machine with its disks to another host, or with --abort have it stay. Only for operators.
+
+    One that runs goes on running; with --wait return when it is there, saying for how long it stood still.
+    """
+    client, until = connect(), waiting.deadline()
     if abort:
-        connect().delete("/v1/moves/{}", f"{project}:{name}")
-    else:
-        body = {"projectId": project, "vmId": name, "hostId": to, "restart": restart}
-        connect().post("/v1/moves", body=body)
+        client.delete("/v1/moves/{}", f"{project}:{name}")
+        return
+    client.post("/v1/moves", body={"projectId": project, "vmId": name, "hostId": to, "restart": restart})
+    if waiting.wait:
+        write(follow_move(client, project, name, until=until))
 
 
 @app.command
