@@ -53,6 +53,7 @@ PAGES = {
     "members": "/p/default/members",
     "leave": "/p/default/leave",
     "keys": "/keys",
+    "usage": "/p/default/usage",
     "activity-none": "/p/default/activity?resource=nothing",
 }
 WEB = {

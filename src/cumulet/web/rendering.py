@@ -41,6 +41,8 @@ def render(template: str, **shown: object) -> str:
 def money(amount: Amount | Decimal, places: int = 2) -> str:
     """Write an amount for people: 1,284.11; what is small shows its first digits."""
     exact = Decimal(amount.value) if isinstance(amount, Amount) else amount
+    if exact and abs(exact) < Decimal(1).scaleb(-places):
+        places = 1 - exact.adjusted()
     return f"{exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
 
 
