@@ -25,6 +25,7 @@ PAGES = {
     "create": "/p/default/new-vm",
     "vm": "/p/default/vms/web-1?from=203.0.113.7&port=22",
     "vm-network": "/p/default/vms/db/network",
+    "vm-network-own": "/p/default/vms/inner/network",
     "vm-disks": "/p/default/vms/db/disks",
     "vm-timeline": "/p/default/vms/web-1/timeline",
     "vm-settings": "/p/default/vms/web-1/settings",

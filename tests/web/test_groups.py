@@ -9,7 +9,8 @@ from tests.web.conftest import hidden_fields
 from cumulet.projects import Role
 from cumulet.security_groups.operations import create_security_group, get_security_group
 from cumulet.security_groups.wire import CreateSecurityGroup, Protocol, Rule, RuleType, SecurityGroupAnswer
-from cumulet.web.group_effects import Effect, NicChange, effects_of, lost
+from cumulet.web.group_effects import Effect, NicChange, alike, effects_of, lost
+from cumulet.web.paging import PAGE_SIZE
 
 GROUPS = "/p/default/security-groups"
 GROUP = f"{GROUPS}/web"
@@ -77,6 +78,22 @@ def test_the_first_group_closes_what_it_does_not_name_and_the_last_opens_all():
     last = NicChange("hello", [group(SSH)], [])
     assert [one.cut for one in effects_of([last])] == [[]]
     assert effects_of([last])[0].opened[0].startswith(words)
+
+
+def test_vms_to_which_the_same_happens_are_told_together():
+    narrowed = [NicChange(vm, [group(SSH)], []) for vm in ("a", "b")]
+    closed = NicChange("c", [group(SSH)], [group()])
+    assert [vms for vms, _ in alike(effects_of([*narrowed, closed]))] == [["a", "b"], ["c"]]
+
+
+def test_many_vms_that_have_it_come_in_pages(signed_in, cloud, web):
+    for number in range(PAGE_SIZE + 2):
+        cloud.create(vm_id=f"vm-{number:02}", memory_gib=1, vcpus=1, security_group_ids=["web"])
+    browser = signed_in()
+    assert browser.get(GROUP).text.count('action="/p/default/security-groups/web/detach"') == PAGE_SIZE
+    assert "vm-51" in browser.get(f"{GROUP}?page=2").text.partition('id="vms"')[2]
+    assert "and 32 more" in browser.get(f"{GROUP}/delete").text
+    assert "and 32 more" in browser.send(f"{GROUP}/rules/ssh/delete", on=GROUP).text
 
 
 def test_a_rule_is_added_changed_and_removed_and_the_others_stay_as_they_are(signed_in, cloud, web):

@@ -53,6 +53,14 @@ def effects_of(changes: Sequence[NicChange]) -> list[Effect]:
     return [one for one in effects if one.cut or one.opened]
 
 
+def alike(effects: Sequence[Effect]) -> list[tuple[list[str], Effect]]:
+    """Put together the VMs to which the same happens, for people to read; each with one of their effects."""
+    found: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[list[str], Effect]] = {}
+    for one in effects:
+        found.setdefault((tuple(one.cut), tuple(one.opened)), ([], one))[0].append(one.vm)
+    return list(found.values())
+
+
 def digest_of(effects: Sequence[Effect]) -> str:
     """Name what was shown, so that nothing else is done than somebody agreed to."""
     return hashlib.sha256(msgspec.json.encode(effects)).hexdigest()[:16]

@@ -19,7 +19,7 @@ class Paged:
 
     visit: Visit
     all: Sequence[Any]
-    kept: Sequence[str]
+    kept: Sequence[str] = ()
     """The parameters that its links keep."""
     size: int = PAGE_SIZE
 

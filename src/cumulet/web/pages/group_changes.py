@@ -15,7 +15,7 @@ from cumulet.security_groups.operations import (
 )
 from cumulet.security_groups.rules import plan_rules
 from cumulet.security_groups.wire import CreateSecurityGroup, Rule, SecurityGroupAnswer, UpdateSecurityGroup
-from cumulet.web.group_effects import NicChange, digest_of, effects_of, with_group
+from cumulet.web.group_effects import NicChange, alike, digest_of, effects_of, with_group
 from cumulet.web.listings import ConnectedVm, all_groups, all_vms, nics_of
 from cumulet.web.pages.groups import (
     DIRECTIONS,
@@ -152,7 +152,9 @@ def asked(visit: Visit, changes: Sequence[NicChange], back: str) -> Answer | Non
     if not any(one.cut for one in effects) or visit.given("agreed") == digest_of(effects):
         return None
     kept = [(name, one) for name, values in visit.form.items() if name not in PASSING for one in values]
-    return visit.show("groups/review.html", effects=effects, kept=kept, agreed=digest_of(effects), back=back)
+    return visit.show(
+        "groups/review.html", effects=alike(effects), kept=kept, agreed=digest_of(effects), back=back
+    )
 
 
 def with_or_without(ids: Sequence[str], id: str, *, is_in: bool) -> list[str]:

@@ -11,6 +11,7 @@ from cumulet.security_groups.wire import Protocol, Rule, RuleType, SecurityGroup
 from cumulet.vms.offers import list_vm_data_centers
 from cumulet.web.lets_pass import lets_in, lets_out, sentence
 from cumulet.web.listings import ConnectedVm, all_groups, all_vms, nics_of
+from cumulet.web.paging import Paged
 from cumulet.web.site import page
 from cumulet.web.visit import Shown, Visit
 
@@ -71,7 +72,7 @@ def group_page(visit: Visit) -> Shown:
         added=len(group.rules),
         lets_in=lets_in([group]),
         lets_out=lets_out([group]),
-        vms=having_it,
+        pages=Paged(visit, having_it),
         others=others,
         presets=PRESETS,
         protocols=PROTOCOLS,

@@ -19,6 +19,7 @@ from cumulet.vms.offers import list_vm_data_centers
 from cumulet.web.lets_pass import lets_in
 from cumulet.web.listings import ConnectedVm, all_groups, all_of, all_vms
 from cumulet.web.network_map import Attached, attached_to, map_of
+from cumulet.web.paging import Paged
 from cumulet.web.site import form, page
 from cumulet.web.visit import Gone, Shown, Visit
 from cumulet.web.vm_states import State, state_of_vm
@@ -111,6 +112,7 @@ def show(visit: Visit, template: str) -> Shown:
         template,
         network=network,
         attached=attached,
+        pages=Paged(visit, attached),
         state=state_of(network),
         vm_state=lambda one: state_of_vm(one.vm.state),
         opens=opens(visit),
