@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from cumulet.projects import Role
 from cumulet.vms import operations
 from cumulet.web.live import Look
 
@@ -84,3 +85,50 @@ def test_a_page_is_looked_at_by_itself_only_while_something_on_it_is_under_way(s
     cloud.ask(operations.stop_vm)
     assert Look.of(browser.get(VMS).text).is_under_way
     assert Look.of(browser.get(f"{VMS}/hello").text).is_under_way
+
+
+def counted(monkeypatch):
+    """Count how often pages are made anew."""
+    made = []
+    of = Look.of
+    monkeypatch.setattr(Look, "of", lambda html: made.append(html) or of(html))
+    return made
+
+
+def test_windows_that_show_the_same_to_the_same_person_share_one_look(signed_in, cloud, monkeypatch):
+    browser = signed_in()
+    made = counted(monkeypatch)
+    with following(browser) as one, following(browser) as two, following(browser) as three:
+        looks = len(made)
+        cloud.create()
+        assert next(one) == next(two) == next(three)
+        assert len(made) == looks + 1
+
+
+def test_nothing_is_shared_between_people(signed_in, cloud):
+    ann, bob = signed_in(), signed_in(Role.VIEWER, "bob")
+    with following(ann) as hers, following(bob) as theirs:
+        cloud.running()
+        assert 'name="token"' in next(hers)
+        assert 'name="token"' not in next(theirs)
+
+
+def test_a_window_that_opens_later_is_told_what_it_has_not_seen(signed_in, cloud):
+    browser = signed_in()
+    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(VMS).text)[1].replace("&amp;", "&")
+    with following(browser) as told:
+        cloud.create()
+        next(told)
+        with browser.client.stream("GET", stream, headers=browser.headers({})) as answer:
+            assert "hello" in next(messages(answer.iter_lines()))
+
+
+def test_a_browser_that_comes_again_is_told_what_it_does_not_show(signed_in, cloud):
+    browser = signed_in()
+    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(VMS).text)[1].replace("&amp;", "&")
+    with browser.client.stream("GET", stream, headers=browser.headers({})) as answer:
+        lines = answer.iter_lines()
+        shown = next(line for line in lines if line.startswith("id: ")).removeprefix("id: ")
+    cloud.create()
+    with browser.client.stream("GET", stream, headers=browser.headers({"last-event-id": shown})) as answer:
+        assert "hello" in next(messages(answer.iter_lines()))

@@ -1,10 +1,14 @@
 """What changes on a page, as it changes: a stream of the parts of it that look different from before.
 
     journal ──▶ the page's project has news ──▶ the page is made anew, once a second at most ──▶ its parts that differ
+                                                                                                   └─▶ each window
 
 A page marks what may change: its block `live`, and in it the parts that can be told alone. So a stream knows nothing of
 any page. While something is under way the page is looked at every second, for progress is in no journal; when nothing
-is, nothing is done. The journal is looked at once for all who follow it in this process.
+is, nothing is done. However many windows of a session show a page, it is made once for them all; the journal is looked
+at once for all who follow it in this process.
+
+Each message has as its id how the page looks after it. So a browser that comes again says what it shows.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from anyio import to_thread
@@ -31,10 +36,9 @@ UNDER_WAY: Final = re.compile(r'(?<!class="dot" )data-tone="wait"')
 """What is on a page while something on it will change by itself; a mere dot only explains the colour."""
 STILL_THERE: Final = b":\n\n"
 """What is said when nothing has happened for a while."""
-PLACE: Final = re.compile(rb"^id: (\d+)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Look:
     """How a page looks at a moment."""
 
@@ -56,7 +60,7 @@ class Look:
         """Give what puts it into a page, however that looks."""
         return partial_of("live", f'<div id="live">{self.whole}</div>')
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Name it."""
         return digest_of(self.whole)
@@ -78,41 +82,128 @@ def partial_of(id: str, html: str) -> str:
     return f'<hx-partial hx-target="[id=\'{id}\']" hx-swap="outerMorph">{html}</hx-partial>'
 
 
-async def live_parts(visit: Visit, view: Callable[[Visit], Answer], last: str) -> AsyncGenerator[bytes, None]:
-    """Follow a page, from how it looked when it was sent; refused as the page itself is."""
-    return _follow(visit, view, await to_thread.run_sync(_events, visit, last))
+View = Callable[[Visit], Answer]
 
 
-async def _follow(
-    visit: Visit, view: Callable[[Visit], Answer], events: EventStream
-) -> AsyncGenerator[bytes, None]:
-    news = News()
-    pump = asyncio.create_task(news.take_from(events))
-    with suppress(CumuletError):  # who may not look any more is told why when the browser comes again
+class FollowedPage:
+    """A page of a session that windows show: made anew once for all of them."""
+
+    def __init__(self, visit: Visit, view: View, events: EventStream) -> None:
+        self._visit = visit
+        self._view = view
+        self._events = events
+        self._news = News()
+        self._windows = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._look: Look | None = None
+        self._turn = asyncio.Event()
+        self._change: tuple[Look, Look, bytes] | None = None
+        self.is_over = False
+
+    async def looks(self, seen: str) -> AsyncGenerator[Look, None]:
+        """Give how it looks to one more window: now, after each change, and the same again when nothing has happened for a while."""
+        self._windows += 1
+        self._looking = self._looking or asyncio.create_task(self._look_on())
         try:
-            await news.wait(None)  # from here on nothing is missed
-            before = await to_thread.run_sync(_look, visit, view)
-            yield message("" if visit.given("seen") == before.digest else before.all_of_it, news.place)
-            while not news.is_over:
-                await asyncio.sleep(PAUSE)
-                if not await news.wait(PAUSE if before.is_under_way else None):
-                    yield STILL_THERE
-                    continue
-                now = await to_thread.run_sync(_look, visit, view)
-                yield message(now.changes(before), news.place)
-                before = now
+            if self._look is not None and self._look.digest != seen:
+                self._news.ring()  # this window may have been made after the last look
+                await self._turn.wait()
+            while True:
+                turn = self._turn
+                if self._look is not None:
+                    yield self._look
+                if self.is_over:
+                    return
+                await turn.wait()
+        finally:
+            self._windows -= 1
+            if not self._windows:
+                self.is_over = True
+                self._looking.cancel()
+
+    def change(self, before: Look, now: Look) -> bytes:
+        """Tell a window that shows it as before how it is now; windows that are told the same share the words."""
+        if before is now:
+            return STILL_THERE
+        if self._change is None or self._change[:2] != (before, now):
+            self._change = before, now, message(now.changes(before), now)
+        return self._change[2]
+
+    async def _look_on(self) -> None:
+        """Look whenever something has happened, and each second while something is under way."""
+        news = self._news
+        pump = asyncio.create_task(news.take_from(self._events))
+        try:
+            with suppress(CumuletError):  # who may not look any more is told why when the browser comes again
+                await news.wait(None)  # from here on nothing is missed
+                look = await self._show_anew()
+                while not news.is_over:
+                    await asyncio.sleep(PAUSE)
+                    if await news.wait(PAUSE if look.is_under_way else None):
+                        look = await self._show_anew()
+                    else:
+                        self._show(look)
         finally:
             pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await pump
+            self.is_over = True
+            self._turn.set()
+
+    async def _show_anew(self) -> Look:
+        self._show(look := await to_thread.run_sync(_look, self._visit, self._view))
+        return look
+
+    def _show(self, look: Look) -> None:
+        self._look = look
+        turn, self._turn = self._turn, asyncio.Event()
+        turn.set()
+
+
+class LiveStreams:
+    """The pages that are followed in this process, all in one event loop."""
+
+    def __init__(self) -> None:
+        self._followed: dict[tuple[str, ...], FollowedPage] = {}
+
+    async def follow(self, visit: Visit, view: View, seen: str) -> AsyncGenerator[bytes, None]:
+        """Follow a page from how a browser shows it; refused as the page itself is."""
+        if self._find(visit):
+            await to_thread.run_sync(refuse_stranger, visit)
+            return self._tell(visit, view, None, seen)
+        return self._tell(visit, view, await to_thread.run_sync(_events, visit), seen)
+
+    async def _tell(
+        self, visit: Visit, view: View, events: EventStream | None, seen: str
+    ) -> AsyncGenerator[bytes, None]:
+        page = self._find(visit) or (FollowedPage(visit, view, events) if events else None)
+        if page is None:  # its last window has just gone: the browser comes again
+            return
+        key = shared_by(visit)
+        self._followed[key] = page
+        before: Look | None = None
+        try:
+            async with aclosing(page.looks(seen)) as looks:
+                async for now in looks:
+                    yield page.change(before, now) if before else first_message(now, seen)
+                    before = now
+        finally:
+            if page.is_over and self._followed.get(key) is page:
+                del self._followed[key]
+
+    def _find(self, visit: Visit) -> FollowedPage | None:
+        page = self._followed.get(shared_by(visit))
+        return None if page is None or page.is_over else page
+
+
+def shared_by(visit: Visit) -> tuple[str, ...]:
+    """Name what windows have in common to which a page looks the same: nobody shares what another session sees."""
+    return visit.session, visit.origin, visit.address, visit.here
 
 
 class News:
-    """Whether something has happened since the last look, and up to where that is known."""
+    """Whether something has happened since the last look."""
 
     def __init__(self) -> None:
         self._bell = asyncio.Event()
-        self.place = b""
         self.is_over = False
         self._is_new = True
 
@@ -121,12 +212,17 @@ class News:
         try:
             async for part in events:
                 self.is_over |= part.startswith(b"event: end")
-                self._is_new |= b"data:" in part
-                self.place = next(reversed(PLACE.findall(part)), self.place)
+                if b"data:" in part:
+                    self.ring()
                 self._bell.set()
         finally:
             self.is_over = True
             self._bell.set()
+
+    def ring(self) -> None:
+        """Have the page looked at."""
+        self._is_new = True
+        self._bell.set()
 
     async def wait(self, most: float | None) -> bool:
         """Wait for news, so many seconds at most; gives whether it is time for another look."""
@@ -140,22 +236,31 @@ class News:
         return is_new
 
 
-def message(html: str, place: bytes) -> bytes:
+def first_message(look: Look, seen: str) -> bytes:
+    """Have a window look so that may look otherwise."""
+    return message("" if look.digest == seen else look.all_of_it, look)
+
+
+def message(html: str, look: Look) -> bytes:
     """Write a change of a page as server-sent events have it; without one only that the stream is there."""
     lines = b"".join(b"data: %b\n" % line.encode() for line in html.splitlines())
-    id_line = b"id: %b\n" % place if place else b""
-    return id_line + (lines or b":\n") + b"\n"
+    return b"id: %b\n%b\n" % (look.digest.encode(), lines or b":\n")
 
 
-def _events(visit: Visit, last: str) -> EventStream:
+def _events(visit: Visit) -> EventStream:
     if visit.project_id:
-        return visit.ask(follow_events, project_id=visit.project_id, last_event_id=last)
-    return visit.ask(follow_all_events, last_event_id=last)
+        return visit.ask(follow_events, project_id=visit.project_id)
+    return visit.ask(follow_all_events)
 
 
-def _look(visit: Visit, view: Callable[[Visit], Answer]) -> Look:
-    """Make a page anew, for who may still see it."""
+def refuse_stranger(visit: Visit) -> Visit:
+    """Give the same visit as if it were made now, for who may still be here; refused as the page itself is."""
     anew = replace(visit)
     anew.caller  # noqa: B018 - refuses who may not be here any more
-    shown = view(anew)
+    return anew
+
+
+def _look(visit: Visit, view: View) -> Look:
+    """Make a page anew, for who may still see it."""
+    shown = view(refuse_stranger(visit))
     return Look.of(shown.html if isinstance(shown, Shown) else "")

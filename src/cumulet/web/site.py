@@ -29,7 +29,7 @@ from cumulet.web import rendering
 from cumulet.web.asking import Asking
 from cumulet.web.assets import SHORT, takes_gzip
 from cumulet.web.door import TOKEN, refuse_foreign, refuse_without_token, session_of
-from cumulet.web.live import live_parts
+from cumulet.web.live import LiveStreams
 from cumulet.web.visit import Answer, Gone, Sent, Shown, Visit
 
 HttpRequest = Request[Any, Any, Any]
@@ -89,7 +89,8 @@ def site(asking: Asking) -> Router:
     for one in PAGES:
         by_path.setdefault(one.path, {})[one.method] = one
     handlers = [_route(path, pages, asking) for path, pages in by_path.items()]
-    handlers += [_live_route(one, asking) for one in PAGES if one.is_live]
+    streams = LiveStreams()
+    handlers += [_live_route(one, asking, streams) for one in PAGES if one.is_live]
     return Router("/", route_handlers=handlers, exception_handlers={CumuletError: refusal_page})
 
 
@@ -121,13 +122,12 @@ def _view(here: Page, visit: Visit) -> Answer:
         return here.shown_again(visit)
 
 
-def _live_route(here: Page, asking: Asking) -> HTTPRouteHandler:
+def _live_route(here: Page, asking: Asking, streams: LiveStreams) -> HTTPRouteHandler:
     async def follow(request: HttpRequest) -> Response[Any]:
         visit = await visited(request, asking, here)
         visit.path = visit.path.removeprefix("/live")
-        last = request.headers.get("last-event-id", "")
-        parts = await live_parts(visit, here.view, last)
-        return Stream(parts, media_type="text/event-stream")
+        seen = request.headers.get("last-event-id") or visit.given("seen")
+        return Stream(await streams.follow(visit, here.view, seen), media_type="text/event-stream")
 
     return HTTPRouteHandler(f"/live{here.path}", http_method=HttpMethod.GET, status_code=HTTPStatus.OK)(
         follow
