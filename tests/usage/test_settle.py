@@ -27,8 +27,8 @@ from cumulet.resource import log_event
 from cumulet.retention import forget_old
 from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.usage import UsageRecord, settle_usage
-from cumulet.usage.settle import AT_ONCE, read_spans
-from cumulet.usage.spend import cost, rate
+from cumulet.usage.settle import AT_ONCE, read_costs, read_spans
+from cumulet.usage.spend import cost, spending
 from cumulet.vms import change_operations, operations
 from cumulet.vms.wire import UpdateVmMetadata
 
@@ -52,7 +52,17 @@ def spans(cloud, project_id=PROJECT):
 
 
 def spent(cloud):
-    return cost(spans(cloud), NOON, cloud.clock())
+    now = cloud.clock()
+    with cloud.database.reading() as db:
+        spent = spending(read_costs(db, PROJECT, NOON, now), NOON, now).spent
+        assert spent == cost(read_spans(db, PROJECT, NOON, now), NOON, now)
+    return spent
+
+
+def rate(cloud):
+    """What an hour costs as things are."""
+    with cloud.database.reading() as db:
+        return spending(read_costs(db, PROJECT, NOON, LATER), NOON, LATER).hourly
 
 
 def records(cloud):
@@ -97,7 +107,7 @@ def test_a_vm_and_its_boot_disk_cost_nothing_from_the_request_to_delete_them(run
     assert spent(running) == HELLO
     running.settle()
     running.clock.advance(HOUR)
-    assert (spent(running), rate(spans(running))) == (HELLO, 0)
+    assert (spent(running), rate(running)) == (HELLO, 0)
 
 
 def test_a_vm_that_expires_costs_until_then(cloud):
@@ -123,7 +133,7 @@ def test_a_disk_costs_from_its_create_to_the_request_to_delete_it_in_a_vm_or_not
     running.call(vm_disk_verbs.attach_storage_disk, project_id=PROJECT, id="data", vm_id="hello")
     running.settle()
     running.clock.now = began + timedelta(hours=2)
-    assert Decimal(running.vm().price.total_price_hr.value) == HELLO + 10 * DISK_GIB == rate(spans(running))
+    assert Decimal(running.vm().price.total_price_hr.value) == HELLO + 10 * DISK_GIB == rate(running)
     running.call(vm_disk_verbs.resize_vm_disk, project_id=PROJECT, id="hello", disk_id="data", size_gib=20)
     running.settle()
     running.clock.now = began + timedelta(hours=3)
@@ -155,26 +165,26 @@ def test_a_snapshot_costs_by_its_disk_s_size_until_it_or_the_disk_is_to_go(cloud
     cloud.used_disk(size_gib=10)
     snapshot(cloud, "one")
     snapshot(cloud, "two")
-    assert rate(spans(cloud)) == 10 * DISK_GIB + 20 * SNAPSHOT_GIB
+    assert rate(cloud) == 10 * DISK_GIB + 20 * SNAPSHOT_GIB
     cloud.call(snapshot_verbs.delete_disk_snapshot, project_id=PROJECT, id="data", snapshot_id="one")
-    assert rate(spans(cloud)) == 10 * DISK_GIB + 10 * SNAPSHOT_GIB
+    assert rate(cloud) == 10 * DISK_GIB + 10 * SNAPSHOT_GIB
     cloud.settle()
     cloud.ask(disk_verbs.delete_storage_disk, "data")
-    assert rate(spans(cloud)) == 0
+    assert rate(cloud) == 0
     cloud.settle()
-    assert rate(spans(cloud)) == 0
+    assert rate(cloud) == 0
 
 
 def test_an_image_costs_from_when_it_is_ready_until_it_is_to_go(running):
-    before = rate(spans(running))
+    before = rate(running)
     running.call(create_private_vm_image, project_id=PROJECT, vm_id="hello", id="golden")
-    assert rate(spans(running)) == before
+    assert rate(running) == before
     running.settle()
-    assert rate(spans(running)) == before + SNAPSHOT_GIB
+    assert rate(running) == before + SNAPSHOT_GIB
     running.ask(image_verbs.delete_private_vm_image, "golden")
-    assert rate(spans(running)) == before
+    assert rate(running) == before
     running.settle()
-    assert rate(spans(running)) == before
+    assert rate(running) == before
 
 
 def test_a_network_costs_from_when_it_is_active_until_it_is_to_go(cloud):
@@ -200,7 +210,7 @@ def test_a_lost_disk_costs_nothing_until_it_is_found(cloud):
         row.state = state
         with cloud.database.writing() as db:
             log_event(db, row, name, "so it is", now=cloud.clock())
-        assert rate(spans(cloud)) == price
+        assert rate(cloud) == price
         cloud.clock.advance(HOUR)
 
 

@@ -13,7 +13,7 @@ from tests.usage.histories import BEGIN, SECONDS, histories, naive_cost, told_of
 
 from cumulet.events import VmData
 from cumulet.usage.span import Charge, Item, Span, Told, spans_of
-from cumulet.usage.spend import amount, by_label, cost, month_of, rate, rounded_hours, tally, whole_vms
+from cumulet.usage.spend import amount, by_label, cost, month_of, rounded_hours, spending, tally, whole_vms
 
 VM, DISK = UUID(int=1), UUID(int=2)
 LASTS = timedelta(seconds=SECONDS)
@@ -83,6 +83,8 @@ def test_the_parts_of_a_time_add_up_to_the_whole_wherever_it_is_cut(told, cuts):
     exact = sum(used.unit_seconds * used.price for used in together)
     assert exact == sum(used.unit_seconds * used.price for used in whole.get("all", ()))
     assert amount(together) == cost(spans, bounds[0], bounds[-1])
+    costs = [(one.charges, [(one.since, one.until)]) for one in spans]
+    assert amount(together) == spending(costs, bounds[0], bounds[-1]).spent
 
 
 @settings(deadline=None)
@@ -133,7 +135,9 @@ def test_the_dearest_that_can_be_is_still_exact():
 
 
 def test_the_rate_is_of_what_goes_on():
-    assert rate([span(price="2", until=None), span(price="3", until=5)]) == 2
+    going_on, over = span(price="2", until=None), span(price="3", until=5)
+    costs = [(one.charges, [(one.since, one.until)]) for one in (going_on, over)]
+    assert spending(costs, BEGIN, BEGIN + LASTS).hourly == 2
 
 
 def test_a_disk_counts_with_its_vm_and_by_itself_without():

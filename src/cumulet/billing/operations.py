@@ -21,8 +21,8 @@ from cumulet.errors import NotFound
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import DEFAULT_BILLING_ACCOUNT, Project, is_seen
 from cumulet.search import count_resources
-from cumulet.usage.operations import spans_of_project
-from cumulet.usage.spend import cost, month_of, rate
+from cumulet.usage.operations import costs_of_project
+from cumulet.usage.spend import month_of, spending
 from cumulet.wire import Amount
 
 
@@ -82,8 +82,9 @@ def spend_of(db: Session, caller: Caller, id: str, now: datetime) -> Spend:
     """Add up what those projects of an account spend that a caller sees."""
     first, _ = month_of(now)
     theirs = select(Project.id).where(Project.billing_account_id == id, is_seen(caller))
-    spans = [span for one in db.scalars(theirs).all() for span in spans_of_project(db, one, first, now)]
-    return Spend(rate(spans), cost(spans, first, now))
+    costs = [cost for one in db.scalars(theirs).all() for cost in costs_of_project(db, one, first, now)]
+    spent, hourly = spending(costs, first, now)
+    return Spend(hourly, spent)
 
 
 def account_view(id: str, since: datetime | None, spend: Spend) -> BillingAccount:

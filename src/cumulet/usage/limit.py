@@ -15,8 +15,8 @@ from cumulet.events import EventName, SpendData
 from cumulet.projects import SPEND_REACHED, SPEND_WARNED, Project
 from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted, log_event
-from cumulet.usage.settle import read_spans
-from cumulet.usage.spend import HOUR, cost, month_of, rate
+from cumulet.usage.settle import read_costs
+from cumulet.usage.spend import HOUR, month_of, spending
 from cumulet.vm_record import Vm, VmState
 
 LATEST: Final = timedelta(minutes=1)
@@ -48,15 +48,15 @@ def check_limit(db: Session, project_id: str, *, now: datetime) -> datetime:
     if project is None or project.spend_limit is None:
         return now + LATEST
     first, _ = month_of(now)
-    spans = read_spans(db, project_id, max(first, project.created_at), now)
-    spent, limit = cost(spans, first, now), project.spend_limit
+    limit = project.spend_limit
+    costs = read_costs(db, project_id, max(first, project.created_at), now)
+    spent, hourly = spending(costs, first, now)
     shares = {percent: limit * percent / 100 for percent in TOLD}
     seen = max((percent for percent, share in shares.items() if spent >= share), default=0)
     if seen > project.spend_told:
         tell(db, project, seen, spent, now=now)
     project.spend_told = seen
     ahead = [share - spent for share in shares.values() if share > spent]
-    hourly = rate(spans)
     if not ahead or not hourly:
         return now + LATEST
     return now + min(LATEST, timedelta(seconds=float(min(ahead) / hourly * HOUR) + 1))

@@ -19,9 +19,9 @@ from cumulet.operation import Access, Caller, operation
 from cumulet.projects import Project, is_seen, lock_project
 from cumulet.usage.limit import set_limit
 from cumulet.usage.report import plan_query, unit_of, usage_report
-from cumulet.usage.settle import read_spans
+from cumulet.usage.settle import read_costs, read_spans
 from cumulet.usage.span import Span
-from cumulet.usage.spend import HOUR, amount, cost, month_of, rate, rounded_hours, tally
+from cumulet.usage.spend import HOUR, Costs, amount, month_of, rounded_hours, spending, tally
 from cumulet.usage.wire import (
     BillingAccountSpendRow,
     GetBillingAccountSpendDetailsResponse,
@@ -65,8 +65,7 @@ def get_project_spend(db: Session, *, now: datetime, project_id: str) -> SpendRe
     """Show what the project has spent in this month, what an hour costs as things are, and what the month will come to."""
     project = db.get_one(Project, project_id)
     first, following = month_of(now)
-    spans = spans_of_project(db, project_id, first, now)
-    spent, hourly = cost(spans, first, now), rate(spans)
+    spent, hourly = spending(costs_of_project(db, project_id, first, now), first, now)
     left = Decimal(int((following - now).total_seconds()))
     return SpendResponse(
         start_time=first,
@@ -166,3 +165,9 @@ def spans_of_project(db: Session, project_id: str, start: datetime, end: datetim
     """Give what a project used in a time: not what another did that had its id before."""
     ((created,),) = fetch_columns(db, CREATED, id=project_id)
     return read_spans(db, project_id, max(start, created), end)
+
+
+def costs_of_project(db: Session, project_id: str, start: datetime, end: datetime) -> list[Costs]:
+    """Give the same, only by what it costs."""
+    ((created,),) = fetch_columns(db, CREATED, id=project_id)
+    return read_costs(db, project_id, max(start, created), end)

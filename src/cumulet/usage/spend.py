@@ -37,6 +37,17 @@ class Used(NamedTuple):
         return rounded_hours(Decimal(self.unit_seconds))
 
 
+Costs = tuple[Sequence[Charge], Sequence[tuple[datetime, datetime | None]]]
+"""What things cost alike, and of each from when until when; None: it goes on."""
+
+
+class Spending(NamedTuple):
+    """What a project spends."""
+
+    spent: Decimal
+    hourly: Decimal
+
+
 def tally(
     spans: Iterable[Span], bounds: Sequence[datetime], key: Callable[[int, Span, Charge], Key]
 ) -> Mapping[Key, list[Used]]:
@@ -64,9 +75,13 @@ def stretches(span: Span, marks: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def amount(used: Iterable[Used]) -> Decimal:
     """Say what usage costs: added up exactly, then rounded."""
+    return rounded_hours(added(used))
+
+
+def added(used: Iterable[Used]) -> Decimal:
+    """Add up exactly."""
     with localcontext(EXACT):
-        total = sum((one.unit_seconds * one.price for one in used), start=Decimal(0))
-    return rounded_hours(total)
+        return sum((one.unit_seconds * one.price for one in used), start=Decimal(0))
 
 
 def rounded_hours(seconds: Decimal) -> Decimal:
@@ -81,11 +96,21 @@ def cost(spans: Iterable[Span], start: datetime, end: datetime) -> Decimal:
     return amount(tally(spans, (start, end), lambda *_: None).get(None, ()))
 
 
-def rate(spans: Iterable[Span]) -> Decimal:
-    """Say what an hour costs as things are."""
-    charges = (charge for span in spans if span.until is None for charge in span.charges)
-    with localcontext(EXACT):
-        return sum((charge.quantity * charge.price for charge in charges), start=Decimal(0))
+def spending(costs: Iterable[Costs], start: datetime, end: datetime) -> Spending:
+    """Say what was spent in a time, and what an hour costs as things are: things that cost the same are counted first."""
+    begins, ends = int(start.timestamp()), int(end.timestamp())
+    used, each_hour = [], []
+    for charges, times in costs:
+        seconds = sum(max(seconds_within(begins, ends, *time), 0) for time in times)
+        going_on = sum(until is None for _, until in times)
+        used += [Used(charge.quantity * seconds, charge.price) for charge in charges]
+        each_hour += [Used(charge.quantity * going_on, charge.price) for charge in charges]
+    return Spending(amount(used), added(each_hour))
+
+
+def seconds_within(begins: int, ends: int, since: datetime, until: datetime | None) -> int:
+    """Say how much of a span lies between two Unix times."""
+    return (min(int(until.timestamp()), ends) if until else ends) - max(int(since.timestamp()), begins)
 
 
 def month_of(instant: datetime) -> tuple[datetime, datetime]:
