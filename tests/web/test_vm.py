@@ -69,7 +69,59 @@ def test_its_screen_is_a_picture_and_its_console_a_link_with_a_ticket(signed_in,
     for kind, sent in (("screen", {"kind": "screen"}), ("serial", {"kind": "serial"})):
         answer = browser.send(f"{VM}/console", on=VM, **sent)
         assert answer.status_code == 303
-        assert answer.headers["location"].startswith(f"{browser.origin}/console/default/hello/{kind}#")
+        assert answer.headers["location"].startswith(f"/console/default/hello/{kind}#")
+
+
+@pytest.mark.parametrize("kind", ["screen", "serial"])
+def test_its_console_is_inside_its_page_while_it_has_one(signed_in, cloud, kind):
+    cloud.running()
+    browser = signed_in()
+    (frame,) = re.findall(r'<iframe[^>]* src="([^"]+)"', browser.get(f"{VM}/console?kind={kind}").text)
+    page, ticket = frame.split("#")
+    assert page == f"/console/default/hello/{kind}"
+    assert len(ticket) > 20
+    cloud.ask(operations.stop_vm)
+    cloud.settle()
+    off = browser.get(f"{VM}/console?kind={kind}").text
+    assert "<iframe" not in off
+    assert "it is off and must be running" in off
+
+
+def test_who_may_only_look_gets_no_ticket(signed_in, cloud):
+    cloud.running()
+    text = signed_in(Role.VIEWER).get(f"{VM}/console").text
+    assert "<iframe" not in text
+    assert "takes the role EDITOR" in text
+
+
+def test_what_it_used_is_drawn_and_told_in_numbers(signed_in, cloud):
+    cloud.running()
+    for _ in range(4):
+        cloud.clock.advance(30)
+        cloud.measure()
+    browser = signed_in(Role.VIEWER)
+    for stretch in ("hour", "day", "week", "month"):
+        text = browser.get(f"{VM}/graphs?of={stretch}").text
+        assert text.count("<svg viewBox") == 4
+        assert "<polyline" in text
+        assert "Mean" in text
+    assert "Nothing is known" not in text
+
+
+def test_what_keeps_it_from_being_reached_is_mended_by_the_rule_that_lacks(signed_in, cloud):
+    data = CreateSecurityGroup(id="web", data_center_id="local")
+    cloud.call(create_security_group, project_id="default", data=data)
+    cloud.running(security_group_ids=["web"])
+    browser = signed_in()
+    asked = f"{VM}?from=203.0.113.7&port=22&protocol=tcp"
+    page = browser.get(asked).text
+    assert "No." in page
+    assert "Let tcp 22 in by web" in page
+    fields = dict(re.findall(r'name="(protocol|ruleType|ports|ipRangeCidr)" value="([^"]+)"', page))
+    answer = browser.send("/p/default/security-groups/web/rules", on=VM, **fields)
+    assert answer.status_code == 303
+    cloud.sweep()
+    assert "Yes." in browser.get(asked).text
 
 
 def test_deleting_says_first_what_goes_and_what_stays(signed_in, cloud):

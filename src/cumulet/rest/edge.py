@@ -34,12 +34,10 @@ SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 ORIGIN: Final = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 API: Final = "/v1/"
 EVENTS: Final = b"text/event-stream"
-CAREFUL: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-)
+CAREFUL: Final = ((b"x-content-type-options", b"nosniff"),)
 """Headers of every answer."""
 USUAL: Final = (
+    (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

@@ -49,6 +49,7 @@ class Asking:
 
     def __init__(self, calls: Calls) -> None:
         self._refusals = RefusedCalls(calls)
+        self.clock: Final = calls.clock
         self._uses: Final = calls.uses
         self._calls: dict[Callable[..., Any], Call] = {}
         for one in OPERATIONS.values():

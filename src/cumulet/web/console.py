@@ -32,8 +32,9 @@ TICKET_SECONDS: Final = 10.0
 RULES: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     ),
+    "x-frame-options": "SAMEORIGIN",  # a VM's page shows its console
     "cache-control": "no-cache",
 }
 

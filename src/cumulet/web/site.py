@@ -37,7 +37,7 @@ View = Callable[[Visit], Answer]
 RULES: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "referrer-policy": "same-origin",  # with none at all, browsers call the origin of our own forms `null`
     "vary": "accept-encoding, cookie",

@@ -17,6 +17,7 @@ from cumulet.web.pages import (
     vm,
     vm_changes,
     vm_create,
+    vm_graphs,
     vm_list,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "vm",
     "vm_changes",
     "vm_create",
+    "vm_graphs",
     "vm_list",
 ]

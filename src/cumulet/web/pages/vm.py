@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from cumulet.console.operations import get_vm_screenshot
+from cumulet.console.operations import connect_vm, get_vm_screenshot
 from cumulet.disks.operations import get_disk
 from cumulet.disks.vm_operations import list_vm_disks
 from cumulet.errors import CumuletError
 from cumulet.security_groups.operations import list_security_groups
-from cumulet.vm_record.accepts import NEEDS, accepts
+from cumulet.vm_record.accepts import NEEDS, Verb, accepts
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.operations import get_vm, get_vm_console_log, get_vm_timeline
 from cumulet.vms.reach import get_vm_reachability
@@ -43,6 +44,7 @@ def vm_page(visit: Visit) -> Shown:
         log=last_lines(visit) if is_booting else "",
         answer=answer,
         wrong=wrong,
+        fixing=answer is not None and not answer.reachable and answer.security_group_id in groups_of(vm),
     )
 
 
@@ -100,10 +102,35 @@ def delete_page(visit: Visit) -> Shown:
     return show(visit, "vms/delete.html", found(visit))
 
 
+@page(f"{VM}/console")
+def console_page(visit: Visit) -> Shown:
+    """Show its screen or its serial console, while it has one; for who may type there."""
+    vm = found(visit)
+    has_console = accepts(Verb.CONNECT, vm.state) and visit.may_edit and not visit.refused
+    return show(
+        visit,
+        "vms/console.html",
+        vm,
+        kind=console_kind(visit),
+        console=console_link(visit) if has_console else "",
+    )
+
+
 @page(f"{VM}/screen.png")
 def screen(visit: Visit) -> Sent:
     """Show its screen as it is now."""
     return Sent(visit.ask(get_vm_screenshot, **of_vm(visit)), "image/png")
+
+
+def console_link(visit: Visit) -> str:
+    """Give the way to the console that is asked for: its page, and behind # the ticket for it."""
+    link = urlsplit(visit.ask(connect_vm, **of_vm(visit)).connect_url)
+    return f"{link.path.removesuffix('screen')}{console_kind(visit)}#{link.fragment}"
+
+
+def console_kind(visit: Visit) -> str:
+    """Say which of the two is asked for."""
+    return "screen" if visit.given("kind") == "screen" else "serial"
 
 
 def show(visit: Visit, template: str, vm: Vm, **shown: object) -> Shown:
@@ -144,6 +171,11 @@ def reachability(visit: Visit) -> tuple[ReachabilityResponse | None, str]:
         return visit.ask(get_vm_reachability, **of_vm(visit), **asked), ""
     except CumuletError as refused:
         return None, refused.message
+
+
+def groups_of(vm: Vm) -> set[str]:
+    """Name all security groups that its NICs are in."""
+    return {group for nic in nics_of(vm) for group in nic.security_group_ids}
 
 
 def last_lines(visit: Visit) -> str:

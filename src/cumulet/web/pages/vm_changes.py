@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cumulet.console.operations import connect_vm
 from cumulet.errors import Invalid
 from cumulet.operation import OPERATIONS
 from cumulet.security_groups.attach_operations import attach_security_group, detach_security_group
@@ -20,6 +19,8 @@ from cumulet.vms.wire import UpdateVmDeletionProtection, UpdateVmExpireTime, Upd
 from cumulet.web.pages.group_changes import move
 from cumulet.web.pages.vm import (
     VM,
+    console_link,
+    console_page,
     delete_page,
     found,
     network_page,
@@ -50,12 +51,10 @@ def restart(visit: Visit) -> Gone:
     return done(visit, reboot_vm)
 
 
-@form(f"{VM}/console", on=vm_page)
+@form(f"{VM}/console", on=console_page)
 def console(visit: Visit) -> Gone:
-    """Lead to its screen or its serial console."""
-    link = visit.ask(connect_vm, **of_vm(visit))
-    kind = "serial" if visit.given("kind") == "serial" else "screen"
-    return Gone(link.connect_url.replace("/screen#", f"/{kind}#"))
+    """Lead to its screen or its serial console, in a window of its own."""
+    return Gone(console_link(visit))
 
 
 @form(f"{VM}/delete", on=delete_page)
