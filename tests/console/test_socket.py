@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from tests.rest.conftest import serving
 from tests.rest.test_errors import wait_for
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.uri import parse_uri
 
 from cumulet.console import CloseReason, Kind, bridge, operations
@@ -303,6 +304,25 @@ def test_the_second_at_a_serial_console_takes_it_over_and_the_first_is_told(vm, 
     assert ending(first) == told(CloseReason.TAKEN_OVER)
     second.send(b"mine")
     assert second.recv(timeout=10) == b"mine"
+
+
+def test_a_server_that_stops_says_so_though_its_viewer_types_on(cloud, vm, ticket):
+    def type_on(line):
+        with suppress(ConnectionClosed):
+            while True:
+                line.send(bytes(4096))
+
+    with ExitStack() as server:
+        url = server.enter_context(serving(app_of(cloud)))
+        with socket_to(url, "serial") as line:
+            line.send(ticket())
+            assert line.recv(timeout=10) == "open"
+            ways = [threading.Thread(target=type_on, args=(line,)), threading.Thread(target=server.close)]
+            for way in ways:
+                way.start()
+            assert ending(line) == (CloseCode.SERVICE_RESTART, "")
+            for way in ways:
+                way.join()
 
 
 def test_two_look_at_one_screen(vm, look):

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 
 from cumulet.errors import CumuletError, Invalid, Unavailable
 from cumulet.rest import faults
@@ -241,6 +242,22 @@ class ConsoleConnection(WebSocketsSansIOProtocol):
         """Let it out."""
         super().connection_lost(exc)
         self._door.leave(address_of(self.client))
+
+    def shutdown(self) -> None:
+        """Say that the server restarts, and stay until that was heard, or for a moment.
+
+        Left at once, what the other side has just sent would have the system break the connection, and nobody would be told.
+        """
+        if self.close_sent or not self.handshake_complete:
+            super().shutdown()
+            return
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.SERVICE_RESTART})
+        self.conn.send_close(CloseCode.SERVICE_RESTART)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True  # what comes now is passed on to nobody
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(LEAVE_SECONDS, self.transport.abort)
 
 
 def guarded(door: Door) -> Mapping[str, Any]:
