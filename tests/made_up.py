@@ -154,9 +154,12 @@ class Cloud:
     def new_reconciler(self, database: Database | None = None) -> Reconciler:
         """What another process, or this one after its death, would have."""
         database = database or self.database
+        return Reconciler(database, self.reconcilers(database), clock=self.clock)
+
+    def reconcilers(self, database: Database) -> dict[str, Callable[..., datetime | None]]:
+        """What a process that works on that database runs."""
         bounds = Bounds(self.catalogue.allowed_webhook_networks, lambda _: False)
-        teller = Teller(Horizon(database), bounds)
-        return Reconciler(database, reconcilers(self.backends, self.adder, teller), clock=self.clock)
+        return reconcilers(self.backends, self.adder, Teller(Horizon(database), bounds))
 
     @property
     def host(self) -> MemoryHypervisor:

@@ -8,8 +8,7 @@ from tests.audit.test_calls import create_network
 from cumulet import audit
 from cumulet.audit import Act
 from cumulet.audit.operations import list_audit
-from cumulet.reconcile import Reconciler, wake
-from cumulet.serve.build import reconcilers
+from cumulet.reconcile import wake
 from cumulet.serve.run import FABRIC_SWEEP
 
 
@@ -89,5 +88,5 @@ def test_it_is_forgotten_after_its_time(cloud):
             act = Act(operation=f"{days}", address="")
             audit.record(db, act, now=cloud.clock() - timedelta(days=days))
         wake(db, "audit", FABRIC_SWEEP, now=cloud.clock())
-    Reconciler(cloud.database, reconcilers(cloud.backends, cloud.adder), clock=cloud.clock).run_due()
+    cloud.run()
     assert [one.operation for one in cloud.call(list_audit).entries] == ["364"]

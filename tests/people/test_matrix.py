@@ -77,8 +77,6 @@ RIGHT = {
     "customSshKeys": ed25519_line(1),
     "ttl": "3600s",
     "url": "https://example.org/hook",
-    "kind": "vm",
-    "event": "vm.started",
     "apikeyId": "new-key",
     "projectId": "default",
     "protocol": "tcp",

@@ -13,7 +13,6 @@ from cumulet import reconcile
 from cumulet.hypervisor import Power
 from cumulet.journal import Event
 from cumulet.reconcile import Reconciler
-from cumulet.serve.build import reconcilers
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -31,7 +30,7 @@ def cloud(database, tmp_path):
 def server_that_dies(database, cloud, runs):
     """A reconciler whose process is gone after so many runs, in the midst of those under way."""
     left = itertools.count(runs, -1)
-    real = reconcilers(cloud.backends, cloud.adder)
+    real = cloud.reconcilers(cloud.database)
 
     def dying(run):
         if next(left) <= 0:
@@ -48,7 +47,7 @@ def server_that_dies(database, cloud, runs):
 def test_what_a_killed_server_left_the_other_one_finishes(cloud, open_database, monkeypatch):
     monkeypatch.setattr(reconcile, "LEASE", timedelta(seconds=1))
     dying = server_that_dies(open_database(), cloud, runs=15)
-    living = Reconciler(open_database(), reconcilers(cloud.backends, cloud.adder), workers=2)
+    living = Reconciler(open_database(), cloud.reconcilers(cloud.database), workers=2)
     for name in NAMES:
         cloud.create(vm_id=name)
     dying.start()
