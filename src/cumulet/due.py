@@ -52,6 +52,7 @@ class Kind(enum.StrEnum):
     ANSWERS = "answers"
     AUDIT = "audit"
     WEBHOOK = "webhook"
+    QUEUE = "queue"
 
 
 class Due(Row):

@@ -18,6 +18,9 @@ class EventName(enum.StrEnum):
     """`<kind of resource>.<what happened>`; `…_requested` is what its owner asked for, the others what came of it."""
 
     VM_CREATE_REQUESTED = "vm.create_requested"
+    VM_QUEUED = "vm.queued"
+    VM_PLACED = "vm.placed"
+    VM_QUEUE_ENDED = "vm.queue_ended"
     VM_START_REQUESTED = "vm.start_requested"
     VM_STOP_REQUESTED = "vm.stop_requested"
     VM_REBOOT_REQUESTED = "vm.reboot_requested"

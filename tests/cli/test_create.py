@@ -1,5 +1,6 @@
 import base64
 import gzip
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -139,3 +140,13 @@ def test_labels_topology_and_time_to_live_are_read_from_words():
 
 def test_an_expiry_carries_its_zone():
     assert create.datetime.fromisoformat(body(expire=create.datetime(2030, 1, 2, 3))["expireTime"]).tzinfo
+
+
+def test_room_is_waited_for_until_a_deadline_or_not():
+    assert (body()["queue"], body()["queueDeadline"]) == (False, None)
+    asked = body(queue=True, deadline="2h")
+    left = datetime.fromisoformat(asked["queueDeadline"]) - datetime.now(UTC)
+    assert timedelta(minutes=119) < left <= timedelta(hours=2)
+    assert body(queue=True)["queueDeadline"] is None
+    with pytest.raises(create.Invalid, match="--deadline: only with --queue"):
+        body(deadline="2h")

@@ -182,6 +182,13 @@ def delete_image(cloud: Cloud) -> None:
     cloud.ask(private_images.delete_private_vm_image, "golden")
 
 
+def crowded(cloud: Cloud) -> None:
+    """One that runs has most of the host, and one waits for as much."""
+    most = cloud.host.facts().memory_mib // 1024 * 2 // 3
+    cloud.running(vcpus=4, memory_gib=most)
+    cloud.create(vm_id="waits", vcpus=4, memory_gib=most, queue=True)
+
+
 STORIES = {
     "create": Story(lambda _: None, lambda cloud: cloud.create(start_script="exit 3", boot_disk=FAST)),
     "stop": Story(Cloud.running, lambda cloud: cloud.ask(verbs.stop_vm)),
@@ -198,6 +205,7 @@ STORIES = {
     "change the password": Story(Cloud.running, set_password),
     "change the keys": Story(Cloud.running, authorize),
     "measure": Story(Cloud.running, Cloud.measure),
+    "get room": Story(crowded, lambda cloud: cloud.ask(verbs.terminate_vm)),
     "expire": Story(lambda cloud: cloud.running(ttl="30s"), lambda _: None),
     "create a disk": Story(lambda _: None, create_disk),
     "delete a disk": Story(
@@ -340,7 +348,8 @@ class Copies:
 
     def make(self) -> Cloud:
         """The one database takes its old content back: it keeps what SQLAlchemy has compiled."""
-        self._database.close()
+        self._database._versions.close()
+        self._database.engine.dispose()
         self._database.fault = None
         shutil.copy(self._saved, self._path)
         first = self._cloud

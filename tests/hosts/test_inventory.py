@@ -96,7 +96,7 @@ def test_what_is_reserved_is_not_free_until_it_is_released(database, facts):
     for _ in range(2):
         with database.writing() as db:
             for holder_id in required_by:
-                release(db, holder_id)
+                release(db, holder_id, now=NOON)
     assert room_of(database) == WHOLE
 
 

@@ -6,7 +6,7 @@ import base64
 import re
 import sys
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -91,6 +91,10 @@ class CreateOptions:
     """Commit it to a term, at the prices of that term: until its end it cannot be deleted."""
     protect: bool = False
     """Protect it from deletion."""
+    queue: bool = False
+    """Where there is no room, wait for some."""
+    deadline: str = ""
+    """How long to wait for room, as in 30m or 12h; without it an hour."""
     validate_only: bool = False
     """Only check and price it."""
 
@@ -121,8 +125,19 @@ def create_body(client: Client, name: str, options: CreateOptions) -> Json:
         "expireTime": options.expire.astimezone().isoformat() if options.expire else None,
         "commitmentTerm": term_of(options.commitment),
         "deletionProtection": options.protect,
+        "queue": options.queue,
+        "queueDeadline": queue_deadline(options),
         "validateOnly": options.validate_only,
     }
+
+
+def queue_deadline(options: CreateOptions) -> str | None:
+    """Say until when room is waited for; Invalid where it is not."""
+    if not options.deadline:
+        return None
+    if not options.queue:
+        raise Invalid("--deadline: only with --queue")
+    return (datetime.now(UTC) + timedelta(seconds=read_span("--deadline", options.deadline))).isoformat()
 
 
 def nic(text: str, groups: tuple[str, ...]) -> Json:

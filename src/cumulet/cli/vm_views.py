@@ -118,6 +118,7 @@ FACTS: Final[Columns] = {
     "price": lambda vm: f"{vm['price']['totalPriceHr']['value']} an hour{cost(vm)}",
     "metadata": labels,
     "created": lambda vm: f"{local_time(vm['createTime'])} by {vm['createBy']}",
+    "waits until": lambda vm: local_time(vm["queueDeadline"]),
     "expires": lambda vm: local_time(vm["expireTime"]),
     "committed": commitment,
     "protected": lambda vm: "from deletion" if vm["deletionProtection"] else "",

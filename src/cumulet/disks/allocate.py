@@ -48,11 +48,9 @@ TOLD_OF_SNAPSHOTS: Final = {
 
 
 def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
-    """Add a disk that `actor` asked for, with its room on its host; AlreadyExists names `field` if its name is taken."""
+    """Add a disk that `actor` asked for; AlreadyExists names `field` if its name is taken."""
     refuse_taken(db, Disk, disk.project_id, disk.name, field=field)
     add_row(db, disk)
-    required = Requirements(project_id=disk.project_id, disk_gib=disk.size_gib, pool=disk.pool)
-    reserve(db, disk.id, disk.host_id, required)
     log_event(
         db,
         disk,
@@ -63,6 +61,12 @@ def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
     )
 
 
+def reserve_disk(db: Session, disk: Disk) -> None:
+    """Take its room on its host."""
+    required = Requirements(project_id=disk.project_id, disk_gib=disk.size_gib, pool=disk.pool)
+    reserve(db, disk.id, disk.host_id, required)
+
+
 def remove_disk_rows(db: Session, disk: Disk, *, now: datetime) -> None:
     """Forget a disk with its snapshots, and give its room back."""
     for snapshot in snapshots_of(db, disk.id):
@@ -71,7 +75,7 @@ def remove_disk_rows(db: Session, disk: Disk, *, now: datetime) -> None:
     log_event(db, disk, EventName.DISK_DELETED, text, now=now)
     db.execute(delete(Snapshot).where(Snapshot.disk_id == disk.id))
     db.execute(delete(Disk).where(Disk.id == disk.id))
-    release(db, disk.id)
+    release(db, disk.id, now=now)
 
 
 def log_disk_end(db: Session, disk: Disk, *, now: datetime, actor: str) -> None:
@@ -145,10 +149,15 @@ def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Seque
 def attach(db: Session, disk: Disk, vm_id: UUID, host_id: UUID, *, now: datetime) -> None:
     """Let a VM on that host have the disk, whose place is there from now on; its reconciler makes and plugs it."""
     disk.vm_id, disk.attached_at = vm_id, now
+    go_to(db, disk, host_id)
+    log_event(db, disk, EventName.DISK_ASSIGNED, "is a VM's", now=now)
+
+
+def go_to(db: Session, disk: Disk, host_id: UUID) -> None:
+    """Have a disk's place, if it is not made yet, be on that host from now on."""
     if disk.host_id != host_id:
         disk.host_id = host_id
         move_reservation(db, disk.id, host_id)
-    log_event(db, disk, EventName.DISK_ASSIGNED, "is a VM's", now=now)
 
 
 def lock_capacity(db: Session, data_center_id: str, host_id: UUID) -> Sequence[Capacity]:

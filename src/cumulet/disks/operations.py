@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
 from cumulet.disks.accepts import accept_delete, accept_protection
-from cumulet.disks.allocate import add_disk, log_disk_end, snapshot_views
+from cumulet.disks.allocate import add_disk, log_disk_end, reserve_disk, snapshot_views
 from cumulet.disks.model import Disk
 from cumulet.disks.plan import DiskPlan, plan_disk
 from cumulet.disks.views import disk_views
@@ -98,6 +98,7 @@ def create_storage_disk(
     lock_allowance(db, project_id, catalogue.quotas).take(db, {"disk_gib": disk.size_gib})
     disk.host_id = place_disk(disk.size_gib, free, pool=disk.pool)
     add_disk(db, disk, field="disk.id" if data.disk else "id", actor=caller.email)
+    reserve_disk(db, disk)
     return Empty()
 
 

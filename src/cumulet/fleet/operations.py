@@ -19,7 +19,7 @@ from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, l
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import read_page
 from cumulet.reconcile import Due, Kind, wake
-from cumulet.vms import give_up
+from cumulet.vms import give_up, wait_elsewhere
 from cumulet.wire import Empty
 
 LONGEST_REASON: Final = 500
@@ -132,6 +132,7 @@ def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty
             reason="HOST_NOT_EMPTY",
             subject=id,
         )
+    wait_elsewhere(db, host)
     log_host(db, host, EventName.HOST_REMOVED, f"{id} is removed", now=now, actor=caller.email)
     looks = [host.id, *db.scalars(select(Gpu.id).where(Gpu.host_id == host.id))]
     db.execute(delete(Due).where(Due.id.in_(looks)))

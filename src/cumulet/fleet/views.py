@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.disks import Disk
@@ -37,7 +37,7 @@ def read_load(db: Session) -> Load:
     """Count what is on each host."""
     gpus = select(Gpu.host_id, func.count(), func.count(Gpu.vm_id)).group_by(Gpu.host_id)
     to_run = func.sum(case((Vm.wanted == Wanted.ACTIVE, 1), else_=0))
-    vms = select(Vm.host_id, func.count(), to_run).group_by(Vm.host_id)
+    vms = select(Vm.host_id, func.count(), to_run).where(Vm.waits_until.is_(None)).group_by(Vm.host_id)
     return Load(
         reserved=reserved_by_host(db),
         gpus={host_id: (total, held) for host_id, total, held in db.execute(gpus)},
@@ -80,9 +80,17 @@ def host_view(host: Host, load: Load) -> HostAnswer:
 
 
 def what_remains(db: Session, host: Host) -> Sequence[str]:
-    """Say in words what is on a host; nothing when it can be removed."""
+    """Say in words what is on a host; nothing when it can be removed.
+
+    VMs that wait for room are on none, as long as there is another where they could.
+    """
+    elsewhere = exists().where(Host.data_center_id == host.data_center_id, Host.id != host.id)
     counted = (
-        ("VM", select(func.count()).where(Vm.host_id == host.id)),
+        ("VM", select(func.count()).where(Vm.host_id == host.id, Vm.waits_until.is_(None))),
+        (
+            "VM that waits for room",
+            select(func.count()).where(Vm.host_id == host.id, Vm.waits_until.is_not(None), ~elsewhere),
+        ),
         ("arriving VM", select(func.count()).where(Vm.moving_to == host.id)),
         ("disk", select(func.count()).where(Disk.host_id == host.id, Disk.vm_id.is_(None))),
         ("private image", select(func.count()).where(PrivateImage.host_id == host.id)),

@@ -16,6 +16,7 @@ from cumulet.gpus.model import Gpu
 from cumulet.gpus.proof import Outcome, judge
 from cumulet.gpus.told import log_gpu
 from cumulet.gpus.wire import GpuState
+from cumulet.hosts import wake_queue
 from cumulet.hypervisor import GpuInUse, GpuUnclean, HostUnreachable, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import NotYet, Run
@@ -68,6 +69,7 @@ def note_clean(run: Run, gpu: Gpu, outcome: Outcome | None) -> None:
             return
         row.state, row.since, row.cleaned_at, row.failures = GpuState.FREE, run.now, run.now, 0
         log_gpu(db, row.id, EventName.GPU_CLEANED, "is clean and FREE", now=run.now)
+        wake_queue(db, now=run.now)
 
 
 def note_unclean(run: Run, gpu: Gpu, problem: str) -> None:

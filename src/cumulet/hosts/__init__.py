@@ -32,6 +32,7 @@ from cumulet.hosts.place import (
     SizeLimits,
     close,
     has_labels,
+    is_no_capacity,
     no_capacity,
     place,
     place_disk,
@@ -39,8 +40,10 @@ from cumulet.hosts.place import (
 )
 from cumulet.hosts.standing import change_standing, log_host
 from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, added, asked, heard, lost, unheard
+from cumulet.hosts.waiting import QUEUE, wake_queue
 
 __all__ = [
+    "QUEUE",
     "SILENCE",
     "Away",
     "Capacity",
@@ -70,6 +73,7 @@ __all__ = [
     "heard",
     "host_routes",
     "installation_id",
+    "is_no_capacity",
     "list_hosts",
     "log_host",
     "lost",
@@ -88,4 +92,5 @@ __all__ = [
     "reserved_by_host",
     "those_that_fit",
     "unheard",
+    "wake_queue",
 ]

@@ -20,6 +20,7 @@ from cumulet.hosts.model import Host, Installation, Reservation
 from cumulet.hosts.place import Capacity, Requirements, has_labels
 from cumulet.hosts.standing import values_of
 from cumulet.hosts.state import HostState, HostWanted, Standing, why_closed
+from cumulet.hosts.waiting import wake_queue
 from cumulet.hypervisor import HostFacts
 
 HOST_MEMORY_MIB: Final = 1024
@@ -148,11 +149,15 @@ def cpu_model(db: Session, data_center_id: str, labels: Mapping[str, str]) -> st
 
 
 def capacities(
-    db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False
+    db: Session, data_center_id: str, *, vcpus_per_cpu: int, lock: bool = False, empty: bool = False
 ) -> Sequence[Capacity]:
-    """Compute the free capacity of each host of a data center; `lock` keeps others from placing there meanwhile."""
+    """Compute the free capacity of each host of a data center; `lock` keeps others from placing there meanwhile.
+
+    With `empty` what they would have if nothing were reserved.
+    """
     found = fetch_columns(db, LOCK_HOSTS if lock else HOSTS, data_center_id=data_center_id)
-    taken, together = reserved_by_host(db), _those_that_share(found)
+    taken = defaultdict(Taken) if empty else reserved_by_host(db)
+    together = _those_that_share(found)
     for pool, hosts in together.items():
         for group in hosts:
             in_all = sum(taken[host_id].disk_gib[pool] for host_id in group)
@@ -267,10 +272,11 @@ def second(holder_id: UUID) -> UUID:
     return uuid5(holder_id, "second")
 
 
-def release(db: Session, holder_id: UUID) -> None:
-    """Give the room of a VM or a disk back, in the caller's transaction."""
+def release(db: Session, holder_id: UUID, *, now: datetime) -> None:
+    """Give the room of a VM or a disk back, in the caller's transaction, and have those who wait for some looked at."""
     theirs = Reservation.holder_id.in_((holder_id, second(holder_id)))
     db.execute(delete(Reservation).where(theirs))
+    wake_queue(db, now=now)
 
 
 @dataclass(slots=True)

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 from uuid import UUID
 
 from cumulet.errors import MOST_NAMED, Invalid, error_info
 from cumulet.hosts.gpu_room import GpuRoom, tell_lack
+
+NO_CAPACITY: Final = "NO_CAPACITY"
+"""The reason by which programs know that no host has room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +222,14 @@ def no_capacity(what: str, required: Requirements, capacities: Sequence[Capacity
 
     return Invalid(
         refusal(_counted, for_operator=False),
-        error_info("NO_CAPACITY"),
+        error_info(NO_CAPACITY),
         for_operator=refusal(_named, for_operator=True),
     )
+
+
+def is_no_capacity(refusal: Invalid) -> bool:
+    """Whether it is want of room that is told, which may be over later."""
+    return any(detail.get("reason") == NO_CAPACITY for detail in refusal.details)
 
 
 def _short_together(required: Requirements, capacities: Sequence[Capacity], *, for_operator: bool) -> str:

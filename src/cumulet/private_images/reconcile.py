@@ -95,7 +95,7 @@ def settle(run: Run, image: PrivateImage, values: Mapping[str, Any], text: str) 
         for name, value in values.items():
             setattr(row, name, value)
         if row.state is ImageState.FAILED:
-            release(db, image.id)
+            release(db, image.id, now=run.now)
         of_image, of_vm = SETTLED_AS[row.state]
         log_event(db, row, of_image, text, now=run.now)
         vm = db.get(Vm, image.vm_id)
@@ -129,7 +129,7 @@ def tear_down(
             each.images.remove_copy(image.sha256)
     with run.writing() as db:
         let_go(db, run, image)
-        release(db, image.id)
+        release(db, image.id, now=run.now)
         db.delete(db.get_one(PrivateImage, image.id))
         text = "deleted, with its reserved capacity"
         log_event(db, image, EventName.PRIVATE_IMAGE_DELETED, text, now=run.now)

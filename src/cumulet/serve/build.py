@@ -49,7 +49,7 @@ from cumulet.serve.pulse import Pulse
 from cumulet.serve.ssh_key import ensure_ssh_key
 from cumulet.settings import Settings
 from cumulet.usage import settle_usage
-from cumulet.vms import Backends, Sweeper, reconcile_vm, weigh_vcpus
+from cumulet.vms import Backends, Sweeper, place_waiting, reconcile_vm, weigh_vcpus
 from cumulet.web import ASSETS, Asking, console_pages, site
 from cumulet.webhooks import Bounds, Herald, Teller
 
@@ -187,6 +187,7 @@ def reconcilers(
         "samples": Sampler(backends).sample_host,
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
         "groups": partial(sweep_groups, fabrics=backends.fabrics),
+        "queue": partial(place_waiting, catalogue=backends.fabrics.catalogue),
         "webhook": teller.reconcile_webhook,
         "usage": settle_usage,
         "journal": partial(forget_old, forget=journal.forget, kept_for=timedelta(days=limits.journal_days)),

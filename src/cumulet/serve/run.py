@@ -20,7 +20,7 @@ import uvicorn
 
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import Invalid, Unavailable
-from cumulet.hosts import list_hosts
+from cumulet.hosts import list_hosts, wake_queue
 from cumulet.projects import KEY_FILE
 from cumulet.reconcile import Kind, forget_leases, wake
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
@@ -62,6 +62,7 @@ def started(cloud: Cloud) -> Iterator[None]:
         wake(db, Kind.USAGE, FABRIC_SWEEP, now=now)
         wake(db, Kind.ANSWERS, FABRIC_SWEEP, now=now)
         wake(db, Kind.AUDIT, FABRIC_SWEEP, now=now)
+        wake_queue(db, now=now)
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
     pump = threading.Thread(target=wake_changed, args=(cloud.database, changes), name="changes", daemon=True)
     pump.start()

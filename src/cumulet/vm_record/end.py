@@ -24,6 +24,12 @@ def accept_less(vm: Vm, what: str, at: datetime) -> None:
         raise Refused(message, reason="VM_COMMITTED", subject=vm.name)
 
 
+def accept_room(vm: Vm) -> None:
+    """Return when a VM has room on a host; Refused (code 9) while it waits for some."""
+    if vm.waits_until is not None:
+        raise Refused(f"VM {vm.name!r} has no room yet", reason="VM_NOT_READY", subject=vm.name)
+
+
 def accept_stay(vm: Vm) -> None:
     """Return when something about a VM's end can be decided; Refused (code 9) once that was requested."""
     if vm.wanted is Wanted.DELETED:

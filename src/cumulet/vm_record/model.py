@@ -61,6 +61,10 @@ class Vm(Resource):
     """Where it is being moved: nobody starts it meanwhile."""
     move: Mapped[Move | None]
     """How it is being moved."""
+    waits_until: Mapped[datetime | None] = mapped_column(index=True)
+    """Nothing is reserved for it yet, and its host is only one where there could be room: until then it waits for that."""
+    waits_for: Mapped[str] = mapped_column(default="")
+    """Its place among those that wait, and what it lacks, in words for its owner."""
     create_time: Mapped[datetime]
     created_by: Mapped[str]
     expire_time: Mapped[datetime | None]
@@ -164,6 +168,11 @@ class Vm(Resource):
     def is_committed(self, now: datetime) -> bool:
         """Whether it is in the term that its owner committed it to."""
         return self.commitment_end_time is not None and self.commitment_end_time > now
+
+    @property
+    def is_waiting(self) -> bool:
+        """It may still get room: nobody gave it up."""
+        return self.waits_until is not None and self.state is VmState.PENDING
 
     @property
     def ends_at(self) -> datetime | None:

@@ -16,12 +16,12 @@ from cumulet.db import forget
 from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.gpus import Asker, hold_just
-from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved
+from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved, wake_queue
 from cumulet.operation import Access, Caller, operation
 from cumulet.quotas import lock_allowance
 from cumulet.resource import log_request
 from cumulet.vm_record.accepts import Verb, accept, accept_credentials, accepts
-from cumulet.vm_record.end import accept_end, accept_less, accept_stay
+from cumulet.vm_record.end import accept_end, accept_less, accept_room, accept_stay
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vms.create.passwords import hash_password
@@ -34,7 +34,8 @@ from cumulet.vms.create.plan import (
     plan_keys,
     resized_topology,
 )
-from cumulet.vms.create.rows import sizes_of, source_keys, with_gpu_rooms
+from cumulet.vms.create.room import with_gpu_rooms
+from cumulet.vms.create.rows import sizes_of, source_keys
 from cumulet.vms.views.vm import vm_view
 from cumulet.vms.wire import (
     ResizeVmResponse,
@@ -81,6 +82,7 @@ def resize_vm(
     check and price it, also of one that runs.
     """
     seen = find_vm(db, project_id=project_id, id=id)
+    accept_room(seen)
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
     # The host is locked before the VM, as by whoever looks at a whole host, and the project between them.
     capacity = capacity_with_own(db, seen.id, vcpus_per_cpu=machine_type.vcpus_per_core)
@@ -131,6 +133,7 @@ def take_size(
         hold_just(db, vm.id, capacity.gpus_for(size.gpus), now=now)
     reservation.vcpus, reservation.memory_mib = required.vcpus, required.memory_mib
     vm.vcpus, vm.memory_gib, vm.gpus = size
+    wake_queue(db, now=now)
 
 
 @operation("POST /v1/projects/{projectId}/vm/{id}/metadata", access=Access.EDITOR)

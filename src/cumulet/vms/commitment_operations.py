@@ -11,7 +11,7 @@ from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.operation import Access, Caller, operation
 from cumulet.resource import log_request
-from cumulet.vm_record.end import accept_stay
+from cumulet.vm_record.end import accept_room, accept_stay
 from cumulet.vm_record.find import find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vms.wire import CommitVm
@@ -35,6 +35,7 @@ def commit_vm(
     """
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept_stay(vm)
+    accept_room(vm)
     machine_type = catalogue.find_machine_type(vm.data_center_id, vm.machine_type)
     check_term(machine_type, data.commitment_term)
     end = end_of(data.commitment_term, now)

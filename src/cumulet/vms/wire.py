@@ -60,6 +60,10 @@ class CreateVm(Wire, kw_only=True):
     deletion_protection: bool = False
     """Ours, beyond the contract."""
     commitment_term: CommitmentTerm = CommitmentTerm.NONE
+    queue: bool = False
+    """Where there is no room, wait for some. Ours, beyond the contract."""
+    queue_deadline: datetime | None = None
+    """Until when, at most a day; without it an hour."""
 
 
 class Nic(Wire, kw_only=True):
@@ -137,6 +141,8 @@ class Vm(Wire, kw_only=True):
     """What it waits for now, in words; `""` when it is settled."""
     problem: str
     """The last failure, in words; `""` when there is none."""
+    queue_deadline: datetime | None = None
+    """Until when it waits for room, if it has none yet, or has waited."""
     accelerator: str
     """`kvm` or `tcg`: whether its processor is real or emulated."""
     deletion_protection: bool

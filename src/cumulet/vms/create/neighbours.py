@@ -44,5 +44,7 @@ def heed_neighbours(
 
 
 def _hosts_with(db: Session, project_id: str, key: str, value: str, vm_id: UUID | None) -> set[UUID]:
-    same = select(Vm.host_id).where(Vm.project_id == project_id, Vm.labels[key].as_string() == value)
+    same = select(Vm.host_id).where(
+        Vm.project_id == project_id, Vm.labels[key].as_string() == value, Vm.waits_until.is_(None)
+    )
     return set(db.scalars(same if vm_id is None else same.where(Vm.id != vm_id)))

@@ -40,6 +40,8 @@ MOST_KEYS: Final = 100
 MOST_KEY_BYTES: Final = 64 * 1024
 """Of all keys of one VM: six hundred of the usual kind."""
 LONGEST_DNS_LABEL: Final = 63
+USUAL_WAIT: Final = timedelta(hours=1)
+LONGEST_WAIT: Final = timedelta(days=1)
 LONGEST_TTL: Final = timedelta(days=3650)
 PASSWORD_RULE: Final = (
     "6 to 64 characters with an upper-case letter, a lower-case letter, a digit and a symbol"  # noqa: S105
@@ -77,6 +79,7 @@ def plan_vm(
     check_gpus(machine_type, gpus=data.gpus, vcpus=data.vcpus)
     check_selectors(data, machine_type, gpu_models)
     check_protection(data)
+    check_queue(data, now=now)
     check_labels(data.metadata)
     check_script(data.start_script, image)
     check_password(data.password)
@@ -261,6 +264,29 @@ def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> dat
     if not seconds or not 0 < float(seconds[1]) <= LONGEST_TTL.total_seconds():
         raise Invalid.field("ttl", ttl, "seconds with an 's', for example 3600s, at most ten years")
     return now + timedelta(seconds=float(seconds[1]))
+
+
+def plan_deadline(data: CreateVm, *, now: datetime) -> datetime:
+    """Work out until when a VM waits for room; Invalid when that is too late, or over."""
+    if data.queue_deadline is None:
+        return now + USUAL_WAIT
+    deadline = utc(data.queue_deadline)
+    if not now < deadline <= now + LONGEST_WAIT:
+        accepted = f"a time in the future, at most {LONGEST_WAIT.days} day from now"
+        raise Invalid.field("queueDeadline", data.queue_deadline.isoformat(), accepted)
+    return deadline
+
+
+def check_queue(data: CreateVm, *, now: datetime) -> None:
+    """Refuse what does not go with waiting for room."""
+    if not data.queue and data.queue_deadline is not None:
+        accepted = "none without queue"
+        raise Invalid.field("queueDeadline", data.queue_deadline.isoformat(), accepted)
+    if data.queue and data.commitment_term is not CommitmentTerm.NONE:
+        raise Invalid.field(
+            "queue", value=True, accepted="no commitmentTerm beside it: commit the VM once it runs"
+        )
+    plan_deadline(data, now=now)
 
 
 def plan_commitment(

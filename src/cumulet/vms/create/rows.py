@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from uuid import uuid4
 
 from sqlalchemy.orm import Session
 
-from cumulet.catalogue import Catalogue, DataCenter, MachineType, Placement, rates_of
+from cumulet.catalogue import DataCenter, MachineType, Placement, rates_of
 from cumulet.db import add_row, names_there
 from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
-from cumulet.errors import Invalid, NotFound
+from cumulet.errors import CumuletError, Invalid, NotFound
 from cumulet.events import EventName
-from cumulet.gpus import Asker, gpu_rooms, hold
-from cumulet.hosts import Capacity, GpuRoom, Requirements, SizeLimits, place, reserve
+from cumulet.hosts import QUEUE, Capacity, Requirements, SizeLimits, is_no_capacity, place
 from cumulet.images import Image
 from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
 from cumulet.projects import keys_of_project, keys_of_user
 from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, wake
-from cumulet.resource import Wanted, log_request, refuse_taken
+from cumulet.resource import Wanted, log_event, log_request, refuse_taken
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import SshKeySource, VmState
-from cumulet.vms.create.neighbours import heed_neighbours
 from cumulet.vms.create.nics import connect, externals_of
 from cumulet.vms.create.passwords import hash_password
-from cumulet.vms.create.plan import VmPlan, check_number_of_gpus, plan_vm
+from cumulet.vms.create.plan import VmPlan, plan_deadline, plan_vm
 from cumulet.vms.create.request import CreateRequest
-from cumulet.vms.offers import capacities_for, with_cpu_model
+from cumulet.vms.create.room import (
+    Wish,
+    lock_capacities,
+    possible,
+    reaches_all,
+    take_room,
+    those_before,
+)
+from cumulet.vms.offers import with_cpu_model
 from cumulet.vms.wire import CreateVm
 
 
@@ -51,39 +57,79 @@ def create(db: Session, request: CreateRequest) -> None:
         now=request.now,
     )
     refuse_taken(db, Vm, request.project_id, data.vm_id, field="vmId")
-    free = lock_capacities(db, request, machine_type)
+    wish = Wish(request.project_id, data.metadata, data.gpus)
+    free = lock_capacities(db, request.catalogue, machine_type, wish)
     allowance = lock_allowance(db, request.project_id, request.catalogue.quotas)
     allowance.take(db, taken_by(plan, machine_type, data))
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
     vm = vm_row(request, plan, image, machine_type, data_center)
-    sizes = sizes_of(machine_type, disk_gib=image.size_gib)
-    packed = data_center.placement is Placement.PACK
-    chosen = place(with_disks(plan.required, disks), beside(disks, free), sizes=sizes, packed=packed)
-    vm.host_id = chosen.host_id
-    machine = replace(plan.required, project_id=vm.project_id, disk_gib=0, pool="")  # its boot disk has that
-    reserve(db, vm.id, vm.host_id, machine, vcpus_per_core=machine_type.vcpus_per_core)
-    add_disk(db, boot_disk_row(vm, plan, private), field="bootDisk.id", actor=request.caller.email)
+    chosen = choose_host(db, request, Asked(vm, plan.required, disks, machine_type, data_center), free)
+    boot_disk = boot_disk_row(vm, plan, private)
+    add_disk(db, boot_disk, field="bootDisk.id", actor=request.caller.email)
     add_row(db, vm)
-    hold(db, vm.id, chosen.gpus_for(vm.gpus), now=request.now)
+    if chosen:
+        take_room(db, vm, boot_disk, chosen, machine_type, now=request.now)
     for disk in disks:
-        attach(db, disk, vm.id, vm.host_id, now=request.now)
+        attach(db, disk, vm.id, chosen.host_id if chosen else disk.host_id, now=request.now)
     connect(db, request, vm, data_center, allowance)
-    gpus = f", {vm.gpus} {chosen.gpus.model} GPU{'s' * (vm.gpus > 1)}" if vm.gpus else ""
-    size = f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory{gpus}, {plan.boot_disk_gib} GiB disk"
-    text = f"{size} from image {image.id}"
-    log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
+    log_create(db, request, vm, plan, chosen)
     wake(db, Kind.VM, vm.id, now=request.now)
 
 
-def lock_capacities(db: Session, request: CreateRequest, machine_type: MachineType) -> Sequence[Capacity]:
-    """Lock the hosts, and say what each has free for the VM; Invalid when none gives as many GPUs at all."""
-    data = request.data
-    free = capacities_for(db, machine_type, lock=True)
-    free = heed_neighbours(db, request.project_id, data.metadata, free)
-    if not data.gpus:
-        return free
-    asker = Asker(request.project_id)
-    return with_gpu_rooms(db, request.catalogue, machine_type, free, gpus=data.gpus, asker=asker)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A VM's row and what it needs of a host."""
+
+    vm: Vm
+    required: Requirements
+    disks: Sequence[Disk]
+    """Storage disks that it is to have."""
+    machine_type: MachineType
+    data_center: DataCenter
+
+    def place(self, free: Sequence[Capacity]) -> Capacity:
+        """Choose a host of these; Invalid (code 3: no capacity) tells why none fits."""
+        return place(
+            with_disks(self.required, self.disks),
+            beside(self.disks, free),
+            sizes=sizes_of(self.machine_type, disk_gib=self.vm.image_gib),
+            packed=self.data_center.placement is Placement.PACK,
+        )
+
+
+def choose_host(
+    db: Session, request: CreateRequest, asked: Asked, free: Sequence[Capacity]
+) -> Capacity | None:
+    """Choose the VM's host; None where it is to wait for room, which there could be; Invalid otherwise."""
+    vm = asked.vm
+    try:
+        chosen = asked.place(free)
+    except Invalid as full:
+        if not request.data.queue or not is_no_capacity(full):
+            raise
+        hosts = possible(db, request.catalogue, asked.machine_type, with_disks(asked.required, asked.disks))
+        could = [host for host in hosts if reaches_all(host, asked.disks)]
+        if not could:
+            raise
+        before = len(those_before(db, vm.data_center_id, None))
+        vm.host_id, vm.waits_until = could[0].host_id, plan_deadline(request.data, now=request.now)
+        vm.waits_for = in_line(before + 1, full)
+        return None
+    vm.host_id = chosen.host_id
+    return chosen
+
+
+def log_create(db: Session, request: CreateRequest, vm: Vm, plan: VmPlan, chosen: Capacity | None) -> None:
+    """Tell of a new VM, and if it waits for room have it looked at whether there is some by now."""
+    model = request.catalogue.find_gpu_model(vm.gpu_model_id).model_name if vm.gpus else ""
+    gpus = f", {vm.gpus} {model} GPU{'s' * (vm.gpus > 1)}" if vm.gpus else ""
+    size = f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory{gpus}, {plan.boot_disk_gib} GiB disk"
+    text = f"{size} from image {vm.image_id}"
+    log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
+    if chosen is None:
+        waits = f"waits for room until {vm.waits_until:%Y-%m-%d %H:%M:%S} UTC, {vm.waits_for}"
+        log_event(db, vm, EventName.VM_QUEUED, waits, now=request.now)
+        wake(db, Kind.QUEUE, QUEUE, now=request.now)
 
 
 def find_offer(db: Session, request: CreateRequest) -> tuple[DataCenter, MachineType]:
@@ -93,23 +139,6 @@ def find_offer(db: Session, request: CreateRequest) -> tuple[DataCenter, Machine
     with Invalid.reference("machineType"):
         found = request.catalogue.find_machine_type(data_center.id, request.data.machine_type)
     return data_center, with_cpu_model(db, found)
-
-
-def with_gpu_rooms(
-    db: Session,
-    catalogue: Catalogue,
-    machine_type: MachineType,
-    free: Sequence[Capacity],
-    *,
-    gpus: int,
-    asker: Asker,
-) -> Sequence[Capacity]:
-    """Add what locked hosts have of a machine type's GPUs for that many; Invalid when no host gives as many at all."""
-    model = catalogue.find_gpu_model(machine_type.gpu_model_id)
-    rooms = gpu_rooms(db, catalogue, machine_type.data_center_id, model, asker)
-    check_number_of_gpus(gpus, rooms.values())
-    none = GpuRoom(model.model_name)
-    return [replace(host, gpus=rooms.get(host.host_id, none)) for host in free]
 
 
 def taken_by(plan: VmPlan, machine_type: MachineType, data: CreateVm) -> dict[str, int]:
@@ -183,6 +212,11 @@ def with_disks(required: Requirements, disks: Sequence[Disk]) -> Requirements:
     return replace(required, beside=sizes)
 
 
+def in_line(position: int, full: CumuletError) -> str:
+    """Say which place a VM has among those that wait in its data center, and what it lacks."""
+    return f"place {position} in line: {full.message}"
+
+
 def beside(disks: Sequence[Disk], free: Sequence[Capacity]) -> Sequence[Capacity]:
     """Leave only hosts that have all storage disks which are made; Invalid when there is none."""
     hosts = {capacity.host_id for capacity in free}
@@ -190,12 +224,9 @@ def beside(disks: Sequence[Disk], free: Sequence[Capacity]) -> Sequence[Capacity
         if disk.host_id not in hosts:
             elsewhere = f"disks of that data center; {disk.name!r} is in {disk.data_center_id!r}"
             raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), elsewhere)
-    made, unmade = (
-        [disk for disk in disks if disk.is_made],
-        [disk for disk in disks if not disk.is_made],
-    )
-    theirs = [host for host in free if all(host.reaches(disk.host_id, disk.pool) for disk in made)]
-    if made and not theirs:
+    unmade = [disk for disk in disks if not disk.is_made]
+    theirs = [host for host in free if reaches_all(host, disks)]
+    if free and not theirs:
         raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), "disks on the same host")
     return [without(unmade, capacity) for capacity in theirs]
 

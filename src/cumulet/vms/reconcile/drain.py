@@ -33,7 +33,7 @@ def move_away(run: Run, catalogue: Catalogue) -> int:
         if not fetch_columns(db, IS_DRAINED, host_id=run.id):
             return 0
         row = db.get_one(HostRow, run.id)
-        here = (Vm.host_id == row.id, Vm.wanted != Wanted.DELETED)
+        here = (Vm.host_id == row.id, Vm.wanted != Wanted.DELETED, Vm.waits_until.is_(None))
         vms = db.scalars(select(Vm).where(*here).order_by(Vm.project_id, Vm.name)).all()
     under_way = sum(vm.moving_to is not None for vm in vms)
     stays = {}

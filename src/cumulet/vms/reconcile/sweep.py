@@ -45,7 +45,9 @@ HELD_UP: Final = {
 """How a VM is shown whose machine is there and does not go on."""
 IS_KNOWN: Final = select(HostRow.id).where(HostRow.id == bindparam("host_id"))
 VMS: Final = (
-    select(Vm.id, Vm.wanted, Vm.state, Vm.started).where(Vm.host_id == bindparam("host_id")).order_by(Vm.id)
+    select(Vm.id, Vm.wanted, Vm.state, Vm.started)
+    .where(Vm.host_id == bindparam("host_id"), Vm.waits_until.is_(None))
+    .order_by(Vm.id)
 )
 DISKS: Final = (
     select(Disk.id, Disk.state, Disk.vm_id.is_(None).label("is_loose"))

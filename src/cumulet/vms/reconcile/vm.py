@@ -105,11 +105,15 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
     vm, parts = loaded
     end_commitment(run, vm, backends.fabrics.catalogue)
     ends = vm.wanted is Wanted.DELETED or expired(run, vm)
-    if parts.away and not (ends and parts.away.lost):
+    has_room = vm.waits_until is None
+    if has_room and parts.away and not (ends and parts.away.lost):
         raise NotYet(parts.away.why, AWAY_LOOK)
     if ends:
-        tear_down(run, vm, None if parts.away else backends.host(vm.host_id), backends)
+        is_there = has_room and not parts.away
+        tear_down(run, vm, backends.host(vm.host_id) if is_there else None, backends)
         return None
+    if not has_room:
+        return wait_for_room(run, vm)
     host = backends.host(vm.host_id)
     if vm.moving_to is not None:
         target = backends.host(vm.moving_to)
@@ -159,6 +163,13 @@ def expired(run: Run, vm: Vm) -> bool:
     with changing(run, vm, gone, Event(EventName.VM_EXPIRED, "expired; terminating")) as db:
         let_go(db, vm.id, now=run.now)
     return True
+
+
+def wait_for_room(run: Run, vm: Vm) -> datetime | None:
+    """Leave a VM alone that has no room, and if it was given up, as it is; gives when its time is over."""
+    if vm.state not in {VmState.PENDING, VmState.FAILED}:
+        note(run, vm, {"state": VmState.FAILED})
+    return vm.ends_at
 
 
 def show_progress(run: Run, vm: Vm) -> None:
@@ -293,7 +304,7 @@ def tear_down(run: Run, vm: Vm, host: Host | None, backends: Backends) -> None:
         release_nics(db, vm.id, now=run.now)
         if vm.gpus:
             give_back(db, vm.id, now=run.now)
-        release(db, vm.id)
+        release(db, vm.id, now=run.now)
         row = db.get_one(Vm, vm.id)
         text = "deleted, with its boot disk, addresses and reserved capacity"
         log_event(db, row, EventName.VM_DELETED, text, now=run.now)

@@ -75,6 +75,11 @@ class VmRow(NamedTuple):
     accelerator: str
     waiting_for: str
     problem: str
+    waits_until: datetime | None
+
+
+WAITS: Final = and_(Vm.waits_until.is_not(None), Vm.state == VmState.PENDING)
+GIVEN_UP: Final = and_(Vm.waits_until.is_not(None), Vm.state == VmState.FAILED)
 
 
 class NicRow(NamedTuple):
@@ -112,8 +117,8 @@ def vms_with(*, in_full: bool) -> Columns:
         panic=case((Vm.panic_at.is_not(None), Vm.panic), else_=""),
         cpu_model=Host.cpu_model,
         accelerator=Host.accelerator,
-        waiting_for=func.coalesce(Due.why, ""),
-        problem=func.coalesce(Due.error, ""),
+        waiting_for=case((WAITS, Vm.waits_for), else_=func.coalesce(Due.why, "")),
+        problem=case((GIVEN_UP, Vm.waits_for), else_=func.coalesce(Due.error, "")),
     )
     return vms.join(Host, Host.id == Vm.host_id).outerjoin(Due, and_(Due.kind == Kind.VM, Due.id == Vm.id))
 

@@ -115,6 +115,7 @@ def _vm_view(vm: VmRow, disks: Sequence[DiskRow], nics: VmNics, catalogue: Catal
         project_id=vm.project_id,
         waiting_for=vm.waiting_for or waits_for(vm.boot_stage, runs=vm.state is VmState.ACTIVE),
         problem=vm.problem,
+        queue_deadline=vm.waits_until,
         accelerator=vm.accelerator,
         guest=_guest_report(vm),
     )
