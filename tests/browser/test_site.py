@@ -54,6 +54,8 @@ PAGES = {
     "members": "/p/default/members",
     "leave": "/p/default/leave",
     "keys": "/keys",
+    "hosts": "/hosts",
+    "host": "/hosts/memory-1",
     "usage": "/p/default/usage",
     "activity-none": "/p/default/activity?resource=nothing",
 }

@@ -5,9 +5,10 @@ from tests.made_up import make_cloud
 
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.fleet import operations as hosts
-from cumulet.fleet.wire import AskOfHost, DrainHost, LabelHost, LoseHost
+from cumulet.fleet.wire import AskOfHost, DrainHost, HostVm, LabelHost, LoseHost
 from cumulet.hosts import Host, HostState, HostWanted
 from cumulet.journal import events_about
+from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
 
 ONE, TWO = "memory-1", "memory-2"
@@ -153,6 +154,9 @@ def test_what_is_still_on_a_host_keeps_it_and_is_told(cloud):
     cloud.running()
     cloud.used_disk("data")
     assert remains(cloud, ONE) == ["1 VM", "1 disk"]
+    assert cloud.call(hosts.get_host, id=ONE).vms == [
+        HostVm(project_id="default", id="hello", state=VmState.ACTIVE)
+    ]
     with pytest.raises(Refused, match="'memory-1' cannot be removed: there are still 1 VM, 1 disk on it"):
         cloud.call(hosts.remove_host, id=ONE)
 

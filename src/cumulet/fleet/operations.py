@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from cumulet.db import names_there
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
-from cumulet.fleet.views import host_view, read_load, what_remains
+from cumulet.fleet.views import host_view, read_load, vms_on, what_remains
 from cumulet.fleet.wire import AskOfHost, DrainHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
 from cumulet.gpus import Gpu, forget_gpus
 from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host
@@ -50,7 +50,10 @@ def get_host(db: Session, *, id: str) -> GetHostResponse:
     """
     host = find_host(db, id)
     return GetHostResponse(
-        host=host_view(host, read_load(db)), remains=[*what_remains(db, host)], stays=host.stays
+        host=host_view(host, read_load(db)),
+        remains=[*what_remains(db, host)],
+        stays=host.stays,
+        vms=vms_on(db, host),
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.disks import Disk
-from cumulet.fleet.wire import HostAnswer, HostPool
+from cumulet.fleet.wire import HostAnswer, HostPool, HostVm
 from cumulet.gpus import Gpu
 from cumulet.hosts import Host, Taken, reserved_by_host
 from cumulet.private_images import PrivateImage
@@ -77,6 +77,13 @@ def host_view(host: Host, load: Load) -> HostAnswer:
         vms=vms,
         running_vms=running,
     )
+
+
+def vms_on(db: Session, host: Host) -> list[HostVm]:
+    """Name the virtual machines that are on a host."""
+    there = select(Vm.project_id, Vm.name, Vm.state).where(Vm.host_id == host.id)
+    rows = db.execute(there.order_by(Vm.project_id, Vm.name))
+    return [HostVm(project_id=project_id, id=name, state=state) for project_id, name, state in rows]
 
 
 def what_remains(db: Session, host: Host) -> Sequence[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from cumulet.hosts import HostState, HostWanted
+from cumulet.vm_record.wire import VmState
 from cumulet.wire import Wire
 
 
@@ -60,6 +61,14 @@ class ListHostsResponse(Wire):
     page_size: int
 
 
+class HostVm(Wire, kw_only=True):
+    """A virtual machine that is on a host."""
+
+    project_id: str
+    id: str
+    state: VmState
+
+
 class GetHostResponse(Wire):
     """A host, and what keeps it from being removed."""
 
@@ -68,6 +77,8 @@ class GetHostResponse(Wire):
     """What is on it, in words: `3 VMs`, `a disk`."""
     stays: dict[str, str]
     """Of one that is drained: virtual machines that cannot go, as `PROJECT:VM`, and why."""
+    vms: list[HostVm]
+    """Those that are on it, by project and id; what else is said of one is told by GetVM."""
 
 
 class AskOfHost(Wire):
