@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from cumulet.wire import Wire
 
 
@@ -30,3 +32,28 @@ class MonitorVmResponse(Wire, kw_only=True):
     """The response of MonitorVM: oldest first."""
 
     items: list[VmMonitoringItem]
+
+
+class Unsettled(Wire, kw_only=True):
+    """Something that the cloud is at, and that failed the last time or takes longer than it may."""
+
+    kind: str
+    """`vm`, `disk`, `host`…, or one of the cloud's own works, which have neither project nor id."""
+    project_id: str
+    id: str
+    since_time: datetime | None
+    """Not settled since then."""
+    overdue: bool
+    """It takes longer than the ten minutes that it may."""
+    failures: int
+    """In a row; it is tried again by itself."""
+    error: str
+    """Of the last; empty when that did not fail."""
+    waiting_for: str
+    """What it waits for; empty for nothing."""
+
+
+class ListUnsettledResponse(Wire, kw_only=True):
+    """All of that, the longest first."""
+
+    unsettled: list[Unsettled]

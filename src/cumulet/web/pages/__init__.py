@@ -2,12 +2,15 @@
 
 from cumulet.web.pages import (
     activity,
+    audit,
+    catalogue,
     disk_changes,
     disks,
     entry,
     find,
     group_changes,
     groups,
+    health,
     hosts,
     images,
     keys,
@@ -24,12 +27,15 @@ from cumulet.web.pages import (
 
 __all__ = [
     "activity",
+    "audit",
+    "catalogue",
     "disk_changes",
     "disks",
     "entry",
     "find",
     "group_changes",
     "groups",
+    "health",
     "hosts",
     "images",
     "keys",
