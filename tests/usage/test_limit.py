@@ -19,6 +19,7 @@ from cumulet.networks.wire import CreateNetwork
 from cumulet.private_images.create import create_private_vm_image
 from cumulet.projects import Role
 from cumulet.serve.run import FABRIC_SWEEP
+from cumulet.usage import limit
 from cumulet.usage import operations as verbs
 from cumulet.usage.wire import SetSpendLimit
 from cumulet.vm_record import VmState
@@ -140,3 +141,14 @@ def test_only_owners_set_it(spending):
         editor = add_user(db, "ed", default=Role.EDITOR)
     with pytest.raises(Forbidden):
         set_limit(spending, Decimal(1), editor)
+
+
+def test_nobody_waits_for_a_lock_where_nothing_is_new(spending, monkeypatch):
+    calls = []
+    real = limit.check_limit
+    monkeypatch.setattr(limit, "check_limit", lambda *args, **more: calls.append(1) or real(*args, **more))
+    monkeypatch.setattr(limit, "stop_vms", lambda *_, **__: calls.append(2))
+    for hours in (1, 2, 8.1, 8.2, 9.9, 10.1, 12):
+        look(spending, hours)
+    assert calls == [1, 1]
+    assert told(spending) == ["project.spend_warned", "project.spend_reached"]

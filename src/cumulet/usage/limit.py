@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 from sqlalchemy import select, update
@@ -28,38 +29,62 @@ TOLD: Final = {
 
 
 def check_limits(run: Run) -> datetime:
-    """Look at all projects that have a limit; say when to look again."""
+    """Look at all projects that have a limit, and write only where something is new; say when to look again."""
     with run.reading() as db:
         limited = db.scalars(
             select(Project.id).where(Project.spend_limit.is_not(None)).order_by(Project.id)
         ).all()
     looks = [run.now + LATEST]
     for project_id in limited:
-        with run.writing() as db:
-            looks.append(check_limit(db, project_id, now=run.now))
-        with run.writing() as db:
-            stop_vms(db, project_id, now=run.now)
+        with run.reading() as db:
+            seen = look_at(db, db.get(Project, project_id), now=run.now)
+        if seen.is_new:
+            with run.writing() as db:
+                check_limit(db, project_id, now=run.now)
+        with run.reading() as db:
+            runs_on = bool(vms_to_stop(db, project_id))
+        if runs_on:
+            with run.writing() as db:
+                stop_vms(db, project_id, now=run.now)
+        looks.append(seen.next_look)
     return min(looks)
 
 
-def check_limit(db: Session, project_id: str, *, now: datetime) -> datetime:
-    """Compare what a project has spent in this month with what it may, and tell that once; say when it is next to be seen."""
-    project = db.get(Project, project_id, populate_existing=True, with_for_update=True)
+class Look(NamedTuple):
+    """What a project has spent in this month, as far as that is to be told."""
+
+    percent: int
+    """The highest share of its limit that is told of and that it has reached; 0 for none."""
+    spent: Decimal
+    is_new: bool
+    """It was not told of yet, or is not so any more."""
+    next_look: datetime
+
+
+def look_at(db: Session, project: Project | None, *, now: datetime) -> Look:
+    """Compare what a project has spent in this month with what it may, and say when it is next to be seen."""
     if project is None or project.spend_limit is None:
-        return now + LATEST
+        return Look(0, Decimal(0), is_new=False, next_look=now + LATEST)
     first, _ = month_of(now)
     limit = project.spend_limit
-    costs = read_costs(db, project_id, max(first, project.created_at), now)
+    costs = read_costs(db, project.id, max(first, project.created_at), now)
     spent, hourly = spending(costs, first, now)
     shares = {percent: limit * percent / 100 for percent in TOLD}
     seen = max((percent for percent, share in shares.items() if spent >= share), default=0)
-    if seen > project.spend_told:
-        tell(db, project, seen, spent, now=now)
-    project.spend_told = seen
     ahead = [share - spent for share in shares.values() if share > spent]
-    if not ahead or not hourly:
-        return now + LATEST
-    return now + min(LATEST, timedelta(seconds=float(min(ahead) / hourly * HOUR) + 1))
+    wait = timedelta(seconds=float(min(ahead) / hourly * HOUR) + 1) if ahead and hourly else LATEST
+    return Look(seen, spent, is_new=seen != project.spend_told, next_look=now + min(LATEST, wait))
+
+
+def check_limit(db: Session, project_id: str, *, now: datetime) -> None:
+    """Tell once what share of its limit a project has spent."""
+    project = db.get(Project, project_id, populate_existing=True, with_for_update=True)
+    seen = look_at(db, project, now=now)
+    if project is None or not seen.is_new:
+        return
+    if seen.percent > project.spend_told:
+        tell(db, project, seen.percent, seen.spent, now=now)
+    project.spend_told = seen.percent
 
 
 def tell(db: Session, project: Project, percent: int, spent: Decimal, *, now: datetime) -> None:
@@ -76,15 +101,20 @@ def tell(db: Session, project: Project, percent: int, spent: Decimal, *, now: da
     )
 
 
-def stop_vms(db: Session, project_id: str, *, now: datetime) -> None:
-    """Stop the VMs of a project that has spent what it may and wants that; those that are being made once they run."""
+def vms_to_stop(db: Session, project_id: str) -> Sequence[UUID]:
+    """Give the VMs that run of a project that has spent what it may and wants them stopped then."""
     project = db.get(Project, project_id)
     if project is None or not project.spend_stops or project.spend_told < SPEND_REACHED:
-        return
+        return []
     running = select(Vm.id).where(
         Vm.project_id == project_id, Vm.state == VmState.ACTIVE, Vm.wanted == Wanted.ACTIVE
     )
-    for id in db.scalars(running.order_by(Vm.id)).all():
+    return db.scalars(running.order_by(Vm.id)).all()
+
+
+def stop_vms(db: Session, project_id: str, *, now: datetime) -> None:
+    """Stop the VMs of a project that has spent what it may and wants that; those that are being made once they run."""
+    for id in vms_to_stop(db, project_id):
         wake(db, Kind.VM, id, now=now)
         vm = db.get(Vm, id, populate_existing=True, with_for_update=True)
         if vm is not None and vm.state is VmState.ACTIVE and vm.wanted is Wanted.ACTIVE:
