@@ -56,7 +56,8 @@ FOR_ANY_KEY = {
 """These see to it by themselves that a key for one project is told of that one alone."""
 THEIRS = "theirs"
 """A project of others, and the name of everything that it has."""
-ABSENT = "absent"
+ABSENT = "nowhere"
+"""Of nothing; spelled like no name of an event, which a refusal would suggest."""
 MINE = "mine"
 """The name of everything that is in the caller's own project."""
 RIGHT = {
