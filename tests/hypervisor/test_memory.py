@@ -97,7 +97,7 @@ def test_a_silent_host_answers_no_verb(host):
 def test_an_image_is_copied_step_by_step(host):
     host.copy_step = 0.5
     assert host.images.copy(IMAGE).fraction == 0.5
-    assert host.images.copies() == frozenset()
+    assert host.images.copies() == {}
     assert host.images.copy(IMAGE).ready
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
+from tests.made_up import store_image
 from tests.words import HOST_SILENT
 
 from cumulet.errors import Invalid
-from cumulet.hosts import Host, HostState, register_host
+from cumulet.fleet import operations as fleet
+from cumulet.hosts import Host, HostState, Reservation, register_host
 from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import BaseImage, DiskSpec, DomainSpec, HypervisorError, ImageName, Power, Seed
 from cumulet.journal import events_about
@@ -161,7 +163,58 @@ def test_a_copy_of_an_image_that_nobody_needs_goes(cloud):
     cloud.running()
     cloud.host.images.copy(BaseImage(sha256="0" * 64, format="raw", path=Path("/nowhere"), size_gib=1))
     cloud.sweep()
-    assert cloud.host.images.copies() == {cloud.images.find("micro").sha256}
+    assert cloud.host.images.copies().keys() == {cloud.images.find("micro").sha256}
+
+
+def copied(cloud, *ids):
+    """Offer images, and have copies of them on the host."""
+    for id in ids:
+        image = store_image(cloud.images, id, content=id.encode())
+        base = BaseImage(sha256=image.sha256, format="raw", path=image.path, size_gib=1)
+        cloud.host.images.copy(base)
+    cloud.sweep()
+
+
+def names_on(cloud):
+    names = {image.sha256: image.id for image in cloud.images.list()}
+    return {names[sha256] for sha256 in cloud.host.images.copies()}
+
+
+def test_copies_that_no_vm_uses_give_way_when_room_is_short_those_unused_for_longest_first(cloud):
+    cloud.running()
+    copied(cloud, "old")
+    cloud.pass_time(3600)
+    copied(cloud, "new")
+    cloud.pass_time(7200)
+    cloud.sweep()
+    assert names_on(cloud) == {"micro", "old", "new"}
+    facts = cloud.host.facts()
+    with cloud.database.reading() as db:
+        taken = db.scalar(select(func.sum(Reservation.disk_gib)))
+    nine_tenths = facts.disk_gib["local"] - facts.disk_gib["local"] // 10
+    with cloud.database.writing() as db:
+        reservation = db.scalars(select(Reservation).where(Reservation.pool == "local")).first()
+        reservation.disk_gib += nine_tenths - taken + 1
+    cloud.sweep()
+    assert names_on(cloud) == {"micro", "new"}
+    with cloud.database.writing() as db:
+        db.scalars(select(Reservation).where(Reservation.pool == "local")).first().disk_gib += 5
+    cloud.sweep()
+    assert names_on(cloud) == {"micro"}
+
+
+def test_a_host_shows_which_images_lie_there_and_when_they_were_last_used(cloud):
+    cloud.running()
+    copied(cloud, "idle")
+    came = cloud.clock()
+    cloud.pass_time(2 * 3600)
+    cloud.sweep()
+    found = cloud.call(fleet.get_host, id="memory-1").images
+    assert [(image.id, image.size_gib) for image in found] == [("micro", 1), ("idle", 1)]
+    assert found[1].last_used_time <= came < found[0].last_used_time
+    cloud.host.images.remove_copy(found[1].sha256)
+    cloud.sweep()
+    assert [image.id for image in cloud.call(fleet.get_host, id="memory-1").images] == ["micro"]
 
 
 def test_a_copy_under_a_disk_does_not_stop_the_look(cloud, monkeypatch):

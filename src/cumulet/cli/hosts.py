@@ -117,6 +117,9 @@ FACTS: Final[Columns] = {
     ),
     "GPUs": bars("heldGpus", "gpus"),
     "VMs": lambda one: f"{one['vms']}, of which {one['runningVms']} are to run",
+    "images": lambda one: ", ".join(
+        f"{image['id'] or image['sha256'][:12]} {image['sizeGib']:g} GiB" for image in one["images"]
+    ),
     "remains": lambda one: ", ".join(one["remains"]),
     "stays": lambda one: "; ".join(f"{vm}: {why}" for vm, why in sorted(one["stays"].items())),
 }
@@ -133,7 +136,8 @@ def list_(*, listing: Listing = AS_TABLE) -> None:
 def get(name: HostName, /, *, output: Format = "table") -> None:
     """Show a host, and what would have to go before it can be removed."""
     found = connect().get(HOST, name)
-    show_one({**found["host"], "remains": found["remains"], "stays": found["stays"]}, output, FACTS)
+    shown = ("remains", "stays", "images")
+    show_one({**found["host"], **{name: found[name] for name in shown}}, output, FACTS)
 
 
 @app.command

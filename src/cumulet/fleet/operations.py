@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from cumulet.db import names_there
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
-from cumulet.fleet.views import host_view, read_load, vms_on, what_remains
+from cumulet.fleet.views import host_view, images_on, read_load, vms_on, what_remains
 from cumulet.fleet.wire import AskOfHost, DrainHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
 from cumulet.gpus import Gpu, forget_gpus
 from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host
+from cumulet.images import ImageStore
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import read_page
 from cumulet.reconcile import Due, Kind, wake
@@ -43,8 +44,8 @@ def list_hosts(db: Session, *, page_size: int = 0, page_token: str = "") -> List
 
 
 @operation("GET /v1/hosts/{id}", access=Access.AUDITOR)
-def get_host(db: Session, *, id: str) -> GetHostResponse:
-    """Show a host, and what keeps it from being removed.
+def get_host(db: Session, images: ImageStore, *, id: str) -> GetHostResponse:
+    """Show a host, what keeps it from being removed, and which images lie there.
 
     Only for auditors and operators.
     """
@@ -54,6 +55,7 @@ def get_host(db: Session, *, id: str) -> GetHostResponse:
         remains=[*what_remains(db, host)],
         stays=host.stays,
         vms=vms_on(db, host),
+        images=images_on(db, host, images),
     )
 
 

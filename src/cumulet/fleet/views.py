@@ -11,15 +11,21 @@ from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.disks import Disk
-from cumulet.fleet.wire import HostAnswer, HostPool, HostVm
+from cumulet.fleet.wire import HostAnswer, HostImage, HostPool, HostVm
 from cumulet.gpus import Gpu
 from cumulet.hosts import Host, Taken, reserved_by_host
+from cumulet.images import ImageStore
+from cumulet.images.copies import NotedCopy
 from cumulet.private_images import PrivateImage
 from cumulet.resource import Wanted
 from cumulet.vm_record import Vm
 
 MIB: Final = 1024
 """In a GiB."""
+
+
+GIB: Final = 1 << 30
+"""In bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,23 @@ def vms_on(db: Session, host: Host) -> list[HostVm]:
     there = select(Vm.project_id, Vm.name, Vm.state).where(Vm.host_id == host.id)
     rows = db.execute(there.order_by(Vm.project_id, Vm.name))
     return [HostVm(project_id=project_id, id=name, state=state) for project_id, name, state in rows]
+
+
+def images_on(db: Session, host: Host, store: ImageStore) -> list[HostImage]:
+    """Show the copies of images on a host, the last used first."""
+    private = select(PrivateImage.sha256, PrivateImage.project_id, PrivateImage.name)
+    names = {sha256: f"{project}:{name}" for sha256, project, name in db.execute(private)}
+    names |= {image.sha256: image.id for image in store.list()}
+    copies = select(NotedCopy).where(NotedCopy.host_id == host.id).order_by(NotedCopy.last_used.desc())
+    return [
+        HostImage(
+            sha256=copy.sha256,
+            id=names.get(copy.sha256, ""),
+            size_gib=round(copy.size / GIB, 1),
+            last_used_time=copy.last_used,
+        )
+        for copy in db.scalars(copies)
+    ]
 
 
 def what_remains(db: Session, host: Host) -> Sequence[str]:

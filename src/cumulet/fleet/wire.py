@@ -69,6 +69,17 @@ class HostVm(Wire, kw_only=True):
     state: VmState
 
 
+class HostImage(Wire):
+    """A copy of an image on a host, for disks to be based on."""
+
+    sha256: str
+    id: str
+    """The public image that has this content, or `PROJECT:IMAGE`; empty for an earlier version of one."""
+    size_gib: float
+    last_used_time: datetime
+    """When a VM of the host was last based on it, within an hour."""
+
+
 class GetHostResponse(Wire):
     """A host, and what keeps it from being removed."""
 
@@ -79,6 +90,7 @@ class GetHostResponse(Wire):
     """Of one that is drained: virtual machines that cannot go, as `PROJECT:VM`, and why."""
     vms: list[HostVm]
     """Those that are on it, by project and id; what else is said of one is told by GetVM."""
+    images: list[HostImage]
 
 
 class AskOfHost(Wire):

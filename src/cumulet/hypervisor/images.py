@@ -87,8 +87,8 @@ class Images(Protocol):
         A pool that hosts share has one for all of them; other disks are based on the host's own.
         """
 
-    def copies(self, pool: str | None = None) -> frozenset[str]:
-        """Digests of the complete copies that the host sees, or only of those for disks in a pool."""
+    def copies(self, pool: str | None = None) -> dict[str, int]:
+        """The complete copies that the host sees, or only those for disks in a pool: their digests, and the bytes that each takes."""
 
     def remove_copy(self, sha256: str) -> None:
         """Remove a copy; HypervisorError while a disk is based on it."""

@@ -47,9 +47,9 @@ class FarImages:
             self._done_with(sha256)
         return copy
 
-    def copies(self, pool: str | None = None) -> frozenset[str]:
-        """Digests of the complete copies."""
-        found: frozenset[str] = self._there.copies(pool)
+    def copies(self, pool: str | None = None) -> dict[str, int]:
+        """The complete copies, with what they take."""
+        found: dict[str, int] = self._there.copies(pool)
         return found
 
     def remove_copy(self, sha256: str) -> None:

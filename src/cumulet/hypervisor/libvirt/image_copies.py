@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 CHUNK_BYTES: Final = 16 << 20
 READ_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 512
+"""What `st_blocks` counts in."""
 FOR_NOBODY_TO_WRITE: Final = 0o444
 READY: Final = ImageCopy(ready=True, fraction=1.0)
 
@@ -80,9 +82,14 @@ class ImageCopies:
         )
         return ImageCopy(ready=False, fraction=record.fraction, error=record.error)
 
-    def complete(self) -> frozenset[str]:
-        """Digests of the copies that are whole."""
-        return frozenset(path.stem for path in self._directory.glob("*") if path.suffix != ".part")
+    def complete(self) -> dict[str, int]:
+        """Digests of the copies that are whole, and the bytes that they take."""
+        whole = {}
+        for path in self._directory.glob("*"):
+            with suppress(FileNotFoundError):  # it is removed just now
+                if path.suffix != ".part":
+                    whole[path.stem] = path.stat().st_blocks * BLOCK_BYTES
+        return whole
 
     def find(self, sha256: str) -> Path | None:
         """A whole copy, or None."""

@@ -33,10 +33,10 @@ class LibvirtImages:
         """Begin or find the copy."""
         return self._copies.beside(pool).ensure(image)
 
-    def copies(self, pool: str | None = None) -> frozenset[str]:
-        """Digests of the complete copies."""
+    def copies(self, pool: str | None = None) -> dict[str, int]:
+        """The complete copies, with what they take."""
         places = self._copies.every() if pool is None else [self._copies.beside(pool)]
-        return frozenset().union(*(copies.complete() for copies in places))
+        return {sha256: size for copies in places for sha256, size in copies.complete().items()}
 
     def remove_copy(self, sha256: str) -> None:
         """Remove the copies of an image that no disk is based on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 from uuid import UUID
 
 from cumulet.faults import verb
@@ -18,6 +19,8 @@ from cumulet.hypervisor import (
 from cumulet.hypervisor.memory.contents import write_image
 from cumulet.hypervisor.memory.state import Part
 
+GIB: Final = 1 << 30
+
 
 class MemoryImages(Part):
     """What is on one host of images."""
@@ -31,12 +34,10 @@ class MemoryImages(Part):
         return ImageCopy(ready=fraction == 1.0, fraction=fraction)
 
     @verb
-    def copies(self, pool: str | None = None) -> frozenset[str]:
-        """Digests of the complete copies."""
+    def copies(self, pool: str | None = None) -> dict[str, int]:
+        """The complete copies; each takes a GiB."""
         places = self._contents.every_copies() if pool is None else [self._contents.copies_in(pool)]
-        return frozenset(
-            sha256 for copies in places for sha256, fraction in copies.items() if fraction == 1.0
-        )
+        return {sha256: GIB for copies in places for sha256, fraction in copies.items() if fraction == 1.0}
 
     @verb
     def remove_copy(self, sha256: str) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Row, bindparam, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
@@ -27,6 +27,7 @@ from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.copies import keep_copies, those_in
 from cumulet.vms.reconcile.drain import move_away
 from cumulet.vms.reconcile.silence import POWER_OFF_AGAIN, end_twins, ensure_off, note_silence
 from cumulet.vms.reconcile.twin_disks import remove_twin_disks
@@ -108,7 +109,10 @@ class Sweeper:
             disks=disks.keys() - disk_ids,
             seeds=seeds - vm_ids,
         )
-        self._remove_unused_copies(host, run)
+        offered = {image.sha256 for image in self.backends.images.list()}
+        pools = self.backends.fabrics.catalogue.find_data_center(row.data_center_id).pool_paths
+        own_pool = next((id for id, path in pools.items() if path is None), "")
+        keep_copies(run, host, facts, offered=offered, pool=own_pool)
         return run.now + SWEEP
 
     def _see_to_silence(self, run: Run, problem: str) -> datetime:
@@ -162,18 +166,6 @@ class Sweeper:
             )
         return known
 
-    def _remove_unused_copies(self, host: Host, run: Run) -> None:
-        """Remove copies of images that nobody offers any more and that no VM is made of."""
-        unoffered = host.images.copies() - {image.sha256 for image in self.backends.images.list()}
-        if not unoffered:
-            return
-        with run.reading() as db:
-            of_vms = those_in(db, Vm.image_sha256, unoffered)
-            unused = unoffered - of_vms - those_in(db, PrivateImage.sha256, unoffered)
-        for sha256 in unused:
-            with suppress(HypervisorError):  # an orphan disk in its grace is still based on it
-                host.images.remove_copy(sha256)
-
 
 def users_of(domains: Mapping[UUID, Domain]) -> dict[str, UUID]:
     """Tell by their addresses which GPUs machines run with."""
@@ -217,8 +209,3 @@ def wake_changed_disks(db: Session, run: Run, there: AbstractSet[UUID]) -> set[U
         if is_loose and (id in there) == (state is DiskState.ERROR):
             wake(db, Kind.DISK, id, now=run.now)
     return ids
-
-
-def those_in(db: Session, column: InstrumentedAttribute[T], values: AbstractSet[T]) -> set[T]:
-    """Those values that some row has; nothing is asked for none, which is the rule."""
-    return set(db.scalars(select(column).where(column.in_(values)).distinct())) if values else set()
