@@ -30,6 +30,7 @@ from bench import (
     reads,
     usage,
     wake,
+    web,
 )
 from bench.figure import Figure, say
 from bench.stage import Stage
@@ -55,6 +56,7 @@ BENCHMARKS = {
     "boots": boots.measure,
     "images": images.measure,
     "line": line.measure,
+    "web": web.measure,
 }
 
 
