@@ -24,6 +24,9 @@ PAGES = {
     "sessions": "/sessions",
     "create": "/p/default/new-vm",
     "vm": "/p/default/vms/web-1?from=203.0.113.7&port=22",
+    "vm-graphs": "/p/default/vms/web-1/graphs?of=day",
+    "vm-console": "/p/default/vms/web-1/console",
+    "vm-console-off": "/p/default/vms/db/console",
     "vm-network": "/p/default/vms/db/network",
     "vm-network-own": "/p/default/vms/inner/network",
     "vm-disks": "/p/default/vms/db/disks",
@@ -95,6 +98,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
 def at(browser: Browser, site: Site) -> Iterator[Callable[[str], Browser]]:
     """Go to a page, signed in; at the end nothing may stand on the browser's console."""
     browser.chrome.get_log("browser")
+    browser.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.open(site.link())
     eventually(lambda: "/vms" in browser.chrome.current_url)
 
@@ -210,6 +214,21 @@ def test_a_vm_is_created_and_its_first_boot_followed(at, site):
     eventually(lambda: "Running" in text_of(browser, "#head"))
     eventually(lambda: "first boot finished" in text_of(browser, "#events"))
     site.cumulet("vm", "delete", "made", "--wait")
+
+
+def test_the_console_of_a_vm_is_typed_into_on_its_page(at):
+    browser = at("/p/default/vms/web-1/console")
+    browser.chrome.switch_to.frame(browser.find("iframe.console"))
+    browser.wait_open()
+    browser.type("is anybody there")
+    eventually(lambda: "is anybody there" in browser.terminal())  # made-up machines say again what they hear
+    browser.chrome.switch_to.default_content()
+
+
+def test_graphs_are_read_out_at_each_point(at):
+    browser = at("/p/default/vms/web-1/graphs")
+    eventually(lambda: len(browser.chrome.find_elements(By.CSS_SELECTOR, ".uplot canvas")) == 4)
+    assert not browser.chrome.find_elements(By.CSS_SELECTOR, ".drawing svg")
 
 
 def text_of(browser: Browser, selector: str) -> str:
