@@ -118,10 +118,14 @@ class Run:
     def writing(self) -> Iterator[Session]:
         """Give one transaction that the lease guards; LeaseLost when it is not ours any more."""
         with self.database.writing() as db:
-            if not fetch_columns(db, HELD, **held_by(self.claim)):
-                raise LeaseLost(f"{self.claim.kind} {self.claim.id}")
+            self.hold(db)
             self.write_noted(db)
             yield db
+
+    def hold(self, db: Session) -> None:
+        """Have the lease guard a transaction that has locked something else first; LeaseLost when it is not ours any more."""
+        if not fetch_columns(db, HELD, **held_by(self.claim)):
+            raise LeaseLost(f"{self.claim.kind} {self.claim.id}")
 
     def write_noted(self, db: Session) -> None:
         """Write what was noted, in a transaction that the lease guards."""

@@ -13,7 +13,7 @@ from cumulet.disks.allocate import log_snapshot, remove_disk_rows
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState
 from cumulet.events import EventName
-from cumulet.hosts import away, reserve_more_disk
+from cumulet.hosts import away, capacities, move_reservation, reserve_more_disk
 from cumulet.hypervisor import DiskSpec, HypervisorError
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.reconcile import Run
@@ -26,12 +26,31 @@ def reconcile_disk(run: Run, find_host: Callable[[UUID], Host]) -> None:
         disk = db.get(Disk, run.id)
     if disk is None or disk.vm_id is not None:
         return
+    disk = bring_elsewhere(run, disk)
     if disk.wanted is Wanted.DELETED:
         tear_down(run, disk, find_host)
     elif disk.is_made:
         host = find_host(disk.host_id)
         refuse_loss(run, disk, host)
         ensure_contents(run, disk, host)
+
+
+def bring_elsewhere(run: Run, disk: Disk) -> Disk:
+    """Have a disk that lies in a pool which hosts share be another one's when its own is lost."""
+    with run.reading() as db:
+        gone = away(db, disk.host_id)
+    if not disk.is_made or gone is None or not gone.lost:
+        return disk
+    with run.database.writing() as db:
+        hosts = capacities(db, disk.data_center_id, vcpus_per_cpu=1, lock=True)
+        run.hold(db)
+        row = db.get_one(Disk, disk.id, with_for_update=True)
+        there = (host for host in hosts if not host.closed and host.reaches(row.host_id, row.pool))
+        if row.vm_id is None and (host := next(there, None)):
+            row.host_id = host.host_id
+            move_reservation(db, row.id, host.host_id)
+    with run.reading() as db:
+        return db.get_one(Disk, disk.id)
 
 
 def ensure_made(run: Run, disk: Disk, host: Host) -> None:

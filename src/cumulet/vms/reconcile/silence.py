@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns
@@ -72,10 +72,9 @@ def give_up(db: Session, host: HostRow, proof: str, *, now: datetime, actor: str
     """Note that nothing of what ran on a silent host runs on, in the caller's transaction that locked it; what waits for it goes on."""
     change_standing(db, host, lost(host.standing, now, proof), now=now, actor=actor)
     wake_vms(db, host.id, now=now)
-    going = select(Disk.id).where(
-        Disk.host_id == host.id, Disk.wanted == Wanted.DELETED, Disk.vm_id.is_(None)
-    )
-    for disk_id in db.scalars(going.order_by(Disk.id)):
+    due = or_(Disk.wanted == Wanted.DELETED, Disk.pool.in_(host.shared_pools.keys()))
+    loose = select(Disk.id).where(Disk.host_id == host.id, Disk.vm_id.is_(None), due)
+    for disk_id in db.scalars(loose.order_by(Disk.id)):
         wake(db, Kind.DISK, disk_id, now=now)
 
 
@@ -144,6 +143,12 @@ def end_twins(run: Run, host: Host, domains: Mapping[UUID, Domain]) -> Mapping[U
         log.warning("a machine is ended that is not this host's any more", host=str(run.id), vm=str(vm_id))
         host.machines.undefine(vm_id)
     return {vm_id: domain for vm_id, domain in domains.items() if vm_id not in moved | gone}
+
+
+def has_twins(db: Session, host_id: UUID, domains: Mapping[UUID, Domain]) -> bool:
+    """Whether a VM has gone elsewhere meanwhile whose machine a host still has, in the transaction that has locked the host."""
+    vms = db.execute(ELSEWHERE.where(Vm.id.in_(domains.keys()), Vm.host_id != host_id))
+    return any(moving_to is None and domains[id].term < term for id, term, moving_to in vms)
 
 
 def terminated(db: Session, vm_ids: AbstractSet[UUID]) -> set[UUID]:

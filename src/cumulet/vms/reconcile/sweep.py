@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
 from cumulet.gpus import note_gpus, note_partitions
-from cumulet.hosts import SILENCE, Orphans, change_standing, heard, note_facts
+from cumulet.hosts import SILENCE, HostState, Orphans, change_standing, heard, note_facts
 from cumulet.hosts import Host as HostRow
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
@@ -29,7 +29,13 @@ from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.reconcile.copies import keep_copies, those_in
 from cumulet.vms.reconcile.drain import move_away
-from cumulet.vms.reconcile.silence import POWER_OFF_AGAIN, end_twins, ensure_off, note_silence
+from cumulet.vms.reconcile.silence import (
+    POWER_OFF_AGAIN,
+    end_twins,
+    ensure_off,
+    has_twins,
+    note_silence,
+)
 from cumulet.vms.reconcile.twin_disks import remove_twin_disks
 from cumulet.vms.reconcile.vm import Backends
 from cumulet.vms.retained_logs import forget_old
@@ -89,6 +95,8 @@ class Sweeper:
             vms = fetch_columns(db, VMS, host_id=run.id)
             vm_ids = wake_changed_vms(db, run, vms, domains)
             row = db.get_one(HostRow, run.id)
+            if row.state is HostState.LOST and has_twins(db, run.id, domains):
+                return run.now  # they went elsewhere since they were looked at: they end first
             busy = any(vm.wanted is Wanted.ACTIVE for vm in vms) or bool(running_ones(domains) or going)
             change_standing(db, row, heard(row.standing, run.now, busy=busy), now=run.now)
             disk_ids = wake_changed_disks(db, run, disks.keys())

@@ -52,6 +52,7 @@ from cumulet.vms.create.plan import hostname_of
 from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
+from cumulet.vms.reconcile.elsewhere import bring_elsewhere
 from cumulet.vms.reconcile.live_move import ensure_moved_live
 from cumulet.vms.reconcile.move import Way, ensure_moved
 from cumulet.vms.reconcile.observe import observe
@@ -107,6 +108,8 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
     ends = vm.wanted is Wanted.DELETED or expired(run, vm)
     has_room = vm.waits_until is None
     if has_room and parts.away and not (ends and parts.away.lost):
+        if parts.away.lost:
+            bring_elsewhere(run, vm, parts.disks, parts.away, backends.fabrics.catalogue)
         raise NotYet(parts.away.why, AWAY_LOOK)
     if ends:
         is_there = has_room and not parts.away
