@@ -12,6 +12,7 @@ from tests.made_up import PROJECT, make_cloud, vm_request
 from tests.vms.test_placement import catalogue, host_of
 
 from cumulet.disks import Disk
+from cumulet.disks import vm_operations as disks
 from cumulet.errors import Exhausted, Invalid, Refused
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost
@@ -223,6 +224,15 @@ def test_who_waits_has_nothing_that_could_be_changed_yet(cloud):
             id="a",
             data=wire.CommitVm(commitment_term="COMMITMENT_TERM_1_MONTH"),
         )
+
+
+def test_what_only_a_vm_with_room_can_have_is_refused_at_once_while_it_waits(cloud):
+    cloud.create_disk("data", 1)
+    ask(cloud, "there", 12)
+    wait(cloud, "a", 8)
+    with pytest.raises(Refused, match="PENDING") as refused:
+        cloud.call(disks.attach_storage_disk, project_id=PROJECT, id="data", vm_id="a")
+    assert not refused.value.passing
 
 
 def test_a_create_that_waits_is_done_once_however_often_it_is_sent(cloud):

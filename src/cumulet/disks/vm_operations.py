@@ -30,7 +30,7 @@ from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Access, Caller, operation
 from cumulet.quotas import lock_allowance
 from cumulet.resource import Wanted, find, lock, log_request
-from cumulet.vm_record.accepts import AT_REST, PASSING
+from cumulet.vm_record.accepts import AT_REST
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
@@ -135,7 +135,7 @@ def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:
     if vm.state not in states:
         needed = " or ".join(sorted(state.value for state in states))
         message = f"cannot change the disks of VM {vm.name!r}: it is {vm.state.value} and must be {needed}"
-        passing = vm.state in PASSING
+        passing = vm.is_passing
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
 
 

@@ -23,7 +23,7 @@ from cumulet.private_images.wire import CreatePrivateVmImageResponse, ImageState
 from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, find_due, wake
 from cumulet.resource import Wanted, lock, log_request, refuse_taken
-from cumulet.vm_record.accepts import AT_REST, PASSING
+from cumulet.vm_record.accepts import AT_REST
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
@@ -88,7 +88,7 @@ def accept_image(vm: Vm, disk: Disk, *, under_way: str) -> None:
         message = (
             f"cannot take an image of VM {vm.name!r}: it is {vm.state.value} and must be ACTIVE or STOPPED"
         )
-        passing = vm.state in PASSING
+        passing = vm.is_passing
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
     settled = vm.wanted is (Wanted.ACTIVE if vm.state is VmState.ACTIVE else Wanted.STOPPED)
     if under_way:

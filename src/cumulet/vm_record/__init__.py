@@ -3,7 +3,7 @@
 It lies below the slices whose verbs a VM takes part in: disks, private images, security groups.
 """
 
-from cumulet.vm_record.accepts import AT_REST, PASSING, Verb, accept, accepts
+from cumulet.vm_record.accepts import AT_REST, Verb, accept, accepts
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.users import refuse_used
@@ -11,7 +11,6 @@ from cumulet.vm_record.wire import SshKeySource, VmState
 
 __all__ = [
     "AT_REST",
-    "PASSING",
     "SshKeySource",
     "Verb",
     "Vm",

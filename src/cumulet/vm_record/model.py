@@ -16,6 +16,7 @@ from cumulet.due import Kind
 from cumulet.events import VmData
 from cumulet.hypervisor import Firmware
 from cumulet.resource import Resource, Wanted
+from cumulet.vm_record.accepts import PASSING
 from cumulet.vm_record.wire import SshKeySource, VmState
 
 
@@ -173,6 +174,11 @@ class Vm(Resource):
     def is_waiting(self) -> bool:
         """It may still get room: nobody gave it up."""
         return self.waits_until is not None and self.state is VmState.PENDING
+
+    @property
+    def is_passing(self) -> bool:
+        """It leaves its state by itself soon: who waits for room may do so for hours."""
+        return self.state in PASSING and not self.is_waiting
 
     @property
     def ends_at(self) -> datetime | None:
