@@ -2,14 +2,19 @@
 
 import html
 import re
+from urllib.parse import quote
 
 import pytest
 from tests.made_up import make_cloud
 from tests.projects.people import add_user
 
+from cumulet.catalogue import read_catalogue, with_gpus
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import DrainHost
+from cumulet.gpus import GpuState
+from cumulet.gpus.operations import list_gpus
 from cumulet.hosts import HostState, HostWanted
+from cumulet.hypervisor.memory import made_up_id
 from cumulet.permission import CloudRole
 from cumulet.projects import Role
 from cumulet.vms.move_operations import list_moves, move_vm
@@ -21,7 +26,11 @@ HOST = "/hosts/memory-1"
 
 @pytest.fixture
 def cloud(database, tmp_path):
-    return make_cloud(database, tmp_path, hypervisor="memory:?hosts=2&vcpus=8&memory_gib=16&disk_gib=100")
+    uri = "memory:?hosts=2&vcpus=8&memory_gib=16&disk_gib=100&gpus=1&gpu_model=H100"
+    catalogue = with_gpus(read_catalogue(None), "H100", made_up_id("H100"))
+    cloud = make_cloud(database, tmp_path, hypervisor=uri, catalogue=catalogue)
+    cloud.sweep()
+    return cloud
 
 
 @pytest.fixture
@@ -95,6 +104,22 @@ def test_a_move_under_way_is_shown_and_can_be_aborted(as_one, cloud):
     assert browser.send(url, on="/hosts").status_code == 303
     assert cloud.call(list_moves).moves == []
     assert "VMs that move" not in browser.get("/hosts").text
+
+
+def test_a_gpu_is_shown_with_its_state_withdrawn_offered_again_and_cleaned(as_one, cloud):
+    browser = as_one(CloudRole.OPERATOR)
+    (gpu,) = cloud.call(list_gpus, host_id="memory-1").gpus
+    text = browser.get(HOST).text
+    assert (gpu.address in text, "H100" in text) == (True, True)
+    url = f"{HOST}/gpus/{quote(gpu.id, safe='')}"
+    assert browser.send(f"{url}/withdraw", on=HOST).headers["location"] == HOST
+    assert cloud.call(list_gpus, host_id="memory-1").gpus[0].withdrawn
+    assert "withdrawn" in browser.get(HOST).text
+    assert browser.send(f"{url}/offer", on=HOST).status_code == 303
+    assert browser.send(f"{url}/clean", on=HOST).status_code == 303
+    (gpu,) = cloud.call(list_gpus, host_id="memory-1").gpus
+    assert (gpu.withdrawn, gpu.state) == (False, GpuState.CLEANING)
+    assert browser.send(f"{url}/sell", on=HOST).status_code == 404
 
 
 def test_an_auditor_sees_no_button_and_who_is_neither_no_page(as_one, signed_in, cloud):

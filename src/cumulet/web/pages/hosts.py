@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from cumulet.errors import CumuletError, Invalid
+from cumulet.errors import CumuletError, Invalid, NotFound
 from cumulet.fleet.operations import cordon_host, drain_host, get_host, list_hosts, uncordon_host
 from cumulet.fleet.wire import AskOfHost, DrainHost, HostAnswer
-from cumulet.gpus.operations import list_gpus
+from cumulet.gpus.operations import clean_gpu, list_gpus, offer_gpu, withdraw_gpu
 from cumulet.gpus.wire import GpuAnswer, GpuState
 from cumulet.hosts import HostState, HostWanted
 from cumulet.vms.move_operations import abort_vm_move, list_moves
@@ -41,6 +41,8 @@ GPU_STATES: Final = {
     GpuState.QUARANTINED: ("bad", "Quarantined"),
 }
 UNKNOWN: Final = ("off", "Unknown")
+OF_GPUS: Final = {"withdraw": withdraw_gpu, "offer": offer_gpu, "clean": clean_gpu}
+"""What is asked of a card, as the address has it."""
 WAYS: Final = (
     ("cordon", "Cordon it", "Nothing new is placed there; what is there stays and runs on."),
     ("drain", "Drain it", "VMs that can go without being stopped move to other hosts; the others stay, with the reason."),
@@ -110,6 +112,16 @@ def uncordon(visit: Visit) -> Gone:
 def abort(visit: Visit) -> Gone:
     """Have a VM stay where it is that is being moved."""
     visit.ask(abort_vm_move, id=visit.names["move"])
+    return back(visit)
+
+
+@form(f"{HOST}/gpus/{{gpu:str}}/{{verb:str}}", on=host_page)
+def ask_of_gpu(visit: Visit) -> Gone:
+    """Keep a card from further VMs, let them have it again, or have it cleaned."""
+    verb = OF_GPUS.get(visit.names["verb"])
+    if verb is None:
+        raise NotFound.named("verb of a GPU", visit.names["verb"], list(OF_GPUS))
+    visit.ask(verb, id=visit.names["gpu"])
     return back(visit)
 
 
