@@ -36,6 +36,7 @@ from cumulet.networks import Fabrics
 from cumulet.operation import OPERATIONS, Caller, Operation
 from cumulet.projects import find_caller, permit
 from cumulet.projects.bootstrap import OWNER_EMAIL
+from cumulet.projects.identity_provider import IdentityProvider
 from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, find_due, wake
 from cumulet.serve.build import reconcilers
@@ -146,6 +147,7 @@ class Cloud:
     backends: Backends
     hosts: Mapping[UUID, MemoryHypervisor]
     adder: Adder = field(default_factory=lambda: Adder(nobody, str, nobody))
+    provider: IdentityProvider | None = None
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -188,6 +190,7 @@ class Cloud:
             "images": self.images,
             "hosts": self.hosts,
             "fabric": self.fabric,
+            "provider": self.provider,
             "ssh_key": "ssh-ed25519 AAAA cumulet@server",
         }
 

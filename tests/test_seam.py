@@ -47,6 +47,7 @@ SERVER = {
     "line/": "sockets that lead to helpers, its ssh, and what it brings to hosts",
     "images/": "its store of images, and where it builds them",
     "projects/bootstrap.py": "the first key",
+    "projects/identity_provider.py": "the identity provider, and the file with its secret",
     "rest/": "its listener",
     "self_signed.py": "its certificate, and the authority's",
     "serve/build.py": "its data directory",

@@ -9,6 +9,7 @@ carries it (contract: `google.rpc.Status`). A refusal's message names the field,
     ├ AlreadyExists       6  409
     ├ Forbidden           7  403
     ├ Exhausted           8  429   a quota
+    │  └ TooFast          8  429   the same is right later
     ├ Refused             9  400   right request, wrong moment; `reason` says which precondition failed
     ├ Unimplemented      12  501
     ├ Failure            13  500   of a host or the network; its reason is the operator's
@@ -19,6 +20,7 @@ carries it (contract: `google.rpc.Status`). A refusal's message names the field,
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -151,6 +153,16 @@ class Exhausted(CumuletError):
 
     code = 8
     http = 429
+
+
+class TooFast(Exhausted):
+    """The same is right later."""
+
+    def __init__(self, message: str, *, seconds: float, reason: str = "RATE_LIMITED") -> None:
+        """Take the words, and in how many seconds it may be tried again."""
+        self.retry_after = max(math.ceil(seconds), 1)
+        retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{self.retry_after}s"}
+        super().__init__(message, error_info(reason), retry)
 
 
 class Refused(CumuletError):

@@ -125,6 +125,10 @@ class EventName(enum.StrEnum):
     USER_ADDED_API_KEY = "user.added_api_key"
     USER_REMOVED_API_KEY = "user.removed_api_key"
     USER_SIGNED_IN = "user.signed_in"
+    USER_SET_PASSWORD = "user.set_password"  # noqa: S105 - an event's name
+    USER_ADDED_SECOND_FACTOR = "user.added_second_factor"
+    USER_REMOVED_SECOND_FACTOR = "user.removed_second_factor"
+    USER_RESET = "user.reset"
     USER_SIGNED_OUT = "user.signed_out"
     USER_ADDED_SSH_KEY = "user.added_ssh_key"
     USER_REMOVED_SSH_KEY = "user.removed_ssh_key"

@@ -37,7 +37,22 @@ __all__ = [
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PROVIDED: Final = frozenset(
-    {"db", "caller", "now", "catalogue", "limits", "images", "hosts", "fabric", "feed", "origin", "ssh_key"}
+    {
+        "caller",
+        "catalogue",
+        "db",
+        "fabric",
+        "feed",
+        "hosts",
+        "images",
+        "limits",
+        "now",
+        "origin",
+        "prepared",
+        "provider",
+        "ssh_key",
+        "tries",
+    }
 )
 """What the edge hands to an operation that asks for it by name."""
 LASTING: Final = frozenset({"db", "caller", "catalogue"})
@@ -81,6 +96,8 @@ class Operation:
     """The parameter of the path that names the project it is about; empty for none."""
     states: States | None = None
     """Which state it shows, if that can be waited for."""
+    prepare: Callable[..., object] | None = None
+    """What is to be done before the one writer's lock is taken; its answer is `prepared`."""
     makes: str = ""
     """The path at which what it makes will be found, with names of its own path and of its body; empty for none."""
 
@@ -106,16 +123,19 @@ def operation(
     writes: bool = False,
     makes: str = "",
     states: States | None = None,
+    prepare: Callable[..., object] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as the operation at `route`, `METHOD /path/{withNames}`.
 
     A GET changes nothing, unless it `writes`. `alias` is the path, with the same names in the same order, where another
     generation of clients looks for it; there it is called `<name>_alias`. What it `makes` is waited for by those who ask
-    for that path meanwhile; of the `states` that it shows one can be waited for.
+    for that path meanwhile; of the `states` that it shows one can be waited for. What takes long and needs no lock, such as
+    hashing a password, it lets `prepare` do, which is given `database`, `caller`, `tries`, `origin`, what the edge provides for all, and the body as `data`.
     """
 
     def declare(function: Function) -> Function:
         new = declared(route, function, access=access, writes=writes, makes=makes, states=states)
+        new = replace(new, prepare=prepare)
         publish(new)
         if alias:
             publish(replace(new, name=f"{new.name}_alias", path=alias))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from cumulet.errors import Invalid
 
@@ -32,6 +33,11 @@ SERVER_NAMES: Final = frozenset(
         "CUMULET_TLS_KEY",
         "CUMULET_PLAIN_HTTP",
         "CUMULET_TRUSTED_PROXIES",
+        "CUMULET_OIDC_ISSUER",
+        "CUMULET_OIDC_CLIENT_ID",
+        "CUMULET_OIDC_CLIENT_SECRET_FILE",
+        "CUMULET_OIDC_NAME",
+        "CUMULET_OIDC_PROVISION",
     }
 )
 
@@ -49,6 +55,22 @@ class TlsFiles:
     """PEM: the server's own, then those that lead to an authority."""
     key: Path
     """PEM, without a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """The identity provider that people sign in with."""
+
+    issuer: str
+    """`CUMULET_OIDC_ISSUER`: its URL, exactly as it calls itself."""
+    client_id: str
+    """`CUMULET_OIDC_CLIENT_ID`: what it calls this installation."""
+    secret_file: Path | None
+    """`CUMULET_OIDC_CLIENT_SECRET_FILE`; None for a client without a secret."""
+    name: str
+    """`CUMULET_OIDC_NAME`: what people call it; its host without a word."""
+    provisions: bool
+    """`CUMULET_OIDC_PROVISION`: whoever it vouches for becomes a user, invited or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,8 @@ class Settings:
     """`CUMULET_POWER_COMMAND`: what cuts the power of a host that stays silent; None leaves that to the operator."""
     trusted_proxies: tuple[str, ...]
     """`CUMULET_TRUSTED_PROXIES`: addresses and networks whose word counts for where a request came from."""
+    oidc: OidcSettings | None
+    """`CUMULET_OIDC_…`; None without an identity provider."""
 
     @property
     def is_made_up(self) -> bool:
@@ -132,6 +156,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tls=read_tls(given),
         plain_http=read_switch(given, "CUMULET_PLAIN_HTTP"),
         trusted_proxies=read_proxies(given.get("CUMULET_TRUSTED_PROXIES", "")),
+        oidc=read_oidc(given),
     )
 
 
@@ -183,6 +208,27 @@ def read_tls(given: Mapping[str, str]) -> TlsFiles | None:
         missing = "CUMULET_TLS_KEY" if certificate else "CUMULET_TLS_CERT"
         raise Invalid.field(missing, "", "the PEM file that goes with the other one: both are needed for TLS")
     return None
+
+
+def read_oidc(given: Mapping[str, str]) -> OidcSettings | None:
+    """Read which identity provider there is; Invalid where its answers could be read or changed on their way."""
+    issuer, client_id = given.get("CUMULET_OIDC_ISSUER", ""), given.get("CUMULET_OIDC_CLIENT_ID", "")
+    if not issuer and not client_id:
+        return None
+    there = urlsplit(issuer)
+    is_safe = there.scheme == "https" or (there.scheme == "http" and is_loopback(there.hostname or ""))
+    if not is_safe or not there.hostname or there.query or there.fragment:
+        raise Invalid.field("CUMULET_OIDC_ISSUER", issuer, "the https URL of an OpenID Connect provider")
+    if not client_id:
+        raise Invalid.field("CUMULET_OIDC_CLIENT_ID", "", "what the provider calls this installation")
+    secret_file = given.get("CUMULET_OIDC_CLIENT_SECRET_FILE")
+    return OidcSettings(
+        issuer=issuer,
+        client_id=client_id,
+        secret_file=Path(secret_file).absolute() if secret_file else None,
+        name=given.get("CUMULET_OIDC_NAME") or there.hostname,
+        provisions=read_switch(given, "CUMULET_OIDC_PROVISION"),
+    )
 
 
 def read_switch(given: Mapping[str, str], name: str) -> bool:

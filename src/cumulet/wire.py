@@ -22,7 +22,19 @@ from msgspec import inspect
 from cumulet.errors import CumuletError, Invalid
 
 T = TypeVar("T", bound="Wire")
-SECRETS: Final = frozenset({"password", "startScript", "code", "apiKey", "ticket", "session"})
+SECRETS: Final = frozenset(
+    {
+        "apiKey",
+        "code",
+        "currentPassword",
+        "password",
+        "secret",
+        "session",
+        "startScript",
+        "ticket",
+        "totpSecret",
+    }
+)
 """Members whose values never appear in an error."""
 INT32: Final = range(-(2**31), 2**31)
 """All integers of the contract are 32 bits wide; its 64-bit ones travel as text."""

@@ -22,6 +22,8 @@ PAGES = {
     "list": "/p/default/vms",
     "list-none": "/p/default/vms?q=nothing",
     "sessions": "/sessions",
+    "account": "/account",
+    "join": "/join",
     "create": "/p/default/new-vm",
     "vm": "/p/default/vms/web-1?from=203.0.113.7&port=22",
     "vm-graphs": "/p/default/vms/web-1/graphs?of=day",

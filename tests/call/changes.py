@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+import pyotp
 from tests.crash import network_stories as networks
 from tests.crash import test_crash as stories
 from tests.crash.gpu_stories import gpu_cloud
@@ -24,8 +25,10 @@ from cumulet.networks.wire import CreateNetwork
 from cumulet.permission import CloudRole, Role
 from cumulet.projects import key_operations as keys
 from cumulet.projects import operations as projects
+from cumulet.projects import password_operations as passwords
 from cumulet.projects import session_operations as sessions
 from cumulet.projects import user_operations as users
+from cumulet.projects.password_wire import AddSecondFactor, ChangePassword, RemoveSecondFactor
 from cumulet.projects.people_wire import (
     AddPermission,
     ChangeUser,
@@ -151,6 +154,20 @@ def a_session(cloud: Cloud) -> Sent:
     return {"id": cloud.call(sessions.list_sessions).sessions[0].id}
 
 
+def with_password(cloud: Cloud) -> None:
+    cloud.call(passwords.change_password, data=ChangePassword(PASSWORD))
+
+
+def an_authenticator(cloud: Cloud) -> Sent:
+    secret = pyotp.random_base32()
+    return {"data": AddSecondFactor(PASSWORD, secret, pyotp.TOTP(secret).at(cloud.clock()))}
+
+
+def with_second_factor(cloud: Cloud) -> None:
+    with_password(cloud)
+    cloud.call(passwords.add_second_factor, **an_authenticator(cloud))
+
+
 def with_project(cloud: Cloud) -> None:
     cloud.call(projects.create_project, data=CreateProject(id="other"))
 
@@ -171,6 +188,7 @@ def stopped(cloud: Cloud) -> None:
 
 
 BOB: Final = "bob@example.org"
+PASSWORD: Final = "correct horse battery"
 NETWORK: Final = CreateNetwork(id="backend", data_center_id="local", ip_range="10.1.0.0/24")
 GROUP: Final = CreateSecurityGroup(id="web", data_center_id="local", rules=[networks.rule("22")])
 WEBHOOK: Final = CreateWebhook(id="chat", url="https://receiver.invalid/hook")
@@ -179,6 +197,10 @@ CHANGES: Final[dict[str, Change]] = {
     "delete_api_key": Change(with_api_key, always(name="other")),
     "create_login_ticket": Change(nothing, always()),
     "end_session": Change(with_session, a_session),
+    "change_password": Change(with_password, always(data=ChangePassword(f"{PASSWORD}!", PASSWORD))),
+    "add_second_factor": Change(with_password, an_authenticator),
+    "remove_second_factor": Change(with_second_factor, always(data=RemoveSecondFactor(PASSWORD))),
+    "reset_user": Change(with_bob, always(id=BOB)),
     "create_ssh_key": Change(nothing, always(data=CreateSshKey(public_key=ed25519_line(1)))),
     "delete_ssh_key": Change(with_ssh_key, an_ssh_key),
     "create_project": Change(nothing, always(data=CreateProject(id="other"))),

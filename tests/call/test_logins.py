@@ -3,8 +3,9 @@
 import anyio
 import pytest
 
-from cumulet.call import Logins, TooFast
-from cumulet.call.logins import FREE
+from cumulet.call import Logins
+from cumulet.errors import TooFast
+from cumulet.projects.guesses import FREE
 
 HOME, ELSEWHERE = "192.0.2.7", "192.0.2.8"
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cumulet.call import Rates, TooFast
+from cumulet.call import Rates
 from cumulet.call.rates import FEWEST_SWEPT
+from cumulet.errors import TooFast
 
 
 @pytest.fixture

@@ -32,8 +32,12 @@ from cumulet.wire import Wire
 
 OPEN = {
     "accept_invitation",
+    "begin_sso",
     "close_session",
+    "finish_sso",
     "get_vm_machine_type",
+    "get_ways_in",
+    "join",
     "list_public_vm_images",
     "list_regions",
     "list_vm_data_centers",
@@ -41,6 +45,7 @@ OPEN = {
     "list_vm_machine_types",
     "list_vm_machine_types2",
     "open_session",
+    "sign_in",
 }
 FOR_ANY_KEY = {
     "create_login_ticket",

@@ -9,7 +9,7 @@ from cumulet.call.kept import Answer, KeptAnswers
 from cumulet.call.key_uses import WriteUses
 from cumulet.call.logins import Logins
 from cumulet.call.making import Making
-from cumulet.call.rates import Rates, TooFast
+from cumulet.call.rates import Rates
 from cumulet.call.refused import RefusedCalls, is_kept
 from cumulet.call.settled import once_settled
 from cumulet.call.turns import Turn, Turns
@@ -25,7 +25,6 @@ __all__ = [
     "Rates",
     "RefusedCalls",
     "Request",
-    "TooFast",
     "Turn",
     "Turns",
     "WriteUses",

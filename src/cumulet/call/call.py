@@ -18,11 +18,12 @@ from cumulet.call.repeats import Repeatable, content_of
 from cumulet.db import Database, was_forgotten
 from cumulet.errors import CumuletError, Forbidden, NotFound, Unavailable
 from cumulet.operation import Access, Caller, Operation
+from cumulet.projects.guesses import Guesses, Tries
 
 ATTEMPTS: Final = 3
 RACE_STATES: Final = frozenset({"40001", "40P01"})
 """PostgreSQL: serialization failure, deadlock."""
-PASSING: Final = frozenset({"db", "caller", "now", "origin"})
+PASSING: Final = frozenset({"db", "caller", "now", "origin", "prepared", "tries"})
 """What is another for each call."""
 
 
@@ -76,6 +77,11 @@ class Calls:
         """Keep account of the use of keys, for all operations together."""
         return KeyUses(self.database, self.clock, self.write_uses)
 
+    @cached_property
+    def guesses(self) -> Guesses:
+        """Keep account of wrong passwords, for all operations together."""
+        return Guesses()
+
 
 class Call:
     """An operation together with all that it needs; made once, for each of its calls."""
@@ -86,6 +92,7 @@ class Call:
         self._admit = calls.admit
         self._clock = calls.clock
         self._uses = calls.uses
+        self._guesses = calls.guesses
         standing = operation.provided - PASSING
         if lacking := standing - calls.provided.keys():
             raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
@@ -119,10 +126,11 @@ class Call:
                     raise
         arguments = request.arguments()
         repeatable = self._repeatable(request, arguments)
+        prepared = self._prepared(caller, request, arguments)
         for _ in range(ATTEMPTS):
             try:
                 with self._database.writing() as db:
-                    do = partial(self._admit_and_call, db, request, arguments)
+                    do = partial(self._admit_and_call, db, request, arguments, prepared)
                     return repeatable.once(db, do, now=self._clock()) if repeatable else do(), caller
             except exc.DBAPIError as problem:
                 if not lost_a_race(problem):
@@ -135,9 +143,28 @@ class Call:
             return None
         return Repeatable(request.key(), key, self.operation.name, content=content_of(arguments))
 
-    def _admit_and_call(self, db: Session, request: Request, arguments: dict[str, Any]) -> object:
+    def _prepared(self, caller: Caller | None, request: Request, arguments: dict[str, Any]) -> object:
+        """Do what takes no lock; who may not call is refused later."""
+        prepare, is_open = self.operation.prepare, self.operation.access is Access.OPEN
+        if prepare is None or not (caller or is_open):
+            return None
+        return prepare(
+            **self._standing,
+            database=self._database,
+            caller=caller,
+            tries=self._tries(request),
+            origin=request.origin,
+            data=arguments["data"],
+        )
+
+    def _tries(self, request: Request) -> Tries:
+        return Tries(self._guesses, request.address, self._clock().timestamp())
+
+    def _admit_and_call(
+        self, db: Session, request: Request, arguments: dict[str, Any], prepared: object
+    ) -> object:
         caller = self._caller(db, request)
-        answer = self._call(db, caller, request, arguments)
+        answer = self._call(db, caller, request, arguments, prepared)
         if not was_forgotten(db):
             act = act_of(self.operation, request, arguments, answer, caller=caller)
             audit.record(db, act, now=self._clock())
@@ -156,9 +183,21 @@ class Call:
         return caller
 
     def _call(
-        self, db: Session, caller: Caller | None, request: Request, arguments: dict[str, Any]
+        self,
+        db: Session,
+        caller: Caller | None,
+        request: Request,
+        arguments: dict[str, Any],
+        prepared: object = None,
     ) -> object:
-        passing = {"db": db, "caller": caller, "now": self._clock(), "origin": request.origin}
+        passing = {
+            "db": db,
+            "caller": caller,
+            "now": self._clock(),
+            "origin": request.origin,
+            "prepared": prepared,
+            "tries": self._tries(request),
+        }
         needed = {name: value for name, value in passing.items() if name in self.operation.provided}
         try:
             return self.operation.function(**needed, **self._standing, **arguments)

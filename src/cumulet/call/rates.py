@@ -6,24 +6,13 @@ there are two, each counts for itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from typing import Final
 
-from cumulet.errors import Exhausted, error_info
+from cumulet.errors import TooFast
 
 FEWEST_SWEPT: Final = 1000
 """Callers; as many as that are kept without a look at which are past."""
-
-
-class TooFast(Exhausted):
-    """The same is right later."""
-
-    def __init__(self, message: str, *, seconds: float, reason: str = "RATE_LIMITED") -> None:
-        """Take the words, and in how many seconds it may be tried again."""
-        self.retry_after = max(math.ceil(seconds), 1)
-        retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{self.retry_after}s"}
-        super().__init__(message, error_info(reason), retry)
 
 
 class Rates:

@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from cumulet.call.rates import TooFast
-from cumulet.errors import Exhausted
+from cumulet.errors import Exhausted, TooFast
 
 AT_ONCE: Final = 8
 """Requests of one caller that are worked on at once: a fifth of the threads that there are."""

@@ -23,7 +23,8 @@ INVITATION: Final[Columns] = {
     "invited": lambda one: one["emailAddress"],
     "code": lambda one: one["code"],
     "good until": lambda one: local_time(one["expireTime"]),
-    "to be used by": lambda one: f"cumulet user accept {one['code']}",
+    "in a browser": lambda one: one["url"],
+    "or by": lambda one: f"cumulet user accept {one['code']}",
 }
 ACCEPTED: Final[Columns] = {
     "user": lambda one: one["user"]["emailAddress"],
@@ -71,6 +72,15 @@ def accept(code: str, /, *, first_name: str = "", last_name: str = "", output: F
 def role(email: Email, role: UserRole, /) -> None:
     """Change what a user may do in the whole cloud."""
     connect().patch(f"{USERS}/{{}}", email, body={"role": role.upper()})
+
+
+@app.command
+def reset(email: Email, /, *, output: Format = "table") -> None:
+    """Take a user's password and second factor, sign their browsers out, and print the code to set a password anew.
+
+    Their API keys stay.
+    """
+    show_invitation(connect().post(f"{USERS}/{{}}/reset", email), output)
 
 
 @app.command

@@ -5,7 +5,9 @@ from cumulet.projects import (  # noqa: F401 - declares them
     key_operations,
     member_operations,
     operations,
+    password_operations,
     session_operations,
+    sso_operations,
     user_operations,
 )
 from cumulet.projects.access import (

@@ -58,15 +58,21 @@ def find_or_add_user(db: Session, address: str) -> User:
     return user
 
 
-def invite(db: Session, user: User, now: datetime, limits: Limits) -> InvitationAnswer:
+def invite(db: Session, user: User, now: datetime, limits: Limits, origin: str) -> InvitationAnswer:
     """Make a code for somebody who is new, and end their earlier one."""
     user.state = UserState.INVITED
+    return invite_anew(db, user, now, limits, origin)
+
+
+def invite_anew(db: Session, user: User, now: datetime, limits: Limits, origin: str) -> InvitationAnswer:
+    """Make a code for somebody, and end their earlier one."""
     code = secrets.token_hex(32)  # it may not begin with a dash, which a command takes for an option
     expires_at = now + timedelta(days=limits.invitation_days)
     db.execute(delete(Invitation).where(Invitation.user_id == user.id))
     db.add(Invitation(user_id=user.id, digest=digest_of(code), expires_at=expires_at))
     db.flush()
-    return InvitationAnswer(email_address=user.email, code=code, expire_time=expires_at)
+    url = f"{origin}/join#{code}"
+    return InvitationAnswer(email_address=user.email, code=code, expire_time=expires_at, url=url)
 
 
 def take_invitation(db: Session, code: str, now: datetime) -> User:

@@ -63,7 +63,14 @@ def list_project_permissions(db: Session, *, project_id: str) -> ListUserPermiss
     access=Access.OWNER_OR_OPERATOR,
 )
 def add_project_user_permission(
-    db: Session, caller: Caller, now: datetime, limits: Limits, *, project_id: str, data: AddPermission
+    db: Session,
+    caller: Caller,
+    now: datetime,
+    limits: Limits,
+    origin: str,
+    *,
+    project_id: str,
+    data: AddPermission,
 ) -> AddPermissionResponse:
     """Make somebody a member of a project, or give a member another role.
 
@@ -74,7 +81,7 @@ def add_project_user_permission(
         raise Invalid.field("role", data.role.value, "OWNER, EDITOR or VIEWER")
     find_project(db, project_id, lock=True)
     user = find_or_add_user(db, address)
-    invitation = invite(db, user, now, limits) if user.state in NEW else None
+    invitation = invite(db, user, now, limits, origin) if user.state in NEW else None
     set_role(db, caller, user, project_id, Role[data.role.name], now=now, limits=limits)
     return AddPermissionResponse(invitation=invitation)
 

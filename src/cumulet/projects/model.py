@@ -105,7 +105,35 @@ class ApiKey(Row):
     is_session: Mapped[bool] = mapped_column(default=False)
     """A browser holds it, and it ends when it is not used for a while."""
     opened_with: Mapped[str | None] = mapped_column(String(63))
-    """The user's key that a session was opened with, and ends with."""
+    """The user's key that a session was opened with, and ends with; or what else it was opened with."""
+
+
+class Password(Row):
+    """What a user signs in with at a browser."""
+
+    __tablename__ = "password"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    hash: Mapped[str]
+    """By Argon2id, with its salt and its parameters."""
+    set_at: Mapped[datetime]
+    totp_secret: Mapped[str] = mapped_column(String(64), default="")
+    """What their authenticator makes its codes of; empty without one."""
+    totp_step: Mapped[int] = mapped_column(default=0)
+    """The half minute whose code was used last: none is good twice."""
+    recovery: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """The digests of the recovery codes that are left."""
+
+
+class SingleSignOn(Row):
+    """Whom the identity provider means by a user of ours: by its own id, for e-mail addresses change hands."""
+
+    __tablename__ = "single_sign_on"
+    __table_args__ = (Index("uq_single_sign_on_subject", "issuer", "subject", unique=True),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
 
 
 class LoginTicket(Row):

@@ -38,11 +38,12 @@ class UserRole(ProtoEnum):
 
 
 class InvitationAnswer(Wire):
-    """What lets an invited person in, once: `code` is told only in this answer."""
+    """What lets an invited person in, once: `code` is told only in this answer, and `url` is the page that takes it."""
 
     email_address: str
     code: str
     expire_time: datetime
+    url: str
 
 
 class UserAnswer(Wire):

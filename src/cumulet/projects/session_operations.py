@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ from cumulet.errors import Forbidden, NotFound, Unauthenticated
 from cumulet.events import EventName
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects.access import SESSION_IDLE, digest_of, find_caller
-from cumulet.projects.model import ApiKey, LoginTicket
+from cumulet.projects.model import ApiKey, LoginTicket, User
 from cumulet.projects.session_wire import (
     CloseSession,
     ListSessionsResponse,
@@ -57,24 +58,18 @@ def open_session(db: Session, now: datetime, *, data: OpenSession) -> OpenedSess
     digest = _take_ticket(db, data.ticket, now) if data.ticket else digest_of(data.api_key)
     caller = find_caller(db, digest, now=now)
     with_key = db.get_one(ApiKey, (caller.user_id, caller.key_id))
-    secret, expires_at = secrets.token_urlsafe(32), now + SESSION_LASTS
-    session = ApiKey(
-        user_id=caller.user_id,
-        id=f"web-{secrets.token_hex(6)}",
-        digest=digest_of(session_key(secret)),
-        created_at=now,
-        last_used_at=now,
-        expires_at=min(expires_at, with_key.expires_at or expires_at),
-        project_id=with_key.project_id,
-        reads_only=with_key.reads_only,
-        is_session=True,
-        opened_with=with_key.opened_with or with_key.id,
-    )
-    _make_room(db, session)
-    db.add(session)
-    text = f"{caller.email} signed in at a browser, with the key {session.opened_with}"
-    _log(db, EventName.USER_SIGNED_IN, text, session, caller.email, now=now)
-    return OpenedSession(id=session.id, session=secret, expire_time=session.expires_at or expires_at)
+    secret = secrets.token_urlsafe(32)
+    session = _new_session(with_key.user_id, with_key.opened_with or with_key.id, secret, now)
+    session.project_id, session.reads_only = with_key.project_id, with_key.reads_only
+    expires_at = min(now + SESSION_LASTS, with_key.expires_at or now + SESSION_LASTS)
+    return _add(db, session, secret, caller.email, until=expires_at, named=f"the key {session.opened_with}")
+
+
+def open_for(db: Session, user: User, opened_with: str, now: datetime) -> OpenedSession:
+    """Sign a browser in as a user who has proven who they are without a key."""
+    secret = secrets.token_urlsafe(32)
+    session = _new_session(user.id, opened_with, secret, now)
+    return _add(db, session, secret, user.email, until=now + SESSION_LASTS, named=opened_with)
 
 
 @operation("GET /v1/sessions", access=Access.USER)
@@ -128,6 +123,32 @@ def session_view(row: ApiKey, caller: Caller) -> SessionAnswer:
         expire_time=row.expires_at or row.created_at + SESSION_LASTS,
         current=row.digest == caller.key_digest,
     )
+
+
+def _new_session(user_id: UUID, opened_with: str, secret: str, now: datetime) -> ApiKey:
+    """Make a session that lets its user do whatever they may."""
+    return ApiKey(
+        user_id=user_id,
+        id=f"web-{secrets.token_hex(6)}",
+        digest=digest_of(session_key(secret)),
+        created_at=now,
+        last_used_at=now,
+        reads_only=False,
+        is_session=True,
+        opened_with=opened_with,
+    )
+
+
+def _add(
+    db: Session, session: ApiKey, secret: str, email: str, *, until: datetime, named: str
+) -> OpenedSession:
+    """Open a session with what is `named`."""
+    session.expires_at = until
+    _make_room(db, session)
+    db.add(session)
+    text = f"{email} signed in at a browser, with {named}"
+    _log(db, EventName.USER_SIGNED_IN, text, session, email, now=session.created_at)
+    return OpenedSession(id=session.id, session=secret, expire_time=until)
 
 
 def _take_ticket(db: Session, ticket: str, now: datetime) -> bytes:

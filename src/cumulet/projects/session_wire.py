@@ -41,7 +41,7 @@ class SessionAnswer(Wire):
 
     id: str
     opened_with: str
-    """The API key that it ends with."""
+    """The API key that it ends with; or what else it was opened with, such as `a password`."""
     create_time: datetime
     last_used_time: datetime
     expire_time: datetime

@@ -19,7 +19,16 @@ from cumulet.permission import CloudRole
 from cumulet.projects.access import digest_of, new_key
 from cumulet.projects.invitations import NEW, find_or_add_user, invite, read_address, take_invitation
 from cumulet.projects.members import refuse_last_owner_anywhere
-from cumulet.projects.model import ApiKey, Invitation, Membership, SshKey, User, UserState
+from cumulet.projects.model import (
+    ApiKey,
+    Invitation,
+    Membership,
+    Password,
+    SingleSignOn,
+    SshKey,
+    User,
+    UserState,
+)
 from cumulet.projects.paging import fetch_part, read_page
 from cumulet.projects.people_wire import (
     AcceptInvitation,
@@ -58,7 +67,7 @@ def get_user(db: Session, *, id: str) -> UserAnswer:
 
 @operation("POST /v1/users", access=Access.OPERATOR)
 def invite_user(
-    db: Session, caller: Caller, now: datetime, limits: Limits, *, data: InviteUser
+    db: Session, caller: Caller, now: datetime, limits: Limits, origin: str, *, data: InviteUser
 ) -> InviteUserResponse:
     """Invite a person by their e-mail address; the answer has the code that lets them in, once.
 
@@ -68,7 +77,7 @@ def invite_user(
     if user.state not in NEW:
         raise AlreadyExists(f"emailAddress: {user.email!r} is a user of this cloud already")
     user.cloud_role = data.role.cloud_role
-    invitation = invite(db, user, now, limits)
+    invitation = invite(db, user, now, limits, origin)
     _log(db, EventName.USER_INVITED, user, f"{caller.email} invited {user.email}", caller.email, now)
     return InviteUserResponse(user=user_view(user), invitation=invitation)
 
@@ -77,10 +86,10 @@ def invite_user(
 def accept_invitation(db: Session, now: datetime, *, data: AcceptInvitation) -> AcceptInvitationResponse:
     """Become a user by the code of an invitation; the answer has the first API key."""
     user = take_invitation(db, data.code, now)
-    user.state, user.first_name, user.last_name = UserState.ACTIVE, data.first_name, data.last_name
+    if user.state is not UserState.ACTIVE:
+        welcome(db, user, data.first_name, data.last_name, now)
     key, id = new_key(), f"key-{secrets.token_hex(6)}"
     db.add(ApiKey(user_id=user.id, id=id, digest=digest_of(key), created_at=now))
-    _log(db, EventName.USER_JOINED, user, f"{user.email} accepted their invitation", user.email, now)
     return AcceptInvitationResponse(
         user=user_view(user), api_key=ApiKeyAnswer(id=id, create_time=now, key=key)
     )
@@ -117,6 +126,7 @@ def suspend_user(db: Session, caller: Caller, now: datetime, *, id: str) -> Empt
     if user.state is UserState.ACTIVE:
         refuse_last_operator(db, user)
         user.state = UserState.SUSPENDED
+        db.execute(delete(Invitation).where(Invitation.user_id == user.id))
         _log(db, EventName.USER_SUSPENDED, user, f"{caller.email} suspended {user.email}", caller.email, now)
     return Empty()
 
@@ -151,11 +161,17 @@ def delete_user(db: Session, caller: Caller, now: datetime) -> Empty:
     return Empty()
 
 
+def welcome(db: Session, user: User, first_name: str, last_name: str, now: datetime) -> None:
+    """Make an invited person a user."""
+    user.state, user.first_name, user.last_name = UserState.ACTIVE, first_name, last_name
+    _log(db, EventName.USER_JOINED, user, f"{user.email} accepted their invitation", user.email, now)
+
+
 def remove(db: Session, user: User, caller: Caller, now: datetime) -> None:
     """Take all that lets a user in; their row stays, because what they made names them."""
     refuse_last_operator(db, user)
     refuse_last_owner_anywhere(db, user)
-    for theirs in (ApiKey, SshKey, Membership, Invitation):
+    for theirs in (ApiKey, SshKey, Membership, Invitation, Password, SingleSignOn):
         db.execute(delete(theirs).where(theirs.user_id == user.id))
     user.state, user.cloud_role, user.first_name, user.last_name = UserState.REMOVED, CloudRole.NONE, "", ""
     _log(db, EventName.USER_REMOVED, user, f"{caller.email} removed {user.email}", caller.email, now)

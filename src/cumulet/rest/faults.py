@@ -15,11 +15,11 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
 
-from cumulet.call import TooFast
 from cumulet.errors import (
     CumuletError,
     Invalid,
     NotFound,
+    TooFast,
     Unauthenticated,
     Unimplemented,
 )

@@ -37,6 +37,7 @@ from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import check_still_offered, reconcile_network, sweep_fabric
 from cumulet.private_images import reconcile_image
 from cumulet.projects import admit, bootstrap, write_uses
+from cumulet.projects.identity_provider import IdentityProvider
 from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
 from cumulet.rest.ready import Standing, readiness
@@ -80,6 +81,7 @@ def build(settings: Settings) -> Cloud:
     for folder in (settings.data_dir, settings.shared_dir):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     catalogue = with_made_up_gpus(with_resolvers(read_catalogue(settings.catalogue)), settings)
+    provider = IdentityProvider(settings.oidc) if settings.oidc else None
     database = Database(settings.database_url)
     migrate(database)
     bootstrap(database, settings.data_dir, datetime.now(UTC))
@@ -120,7 +122,9 @@ def build(settings: Settings) -> Cloud:
         feed=feed,
         herald=Herald(database),
         standing=(standing := Standing()),
-        app=behind_proxies(settings, app_of(database, catalogue, backends, feed, ssh_key.public, standing)),
+        app=behind_proxies(
+            settings, app_of(database, catalogue, backends, feed, ssh_key.public, standing, provider)
+        ),
     )
 
 
@@ -131,6 +135,7 @@ def app_of(
     feed: Feed,
     ssh_key: str,
     standing: Standing,
+    provider: IdentityProvider | None,
 ) -> ASGIApp:
     """Put together what answers requests."""
     consoles = Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
@@ -141,6 +146,7 @@ def app_of(
         "hosts": backends.hosts,
         "fabric": backends.fabrics.fabric,
         "feed": feed,
+        "provider": provider,
         "ssh_key": ssh_key,
     }
     calls = Calls(database, admit, provided, lambda: datetime.now(UTC), write_uses)

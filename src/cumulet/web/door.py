@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from litestar import Request
 from litestar.datastructures import Cookie
@@ -20,6 +20,9 @@ from cumulet.projects import SESSION_LASTS, session_key
 
 COOKIE: Final = "__Host-cumulet"
 """So named, browsers take it only from this very host, by TLS or from the machine itself, and for no other."""
+ATTEMPT: Final = "__Host-cumulet-sso"
+"""What a browser keeps while it is at the identity provider's."""
+ATTEMPT_LASTS_S: Final = 600
 TOKEN: Final = "token"  # noqa: S105 - a field's name
 OWN: Final = frozenset({"same-origin", "none"})
 
@@ -45,6 +48,15 @@ def session_cookie(session: str) -> Cookie:
     """Have a browser keep a session's secret for as long as it can be good; an empty one, forget it."""
     seconds = int(SESSION_LASTS.total_seconds()) if session else 0
     return Cookie(COOKIE, value=session, max_age=seconds, secure=True, httponly=True, samesite="strict")
+
+
+def attempt_cookie(secret: str, there: str) -> Cookie:
+    """Have a browser keep what it began a sign-in with, and where it goes on; it comes back from another site."""
+    kept = f"{secret} {quote(there, safe='')}" if secret else ""
+    seconds = ATTEMPT_LASTS_S if secret else 0
+    return Cookie(
+        ATTEMPT, value=quote(kept, safe=""), max_age=seconds, secure=True, httponly=True, samesite="lax"
+    )
 
 
 def refuse_foreign(request: HttpRequest) -> None:
@@ -76,6 +88,15 @@ def refuse_plain(origin: str) -> None:
             "a certificate, with which CUMULET_TLS_CERT and CUMULET_TLS_KEY have the server speak TLS; from the machine "
             "itself, or through `ssh -L 8480:127.0.0.1:8480`, http://127.0.0.1:8480 works as it is"
         )
+
+
+def why_plain(origin: str) -> str:
+    """Say why nobody can sign in there; empty where they can."""
+    try:
+        refuse_plain(origin)
+    except Forbidden as refused:
+        return refused.message
+    return ""
 
 
 def is_private(origin: str) -> bool:

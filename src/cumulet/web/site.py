@@ -28,7 +28,7 @@ from cumulet.errors import CumuletError, Forbidden, NotFound, Unauthenticated
 from cumulet.web import rendering
 from cumulet.web.asking import Asking
 from cumulet.web.assets import SHORT, takes_gzip
-from cumulet.web.door import TOKEN, refuse_foreign, refuse_without_token, session_of
+from cumulet.web.door import ATTEMPT, TOKEN, refuse_foreign, refuse_without_token, session_of
 from cumulet.web.live import LiveStreams
 from cumulet.web.visit import Answer, Gone, Sent, Shown, Visit
 
@@ -144,6 +144,7 @@ async def visited(request: HttpRequest, asking: Asking, here: Page) -> Visit:
         origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
         address=request.client.host if request.client else "",
         session=session_of(request),
+        attempt=unquote(request.cookies.get(ATTEMPT, "")),
         referer=request.headers.get("referer", ""),
     )
     if request.method == HttpMethod.POST:

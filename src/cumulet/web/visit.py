@@ -65,6 +65,8 @@ class Visit:
     address: str
     session: str
     """The secret of the browser's session; empty for who is not signed in."""
+    attempt: str = ""
+    """What it kept while it was at the identity provider's."""
     form: Mapping[str, list[str]] = field(default_factory=dict)
     referer: str = ""
     refused: CumuletError | None = None
@@ -79,6 +81,10 @@ class Visit:
         """Give a field of the form, or else of the address."""
         values = self.form.get(name) or self.query.get(name)
         return values[-1].strip() if values else default
+
+    def typed(self, name: str) -> str:
+        """Give a secret of the form as it was typed, spaces and all."""
+        return (self.form.get(name) or [""])[-1]
 
     def all_given(self, name: str) -> list[str]:
         """Give all values of a field, without those that are empty."""

@@ -1,6 +1,7 @@
 """The pages, each a function of a visit; importing them declares them."""
 
 from cumulet.web.pages import (
+    account,
     activity,
     audit,
     catalogue,
@@ -26,6 +27,7 @@ from cumulet.web.pages import (
 )
 
 __all__ = [
+    "account",
     "activity",
     "audit",
     "catalogue",
