@@ -33,6 +33,7 @@ SECRETS: Final = frozenset(
         "startScript",
         "ticket",
         "totpSecret",
+        "verifier",
     }
 )
 """Members whose values never appear in an error."""

@@ -37,7 +37,7 @@ from cumulet.projects.people_wire import (
     RemovePermission,
     UserRole,
 )
-from cumulet.projects.session_wire import OpenSession
+from cumulet.projects.session_wire import NewLoginCode, OpenSession
 from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey, UpdateProject
 from cumulet.quotas import operations as quotas
 from cumulet.quotas.wire import SetQuota
@@ -197,6 +197,7 @@ CHANGES: Final[dict[str, Change]] = {
     "delete_api_key": Change(with_api_key, always(name="other")),
     "create_login_ticket": Change(nothing, always()),
     "end_session": Change(with_session, a_session),
+    "create_login_code": Change(nothing, always(data=NewLoginCode(challenge="c" * 43))),
     "change_password": Change(with_password, always(data=ChangePassword(f"{PASSWORD}!", PASSWORD))),
     "add_second_factor": Change(with_password, an_authenticator),
     "remove_second_factor": Change(with_second_factor, always(data=RemoveSecondFactor(PASSWORD))),

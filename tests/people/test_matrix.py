@@ -45,6 +45,7 @@ OPEN = {
     "list_vm_machine_types",
     "list_vm_machine_types2",
     "open_session",
+    "redeem_login_code",
     "sign_in",
 }
 FOR_ANY_KEY = {

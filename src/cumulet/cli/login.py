@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from cyclopts import Parameter
 
 from cumulet.cli.authorities import find_authority, is_trusted, shown_certificates
 from cumulet.cli.authorities import fingerprint as fingerprint_of
+from cumulet.cli.by_browser import key_by_browser
 from cumulet.cli.client import open_client
 from cumulet.cli.config import Context, add_contexts, check_url, is_local
 from cumulet.cli.contexts import Url, UsualProject, read_key
@@ -16,17 +20,24 @@ from cumulet.errors import Invalid, Unavailable
 
 
 def login(
-    name: AnyContext = None, /, *, url: Url = "", usual_project: UsualProject = "", fingerprint: str = ""
+    name: AnyContext = None,
+    /,
+    *,
+    url: Url = "",
+    usual_project: UsualProject = "",
+    fingerprint: str = "",
+    web: Annotated[bool, Parameter(name=("--web", "--sso"), negative="")] = False,
 ) -> None:
     """Try an API key, and keep it with its cloud as the current context. The key is asked for, or read from stdin.
 
     :param name: What to call the context; without, it is called as the cloud's host. One of that name is replaced.
     :param fingerprint: The SHA-256 of the certificate that the server's is signed by, if this machine does not trust it.
+    :param web: Get a key by signing in at a browser, with a password or with the cloud's identity provider.
     """
     url = url or ask_for_url()
     check_url("--url", url)
     authority = authority_of(url, fingerprint)
-    key = read_key()
+    key = key_by_browser(url, authority) if web else read_key()
     client = open_client(Context(url=url, key=key, authority=authority))
     person = client.get("/v1/auth")["emailAddress"]
     projects = [one["id"] for one in client.list("/v1/projects", member="projects")]

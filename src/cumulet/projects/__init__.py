@@ -3,6 +3,7 @@
 from cumulet.permission import CloudRole, Role
 from cumulet.projects import (  # noqa: F401 - declares them
     key_operations,
+    login_code_operations,
     member_operations,
     operations,
     password_operations,

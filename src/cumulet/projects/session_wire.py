@@ -15,6 +15,26 @@ class LoginTicketAnswer(Wire):
     expire_time: datetime
 
 
+class NewLoginCode(Wire):
+    """For which command: the SHA-256 of what it alone knows (PKCE, S256)."""
+
+    challenge: str
+
+
+class LoginCode(Wire):
+    """What that command gets an API key for, once."""
+
+    code: str
+    expire_time: datetime
+
+
+class RedeemLoginCode(Wire):
+    """The code, and what the command alone knows."""
+
+    code: str
+    verifier: str
+
+
 class OpenSession(Wire):
     """Whose session: one of a ticket and an API key."""
 
