@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from tests.browser.conftest import Browser
 from tests.browser.site import AXE, Site, running_site
 from tests.waiting import eventually
@@ -216,6 +217,50 @@ def test_a_vm_is_created_and_its_first_boot_followed(at, site):
     eventually(lambda: "Running" in text_of(browser, "#head"))
     eventually(lambda: "first boot finished" in text_of(browser, "#events"))
     site.cumulet("vm", "delete", "made", "--wait")
+
+
+def go_by_tab(browser: Browser, words: str) -> WebElement:
+    """Press the tab key until something of that name has the keys; whatever has them on the way can be seen to."""
+    seen = "const style = getComputedStyle(document.activeElement); return style.outlineStyle != 'none'"
+    for _ in range(80):
+        browser.chrome.switch_to.active_element.send_keys(Keys.TAB)
+        here = browser.chrome.switch_to.active_element
+        assert browser.chrome.execute_script(seen) or here.tag_name in {"body", "iframe"}, here.text
+        if here.text.strip() == words:
+            return here
+    pytest.fail(f"the tab key does not lead to {words!r}")
+
+
+def test_a_vm_lives_and_ends_by_keys_alone(at, site):
+    browser = at("/p/default/vms")
+
+    def press(*keys: str) -> None:
+        browser.chrome.switch_to.active_element.send_keys(*keys)
+
+    def is_there(id: str) -> bool:
+        """Whether a page has come whole, and its first field has the keys."""
+        script = "return document.readyState == 'complete' && document.activeElement.id == arguments[0]"
+        return bool(browser.chrome.execute_script(script, id))
+
+    eventually(lambda: is_there(""))
+    press("c")
+    eventually(lambda: is_there("vmId"))
+    press("by-keys", Keys.CONTROL + Keys.ENTER)
+    eventually(lambda: browser.chrome.current_url.endswith("/vms/by-keys"))
+    eventually(lambda: "Running" in text_of(browser, "#head"))
+    go_by_tab(browser, "Graphs").send_keys(Keys.ENTER)
+    eventually(lambda: "What it used" in text_of(browser, "#live"))
+    go_by_tab(browser, "Overview").send_keys(Keys.ENTER)
+    eventually(lambda: "What happened" in text_of(browser, "#live"))
+    go_by_tab(browser, "Stop").send_keys(Keys.ENTER)
+    eventually(lambda: "Off" in text_of(browser, "#head"))
+    go_by_tab(browser, "Delete…").send_keys(Keys.ENTER)
+    eventually(lambda: "/delete" in browser.chrome.current_url)
+    go_by_tab(browser, "Delete by-keys").send_keys(Keys.ENTER)
+    eventually(lambda: browser.chrome.current_url.endswith("/p/default/vms"))
+    eventually(lambda: not browser.chrome.find_elements(By.ID, "vm-by-keys"))
+    press("g", "n")
+    eventually(lambda: browser.chrome.current_url.endswith("/networks"))
 
 
 def test_the_console_of_a_vm_is_typed_into_on_its_page(at):

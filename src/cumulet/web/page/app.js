@@ -74,7 +74,10 @@ document.addEventListener("keydown", (event) => {
     byId("side")?.classList.remove("open");
     for (const open of here("details.more[open], details.switcher[open]")) open.open = false;
   }
-  if (event.ctrlKey && event.key === "Enter") document.activeElement.form?.requestSubmit();
+  if (event.ctrlKey && event.key === "Enter" && document.activeElement.form) {
+    event.preventDefault(); // a browser would send it as well, and then neither arrives
+    document.activeElement.form.requestSubmit();
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
   const keys = Date.now() - went < 1000 ? `g ${event.key}` : event.key;
   went = event.key === "g" ? Date.now() : 0;

@@ -44,9 +44,10 @@ async function refresh() {
   if (document.hidden) return;
   const answer = await fetch(location.href);
   if (!answer.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("graphs");
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
   if (!fresh) return;
-  document.getElementById("graphs").replaceWith(fresh);
+  document.getElementById("live").replaceWith(fresh);
+  document.dispatchEvent(new Event("htmx:after:swap")); // its times are shown in the viewer's zone like all others
   draw();
 }
 
