@@ -13,7 +13,7 @@ from tests.made_up import NOON, PROJECT, make_cloud
 from tests.projects.people import add_user
 
 from cumulet.catalogue import read_catalogue, with_gpus
-from cumulet.errors import Invalid
+from cumulet.errors import Invalid, Refused
 from cumulet.gpus import Gpu, GpuState
 from cumulet.hosts import Host, HostState
 from cumulet.hypervisor import Power
@@ -23,8 +23,9 @@ from cumulet.projects import Role
 from cumulet.vm_record import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import change_operations as changes
-from cumulet.vms import offers
+from cumulet.vms import move_operations, offers
 from cumulet.vms import operations as verbs
+from cumulet.vms.wire import MoveVm
 
 MODEL = "H100"
 TYPE = "standard-h100"
@@ -58,6 +59,55 @@ def cloud(new_cloud):
 
 def create(cloud, gpus=1, **fields):
     return cloud.create(**{"machine_type": TYPE, "gpus": gpus} | fields)
+
+
+def move(cloud, *, restart=True):
+    data = MoveVm(project_id=PROJECT, vm_id="hello", restart=restart)
+    cloud.call(move_operations.move_vm, data=data)
+
+
+def test_a_vm_goes_to_another_hosts_gpus_by_a_restart_and_those_that_it_had_are_cleaned(new_cloud):
+    cloud = new_cloud(hosts=2)
+    create(cloud, gpus=2)
+    cloud.settle()
+    source = cloud.row().host_id
+    with pytest.raises(Refused, match="it has GPUs; with restart it is shut down, moved, and started again"):
+        move(cloud, restart=False)
+    move(cloud)
+    assert Counter(gpu.host_id for gpu in rows(cloud, Gpu.vm_id == cloud.row().id)) == dict.fromkeys(
+        cloud.hosts, 2
+    )
+    cloud.settle()
+    cloud.pass_time(60)
+    there = rows(cloud, Gpu.vm_id == cloud.row().id)
+    assert (cloud.vm().state, cloud.row().host_id == source) == (VmState.ACTIVE, False)
+    assert [gpu.host_id for gpu in there] == [cloud.row().host_id] * 2
+    machine = cloud.hosts[cloud.row().host_id].machines.get(cloud.row().id)
+    assert set(machine.gpus) == {gpu.address for gpu in there}
+    assert {gpu.state for gpu in rows(cloud, Gpu.host_id == source)} == {GpuState.FREE}
+    assert all(gpu.cleaned_at for gpu in rows(cloud, Gpu.host_id == source)[:2])
+
+
+def test_one_that_is_called_back_keeps_its_gpus_and_no_others(new_cloud):
+    cloud = new_cloud(hosts=2)
+    create(cloud, gpus=2)
+    cloud.settle()
+    before = {gpu.id for gpu in rows(cloud, Gpu.vm_id == cloud.row().id)}
+    move(cloud)
+    cloud.call(move_operations.abort_vm_move, id=f"{PROJECT}:hello")
+    cloud.settle()
+    assert {gpu.id for gpu in rows(cloud, Gpu.vm_id == cloud.row().id)} == before
+    assert cloud.vm().state is VmState.ACTIVE
+
+
+def test_one_is_not_moved_where_there_are_no_gpus_for_it(new_cloud):
+    cloud = new_cloud(hosts=2)
+    create(cloud, gpus=8, vcpus=8, memory_gib=8)
+    cloud.settle()
+    change(cloud, rows(cloud, Gpu.host_id != cloud.row().host_id)[:1], withdrawn=True)
+    with pytest.raises(Invalid, match="GPU"):
+        move(cloud)
+    assert held(cloud) == {"hello": 8}
 
 
 def held(cloud):

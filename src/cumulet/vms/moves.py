@@ -26,6 +26,7 @@ from cumulet.catalogue import Catalogue, MachineType, Placement
 from cumulet.disks import Disk, DiskState, Snapshot
 from cumulet.errors import NotFound, Refused
 from cumulet.events import EventName
+from cumulet.gpus import Asker, give_back, gpus_of_vm, hold
 from cumulet.hosts import (
     Capacity,
     Host,
@@ -44,6 +45,7 @@ from cumulet.resource import Wanted, lock_to_change, log_event
 from cumulet.vm_record.model import Move, Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.neighbours import heed_neighbours
+from cumulet.vms.create.room import with_gpu_rooms
 from cumulet.vms.create.rows import sizes_of
 from cumulet.vms.offers import capacities_for
 
@@ -71,6 +73,9 @@ def begin_move(
         db, machine_type, lock=True
     )  # hosts are locked before due rows, and those before VMs
     free = heed_neighbours(db, seen.project_id, seen.labels, free, vm_id=seen.id)
+    if seen.gpus:
+        asker = Asker(seen.project_id)
+        free = with_gpu_rooms(db, catalogue, machine_type, free, gpus=seen.gpus, asker=asker)
     vm = lock_to_change(db, seen, now=now)
     disks = db.scalars(select(Disk).where(Disk.vm_id == vm.id).with_for_update()).all()
     live = vm.state is VmState.ACTIVE and not restart
@@ -84,6 +89,7 @@ def begin_move(
     carried = [disk.id for disk in disks if not target.reaches(vm.host_id, disk.pool)]
     for holder_id in (vm.id, *carried):
         reserve_second(db, holder_id, target.host_id)
+    hold(db, vm.id, target.gpus_for(vm.gpus), now=now)
     vm.moving_to, vm.term, vm.state = target.host_id, vm.term + 1, VmState.MIGRATING
     vm.move = Move.LIVE if live else Move.COLD
     if live:
@@ -101,8 +107,6 @@ def accept_move(vm: Vm, disks: Sequence[Disk]) -> None:
         problem = "it is being moved already"
     elif vm.wanted is Wanted.DELETED or vm.state not in {VmState.STOPPED, VmState.ACTIVE}:
         problem = f"it is {vm.state.value} and must be STOPPED or ACTIVE"
-    elif vm.gpus:
-        problem = "it has GPUs, which stay on their host"
     elif busy := [disk.name for disk in disks if disk.state not in AT_REST]:
         problem = f"work on its disk {busy[0]!r} is under way"
     if problem:
@@ -112,7 +116,9 @@ def accept_move(vm: Vm, disks: Sequence[Disk]) -> None:
 def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk], shared: AbstractSet[str]) -> None:
     """Return when the VM can be moved while it runs; Refused says what keeps it, and that it can be by a restart."""
     problem = ""
-    if vm.reboot_pending:
+    if vm.gpus:
+        problem = "it has GPUs"
+    elif vm.reboot_pending:
         problem = "it is being restarted"
     elif kept := db.scalars(
         select(Disk.name)
@@ -176,7 +182,11 @@ def choose_target(
         room = reserved(db, disk.id)
         sizes[room.pool] += room.disk_gib
     required = Requirements(
-        project_id=vm.project_id, vcpus=machine.vcpus, memory_mib=machine.memory_mib, beside=sizes
+        project_id=vm.project_id,
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        beside=sizes,
+        gpus=vm.gpus,
     )
     if not those_that_fit(required, free):
         raise no_capacity("VM", required, free, "it stays where it is")
@@ -212,6 +222,8 @@ def end_second_place(db: Session, vm_id: UUID, *, is_on: UUID, not_on: UUID, now
     disk_ids = db.scalars(select(Disk.id).where(Disk.vm_id == vm_id)).all()
     for holder_id in (vm_id, *disk_ids):
         end_second(db, holder_id, on=is_on)
+    kept = {gpu.id for gpu in gpus_of_vm(db, vm_id) if gpu.host_id == is_on}
+    give_back(db, vm_id, now=now, kept=kept)
     steer_nics(db, vm_id, ())
     db.execute(update(Disk).where(Disk.vm_id == vm_id).values(host_id=is_on))
     wake(db, Kind.HOST, not_on, now=now)
