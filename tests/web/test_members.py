@@ -38,6 +38,8 @@ def test_who_is_new_is_invited_with_a_code_that_is_shown_once(signed_in, cloud):
     shown = browser.send(MEMBERS, on=MEMBERS, **fields)
     assert (shown.status_code, roles(cloud)["cy@example.org"]) == (200, "VIEWER")
     code = re.search(r"cumulet user accept ([0-9a-f]{64})", shown.text)[1]
+    assert f"{browser.origin}/join#{code}" in shown.text
+    assert browser.get("/join").status_code == 200
     listed = browser.get(MEMBERS).text
     assert (code in listed, "has not accepted yet" in listed) == (False, True)
 
