@@ -268,7 +268,7 @@ def who(key: str, project_id: str) -> str:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_each_operation_lets_those_in_that_it_is_for_and_tells_others_nothing(cloud, name):
     one = OPERATIONS[name]
-    at = endpoint(cloud, one, reach)
+    at = endpoint(cloud, replace(one, prepare=None), reach)
     projects = (PROJECT, THEIRS, ABSENT) if one.project_name else ("",)
     said = {
         (key, project_id): ask(at, key, Filling().path(one, project_id), *Filling().query_and_body(one))
