@@ -1,0 +1,92 @@
+"""A machine dies whose VM lies on storage that hosts share: it goes on elsewhere with what it wrote."""
+
+import subprocess
+
+import pytest
+from tests.e2e.real_cloud import lab_dir
+from tests.fabric.guests import run
+from tests.lab.ground import SERVER_TUNNELS, open_tunnels
+from tests.lab.test_adding import cumulet, state, vms_on
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.lab
+
+__all__ = ["cumulet"]
+NAS = """
+[[data_centers.disk_pools]]
+id = "nas"
+storage_classes = ["NETWORK"]
+path = "{path}"
+shared = true
+disk_gib_price_hr = 1
+snapshot_gib_price_hr = 1
+
+[[machine_types]]"""
+
+
+@pytest.fixture
+def nas(real_cloud, ground):
+    """A directory that the server and all machines have mounted, and that serves NETWORK."""
+    path = lab_dir() / "nas"
+    path.mkdir()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=8g,mode=711", "nas", path), check=True)
+    for machine in ground.machines[:2]:
+        machine.switch_off()
+        machine.switch_on()
+    before = real_cloud.catalogue.read_text()
+    own = before.replace('["LOCAL", "NETWORK"]', '["LOCAL"]')
+    real_cloud.offer(own.replace("\n[[machine_types]]", NAS.format(path=path), 1))
+    yield path
+    real_cloud.offer(before)
+    subprocess.run(("umount", "--lazy", path), check=True)
+
+
+def let_in(machine, cumulet):
+    """Have a machine let the server's key in, which it forgets when it is off."""
+    key = cumulet("host", "key").stdout.strip()
+    machine.run("sh", "-c", f"echo '{key}' >>/root/.ssh/authorized_keys")
+
+
+@pytest.fixture
+def machines(real_cloud, cumulet, nas, ground):
+    """Two machines that are hosts; the server's own takes no VMs meanwhile."""
+    (home,) = cumulet("host", "list", "-o", "name").stdout.split()
+    machines = ground.machines[:2]
+    for machine in machines:
+        let_in(machine, cumulet)
+        cumulet("host", "add", machine.destination, "--timeout", "2m")
+        machine.open_tunnels()
+    open_tunnels(run, SERVER_TUNNELS)
+    cumulet("host", "cordon", home)
+    yield machines
+    cumulet("host", "uncordon", home)
+    for machine in machines:
+        cumulet("host", "remove", machine.name)
+
+
+def test_a_guest_on_shared_storage_goes_on_elsewhere_when_its_machine_is_dead_and_that_is_confirmed(
+    real_cloud, cumulet, machines
+):
+    dying, other = machines
+    cumulet("host", "cordon", other.name)
+    disk = {"storageClass": "STORAGE_CLASS_NETWORK", "sizeGib": 1}
+    vm = real_cloud.create("survivor", bootDisk=disk)
+    vm.wait_for("ACTIVE")
+    cumulet("host", "uncordon", other.name)
+    vm.wait_for_ssh()
+    vm.output_of("echo hard work >/root/kept && sync")
+    dying.switch_off()
+    eventually(lambda: state(real_cloud, dying) == "SILENT", within=60)
+    assert vm.shown()["state"] == "UNKNOWN"
+    cumulet("host", "lost", dying.name, "--confirm")
+    vm.wait_for("ACTIVE")
+    vm.wait_for_ssh()
+    assert vm.output_of("cat /root/kept").strip() == "hard work"
+    assert vms_on(real_cloud, other.name) == 1
+    assert vm.told("vm.moved") == "vm.moved: its host is lost: moved to another one"
+    dying.switch_on()
+    let_in(dying, cumulet)
+    eventually(lambda: state(real_cloud, dying) == "UP", within=60)
+    assert not dying.processes("qemu-system-x86")
+    vm.verb("terminate")
+    eventually(vm.gone)
