@@ -80,6 +80,8 @@ class Machine:
         with suppress(ProcessLookupError):
             os.kill(self.init, signal.SIGKILL)
         self._process.wait()
+        for network in SUBNETS:  # the kernel takes its cables away a moment later
+            eventually(lambda link=f"{self.name}-{network}": not Path("/sys/class/net", link).exists())
 
     def run(self, *argv: object) -> str:
         """Have a command succeed there, and return what it printed."""
