@@ -1,10 +1,11 @@
 """VMs of a lost host whose disks are shared: started elsewhere once there is proof, and never twice."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, update
-from tests.crash.faults import FaultyDatabase, Point, Where
+from tests.crash.faults import FaultyDatabase, Point, Where, insist
 from tests.made_up import PROJECT, make_cloud, with_shared_pool
 from tests.toy_reconcilers import Crash
 from tests.vms.test_lost_hosts import (
@@ -22,7 +23,6 @@ from tests.vms.test_moves import Witness, host_of, survive
 from tests.vms.test_shared_pools import OWN, SHARED
 
 from cumulet.catalogue import StorageClass, read_catalogue
-from cumulet.db import UNREACHABLE
 from cumulet.disks import vm_operations as disk_of_vm
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost, LoseHost
@@ -231,7 +231,7 @@ def test_wherever_the_way_elsewhere_is_hit_the_vm_runs_once_with_its_disk(
         (name,) = [name for name in (ONE, TWO, THREE) if row_of(cloud, name).id == old]
         die(cloud, name)
         arm(cloud, which, call, old=cloud.hosts[old], after=after, dies=dies)
-        cloud_lost(cloud, name)
+        insist(partial(cloud.call, hosts.lose_host, id=name, data=LoseHost(confirm=name)))
         survive(cloud, 40 if call % 2 else LONG_ENOUGH)
         cloud.hosts[old].unreachable = False
         survive(cloud, LONG_ENOUGH)
@@ -246,17 +246,6 @@ def test_wherever_the_way_elsewhere_is_hit_the_vm_runs_once_with_its_disk(
         with cloud.database.reading() as db:
             assert db.scalar(select(func.count()).select_from(Reservation)) == 2
     cloud.database.close()
-
-
-def cloud_lost(cloud, name):
-    """Say that a host is lost, as often as it takes."""
-    for _ in range(3):
-        if row_of(cloud, name).state is HostState.LOST:
-            return
-        try:
-            cloud.call(hosts.lose_host, id=name, data=LoseHost(confirm=name))
-        except (Crash, *UNREACHABLE):
-            continue
 
 
 def arm(cloud, which, call, *, old, after, dies):
