@@ -46,6 +46,7 @@ PAGES = {
     "disk-boot": "/p/default/disks/db-boot",
     "disk-delete": "/p/default/disks/data/delete",
     "disk-revert": "/p/default/disks/db-boot/snapshots/fresh/revert",
+    "snapshot-delete": "/p/default/disks/db-boot/snapshots/fresh/delete",
     "images": "/p/default/images",
     "image-create": "/p/default/new-image?vmId=db",
     "image": "/p/default/images/golden",
@@ -60,6 +61,9 @@ PAGES = {
     "members": "/p/default/members",
     "leave": "/p/default/leave",
     "keys": "/keys",
+    "key-revoke": "/keys/api/builds/revoke",
+    "authorize": "/authorize?port=8000",
+    "login": "/login",
     "catalogue": "/catalogue",
     "health": "/health",
     "audit": "/audit",
@@ -94,6 +98,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
         site.cumulet("private-image", "create", "db", "golden", "--wait")
         site.cumulet("disk", "create", "data", "10GiB", "--protect", "--wait")
         site.cumulet("disk", "snapshot", "create", "db-boot", "fresh")
+        site.cumulet("key", "create", "--name", "builds")
         yield site
 
 
