@@ -25,9 +25,9 @@ from schemathesis.specs.openapi.checks import (
 from tests.made_up import IMAGE, store_image
 from tests.rest.conftest import serving
 
-from cumulet.call import logins
 from cumulet.errors import Unimplemented
 from cumulet.operation import OPERATIONS
+from cumulet.projects import guesses
 from cumulet.rest.openapi import openapi_document
 from cumulet.serve.build import build
 from cumulet.serve.run import started
@@ -92,7 +92,7 @@ def cloud(request, tmp_path_factory) -> Iterator[tuple[str, dict[str, str]]]:
     environment = {"CUMULET_DATA_DIR": str(folder), "CUMULET_HYPERVISOR": "memory:?hosts=3"}
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(logins, "FREE", 1_000_000)  # every operation is tried with keys that are not good
+        patch.setattr(guesses, "FREE", 1_000_000)  # every operation is tried with keys that are not good
         if request.param == "postgresql":
             postgres = request.getfixturevalue("postgres")
             environment["CUMULET_DATABASE_URL"] = stack.enter_context(postgres.database())
