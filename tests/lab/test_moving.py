@@ -6,6 +6,7 @@
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -154,6 +155,11 @@ def kill(what, real_cloud, machine, chance):
         machine.cut()
         time.sleep(chance.uniform(1, 9))
         machine.mend()
+    elif what == "sshd":
+        _listener, *others = machine.processes(what)  # without that one the machine is off
+        for pid in others:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     else:
         machine.kill(what)
 
