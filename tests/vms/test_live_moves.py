@@ -23,6 +23,9 @@ from tests.vms.moving import (
 from cumulet.disks import snapshot_operations as snapshots
 from cumulet.disks.wire import CreateDiskSnapshot
 from cumulet.errors import Invalid, Refused
+from cumulet.fleet import operations as hosts
+from cumulet.fleet.wire import LoseHost
+from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import HostUnreachable, HypervisorError, OffReason, Power
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations
@@ -155,6 +158,31 @@ def test_it_is_called_back_and_runs_on_where_it_is(cloud):
     assert not there.contents.disks
     assert [port.hosts for port in cloud.fabric.ports().values()] == [()]
     assert source.machines.terms()[row.id] == there.machines.terms()[row.id] == row.term + 2
+
+
+def test_called_back_from_a_host_that_is_lost_it_runs_on_where_it_is(cloud):
+    cloud.running()
+    source, there, row = host_of(cloud), other_of(cloud), cloud.row()
+
+    def fall_silent():
+        there.unreachable = True
+        raise HypervisorError("the line broke")
+
+    source.on_leave = fall_silent
+    move(cloud)
+    cloud.pass_time(20)
+    abort(cloud)
+    cloud.sweep()
+    cloud.pass_time(20)
+    cloud.sweep()
+    assert (cloud.vm().state, on(source, cloud).power) == (VmState.MIGRATING, Power.RUNNING)
+    (name,) = {name for id, name in names(cloud).items() if cloud.hosts[id] is there}
+    cloud.call(hosts.lose_host, id=name, data=LoseHost(confirm=name))
+    cloud.pass_time(120)
+    assert (cloud.vm().state, cloud.row().started, cloud.row().move) == (VmState.ACTIVE, row.started, None)
+    there.unreachable = False
+    cloud.pass_time(GRACE.total_seconds() + 120)
+    assert (nothing_left(there), host_of(cloud), cloud.vm().state) == (True, source, VmState.ACTIVE)
 
 
 def test_called_back_once_it_has_left_it_is_there(cloud):

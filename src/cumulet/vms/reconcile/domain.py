@@ -35,6 +35,8 @@ class Parts:
     """What its NICs cannot be put into yet, in words for its owner; empty for nothing."""
     away: Away | None
     """Why its host cannot be asked."""
+    target_lost: bool = False
+    """The host that it is being moved to is lost."""
 
 
 def ensure_domain(run: Run, vm: Vm, parts: Parts, domain: Domain | None, host: Host) -> Domain | None:

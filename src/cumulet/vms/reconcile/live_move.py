@@ -17,7 +17,8 @@ from typing import Final, NoReturn
 
 from cumulet.disks import Disk
 from cumulet.hypervisor import BaseImage, DiskSpec, Domain, OffReason, Power, Seed
-from cumulet.hypervisor.journey import Journey, Stage
+from cumulet.hypervisor import Hypervisor as Host
+from cumulet.hypervisor.journey import Journey, Journeys, Stage
 from cumulet.networks import ensure_ports
 from cumulet.reconcile import NotYet, Run
 from cumulet.resource import changing
@@ -62,7 +63,7 @@ def ensure_moved_live(run: Run, vm: Vm, parts: Parts, way: Way, base: BaseImage,
         return
     clear(vm, parts.disks, way)
     if vm.move is Move.BACK:
-        settle_here(run, vm, way, here)
+        settle_here(run, vm, way.source, here, way.journeys)
     if here is not None and here.power in STOOD:
         way.source.moves.go_on(vm.id, term=vm.term)
     begin(vm, parts, way, base, seed)
@@ -84,10 +85,18 @@ def settle_there(run: Run, vm: Vm, disks: Sequence[Disk], way: Way, journey: Jou
     raise NotYet("it was moved", 0)
 
 
-def settle_here(run: Run, vm: Vm, way: Way, here: Domain | None) -> NoReturn:
+def stay_alone(run: Run, vm: Vm, source: Host, journeys: Journeys) -> NoReturn:
+    """Have it stay whose other host is lost: nothing runs there any more, nor is it asked."""
+    source.moves.stay(vm.id)
+    source.machines.keep_term(vm.id, vm.term)
+    settle_here(run, vm, source, source.machines.get(vm.id), journeys)
+
+
+def settle_here(run: Run, vm: Vm, source: Host, here: Domain | None, journeys: Journeys) -> NoReturn:
     """Have it stay, and go on if it stood still for its move."""
     if here is not None and here.power in STOOD:
-        way.source.moves.go_on(vm.id, term=vm.term)
+        source.moves.go_on(vm.id, term=vm.term)
+    journeys.forget(vm.id)
     stays = {"moving_to": None, "move": None, "state": VmState.STARTING}
     to = target_of(vm)
     with changing(run, vm, stays) as db:

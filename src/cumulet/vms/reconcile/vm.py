@@ -53,7 +53,7 @@ from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.reconcile.elsewhere import bring_elsewhere
-from cumulet.vms.reconcile.live_move import ensure_moved_live
+from cumulet.vms.reconcile.live_move import ensure_moved_live, stay_alone
 from cumulet.vms.reconcile.move import Way, ensure_moved
 from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
@@ -119,6 +119,8 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
         return wait_for_room(run, vm)
     host = backends.host(vm.host_id)
     if vm.moving_to is not None:
+        if vm.move is Move.BACK and parts.target_lost:
+            stay_alone(run, vm, host, backends.journeys)
         target = backends.host(vm.moving_to)
         base = ensure_image(vm, parts.disks[0], target, backends.images)
         way = Way(host, target, backends.carrier, backends.journeys, backends.fabrics)
@@ -147,7 +149,9 @@ def load(run: Run) -> tuple[Vm, Parts] | None:
             ports = port_specs_of(db, vm.id)
             gpus = gpu_specs(db, vm.id) if vm.gpus else ()
             disks, waits = copies_of_disks(db, vm.id), waits_for(db, vm, ports)
-            return vm, Parts(ports, disks, gpus, waits, away(db, vm.host_id))
+            there = away(db, vm.moving_to) if vm.moving_to else None
+            lost = there is not None and there.lost
+            return vm, Parts(ports, disks, gpus, waits, away(db, vm.host_id), target_lost=lost)
         return None
 
 
