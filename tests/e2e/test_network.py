@@ -119,7 +119,7 @@ def test_an_external_address_carries_much_both_ways_and_full_packets(ann):
 
 def router_of(vm: Vm) -> str:
     """The external address of the router of the VM's project."""
-    query = "select address from external_address join router on router.id = holder_id where project_id = ?"
+    query = "select address from external_address join router on router.id = holder_id where router.project_id = ?"
     (address,) = vm.cloud.column(query, vm.project)
     return address
 
