@@ -47,7 +47,7 @@ from cumulet.vms.reconcile import power
 from cumulet.vms.retained_logs import KeptLog
 from cumulet.vms.wire import UpdateVmAuthorizedSshKeys, UpdateVmExpireTime, UpdateVmMetadata, UpdateVmPassword
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FAST = DiskRequest(storage_class=StorageClass.LOCAL)
 """A boot disk in the second pool."""
