@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network
 from math import lcm
@@ -30,6 +30,7 @@ HOST_DISK_GIB: Final = 4
 CPU_MODELS: Final = select(Host.labels, Host.cpu_model).where(
     Host.data_center_id == bindparam("data_center_id"), Host.state != HostState.ADDING
 )
+SHARED_POOLS: Final = select(Host.shared_pools).where(Host.id == bindparam("host_id"))
 HOSTS: Final = (
     select(
         Host.id,
@@ -112,7 +113,7 @@ def list_hosts(db: Session) -> Sequence[Row[*tuple[Any, ...]]]:
 
 def note_facts(db: Session, host_id: UUID, facts: HostFacts, *, now: datetime) -> None:
     """Write down what a host has that answers."""
-    known = db.scalars(select(Host.shared_pools).where(Host.id == host_id)).one()
+    ((known,),) = fetch_columns(db, SHARED_POOLS, host_id=host_id)
     update_row(db, Host, host_id, **_noted(facts, now, known))
 
 
@@ -163,10 +164,7 @@ def capacities(
             in_all = sum(taken[host_id].disk_gib[pool] for host_id in group)
             for host_id in group:
                 taken[host_id].disk_gib[pool] = in_all
-    return [
-        replace(_capacity(host, taken[host.id], vcpus_per_cpu), shared_with=_sharing(host, together))
-        for host in found
-    ]
+    return [_capacity(host, taken[host.id], vcpus_per_cpu, _sharing(host, together)) for host in found]
 
 
 def _those_that_share(hosts: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[str, Sequence[frozenset[UUID]]]:
@@ -241,7 +239,7 @@ def capacity_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: int) -> Capaci
     host_id = reserved(db, vm_id).host_id
     host = db.get_one(Host, host_id, with_for_update=True, populate_existing=True)
     others = _taken(fetch_columns(db, TAKEN_BY_OTHERS, holder_id=vm_id))
-    return _capacity(host, others[host_id], vcpus_per_cpu)
+    return _capacity(host, others[host_id], vcpus_per_cpu, {})
 
 
 def reserve_more_disk(db: Session, holder_id: UUID, gib: int) -> None:
@@ -312,12 +310,18 @@ def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[UUID, Taken]:
     return taken
 
 
-def _capacity(host: Host | Row[*tuple[Any, ...]], taken: Taken, vcpus_per_cpu: int) -> Capacity:
+def _capacity(
+    host: Host | Row[*tuple[Any, ...]],
+    taken: Taken,
+    vcpus_per_cpu: int,
+    shared_with: Mapping[str, frozenset[UUID]],
+) -> Capacity:
     return Capacity(
         host_id=host.id,
         name=host.name,
         labels=host.labels,
         cpu_group=host.cpu_group,
+        shared_with=shared_with,
         closed=why_closed(host.state, answers=host.unheard_since is None),
         memory_mib=host.memory_mib,
         free_vcpus=taken.free_vcpus(host.cpus, vcpus_per_cpu),
