@@ -1,4 +1,4 @@
-"""A machine dies whose VM lies on storage that hosts share: it goes on elsewhere with what it wrote."""
+"""VMs on storage that hosts share: one goes to another host without its disk, one goes on elsewhere when its machine dies."""
 
 import subprocess
 
@@ -24,7 +24,7 @@ snapshot_gib_price_hr = 1
 [[machine_types]]"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nas(real_cloud, ground):
     """A directory that the server and all machines have mounted, and that serves NETWORK."""
     path = lab_dir() / "nas"
@@ -47,7 +47,7 @@ def let_in(machine, cumulet):
     machine.run("sh", "-c", f"echo '{key}' >>/root/.ssh/authorized_keys")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def machines(real_cloud, cumulet, nas, ground):
     """Two machines that are hosts; the server's own takes no VMs meanwhile."""
     (home,) = cumulet("host", "list", "-o", "name").stdout.split()
@@ -64,13 +64,44 @@ def machines(real_cloud, cumulet, nas, ground):
         cumulet("host", "remove", machine.name)
 
 
+NETWORK = {"storageClass": "STORAGE_CLASS_NETWORK", "sizeGib": 1}
+
+
+def test_a_guest_on_shared_storage_goes_to_another_host_while_it_runs_and_its_disk_is_not_copied(
+    real_cloud, cumulet, nas, machines
+):
+    source, other = machines
+    cumulet("host", "cordon", other.name)
+    vm = real_cloud.create("roamer", bootDisk=NETWORK).wait_for_ssh()
+    cumulet("host", "uncordon", other.name)
+    boot = vm.output_of("cat /proc/sys/kernel/random/boot_id")
+    vm.output_of("echo hard work >/root/kept && sync")
+    (disk,) = nas.glob("*/*.qcow2")
+    same = disk.stat().st_ino
+    for there in (other, source):
+        cumulet("vm", "move", "roamer", "--to", there.name)
+        eventually(lambda: not real_cloud.ask("GET", "/v1/moves")["moves"], within=120)
+        assert vms_on(real_cloud, there.name) == 1, vm.timeline()
+        assert "while it ran; it stood still for" in vm.told("vm.moved")
+        vm.wait_for_ssh()
+        vm.output_of(f"echo {there.name} >>/root/kept && sync")
+    assert vm.output_of("cat /proc/sys/kernel/random/boot_id") == boot
+    assert [one.stat().st_ino for one in nas.glob("*/*.qcow2")] == [same]
+    vm.verb("stop")
+    vm.wait_for("STOPPED")
+    vm.verb("start")
+    vm.wait_for_ssh()
+    assert vm.output_of("cat /root/kept").split("\n")[:3] == ["hard work", other.name, source.name]
+    vm.verb("terminate")
+    eventually(vm.gone)
+
+
 def test_a_guest_on_shared_storage_goes_on_elsewhere_when_its_machine_is_dead_and_that_is_confirmed(
     real_cloud, cumulet, machines
 ):
     dying, other = machines
     cumulet("host", "cordon", other.name)
-    disk = {"storageClass": "STORAGE_CLASS_NETWORK", "sizeGib": 1}
-    vm = real_cloud.create("survivor", bootDisk=disk)
+    vm = real_cloud.create("survivor", bootDisk=NETWORK)
     vm.wait_for("ACTIVE")
     cumulet("host", "uncordon", other.name)
     vm.wait_for_ssh()

@@ -1,14 +1,29 @@
 """A disk pool that hosts share: what lies in it is on all of them, once, and its room is counted once."""
 
+import gc
+
 import pytest
 from sqlalchemy import select
+from tests.crash.faults import FaultyDatabase, insist
 from tests.made_up import PROJECT, make_cloud, with_shared_pool
-from tests.vms.test_moves import host_of, move, nothing_left, other_of, reserved
+from tests.vms.moving import (
+    LONG_ENOUGH,
+    Witness,
+    abort,
+    arm,
+    calls_of_a_move,
+    host_of,
+    move,
+    nothing_left,
+    other_of,
+    reserved,
+    survive,
+)
 
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import vm_operations as disk_of_vm
 from cumulet.disks.wire import Disk as DiskRequest
-from cumulet.errors import Invalid, Refused
+from cumulet.errors import Invalid
 from cumulet.hosts import Host
 from cumulet.hosts.inventory import HOST_DISK_GIB
 from cumulet.hosts.orphans import GRACE
@@ -182,13 +197,75 @@ def test_hosts_say_which_directory_they_have_even_while_it_is_not_mounted(cloud)
     assert rows[other].disk_gib["net"] == 0
 
 
-def test_a_vm_on_a_shared_pool_is_not_moved_while_it_runs_but_by_a_restart(cloud):
+def test_a_vm_whose_disk_is_shared_moves_while_it_runs_and_its_disk_stays_where_it_is(cloud):
     cloud.running(boot_disk=SHARED)
-    with pytest.raises(Refused, match="its disk 'hello-boot' is on storage that hosts share; with restart"):
-        move(cloud)
-    there, disk_id = other_of(cloud), cloud.row().boot_disk_id
-    host_of(cloud).write_disk(disk_id, "hard work")
-    move(cloud, restart=True)
+    before, there, row = host_of(cloud), other_of(cloud), cloud.row()
+    before.write_disk(row.boot_disk_id, "hard work")
+    disk = before.contents.disks[row.boot_disk_id]
+    move(cloud)
+    assert sum(disk for _, disk in reserved(cloud).values()) == 1, "there is one such disk"
     cloud.settle()
-    assert (cloud.vm().state, host_of(cloud) is there) == (VmState.ACTIVE, True)
-    assert there.read_disk(disk_id) == "hard work"
+    assert (host_of(cloud), cloud.vm().state, cloud.row().started) == (there, VmState.ACTIVE, row.started)
+    assert there.contents.disks[row.boot_disk_id] is disk
+    assert before.contents.own_disks == there.contents.own_disks == {}
+    assert not before.contents.machines
+
+
+def test_of_one_with_disks_of_both_kinds_that_runs_only_the_hosts_own_are_copied(cloud):
+    cloud.create_disk("data", 1, storage_class=StorageClass.NETWORK)
+    cloud.running(boot_disk=OWN, storage_disk_ids=["data"])
+    before, there = host_of(cloud), other_of(cloud)
+    boot, data = cloud.row().boot_disk_id, cloud.disk_row("data").id
+    before.write_disk(boot, "one")
+    before.write_disk(data, "two")
+    disk = before.contents.disks[data]
+    move(cloud)
+    cloud.settle()
+    assert (host_of(cloud), cloud.row().crashes) == (there, 0)
+    assert (there.read_disk(boot), there.contents.disks[data]) == ("one", disk)
+    assert (before.contents.own_disks, [*there.contents.own_disks]) == ({}, [boot])
+
+
+def test_a_shared_disk_is_neither_copied_nor_removed_while_either_host_lacks_its_mount(cloud):
+    cloud.running(boot_disk=SHARED)
+    before, there, disk_id = host_of(cloud), other_of(cloud), cloud.row().boot_disk_id
+    before.write_disk(disk_id, "hard work")
+    for host in (before, there):
+        move(cloud)
+        host.unmount("net")
+        cloud.pass_time(20)
+        assert cloud.vm().state is VmState.MIGRATING
+        abort(cloud)
+        cloud.pass_time(20)
+        host.mount("net")
+        cloud.pass_time(120)
+        assert (host_of(cloud), cloud.vm().state) == (before, VmState.ACTIVE)
+        assert before.read_disk(disk_id) == there.read_disk(disk_id) == "hard work"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who dies closes no line
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("dies", [True, False], ids=["dies", "fails"])
+@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("which", ["source", "target", "commit"])
+def test_wherever_a_live_move_on_a_shared_pool_is_hit_the_vm_runs_once_with_the_one_disk_that_it_has(
+    cloud, monkeypatch, which, after, dies
+):
+    cloud.database = FaultyDatabase(cloud.database.url)
+    cloud.reconciler = cloud.new_reconciler()
+    cloud.running(boot_disk=SHARED)
+    witness = Witness(cloud, monkeypatch)
+    started, disk = cloud.row().started, host_of(cloud).contents.disks[cloud.row().boot_disk_id]
+    for call in range(1, calls_of_a_move(cloud, which, restart=False) + 1):
+        source, target = host_of(cloud), other_of(cloud)
+        arm(cloud, which, call, after=after, dies=dies)
+        insist(lambda: move(cloud))
+        survive(cloud, LONG_ENOUGH)
+        assert (call, cloud.vm().state, host_of(cloud)) == (call, VmState.ACTIVE, target)
+        assert (call, cloud.row().started, cloud.row().crashes) == (call, started, 0)
+        assert (source.contents.disks, source.contents.own_disks) == ({cloud.row().boot_disk_id: disk}, {})
+        assert (call, source.contents.machines, witness.most) == (call, {}, 1)
+    cloud.database.close()
+    gc.collect()  # what those who died had open, here and not in a later test

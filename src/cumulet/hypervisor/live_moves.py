@@ -27,6 +27,8 @@ class Expected:
     """As it runs on from where it is."""
     defined: str
     """As it is defined there, for its next start."""
+    copied: tuple[str, ...] = ()
+    """Its disks whose content comes along."""
 
 
 class LiveMoves(Protocol):
@@ -35,8 +37,18 @@ class LiveMoves(Protocol):
     def prepare(self, vm_id: UUID) -> str:
         """Open the gates of a machine that is to leave, and describe it as it runs, for `expect` there."""
 
-    def expect(self, spec: DomainSpec, disks: Sequence[DiskSpec], running: str) -> Expected:
-        """Make empty disks for a machine that comes, and keep its term; the seed and the image's copy are there already."""
+    def expect(
+        self,
+        spec: DomainSpec,
+        disks: Sequence[DiskSpec],
+        running: str,
+        *,
+        shared: frozenset[UUID] = frozenset(),
+    ) -> Expected:
+        """Make empty disks for a machine that comes, and keep its term; the seed and the image's copy are there already.
+
+        So are those disks that both hosts share: their content stays where it is.
+        """
 
     def open_gate(self, vm_id: UUID) -> socket.socket:
         """Open a line that waits for a connection of the machine to its other host: a byte says where it enters, then it is that.

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -81,7 +80,7 @@ def begin_move(
     live = vm.state is VmState.ACTIVE and not restart
     accept_move(vm, disks)
     if live:
-        accept_live_move(db, vm, disks, catalogue.find_data_center(vm.data_center_id).shared_pools)
+        accept_live_move(db, vm, disks)
         free = like_its_own(free, vm)
     free = with_shared_disks(db, vm, disks, free)
     packed = catalogue.find_data_center(vm.data_center_id).placement is Placement.PACK
@@ -113,7 +112,7 @@ def accept_move(vm: Vm, disks: Sequence[Disk]) -> None:
         raise Refused(f"cannot move VM {vm.name!r}: {problem}", reason="VM_NOT_STOPPED", subject=vm.name)
 
 
-def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk], shared: AbstractSet[str]) -> None:
+def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk]) -> None:
     """Return when the VM can be moved while it runs; Refused says what keeps it, and that it can be by a restart."""
     problem = ""
     if vm.gpus:
@@ -126,8 +125,6 @@ def accept_live_move(db: Session, vm: Vm, disks: Sequence[Disk], shared: Abstrac
         .where(Disk.id.in_([disk.id for disk in disks]))
     ).first():
         problem = f"its disk {kept!r} has snapshots"
-    elif there := [disk.name for disk in disks if disk.pool in shared]:
-        problem = f"its disk {there[0]!r} is on storage that hosts share"
     if problem:
         raise Refused(
             f"cannot move VM {vm.name!r} while it runs: {problem}; with restart it is shut down, moved, and started again",

@@ -30,9 +30,10 @@ FLAGS: Final = (
     | libvirt.VIR_MIGRATE_PEER2PEER
     | libvirt.VIR_MIGRATE_PERSIST_DEST
     | libvirt.VIR_MIGRATE_PAUSED
-    | libvirt.VIR_MIGRATE_NON_SHARED_INC
     | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    | libvirt.VIR_MIGRATE_UNSAFE
 )
+"""`UNSAFE`: which directories are the same on both hosts is known by their identity; libvirt knows some file systems by name."""
 LOOK_SECONDS: Final = 0.02
 """Between looks at whether it stands still yet."""
 LOOKS_A_WORD: Final = 25
@@ -59,16 +60,25 @@ class LibvirtLiveMoves:
             self._gates[vm_id] = Gates(self._paths, vm_id)
         return running
 
-    def expect(self, spec: DomainSpec, disks: Sequence[DiskSpec], running: str) -> Expected:
+    def expect(
+        self,
+        spec: DomainSpec,
+        disks: Sequence[DiskSpec],
+        running: str,
+        *,
+        shared: frozenset[UUID] = frozenset(),
+    ) -> Expected:
         """Make its disks, and describe it on this host."""
         terms.keep(self._paths, spec.id, spec.term)
         clear_gates(self._paths, spec.id)
         for disk in disks:
-            self._disks.create(disk)
+            if disk.id not in shared:
+                self._disks.create(disk)
         places = {disk.id: self._paths.pools.find_disk(disk.id) for disk in disks}
         return Expected(
             running=moved_xml(running, spec, self._paths, disks=places),
             defined=domain_xml(spec, self._paths, disks=places),
+            copied=copied_disks(running, shared),
         )
 
     def open_gate(self, vm_id: UUID) -> socket.socket:
@@ -119,15 +129,18 @@ class LibvirtLiveMoves:
 def migrate(link: libvirt.virConnect, vm_id: UUID, expected: Expected, paths: HostPaths) -> None:
     """Have libvirtd send a domain to the one behind its gate."""
     there = {way: gate_path(paths, vm_id, way) for way in (LIBVIRTD, MEMORY, DISKS)}
-    params = {
+    flags = FLAGS
+    params: dict[str, str | list[str]] = {
         libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{there[MEMORY]}",
-        libvirt.VIR_MIGRATE_PARAM_DISKS_URI: f"unix://{there[DISKS]}",
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: expected.running,
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: expected.defined,
-        libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS: copied_disks(expected.running),
     }
+    if expected.copied:  # an empty list would stand for all of them
+        flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
+        params[libvirt.VIR_MIGRATE_PARAM_DISKS_URI] = f"unix://{there[DISKS]}"
+        params[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = [*expected.copied]
     destination = f"qemu+unix:///system?socket={there[LIBVIRTD]}"
-    domains.find_domain(link, vm_id).migrateToURI3(destination, params, FLAGS)
+    domains.find_domain(link, vm_id).migrateToURI3(destination, params, flags)
 
 
 def go_on(link: libvirt.virConnect, vm_id: UUID, paths: HostPaths) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from uuid import UUID
 from xml.etree import ElementTree as ET
@@ -44,7 +45,10 @@ def place_disk(disk: ET.Element, spec: DomainSpec, paths: HostPaths, by_serial: 
         base.set("file", str(paths.image(spec.boot_image, paths.pools.shared_with_images(path))))
 
 
-def copied_disks(running: str) -> list[str]:
-    """Name the disks whose content goes along: all but the seed, which is there already."""
-    targets = ET.fromstring(running).findall("devices/disk/target")  # noqa: S314 - what we wrote
-    return [dev for target in targets if (dev := target.get("dev", "")) != SEED_TARGET]
+def copied_disks(running: str, shared: AbstractSet[UUID]) -> tuple[str, ...]:
+    """Name the disks whose content goes along: all but the seed, which is there already, and those that both hosts share."""
+    stays = {serial_of(id) for id in shared}
+    disks = ET.fromstring(running).findall("devices/disk")  # noqa: S314 - libvirt's, from another host of ours
+    goes = (disk.find("target") for disk in disks if disk.findtext("serial", "") not in stays)
+    devices = (target.get("dev", "") for target in goes if target is not None)
+    return tuple(device for device in devices if device != SEED_TARGET)

@@ -35,7 +35,7 @@ class Traveller(msgspec.Struct, frozen=True):
     """By what its other host knows it."""
     machine: Machine
     contents: dict[UUID, str]
-    """Of its disks."""
+    """Of its disks that come along."""
 
 
 class MemoryLiveMoves(Part):
@@ -54,7 +54,14 @@ class MemoryLiveMoves(Part):
         return str(vm_id)
 
     @verb
-    def expect(self, spec: DomainSpec, disks: Sequence[DiskSpec], running: str) -> Expected:
+    def expect(
+        self,
+        spec: DomainSpec,
+        disks: Sequence[DiskSpec],
+        running: str,
+        *,
+        shared: frozenset[UUID] = frozenset(),
+    ) -> Expected:
         """Make its disks, and know what is to come."""
         self._contents.keep_term(spec.id, spec.term)
         if spec.id in self._contents.machines:
@@ -64,9 +71,13 @@ class MemoryLiveMoves(Part):
         for disk in disks:
             self._disks.check_pool(disk)
             self._disks.check_base(disk)
-            self._contents.disks_in(disk.pool).setdefault(disk.id, StoredDisk(disk, disk.size_gib))
+            if disk.id in shared:
+                self._contents.find_disk(disk.id)
+            else:
+                self._contents.disks_in(disk.pool).setdefault(disk.id, StoredDisk(disk, disk.size_gib))
         self._state.expected[spec.id] = spec
-        return Expected(running, spec_digest(spec))
+        copied = tuple(str(disk.id) for disk in disks if disk.id not in shared)
+        return Expected(running, spec_digest(spec), copied)
 
     @verb
     def open_gate(self, vm_id: UUID) -> socket.socket:
@@ -93,7 +104,7 @@ class MemoryLiveMoves(Part):
         """Go through the gate that is open."""
         self._contents.keep_term(vm_id, term)
         machine = self.find_running(vm_id)
-        disks = (machine.spec.boot_disk, *machine.plugged)
+        disks = [id for id in (machine.spec.boot_disk, *machine.plugged) if str(id) in expected.copied]
         traveller = Traveller(
             expected.defined, machine, {id: self._contents.find_disk(id).content for id in disks}
         )

@@ -26,7 +26,7 @@ from cumulet.vm_record.model import Move, Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.moves import end_second_place
 from cumulet.vms.reconcile.domain import Parts, domain_spec
-from cumulet.vms.reconcile.move import Way, leave, settle, target_of
+from cumulet.vms.reconcile.move import Way, check_whole, leave, settle, target_of
 from cumulet.vms.reconcile.power import guest_left
 from cumulet.vms.retained_logs import CONSOLE_LOG_BYTES
 
@@ -115,13 +115,18 @@ def clear(vm: Vm, disks: Sequence[Disk], way: Way) -> None:
 def begin(vm: Vm, parts: Parts, way: Way, base: BaseImage, seed: Seed) -> NoReturn:
     """Have both hosts and the network be ready for it, and let it go."""
     ensure_ports(parts.ports, way.fabrics)
+    carried = {disk.id for disk in way.carried(parts.disks)}
+    shared = [disk for disk in parts.disks if disk.id not in carried]
+    for host in (way.source, way.target):
+        check_whole(vm, shared, host)
     way.target.seeds.write(seed)
     disks = [
         DiskSpec(disk.id, disk.size_gib, base if disk.id == vm.boot_disk_id else None, disk.pool)
         for disk in parts.disks
     ]
     running = way.source.moves.prepare(vm.id)
-    expected = way.target.moves.expect(domain_spec(vm, parts), disks, running)
+    spec = domain_spec(vm, parts)
+    expected = way.target.moves.expect(spec, disks, running, shared=frozenset(disk.id for disk in shared))
     way.journeys.begin(
         Stage(
             vm_id=vm.id,

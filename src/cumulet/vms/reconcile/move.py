@@ -47,10 +47,15 @@ class Way:
     def carried(self, disks: Sequence[Disk]) -> list[Disk]:
         """Those disks that the other host does not have as well, for they lie in one directory of both: asked anew each time.
 
-        Only those are ever copied, or removed on either.
+        Only those are ever copied, or removed on either. What may be shared and is not mounted on one of them is none of those.
         """
         here, there = self.source.facts().shared_pools, self.target.facts().shared_pools
-        return [disk for disk in disks if not here.get(disk.pool) or there.get(disk.pool) != here[disk.pool]]
+        return [disk for disk in disks if is_apart(here.get(disk.pool), there.get(disk.pool))]
+
+
+def is_apart(here: str | None, there: str | None) -> bool:
+    """Whether a pool is another one on either host, by what it bears there: an identity, `""` while it is not mounted, None for its own."""
+    return here is None or there is None or ("" not in (here, there) and here != there)
 
 
 def ensure_moved(run: Run, vm: Vm, disks: Sequence[Disk], way: Way, base: BaseImage, seed: Seed) -> NoReturn:
