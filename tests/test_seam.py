@@ -31,7 +31,9 @@ HOST = (
     "hypervisor/vfio.py",
     "line/arrive.py",
     "line/helper.py",
+    "line/relay.py",
     "line/run.py",
+    "serve/helper.py",
 )
 """What runs where the host is."""
 SERVER = {

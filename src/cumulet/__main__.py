@@ -22,6 +22,19 @@ def serve() -> None:
     run_server(read_settings(os.environ))
 
 
+@app.command
+def helper(user: str = "cumulet") -> None:
+    """Do as root what the server asks for, which runs as a user of its own (operator).
+
+    Both have the same settings; the user gets the data directory, and is made if there is none.
+
+    :param user: Who the server runs as.
+    """
+    from cumulet.serve.helper import help_server  # noqa: PLC0415 - likewise
+
+    help_server(read_settings(os.environ), user)
+
+
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGINT, INTERRUPTED)

@@ -45,6 +45,8 @@ LONGEST_DRAIN: Final = 40
 """Seconds; the service manager waits for 60, and requests under way need some of those."""
 MADE_UP: Final = "memory:"
 """How the URI of made-up hosts begins."""
+HELPED: Final = "unix:"
+"""How the URI of this machine begins where a helper does what needs root; the path of its socket follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Settings:
     database_url: str
     """`CUMULET_DATABASE_URL`; SQLite in the data directory, or `postgresql+psycopg://…`."""
     hypervisor: str
-    """`CUMULET_HYPERVISOR`: a libvirt URI (qemu:///system) or `memory:?hosts=…`."""
+    """`CUMULET_HYPERVISOR`: a libvirt URI (qemu:///system), `unix:` and the helper's socket, or `memory:?hosts=…`."""
     fabric: str
     """`CUMULET_FABRIC`: OVN's northbound socket (unix:/run/ovn/ovnnb_db.sock, with the southbound one beside it) or `memory:`."""
     catalogue: Path | None
@@ -109,6 +111,12 @@ class Settings:
     def is_made_up(self) -> bool:
         """Whether hosts and guests are in memory only."""
         return self.hypervisor.startswith(MADE_UP)
+
+    @property
+    def helper(self) -> Path | None:
+        """The socket of the helper that does what needs root; None where the server does that itself."""
+        is_helped = self.hypervisor.startswith(HELPED)
+        return Path(self.hypervisor.removeprefix(HELPED)).absolute() if is_helped else None
 
     @property
     def scheme(self) -> str:
@@ -136,7 +144,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     hypervisor = given.get("CUMULET_HYPERVISOR", "qemu:///system")
     made_up = hypervisor.startswith(MADE_UP)
     data_dir = Path(given.get("CUMULET_DATA_DIR") or default_data_dir(given, made_up=made_up)).absolute()
-    default_fabric = MADE_UP if made_up else "unix:/run/ovn/ovnnb_db.sock"
     host, port = read_listen(given.get("CUMULET_LISTEN", "127.0.0.1:8480"))
     catalogue = given.get("CUMULET_CATALOGUE")
     database_url = given.get("CUMULET_DATABASE_URL", f"sqlite:///{data_dir}/cumulet.db")
@@ -148,7 +155,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         drain_seconds=read_drain(given.get("CUMULET_DRAIN_SECONDS", "0")),
         database_url=read_database_url(database_url),
         hypervisor=hypervisor,
-        fabric=given.get("CUMULET_FABRIC", default_fabric),
+        fabric=given.get("CUMULET_FABRIC") or default_fabric(hypervisor),
         catalogue=Path(catalogue).absolute() if catalogue else None,
         power_command=Path(given["CUMULET_POWER_COMMAND"]).absolute()
         if "CUMULET_POWER_COMMAND" in given
@@ -166,6 +173,14 @@ def default_data_dir(environment: Mapping[str, str], *, made_up: bool) -> Path:
         return Path("/var/lib/cumulet")
     home = Path(environment.get("HOME") or Path.home())
     return Path(environment.get("XDG_STATE_HOME") or home / ".local/state") / "cumulet"
+
+
+def default_fabric(hypervisor: str) -> str:
+    """Say where OVN's northbound database answers without a word: at its own socket, or beside the helper's."""
+    if hypervisor.startswith(MADE_UP):
+        return MADE_UP
+    folder = Path(hypervisor.removeprefix(HELPED)).parent if hypervisor.startswith(HELPED) else "/run/ovn"
+    return f"unix:{folder}/ovnnb_db.sock"
 
 
 def read_database_url(value: str) -> str:

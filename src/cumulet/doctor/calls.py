@@ -4,8 +4,10 @@ Nothing else of this package is imported from outside of it. Who calls knows non
 sockets; what is behind the calls knows nothing of the cloud, and runs where the host is.
 """
 
+from cumulet.doctor.account import ensure_account, hand_over
 from cumulet.doctor.chassis import adopt_certificate, forget_earlier_names, open_overlay, propose_certificate
 from cumulet.doctor.clear import clear_host
+from cumulet.doctor.daemon_specs import CENTRAL_SOCKETS
 from cumulet.doctor.daemons import stop_daemons
 from cumulet.doctor.examine import examine
 from cumulet.doctor.findings import Finding, Level, broken, degraded
@@ -40,6 +42,7 @@ CALLS = (
 
 __all__ = [
     "CALLS",
+    "CENTRAL_SOCKETS",
     "Finding",
     "GpuPlan",
     "GpuWish",
@@ -53,12 +56,14 @@ __all__ = [
     "broken",
     "clear_host",
     "degraded",
+    "ensure_account",
     "ensure_operators_uplink",
     "ensure_uplink",
     "examine",
     "find_address",
     "find_resolvers",
     "forget_earlier_names",
+    "hand_over",
     "is_near",
     "open_overlay",
     "plan_gpus",

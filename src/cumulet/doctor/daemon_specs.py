@@ -21,6 +21,7 @@ VIRTLOG_SOCKET: Final = "/run/libvirt/virtlogd-sock"
 OVS_SOCKET: Final = "/run/openvswitch/db.sock"
 NORTHBOUND_SOCKET: Final = "/run/ovn/ovnnb_db.sock"
 SOUTHBOUND_SOCKET: Final = "/run/ovn/ovnsb_db.sock"
+CENTRAL_SOCKETS: Final = (NORTHBOUND_SOCKET, SOUTHBOUND_SOCKET)
 UNITS: Final = {
     "virtlogd": "virtlogd.socket",
     "libvirtd": "libvirtd.service",

@@ -1,11 +1,12 @@
 """The helper: a process on a host that answers calls over a unix socket.
 
-Whoever can connect may ask for anything, as the socket's folder is root's alone. A call goes on when its connection
+Whoever can connect may ask for anything: the socket is root's alone, or the server's user's. A call goes on when its connection
 breaks: who asked looks again, as after any failure.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import socket
 import threading
@@ -50,9 +51,9 @@ class Helper:
         self._connections: set[Channel] = set()
         self._idle_since = monotonic()
 
-    def serve(self, *, idle_seconds: float) -> None:
+    def serve(self, *, idle_seconds: float = math.inf) -> None:
         """Answer until it is closed, or nobody has been connected for so long."""
-        self._listener.settimeout(idle_seconds / 4)
+        self._listener.settimeout(None if math.isinf(idle_seconds) else idle_seconds / 4)
         while self._idle_for() < idle_seconds:
             try:
                 link, _ = self._listener.accept()

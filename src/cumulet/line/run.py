@@ -49,10 +49,13 @@ def main() -> None:
         shutil.rmtree(Path(cumulet.__file__).parent.parent, ignore_errors=True)
 
 
-def open_here(wish: HostWish) -> Hypervisor:
-    """Prepare this machine, and open it for an installation; HostUnreachable says what keeps it from being a host."""
+def open_here(wish: HostWish, *, packages: tuple[str, ...] = PACKAGES) -> Hypervisor:
+    """Prepare this machine, and open it for an installation; HostUnreachable says what keeps it from being a host.
+
+    `packages` are Debian packages needed besides the host's own.
+    """
     try:
-        prepared = prepare_host(lambda words: log.info("preparing", step=words), packages=PACKAGES)
+        prepared = prepare_host(lambda words: log.info("preparing", step=words), packages=packages)
     except Unavailable as failure:
         raise HostUnreachable(f"the host cannot be made ready: {failure.message}") from failure
     from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - libvirt may have been installed just now

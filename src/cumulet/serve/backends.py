@@ -7,27 +7,31 @@ from datetime import UTC, datetime
 from functools import partial
 from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.db import Database
-from cumulet.doctor.calls import PreparedHost, Reach, ensure_operators_uplink, ensure_uplink, prepare_host
-from cumulet.errors import Invalid
+from cumulet.doctor import calls
+from cumulet.doctor.calls import PreparedHost, Reach
+from cumulet.errors import Invalid, Unavailable
 from cumulet.fabric import Fabric
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import list_hosts, register_host
-from cumulet.hypervisor import Hypervisor, HypervisorError
+from cumulet.hypervisor import HostUnreachable, Hypervisor, HypervisorError
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore, offer_made_up_images
 from cumulet.line.bundle import make_bundle
-from cumulet.line.far_host import FarHost
+from cumulet.line.connections import Connections, dial_unix
+from cumulet.line.far_host import FarHost, FarPart
 from cumulet.line.ssh import OPEN_SECONDS, SshLine, read_destination
+from cumulet.line.verbs import DOCTOR
 from cumulet.line.wire import DATA_DIR, HostWish
 from cumulet.networks import Fabrics, bridge_name
 from cumulet.serve.doors import FAR
-from cumulet.settings import Settings
+from cumulet.settings import HELPED, Settings
 from cumulet.vms import Backends
 
 log = structlog.get_logger()
@@ -66,41 +70,75 @@ def real_backends(
 ) -> Backends:
     """Make this machine a host and reach it by libvirt and OVN."""
     from cumulet.fabric.ovn import open_fabric  # noqa: PLC0415 - needs OVS's Python, which made-up hosts do not
-    from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - likewise libvirt
 
-    prepared = prepare_host(lambda words: log.info("preparing the host", step=words))
-
-    def open_uri(uri: str, data_center: DataCenter) -> Mapping[str, Hypervisor]:
-        host = open_host(
-            uri,
-            installation=installation,
-            state_dir=settings.data_dir / "host",
-            pools=data_center.pool_paths,
-            shared=data_center.shared_pools,
-            kvm_works=prepared.kvm.works,
-            userspace_datapath=prepared.datapath == "netdev",
-        )
-        return {host.facts().name: host}
-
+    doctor = own_doctor(settings)
+    prepared = prepare(doctor)
+    open_uri = partial(
+        open_here, state_dir=settings.data_dir / "host", installation=installation, prepared=prepared
+    )
     return make_backends(
         settings,
         catalogue,
         installation,
         hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_uri),
         fabric=open_fabric(settings.fabric, installation=installation),
-        open_uplink=partial(open_uplink, prepared),
-        repair=prepare_host,
+        open_uplink=partial(open_uplink, doctor, prepared),
+        repair=doctor.prepare_host,
     )
 
 
-def open_uplink(prepared: PreparedHost, data_center: DataCenter, bridge: str) -> None:
+def own_doctor(settings: Settings) -> Any:  # noqa: ANN401 - the calls by their names, as in `doctor.calls`
+    """Give the doctor's calls, done on this machine: in this process, or by the helper where there is one."""
+    if settings.helper is None:
+        return calls
+    nobodys = HostWish("", settings.data_dir / "host", {})  # the doctor's calls are about the machine itself
+    return FarPart(DOCTOR, Connections(partial(dial_unix, str(settings.helper)), nobodys))
+
+
+def prepare(doctor: Any) -> PreparedHost:  # noqa: ANN401 - likewise
+    """Make this machine a host; Unavailable says what is in the way."""
+    try:
+        prepared: PreparedHost = doctor.prepare_host(lambda words: log.info("preparing the host", step=words))
+    except HostUnreachable as absence:
+        raise Unavailable(f"{absence}: `cumulet helper` must run, for this very user") from absence
+    return prepared
+
+
+def open_here(
+    uri: str, data_center: DataCenter, *, state_dir: Path, installation: str, prepared: PreparedHost
+) -> Mapping[str, Hypervisor]:
+    """Open the machine that the server runs on: by libvirt in this process, or by its helper."""
+    if uri.startswith(HELPED):
+        dial = partial(dial_unix, uri.removeprefix(HELPED))
+        helped = FarHost(dial, wish_for(data_center, installation, state_dir))
+        return {helped.facts().name: helped}
+    from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - needs libvirt, which made-up hosts do not
+
+    host = open_host(
+        uri,
+        installation=installation,
+        state_dir=state_dir,
+        pools=data_center.pool_paths,
+        shared=data_center.shared_pools,
+        kvm_works=prepared.kvm.works,
+        userspace_datapath=prepared.datapath == "netdev",
+    )
+    return {host.facts().name: host}
+
+
+def wish_for(data_center: DataCenter, installation: str, state_dir: Path) -> HostWish:
+    """Say to a helper which host is meant."""
+    return HostWish(installation, state_dir, data_center.pool_paths, data_center.shared_pools)
+
+
+def open_uplink(doctor: Any, prepared: PreparedHost, data_center: DataCenter, bridge: str) -> None:  # noqa: ANN401 - likewise
     """Prepare this machine's end of a data center's external range, and what its switch must hold."""
     if data_center.external_bridge:
-        ensure_operators_uplink(bridge)
+        doctor.ensure_operators_uplink(bridge)
         return
     gateway = IPv4Interface(f"{data_center.external_gateway}/{data_center.external_range.prefixlen}")
     reach = Reach(data_center.resolvers, data_center.reachable_networks, data_center.reachable_services)
-    ensure_uplink(bridge, gateway, datapath=prepared.datapath, reach=reach)
+    doctor.ensure_uplink(bridge, gateway, datapath=prepared.datapath, reach=reach)
 
 
 def make_backends(
@@ -165,7 +203,7 @@ def open_far_host(
 ) -> FarHost:
     """Open the line to a host by its URI; asks nobody yet. The first call waits so many seconds for it."""
     data_center = catalogue.find_data_center(data_center_id)
-    wish = HostWish(installation, DATA_DIR / "host", data_center.pool_paths, data_center.shared_pools)
+    wish = wish_for(data_center, installation, DATA_DIR / "host")
     line = SshLine(read_destination(uri), identity=identity, bundle=make_bundle(), patience=patience)
     return FarHost(line.dial, wish, hang_up=line.close)
 

@@ -21,8 +21,7 @@ from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
 from cumulet.db import Database
 from cumulet.disks import reconcile_disk
-from cumulet.doctor import calls as own_doctor
-from cumulet.doctor.calls import find_resolvers
+from cumulet.doctor.calls import find_resolvers, is_near
 from cumulet.feed import Feed
 from cumulet.fleet import Adder, pin_host_key
 from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
@@ -43,7 +42,7 @@ from cumulet.rest import create_app
 from cumulet.rest.ready import Standing, readiness
 from cumulet.retention import forget_old
 from cumulet.security_groups import reconcile_group, sweep_groups
-from cumulet.serve.backends import memory_backends, open_far_host, real_backends
+from cumulet.serve.backends import memory_backends, open_far_host, own_doctor, real_backends
 from cumulet.serve.doors import Doors
 from cumulet.serve.power import power_off_by
 from cumulet.serve.pulse import Pulse
@@ -116,7 +115,7 @@ def build(settings: Settings) -> Cloud:
             reconcilers(
                 backends,
                 Adder(open_far, pin_host_key, partial(take_in, settings)),
-                Teller(horizon, Bounds(catalogue.allowed_webhook_networks, own_doctor.is_near)),
+                Teller(horizon, Bounds(catalogue.allowed_webhook_networks, is_near)),
             ),
         ),
         feed=feed,
@@ -163,7 +162,7 @@ def app_of(
 
 def take_in(settings: Settings, doctor: Any, peer: str, report: Callable[[str], None]) -> None:  # noqa: ANN401 - as `NewHost` has it
     """Prepare a machine to be a host of the network that has its centre on this one."""
-    centre = Centre(own_doctor, settings.shared_dir / "overlay", datetime.now(UTC))
+    centre = Centre(own_doctor(settings), settings.shared_dir / "overlay", datetime.now(UTC))
     centre.take_in(doctor, peer, report, packages=PACKAGES)
 
 
