@@ -7,15 +7,19 @@ from cumulet.networks import operations as networks
 from cumulet.networks import wire as network_wire
 from cumulet.permission import CloudRole, Role
 from cumulet.search.operations import search_resources
+from cumulet.security_groups.operations import create_security_group
+from cumulet.security_groups.wire import CreateSecurityGroup
 
 
 @pytest.fixture
 def shop(cloud):
-    """A cloud with a VM, its boot disk, a storage disk and a network."""
+    """A cloud with a VM, its boot disk, a storage disk, a network and a security group."""
     cloud.create(vm_id="shop")
     cloud.create_disk("shop-data")
     network = network_wire.CreateNetwork(id="backshop", data_center_id="local", ip_range="10.1.0.0/24")
     cloud.call(networks.create_network, project_id="default", data=network)
+    group = CreateSecurityGroup(id="shop-web", data_center_id="local", rules=[])
+    cloud.call(create_security_group, project_id="default", data=group)
     return cloud
 
 
@@ -30,6 +34,7 @@ def test_what_has_a_text_in_its_id_is_found_the_nearest_first(shop):
         ("virtualMachine", "projects/default/vms/shop"),
         ("disk", "projects/default/disks/shop-data"),
         ("network", "projects/default/networks/backshop"),
+        ("securityGroup", "projects/default/networks/security-groups/shop-web"),
     }
     assert found(shop, "nothing") == []
 

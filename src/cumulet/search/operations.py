@@ -23,8 +23,10 @@ from cumulet.search.wire import (
     ProjectResult,
     Result,
     SearchResourcesResponse,
+    SecurityGroupResult,
     VirtualMachineResult,
 )
+from cumulet.security_groups import SecurityGroup
 from cumulet.vm_record import Vm
 
 LONGEST: Final = 100
@@ -34,7 +36,10 @@ LONGEST: Final = 100
 def search_resources(
     db: Session, caller: Caller, *, query: Annotated[str, Meta(min_length=1, max_length=LONGEST)]
 ) -> SearchResourcesResponse:
-    """Find projects, virtual machines, disks, private images and networks whose ids have a text in them, a hundred at most."""
+    """Find projects and what is in them by a text in its id, a hundred at most.
+
+    That is virtual machines, disks, private images, networks and security groups.
+    """
     seen = is_seen(caller)
     found = [
         *found_projects(db, query, seen),
@@ -42,6 +47,7 @@ def search_resources(
         *found_disks(db, query, seen),
         *found_images(db, query, seen),
         *found_networks(db, query, seen),
+        *found_security_groups(db, query, seen),
     ]
     found.sort(key=lambda one: -one.score)
     return SearchResourcesResponse(results=found[:MOST])
@@ -114,6 +120,19 @@ def found_networks(db: Session, text: str, seen: ColumnElement[bool]) -> Iterato
             create_time=one.create_time,
         )
         yield Result("network", path_of(one, "networks"), score(one.name, text), network=shown)
+
+
+def found_security_groups(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[Result]:
+    """Show the security groups whose ids have a text in them."""
+    for one in find_named(db, SecurityGroup, text, seen):
+        shown = SecurityGroupResult(
+            project_id=one.project_id,
+            id=one.name,
+            data_center_id=one.data_center_id,
+            description=one.description,
+        )
+        path = path_of(one, "networks/security-groups")
+        yield Result("securityGroup", path, score(one.name, text), security_group=shown)
 
 
 def path_of(one: Resource, collection: str) -> str:

@@ -64,6 +64,15 @@ class NetworkResult(Wire):
     create_time: datetime
 
 
+class SecurityGroupResult(Wire):
+    """A security group that was found."""
+
+    project_id: str
+    id: str
+    data_center_id: str
+    description: str
+
+
 class Result(Wire, omit_defaults=True):
     """One thing that was found: `resourceType` names the member that it is in."""
 
@@ -77,6 +86,7 @@ class Result(Wire, omit_defaults=True):
     disk: DiskResult | None = None
     image: ImageResult | None = None
     network: NetworkResult | None = None
+    security_group: SecurityGroupResult | None = None
 
 
 class SearchResourcesResponse(Wire):

@@ -9,11 +9,20 @@ from urllib.parse import quote
 import msgspec
 
 from cumulet.search.operations import search_resources
-from cumulet.search.wire import DiskResult, ImageResult, NetworkResult, Result, VirtualMachineResult
+from cumulet.search.wire import (
+    DiskResult,
+    ImageResult,
+    NetworkResult,
+    Result,
+    SecurityGroupResult,
+    VirtualMachineResult,
+)
 from cumulet.web.site import page
 from cumulet.web.visit import Sent, Visit
 
 LONGEST: Final = 100
+Thing = VirtualMachineResult | DiskResult | ImageResult | NetworkResult | SecurityGroupResult
+"""What a project has."""
 
 
 @page("/find")
@@ -27,23 +36,19 @@ def find(visit: Visit) -> Sent:
 
 def shown(result: Result) -> Mapping[str, str] | None:
     """Name something that was found, say what it is and where its page is; None without one."""
-    match result:
-        case Result(project=project) if project is not None:
-            return {"name": project.id, "what": "project", "url": f"/p/{quote(project.id, safe='')}/vms"}
-        case Result(virtual_machine=vm) if vm is not None:
-            return thing("VM", "vms", vm)
-        case Result(disk=disk) if disk is not None:
-            return thing("disk", "disks", disk)
-        case Result(image=image) if image is not None:
-            return thing("image", "images", image)
-        case Result(network=network) if network is not None:
-            return thing("network", "networks", network)
-    return None
+    if project := result.project:
+        return {"name": project.id, "what": "project", "url": f"/p/{quote(project.id, safe='')}/vms"}
+    things: tuple[tuple[str, str, Thing | None], ...] = (
+        ("VM", "vms", result.virtual_machine),
+        ("disk", "disks", result.disk),
+        ("image", "images", result.image),
+        ("network", "networks", result.network),
+        ("security group", "security-groups", result.security_group),
+    )
+    return next((thing(what, part, one) for what, part, one in things if one), None)
 
 
-def thing(
-    what: str, part: str, one: VirtualMachineResult | DiskResult | ImageResult | NetworkResult
-) -> Mapping[str, str]:
+def thing(what: str, part: str, one: Thing) -> Mapping[str, str]:
     """Name something of a project, and say where its page is."""
     url = f"/p/{quote(one.project_id, safe='')}/{part}/{quote(one.id, safe='')}"
     return {"name": one.id, "what": f"{what} in {one.project_id}", "url": url}
