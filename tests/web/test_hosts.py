@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from tests.made_up import make_cloud
 from tests.projects.people import add_user
+from tests.waiting import eventually
 
 from cumulet.catalogue import read_catalogue, with_gpus
 from cumulet.fleet import operations as hosts
@@ -15,6 +16,7 @@ from cumulet.gpus import GpuState
 from cumulet.gpus.operations import list_gpus
 from cumulet.hosts import HostState, HostWanted
 from cumulet.hypervisor.memory import made_up_id
+from cumulet.line.ssh import fingerprint
 from cumulet.permission import CloudRole
 from cumulet.projects import Role
 from cumulet.vms.move_operations import list_moves, move_vm
@@ -22,6 +24,8 @@ from cumulet.vms.operations import stop_vm
 from cumulet.vms.wire import MoveVm
 
 HOST = "/hosts/memory-1"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG9uZSBrZXkgdGhhdCBub2JvZHkgaGFzIGluIHRydXRo"
+FINGERPRINT = fingerprint(KEY)
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def test_an_operator_cordons_drains_and_gives_back(as_one, cloud):
     assert host(cloud).wanted is HostWanted.DRAINED
     assert browser.send(f"{HOST}/uncordon", on=HOST).status_code == 303
     assert host(cloud).state is HostState.UP
-    assert "it does already" in browser.get(HOST).text
+    assert "Let it take VMs again" not in browser.get(HOST).text
     wrong = browser.send(f"{HOST}/ask", on=HOST, way="drain", reason="x" * 501)
     assert wrong.status_code == 400
     assert re.search(r'name="reason"[^>]*aria-invalid="true"', wrong.text)
@@ -130,3 +134,70 @@ def test_an_auditor_sees_no_button_and_who_is_neither_no_page(as_one, signed_in,
     browser = signed_in(Role.OWNER, "bob")
     assert [browser.get(path).status_code for path in ("/hosts", HOST)] == [403, 403]
     assert "/hosts" not in browser.get("/p/default/vms").text
+
+
+def test_a_machine_is_added_and_each_step_is_told(as_one, cloud):
+    browser = as_one(CloudRole.OPERATOR)
+    assert "ssh-ed25519 AAAA cumulet@server" in html.unescape(browser.get("/new-host").text)
+    given = {"destination": "root@node-9:2222", "labels": "rack=3, fast", "hostKey": KEY}
+    answer = browser.send("/new-host", on="/new-host", **given)
+    assert answer.headers["location"] == "/hosts/node-9"
+    text = browser.get("/hosts/node-9").text
+    assert 'value="fast, rack=3"' in text
+    assert "root@node-9:2222" in text
+    assert FINGERPRINT in text
+    assert re.search(r'data-tone="wait"><span class="strong">Its SSH key|waiting for its turn', text)
+    eventually(lambda: cloud.pass_time(1) or "failed while" in browser.get("/hosts/node-9").text)
+    text = browser.get("/hosts/node-9").text
+    assert re.search(r'data-tone="bad"><span class="strong">What runs there', text)
+    assert "nobody answers" in text
+
+
+def test_what_is_wrong_with_a_new_machine_stands_at_its_field_with_the_input_kept(as_one, cloud):
+    browser = as_one(CloudRole.OPERATOR)
+    wrong = browser.send("/new-host", on="/new-host", destination="bob@node-9", labels="rack=3", hostKey="?")
+    assert wrong.status_code == 400
+    assert re.search(r'name="destination"[^>]*value="bob@node-9"[^>]*aria-invalid="true"', wrong.text)
+    assert 'value="rack=3"' in wrong.text
+    assert len(cloud.call(hosts.list_hosts).hosts) == 2
+
+
+def test_labels_of_a_host_are_changed(as_one, cloud):
+    browser = as_one(CloudRole.OPERATOR)
+    assert browser.send(f"{HOST}/labels", on=HOST, labels="rack=3, fast").headers["location"] == HOST
+    assert host(cloud).labels == {"rack": "3", "fast": ""}
+    wrong = browser.send(f"{HOST}/labels", on=HOST, labels="x" * 64)
+    assert re.search(r'name="labels"[^>]*aria-invalid="true"', wrong.text)
+
+
+def test_a_host_is_removed_once_nothing_is_on_it(as_one, cloud):
+    browser = as_one(CloudRole.OPERATOR)
+    cloud.running(vm_id="web")
+    there, other = sorted(cloud.call(hosts.list_hosts).hosts, key=lambda one: -one.vms)
+    assert "1 VM" in browser.get(f"/hosts/{there.id}/remove").text
+    refused = browser.send(f"/hosts/{there.id}/remove", on=f"/hosts/{there.id}/remove")
+    assert refused.status_code == 400
+    assert "cannot be removed" in refused.text
+    assert browser.send(f"/hosts/{other.id}/remove", on="/hosts").headers["location"] == "/hosts"
+    assert [one.id for one in cloud.call(hosts.list_hosts).hosts] == [there.id]
+
+
+def test_a_silent_host_is_given_up_by_its_name_alone(as_one, cloud):
+    browser = as_one(CloudRole.OPERATOR)
+    assert "only one that is SILENT" in browser.get(f"{HOST}/lost").text
+    for one in cloud.hosts.values():
+        one.unreachable = True
+    cloud.sweep()
+    cloud.pass_time(15)
+    assert f'href="{HOST}/lost"' in browser.get(HOST).text
+    wrong = browser.send(f"{HOST}/lost", on=f"{HOST}/lost", confirm="memory-2")
+    assert re.search(r'name="confirm"[^>]*value="memory-2"[^>]*aria-invalid="true"', wrong.text)
+    assert host(cloud).state is HostState.SILENT
+    assert browser.send(f"{HOST}/lost", on=f"{HOST}/lost", confirm="memory-1").headers["location"] == HOST
+    assert host(cloud).state is HostState.LOST
+
+
+def test_auditors_look_and_are_shown_no_way_to_change_a_host(as_one):
+    browser = as_one(CloudRole.AUDITOR)
+    assert browser.get("/new-host").status_code == 403
+    assert not re.search("/remove|/lost|/new-host", browser.get(HOST).text + browser.get("/hosts").text)

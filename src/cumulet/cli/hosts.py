@@ -117,6 +117,8 @@ FACTS: Final[Columns] = {
     ),
     "GPUs": bars("heldGpus", "gpus"),
     "VMs": lambda one: f"{one['vms']}, of which {one['runningVms']} are to run",
+    "reached at": lambda one: one["destination"],
+    "SSH key": lambda one: one["hostKey"],
     "images": lambda one: ", ".join(
         f"{image['id'] or image['sha256'][:12]} {image['sizeGib']:g} GiB" for image in one["images"]
     ),
@@ -136,7 +138,7 @@ def list_(*, listing: Listing = AS_TABLE) -> None:
 def get(name: HostName, /, *, output: Format = "table") -> None:
     """Show a host, and what would have to go before it can be removed."""
     found = connect().get(HOST, name)
-    shown = ("remains", "stays", "images")
+    shown = ("destination", "hostKey", "remains", "stays", "images")
     show_one({**found["host"], **{name: found[name] for name in shown}}, output, FACTS)
 
 

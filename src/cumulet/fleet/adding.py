@@ -29,6 +29,13 @@ from cumulet.line.ssh import fingerprint, read_destination, scan_host_key
 from cumulet.line.wire import DATA_DIR, PACKAGES
 from cumulet.reconcile import Kind, Reconcile, Run, wake
 
+ASKING: Final = "asking for its SSH key"
+CONNECTING: Final = "connecting"
+PREPARING: Final = "looking for what is missing"
+EXAMINING: Final = "examining it"
+READING: Final = "reading what it has"
+FAILED: Final = "failed while "
+"""What the `why` of a host begins with at which a step failed; then it is tried again."""
 LOOK: Final = timedelta(seconds=0.5)
 """Between two looks at how far a host is."""
 AGAIN: Final = timedelta(seconds=30)
@@ -63,22 +70,22 @@ class Addition:
 
     uri: str
     data_center_id: str
-    step: str = "asking for its SSH key"
+    step: str = ASKING
     work: Future[HostFacts] = field(default_factory=Future)
 
     def do(self, open_new: OpenNew, pin: Callable[[str], str], take_in: TakeIn) -> HostFacts:
         """Take all steps; CumuletError says which failed."""
         self.uri = pin(self.uri)
         destination = read_destination(self.uri)
-        self.step = f"connecting; its SSH key is {fingerprint(destination.host_key)}"
+        self.step = f"{CONNECTING}; its SSH key is {fingerprint(destination.host_key)}"
         host = open_new(self.uri, self.data_center_id)
         try:
             host.doctor.find_resolvers()
-            self.step = "looking for what is missing"
+            self.step = PREPARING
             take_in(host.doctor, destination.host, self.tell)
-            self.step = "examining it"
+            self.step = EXAMINING
             self.check(host)
-            self.step = "reading what it has"
+            self.step = READING
             return host.facts()
         finally:
             host.close()
@@ -129,7 +136,7 @@ class Adder:
         try:
             facts = addition.work.result()
         except CumuletError as failure:
-            return self._fail(run, addition, f"{addition.step}: {failure.for_operator}")
+            return self._fail(run, addition, failure.for_operator)
         with run.writing() as db:
             why = stranger(db, db.get_one(Host, run.id), facts)
             if not why:
@@ -145,7 +152,7 @@ class Adder:
         """Tell what went wrong, keep the key that was pinned, and try again later."""
         with run.writing() as db:
             host = db.get_one(Host, run.id)
-            host.why, host.uri = why, addition.uri
+            host.why, host.uri = f"{FAILED}{addition.step}: {why}", addition.uri
         return run.now + AGAIN
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from cumulet.db import names_there
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
-from cumulet.fleet.views import host_view, images_on, read_load, vms_on, what_remains
+from cumulet.fleet.views import host_view, images_on, read_load, vms_on, way_to, what_remains
 from cumulet.fleet.wire import AskOfHost, DrainHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
 from cumulet.gpus import Gpu, forget_gpus
 from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host
@@ -50,8 +50,11 @@ def get_host(db: Session, images: ImageStore, *, id: str) -> GetHostResponse:
     Only for auditors and operators.
     """
     host = find_host(db, id)
+    destination, host_key = way_to(host)
     return GetHostResponse(
         host=host_view(host, read_load(db)),
+        destination=destination,
+        host_key=host_key,
         remains=[*what_remains(db, host)],
         stays=host.stays,
         vms=vms_on(db, host),

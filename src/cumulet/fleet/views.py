@@ -16,6 +16,7 @@ from cumulet.gpus import Gpu
 from cumulet.hosts import Host, Taken, reserved_by_host
 from cumulet.images import ImageStore
 from cumulet.images.copies import NotedCopy
+from cumulet.line.ssh import SSH_PORT, fingerprint, read_destination
 from cumulet.private_images import PrivateImage
 from cumulet.resource import Wanted
 from cumulet.vm_record import Vm
@@ -83,6 +84,15 @@ def host_view(host: Host, load: Load) -> HostAnswer:
         vms=vms,
         running_vms=running,
     )
+
+
+def way_to(host: Host) -> tuple[str, str]:
+    """Say where a host's SSH answers, and the fingerprint of its key; nothing of the machine that the server is on."""
+    if host.is_here:
+        return "", ""
+    there = read_destination(host.uri)
+    port = "" if there.port == SSH_PORT else f":{there.port}"
+    return f"{there.user}@{there.host}{port}", fingerprint(there.host_key) if there.host_key else ""
 
 
 def vms_on(db: Session, host: Host) -> list[HostVm]:

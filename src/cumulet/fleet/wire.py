@@ -84,6 +84,10 @@ class GetHostResponse(Wire):
     """A host, and what keeps it from being removed."""
 
     host: HostAnswer
+    destination: str
+    """Where its SSH answers; empty for the machine that the server is on."""
+    host_key: str
+    """The fingerprint of the key that it proves itself by; empty while none is pinned."""
     remains: list[str]
     """What is on it, in words: `3 VMs`, `a disk`."""
     stays: dict[str, str]

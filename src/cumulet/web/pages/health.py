@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
 from cumulet.events import EventName
 from cumulet.feed.operations import list_all_events
@@ -15,6 +14,7 @@ from cumulet.hosts import HostState
 from cumulet.monitoring.unsettled import list_unsettled
 from cumulet.vms.offers import list_vm_data_centers
 from cumulet.web.listings import MOST
+from cumulet.web.pages.hosts import page_of
 from cumulet.web.site import page
 from cumulet.web.visit import Shown, Visit
 
@@ -65,7 +65,7 @@ def findings_of_hosts(visit: Visit) -> Iterator[Finding]:
             yield Finding(
                 "bad",
                 f"Host {host.id} is {host.state.value}",
-                f"/hosts/{quote(host.id, safe='')}",
+                page_of(host.id),
                 f"{host.why}. Nothing new goes there, and nobody knows what runs there",
                 "see to the machine; once it is surely off, cumulet host lost gives it up",
             )
@@ -75,9 +75,7 @@ def findings_of_gpus(visit: Visit) -> Iterator[Finding]:
     """Tell which cards are kept from VMs, and why."""
     for gpu in visit.ask(list_gpus, page_size=MOST).gpus:
         for one in gpu.problems:
-            yield Finding(
-                "wait", f"GPU {gpu.id}", f"/hosts/{quote(gpu.host_id, safe='')}", one.problem, one.cure
-            )
+            yield Finding("wait", f"GPU {gpu.id}", page_of(gpu.host_id), one.problem, one.cure)
 
 
 def findings_of_addresses(visit: Visit) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from cumulet.errors import CumuletError, Invalid, NotFound
+from cumulet.fleet.adding import ASKING, CONNECTING, EXAMINING, FAILED, PREPARING, READING
 from cumulet.fleet.operations import cordon_host, drain_host, get_host, list_hosts, uncordon_host
 from cumulet.fleet.wire import AskOfHost, DrainHost, HostAnswer
 from cumulet.gpus.operations import clean_gpu, list_gpus, offer_gpu, withdraw_gpu
@@ -40,6 +41,14 @@ GPU_STATES: Final = {
     GpuState.ABSENT: ("bad", "Gone from the bus"),
     GpuState.QUARANTINED: ("bad", "Quarantined"),
 }
+STEPS: Final = (
+    (ASKING, "Its SSH key is asked for, and pinned"),
+    (CONNECTING, "What runs there for the server is brought"),
+    (PREPARING, "What is missing is installed, and it joins the network"),
+    (EXAMINING, "It is examined"),
+    (READING, "What it has is written down"),
+)
+"""What is done with a machine that is added, as its `why` begins and as people call it."""
 UNKNOWN: Final = ("off", "Unknown")
 OF_GPUS: Final = {"withdraw": withdraw_gpu, "offer": offer_gpu, "clean": clean_gpu}
 """What is asked of a card, as the address has it."""
@@ -77,7 +86,8 @@ def host_page(visit: Visit) -> Shown:
         "hosts/host.html",
         host=host,
         state=state_of(host),
-        remains=found.remains,
+        found=found,
+        steps=steps_of(host),
         stays=sorted(found.stays.items()),
         vms=[(one, State(*WORDS.get(one.state, OTHER))) for one in found.vms],
         gpus=[(one, gpu_state_of(one)) for one in gpus],
@@ -127,7 +137,26 @@ def ask_of_gpu(visit: Visit) -> Gone:
 
 def back(visit: Visit) -> Gone:
     """Go to the host's page."""
-    return Gone(f"{HOSTS}/{quote(visit.names['id'], safe='')}")
+    return Gone(page_of(visit.names["id"]))
+
+
+def page_of(id: str) -> str:
+    """Say where a host's page is."""
+    return f"{HOSTS}/{quote(id, safe='')}"
+
+
+def steps_of(host: HostAnswer) -> Sequence[State]:
+    """Show how far a machine is on its way to be a host; nothing of one that is there."""
+    if host.state is not HostState.ADDING:
+        return ()
+    words = host.why.removeprefix(FAILED)
+    known = [at for at, (step, _) in enumerate(STEPS) if words.startswith(step)]
+    at = (
+        known[0] if known else [step for step, _ in STEPS].index(PREPARING)
+    )  # which is told in words of its own
+    now = "bad" if host.why.startswith(FAILED) else "wait"
+    tones = ["good"] * at + [now] + ["off"] * (len(STEPS) - at - 1)
+    return [State(tone, means) for tone, (_, means) in zip(tones, STEPS, strict=True)]
 
 
 def state_of(host: HostAnswer) -> State:
