@@ -69,6 +69,10 @@ PAGES = {
     "audit": "/audit",
     "hosts": "/hosts",
     "host": "/hosts/memory-1",
+    "host-add": "/new-host",
+    "host-adding": "/hosts/node-9",
+    "host-remove": "/hosts/memory-1/remove",
+    "host-lost": "/hosts/memory-1/lost",
     "usage": "/p/default/usage",
     "activity-none": "/p/default/activity?resource=nothing",
 }
@@ -99,6 +103,9 @@ def site(tmp_path_factory) -> Iterator[Site]:
         site.cumulet("disk", "create", "data", "10GiB", "--protect", "--wait")
         site.cumulet("disk", "snapshot", "create", "db-boot", "fresh")
         site.cumulet("key", "create", "--name", "builds")
+        site.cumulet(
+            "host", "add", "root@127.0.0.1:9", "--name", "node-9", "--label", "rack=3", "--background"
+        )
         yield site
 
 
@@ -301,6 +308,18 @@ def test_what_a_change_of_rules_cuts_is_agreed_to_first(at, site):
     assert "tcp 22" not in text_of(browser, "#rules")
     site.cumulet("security-group", "allow", "web", "--allow", "tcp:22")
     eventually(lambda: "tcp 22" in text_of(browser, "#rules"))
+
+
+def test_a_question_mark_tells_the_keys_of_the_page(at):
+    browser = at("/p/default/vms")
+    browser.find("body").send_keys("?")
+    keys = eventually(lambda: text_of(browser, "#shortcuts[open] dl"))
+    assert "gvVirtual machines" in keys
+    assert "cCreate a VM" in keys
+    assert "Ctrl" in keys
+    assert faults(browser) == []
+    browser.chrome.switch_to.active_element.send_keys(Keys.ESCAPE)
+    eventually(lambda: not browser.chrome.find_elements(By.CSS_SELECTOR, "#shortcuts[open]"))
 
 
 def test_ctrl_k_finds_a_vm_and_goes_there(at, site):

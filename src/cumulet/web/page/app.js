@@ -53,6 +53,10 @@ document.addEventListener("click", async (event) => {
   if (button.dataset.do === "scheme") turnScheme();
   if (button.dataset.do === "menu") byId("side").classList.toggle("open");
   if (button.dataset.do === "find") openPalette();
+  if (button.dataset.do === "keys") {
+    palette.close();
+    showKeys();
+  }
 });
 
 function turnScheme() {
@@ -62,7 +66,7 @@ function turnScheme() {
   localStorage.setItem("scheme", root.dataset.scheme);
 }
 
-/* Keys: / filters, c creates, g and a letter goes somewhere, Ctrl-K finds */
+/* Keys: / filters, c creates, g and a letter goes somewhere, Ctrl-K finds, ? tells them all */
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key === "k") {
@@ -79,6 +83,11 @@ document.addEventListener("keydown", (event) => {
     document.activeElement.form.requestSubmit();
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
+  if (event.key === "?") {
+    event.preventDefault();
+    showKeys();
+    return;
+  }
   const keys = Date.now() - went < 1000 ? `g ${event.key}` : event.key;
   went = event.key === "g" ? Date.now() : 0;
   const target = here("[data-key]").find((one) => one.dataset.key === keys);
@@ -87,6 +96,23 @@ document.addEventListener("keydown", (event) => {
   if (target.matches("input")) target.focus();
   else target.click();
 });
+
+const shortcuts = byId("shortcuts");
+const EVERYWHERE = [["Ctrl K", "Find or do anything"], ["Ctrl Enter", "Send the form"], ["Esc", "Close what is open"], ["?", "Show these keys"]];
+
+function showKeys() {
+  if (!shortcuts || shortcuts.open || palette.open) return;
+  const ownOnes = here("[data-key]").map((one) => [one.dataset.key, one.dataset.does ?? one.getAttribute("aria-label") ?? one.textContent.trim()]);
+  shortcuts.querySelector("dl").replaceChildren(...[...ownOnes, ...EVERYWHERE].map(([keys, does]) => {
+    const row = document.createElement("div");
+    const name = document.createElement("dt");
+    name.append(...keys.split(" ").map((key) => Object.assign(document.createElement("kbd"), { textContent: key })));
+    row.append(name, Object.assign(document.createElement("dd"), { textContent: does }));
+    return row;
+  }));
+  shortcuts.showModal();
+}
+shortcuts?.addEventListener("click", (event) => event.target === shortcuts && shortcuts.close());
 
 /* Find or do anything */
 const palette = byId("palette");
