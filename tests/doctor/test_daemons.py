@@ -1,7 +1,8 @@
 import pytest
 
 from cumulet.doctor import daemons
-from cumulet.doctor.daemons import last_words, start_daemons
+from cumulet.doctor.command import CommandFailed
+from cumulet.doctor.daemons import last_words, start_daemons, wait_until_all_answer
 from cumulet.doctor.supervisor import Paths
 
 
@@ -27,3 +28,20 @@ def test_a_systemd_host_starts_its_own_units_of_what_is_silent(systemd_host, tmp
 
 def test_a_daemon_without_a_log_has_no_last_words(tmp_path):
     assert last_words("libvirtd", Paths(tmp_path, tmp_path)) == f"{tmp_path}/libvirtd.log does not exist"
+
+
+def test_a_libvirtd_that_falls_once_it_took_a_connection_is_waited_for(monkeypatch, tmp_path):
+    answers = iter([False, False, True])
+    monkeypatch.setattr(daemons, "find_silent", list)
+    monkeypatch.setattr(daemons, "succeeds", lambda *_: next(answers))
+    wait_until_all_answer(Paths(tmp_path, tmp_path))
+    assert list(answers) == []
+
+
+def test_a_libvirtd_that_takes_no_call_is_told_with_the_end_of_its_log(monkeypatch, tmp_path):
+    monkeypatch.setattr(daemons, "find_silent", list)
+    monkeypatch.setattr(daemons, "succeeds", lambda *_: False)
+    monkeypatch.setattr(daemons, "START_SECONDS", 0.1)
+    (tmp_path / "libvirtd.log").write_text("no room for a socket")
+    with pytest.raises(CommandFailed, match=r"libvirtd does not answer.*ends:\nno room for a socket"):
+        wait_until_all_answer(Paths(tmp_path, tmp_path))

@@ -1,15 +1,18 @@
-"""A network over the server and the three machines, and stand-ins for VMs on any of them."""
+"""A network over the server and the three machines, and stand-ins for VMs on any of them; machines as hosts of the cloud."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.e2e.real_cloud import lab_dir
+from tests.e2e.real_cloud import URL, lab_dir
 from tests.fabric import guests
 from tests.fabric.conftest import clear, fabric
 from tests.fabric.guests import Guest, run
 from tests.fabric.specs import EXTERNAL
-from tests.lab.ground import SERVER_TUNNELS, open_tunnels
+from tests.lab.ground import NAMES, SERVER_TUNNELS, open_tunnels
 from tests.waiting import eventually
 
 from cumulet.doctor import calls
@@ -53,3 +56,67 @@ def plug_at(fabric, taken_in):
     for guest in plugged:
         guest.remove()
     clear(fabric)
+
+
+@pytest.fixture(scope="session")
+def cumulet(real_cloud):
+    """Runs a command of the operator's and gives what it printed, on both ways."""
+
+    def run(*argv):
+        key = (real_cloud.data_dir / "admin.key").read_text().strip()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUMULET_")}
+        return subprocess.run(
+            (sys.executable, "-m", "cumulet", *argv), check=True, capture_output=True, text=True,
+            env=inherited | {"CUMULET_URL": URL, "CUMULET_API_KEY": key},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def hosts_of_the_cloud(cumulet):
+    """Gives the names of the hosts that the cloud has now."""
+    return lambda: set(cumulet("host", "list", "-o", "name").stdout.split())
+
+
+@pytest.fixture(scope="session")
+def home(hosts_of_the_cloud):
+    """The host that the server is on."""
+    (home,) = hosts_of_the_cloud() - set(NAMES)
+    return home
+
+
+@pytest.fixture(scope="session")
+def let_in(cumulet):
+    """Has a machine let the server's key in, which it forgets when it is off."""
+
+    def let_in(machine):
+        key = cumulet("host", "key").stdout.strip()
+        machine.run("sh", "-c", f"echo '{key}' >>/root/.ssh/authorized_keys")
+
+    return let_in
+
+
+@pytest.fixture(scope="module")
+def none_stays(cumulet, hosts_of_the_cloud):
+    """No machine is a host of the cloud any more when the module has ended."""
+    yield
+    for name in hosts_of_the_cloud() & set(NAMES):
+        cumulet("host", "remove", name)
+
+
+@pytest.fixture(scope="module")
+def make_hosts(cumulet, home, let_in, none_stays):
+    """Makes machines the hosts that the cloud's VMs go to, until the module has ended."""
+
+    def make_hosts(machines):
+        for machine in machines:
+            let_in(machine)
+            cumulet("host", "add", machine.destination, "--timeout", "3m")
+            machine.open_tunnels()
+        open_tunnels(run, SERVER_TUNNELS)
+        cumulet("host", "cordon", home)
+        return machines
+
+    yield make_hosts
+    cumulet("host", "uncordon", home)

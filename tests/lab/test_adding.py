@@ -1,11 +1,6 @@
 """A server of its own process adds a machine on the ground as an operator would, and goes on with it."""
 
-import os
-import subprocess
-import sys
-
 import pytest
-from tests.e2e.real_cloud import URL
 from tests.fabric.guests import run
 from tests.lab.ground import SERVER_TUNNELS, open_tunnels
 from tests.waiting import eventually
@@ -14,50 +9,31 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def cumulet(real_cloud):
-    """Runs a command of the operator's and gives what it printed, on both ways."""
-
-    def run(*argv):
-        key = (real_cloud.data_dir / "admin.key").read_text().strip()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUMULET_")}
-        return subprocess.run(
-            (sys.executable, "-m", "cumulet", *argv), check=True, capture_output=True, text=True,
-            env=inherited | {"CUMULET_URL": URL, "CUMULET_API_KEY": key},
-        )  # fmt: skip
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def machine(ground):
-    return ground.machines[1]
-
-
-@pytest.fixture(scope="module")
-def let_in(machine, cumulet):
-    """The machine lets the server's key in."""
-    key = cumulet("host", "key").stdout.strip()
-    machine.run("sh", "-c", f"echo '{key}' >>/root/.ssh/authorized_keys")
+def machine(ground, let_in, none_stays):
+    """A machine that lets the server in."""
+    machine = ground.machines[1]
+    let_in(machine)
+    return machine
 
 
 def state(real_cloud, machine):
     return real_cloud.ask("GET", f"/v1/hosts/{machine.name}")["host"]["state"]
 
 
-def test_one_command_makes_a_machine_a_host(cumulet, let_in, machine):
+def test_one_command_makes_a_machine_a_host(cumulet, machine):
     added = cumulet("host", "add", machine.destination, "--label", "rack=3", "--timeout", "2m")
     assert f"{machine.name} is UP after" in added.stderr
     assert cumulet("host", "list", "-o", "name").stdout.split().count(machine.name) == 1
     cumulet("host", "add", machine.destination)
 
 
-def test_a_server_that_starts_anew_finds_it(real_cloud, let_in, machine):
+def test_a_server_that_starts_anew_finds_it(real_cloud, machine):
     real_cloud.kill()
     real_cloud.start()
     eventually(lambda: state(real_cloud, machine) == "UP")
 
 
-def test_it_is_silent_while_its_cable_is_cut_and_up_when_it_is_mended(real_cloud, let_in, machine):
+def test_it_is_silent_while_its_cable_is_cut_and_up_when_it_is_mended(real_cloud, machine):
     machine.cut()
     eventually(lambda: state(real_cloud, machine) == "SILENT")
     machine.mend()
@@ -65,14 +41,7 @@ def test_it_is_silent_while_its_cable_is_cut_and_up_when_it_is_mended(real_cloud
 
 
 @pytest.fixture
-def home(real_cloud, machine):
-    """The host that the server is on."""
-    (home,) = {host["id"] for host in real_cloud.ask("GET", "/v1/hosts")["hosts"]} - {machine.name}
-    return home
-
-
-@pytest.fixture
-def far(real_cloud, cumulet, let_in, machine, home):
+def far(real_cloud, cumulet, machine, home):
     """A VM on the machine that was added."""
     machine.open_tunnels()
     open_tunnels(run, SERVER_TUNNELS)
@@ -104,7 +73,7 @@ def test_a_vm_runs_there_answers_and_goes_to_another_host_with_all_that_it_holds
     assert machine.run("find", "/var/lib/cumulet", "-name", "*.qcow2", "-path", "*disks*") == ""
 
 
-def test_it_can_be_removed_and_added_again(real_cloud, cumulet, let_in, machine):
+def test_it_can_be_removed_and_added_again(real_cloud, cumulet, machine):
     cumulet("host", "remove", machine.name)
     assert machine.name not in cumulet("host", "list", "-o", "name").stdout.split()
     cumulet("host", "add", machine.destination, "--timeout", "2m")

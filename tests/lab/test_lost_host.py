@@ -4,14 +4,11 @@ import subprocess
 
 import pytest
 from tests.e2e.real_cloud import lab_dir
-from tests.fabric.guests import run
-from tests.lab.ground import SERVER_TUNNELS, open_tunnels
-from tests.lab.test_adding import cumulet, state, vms_on
+from tests.lab.test_adding import state, vms_on
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 
-__all__ = ["cumulet"]
 NAS = """
 [[data_centers.disk_pools]]
 id = "nas"
@@ -41,27 +38,10 @@ def nas(real_cloud, ground):
     subprocess.run(("umount", "--lazy", path), check=True)
 
 
-def let_in(machine, cumulet):
-    """Have a machine let the server's key in, which it forgets when it is off."""
-    key = cumulet("host", "key").stdout.strip()
-    machine.run("sh", "-c", f"echo '{key}' >>/root/.ssh/authorized_keys")
-
-
 @pytest.fixture(scope="module")
-def machines(real_cloud, cumulet, nas, ground):
-    """Two machines that are hosts; the server's own takes no VMs meanwhile."""
-    (home,) = cumulet("host", "list", "-o", "name").stdout.split()
-    machines = ground.machines[:2]
-    for machine in machines:
-        let_in(machine, cumulet)
-        cumulet("host", "add", machine.destination, "--timeout", "2m")
-        machine.open_tunnels()
-    open_tunnels(run, SERVER_TUNNELS)
-    cumulet("host", "cordon", home)
-    yield machines
-    cumulet("host", "uncordon", home)
-    for machine in machines:
-        cumulet("host", "remove", machine.name)
+def machines(nas, make_hosts, ground):
+    """Two machines that are hosts."""
+    return make_hosts(ground.machines[:2])
 
 
 NETWORK = {"storageClass": "STORAGE_CLASS_NETWORK", "sizeGib": 1}
@@ -97,7 +77,7 @@ def test_a_guest_on_shared_storage_goes_to_another_host_while_it_runs_and_its_di
 
 
 def test_a_guest_on_shared_storage_goes_on_elsewhere_when_its_machine_is_dead_and_that_is_confirmed(
-    real_cloud, cumulet, machines
+    real_cloud, cumulet, let_in, machines
 ):
     dying, other = machines
     cumulet("host", "cordon", other.name)
@@ -116,7 +96,7 @@ def test_a_guest_on_shared_storage_goes_on_elsewhere_when_its_machine_is_dead_an
     assert vms_on(real_cloud, other.name) == 1
     assert vm.told("vm.moved") == "vm.moved: its host is lost: moved to another one"
     dying.switch_on()
-    let_in(dying, cumulet)
+    let_in(dying)
     eventually(lambda: state(real_cloud, dying) == "UP", within=60)
     assert not dying.processes("qemu-system-x86")
     vm.verb("terminate")

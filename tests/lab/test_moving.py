@@ -8,16 +8,12 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from threading import Event, Thread
 
 import libvirt
 import pytest
-from tests.e2e.real_cloud import URL
-from tests.fabric.guests import run
-from tests.lab.ground import SERVER_TUNNELS, open_tunnels
 from tests.waiting import eventually
 
 from cumulet.hypervisor.libvirt.connection import start_event_loop
@@ -66,33 +62,9 @@ class Witness:
 
 
 @pytest.fixture(scope="module")
-def cumulet(real_cloud):
-    """Runs a command of the operator's and gives what it printed."""
-
-    def run(*argv):
-        key = (real_cloud.data_dir / "admin.key").read_text().strip()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUMULET_")}
-        return subprocess.run(
-            (sys.executable, "-m", "cumulet", *argv), check=True, capture_output=True, text=True,
-            env=inherited | {"CUMULET_URL": URL, "CUMULET_API_KEY": key},
-        ).stdout  # fmt: skip
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def machines(real_cloud, cumulet, ground):
+def machines(make_hosts, ground):
     """Two machines that are the cloud's hosts beside the server's own, which takes nothing."""
-    (home,) = {host["id"] for host in real_cloud.ask("GET", "/v1/hosts")["hosts"]}
-    machines = ground.machines[:2]
-    key = cumulet("host", "key").strip()
-    for machine in machines:
-        machine.run("sh", "-c", f"echo '{key}' >>/root/.ssh/authorized_keys")
-        cumulet("host", "add", machine.destination, "--timeout", "3m")
-        machine.open_tunnels()
-    open_tunnels(run, SERVER_TUNNELS)
-    cumulet("host", "cordon", home)
-    return machines
+    return make_hosts(ground.machines[:2])
 
 
 @pytest.fixture(scope="module")

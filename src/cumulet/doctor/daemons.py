@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cumulet.doctor.command import CommandFailed, output_of
+from cumulet.doctor.command import CommandFailed, output_of, succeeds
 from cumulet.doctor.daemon_specs import ANSWERS, UNITS, all_daemons, prepare_directories, roster
 from cumulet.doctor.supervisor import Paths, locked, read_daemons, read_status, write_json
 
@@ -117,13 +117,17 @@ def instruct_supervisor(paths: Paths) -> None:
 def wait_until_all_answer(paths: Paths) -> None:
     """Poll every daemon; CommandFailed names the silent ones with the ends of their logs."""
     deadline = time.monotonic() + START_SECONDS
-    while silent := find_silent():
+    while silent := find_silent() or find_mute():
         if time.monotonic() > deadline:
             raise CommandFailed(
                 "\n".join(f"{name} does not answer; {last_words(name, paths)}" for name in silent)
             )
         time.sleep(0.02)
-    output_of("virsh", "--connect", "qemu:///system", "version")
+
+
+def find_mute() -> list[str]:
+    """libvirtd, if it takes a connection and then no call: it may fall in its first moments, and is started again."""
+    return [] if succeeds("virsh", "--connect", "qemu:///system", "version") else ["libvirtd"]
 
 
 def last_words(name: str, paths: Paths) -> str:
