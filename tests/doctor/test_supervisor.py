@@ -131,6 +131,7 @@ def test_a_new_list_stops_what_is_gone_and_leaves_the_rest(toys):
     toys.keep(toys.daemon("stays"), toys.daemon("comes"))
     eventually(lambda: toys.pid("comes") and not is_alive(goes))
     assert toys.pid("stays") == stays
+    assert read_status(toys.paths).daemons.keys() == {"stays", "comes"}
 
 
 def test_the_end_takes_all_daemons_along(toys):

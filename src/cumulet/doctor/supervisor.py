@@ -24,7 +24,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -164,6 +164,7 @@ class Supervisor:
             self.keepers[daemon].cancel()
             del self.ready[daemon.name]
         await asyncio.gather(*(self.keepers.pop(daemon) for daemon in gone), return_exceptions=True)
+        self.forget(daemon.name for daemon in gone)
         for daemon in daemons:
             self.ready.setdefault(daemon.name, asyncio.Event())
         for daemon in daemons:
@@ -220,6 +221,12 @@ class Supervisor:
         running = self.status.daemons.setdefault(daemon.name, Running())
         running.pid = pid
         running.starts += pid is not None
+        write_json(self.paths.status, self.status)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Tell nothing more of daemons that have been stopped; one that starts anew begins its account anew."""
+        for name in names:
+            self.status.daemons.pop(name, None)
         write_json(self.paths.status, self.status)
 
 
