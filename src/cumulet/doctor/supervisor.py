@@ -37,6 +37,8 @@ LONGEST_WAIT: Final = 15.0
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0
 OPEN_FILES: Final = 65535
+UNLESS_ORPHANED: Final = '[ "$PPID" = "$0" ] && exec "$@"'
+"""Becomes the daemon if its keeper, $0, still lives: one that dies before the kernel knows whose death to tell kills nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,9 @@ async def start(daemon: Daemon, log: BinaryIO) -> asyncio.subprocess.Process:
     """Start a daemon that will be killed with us, however we end."""
     if daemon.ready:
         Path(daemon.ready).unlink(missing_ok=True)  # noqa: ASYNC240 - on a tmpfs, which does not block
-    return await spawn(("setpriv", "--pdeathsig", "KILL", *daemon.argv), log)
+    return await spawn(
+        ("setpriv", "--pdeathsig", "KILL", "sh", "-c", UNLESS_ORPHANED, str(os.getpid()), *daemon.argv), log
+    )
 
 
 async def spawn(argv: tuple[str, ...], log: BinaryIO) -> asyncio.subprocess.Process:
