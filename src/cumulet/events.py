@@ -81,6 +81,7 @@ class EventName(enum.StrEnum):
     DISK_CREATED = "disk.created"
     DISK_ASSIGNED = "disk.assigned"
     DISK_RELEASED = "disk.released"
+    DISK_MOVED = "disk.moved"
     DISK_CHANGED = "disk.changed"
     DISK_LOST = "disk.lost"
     DISK_FOUND = "disk.found"

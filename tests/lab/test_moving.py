@@ -14,6 +14,7 @@ from threading import Event, Thread
 
 import libvirt
 import pytest
+from tests.e2e import test_disks as disks
 from tests.waiting import eventually
 
 from cumulet.hypervisor.libvirt.connection import start_event_loop
@@ -142,6 +143,32 @@ def kill(what, real_cloud, machine, chance):
                 os.kill(pid, signal.SIGKILL)
     else:
         machine.kill(what)
+
+
+def test_a_storage_disk_that_lies_on_one_machine_is_brought_to_a_guest_on_the_other(
+    real_cloud, cumulet, machines, mover
+):
+    source, _ = where(real_cloud, machines)
+    disks.create(real_cloud, "luggage")
+    disks.attach(mover, "luggage")
+    name = eventually(lambda: disks.device(mover, "luggage"))
+    mover.output_of(f"dd if=/root/file of=/dev/{name} bs=1000000 count=1 && sync")
+    kept = mover.output_of("cut -d' ' -f1 /root/sum").strip()
+    disks.detach(real_cloud, "luggage")
+    cumulet("host", "cordon", source.name)
+    other = real_cloud.create("other").wait_for_ssh()
+    cumulet("host", "uncordon", source.name)
+    disks.attach(other, "luggage")
+    name = eventually(lambda: disks.device(other, "luggage"))
+    found = other.output_of(
+        f"dd if=/dev/{name} bs=1000000 count=1 2>/dev/null | md5sum | cut -d' ' -f1"
+    ).strip()
+    assert found == kept
+    assert "brought first" in other.told("vm.disk_attach_requested")
+    disks.detach(real_cloud, "luggage")
+    disks.delete(real_cloud, "luggage")
+    other.verb("terminate")
+    eventually(other.gone)
 
 
 def test_whatever_is_killed_while_it_moves_it_runs_once_and_is_whole(real_cloud, cumulet, machines, mover):

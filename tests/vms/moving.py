@@ -97,19 +97,32 @@ LONG_ENOUGH = 200.0
 def calls_of_a_move(cloud, which, *, restart):
     """How many calls of a kind there are until it runs on the other host, and a few."""
     source, target = host_of(cloud), other_of(cloud)
-    before = {"source": source.call_count, "target": target.call_count, "commit": cloud.database.commit_count}
-    move(cloud, restart=restart)
-    cloud.settle()
+    calls = calls_of(lambda: move(cloud, restart=restart), cloud, which, source=source, target=target)
     assert host_of(cloud) is target
-    after = {"source": source.call_count, "target": target.call_count, "commit": cloud.database.commit_count}
-    return after[which] - before[which] + 1
+    return calls
 
 
-def arm(cloud, which, call, *, after, dies):
+def calls_of(ask, cloud, which, *, source, target):
+    """How many calls of a kind there are until what is asked for is done, and a few."""
+
+    def count():
+        return {
+            "source": source.call_count,
+            "target": target.call_count,
+            "commit": cloud.database.commit_count,
+        }
+
+    before = count()
+    ask()
+    cloud.settle()
+    return count()[which] - before[which] + 1
+
+
+def arm(cloud, which, call, *, after, dies, source, target):
     if which == "commit":
         point = Point(Where.COMMIT, call, after=after, dies=dies)
         cloud.database.fault = (cloud.database.commit_count + call, point)
         return
-    host = host_of(cloud) if which == "source" else other_of(cloud)
+    host = source if which == "source" else target
     error = Crash(f"{which} {call}") if dies else HypervisorError("stumbled")
     host.crash_on_call(call, error, after=after)

@@ -303,22 +303,6 @@ def test_disks_that_a_new_vm_cannot_have_are_refused_and_nothing_is_written(runn
     assert (running.count(Vm), running.disk("free").vm_id) == (1, "")
 
 
-def test_disks_on_different_hosts_cannot_join_one_vm(database, tmp_path):
-    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2")
-    for name in ("one", "two"):
-        cloud.create_disk(name)
-        cloud.running(vm_id=f"with-{name}", storage_disk_ids=[name])
-    for name in ("one", "two"):
-        detach(cloud, name)
-    cloud.settle()
-    with pytest.raises(Invalid, match="the same host"):
-        cloud.create(storage_disk_ids=["one", "two"])
-    cloud.create(storage_disk_ids=["one"])
-    cloud.settle()
-    with pytest.raises(Invalid, match=r"^vmId: 'hello' .* on the disk's host"):
-        attach(cloud, "two")
-
-
 def test_a_disk_of_another_data_center_is_refused(running):
     running.create_disk()
     with running.database.writing() as db:

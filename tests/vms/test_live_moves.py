@@ -252,7 +252,7 @@ def test_wherever_a_live_move_is_hit_the_vm_runs_once_and_is_not_started_anew(
     started = cloud.row().started
     for call in range(1, calls_of_a_move(cloud, which, restart=False) + 1):
         source, target = host_of(cloud), other_of(cloud)
-        arm(cloud, which, call, after=after, dies=dies)
+        arm(cloud, which, call, after=after, dies=dies, source=source, target=target)
         insist(lambda: move(cloud))
         survive(cloud, LONG_ENOUGH)
         assert (call, cloud.vm().state, host_of(cloud)) == (call, VmState.ACTIVE, target)

@@ -215,7 +215,7 @@ def test_wherever_a_move_is_hit_the_vm_runs_once_and_all_of_it_is_in_one_place(
     host_of(cloud).write_disk(cloud.row().boot_disk_id, "hard work")
     for call in range(1, calls_of_a_move(cloud, which, restart=True) + 1):
         source, target = host_of(cloud), other_of(cloud)
-        arm(cloud, which, call, after=after, dies=dies)
+        arm(cloud, which, call, after=after, dies=dies, source=source, target=target)
         insist(lambda: move(cloud, restart=True))
         survive(cloud, LONG_ENOUGH)
         assert (call, cloud.vm().state, host_of(cloud)) == (call, VmState.ACTIVE, target)

@@ -5,7 +5,7 @@ Who locks several things locks hosts first, then what is due, then disks: so nob
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -25,11 +25,14 @@ from cumulet.hosts import (
     Capacity,
     Requirements,
     capacities,
+    end_second,
     move_reservation,
     place_disk,
     release,
     reserve,
     reserve_more_disk,
+    reserve_second,
+    reserved,
 )
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.projects import Page, fetch_part
@@ -146,18 +149,33 @@ def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Seque
     return disks
 
 
-def attach(db: Session, disk: Disk, vm_id: UUID, host_id: UUID, *, now: datetime) -> None:
-    """Let a VM on that host have the disk, whose place is there from now on; its reconciler makes and plugs it."""
+def attach(db: Session, disk: Disk, vm_id: UUID, host: Capacity | None, *, now: datetime) -> None:
+    """Let a VM on that host, or on none yet, have the disk; its reconciler makes or brings it, and plugs it."""
     disk.vm_id, disk.attached_at = vm_id, now
-    go_to(db, disk, host_id)
+    if host:
+        go_to(db, disk, host)
     log_event(db, disk, EventName.DISK_ASSIGNED, "is a VM's", now=now)
 
 
-def go_to(db: Session, disk: Disk, host_id: UUID) -> None:
-    """Have a disk's place, if it is not made yet, be on that host from now on."""
-    if disk.host_id != host_id:
-        disk.host_id = host_id
-        move_reservation(db, disk.id, host_id)
+def go_to(db: Session, disk: Disk, host: Capacity) -> None:
+    """Have a disk's place be on that host, where its VM is; one that lies elsewhere has room on both until it is brought."""
+    if disk.is_made and not host.reaches(disk.host_id, disk.pool):
+        reserve_second(db, disk.id, host.host_id)
+    elif disk.host_id != host.host_id:
+        disk.host_id = host.host_id
+        move_reservation(db, disk.id, host.host_id)
+
+
+def note_arrival(db: Session, disk: Disk, host_id: UUID, *, now: datetime) -> None:
+    """Have a disk be where it was brought; what lies where it was counts no more."""
+    disk.host_id = host_id
+    end_second(db, disk.id, on=host_id)
+    log_event(db, disk, EventName.DISK_MOVED, "moved to its VM's host", now=now)
+
+
+def rooms_of(db: Session, disks: Sequence[Disk]) -> Mapping[UUID, int]:
+    """Say how much room disks have with their snapshots, in GiB."""
+    return {disk.id: reserved(db, disk.id).disk_gib for disk in disks}
 
 
 def lock_capacity(db: Session, data_center_id: str, host_id: UUID) -> Sequence[Capacity]:
@@ -166,11 +184,11 @@ def lock_capacity(db: Session, data_center_id: str, host_id: UUID) -> Sequence[C
     return [capacity for capacity in free if capacity.host_id == host_id]
 
 
-def without(disks: Sequence[Disk], capacity: Capacity) -> Capacity:
+def without(disks: Sequence[Disk], rooms: Mapping[UUID, int], capacity: Capacity) -> Capacity:
     """Give a host's capacity as if those of the disks that have their place there, or in a pool it shares, had none."""
     for disk in disks:
         if capacity.reaches(disk.host_id, disk.pool):
-            capacity = capacity.with_more_disk(disk.size_gib, disk.pool)
+            capacity = capacity.with_more_disk(rooms[disk.id], disk.pool)
     return capacity
 
 
@@ -202,10 +220,11 @@ def release_disks(db: Session, vm_id: UUID, *, now: datetime) -> None:
 
 
 def set_free(db: Session, disk: Disk, *, now: datetime) -> None:
-    """Note that a disk has left its VM."""
+    """Note that a disk has left its VM; one that was still to be brought to it stays where it lies."""
     disk.vm_id, disk.attached_at, disk.wanted = None, None, Wanted.KEPT
     if disk.state is DiskState.USED:
         disk.state = DiskState.READY
+    end_second(db, disk.id, on=disk.host_id)
     log_event(db, disk, EventName.DISK_RELEASED, "has left its VM", now=now)
 
 

@@ -6,7 +6,8 @@
                    ERROR: it has gone from its host
 
 A storage disk is made when a VM gets it for the first time. Until then its row keeps room for it on some host, and moves
-to the host of that VM; shown it is READY. A VM's boot disk is made with its VM, always plugged into it, and goes with it.
+to the host of that VM; shown it is READY. Attached to a VM on another host it is brought there, and counts where its row says:
+until all of it is there that is where it was. A VM's boot disk is made with its VM, always plugged into it, and goes with it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Disk(Resource):
 
     @property
     def is_made(self) -> bool:
-        """It is, or was once, on its host, from which it does not move."""
+        """It is, or was once, on its host, with what was written to it."""
         return self.state is not DiskState.INIT
 
     @property

@@ -88,7 +88,7 @@ def create_storage_disk(
 ) -> Empty:
     """Create an empty storage disk, READY for any virtual machine; it outlives those that it is attached to.
 
-    Its capacity is reserved at once; it stays on the host of the first virtual machine that it is attached to.
+    Its capacity is reserved at once; it lies on the host of the virtual machine that it was attached to last.
     """
     with Invalid.reference("dataCenterId"):
         data_center = catalogue.find_data_center(data.data_center_id)

@@ -16,6 +16,8 @@ from cumulet.disks.allocate import (
     attach,
     disks_of,
     lock_capacity,
+    rooms_of,
+    set_free,
     take_more_capacity,
     without,
 )
@@ -25,11 +27,11 @@ from cumulet.disks.views import disk_views, holder_of
 from cumulet.disks.wire import DiskState, DiskType, ListVmDisksResponse
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
-from cumulet.hosts import Capacity
+from cumulet.hosts import Capacity, away
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Access, Caller, operation
 from cumulet.quotas import lock_allowance
-from cumulet.resource import Wanted, find, lock, log_request
+from cumulet.resource import Wanted, find, lock, log_event, log_request
 from cumulet.vm_record.accepts import AT_REST
 from cumulet.vm_record.find import find_vm, find_vm_to_change
 from cumulet.vm_record.model import Vm
@@ -54,7 +56,7 @@ def attach_storage_disk(
 ) -> Empty:
     """Attach a storage disk to a virtual machine that is running or stopped; its guest finds it by its serial.
 
-    The disk stays on the host of the first virtual machine that it is attached to, unless hosts share its pool.
+    One that lies on another host is brought to the virtual machine's first; `waitingFor` says how far it is.
     """
     seen = find_vm(db, project_id=project_id, id=vm_id)
     capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
@@ -62,12 +64,13 @@ def attach_storage_disk(
     accept_disks(vm, AT_REST)
     disk = lock(db, find(db, Disk, project_id, id))
     accept_attach(disk)
-    check_reach(disk, vm, capacity)
+    host = check_reach(db, disk, vm, capacity)
     check_number(db, vm)
-    attach(db, disk, vm.id, vm.host_id, now=now)
-    log_request(
-        db, caller, vm, EventName.VM_DISK_ATTACH_REQUESTED, f"attaching disk {disk.name} requested", now=now
-    )
+    attach(db, disk, vm.id, host, now=now)
+    text = f"attaching disk {disk.name} requested"
+    if disk.host_id != vm.host_id:
+        text += ", which lies on another host and is brought first"
+    log_request(db, caller, vm, EventName.VM_DISK_ATTACH_REQUESTED, text, now=now)
     return Empty()
 
 
@@ -90,6 +93,9 @@ def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
             f"detaching disk {disk.name} requested",
             now=now,
         )
+        if disk.host_id != vm.host_id:  # still on its way: the VM never had it
+            set_free(db, disk, now=now)
+            log_event(db, vm, EventName.VM_DISK_DETACHED, f"disk {disk.name} detached", now=now)
     return Empty()
 
 
@@ -139,22 +145,23 @@ def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
 
 
-def check_reach(disk: Disk, vm: Vm, capacity: Sequence[Capacity]) -> None:
-    """Refuse a VM that runs where the disk is not, and cannot be for the first time."""
+def check_reach(db: Session, disk: Disk, vm: Vm, capacity: Sequence[Capacity]) -> Capacity:
+    """Refuse a VM on whose host the disk is not and cannot be; give that host."""
     if vm.data_center_id != disk.data_center_id:
         accepted = f"a VM in data center {disk.data_center_id!r}, where the disk is"
         raise Invalid.field("vmId", vm.name, accepted)
-    if disk.is_made and not any(host.reaches(disk.host_id, disk.pool) for host in capacity):
-        accepted = (
-            "a VM on the disk's host; a VM that is created with the disk in storageDiskIds is placed there"
-        )
+    (host,) = capacity
+    if disk.is_made and host.reaches(disk.host_id, disk.pool):
+        return host
+    if disk.is_made and (gone := away(db, disk.host_id) or away(db, vm.host_id)):
+        why = f"cannot attach disk {disk.name!r}, which lies on another host than VM {vm.name!r}: {gone.why}"
+        raise Refused(why, reason="DISK_NOT_READY", subject=disk.name)
+    rooms = rooms_of(db, [disk])
+    needed, free = rooms[disk.id], without([disk], rooms, host).free_disk_of(disk.pool)
+    if free < needed:
+        accepted = f"a VM whose host has {needed} GiB free in pool {disk.pool!r}; on this one's {free} are"
         raise Invalid.field("vmId", vm.name, accepted)
-    free = sum(without([disk], one).free_disk_of(disk.pool) for one in capacity)
-    if not disk.is_made and free < disk.size_gib:
-        accepted = (
-            f"a VM whose host has {disk.size_gib} GiB free in pool {disk.pool!r}; on this one's {free} are"
-        )
-        raise Invalid.field("vmId", vm.name, accepted)
+    return host
 
 
 def check_number(db: Session, vm: Vm) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import Select, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from cumulet.disks import Disk
+from cumulet.disks import Disk, DiskType
 from cumulet.fleet.wire import HostAnswer, HostImage, HostPool, HostVm
 from cumulet.gpus import Gpu
 from cumulet.hosts import Host, Taken, reserved_by_host
@@ -132,12 +132,19 @@ def what_remains(db: Session, host: Host) -> Sequence[str]:
             select(func.count()).where(Vm.host_id == host.id, Vm.waits_until.is_not(None), ~elsewhere),
         ),
         ("arriving VM", select(func.count()).where(Vm.moving_to == host.id)),
-        ("disk", select(func.count()).where(Disk.host_id == host.id, Disk.vm_id.is_(None))),
+        ("disk", storage_that_stays(host)),
         ("private image", select(func.count()).where(PrivateImage.host_id == host.id)),
         ("GPU that a VM holds", select(func.count()).where(Gpu.host_id == host.id, Gpu.vm_id.is_not(None))),
     )
     found = [(what, db.scalar(count) or 0) for what, count in counted]
     return [_several(what, count) for what, count in found if count]
+
+
+def storage_that_stays(host: Host) -> Select[int]:
+    """Count the storage disks that lie on a host and do not go with a VM there: those of none, and of VMs elsewhere."""
+    with_room_here = select(Vm.id).where(Vm.host_id == host.id, Vm.waits_until.is_(None))
+    theirs = or_(Disk.vm_id.is_(None), Disk.vm_id.not_in(with_room_here))
+    return select(func.count()).where(Disk.host_id == host.id, Disk.type == DiskType.STORAGE, theirs)
 
 
 def _several(what: str, count: int) -> str:

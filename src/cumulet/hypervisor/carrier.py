@@ -17,10 +17,11 @@ from cumulet.hypervisor.errors import HypervisorError
 AT_ONCE: Final = 0.2
 """Seconds that are waited for what is small."""
 
-Lines = tuple[socket.socket, socket.socket]
+Line = socket.socket
+Lines = tuple[Line, Line]
 
 
-def both(source: socket.socket, open_target: Callable[[], socket.socket]) -> Lines:
+def both(source: Line, open_target: Callable[[], Line]) -> Lines:
     """Open the other end too; what is open already is closed when that fails."""
     try:
         return source, open_target()

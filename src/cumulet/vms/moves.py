@@ -108,6 +108,8 @@ def accept_move(vm: Vm, disks: Sequence[Disk]) -> None:
         problem = f"it is {vm.state.value} and must be STOPPED or ACTIVE"
     elif busy := [disk.name for disk in disks if disk.state not in AT_REST]:
         problem = f"work on its disk {busy[0]!r} is under way"
+    elif coming := [disk.name for disk in disks if disk.host_id != vm.host_id]:
+        problem = f"its disk {coming[0]!r} is still being brought to it"
     if problem:
         raise Refused(f"cannot move VM {vm.name!r}: {problem}", reason="VM_NOT_STOPPED", subject=vm.name)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.db import fetch_columns
-from cumulet.disks import Disk, copies_of_disks, reserve_disk
+from cumulet.disks import Disk, reserve_disk
 from cumulet.errors import NotFound
 from cumulet.gpus import Asker, gpu_rooms, hold
 from cumulet.hosts import (
@@ -26,6 +27,7 @@ from cumulet.hosts import (
     GpuRoom,
     Host,
     Requirements,
+    away,
     capacities,
     close,
     has_labels,
@@ -83,9 +85,7 @@ def heed_queue(
     for one in those_before(db, data_center_id, vm_id):
         with suppress(NotFound):  # its machine type is not offered any more: it gets no room
             machine_type = catalogue.find_machine_type(data_center_id, one.machine_type)
-            hosts = possible(db, catalogue, machine_type, required_of(one))
-            disks = copies_of_disks(db, one.id)
-            kept |= {host.host_id for host in hosts if reaches_all(host, disks)}
+            kept |= {host.host_id for host in possible(db, catalogue, machine_type, required_of(one))}
     return close(free, unless=lambda host: host.host_id not in kept, why=KEPT) if kept else free
 
 
@@ -122,9 +122,18 @@ def possible(
     return sorted((host for host in there if host.host_id in fitting), key=lambda host: bool(host.closed))
 
 
-def reaches_all(host: Capacity, disks: Sequence[Disk]) -> bool:
-    """Whether a host has all of these disks that are made."""
-    return all(host.reaches(disk.host_id, disk.pool) for disk in disks if disk.is_made)
+def with_answering_disks(db: Session, disks: Sequence[Disk], free: Sequence[Capacity]) -> Sequence[Capacity]:
+    """Close the hosts to which one of the disks would have to be brought from a host that does not answer."""
+    for disk in disks:
+        if disk.is_made and away(db, disk.host_id):
+            why = f"disk {disk.name!r} lies on another host, which does not answer"
+            free = close(free, unless=partial(has_disk, disk), why=why)
+    return free
+
+
+def has_disk(disk: Disk, host: Capacity) -> bool:
+    """Whether a disk lies on a host, or in a pool that it shares."""
+    return host.reaches(disk.host_id, disk.pool)
 
 
 def wait_elsewhere(db: Session, host: Host) -> None:

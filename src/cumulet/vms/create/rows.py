@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter, MachineType, Placement, rates_of
 from cumulet.db import add_row, names_there
-from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, without
+from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, rooms_of, without
 from cumulet.errors import CumuletError, Invalid, NotFound
 from cumulet.events import EventName
-from cumulet.hosts import QUEUE, Capacity, Requirements, SizeLimits, is_no_capacity, place
+from cumulet.hosts import QUEUE, Capacity, Requirements, SizeLimits, is_no_capacity, place, those_that_fit
 from cumulet.images import Image
 from cumulet.operation import Caller
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
@@ -33,9 +33,9 @@ from cumulet.vms.create.room import (
     Wish,
     lock_capacities,
     possible,
-    reaches_all,
     take_room,
     those_before,
+    with_answering_disks,
 )
 from cumulet.vms.offers import with_cpu_model
 from cumulet.vms.wire import CreateVm
@@ -62,15 +62,17 @@ def create(db: Session, request: CreateRequest) -> None:
     allowance = lock_allowance(db, request.project_id, request.catalogue.quotas)
     allowance.take(db, taken_by(plan, machine_type, data))
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
+    check_place(disks, data_center)
     vm = vm_row(request, plan, image, machine_type, data_center)
-    chosen = choose_host(db, request, Asked(vm, plan.required, disks, machine_type, data_center), free)
+    asked = Asked(vm, plan.required, disks, rooms_of(db, disks), machine_type, data_center)
+    chosen = choose_host(db, request, asked, with_answering_disks(db, disks, free))
     boot_disk = boot_disk_row(vm, plan, private)
     add_disk(db, boot_disk, field="bootDisk.id", actor=request.caller.email)
     add_row(db, vm)
     if chosen:
         take_room(db, vm, boot_disk, chosen, machine_type, now=request.now)
     for disk in disks:
-        attach(db, disk, vm.id, chosen.host_id if chosen else disk.host_id, now=request.now)
+        attach(db, disk, vm.id, chosen, now=request.now)
     connect(db, request, vm, data_center, allowance)
     log_create(db, request, vm, plan, chosen)
     wake(db, Kind.VM, vm.id, now=request.now)
@@ -84,17 +86,35 @@ class Asked:
     required: Requirements
     disks: Sequence[Disk]
     """Storage disks that it is to have."""
+    rooms: Mapping[UUID, int]
+    """How much room each of them has, in GiB."""
     machine_type: MachineType
     data_center: DataCenter
 
+    @property
+    def whole(self) -> Requirements:
+        """What it needs with its storage disks, which go where it goes."""
+        sizes: dict[str, int] = defaultdict(int)
+        for disk in self.disks:
+            sizes[disk.pool] += self.rooms[disk.id]
+        return replace(self.required, beside=sizes)
+
     def place(self, free: Sequence[Capacity]) -> Capacity:
-        """Choose a host of these; Invalid (code 3: no capacity) tells why none fits."""
+        """Choose a host of these, first of all one to which the least has to be brought; Invalid (code 3: no capacity) tells why none fits."""
+        free = [without(self.disks, self.rooms, one) for one in free]
+        fitting = those_that_fit(self.whole, free) if self.disks else ()
+        least = min(map(self.brought_to, fitting), default=0)
         return place(
-            with_disks(self.required, self.disks),
-            beside(self.disks, free),
+            self.whole,
+            [one for one in fitting if self.brought_to(one) == least] or free,
             sizes=sizes_of(self.machine_type, disk_gib=self.vm.image_gib),
             packed=self.data_center.placement is Placement.PACK,
         )
+
+    def brought_to(self, host: Capacity) -> int:
+        """How many GiB of its disks would have to be brought to a host."""
+        away = (disk for disk in self.disks if disk.is_made and not host.reaches(disk.host_id, disk.pool))
+        return sum(self.rooms[disk.id] for disk in away)
 
 
 def choose_host(
@@ -107,8 +127,7 @@ def choose_host(
     except Invalid as full:
         if not request.data.queue or not is_no_capacity(full):
             raise
-        hosts = possible(db, request.catalogue, asked.machine_type, with_disks(asked.required, asked.disks))
-        could = [host for host in hosts if reaches_all(host, asked.disks)]
+        could = possible(db, request.catalogue, asked.machine_type, asked.whole)
         if not could:
             raise
         before = len(those_before(db, vm.data_center_id, None))
@@ -203,32 +222,17 @@ def source_keys(db: Session, caller: Caller, project_id: str, source: SshKeySour
     return ()
 
 
-def with_disks(required: Requirements, disks: Sequence[Disk]) -> Requirements:
-    """Add what storage disks take that are not made yet: they go where the VM goes."""
-    sizes: dict[str, int] = defaultdict(int)
-    for disk in disks:
-        if not disk.is_made:
-            sizes[disk.pool] += disk.size_gib
-    return replace(required, beside=sizes)
-
-
 def in_line(position: int, full: CumuletError) -> str:
     """Say which place a VM has among those that wait in its data center, and what it lacks."""
     return f"place {position} in line: {full.message}"
 
 
-def beside(disks: Sequence[Disk], free: Sequence[Capacity]) -> Sequence[Capacity]:
-    """Leave only hosts that have all storage disks which are made; Invalid when there is none."""
-    hosts = {capacity.host_id for capacity in free}
+def check_place(disks: Sequence[Disk], data_center: DataCenter) -> None:
+    """Refuse storage disks of another data center."""
     for disk in disks:
-        if disk.host_id not in hosts:
+        if disk.data_center_id != data_center.id:
             elsewhere = f"disks of that data center; {disk.name!r} is in {disk.data_center_id!r}"
             raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), elsewhere)
-    unmade = [disk for disk in disks if not disk.is_made]
-    theirs = [host for host in free if reaches_all(host, disks)]
-    if free and not theirs:
-        raise Invalid.field("storageDiskIds", ", ".join(one.name for one in disks), "disks on the same host")
-    return [without(unmade, capacity) for capacity in theirs]
 
 
 def vm_row(

@@ -63,7 +63,7 @@ def is_outdated(domain: Domain, spec: DomainSpec) -> bool:
 def ensure_plugged(run: Run, vm: Vm, parts: Parts, host: Host) -> None:
     """Have a running machine's storage disks as wanted; NotYet while its guest holds on to one that is to go."""
     disks = parts.disks
-    if not any(changes(disk) or disk.state is DiskState.LOCKED for disk in disks):
+    if not any(changes(vm, disk) or disk.state is DiskState.LOCKED for disk in disks):
         return
     for disk in disks:
         ensure_contents(run, disk, host)
@@ -76,9 +76,9 @@ def ensure_plugged(run: Run, vm: Vm, parts: Parts, host: Host) -> None:
         raise NotYet(f"the guest has not released disk {names}: unmount it there", CLINGING)
 
 
-def changes(disk: Disk) -> bool:
-    """Whether a storage disk is to be plugged or unplugged."""
-    if disk.type is not DiskType.STORAGE or disk.vm_id is None:
+def changes(vm: Vm, disk: Disk) -> bool:
+    """Whether a storage disk is to be plugged or unplugged; one that is still to be brought is left out of it."""
+    if disk.type is not DiskType.STORAGE or disk.vm_id is None or disk.host_id != vm.host_id:
         return False
     return disk.wanted is Wanted.DETACHED or disk.state is DiskState.READY
 
@@ -88,7 +88,7 @@ def settle_disks(run: Run, vm: Vm, disks: Sequence[Disk], *, held: AbstractSet[U
 
     The copies at hand follow: one that has gone is no VM's.
     """
-    settled = [disk for disk in disks if changes(disk) and disk.id not in held]
+    settled = [disk for disk in disks if changes(vm, disk) and disk.id not in held]
     if not settled:
         return
     with run.writing() as db:
@@ -119,7 +119,10 @@ def domain_spec(vm: Vm, parts: Parts) -> DomainSpec:
         disks=tuple(
             disk.id
             for disk in parts.disks
-            if disk.type is DiskType.STORAGE and disk.is_made and disk.wanted is not Wanted.DETACHED
+            if disk.type is DiskType.STORAGE
+            and disk.is_made
+            and disk.host_id == vm.host_id
+            and disk.wanted is not Wanted.DETACHED
         ),
         nics=tuple(NicSpec(port_id=port.id, mac=port.mac, mtu=MTU) for port in parts.ports),
         firmware=vm.image_firmware,

@@ -52,6 +52,8 @@ def why_stays(vm: Vm, disks: Sequence[Disk], catalogue: Catalogue) -> str:
     shared = catalogue.find_data_center(vm.data_center_id).shared_pools
     if any(disk.is_made and disk.pool not in shared for disk in disks):
         return LOCAL
+    if coming := [disk.name for disk in disks if disk.host_id != vm.host_id]:
+        return f"its disk {coming[0]!r} is on another one and must be detached first"
     if any(disk.state is DiskState.CLONE for disk in disks):
         return "an image of it is being captured there"
     if vm.gpus:

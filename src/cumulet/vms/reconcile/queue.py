@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
-from cumulet.disks import Disk, disks_of, go_to
+from cumulet.disks import Disk, disks_of, go_to, rooms_of
 from cumulet.errors import CumuletError
 from cumulet.events import EventName
 from cumulet.hosts import Capacity, Requirements
@@ -22,7 +22,7 @@ from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted, log_event
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms.create.room import Wish, lock_capacities, take_room, those_before
+from cumulet.vms.create.room import Wish, lock_capacities, take_room, those_before, with_answering_disks
 from cumulet.vms.create.rows import Asked, in_line
 
 NET: Final = timedelta(seconds=30)
@@ -72,9 +72,14 @@ def find_room(db: Session, catalogue: Catalogue, vm: Vm) -> tuple[Capacity, Aske
     free = lock_capacities(db, catalogue, machine_type, wish)
     boot_disk, *disks = disks_of(db, vm.id)
     asked = Asked(
-        vm, required_of(vm, boot_disk), disks, machine_type, catalogue.find_data_center(vm.data_center_id)
+        vm,
+        required_of(vm, boot_disk),
+        disks,
+        rooms_of(db, disks),
+        machine_type,
+        catalogue.find_data_center(vm.data_center_id),
     )
-    return asked.place(free), asked
+    return asked.place(with_answering_disks(db, disks, free)), asked
 
 
 def required_of(vm: Vm, boot_disk: Disk) -> Requirements:
@@ -96,7 +101,7 @@ def enter(db: Session, vm: Vm, chosen: Capacity, asked: Asked, *, now: datetime)
     db.flush()
     take_room(db, vm, boot_disk, chosen, asked.machine_type, now=now)
     for disk in disks:
-        go_to(db, disk, chosen.host_id)
+        go_to(db, disk, chosen)
     log_event(db, vm, EventName.VM_PLACED, "has its room now", now=now)
 
 

@@ -58,6 +58,7 @@ def hosts_of_disks(db: Session, host_id: UUID, disks: AbstractSet[UUID]) -> dict
         .outerjoin(Vm, Vm.id == Disk.vm_id)
         .where(Disk.id.in_(disks), Disk.host_id != host_id, Disk.pool.not_in(shared))
         .where(or_(Vm.moving_to.is_(None), Vm.moving_to != host_id))
+        .where(or_(Vm.host_id.is_(None), Vm.host_id != host_id))
     )
     return dict(db.execute(elsewhere).all())
 

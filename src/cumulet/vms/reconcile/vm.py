@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
@@ -49,6 +50,7 @@ from cumulet.security_groups import all_in_force
 from cumulet.vm_record.model import Move, Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
+from cumulet.vms.reconcile.arrivals import ensure_arrived
 from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
@@ -119,27 +121,39 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
         return wait_for_room(run, vm)
     host = backends.host(vm.host_id)
     if vm.moving_to is not None:
-        if vm.move is Move.BACK and parts.target_lost:
-            stay_alone(run, vm, host, backends.journeys)
-        target = backends.host(vm.moving_to)
-        base = ensure_image(vm, parts.disks[0], target, backends.images)
-        way = Way(host, target, backends.carrier, backends.journeys, backends.fabrics)
-        if vm.move is not Move.COLD:
-            ensure_moved_live(run, vm, parts, way, base, seed(vm))
-        ensure_moved(run, vm, parts.disks, way, base, seed(vm))
+        go_on_moving(run, vm, parts, host, backends, to=vm.moving_to)
     show_progress(run, vm)
     if parts.waits_for:
         raise NotYet(parts.waits_for, UNWOKEN)
     ensure_ports(parts.ports, backends.fabrics)
     domain = host.machines.get(vm.id)
-    ensure_disks(run, vm, parts.disks, domain, host, backends.images)
+    here = [disk for disk in parts.disks if disk.host_id == vm.host_id]
+    arrive = partial(
+        ensure_arrived, run, vm, parts.disks, to=host, find_host=backends.host, carrier=backends.carrier
+    )
+    ensure_disks(run, vm, here, domain, host, backends.images)
     domain = ensure_domain(run, vm, parts, domain, host)
+    if vm.wanted is Wanted.ACTIVE and not vm.started:
+        arrive()  # before it starts: it finds them then
     domain = ensure_power(run, vm, domain, host, seed(vm))
     look_again = observe(run, vm, domain, host)
     ensure_seed_spent(run, vm, host)
     ensure_plugged(run, vm, parts, host)
     ensure_credentials(run, vm, host)
+    arrive()
     return look_again
+
+
+def go_on_moving(run: Run, vm: Vm, parts: Parts, host: Host, backends: Backends, *, to: UUID) -> NoReturn:
+    """Bring a VM further on its way to another host, or back; NotYet with how far it is."""
+    if vm.move is Move.BACK and parts.target_lost:
+        stay_alone(run, vm, host, backends.journeys)
+    target = backends.host(to)
+    base = ensure_image(vm, parts.disks[0], target, backends.images)
+    way = Way(host, target, backends.carrier, backends.journeys, backends.fabrics)
+    if vm.move is not Move.COLD:
+        ensure_moved_live(run, vm, parts, way, base, seed(vm))
+    ensure_moved(run, vm, parts.disks, way, base, seed(vm))
 
 
 def load(run: Run) -> tuple[Vm, Parts] | None:
