@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from html import unescape
 from statistics import median
 from typing import Final
@@ -20,8 +22,16 @@ from bench.stage import SETTLES_WITHIN, Stage
 
 COOKIE: Final = "__Host-cumulet"
 LIST: Final = "/p/default/vms"
-OF_LIST: Final = ("vms", "spend", "quotas")
-OF_VM: Final = ("vms/vm-0500", "vms/vm-0500/timeline")
+PAGES: Final = {
+    f"list of {CROWD} VMs": (LIST, ("vms", "spend", "quotas")),
+    "a VM": (f"{LIST}/vm-0500", ("vms/vm-0500", "vms/vm-0500/timeline")),
+    f"list of {2 * CROWD} disks": (
+        "/p/default/disks",
+        ("disks?pageSize=1000", "disks?pageSize=1000&pageNumber=2"),
+    ),
+    f"map of networks with {CROWD} VMs": ("/p/default/networks", ("networks?pageSize=1000", "vms")),
+}
+"""And the answers that are in each."""
 OF_ALL: Final = ("/v1/auth", "/v1/projects", "/v1/projects/default")
 """What each page tells of its viewer."""
 FONT: Final = re.compile(r'url\("([^"]+latin-wght[^"]+)"\)')
@@ -31,7 +41,10 @@ DIFFERENT: Final = 20
 WINDOWS: Final = 10
 """Of each of them."""
 SECONDS: Final = 45
-TIMES: Final = 20
+TIMES: Final = 50
+ANEW: Final = "read anew"
+CASES: Final = {"while nothing changes": "SELECT 1", ANEW: "UPDATE project SET id = id"}
+"""What is done before each request: a commit, of whatever, ends all kept answers."""
 TURNS: Final = 5
 KB: Final = 1000
 
@@ -40,6 +53,7 @@ def measure(stage: Stage) -> list[Figure]:
     """Load, open, and have something happen."""
     server = stage.crowded_server
     with signed_in(server) as browser:
+        wait_until(server.is_billed, "usage knows all that was done", within=SETTLES_WITHIN, pause=1)
         say("web: pages")
         figures = [*weights(browser), *costs(server, browser), shown_within(server, browser)]
         wait_until(server.is_billed, "usage knows all that was done", within=SETTLES_WITHIN, pause=1)
@@ -80,34 +94,29 @@ def loaded(browser: httpx.Client, path: str) -> tuple[str, int]:
         return text, answer.num_bytes_downloaded
 
 
-def costs(server: Server, browser: httpx.Client) -> list[Figure]:
+def costs(server: Server, browser: httpx.Client) -> Iterator[Figure]:
     """Set the server's time for a page beside that for the API's answers that are in it."""
-
-    def answers(paths: tuple[str, ...]) -> float:
-        project = [f"/v1/projects/default/{path}" for path in paths]
-        return cpu_ms(
-            server, lambda: [server.api.get(path).raise_for_status() for path in (*project, *OF_ALL)]
-        )
-
-    pages = [
-        (f"list of {CROWD} VMs", cpu_ms(server, lambda: browser.get(LIST)), answers(OF_LIST)),
-        ("a VM", cpu_ms(server, lambda: browser.get(f"{LIST}/vm-0500")), answers(OF_VM)),
-    ]
-    figures = [at_most(f"pages, {pages[0][0]}: CPU", pages[0][1], 150, unit="ms")]
-    for name, page, api in pages:
-        words = f"{page:.0f} ms, {api:.0f} ms"
-        figures.append(
-            at_most(f"pages, {name} beside the API's answers in it", page / api, 2, unit="×", detail=words)
-        )
-    return figures
+    with closing(sqlite3.connect(server.data_dir / "cumulet.db", isolation_level=None)) as db:
+        for name, (page, paths) in PAGES.items():
+            of_project = [f"/v1/projects/default/{path}" for path in paths]
+            for when, statement in CASES.items():
+                before = partial(db.execute, statement)
+                of_page = cpu_ms(server, browser, [page], before)
+                of_api = cpu_ms(server, server.api, [*of_project, *OF_ALL], before)
+                if (page, when) == (LIST, ANEW):
+                    yield at_most(f"pages, {name}: CPU", of_page, 150, unit="ms")
+                what = f"pages, {name} beside the API's answers in it, {when}"
+                words = f"{of_page:.1f} ms, {of_api:.1f} ms"
+                yield at_most(what, of_page / of_api, 2, unit="×", detail=words)
 
 
-def cpu_ms(server: Server, do: Callable[[], object]) -> float:
-    """Give the milliseconds of CPU that the server takes for something."""
-    do()
+def cpu_ms(server: Server, client: httpx.Client, paths: Sequence[str], before: Callable[[], object]) -> float:
+    """Give the milliseconds of CPU that the server takes for some paths, each after something."""
     began = cpu_seconds(server.pid)
     for _ in range(TIMES):
-        do()
+        for path in paths:
+            before()
+            client.get(path).raise_for_status()
     return (cpu_seconds(server.pid) - began) / TIMES * 1000
 
 

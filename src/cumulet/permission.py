@@ -100,6 +100,7 @@ class Caller:
     """The project that the key is for, "" for all that the user has."""
     key_reads_only: bool = False
     key_expires_at: datetime | None = None
+    """If nothing is done by it until then: a session that is not used ends earlier."""
     project_id: str = ""
     """Of the project that the request is about, "" for none."""
     project_there: bool = False

@@ -145,4 +145,4 @@ def test_an_answer_that_there_is_not_is_kept_for_nobody(database):
 
     with pytest.raises(Unavailable):
         kept.recall(b"question", database, fail)
-    assert kept.recall(b"question", database, lambda: Answer(b"answer")) == Answer(b"answer")
+    assert kept.recall(b"question", database, lambda: Answer(b"answer", 6)) == Answer(b"answer", 6)

@@ -11,7 +11,7 @@ from tests.made_up import NOON, Clock
 from tests.projects.people import add_user
 
 from cumulet.call import Calls
-from cumulet.call.kept import OVERHEAD_BYTES, Answer, KeptAnswers
+from cumulet.call.kept import OVERHEAD_BYTES, Answer, KeptAnswers, question
 from cumulet.db import Database
 from cumulet.errors import NotFound, Unauthenticated
 from cumulet.operation import OPERATIONS
@@ -19,7 +19,7 @@ from cumulet.projects import Role, admit, write_uses
 from cumulet.projects.access import digest_of
 from cumulet.projects.model import ApiKey, Membership, Project, User
 from cumulet.rest.binding import ReceivedRequest
-from cumulet.rest.endpoint import Endpoint, question
+from cumulet.rest.endpoint import Endpoint
 
 ROUNDS = 40
 WRITERS = 3
@@ -267,21 +267,21 @@ def test_no_answer_outlives_a_commit_of_any_process(open_database: OpenDatabase,
 
 def test_kept_answers_are_bounded_and_the_longest_unasked_goes_first():
     kept = KeptAnswers(most_bytes=3 * (OVERHEAD_BYTES + 100))
-    questions = [question(OPERATIONS["get_project"], asked_by("ann", str(number))) for number in range(4)]
+    questions = [question("get_project", str(number)) for number in range(4)]
     assert kept.find(questions[0], 1) is None
     for asking in questions[:3]:
-        kept.keep(asking, 1, Answer(bytes(100)))
-    assert kept.find(questions[0], 1) == Answer(bytes(100))
-    kept.keep(questions[3], 1, Answer(bytes(100)))
+        kept.keep(asking, 1, Answer(bytes(100), 100))
+    assert kept.find(questions[0], 1) == Answer(bytes(100), 100)
+    kept.keep(questions[3], 1, Answer(bytes(100), 100))
     assert [kept.find(asking, 1) is not None for asking in questions] == [True, False, True, True]
-    kept.keep(questions[1], 1, Answer(bytes(3 * OVERHEAD_BYTES + 301)))
+    kept.keep(questions[1], 1, Answer(b"long", 3 * OVERHEAD_BYTES + 301))
     assert [kept.find(asking, 1) for asking in questions] == [None] * 4
 
 
 def test_an_answer_of_an_older_version_is_not_kept():
     kept = KeptAnswers()
-    asking = question(OPERATIONS["list_projects"], asked_by("ann"))
+    asking = question("list_projects")
     kept.find(asking, "new")
-    kept.keep(asking, "old", Answer(b"old"))
+    kept.keep(asking, "old", Answer(b"old", 3))
     assert kept.find(asking, "new") is None
     assert kept.find(asking, "old") is None

@@ -5,7 +5,7 @@ bounded, in line  waits     waits      recalls  authenticates   once        in o
 """
 
 from cumulet.call.call import Admit, Call, Calls, Request
-from cumulet.call.kept import Answer, KeptAnswers
+from cumulet.call.kept import Answer, KeptAnswers, question
 from cumulet.call.key_uses import WriteUses
 from cumulet.call.logins import Logins
 from cumulet.call.making import Making
@@ -30,4 +30,5 @@ __all__ = [
     "WriteUses",
     "is_kept",
     "once_settled",
+    "question",
 ]

@@ -1,4 +1,4 @@
-"""Answers kept for as long as nothing is committed: whoever asks the same again gets the same bytes, and never old ones.
+"""Answers kept for as long as nothing is committed: whoever asks the same again gets the same, and never what is old.
 
 An answer that depends on nothing but the database is right until the next commit, whoever makes it. So it is kept
 under the version of the database that was current *before* its snapshot was opened, and given only while that version
@@ -12,6 +12,7 @@ of them came: so much is committed meanwhile that each would read for themselves
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -19,16 +20,25 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from cumulet.call.reachable import reachable
 from cumulet.db import Database
 from cumulet.errors import Unavailable
+from cumulet.permission import Caller
 
+T = TypeVar("T")
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of all answers together; what was asked longest ago goes first."""
 OVERHEAD_BYTES: Final = 512
 """What an answer takes beside its own bytes."""
+
+
+def question(*asked: object) -> bytes:
+    """Name what was asked, and with which key: as a digest, which is short and tells no key."""
+    return hashlib.sha256(msgspec.msgpack.encode(asked)).digest()
 
 
 def utc_now() -> datetime:
@@ -36,35 +46,44 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Answer(NamedTuple):
-    """An answer as it is sent, and to which key."""
+class Answer(NamedTuple, Generic[T]):
+    """An answer as its caller takes it, and to which key."""
 
-    content: bytes
+    content: T
+    size: int
+    """In bytes, as it is sent."""
     key_digest: bytes = b""
     until: datetime | None = None
     """When that key expires."""
 
+    @classmethod
+    def to(cls, caller: Caller | None, content: T, *, size: int) -> Answer[T]:
+        """Give what somebody was answered, or what anybody is."""
+        if caller is None:
+            return cls(content, size)
+        return cls(content, size, caller.key_digest, caller.key_expires_at)
+
 
 @dataclass(slots=True)
-class Turn:
+class Turn(Generic[T]):
     """One question that is being answered, for all who wait for that."""
 
     taken: threading.Lock = field(default_factory=threading.Lock)
     callers: int = 0
     began: int = 0
     """When the snapshot of what follows was about to be opened; 0 when there is nothing to share."""
-    answer: Answer | None = None
+    answer: Answer[T] | None = None
     trouble: str = ""
     """Why there is no answer: those who wait need not find that out one after the other."""
 
-    def share(self) -> Answer:
+    def share(self) -> Answer[T]:
         """Give the newest answer; Unavailable when there was none."""
         if self.answer is None or self.trouble:
             raise Unavailable(self.trouble)
         return self.answer
 
 
-class KeptAnswers:
+class KeptAnswers(Generic[T]):
     """The answers to what was asked since the last commit."""
 
     def __init__(self, *, most_bytes: int = MOST_BYTES, clock: Callable[[], datetime] = utc_now) -> None:
@@ -72,18 +91,18 @@ class KeptAnswers:
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._version: Hashable = None
-        self._answers: OrderedDict[bytes, Answer] = OrderedDict()
+        self._answers: OrderedDict[bytes, Answer[T]] = OrderedDict()
         self._bytes = 0
-        self._turns: dict[bytes, Turn] = {}
+        self._turns: dict[bytes, Turn[T]] = {}
 
-    def at_hand(self, question: bytes, database: Database) -> Answer | None:
+    def at_hand(self, question: bytes, database: Database) -> Answer[T] | None:
         """Give the answer if it takes no time: one that is kept, where the database can be asked in no time."""
         if not database.is_sqlite:
             return None
         with reachable():
             return self.find(question, database.version())
 
-    def recall(self, question: bytes, database: Database, read: Callable[[], Answer]) -> Answer:
+    def recall(self, question: bytes, database: Database, read: Callable[[], Answer[T]]) -> Answer[T]:
         """Give the kept answer, or what was read since the caller came, or read it."""
         came = time.perf_counter_ns()
         with self._turn(question) as turn:
@@ -98,7 +117,7 @@ class KeptAnswers:
             turn.began = began
             return turn.answer
 
-    def _find_or_read(self, question: bytes, database: Database, read: Callable[[], Answer]) -> Answer:
+    def _find_or_read(self, question: bytes, database: Database, read: Callable[[], Answer[T]]) -> Answer[T]:
         """Ask for the version before it is read."""
         with reachable():
             version = database.version()
@@ -109,7 +128,7 @@ class KeptAnswers:
         return answer
 
     @contextmanager
-    def _turn(self, question: bytes) -> Iterator[Turn]:
+    def _turn(self, question: bytes) -> Iterator[Turn[T]]:
         """Wait for others who ask the same."""
         with self._lock:
             turn = self._turns.setdefault(question, Turn())
@@ -123,7 +142,7 @@ class KeptAnswers:
                 if not turn.callers:
                     del self._turns[question]
 
-    def find(self, question: bytes, version: Hashable) -> Answer | None:
+    def find(self, question: bytes, version: Hashable) -> Answer[T] | None:
         """Give the answer, if it was given in this version of the database and its key is still good."""
         with self._lock:
             if version != self._version:
@@ -136,13 +155,13 @@ class KeptAnswers:
             self._answers.move_to_end(question)
             return answer
 
-    def keep(self, question: bytes, version: Hashable, answer: Answer) -> None:
+    def keep(self, question: bytes, version: Hashable, answer: Answer[T]) -> None:
         """Keep an answer whose snapshot was opened after the database had this version."""
         with self._lock:
             if version != self._version or question in self._answers:
                 return
             self._answers[question] = answer
-            self._bytes += len(answer.content) + OVERHEAD_BYTES
+            self._bytes += answer.size + OVERHEAD_BYTES
             while self._bytes > self._most_bytes:
                 _, oldest = self._answers.popitem(last=False)
-                self._bytes -= len(oldest.content) + OVERHEAD_BYTES
+                self._bytes -= oldest.size + OVERHEAD_BYTES

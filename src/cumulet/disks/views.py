@@ -83,10 +83,12 @@ def holder_of(db: Session, disk: Disk) -> Vm:
 def disk_views(db: Session, disks: Sequence[Disk]) -> list[DiskAnswer]:
     """Show disks beside the VMs that have them, and what each waits for."""
     vm_ids = {disk.vm_id for disk in disks if disk.vm_id}
-    vms = {vm.id: vm for vm in db.scalars(select(Vm).where(Vm.id.in_(vm_ids)))}
+    vms = {vm.id: vm for vm in db.execute(select(Vm.id, Vm.name, Vm.image_id).where(Vm.id.in_(vm_ids)))}
     of_vms = and_(Due.kind == Kind.VM, Due.id.in_(vm_ids))
     of_disks = and_(Due.kind == Kind.DISK, Due.id.in_([disk.id for disk in disks if not disk.vm_id]))
-    dues = {due.id: due for due in db.scalars(select(Due).where(or_(of_vms, of_disks)))}
+    dues = {
+        due.id: due for due in db.execute(select(Due.id, Due.why, Due.error).where(or_(of_vms, of_disks)))
+    }
     answers = []
     for disk in disks:
         due = dues.get(disk.vm_id or disk.id)

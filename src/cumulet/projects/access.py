@@ -90,7 +90,8 @@ def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: st
         raise Unauthenticated("the user of this API key is suspended; an operator can resume them")
     if expires_at is not None and expires_at <= now:
         raise Unauthenticated(f"this API key expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}; create another")
-    if used_at is not None and used_at + SESSION_IDLE <= now:
+    idle_at = used_at and used_at + SESSION_IDLE
+    if idle_at is not None and idle_at <= now:
         raise Unauthenticated("this session was not used for a while and has ended; sign in again")
     return Caller(
         user_id=user_id,
@@ -100,7 +101,7 @@ def find_caller(db: Session, key_digest: bytes, *, now: datetime, project_id: st
         key_id=key_id,
         key_project=key_project or "",
         key_reads_only=reads_only,
-        key_expires_at=expires_at,
+        key_expires_at=min((end for end in (expires_at, idle_at) if end is not None), default=None),
         project_id=project_id,
         project_there=there is not None,
         role=role,

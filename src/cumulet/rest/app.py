@@ -80,7 +80,7 @@ def create_app(
     /metrics shows; `write_uses` writes down when keys were used; `pages` are served beside them.
     """
     served = OPERATIONS.values() if operations is None else operations
-    calls, kept = Calls(database, admit, provided, clock, write_uses), KeptAnswers(clock=clock)
+    calls, kept = Calls(database, admit, provided, clock, write_uses), KeptAnswers[bytes](clock=clock)
     endpoints = [Endpoint(operation, calls, kept) for operation in served]
     find_unserved = unserved(served)
     app = Litestar(

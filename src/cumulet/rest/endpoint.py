@@ -5,14 +5,13 @@ Everything that can be known before the first request is worked out when the end
 
 from __future__ import annotations
 
-import hashlib
 import typing
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from cumulet.call import Answer, Call, Calls, KeptAnswers
+from cumulet.call import Answer, Call, Calls, KeptAnswers, question
 from cumulet.operation import Operation
 from cumulet.rest.binding import Binding, HttpRequest, ReceivedRequest
 from cumulet.rest.faults import JSON
@@ -25,7 +24,7 @@ Content = bytes | Stream
 class Endpoint:
     """An operation, and how it is asked for over HTTP."""
 
-    def __init__(self, operation: Operation, calls: Calls, kept: KeptAnswers) -> None:
+    def __init__(self, operation: Operation, calls: Calls, kept: KeptAnswers[bytes]) -> None:
         self.operation = operation
         self.binding = Binding(operation)
         self._call = Call(operation, calls)
@@ -46,7 +45,7 @@ class Endpoint:
             return None
         if self._uses.is_due:
             return None
-        answer = self._kept.at_hand(question(self.operation, received), self._database)
+        answer = self._kept.at_hand(self._question(received), self._database)
         return None if answer is None else self._given(answer)
 
     def answer(self, received: ReceivedRequest) -> Content:
@@ -55,12 +54,15 @@ class Endpoint:
         self._uses.write_if_due()
         return content
 
-    def _answer(self, received: ReceivedRequest) -> Answer:
+    def _answer(self, received: ReceivedRequest) -> Answer[bytes]:
         if not self.operation.lasts_until_a_commit:
             return self._ask(received)
-        return self._kept.recall(
-            question(self.operation, received), self._database, lambda: self._ask(received)
-        )
+        return self._kept.recall(self._question(received), self._database, lambda: self._ask(received))
+
+    def _question(self, received: ReceivedRequest) -> bytes:
+        """Name all that the answer depends on."""
+        asked = (received.path_values, received.query, received.body, received.authorization, received.origin)
+        return question(self.operation.name, *asked)
 
     def _opened(self, received: ReceivedRequest) -> Stream:
         stream, caller = self._call.ask(HttpRequest(self.binding, received))
@@ -68,19 +70,13 @@ class Endpoint:
             self._uses.note(caller.key_digest)
         return typing.cast("Stream", stream)
 
-    def _ask(self, received: ReceivedRequest) -> Answer:
+    def _ask(self, received: ReceivedRequest) -> Answer[bytes]:
         answer, caller = self._call.ask(HttpRequest(self.binding, received))
         content = self._encode(answer)
-        return Answer(content, caller.key_digest, caller.key_expires_at) if caller else Answer(content)
+        return Answer.to(caller, content, size=len(content))
 
-    def _given(self, answer: Answer) -> bytes:
+    def _given(self, answer: Answer[bytes]) -> bytes:
         """Note that the key was used, which recalling an answer does not."""
         if answer.key_digest:
             self._uses.note(answer.key_digest)
         return answer.content
-
-
-def question(operation: Operation, received: ReceivedRequest) -> bytes:
-    """Name what was asked, and with which key: as a digest, which is short and tells no key."""
-    asked = (received.path_values, received.query, received.body, received.authorization, received.origin)
-    return hashlib.sha256(msgspec.msgpack.encode((operation.name, *asked))).digest()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from cumulet.call import Call, Calls, RefusedCalls, is_kept
+from cumulet.call import Answer, Call, Calls, KeptAnswers, RefusedCalls, is_kept, question
 from cumulet.errors import CumuletError, Unauthenticated
 from cumulet.operation import OPERATIONS, Caller
 
@@ -44,24 +45,28 @@ class PageRequest:
         return dict(self.sent)
 
 
+Answered = tuple[Any, Caller | None]
+"""An operation's answer, and who asked."""
+
+
 class Asking:
-    """All operations, to be asked by pages; in a thread."""
+    """All operations, to be asked by pages; in a thread. Answers are kept as those of the API are: nobody changes one."""
 
     def __init__(self, calls: Calls) -> None:
         self._refusals = RefusedCalls(calls)
         self.clock: Final = calls.clock
         self._uses: Final = calls.uses
+        self._database: Final = calls.database
+        self._kept: Final = KeptAnswers[Answered](clock=calls.clock)
         self._calls: dict[Callable[..., Any], Call] = {}
         for one in OPERATIONS.values():
             self._calls.setdefault(one.function, Call(one, calls))
 
-    def ask(
-        self, function: Callable[..., Any], request: PageRequest, *, is_trial: bool = False
-    ) -> tuple[Any, Caller | None]:
+    def ask(self, function: Callable[..., Any], request: PageRequest, *, is_trial: bool = False) -> Answered:
         """Give an operation's answer, and who asked; of a trial it is audited only when somebody had no right to it."""
         call = self._calls[function]
         try:
-            answer, caller = call.ask(request)
+            answer, caller = self._answer(call, request)
         except CumuletError as refused:
             if refused.kept_out or (not is_trial and is_kept(call.operation, refused)):
                 self._refusals.note(call.operation, request, refused)
@@ -70,3 +75,17 @@ class Asking:
         if isinstance(answer, msgspec.Raw):  # what is done once is answered as it was kept
             answer = msgspec.json.decode(answer, type=call.operation.answer)
         return answer, caller
+
+    def _answer(self, call: Call, request: PageRequest) -> Answered:
+        if not call.operation.lasts_until_a_commit:
+            return call.ask(request)
+        asked = question(call.operation.name, request.sent, request.credential, request.origin)
+        answer = self._kept.recall(asked, self._database, partial(_read, call, request))
+        if answer.key_digest:
+            self._uses.note(answer.key_digest)
+        return answer.content
+
+
+def _read(call: Call, request: PageRequest) -> Answer[Answered]:
+    answer, caller = call.ask(request)
+    return Answer.to(caller, (answer, caller), size=len(msgspec.json.encode(answer)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ from cumulet.wire import Wire
 T = TypeVar("T")
 MOST: Final = 1000
 """As many as one page of a list can have."""
+MOST_READ: Final = 5000
+"""VMs that are kept, of some 2 KB each."""
 
 
 class ConnectedVm(Wire, kw_only=True):
@@ -32,10 +35,34 @@ class ConnectedVm(Wire, kw_only=True):
     security_group_ids: list[str] = []
 
 
+class ReadVms:
+    """VMs that were read out of lists: one that did not change is the same text there, and is not read again."""
+
+    def __init__(self, *, most: int = MOST_READ) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._read: dict[tuple[type[Any], int], tuple[msgspec.Raw, Any]] = {}
+
+    def read(self, text: msgspec.Raw, kind: type[T]) -> T:
+        """Give a VM as a struct of what is needed of it."""
+        known = self._read.get((kind, id(text)))
+        if known is not None and known[0] is text:
+            return known[1]  # type: ignore[no-any-return]
+        vm = msgspec.json.decode(text, type=kind)
+        with self._lock:
+            self._read[kind, id(text)] = text, vm
+            if len(self._read) > self._most:
+                del self._read[next(iter(self._read))]
+        return vm
+
+
+READ: Final = ReadVms()
+
+
 def all_vms(visit: Visit, kind: type[T]) -> Sequence[T]:
     """Give all VMs of the project by id, each as a struct of what is needed of it."""
     listed: Any = visit.ask(list_vms, project_id=visit.project_id).vms  # each is JSON already
-    return msgspec.json.decode(b"[" + b",".join(map(bytes, listed)) + b"]", type=list[kind])  # type: ignore[valid-type]
+    return [READ.read(text, kind) for text in listed]
 
 
 def all_of(visit: Visit, operation: Callable[..., Any], member: str) -> list[Any]:

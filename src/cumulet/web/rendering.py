@@ -55,9 +55,8 @@ def when(at: datetime | None) -> Markup:
     """Write an instant; the browser shows it in its viewer's zone."""
     if at is None:
         return Markup("never")
-    return Markup('<time datetime="{}" title="{} UTC">{} UTC</time>').format(
-        f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S}", f"{at:%d %b %Y %H:%M}"
-    )
+    exact = f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}" title="{at:%Y-%m-%d %H:%M:%S} UTC"'
+    return Markup(f"<time {exact}>{at:%d %b %Y %H:%M} UTC</time>")  # noqa: S704 - nobody's words
 
 
 def percent_of(words: str) -> int | None:

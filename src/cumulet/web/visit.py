@@ -176,7 +176,11 @@ class Visit:
 
     def url(self, *parts: str) -> str:
         """Give the address of a page of this project."""
-        return "/".join(["/p", quote(self.project_id, safe=""), *(quote(one, safe="") for one in parts)])
+        return "/".join([self._project_url, *(quote(one, safe="") for one in parts)])
+
+    @cached_property
+    def _project_url(self) -> str:
+        return f"/p/{quote(self.project_id, safe='')}"
 
     def show(self, template: str, **shown: object) -> Shown:
         """Make a page."""

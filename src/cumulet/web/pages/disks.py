@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cumulet.disks.operations import get_disk, list_disks
@@ -40,15 +41,15 @@ def disks_page(visit: Visit) -> Shown:
     """List them."""
     every: list[Disk] = all_of(visit, list_disks, "disks")
     words = visit.given("q").lower().split()
-    fitting = [one for one in every if all(any(w in text for text in (one.id, one.vm_id)) for w in words)]
+    fitting = [one for one in every if all(w in one.id or w in one.vm_id for w in words)]
     kind = visit.given("kind")
-    chosen = [one for one in fitting if not kind or is_of(one, kind)]
+    chosen = [one for one in fitting if kind not in KINDS or kind in kinds_of(one)]
     return visit.show(
         "disks/list.html",
         pages=Paged(visit, chosen, ("q", "kind")),
         total=len(every),
         fitting=len(fitting),
-        counts={kind: sum(is_of(one, kind) for one in fitting) for kind in KINDS},
+        counts=Counter(kind for one in fitting for kind in kinds_of(one)),
         kinds=KINDS,
         state_of=state_of,
         is_boot=is_boot,
@@ -126,9 +127,10 @@ def is_boot(disk: Disk) -> bool:
     return disk.disk_type is DiskType.BOOT
 
 
-def is_of(disk: Disk, kind: str) -> bool:
-    """Whether a disk is of one of the kinds that lists can be narrowed to."""
-    return {"boot": is_boot(disk), "storage": not is_boot(disk), "free": not disk.vm_id}.get(kind, True)
+def kinds_of(disk: Disk) -> Sequence[str]:
+    """Name the kinds that lists can be narrowed to of which a disk is."""
+    kind = "boot" if is_boot(disk) else "storage"
+    return (kind,) if disk.vm_id else (kind, "free")
 
 
 def state_of(disk: Disk) -> State:
