@@ -90,6 +90,26 @@ class Browser:
         self.chrome.save_screenshot(str(path))
 
 
+def at(vm: Vm, terminal: str) -> str:
+    """The programs that read a terminal of the guest."""
+    each = f'[ "$(readlink $p/fd/0)" = /dev/{terminal} ] && tr "\\0" " " <$p/cmdline'
+    return vm.output_of(f"for p in /proc/[0-9]*; do {each}; done; true")
+
+
+def takes_password(vm: Vm, terminal: str) -> bool:
+    """Whether a terminal of the guest has stopped to show what is typed: what comes before is thrown away."""
+    return "login" in at(vm, terminal) and "-echo" in vm.output_of(f"stty -a -F /dev/{terminal}").split()
+
+
+def log_in(browser: Browser, vm: Vm, terminal: str) -> None:
+    """Become root at a terminal of the guest."""
+    eventually(lambda: "getty" in at(vm, terminal))
+    browser.type("root")
+    eventually(lambda: takes_password(vm, terminal))
+    browser.type(PASSWORD)
+    eventually(lambda: "sh" in at(vm, terminal))
+
+
 @pytest.fixture(scope="session")
 def chrome(tmp_path_factory) -> Iterator[Chrome]:
     if not DRIVER.exists():

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.browser.conftest import PASSWORD, Browser
+from tests.browser.conftest import Browser, log_in
 from tests.e2e.processes import QEMU, kill
 from tests.e2e.real_cloud import Vm
 from tests.e2e.traces import Parts
@@ -27,26 +27,6 @@ def screenshot(vm: Vm) -> bytes:
     answer = vm.cloud.api.get(f"{vm.path}/screenshot")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     return answer.content
-
-
-def at(vm: Vm, terminal: str) -> str:
-    """The programs that read a terminal of the guest."""
-    each = f'[ "$(readlink $p/fd/0)" = /dev/{terminal} ] && tr "\\0" " " <$p/cmdline'
-    return vm.output_of(f"for p in /proc/[0-9]*; do {each}; done; true")
-
-
-def takes_password(vm: Vm, terminal: str) -> bool:
-    """Whether a terminal of the guest has stopped to show what is typed: what comes before is thrown away."""
-    return "login" in at(vm, terminal) and "-echo" in vm.output_of(f"stty -a -F /dev/{terminal}").split()
-
-
-def log_in(browser: Browser, vm: Vm, terminal: str) -> None:
-    """Become root at a terminal of the guest."""
-    eventually(lambda: "getty" in at(vm, terminal))
-    browser.type("root")
-    eventually(lambda: takes_password(vm, terminal))
-    browser.type(PASSWORD)
-    eventually(lambda: "sh" in at(vm, terminal))
 
 
 def file(vm: Vm, path: str) -> str:

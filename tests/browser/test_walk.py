@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
-from tests.browser.conftest import PASSWORD, Browser
+from tests.browser.conftest import PASSWORD, Browser, log_in
 from tests.e2e.real_cloud import URL, RealCloud, Vm
 from tests.waiting import eventually
 
@@ -25,31 +25,23 @@ def shows(browser: Browser, selector: str, words: str) -> Callable[[], bool]:
     return lambda: words in text_of(browser, selector)
 
 
-def create(browser: Browser) -> None:
+def create(browser: Browser, key: str) -> None:
     browser.chrome.get(f"{URL}/p/default/new-vm")
     browser.find("#vmId").send_keys("walk")
     browser.chrome.execute_script("document.querySelector('input[value=micro]').click()")
     browser.find("#password").send_keys(PASSWORD)
+    browser.find("#customSshKeys").send_keys(key)
     browser.find("#startScript").send_keys("echo by the page > /root/first-boot")
     browser.click("#create .main")
     eventually(lambda: browser.chrome.current_url == VM)
 
 
-def type_at_console(browser: Browser) -> None:
+def type_at_console(browser: Browser, vm: Vm) -> None:
     """Log in at the serial console and have the guest say what the first boot wrote."""
     browser.chrome.get(f"{VM}/console")
     browser.chrome.switch_to.frame(browser.find("iframe.console"))
     browser.wait_open()
-
-    def asked_to_log_in() -> bool:
-        browser.type("")
-        return "login:" in browser.terminal()
-
-    eventually(asked_to_log_in)
-    browser.type("root")
-    eventually(lambda: "assword" in browser.terminal())
-    browser.type(PASSWORD)
-    eventually(lambda: "#" in browser.terminal())
+    log_in(browser, vm, "ttyS0")
     browser.type("cat /root/first-boot")
     eventually(lambda: "by the page" in browser.terminal())
     browser.chrome.switch_to.default_content()
@@ -81,10 +73,11 @@ def test_a_real_guest_from_its_creation_to_its_end(browser: Browser, real_cloud:
     browser.chrome.get_log("browser")
     browser.open(real_cloud.ask("POST", "/v1/sessions/tickets")["url"])
     eventually(lambda: "/vms" in browser.chrome.current_url)
-    create(browser)
+    create(browser, real_cloud.key.public)
+    vm = Vm(real_cloud, "walk", "default").wait_for_ssh()
     eventually(shows(browser, "#head", "Running"))
     eventually(shows(browser, "#events", "first boot finished"))
-    type_at_console(browser)
+    type_at_console(browser, vm)
     change_group(browser)
     browser.chrome.get(VM)
     browser.click("form[action$='/stop'] button")
@@ -96,5 +89,5 @@ def test_a_real_guest_from_its_creation_to_its_end(browser: Browser, real_cloud:
     browser.chrome.get(f"{VM}/delete")
     browser.click("main form .danger")
     eventually(lambda: browser.chrome.current_url == f"{URL}/p/default/vms")
-    eventually(Vm(real_cloud, "walk", "default").gone)
+    eventually(vm.gone)
     assert [one["message"] for one in browser.chrome.get_log("browser")] == []
