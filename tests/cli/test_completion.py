@@ -13,8 +13,11 @@ def complete(settings, tmp_path_factory):
     bin = tmp_path_factory.mktemp("bin")
     (bin / "cumulet").write_text(f'#!/bin/sh\nexec {sys.executable} -m cumulet "$@"\n')
     (bin / "cumulet").chmod(0o755)
+    script = bin / "completion.bash"
+    written = subprocess.run((bin / "cumulet", "completion", "bash"), check=True, stdout=subprocess.PIPE)
+    script.write_bytes(written.stdout)
     code = """
-        source <(cumulet completion bash)
+        source "$0"
         COMP_WORDS=(cumulet "$@") COMP_CWORD=$#
         _cumulet cumulet "${@: -1}"
         printf '%s\n' "${COMPREPLY[@]}"
@@ -23,7 +26,7 @@ def complete(settings, tmp_path_factory):
     def offered(*words, **changes):
         environment = plain_environment(settings | changes)
         environment["PATH"] = f"{bin}:{environment['PATH']}"
-        argv = ("bash", "-c", code, "bash", *words)
+        argv = ("bash", "-c", code, script, *words)
         ran = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
         return ran.stdout.split()
 
