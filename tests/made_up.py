@@ -21,9 +21,10 @@ from cumulet.disks import Disk
 from cumulet.disks import operations as disk_verbs
 from cumulet.disks import vm_operations as vm_disk_verbs
 from cumulet.disks import wire as disk_wire
+from cumulet.doctor.calls import Finding
 from cumulet.events import EventName
 from cumulet.fabric.memory import MemoryFabric
-from cumulet.fleet import Adder
+from cumulet.fleet import Adder, Examiner
 from cumulet.horizon import Horizon
 from cumulet.hosts import register_host
 from cumulet.hypervisor import HostUnreachable
@@ -38,7 +39,7 @@ from cumulet.projects import find_caller, permit
 from cumulet.projects.bootstrap import OWNER_EMAIL
 from cumulet.projects.identity_provider import IdentityProvider
 from cumulet.projects.model import ApiKey, User
-from cumulet.reconcile import Due, Reconciler, find_due, wake
+from cumulet.reconcile import Due, Reconciler, Run, find_due, wake
 from cumulet.serve.build import reconcilers
 from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.vm_record import Vm
@@ -147,6 +148,8 @@ class Cloud:
     backends: Backends
     hosts: Mapping[UUID, MemoryHypervisor]
     adder: Adder = field(default_factory=lambda: Adder(nobody, str, nobody))
+    findings: list[Finding] = field(default_factory=list)
+    """What the doctor of each host finds."""
     provider: IdentityProvider | None = None
     reconciler: Reconciler = field(init=False)
 
@@ -161,7 +164,17 @@ class Cloud:
     def reconcilers(self, database: Database) -> dict[str, Callable[..., datetime | None]]:
         """What a process that works on that database runs."""
         bounds = Bounds(self.catalogue.allowed_webhook_networks, lambda _: False)
-        return reconcilers(self.backends, self.adder, Teller(Horizon(database), bounds))
+        return reconcilers(self.backends, self.adder, self.examiner, Teller(Horizon(database), bounds))
+
+    @property
+    def examiner(self) -> Examiner:
+        """Whom hosts are examined by, those that answer."""
+
+        def examine(run: Run) -> list[Finding]:
+            self.backends.host(run.id).ping()
+            return self.findings
+
+        return Examiner(examine)
 
     @property
     def host(self) -> MemoryHypervisor:

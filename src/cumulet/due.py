@@ -45,6 +45,7 @@ class Kind(enum.StrEnum):
     GPU = "gpu"
     HOST = "host"
     SAMPLES = "samples"
+    EXAMINATION = "examination"
     FABRIC = "fabric"
     GROUPS = "groups"
     JOURNAL = "journal"

@@ -163,6 +163,12 @@ class EventName(enum.StrEnum):
     HOST_POWER_FAILED = "host.power_failed"
     HOST_LABELLED = "host.labelled"
     HOST_REMOVED = "host.removed"
+    HOST_EXAMINED = "host.examined"
+    HOST_STRAYS = "host.strays"
+    HOST_LEFTOVERS_REMOVED = "host.leftovers_removed"
+
+    FABRIC_CORRECTED = "fabric.corrected"
+    FABRIC_LEFTOVERS_REMOVED = "fabric.leftovers_removed"
 
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_ENABLED = "webhook.enabled"

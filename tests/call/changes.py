@@ -231,6 +231,7 @@ CHANGES: Final[dict[str, Change]] = {
     "cordon_host": Change(nothing, a_host(data=AskOfHost(reason="new fans"))),
     "drain_host": Change(nothing, a_host(data=DrainHost(reason="new fans"))),
     "uncordon_host": Change(cordoned, a_host()),
+    "examine_host": Change(nothing, a_host()),
     "lose_host": Change(silent, a_host(data=LoseHost(confirm="memory-1"))),
     "remove_host": Change(nothing, a_host()),
     "clean_gpu": Change(nothing, a_gpu),

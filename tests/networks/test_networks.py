@@ -9,6 +9,7 @@ from tests.made_up import NOON, PROJECT
 from tests.projects.people import add_user
 
 from cumulet.fabric import Chassis, FabricUnreachable
+from cumulet.feed.operations import list_all_events
 from cumulet.hosts.orphans import GRACE
 from cumulet.limits import Quotas
 from cumulet.networks import (
@@ -166,6 +167,26 @@ class TestItIsMendedWhen:
     def test_a_network_and_a_router_without_an_owner_are_left(self, fabric):
         fabric.put_router(left := replace(the_only(fabric.routers()), id=uuid4()))
         fabric.put_network(replace(the_only(fabric.networks()), id=uuid4(), router_id=left.id))
+
+
+def test_what_others_changed_on_the_fabric_is_told_and_what_is_under_way_is_not(cloud):
+    cloud.running()
+    cloud.sweep()
+    cloud.fabric.break_port(the_only(cloud.fabric.ports()).id)
+    cloud.sweep()
+    (told,) = cloud.call(list_all_events, event=["fabric.corrected"]).events
+    assert told.text == "not as it should be, and made so again: VM hello of default"
+    cloud.ask(verbs.stop_vm)
+    cloud.fabric.break_port(the_only(cloud.fabric.ports()).id)
+    cloud.sweep()
+    assert len(cloud.call(list_all_events, event=["fabric.corrected"]).events) == 1
+    left = uuid4()
+    cloud.fabric.put_port(replace(the_only(cloud.fabric.ports()), id=left))
+    cloud.sweep()
+    cloud.clock.advance(AFTER_GRACE)
+    cloud.sweep()
+    (told,) = cloud.call(list_all_events, event=["fabric.leftovers_removed"]).events
+    assert told.text == f"removed what nobody has any more: port {left}"
 
 
 def test_routers_are_carried_by_the_hosts_that_lead_out(cloud):

@@ -11,6 +11,7 @@ from tests.made_up import store_image
 from tests.words import HOST_SILENT
 
 from cumulet.errors import Invalid
+from cumulet.feed.operations import list_all_events
 from cumulet.fleet import operations as fleet
 from cumulet.hosts import Host, HostState, Reservation, register_host
 from cumulet.hosts.orphans import GRACE
@@ -131,6 +132,31 @@ def test_a_database_restored_from_a_backup_costs_no_vm_that_is_younger(cloud):
     assert stored.exists()
     (told,) = [line for line in lines if line["event"] == "kept objects that the database has never known"]
     assert told["ids"] == sorted(str(id) for id in (*ids, UUID(stored.stem)))
+
+
+def test_what_the_database_has_never_known_is_shown_with_its_host_until_it_is_gone(cloud):
+    ids = put_orphans(cloud.host, cloud.images.find("micro"))
+    cloud.sweep()
+    (name,) = [one.id for one in cloud.call(fleet.list_hosts).hosts]
+    strays = cloud.call(fleet.get_host, id=name).host.strays
+    assert sorted(strays) == ["disk", "domain", "seed"]
+    assert {id for several in strays.values() for id in several} == {str(id) for id in ids}
+    cloud.remember(*ids)
+    cloud.sweep()
+    assert cloud.call(fleet.get_host, id=name).host.strays == {}
+    assert [one.text for one in cloud.call(list_all_events, event=["host.strays"]).events] == [
+        "there that the database has never known: 1 domain, 1 disk, 1 seed",
+        "there that the database has never known: nothing any more",
+    ]
+
+
+def test_what_is_removed_because_nobody_has_it_is_told(cloud):
+    cloud.remember(*put_orphans(cloud.host, cloud.images.find("micro")))
+    cloud.sweep()
+    cloud.clock.advance(AFTER_GRACE)
+    cloud.sweep()
+    (told,) = cloud.call(list_all_events, event=["host.leftovers_removed"]).events
+    assert told.text == "removed what nobody has any more: 1 domain, 1 disk, 1 seed"
 
 
 def test_what_got_an_owner_within_the_grace_stays(cloud):

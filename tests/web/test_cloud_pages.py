@@ -2,12 +2,15 @@
 
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from tests.projects.people import add_user
 
+from cumulet.doctor.calls import degraded
 from cumulet.due import Due, Kind
 from cumulet.fleet import operations as hosts
+from cumulet.hypervisor import Seed
 from cumulet.permission import CloudRole
 from cumulet.projects import Role
 from cumulet.vms.operations import stop_vm
@@ -49,6 +52,48 @@ def test_a_host_that_does_not_answer_is_a_finding_with_what_mends_it(auditor, cl
     assert f"Host {name} is SILENT" in text
     assert "cumulet host lost gives it up" in text
     assert "All is well" not in text
+
+
+def test_what_doctors_find_stands_once_for_all_hosts_with_its_cost_and_its_cure(auditor, cloud):
+    cloud.findings = [degraded("kvm", "there is no /dev/kvm", cost="speed", cure="modprobe kvm_intel")]
+    hosts_there = [one.id for one in cloud.call(hosts.list_hosts).hosts]
+    for id in hosts_there:
+        cloud.call(hosts.examine_host, id=id)
+    cloud.run()
+    text = auditor.get("/health").text
+    assert text.count("there is no /dev/kvm. It costs: speed") == 1
+    assert re.search(r"modprobe kvm_intel <button[^>]*data-copy=", text)
+    for id in hosts_there:
+        assert f'href="/hosts/{id}"' in text
+        assert "there is no /dev/kvm" in auditor.get(f"/hosts/{id}").text
+
+
+def test_what_was_never_known_is_a_finding_and_what_was_put_right_is_told(auditor, cloud):
+    id = uuid4()
+    cloud.host.seeds.write(
+        Seed(vm_id=id, instance_id="", hostname="", ssh_keys=(), password_hash="", start_script="")
+    )
+    cloud.sweep()
+    text = auditor.get("/health").text
+    assert "has what this database has never known" in text
+    assert str(id) in text
+    assert "there that the database has never known: 1 seed" in text
+    name = cloud.call(hosts.list_hosts).hosts[0].id
+    assert "1 seed that this database has never known" in auditor.get(f"/hosts/{name}").text
+
+
+def test_operators_have_all_hosts_examined_again_and_auditors_do_not(auditor, signed_in, cloud):
+    assert 'action="/health/examine"' not in auditor.get("/health").text
+    assert auditor.send("/health/examine", on="/hosts").status_code == 403
+    with cloud.database.writing() as db:
+        add_user(db, "otto", CloudRole.OPERATOR)
+    operator = signed_in(Role.VIEWER, "vera")
+    operator.sign_in("otto")
+    assert operator.send("/health/examine", on="/health").headers["location"] == "/health"
+    cloud.run()
+    name = cloud.call(hosts.list_hosts).hosts[0].id
+    assert cloud.call(hosts.get_host, id=name).host.examined_time is not None
+    assert operator.send(f"/hosts/{name}/examine", on="/hosts").headers["location"] == f"/hosts/{name}"
 
 
 def test_what_takes_longer_than_it_may_is_told_by_name_and_why(auditor, cloud):

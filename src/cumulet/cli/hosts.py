@@ -122,6 +122,14 @@ FACTS: Final[Columns] = {
     "images": lambda one: ", ".join(
         f"{image['id'] or image['sha256'][:12]} {image['sizeGib']:g} GiB" for image in one["images"]
     ),
+    "examined": lambda one: local_time(one["examinedTime"]) if one["examinedTime"] else "not yet",
+    "to be mended": lambda one: "; ".join(
+        f"{found['name']}: {found['text']}" + (f" (fix: {found['cure']})" if found["cure"] else "")
+        for found in one["findings"]
+    ),
+    "never known": lambda one: "; ".join(
+        f"{kind} {', '.join(ids)}" for kind, ids in sorted(one["strays"].items())
+    ),
     "remains": lambda one: ", ".join(one["remains"]),
     "stays": lambda one: "; ".join(f"{vm}: {why}" for vm, why in sorted(one["stays"].items())),
 }
@@ -245,6 +253,13 @@ def drain(
     client = connect()
     body = {"reason": reason, "restart": restart}
     each((name, *more), lambda one: client.post(f"{HOST}/drain", one, body=body))
+
+
+@app.command
+def examine(name: HostName, /, *more: HostNames) -> None:
+    """Have hosts' doctors look at them now, as they do every quarter of an hour; `host get` tells what they find."""
+    client = connect()
+    each((name, *more), lambda one: client.post(f"{HOST}/examine", one))
 
 
 @app.command

@@ -173,6 +173,7 @@ def welcome(db: Session, run: Run, uri: str, facts: HostFacts) -> None:
     host.uri = uri
     change_standing(db, host, added(host.standing, run.now), now=run.now)
     wake(db, Kind.SAMPLES, run.id, now=run.now)
+    wake(db, Kind.EXAMINATION, run.id, now=run.now)
 
 
 def pin_host_key(uri: str) -> str:

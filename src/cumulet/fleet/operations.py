@@ -106,6 +106,16 @@ def uncordon_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Emp
     return ask_of_host(db, caller, id, HostWanted.UP, "", now=now)
 
 
+@operation("POST /v1/hosts/{id}/examine", access=Access.OPERATOR)
+def examine_host(db: Session, *, now: datetime, id: str) -> Empty:
+    """Have a host's doctor look at it now, as it does every quarter of an hour; what it finds is told by GetHost.
+
+    Only for operators.
+    """
+    wake(db, Kind.EXAMINATION, find_host(db, id).id, now=now)
+    return Empty()
+
+
 @operation("POST /v1/hosts/{id}/lost", access=Access.OPERATOR)
 def lose_host(db: Session, caller: Caller, *, now: datetime, id: str, data: LoseHost) -> Empty:
     """Give a silent host up, on the operator's word that nothing runs on it any more.

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Select, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from cumulet.disks import Disk, DiskType
-from cumulet.fleet.wire import HostAnswer, HostImage, HostPool, HostVm
+from cumulet.fleet.wire import HostAnswer, HostFinding, HostImage, HostPool, HostVm
 from cumulet.gpus import Gpu
 from cumulet.hosts import Host, Taken, reserved_by_host
 from cumulet.images import ImageStore
@@ -83,6 +84,9 @@ def host_view(host: Host, load: Load) -> HostAnswer:
         held_gpus=held,
         vms=vms,
         running_vms=running,
+        examined_time=host.examined_at,
+        findings=msgspec.convert(host.findings, list[HostFinding]),
+        strays=host.strays,
     )
 
 

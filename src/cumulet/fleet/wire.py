@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from cumulet.doctor.calls import Level
 from cumulet.hosts import HostState, HostWanted
 from cumulet.vm_record.wire import VmState
 from cumulet.wire import Wire
@@ -16,6 +17,18 @@ class HostPool(Wire):
     disk_gib: int
     """What there is for disks; 0 for one that is not mounted."""
     reserved_disk_gib: int
+
+
+class HostFinding(Wire):
+    """What its doctor found on a host that is not well."""
+
+    name: str
+    level: Level
+    text: str
+    cost: str
+    """What it costs while VMs run nevertheless."""
+    cure: str
+    """The command, or the step, that mends it; empty where none is in the operator's hands."""
 
 
 class HostAnswer(Wire, kw_only=True):
@@ -51,6 +64,11 @@ class HostAnswer(Wire, kw_only=True):
     vms: int
     running_vms: int
     """Of those, how many are to run."""
+    examined_time: datetime | None
+    """When its doctor looked at it last."""
+    findings: list[HostFinding]
+    strays: dict[str, list[str]]
+    """By kind, the ids of what is ours on it and was never known to this database: it is kept as it is."""
 
 
 class ListHostsResponse(Wire):

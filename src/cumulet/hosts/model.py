@@ -58,6 +58,11 @@ class Host(Row):
     """VMs that run there may be shut down for a drain, and started again elsewhere."""
     stays: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     """Of one that is drained: VMs that cannot go, as `PROJECT:VM`, and why."""
+    findings: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
+    """What its doctor found the last time that is not well, as `doctor.Finding` has it."""
+    examined_at: Mapped[datetime | None]
+    strays: Mapped[dict[str, list[str]]] = mapped_column(JSON, default=dict)
+    """By kind, the ids of what is ours there and was never known to this database: it is kept."""
     seen_at: Mapped[datetime]
     routes: Mapped[list[str]] = mapped_column(JSON)
     """Ranges that it reaches by routes of its own."""

@@ -8,14 +8,20 @@ from ipaddress import IPv4Address
 from typing import Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cumulet.events import EventName
 from cumulet.fabric import NetworkSpec, RouterSpec
+from cumulet.journal import log_event
 from cumulet.networks.model import ExternalAddress, Network, Router
 from cumulet.networks.reconcile import Fabrics, ensure_uplink
 from cumulet.networks.specs import network_spec, router_spec
-from cumulet.reconcile import Kind, Run, wake
+from cumulet.reconcile import Due, Kind, Run, wake
+from cumulet.vm_record import Vm
+
+log = structlog.get_logger()
 
 SWEEP: Final = timedelta(seconds=30)
 
@@ -30,16 +36,23 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
         router_ids = frozenset(db.scalars(select(Router.id)))
         wanted = fabrics.port_specs.read(db)
     changed += [(Kind.VM, vm_id) for vm_id, spec in wanted if ports.get(spec.id) != spec]
-    _wake(run, changed)
+    _correct(run, changed)
     for data_center_id in {row.data_center_id for row in rows}:
         ensure_uplink(fabrics, fabrics.catalogue.find_data_center(data_center_id))
-    orphans = fabrics.orphans
-    for id in orphans.overdue("port", ports.keys() - {spec.id for _, spec in wanted}, run.now):
-        fabric.remove_port(id)
-    for id in orphans.overdue("network", networks.keys() - {row.id for row in rows}, run.now):
-        fabric.remove_network(id)
-    for id in orphans.overdue("router", routers.keys() - router_ids, run.now):
-        fabric.remove_router(id)
+    there = (
+        ("port", ports.keys() - {spec.id for _, spec in wanted}, fabric.remove_port),
+        ("network", networks.keys() - {row.id for row in rows}, fabric.remove_network),
+        ("router", routers.keys() - router_ids, fabric.remove_router),
+    )
+    removed = []
+    for kind, ids, remove in there:
+        for id in fabrics.orphans.overdue(kind, ids, run.now):
+            remove(id)
+            removed.append(f"{kind} {id}")
+    if removed:
+        _tell(
+            run, EventName.FABRIC_LEFTOVERS_REMOVED, f"removed what nobody has any more: {', '.join(removed)}"
+        )
     return run.now + SWEEP
 
 
@@ -63,9 +76,26 @@ def _changed_networks(
             yield row.id
 
 
-def _wake(run: Run, changed: Sequence[tuple[Kind, UUID]]) -> None:
-    """Have these looked at, in one order for all who wake many."""
-    if changed:
-        with run.writing() as db:
-            for kind, id in changed:
-                wake(db, kind, id, now=run.now)
+def _correct(run: Run, changed: Sequence[tuple[Kind, UUID]]) -> None:
+    """Have these looked at, in one order for all who wake many; tell of those that were settled, which others changed."""
+    if not changed:
+        return
+    with run.writing() as db:
+        ids = [id for _, id in changed]
+        under_way = set(db.scalars(select(Due.id).where(Due.id.in_(ids), Due.since.is_not(None))))
+        for kind, id in changed:
+            wake(db, kind, id, now=run.now)
+        words = sorted(
+            f"{what} {one.name} of {one.project_id}"
+            for what, model in (("network", Network), ("VM", Vm))
+            for one in db.scalars(select(model).where(model.id.in_({*ids} - under_way)))
+        )
+    if words:
+        _tell(run, EventName.FABRIC_CORRECTED, f"not as it should be, and made so again: {', '.join(words)}")
+
+
+def _tell(run: Run, name: EventName, text: str) -> None:
+    """Write a line about the fabric into the journal."""
+    log.warning("the fabric was not as it should be", event_name=name.value, what=text)
+    with run.writing() as db:
+        log_event(db, name, at=run.now, project_id="", subject_id=run.id, text=text)

@@ -23,7 +23,7 @@ from cumulet.db import Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers, is_near
 from cumulet.feed import Feed
-from cumulet.fleet import Adder, pin_host_key
+from cumulet.fleet import Adder, Examiner, pin_host_key
 from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
 from cumulet.horizon import Horizon
 from cumulet.hosts import check_pools_still_offered, installation_id
@@ -43,6 +43,7 @@ from cumulet.rest.ready import Standing, readiness
 from cumulet.retention import forget_old
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_backends, open_far_host, own_doctor, real_backends
+from cumulet.serve.doctors import examine
 from cumulet.serve.doors import Doors
 from cumulet.serve.power import power_off_by
 from cumulet.serve.pulse import Pulse
@@ -115,6 +116,7 @@ def build(settings: Settings) -> Cloud:
             reconcilers(
                 backends,
                 Adder(open_far, pin_host_key, partial(take_in, settings)),
+                Examiner(partial(examine, backends=backends, settings=settings)),
                 Teller(horizon, Bounds(catalogue.allowed_webhook_networks, is_near)),
             ),
         ),
@@ -175,7 +177,7 @@ def behind_proxies(settings: Settings, app: ASGIApp) -> ASGIApp:
 
 
 def reconcilers(
-    backends: Backends, adder: Adder, teller: Teller
+    backends: Backends, adder: Adder, examiner: Examiner, teller: Teller
 ) -> dict[str, Callable[..., datetime | None]]:
     """Name the reconciler of each kind of resource."""
     limits = backends.fabrics.catalogue.limits
@@ -190,6 +192,7 @@ def reconcilers(
         "gpu": partial(reconcile_gpu, find_host=backends.host),
         "host": adder.before(Sweeper(backends).sweep_host),
         "samples": Sampler(backends).sample_host,
+        "examination": examiner.examine_host,
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),
         "groups": partial(sweep_groups, fabrics=backends.fabrics),
         "queue": partial(place_waiting, catalogue=backends.fabrics.catalogue),

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -42,6 +42,8 @@ WEBSOCKETS: Final[Mapping[str, Any]] = {
 HTTPS_PORT: Final = 443
 STRICT: Final = ("strict-transport-security", "max-age=31536000")
 """Has browsers use https alone for a year, on all ports of this name: so it is said by who is the name's own site."""
+BEFORE_EXAMINATION: Final = timedelta(minutes=1)
+"""From the start on: nobody waits for what is wrong with a host, as they may for their VMs."""
 FABRIC_SWEEP: Final = uuid5(UUID(int=0), "fabric sweep")
 """The id under which the looks at the whole fabric are due."""
 
@@ -56,6 +58,7 @@ def started(cloud: Cloud) -> Iterator[None]:
         for row in list_hosts(db):
             wake(db, Kind.HOST, row.id, now=now)
             wake(db, Kind.SAMPLES, row.id, now=now)
+            wake(db, Kind.EXAMINATION, row.id, now=now + BEFORE_EXAMINATION)
         wake(db, Kind.FABRIC, FABRIC_SWEEP, now=now)
         wake(db, Kind.GROUPS, FABRIC_SWEEP, now=now)
         wake(db, Kind.JOURNAL, FABRIC_SWEEP, now=now)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -16,8 +17,9 @@ from sqlalchemy.orm import Session
 
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, DiskState
+from cumulet.events import EventName
 from cumulet.gpus import note_gpus, note_partitions
-from cumulet.hosts import SILENCE, HostState, Orphans, change_standing, heard, note_facts
+from cumulet.hosts import SILENCE, HostState, Orphans, change_standing, heard, log_host, note_facts
 from cumulet.hosts import Host as HostRow
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
@@ -69,8 +71,6 @@ class Sweeper:
 
     backends: Backends
     orphans: Orphans = field(default_factory=Orphans)
-    unknown: set[UUID] = field(default_factory=set)
-    """What was told of already, that the journal does not know."""
 
     def sweep_host(self, run: Run) -> datetime | None:
         """Note what the host has, wake VMs that differ from their rows, remove what has no owner; look again later.
@@ -113,6 +113,7 @@ class Sweeper:
         self._remove_orphans(
             host,
             run,
+            row,
             domains=domains.keys() - vm_ids,
             disks=disks.keys() - disk_ids,
             seeds=seeds - vm_ids,
@@ -135,44 +136,78 @@ class Sweeper:
         return run.now + SILENCE / 3
 
     def _remove_orphans(
-        self, host: Host, run: Run, *, domains: set[UUID], disks: set[UUID], seeds: frozenset[UUID]
+        self,
+        host: Host,
+        run: Run,
+        row: HostRow,
+        *,
+        domains: set[UUID],
+        disks: set[UUID],
+        seeds: frozenset[UUID],
     ) -> None:
         """Remove what has no row any more, here nor elsewhere: a host that got another name keeps all it has."""
-        captures, stored = host.images.captures(), self.backends.images.private_ids()
-        terms = host.machines.terms().keys()
-        gone = self._without_owner(run, domains | disks | seeds | captures | stored | terms)
-        for id in self.orphans.overdue(f"domain on {run.id}", domains & gone, run.now):
-            host.machines.undefine(id)
-        for id in self.orphans.overdue(f"disk on {run.id}", disks & gone, run.now):
-            with suppress(HypervisorError):  # a machine that somebody else made of it
-                host.disks.remove(id)
-        for id in self.orphans.overdue(f"seed on {run.id}", seeds & gone, run.now):
-            host.seeds.remove(id)
-        for id in self.orphans.overdue(f"term on {run.id}", terms & gone, run.now):
-            host.machines.forget_term(id)
-        for id in self.orphans.overdue(f"capture on {run.id}", captures & gone, run.now):
-            host.images.forget_capture(id)
-        for id in self.orphans.overdue("private image", stored & gone, run.now):
-            self.backends.images.remove_private(id)
+        there: dict[str, tuple[AbstractSet[UUID], Callable[[UUID], object]]] = {
+            "domain": (domains, host.machines.undefine),
+            "disk": (disks, partial(remove_disk, host)),
+            "seed": (seeds, host.seeds.remove),
+            "term": (host.machines.terms().keys(), host.machines.forget_term),
+            "capture": (host.images.captures(), host.images.forget_capture),
+            "private image": (self.backends.images.private_ids(), self.backends.images.remove_private),
+        }
+        gone, strange = without_owner(run, {id for ids, _ in there.values() for id in ids})
+        note_strays(run, row, {kind: ids & strange for kind, (ids, _) in there.items()})
+        removed: dict[str, int] = {}
+        for kind, (ids, remove) in there.items():
+            place = kind if kind == "private image" else f"{kind} on {run.id}"
+            for id in self.orphans.overdue(place, ids & gone, run.now):
+                remove(id)
+                if kind != "term":  # which goes in no other way
+                    removed[kind] = removed.get(kind, 0) + 1
+        if removed:
+            words = f"removed what nobody has any more: {counted(removed)}"
+            with run.writing() as db:
+                log_host(db, row, EventName.HOST_LEFTOVERS_REMOVED, words, now=run.now)
 
-    def _without_owner(self, run: Run, found: set[UUID]) -> set[UUID]:
-        """Tell what had a row once and has none: only that is ours to remove.
 
-        Rows and their facts are written before anything is made. What the journal does not know is younger than a
-        database that was restored from a backup: it stays, and the operator is told once.
-        """
-        if not found:
-            return found
-        with run.reading() as db:
-            owned = {id for row in (Vm, Disk, PrivateImage) for id in those_in(db, row.id, found)}
-            known = those_in(db, Event.subject_id, found - owned)
-        news = found - owned - known - self.unknown
-        if news:
-            self.unknown.update(news)
-            log.warning(
-                "kept objects that the database has never known", host=str(run.id), ids=sorted(map(str, news))
-            )
-        return known
+def remove_disk(host: Host, id: UUID) -> None:
+    """Remove a disk, unless a machine that somebody else made runs on it."""
+    with suppress(HypervisorError):
+        host.disks.remove(id)
+
+
+def without_owner(run: Run, found: set[UUID]) -> tuple[AbstractSet[UUID], AbstractSet[UUID]]:
+    """Tell what had a row once and has none, which alone is ours to remove, and what the database has never known.
+
+    Rows and their facts are written before anything is made. What the journal does not know is younger than a database
+    that was restored from a backup: it stays, and the operator is told.
+    """
+    if not found:
+        return found, found
+    with run.reading() as db:
+        owned = {id for row in (Vm, Disk, PrivateImage) for id in those_in(db, row.id, found)}
+        known = those_in(db, Event.subject_id, found - owned)
+    return known, found - owned - known
+
+
+def note_strays(run: Run, row: HostRow, found: Mapping[str, AbstractSet[UUID]]) -> None:
+    """Write down what is on a host that the database has never known, and tell the operator when that is news."""
+    strays = {kind: sorted(map(str, ids)) for kind, ids in found.items() if ids}
+    if strays == row.strays:
+        return
+    with run.writing() as db:
+        row = db.get_one(HostRow, run.id)
+        row.strays = strays
+        words = counted({kind: len(ids) for kind, ids in strays.items()}) or "nothing any more"
+        log_host(
+            db, row, EventName.HOST_STRAYS, f"there that the database has never known: {words}", now=run.now
+        )
+    ids = sorted({id for several in strays.values() for id in several})
+    log.warning("kept objects that the database has never known", host=row.name, ids=ids)
+
+
+def counted(things: Mapping[str, int]) -> str:
+    """Count things of several kinds in words: `2 disks, 1 seed`."""
+    return ", ".join(f"{number} {kind}{'' if number == 1 else 's'}" for kind, number in things.items())
 
 
 def users_of(domains: Mapping[UUID, Domain]) -> dict[str, UUID]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from cumulet.errors import Invalid
 from cumulet.fleet.add_operations import add_host, get_host_key
-from cumulet.fleet.operations import get_host, label_host, lose_host, remove_host
+from cumulet.fleet.operations import examine_host, get_host, label_host, lose_host, remove_host
 from cumulet.fleet.wire import AddHost, GetHostResponse, LabelHost, LoseHost
 from cumulet.vms.offers import list_vm_data_centers
 from cumulet.web.pages.hosts import HOST, HOSTS, back, host_page, page_of
@@ -44,6 +44,13 @@ def add(visit: Visit) -> Gone:
 def label(visit: Visit) -> Gone:
     """Give it these labels and no others."""
     visit.ask(label_host, id=visit.names["id"], data=LabelHost(labels=read_labels(visit.given("labels"))))
+    return back(visit)
+
+
+@form(f"{HOST}/examine", on=host_page)
+def examine(visit: Visit) -> Gone:
+    """Have its doctor look at it now."""
+    visit.ask(examine_host, id=visit.names["id"])
     return back(visit)
 
 
