@@ -17,6 +17,7 @@ from sqlalchemy import JSON, Boolean, DateTime, Integer, inspect, select, text
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 from tests.made_up import NOON
+from tests.room import counted, kept
 
 from cumulet import migrations, serve
 from cumulet.catalogue import StorageClass
@@ -244,7 +245,7 @@ def test_reservations_of_an_earlier_version_say_whose_they_are(empty):
         for table, id in holders.items():
             fill_every_column(db, "project", id=table, created_by=ID)
             fill_every_column(db, table, id=id, project_id=table, host_id=ID)
-            fill_every_column(db, "reservation", holder_id=id, host_id=ID)
+            fill_every_column(db, "reservation", holder_id=id, host_id=ID, vcpus_per_core=1)
     migrate(empty)
     with empty.reading() as db:
         assert {one.holder_id.hex: one.project_id for one in db.scalars(select(Reservation))} == {
@@ -314,6 +315,30 @@ def test_external_addresses_of_an_earlier_version_say_whose_quota_has_them(empty
             "192.0.2.1": ID,
             "192.0.2.2": None,
         }
+
+
+def test_what_hosts_have_left_is_counted_once_and_kept_by_the_database_from_then_on(empty):
+    taken = {
+        "host_id": ID,
+        "vcpus": 3,
+        "vcpus_per_core": 8,
+        "memory_mib": 1024,
+        "disk_gib": 5,
+        "pool": "local",
+    }
+    migrate_to(empty, "0050")
+    with empty.writing() as db:
+        up = {"state": "UP", "wanted": "UP"}
+        fill_every_column(db, "host", **up, id=ID, cpus=4, memory_mib=8192)
+        fill_every_column(db, "host", **up, id=uuid4().hex, name="empty", cpus=0, memory_mib=0)
+        for _ in range(2):
+            fill_every_column(db, "reservation", **taken, holder_id=uuid4().hex)
+    migrate(empty)
+    for holder_id in (uuid4().hex, uuid4().hex):
+        with empty.reading() as db:
+            assert kept(db) == counted(db)
+        with empty.writing() as db:
+            fill_every_column(db, "reservation", **taken, holder_id=holder_id)
 
 
 def test_hosts_that_were_down_are_silent_since_they_were_last_seen(empty):

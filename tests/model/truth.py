@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 from tests.made_up import PROJECT, Cloud
+from tests.room import counted, kept
 
 from cumulet.disks import Disk, DiskState, DiskType, Snapshot, snapshot_operations
 from cumulet.disks import operations as disk_operations
@@ -39,6 +40,7 @@ def check(cloud: Cloud) -> None:
             row.holder_id: (row.project_id, row.vcpus, row.memory_mib, row.disk_gib)
             for row in db.scalars(select(Reservation))
         }
+        assert kept(db) == counted(db)
     check_nothing_waits(cloud, rows[Due])
     check_machines(cloud, rows[Vm], rows[Disk])
     check_gpus(cloud, rows[Vm], rows[Gpu])

@@ -1,11 +1,13 @@
 """Hosts: the machines that run VMs, what they have and what is free."""
 
+from cumulet.hosts.best import lock_best
 from cumulet.hosts.gpu_room import GpuPick, GpuRoom, NotFree
 from cumulet.hosts.inventory import (
     Away,
     Taken,
     away,
     capacities,
+    capacity_of,
     capacity_with_own,
     cpu_model,
     end_second,
@@ -63,6 +65,7 @@ __all__ = [
     "asked",
     "away",
     "capacities",
+    "capacity_of",
     "capacity_with_own",
     "change_standing",
     "check_pools_still_offered",
@@ -75,6 +78,7 @@ __all__ = [
     "installation_id",
     "is_no_capacity",
     "list_hosts",
+    "lock_best",
     "log_host",
     "lost",
     "move_reservation",

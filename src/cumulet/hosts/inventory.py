@@ -7,16 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network
-from math import lcm
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import Row, bindparam, delete, func, select
+from sqlalchemy import Row, bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import dialect_of, fetch_columns, insert_into, insert_row, update_row
 from cumulet.errors import NotFound
-from cumulet.hosts.model import Host, Installation, Reservation
+from cumulet.hosts.model import CORE, Host, HostRoom, Installation, PoolRoom, Reservation
 from cumulet.hosts.place import Capacity, Requirements, has_labels
 from cumulet.hosts.standing import values_of
 from cumulet.hosts.state import HostState, HostWanted, Standing, why_closed
@@ -24,41 +23,37 @@ from cumulet.hosts.waiting import wake_queue
 from cumulet.hypervisor import HostFacts
 
 HOST_MEMORY_MIB: Final = 1024
-"""Kept for the host itself: its kernel, libvirt, OVN and Cumulet."""
+"""Kept for the host itself: its kernel, libvirt, OVN and Cumulet. `HostRoom`'s triggers know it too."""
 HOST_DISK_GIB: Final = 4
 """Kept in each disk pool; in the own one for logs and image copies in the making."""
 CPU_MODELS: Final = select(Host.labels, Host.cpu_model).where(
     Host.data_center_id == bindparam("data_center_id"), Host.state != HostState.ADDING
 )
 SHARED_POOLS: Final = select(Host.shared_pools).where(Host.id == bindparam("host_id"))
-HOSTS: Final = (
-    select(
-        Host.id,
-        Host.name,
-        Host.labels,
-        Host.cpu_group,
-        Host.state,
-        Host.unheard_since,
-        Host.cpus,
-        Host.memory_mib,
-        Host.disk_gib,
-        Host.shared_pools,
-    )
-    .where(Host.data_center_id == bindparam("data_center_id"))
-    .order_by(Host.name)
+SIZES: Final = select(
+    Host.id,
+    Host.name,
+    Host.labels,
+    Host.cpu_group,
+    Host.state,
+    Host.unheard_since,
+    Host.cpus,
+    Host.memory_mib,
+    Host.disk_gib,
+    Host.shared_pools,
 )
+HOSTS: Final = SIZES.where(Host.data_center_id == bindparam("data_center_id")).order_by(Host.name)
 STANDING: Final = select(Host.state, Host.unheard_since).where(Host.id == bindparam("host_id"))
 ADDRESSES: Final = select(Host.id, Host.name, Host.data_center_id, Host.uri, Host.state).order_by(Host.name)
 LOCK_HOSTS: Final = HOSTS.with_for_update()
-TAKEN: Final = select(
-    Reservation.host_id,
-    Reservation.vcpus_per_core,
-    Reservation.pool,
-    func.sum(Reservation.vcpus),
-    func.sum(Reservation.memory_mib),
-    func.sum(Reservation.disk_gib),
-).group_by(Reservation.host_id, Reservation.vcpus_per_core, Reservation.pool)
-TAKEN_BY_OTHERS: Final = TAKEN.where(Reservation.holder_id != bindparam("holder_id"))
+ONE_HOST: Final = SIZES.where(Host.id == bindparam("host_id"))
+ROOMS: Final = select(HostRoom.host_id, HostRoom.free_core_parts, HostRoom.free_memory_mib)
+ROOM: Final = ROOMS.where(HostRoom.host_id == bindparam("host_id"))
+TAKEN_DISK: Final = select(PoolRoom.host_id, PoolRoom.pool, PoolRoom.taken_gib)
+TAKEN_DISK_ON_ONE: Final = TAKEN_DISK.where(PoolRoom.host_id == bindparam("host_id"))
+OF_ALL: Final = select(
+    Host.id, Host.cpus, Host.memory_mib, HostRoom.free_core_parts, HostRoom.free_memory_mib
+).join(HostRoom, HostRoom.host_id == Host.id)
 
 
 class Away(NamedTuple):
@@ -157,14 +152,20 @@ def capacities(
     With `empty` what they would have if nothing were reserved.
     """
     found = fetch_columns(db, LOCK_HOSTS if lock else HOSTS, data_center_id=data_center_id)
-    taken = defaultdict(Taken) if empty else reserved_by_host(db)
+    rooms = {host.id: _whole(host) for host in found} if empty else _rooms(db)
     together = _those_that_share(found)
-    for pool, hosts in together.items():
-        for group in hosts:
-            in_all = sum(taken[host_id].disk_gib[pool] for host_id in group)
+    for pool, groups in together.items():
+        for group in groups:
+            in_all = sum(rooms[host_id].taken_gib.get(pool, 0) for host_id in group)
             for host_id in group:
-                taken[host_id].disk_gib[pool] = in_all
-    return [_capacity(host, taken[host.id], vcpus_per_cpu, _sharing(host, together)) for host in found]
+                rooms[host_id].taken_gib[pool] = in_all
+    return [_capacity(host, rooms[host.id], vcpus_per_cpu, _sharing(host, together)) for host in found]
+
+
+def capacity_of(db: Session, host_id: UUID, *, vcpus_per_cpu: int) -> Capacity:
+    """Compute the same of one host alone, which the caller has locked; what others took of a pool they share does not count."""
+    (host,) = fetch_columns(db, ONE_HOST, host_id=host_id)
+    return _capacity(host, _room_of(db, host_id), vcpus_per_cpu, {})
 
 
 def _those_that_share(hosts: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[str, Sequence[frozenset[UUID]]]:
@@ -204,8 +205,12 @@ def away(db: Session, host_id: UUID) -> Away | None:
 
 
 def reserved_by_host(db: Session) -> Mapping[UUID, Taken]:
-    """Sum up what is reserved on each host; of one with nothing on it, nothing."""
-    return _taken(fetch_columns(db, TAKEN))
+    """Say what is reserved on each host."""
+    disks = _taken_disk(fetch_columns(db, TAKEN_DISK))
+    return {
+        host_id: Taken((cpus * CORE - parts) / CORE, mib - HOST_MEMORY_MIB - free_mib, disks[host_id])
+        for host_id, cpus, mib, parts, free_mib in fetch_columns(db, OF_ALL)
+    }
 
 
 def reserve(
@@ -238,8 +243,10 @@ def capacity_with_own(db: Session, vm_id: UUID, *, vcpus_per_cpu: int) -> Capaci
     """Compute the capacity of a VM's host as if the VM were not there; nobody places there meanwhile."""
     host_id = reserved(db, vm_id).host_id
     host = db.get_one(Host, host_id, with_for_update=True, populate_existing=True)
-    others = _taken(fetch_columns(db, TAKEN_BY_OTHERS, holder_id=vm_id))
-    return _capacity(host, others[host_id], vcpus_per_cpu, {})
+    own, room = reserved(db, vm_id), _room_of(db, host_id)
+    room.core_parts += own.vcpus * CORE // own.vcpus_per_core
+    room.memory_mib += own.memory_mib
+    return _capacity(host, room, vcpus_per_cpu, {})
 
 
 def reserve_more_disk(db: Session, holder_id: UUID, gib: int) -> None:
@@ -277,42 +284,55 @@ def release(db: Session, holder_id: UUID, *, now: datetime) -> None:
     wake_queue(db, now=now)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Taken:
     """What is reserved on one host."""
 
-    vcpus: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """By how many of them weigh a core."""
+    cores: float = 0
     memory_mib: int = 0
-    disk_gib: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    disk_gib: Mapping[str, int] = field(default_factory=dict)
     """By disk pool."""
 
-    @property
-    def cores(self) -> float:
-        """Say how many cores they weigh."""
-        return sum(vcpus / per_core for per_core, vcpus in self.vcpus.items())
 
-    def free_vcpus(self, cpus: int, per_core: int) -> int:
-        """Say how many vCPUs are free of which so many weigh a core; in whole parts of a core, for all is exact."""
-        parts = lcm(*self.vcpus)
-        taken = sum(vcpus * (parts // weight) for weight, vcpus in self.vcpus.items())
-        return max((cpus * parts - taken) * per_core // parts, 0)
+@dataclass(slots=True)
+class _Room:
+    """What one host has left for VMs."""
+
+    core_parts: int
+    memory_mib: int
+    taken_gib: dict[str, int]
+    """By disk pool."""
 
 
-def _taken(sums: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[UUID, Taken]:
-    """Sum up what is reserved on each host; vCPUs of each machine type weigh as much of a core as that type promises."""
-    taken: dict[UUID, Taken] = defaultdict(Taken)
-    for host_id, vcpus_per_core, pool, vcpus, memory, disk in sums:
-        on_host = taken[host_id]
-        on_host.vcpus[vcpus_per_core] += int(vcpus)
-        on_host.memory_mib += int(memory)
-        on_host.disk_gib[pool] += int(disk)
-    return taken
+def _rooms(db: Session) -> Mapping[UUID, _Room]:
+    disks = _taken_disk(fetch_columns(db, TAKEN_DISK))
+    rooms = fetch_columns(db, ROOMS)
+    return {
+        host_id: _Room(core_parts, memory_mib, disks[host_id]) for host_id, core_parts, memory_mib in rooms
+    }
+
+
+def _room_of(db: Session, host_id: UUID) -> _Room:
+    disks = _taken_disk(fetch_columns(db, TAKEN_DISK_ON_ONE, host_id=host_id))
+    ((_, core_parts, memory_mib),) = fetch_columns(db, ROOM, host_id=host_id)
+    return _Room(core_parts, memory_mib, disks[host_id])
+
+
+def _whole(host: Row[*tuple[Any, ...]]) -> _Room:
+    """Give what it would have if nothing were reserved."""
+    return _Room(host.cpus * CORE, host.memory_mib - HOST_MEMORY_MIB, {})
+
+
+def _taken_disk(taken: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[UUID, dict[str, int]]:
+    by_host: dict[UUID, dict[str, int]] = defaultdict(dict)
+    for host_id, pool, gib in taken:
+        by_host[host_id][pool] = gib
+    return by_host
 
 
 def _capacity(
     host: Host | Row[*tuple[Any, ...]],
-    taken: Taken,
+    room: _Room,
     vcpus_per_cpu: int,
     shared_with: Mapping[str, frozenset[UUID]],
 ) -> Capacity:
@@ -324,9 +344,11 @@ def _capacity(
         shared_with=shared_with,
         closed=why_closed(host.state, answers=host.unheard_since is None),
         memory_mib=host.memory_mib,
-        free_vcpus=taken.free_vcpus(host.cpus, vcpus_per_cpu),
-        free_memory_mib=max(host.memory_mib - HOST_MEMORY_MIB - taken.memory_mib, 0),
+        free_core_parts=room.core_parts,
+        free_vcpus=max(room.core_parts * vcpus_per_cpu // CORE, 0),
+        free_memory_mib=max(room.memory_mib, 0),
         free_disk_gib={
-            pool: max(gib - HOST_DISK_GIB - taken.disk_gib[pool], 0) for pool, gib in host.disk_gib.items()
+            pool: max(gib - HOST_DISK_GIB - room.taken_gib.get(pool, 0), 0)
+            for pool, gib in host.disk_gib.items()
         },
     )

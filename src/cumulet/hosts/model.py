@@ -1,15 +1,20 @@
-"""Hosts and what is reserved on them. Free room is always computed from these rows: a count kept beside them drifts."""
+"""Hosts, what is reserved on them, and what they have left: that the database itself keeps, so that it cannot drift."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from math import lcm
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.db import Row
 from cumulet.hosts.state import HostState, HostWanted, Standing
+
+CORE: Final = 2 * lcm(*range(1, 33))
+"""The parts of a core in which is counted what is left: a vCPU weighs a whole number of them, however many share a core."""
 
 
 class Installation(Row):
@@ -105,3 +110,36 @@ class Reservation(Row):
     disk_gib: Mapped[int] = mapped_column(default=0)
     pool: Mapped[str] = mapped_column(default="")
     """The disk pool in which that is; empty for what holds no disk."""
+
+
+class HostRoom(Row):
+    """What a host has left for VMs, less than nothing when it has shrunk; kept by triggers on hosts and reservations.
+
+    Its first columns are the host's: by the index the best host is found without a look at the others.
+    """
+
+    __tablename__ = "host_room"
+    __table_args__ = (
+        Index("ix_host_room_best", "data_center_id", "free_memory_share", "free_core_parts", "name"),
+    )
+
+    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), primary_key=True)
+    data_center_id: Mapped[str]
+    name: Mapped[str] = mapped_column(String().with_variant(String(collation="C"), "postgresql"))
+    memory_mib: Mapped[int]
+    free_core_parts: Mapped[int] = mapped_column(BigInteger)
+    """Of which a core has `CORE`."""
+    free_memory_mib: Mapped[int]
+    """Without what the host keeps for itself."""
+    free_memory_share: Mapped[float] = mapped_column(Double)
+    """Of all that it has."""
+
+
+class PoolRoom(Row):
+    """What is taken of a host's disk pool; kept likewise. None where nothing was ever taken."""
+
+    __tablename__ = "pool_room"
+
+    host_id: Mapped[UUID] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), primary_key=True)
+    pool: Mapped[str] = mapped_column(primary_key=True)
+    taken_gib: Mapped[int]

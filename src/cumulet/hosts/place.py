@@ -60,6 +60,8 @@ class Capacity:
     closed: str
     """Why it takes nothing new, in words; empty when it does."""
     memory_mib: int
+    free_core_parts: int = 0
+    """Of which a core has `model.CORE`: by what vCPUs of all machine types weigh."""
     free_vcpus: int = 0
     free_memory_mib: int = 0
     free_disk_gib: Mapping[str, int] = field(default_factory=dict)
@@ -126,7 +128,7 @@ def place(
         fitting,
         key=lambda capacity: (
             capacity.free_memory_mib / capacity.memory_mib,
-            capacity.free_vcpus,
+            capacity.free_core_parts,
             capacity.name,
         ),
     )

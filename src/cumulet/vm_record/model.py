@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cumulet.catalogue import CommitmentTerm
@@ -18,6 +18,8 @@ from cumulet.hypervisor import Firmware
 from cumulet.resource import Resource, Wanted
 from cumulet.vm_record.accepts import PASSING
 from cumulet.vm_record.wire import SshKeySource, VmState
+
+THOSE_WAITING: Final = text("waits_until IS NOT NULL")
 
 
 class Move(enum.Enum):
@@ -50,6 +52,7 @@ class Vm(Resource):
     __table_args__ = (
         UniqueConstraint("project_id", "name"),
         Index("ix_vm_sums", "project_id", "vcpus", "memory_gib", "gpus", "gpu_model_id"),
+        Index("ix_vm_waiting", "create_time", sqlite_where=THOSE_WAITING, postgresql_where=THOSE_WAITING),
     )
 
     project_id: Mapped[str] = mapped_column(ForeignKey("project.id"))
@@ -62,7 +65,7 @@ class Vm(Resource):
     """Where it is being moved: nobody starts it meanwhile."""
     move: Mapped[Move | None]
     """How it is being moved."""
-    waits_until: Mapped[datetime | None] = mapped_column(index=True)
+    waits_until: Mapped[datetime | None]
     """Nothing is reserved for it yet, and its host is only one where there could be room: until then it waits for that."""
     waits_for: Mapped[str] = mapped_column(default="")
     """Its place among those that wait, and what it lacks, in words for its owner."""

@@ -74,7 +74,9 @@ def weigh_vcpus(db: Session, catalogue: Catalogue) -> None:
     """Have reservations weigh vCPUs as the catalogue's machine types promise them now; those of a type that is gone stay."""
     for one in catalogue.machine_types:
         theirs = select(Vm.id).where(Vm.data_center_id == one.data_center_id, Vm.machine_type == one.id)
-        weighed = update(Reservation).where(Reservation.holder_id.in_(theirs))
+        weighed = update(Reservation).where(
+            Reservation.holder_id.in_(theirs), Reservation.vcpus_per_core != one.vcpus_per_core
+        )
         db.execute(weighed.values(vcpus_per_core=one.vcpus_per_core))
 
 
@@ -89,6 +91,11 @@ def with_cpu_model(db: Session, machine_type: MachineType) -> MachineType:
 def capacities_for(db: Session, machine_type: MachineType, *, lock: bool = False) -> Sequence[Capacity]:
     """Compute what each host of its data center has free for a machine type; those that are not its own are closed."""
     free = capacities(db, machine_type.data_center_id, vcpus_per_cpu=machine_type.vcpus_per_core, lock=lock)
+    return for_type(free, machine_type)
+
+
+def for_type(free: Sequence[Capacity], machine_type: MachineType) -> Sequence[Capacity]:
+    """Close those hosts that are not a machine type's own."""
     return close(
         free,
         unless=lambda host: has_labels(host.labels, machine_type.host_labels),

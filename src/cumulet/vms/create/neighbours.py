@@ -23,6 +23,11 @@ APART: Final = "cumulet/apart"
 TOGETHER: Final = "cumulet/together"
 
 
+def heeds_neighbours(metadata: Mapping[str, str]) -> bool:
+    """Whether it matters to a VM with this metadata which others are on its host."""
+    return not metadata.keys().isdisjoint((APART, TOGETHER))
+
+
 def heed_neighbours(
     db: Session,
     project_id: str,

@@ -29,16 +29,18 @@ from cumulet.hosts import (
     Requirements,
     away,
     capacities,
+    capacity_of,
     close,
     has_labels,
+    lock_best,
     reserve,
     those_that_fit,
 )
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms.create.neighbours import heed_neighbours
+from cumulet.vms.create.neighbours import heed_neighbours, heeds_neighbours
 from cumulet.vms.create.plan import check_number_of_gpus
-from cumulet.vms.offers import capacities_for
+from cumulet.vms.offers import capacities_for, for_type
 
 KEPT: Final = "kept for a VM that has waited for room"
 WAITING: Final = (
@@ -62,6 +64,36 @@ class Wish:
     gpus: int
     vm_id: UUID | None = None
     """None for one that is not there yet: it comes after all that wait."""
+
+
+def lock_room(
+    db: Session,
+    catalogue: Catalogue,
+    machine_type: MachineType,
+    wish: Wish,
+    required: Requirements,
+    *,
+    packed: bool,
+) -> Sequence[Capacity]:
+    """Lock the best host for a new VM that takes but numbers of one; for any other, or where there is none, all of them.
+
+    Who locks all does so while another host may be locked already that has just lost its room: two who meet so are a
+    ring, which PostgreSQL ends, and one of them begins anew.
+    """
+    if not (wish.gpus or heeds_neighbours(wish.metadata)):
+        best = lock_best(
+            db,
+            machine_type.data_center_id,
+            required,
+            vcpus_per_cpu=machine_type.vcpus_per_core,
+            labels=machine_type.host_labels,
+            packed=packed,
+        )
+        free = [capacity_of(db, best, vcpus_per_cpu=machine_type.vcpus_per_core)] if best else []
+        fitting = those_that_fit(required, for_type(free, machine_type))
+        if fitting and not those_before(db, machine_type.data_center_id, wish.vm_id):
+            return fitting
+    return lock_capacities(db, catalogue, machine_type, wish)
 
 
 def lock_capacities(

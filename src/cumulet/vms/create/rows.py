@@ -32,6 +32,7 @@ from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.create.room import (
     Wish,
     lock_capacities,
+    lock_room,
     possible,
     take_room,
     those_before,
@@ -57,8 +58,7 @@ def create(db: Session, request: CreateRequest) -> None:
         now=request.now,
     )
     refuse_taken(db, Vm, request.project_id, data.vm_id, field="vmId")
-    wish = Wish(request.project_id, data.metadata, data.gpus)
-    free = lock_capacities(db, request.catalogue, machine_type, wish)
+    free = free_for(db, request, plan, machine_type, data_center)
     allowance = lock_allowance(db, request.project_id, request.catalogue.quotas)
     allowance.take(db, taken_by(plan, machine_type, data))
     disks = find_free_disks(db, request.project_id, data.storage_disk_ids)
@@ -69,13 +69,24 @@ def create(db: Session, request: CreateRequest) -> None:
     boot_disk = boot_disk_row(vm, plan, private)
     add_disk(db, boot_disk, field="bootDisk.id", actor=request.caller.email)
     add_row(db, vm)
-    if chosen:
-        take_room(db, vm, boot_disk, chosen, machine_type, now=request.now)
     for disk in disks:
         attach(db, disk, vm.id, chosen, now=request.now)
     connect(db, request, vm, data_center, allowance)
     log_create(db, request, vm, plan, chosen)
+    if chosen:  # last, for whoever gives room back there waits from here on
+        take_room(db, vm, boot_disk, chosen, machine_type, now=request.now)
     wake(db, Kind.VM, vm.id, now=request.now)
+
+
+def free_for(
+    db: Session, request: CreateRequest, plan: VmPlan, machine_type: MachineType, data_center: DataCenter
+) -> Sequence[Capacity]:
+    """Lock what the VM's host is chosen of, and say what is free there."""
+    wish = Wish(request.project_id, request.data.metadata, request.data.gpus)
+    if request.data.storage_disk_ids:  # it goes where they are
+        return lock_capacities(db, request.catalogue, machine_type, wish)
+    packed = data_center.placement is Placement.PACK
+    return lock_room(db, request.catalogue, machine_type, wish, plan.required, packed=packed)
 
 
 @dataclass(frozen=True, slots=True)
