@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-UP_TO_BRACE: Final = re.compile(r'(?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+UP_TO_BRACE: Final = re.compile(r'[^{}"]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^{}"]*)*', re.DOTALL)
 """What counts no braces; before a string whose end is not there yet it stops."""
-UP_TO_QUOTE: Final = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
+UP_TO_QUOTE: Final = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 """The rest of a string; before an escape whose second half is not there yet it stops."""
 
 

@@ -30,7 +30,7 @@ MOST_LEFT: Final = 1000
 LONGEST_REFUSAL: Final = 300
 SENTINEL: Final = b"\xff"
 """Never part of JSON: after it an agent reads afresh, and so do we."""
-STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+STRING_OR_BRACKET: Final = re.compile(rb'"[^"]*"?|[\[{]|[\]}]')
 """A string that does not end reaches to the end: whatever a guest sends is gone through once."""
 
 T = TypeVar("T")
@@ -164,7 +164,8 @@ def read_answer(line: bytes, answer: type[T]) -> T:
 def check_depth(line: bytes) -> None:
     """Return when arrays and objects do not lie too deep within each other: decoders go as deep as they are led."""
     depth = 0
-    for found in STRING_OR_BRACKET.finditer(line):
+    without_escapes = line.replace(rb"\\", b"").replace(rb"\"", b"")
+    for found in STRING_OR_BRACKET.finditer(without_escapes):
         first = found[0][:1]
         depth += (first in b"[{") - (first in b"]}")
         if depth > DEEPEST:
