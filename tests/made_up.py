@@ -127,8 +127,7 @@ def admit_holder(
 ) -> Caller:
     """Let the holder of a key in, as `projects.admit` does."""
     caller = find_caller(db, key_digest, project_id=project_id, now=now)
-    permit(db, caller, operation.access, changes=not operation.reads_only)
-    return caller
+    return permit(db, caller, operation.access, changes=not operation.reads_only)
 
 
 def nobody(uri: str, *_: object) -> FarHost:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -59,6 +59,12 @@ class Access(enum.Enum):
     """An auditor of the installation."""
     OPERATOR = "operator"
     """An operator of it."""
+    DATA_CENTER_VIEWER = "data center's viewer or auditor"
+    """Whoever looks after a data center, about what is there, or an auditor about all that is."""
+    DATA_CENTER_EDITOR = "data center's editor or operator"
+    """An editor of a data center, about what is there, or an operator."""
+    DATA_CENTER_OWNER = "data center's owner or operator"
+    """An owner of it, or an operator."""
 
     @property
     def role(self) -> Role | None:
@@ -69,6 +75,11 @@ class Access(enum.Enum):
     def cloud_role(self) -> CloudRole | None:
         """The role that it asks for in the installation, or that does instead of one in the project."""
         return CLOUD_ROLES.get(self)
+
+    @property
+    def data_center_role(self) -> Role | None:
+        """The role in a data center that does instead of that."""
+        return DATA_CENTER_ROLES.get(self)
 
 
 ROLES: Final[Mapping[Access, Role]] = {
@@ -82,6 +93,14 @@ CLOUD_ROLES: Final[Mapping[Access, CloudRole]] = {
     Access.OWNER_OR_OPERATOR: CloudRole.OPERATOR,
     Access.AUDITOR: CloudRole.AUDITOR,
     Access.OPERATOR: CloudRole.OPERATOR,
+    Access.DATA_CENTER_VIEWER: CloudRole.AUDITOR,
+    Access.DATA_CENTER_EDITOR: CloudRole.OPERATOR,
+    Access.DATA_CENTER_OWNER: CloudRole.OPERATOR,
+}
+DATA_CENTER_ROLES: Final[Mapping[Access, Role]] = {
+    Access.DATA_CENTER_VIEWER: Role.VIEWER,
+    Access.DATA_CENTER_EDITOR: Role.EDITOR,
+    Access.DATA_CENTER_OWNER: Role.OWNER,
 }
 
 
@@ -106,6 +125,8 @@ class Caller:
     project_there: bool = False
     role: Role | None = None
     """The user's own role in it."""
+    data_centers: Mapping[str, Role] = field(default_factory=dict)
+    """Their roles in data centers; known only of who calls what is for those that have one."""
 
     @property
     def is_operator(self) -> bool:
@@ -123,6 +144,15 @@ class Caller:
         if self.key_project not in {"", self.project_id}:
             return False
         return self.role is not None or (self.project_there and self.reads_everything)
+
+    def refuse_in(self, data_center_id: str, needed: Role) -> None:
+        """Return if they may do there what asks for a role, as its members or as operators may; Forbidden."""
+        theirs = self.data_centers.get(data_center_id)
+        if not self.is_operator and (theirs is None or theirs.value < needed.value):
+            raise Forbidden(
+                f"you {'are ' + theirs.name if theirs else 'have no role'} in data center {data_center_id!r}; "
+                f"this needs the role {needed.name} or a higher one, or OPERATOR in this cloud"
+            )
 
 
 def refuse(caller: Caller, access: Access, *, changes: bool) -> None:
@@ -158,5 +188,9 @@ def _refuse_user(caller: Caller, access: Access) -> None:
             f"this API key is for project {caller.key_project!r} alone: use one that is for all you have"
         )
     needed = access.cloud_role
-    if needed is not None and caller.cloud_role.value < needed.value:
-        raise Forbidden(f"this is only for those with the role {needed.name} in this cloud")
+    if needed is None or caller.cloud_role.value >= needed.value:
+        return
+    instead = access.data_center_role
+    if instead is None or all(role.value < instead.value for role in caller.data_centers.values()):
+        there = f", or {instead.name} in a data center" if instead else ""
+        raise Forbidden(f"this is only for those with the role {needed.name} in this cloud{there}")

@@ -16,6 +16,7 @@ from tests.projects.people import add_user, ed25519_line
 
 from cumulet.catalogue import CommitmentTerm
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
+from cumulet.fleet import member_operations as data_centers
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AddHost, AskOfHost, DrainHost, LabelHost, LoseHost
 from cumulet.gpus import operations as gpus
@@ -74,6 +75,12 @@ def with_bob_suspended(cloud: Cloud) -> None:
     cloud.call(users.suspend_user, id=BOB)
 
 
+def with_bob_in_local(cloud: Cloud) -> None:
+    """One more user, who looks after the data center."""
+    data = AddPermission(user_email=BOB, role=PermissionRole.VIEWER)
+    cloud.call(data_centers.add_data_center_user_permission, data_center_id="local", data=data)
+
+
 def with_quota(cloud: Cloud) -> None:
     cloud.call(quotas.set_quota, project_id=PROJECT, name="vms", data=SetQuota(limit=10))
 
@@ -88,6 +95,10 @@ def always(**sent: Any) -> Callable[[Cloud], Sent]:
 
 def in_project(**sent: Any) -> Callable[[Cloud], Sent]:
     return always(project_id=PROJECT, **sent)
+
+
+def in_local(**sent: Any) -> Callable[[Cloud], Sent]:
+    return always(data_center_id="local", **sent)
 
 
 def on(id: str, **sent: Any) -> Callable[[Cloud], Sent]:
@@ -217,6 +228,12 @@ CHANGES: Final[dict[str, Change]] = {
     ),
     "remove_project_user_permission": Change(with_bob, in_project(data=RemovePermission(user_email=BOB))),
     "leave_project": Change(with_bob, in_project()),
+    "add_data_center_user_permission": Change(
+        nothing, in_local(data=AddPermission(user_email=BOB, role=PermissionRole.EDITOR))
+    ),
+    "remove_data_center_user_permission": Change(
+        with_bob_in_local, in_local(data=RemovePermission(user_email=BOB))
+    ),
     "update_vm_deletion_protection": Change(
         Cloud.running, on("hello", data=vm_wire.UpdateVmDeletionProtection(deletion_protection=True))
     ),

@@ -81,3 +81,13 @@ def test_a_key_is_made_for_what_it_is_to_open_and_revoked(cumulet, monkeypatch):
 def test_what_is_no_span_is_refused_before_anything_is_called(cumulet, given):
     refused = cumulet("key", "create", "--expires", given)
     assert (refused.code, "--expires: " in refused.err) == (2, True)
+
+
+def test_somebody_looks_after_a_data_center_and_its_hosts(cumulet, as_invited):
+    cat = as_invited(code_in(cumulet("data-center", "member", "add", "local", "cat@example.org", "editor")))
+    assert cat("data-center", "member", "list", "local", "-o", "name").out.split() == ["cat@example.org"]
+    (host,) = cat("host", "list", "-o", "name").out.split()
+    assert (cat("host", "cordon", host).code, cat("host", "uncordon", host).code) == (0, 0)
+    assert cat("data-center", "member", "add", "local", "dan@example.org").code == 1
+    assert cumulet("data-center", "member", "remove", "local", "cat@example.org").code == 0
+    assert cat("host", "list").code == 1

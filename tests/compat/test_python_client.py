@@ -77,6 +77,17 @@ def test_it_puts_users_in_projects_and_takes_them_out(client):
     assert members_named(permissions, "friend@example.org") == []
 
 
+def test_it_lets_users_look_after_a_data_center_and_no_more(client):
+    permissions = cudo_compute.PermissionsApi(client)
+    friend = cudo_compute.AddDataCenterUserPermissionBody(user_email="keeper@example.org", role="EDITOR")
+    permissions.add_data_center_user_permission("local", friend)
+    (added,) = permissions.list_user_permissions(data_center_id="local").data_center_permissions
+    assert (added.user_email, added.permission_role) == ("keeper@example.org", "EDITOR")
+    body = cudo_compute.RemoveDataCenterUserPermissionBody(user_id=added.user_id, role="EDITOR")
+    permissions.remove_data_center_user_permission("local", body)
+    assert permissions.list_user_permissions(data_center_id="local").data_center_permissions == []
+
+
 def members_named(permissions, email):
     listed = permissions.list_user_permissions(project_id="default").project_permissions
     return [one for one in listed if one.user_email == email]

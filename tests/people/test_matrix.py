@@ -25,7 +25,7 @@ from cumulet.operation import OPERATIONS, Access, Operation
 from cumulet.permission import CloudRole, Role
 from cumulet.projects import admit
 from cumulet.projects.access import digest_of
-from cumulet.projects.model import ApiKey, Membership, Project, User, UserState
+from cumulet.projects.model import ApiKey, DataCenterMember, Membership, Project, User, UserState
 from cumulet.rest.binding import ReceivedRequest
 from cumulet.rest.endpoint import Endpoint
 from cumulet.wire import Wire
@@ -97,8 +97,8 @@ RIGHT = {
 """Texts that are no names of things, or of new ones."""
 NUMBERS = {"gpus": 0}
 BAD_KEYS = ("", "broken", "expired", "revoked", "suspended")
-FAR = ("stranger", "elsewhere")
-"""Good keys, for which the project is not there: another user's, and one that is for another project alone."""
+FAR = ("stranger", "elsewhere", "keeper")
+"""Good keys, for which the project is not there: another user's, one that is for another project alone, and a data center's editor's."""
 GOOD_KEYS = (*FAR, "here", "reader", "viewer", "editor", "owner", "auditor", "operator")
 """`here` is an owner's key for this project alone, `reader` an owner's that only reads."""
 WHOLE = set(GOOD_KEYS) - {"elsewhere", "here"}
@@ -113,6 +113,9 @@ MAY = {
     Access.OWNER_OR_OPERATOR: {"here", "reader", "owner", "operator"},
     Access.AUDITOR: {"auditor", "operator"},
     Access.OPERATOR: {"operator"},
+    Access.DATA_CENTER_VIEWER: {"keeper", "auditor", "operator"},
+    Access.DATA_CENTER_EDITOR: {"keeper", "operator"},
+    Access.DATA_CENTER_OWNER: {"operator"},
 }
 OK, NOT_FOUND, FORBIDDEN, UNAUTHENTICATED = 0, 5, 7, 16
 
@@ -132,6 +135,8 @@ def cloud(database, tmp_path) -> Cloud:
             add_user(db, name, **{PROJECT: role})
         add_user(db, "auditor", CloudRole.AUDITOR)
         add_user(db, "operator", CloudRole.OPERATOR)
+        keeper = add_user(db, "keeper")
+        db.add(DataCenterMember(user_id=keeper.user_id, data_center_id="local", role=Role.EDITOR))
         add_user(db, "stranger", **{THEIRS: Role.OWNER})
         owner = add_user(db, "owner", **{PROJECT: Role.OWNER})
         for name in ("expired", "revoked", "suspended"):
@@ -255,7 +260,7 @@ def expected(one: Operation, key: str, project_id: str) -> int:
 def is_there(key: str, project_id: str) -> bool:
     if project_id == ABSENT:
         return False
-    there = {*FAR, "auditor", "operator"} if project_id == THEIRS else LOOKERS
+    there = {"stranger", "elsewhere", "auditor", "operator"} if project_id == THEIRS else LOOKERS
     return key in there
 
 

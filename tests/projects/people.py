@@ -40,8 +40,7 @@ def admitted(db: Session, caller: Caller, function: Callable[..., Any], project_
     """A caller as the edge lets them in to an operation; NotFound, Forbidden."""
     one = OPERATIONS[function.__name__]
     known = find_caller(db, caller.key_digest, project_id=project_id, now=datetime.now(UTC))
-    permit(db, known, one.access, changes=not one.reads_only)
-    return known
+    return permit(db, known, one.access, changes=not one.reads_only)
 
 
 def ed25519_line(number: int, comment: str = "") -> str:

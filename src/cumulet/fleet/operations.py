@@ -15,9 +15,10 @@ from cumulet.events import EventName
 from cumulet.fleet.views import host_view, images_on, read_load, vms_on, way_to, what_remains
 from cumulet.fleet.wire import AskOfHost, DrainHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
 from cumulet.gpus import Gpu, forget_gpus
-from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, log_host
+from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, is_shown, log_host
 from cumulet.images import ImageStore
 from cumulet.operation import Access, Caller, operation
+from cumulet.permission import Role
 from cumulet.projects import read_page
 from cumulet.reconcile import Due, Kind, wake
 from cumulet.vms import give_up, wait_elsewhere
@@ -28,14 +29,19 @@ MOST_LABELS: Final = 64
 LONGEST_LABEL: Final = 63
 
 
-@operation("GET /v1/hosts", access=Access.AUDITOR)
-def list_hosts(db: Session, *, page_size: int = 0, page_token: str = "") -> ListHostsResponse:
+@operation("GET /v1/hosts", access=Access.DATA_CENTER_VIEWER)
+def list_hosts(db: Session, caller: Caller, *, page_size: int = 0, page_token: str = "") -> ListHostsResponse:
     """List the hosts with what of them is reserved, by their ids.
 
-    Only for auditors and operators.
+    Only for auditors and operators, and, of theirs, those who look after a data center.
     """
     page = read_page(0, page_size, page_token)
-    chosen = select(Host).where(*page.following(Host.name)).order_by(Host.name).limit(page.size + 1)
+    chosen = (
+        select(Host)
+        .where(is_shown(caller), *page.following(Host.name))
+        .order_by(Host.name)
+        .limit(page.size + 1)
+    )
     found, token = page.cut(db.scalars(chosen).all(), lambda host: (host.name,))
     load = read_load(db)
     return ListHostsResponse(
@@ -43,13 +49,13 @@ def list_hosts(db: Session, *, page_size: int = 0, page_token: str = "") -> List
     )
 
 
-@operation("GET /v1/hosts/{id}", access=Access.AUDITOR)
-def get_host(db: Session, images: ImageStore, *, id: str) -> GetHostResponse:
+@operation("GET /v1/hosts/{id}", access=Access.DATA_CENTER_VIEWER)
+def get_host(db: Session, caller: Caller, images: ImageStore, *, id: str) -> GetHostResponse:
     """Show a host, what keeps it from being removed, and which images lie there.
 
-    Only for auditors and operators.
+    Only for auditors and operators, and those who look after its data center.
     """
-    host = find_host(db, id)
+    host = find_host(db, caller, id)
     destination, host_key = way_to(host)
     return GetHostResponse(
         host=host_view(host, read_load(db)),
@@ -62,57 +68,57 @@ def get_host(db: Session, images: ImageStore, *, id: str) -> GetHostResponse:
     )
 
 
-@operation("PUT /v1/hosts/{id}/labels", access=Access.OPERATOR)
+@operation("PUT /v1/hosts/{id}/labels", access=Access.DATA_CENTER_EDITOR)
 def label_host(db: Session, caller: Caller, *, now: datetime, id: str, data: LabelHost) -> Empty:
     """Give a host these labels and no others; machine types choose hosts by them. VMs that are there stay.
 
-    Only for operators.
+    Only for operators, and editors of its data center.
     """
     check_labels(data.labels)
-    host = lock_host(db, id)
+    host = lock_host(db, caller, id)
     host.labels = data.labels
     words = ", ".join(f"{key}={value}" for key, value in sorted(data.labels.items())) or "none"
     log_host(db, host, EventName.HOST_LABELLED, f"its labels are {words}", now=now, actor=caller.email)
     return Empty()
 
 
-@operation("POST /v1/hosts/{id}/cordon", access=Access.OPERATOR)
+@operation("POST /v1/hosts/{id}/cordon", access=Access.DATA_CENTER_EDITOR)
 def cordon_host(db: Session, caller: Caller, *, now: datetime, id: str, data: AskOfHost) -> Empty:
     """Place nothing new on a host; what is there stays and can be started and stopped.
 
-    Only for operators.
+    Only for operators, and editors of its data center.
     """
     return ask_of_host(db, caller, id, HostWanted.CORDONED, data.reason, now=now)
 
 
-@operation("POST /v1/hosts/{id}/drain", access=Access.OPERATOR)
+@operation("POST /v1/hosts/{id}/drain", access=Access.DATA_CENTER_EDITOR)
 def drain_host(db: Session, caller: Caller, *, now: datetime, id: str, data: DrainHost) -> Empty:
     """Place nothing new on a host, and move what is there elsewhere; it is in MAINTENANCE once nothing runs there.
 
     VMs that run go only with `restart`, which shuts them down for it. Which stay, and why, GetHost tells. Only for
-    operators.
+    operators, and editors of its data center.
     """
-    host = lock_host(db, id)
+    host = lock_host(db, caller, id)
     host.drain_restarts, host.stays = data.restart, {}
     return ask_of_host(db, caller, id, HostWanted.DRAINED, data.reason, now=now)
 
 
-@operation("POST /v1/hosts/{id}/uncordon", access=Access.OPERATOR)
+@operation("POST /v1/hosts/{id}/uncordon", access=Access.DATA_CENTER_EDITOR)
 def uncordon_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
     """Let a host have VMs again that was cordoned or drained.
 
-    Only for operators.
+    Only for operators, and editors of its data center.
     """
     return ask_of_host(db, caller, id, HostWanted.UP, "", now=now)
 
 
-@operation("POST /v1/hosts/{id}/examine", access=Access.OPERATOR)
-def examine_host(db: Session, *, now: datetime, id: str) -> Empty:
+@operation("POST /v1/hosts/{id}/examine", access=Access.DATA_CENTER_EDITOR)
+def examine_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty:
     """Have a host's doctor look at it now, as it does every quarter of an hour; what it finds is told by GetHost.
 
-    Only for operators.
+    Only for operators, and editors of its data center.
     """
-    wake(db, Kind.EXAMINATION, find_host(db, id).id, now=now)
+    wake(db, Kind.EXAMINATION, find_host_to_change(db, caller, id).id, now=now)
     return Empty()
 
 
@@ -124,7 +130,7 @@ def lose_host(db: Session, caller: Caller, *, now: datetime, id: str, data: Lose
     """
     if data.confirm != id:
         raise Invalid.field("confirm", data.confirm, f"{id!r}: your word that nothing runs on it any more")
-    host = lock_host_to_change(db, id, now=now)
+    host = lock_host_to_change(db, caller, id, now=now)
     if host.state not in {HostState.SILENT, HostState.LOST}:
         raise Refused(
             f"host {id!r} is {host.state.value}: only one that is SILENT can be given up",
@@ -142,8 +148,8 @@ def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty
 
     Only for operators.
     """
-    db.execute(delete(Due).where(Due.kind == Kind.HOST, Due.id == find_host(db, id).id))
-    host = lock_host(db, id)
+    db.execute(delete(Due).where(Due.kind == Kind.HOST, Due.id == find_host(db, caller, id).id))
+    host = lock_host(db, caller, id)
     if remains := what_remains(db, host):
         raise Refused(
             f"host {id!r} cannot be removed: there are still {', '.join(remains)} on it; move or delete them first",
@@ -159,23 +165,32 @@ def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty
     return Empty()
 
 
-def find_host(db: Session, id: str) -> Host:
-    """Find a host by its id; NotFound names those there are."""
-    host = db.scalar(select(Host).where(Host.name == id))
+def find_host(db: Session, caller: Caller, id: str) -> Host:
+    """Find a host by its id; NotFound names those that are there for its caller."""
+    host = db.scalar(select(Host).where(Host.name == id, is_shown(caller)))
     if host is None:
-        raise NotFound.named("host", id, names_there(db, Host.name))
+        raise NotFound.named("host", id, names_there(db, Host.name, is_shown(caller)))
     return host
 
 
-def lock_host(db: Session, id: str) -> Host:
-    """Find a host and lock it, so that nobody places there meanwhile; NotFound."""
-    return db.get_one(Host, find_host(db, id).id, with_for_update=True, populate_existing=True)
+def find_host_to_change(db: Session, caller: Caller, id: str) -> Host:
+    """Find a host that its caller may change; NotFound, Forbidden."""
+    host = find_host(db, caller, id)
+    caller.refuse_in(host.data_center_id, Role.EDITOR)
+    return host
 
 
-def lock_host_to_change(db: Session, id: str, *, now: datetime) -> Host:
+def lock_host(db: Session, caller: Caller, id: str) -> Host:
+    """Find a host that its caller may change and lock it, so that nobody places there meanwhile; NotFound, Forbidden."""
+    return db.get_one(
+        Host, find_host_to_change(db, caller, id).id, with_for_update=True, populate_existing=True
+    )
+
+
+def lock_host_to_change(db: Session, caller: Caller, id: str, *, now: datetime) -> Host:
     """Find a host, have it looked at once that is done, and lock it; its due row first, as the look at it does."""
-    wake(db, Kind.HOST, find_host(db, id).id, now=now)
-    return lock_host(db, id)
+    wake(db, Kind.HOST, find_host_to_change(db, caller, id).id, now=now)
+    return lock_host(db, caller, id)
 
 
 def ask_of_host(
@@ -184,7 +199,7 @@ def ask_of_host(
     """Write down what an operator asks of a host, and have it looked at."""
     if len(reason) > LONGEST_REASON:
         raise Invalid.field("reason", reason, f"at most {LONGEST_REASON} characters")
-    host = lock_host_to_change(db, id, now=now)
+    host = lock_host_to_change(db, caller, id, now=now)
     change_standing(db, host, asked(host.standing, wanted, now, reason), now=now, actor=caller.email)
     return Empty()
 

@@ -40,6 +40,7 @@ from cumulet.hosts.place import (
     place_disk,
     those_that_fit,
 )
+from cumulet.hosts.reach import is_shown
 from cumulet.hosts.standing import change_standing, log_host
 from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, added, asked, heard, lost, unheard
 from cumulet.hosts.waiting import QUEUE, wake_queue
@@ -77,6 +78,7 @@ __all__ = [
     "host_routes",
     "installation_id",
     "is_no_capacity",
+    "is_shown",
     "list_hosts",
     "lock_best",
     "log_host",

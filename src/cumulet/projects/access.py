@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -20,7 +21,7 @@ from cumulet.db import fetch_columns, names_there
 from cumulet.errors import KEY_PREFIX, Exhausted, NotFound, Unauthenticated
 from cumulet.operation import Access, Caller, Operation
 from cumulet.permission import Role, refuse
-from cumulet.projects.model import ApiKey, Membership, Project, SshKey, User, UserState
+from cumulet.projects.model import ApiKey, DataCenterMember, Membership, Project, SshKey, User, UserState
 
 WHO: Final = (
     select(
@@ -69,8 +70,7 @@ def digest_of(key: str) -> bytes:
 def admit(db: Session, key: str, operation: Operation, *, project_id: str, now: datetime) -> Caller:
     """Give the caller of an operation, about the project that its path names; Unauthenticated, NotFound, Forbidden."""
     caller = authenticate(db, key, project_id=project_id, now=now)
-    permit(db, caller, operation.access, changes=not operation.reads_only)
-    return caller
+    return permit(db, caller, operation.access, changes=not operation.reads_only)
 
 
 def authenticate(db: Session, key: str, *, now: datetime, project_id: str = "") -> Caller:
@@ -122,8 +122,8 @@ def find_holder(db: Session, key: str) -> tuple[UUID, str, str] | None:
     return None
 
 
-def permit(db: Session, caller: Caller, access: Access, *, changes: bool) -> None:
-    """Return if a caller may do what asks for `access`.
+def permit(db: Session, caller: Caller, access: Access, *, changes: bool) -> Caller:
+    """Give a caller who may do what asks for `access`, with what else that needs to be known of them.
 
     NotFound when the project is not there for them (what one may not see is not there), Forbidden when their role or
     their key does not go as far.
@@ -131,7 +131,16 @@ def permit(db: Session, caller: Caller, access: Access, *, changes: bool) -> Non
     if access.role is not None and not caller.sees_project:
         seen = names_there(db, Project.id, is_seen(caller))
         raise NotFound.named("project", caller.project_id, seen)
+    if access.data_center_role is not None:
+        caller = replace(caller, data_centers=data_centers_of(db, caller.user_id))
     refuse(caller, access, changes=changes)
+    return caller
+
+
+def data_centers_of(db: Session, user_id: UUID) -> dict[str, Role]:
+    """Give a user's roles in data centers."""
+    theirs = select(DataCenterMember.data_center_id, DataCenterMember.role)
+    return dict(db.execute(theirs.where(DataCenterMember.user_id == user_id)).all())
 
 
 def is_seen(caller: Caller) -> ColumnElement[bool]:

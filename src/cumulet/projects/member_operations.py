@@ -13,17 +13,20 @@ from cumulet.events import EventName, MemberData
 from cumulet.limits import Limits
 from cumulet.operation import Access, Caller, operation
 from cumulet.permission import Role
-from cumulet.projects.access import find_caller, find_project, is_seen, permit
+from cumulet.projects.access import data_centers_of, find_caller, find_project, is_seen, permit
 from cumulet.projects.invitations import NEW, find_or_add_user, invite, read_address
 from cumulet.projects.members import find_membership, refuse_beyond_members, refuse_last_owner
-from cumulet.projects.model import Membership, Project, User
+from cumulet.projects.model import DataCenterMember, Membership, Project, User
 from cumulet.projects.people_wire import (
     AddPermission,
     AddPermissionResponse,
     ListUserPermissionsResponse,
     PermissionRole,
     RemovePermission,
+    UserPermission,
     permission_view,
+    read_role,
+    refuse_another_role,
 )
 from cumulet.wire import Empty
 
@@ -38,17 +41,25 @@ def list_user_permissions(
     data_center_id: str = "",
     billing_account_id: str = "",
 ) -> ListUserPermissionsResponse:
-    """List who belongs to a project as what; without `projectId` what the caller is in theirs.
+    """List who belongs to a project or a data center as what; without either what the caller is in theirs.
 
-    Data centers and billing accounts have no members of their own, so of these the lists are empty.
+    Who looks after a data center is listed for those who do, and for auditors. Billing accounts have no members of
+    their own.
     """
     if project_id:
         known = find_caller(db, caller.key_digest, now=now, project_id=project_id)
         permit(db, known, Access.VIEWER, changes=False)
         return permissions(db, Membership.project_id == project_id)
-    if data_center_id or billing_account_id:
-        return ListUserPermissionsResponse([], [], [])
-    return permissions(db, Membership.user_id == caller.user_id, is_seen(caller))
+    shown = ListUserPermissionsResponse([], [], [])
+    theirs = {} if caller.key_project else data_centers_of(db, caller.user_id)
+    if data_center_id and (data_center_id in theirs or caller.reads_everything):
+        there = DataCenterMember.data_center_id == data_center_id
+        shown.data_center_permissions = data_center_permissions(db, there)
+    elif not (data_center_id or billing_account_id):
+        shown = permissions(db, Membership.user_id == caller.user_id, is_seen(caller))
+        mine = DataCenterMember.user_id == caller.user_id, DataCenterMember.data_center_id.in_(theirs)
+        shown.data_center_permissions = data_center_permissions(db, *mine)
+    return shown
 
 
 @operation("GET /v1/projects/{projectId}:list-permissions", access=Access.VIEWER)
@@ -77,12 +88,11 @@ def add_project_user_permission(
     Who is no user of this cloud yet is invited: then the answer has the code that lets them in, once.
     """
     address = read_address("userEmail", data.user_email)
-    if data.role is PermissionRole.UNKNOWN:
-        raise Invalid.field("role", data.role.value, "OWNER, EDITOR or VIEWER")
+    role = read_role(data.role)
     find_project(db, project_id, lock=True)
     user = find_or_add_user(db, address)
     invitation = invite(db, user, now, limits, origin) if user.state in NEW else None
-    set_role(db, caller, user, project_id, Role[data.role.name], now=now, limits=limits)
+    set_role(db, caller, user, project_id, role, now=now, limits=limits)
     return AddPermissionResponse(invitation=invitation)
 
 
@@ -99,8 +109,7 @@ def remove_project_user_permission(
     field = "userId" if data.user_id else "userEmail"
     with Invalid.reference(field):
         user, membership = find_membership(db, project_id, data.user_id or data.user_email)
-    if data.role not in {PermissionRole.UNKNOWN, PermissionRole[membership.role.name]}:
-        raise Invalid.field("role", data.role.value, f"{membership.role.name}, which is what they are")
+    refuse_another_role(data.role, PermissionRole[membership.role.name])
     remove_member(db, caller, user, membership, now=now)
     return Empty()
 
@@ -120,10 +129,19 @@ def permissions(db: Session, *which: ColumnElement[bool]) -> ListUserPermissions
     found = found.join(Project, Project.id == Membership.project_id).where(*which)
     rows = db.execute(found.order_by(Project.id, User.email))
     return ListUserPermissionsResponse(
-        project_permissions=[permission_view(user, project_id, role) for user, project_id, role in rows],
+        project_permissions=[
+            permission_view(user, role, project_id=project_id) for user, project_id, role in rows
+        ],
         data_center_permissions=[],
         billing_account_permissions=[],
     )
+
+
+def data_center_permissions(db: Session, *which: ColumnElement[bool]) -> list[UserPermission]:
+    """List roles in data centers by data center and e-mail address."""
+    found = select(User, DataCenterMember).join(DataCenterMember, DataCenterMember.user_id == User.id)
+    rows = db.execute(found.where(*which).order_by(DataCenterMember.data_center_id, User.email))
+    return [permission_view(user, member.role, data_center_id=member.data_center_id) for user, member in rows]
 
 
 def set_role(

@@ -11,22 +11,37 @@ from cumulet.db import names_there
 from cumulet.errors import Exhausted, NotFound, Refused
 from cumulet.limits import Limits
 from cumulet.permission import Role
-from cumulet.projects.model import Membership, Project, User, UserState
+from cumulet.projects.model import DataCenterMember, Membership, Project, User, UserState
 
 
 def find_membership(db: Session, project_id: str, user: str) -> tuple[User, Membership]:
     """Find a member of a project by id or e-mail address; NotFound."""
-    try:
-        which: ColumnElement[bool] = User.id == UUID(user)
-    except ValueError:
-        which = User.email == user.lower()
     theirs = Membership.project_id == project_id
     of = select(User, Membership).join(Membership, Membership.user_id == User.id)
-    found = db.execute(of.where(theirs, which)).one_or_none()
+    found = db.execute(of.where(theirs, _is_called(user))).one_or_none()
     if found is None:
         known = names_there(db, User.email, theirs, Membership.user_id == User.id)
         raise NotFound.named(f"member of project {project_id!r}", user, known)
     return found[0], found[1]
+
+
+def find_data_center_member(db: Session, data_center_id: str, user: str) -> tuple[User, DataCenterMember]:
+    """Find who looks after a data center by id or e-mail address; NotFound."""
+    theirs = DataCenterMember.data_center_id == data_center_id
+    of = select(User, DataCenterMember).join(DataCenterMember, DataCenterMember.user_id == User.id)
+    found = db.execute(of.where(theirs, _is_called(user)).with_for_update()).one_or_none()
+    if found is None:
+        known = names_there(db, User.email, theirs, DataCenterMember.user_id == User.id)
+        raise NotFound.named(f"member of data center {data_center_id!r}", user, known)
+    return found[0], found[1]
+
+
+def _is_called(user: str) -> ColumnElement[bool]:
+    """Say who is meant, by their id or their e-mail address."""
+    try:
+        return User.id == UUID(user)
+    except ValueError:
+        return User.email == user.lower()
 
 
 def refuse_beyond_members(db: Session, project_id: str, limits: Limits) -> None:

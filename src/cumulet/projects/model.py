@@ -87,6 +87,16 @@ class Membership(Row):
     role: Mapped[Role] = mapped_column(Enum(Role, native_enum=False, length=20))
 
 
+class DataCenterMember(Row):
+    """A user's role in a data center: they look after its hosts."""
+
+    __tablename__ = "data_center_member"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    data_center_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    role: Mapped[Role] = mapped_column(Enum(Role, native_enum=False, length=20))
+
+
 class ApiKey(Row):
     """A key that acts for its user. Only its digest is kept: who reads the database cannot use it."""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from cumulet.errors import Invalid
 from cumulet.permission import CloudRole, Role
 from cumulet.projects.model import User
 from cumulet.projects.wire import ApiKeyAnswer
@@ -16,7 +17,7 @@ Name = Annotated[str, Meta(max_length=100)]
 
 
 class PermissionRole(ProtoEnum):
-    """A role in a project; UNKNOWN is none."""
+    """A role in a project or a data center; UNKNOWN is none."""
 
     UNKNOWN = "UNKNOWN", 0
     OWNER = "OWNER", 1
@@ -101,7 +102,7 @@ class AcceptInvitationResponse(Wire):
 
 
 class UserPermission(Wire):
-    """What a user is in a project."""
+    """What a user is in a project, or in a data center."""
 
     user_id: str
     user_email: str
@@ -109,12 +110,15 @@ class UserPermission(Wire):
     role: str
     permission_role: PermissionRole
     project_id: str
+    """Empty for a role in a data center."""
+    data_center_id: str
+    """Empty for a role in a project."""
     state: str
     """Of the user."""
 
 
 class ListUserPermissionsResponse(Wire):
-    """Who is what; data centers and the billing account have no members of their own."""
+    """Who is what; the billing account has no members of its own."""
 
     project_permissions: list[UserPermission]
     data_center_permissions: list[UserPermission]
@@ -122,7 +126,7 @@ class ListUserPermissionsResponse(Wire):
 
 
 class AddPermission(Wire):
-    """Whom to make a member of a project, as what."""
+    """Whom to make a member, as what."""
 
     user_email: str
     role: PermissionRole
@@ -135,7 +139,7 @@ class AddPermissionResponse(Wire, omit_defaults=True):
 
 
 class RemovePermission(Wire):
-    """Whom to take out of a project, by either name; `role`, if it is said, is the one that they have."""
+    """Whom to take out, by either name; `role`, if it is said, is the one that they have."""
 
     user_id: str = ""
     user_email: str = ""
@@ -154,8 +158,23 @@ def user_view(user: User) -> UserAnswer:
     )
 
 
-def permission_view(user: User, project_id: str, role: Role) -> UserPermission:
-    """Show what a user is in a project."""
+def read_role(given: PermissionRole) -> Role:
+    """Understand the role that somebody is to have; Invalid."""
+    if given is PermissionRole.UNKNOWN:
+        raise Invalid.field("role", given.value, "OWNER, EDITOR or VIEWER")
+    return Role[given.name]
+
+
+def refuse_another_role(given: PermissionRole, theirs: PermissionRole) -> None:
+    """Return if the role that is to be taken is the one that they have, or is not said; Invalid."""
+    if given not in {PermissionRole.UNKNOWN, theirs}:
+        raise Invalid.field("role", given.value, f"{theirs.value}, which is what they are")
+
+
+def permission_view(
+    user: User, role: Role, *, project_id: str = "", data_center_id: str = ""
+) -> UserPermission:
+    """Show what a user is in a project or a data center."""
     return UserPermission(
         user_id=str(user.id),
         user_email=user.email,
@@ -163,5 +182,6 @@ def permission_view(user: User, project_id: str, role: Role) -> UserPermission:
         role=role.name,
         permission_role=PermissionRole[role.name],
         project_id=project_id,
+        data_center_id=data_center_id,
         state=user.state.value,
     )

@@ -21,6 +21,7 @@ from cumulet.projects.invitations import NEW, find_or_add_user, invite, read_add
 from cumulet.projects.members import refuse_last_owner_anywhere
 from cumulet.projects.model import (
     ApiKey,
+    DataCenterMember,
     Invitation,
     Membership,
     Password,
@@ -171,7 +172,7 @@ def remove(db: Session, user: User, caller: Caller, now: datetime) -> None:
     """Take all that lets a user in; their row stays, because what they made names them."""
     refuse_last_operator(db, user)
     refuse_last_owner_anywhere(db, user)
-    for theirs in (ApiKey, SshKey, Membership, Invitation, Password, SingleSignOn):
+    for theirs in (ApiKey, SshKey, Membership, DataCenterMember, Invitation, Password, SingleSignOn):
         db.execute(delete(theirs).where(theirs.user_id == user.id))
     user.state, user.cloud_role, user.first_name, user.last_name = UserState.REMOVED, CloudRole.NONE, "", ""
     _log(db, EventName.USER_REMOVED, user, f"{caller.email} removed {user.email}", caller.email, now)
