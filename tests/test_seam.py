@@ -67,6 +67,7 @@ MADE_UP = {
     "hypervisor/carrier.py": "sockets that it is given",
     "hypervisor/content.py": "sockets that it is given",
     "hypervisor/disks.py": "names sockets",
+    "hypervisor/images.py": "names sockets",
     "hypervisor/journey.py": "sockets that it is given",
     "hypervisor/live_moves.py": "names sockets",
     "hypervisor/memory": "what a test gave it",
@@ -90,7 +91,18 @@ BOUNDARY = [
     for found in pkgutil.iter_modules(cumulet.hypervisor.__path__)
     if not found.name.startswith(("memory", "libvirt"))
 ]
-LINES = {"on_change", "open_screen", "open_serial", "receive", "send", "open_gate", "enter", "leave"}
+LINES = {
+    "on_change",
+    "open_screen",
+    "open_serial",
+    "receive",
+    "send",
+    "receive_copy",
+    "send_copy",
+    "open_gate",
+    "enter",
+    "leave",
+}
 """Verbs that open a line of their own, or keep one open."""
 IN_THE_BUNDLE = (
     "cumulet.errors", "cumulet.doctor", "cumulet.hypervisor", "cumulet.line", "msgspec", "pycdlib", "structlog",

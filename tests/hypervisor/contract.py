@@ -224,6 +224,30 @@ class HypervisorContract:
         host.images.remove_copy(image.sha256)
         assert image.sha256 not in host.images.copies()
 
+    def test_an_image_copy_goes_to_another_host_and_is_one_there_once_it_is_found_to_be_that_image(
+        self, host, image, spec
+    ):
+        copy_image(host, image)
+        with host.images.send_copy(image.sha256) as line:
+            content = b"".join(read_exactly(line, length := read_length(line)))
+        host.images.remove_copy(image.sha256)
+        with pytest.raises(HypervisorError, match=image.sha256[:12]):
+            host.images.send_copy(image.sha256)
+        elsewhere = replace(image, path=Path("/nowhere"))
+        with host.images.receive_copy(elsewhere) as arrival:
+            announce(arrival, length)
+            arrival.sendall(content[:-1] + b"?")
+            assert b"is not image" in arrival.recv(1000)
+        assert image.sha256 not in host.images.copies()
+        with host.images.receive_copy(elsewhere) as arrival:
+            announce(arrival, length)
+            arrival.sendall(content)
+            assert heard(arrival, 1) == KEPT
+        assert host.images.copies()[image.sha256] > 0
+        copy_image(host, elsewhere)
+        host.disks.create(DiskSpec(spec.boot_disk, image.size_gib, elsewhere, "local"))
+        host.disks.remove(spec.boot_disk)
+
     @pytest.mark.parametrize("pool", ["local", "fast"])
     def test_an_image_copy_stays_while_a_disk_is_based_on_it(self, host, image, spec, pool):
         prepare(host, image, spec, pool=pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +27,7 @@ class BaseImage:
     format: str
     """`qcow2` or `raw`."""
     path: Path
-    """Where the image store on the machine that Cumulet runs on holds the file."""
+    """Where the image store on the machine that Cumulet runs on holds the file; an empty path when it does no more."""
     size_gib: int
 
 
@@ -89,6 +90,15 @@ class Images(Protocol):
 
     def copies(self, pool: str | None = None) -> dict[str, int]:
         """The complete copies that the host sees, or only those for disks in a pool: their digests, and the bytes that each takes."""
+
+    def send_copy(self, sha256: str) -> socket.socket:
+        """Open a line that gives a complete copy, as `hypervisor.content` says; HypervisorError when there is none."""
+
+    def receive_copy(self, image: BaseImage, pool: str = "") -> socket.socket:
+        """Open a line that takes a copy as another host's `send_copy` gives it, for disks in a pool.
+
+        It answers once that is a copy here, found to have the image's checksum; the image's path is of no use to it.
+        """
 
     def remove_copy(self, sha256: str) -> None:
         """Remove a copy; HypervisorError while a disk is based on it."""

@@ -30,6 +30,11 @@ class NotedCopy(Row):
 
 
 NOTED: Final = select(NotedCopy.sha256, NotedCopy.last_used).where(NotedCopy.host_id == bindparam("host"))
+HOSTS_WITH: Final = (
+    select(NotedCopy.host_id)
+    .where(NotedCopy.sha256 == bindparam("digest"))
+    .order_by(NotedCopy.last_used.desc())
+)
 FORGET: Final = delete(NotedCopy).where(
     NotedCopy.host_id == bindparam("host"), NotedCopy.sha256 == bindparam("digest")
 )
@@ -38,6 +43,11 @@ FORGET: Final = delete(NotedCopy).where(
 def read_copies(db: Session, host_id: UUID) -> dict[str, datetime]:
     """Say when each copy that was noted on a host was last used, by digest."""
     return {row.sha256: row.last_used for row in fetch_columns(db, NOTED, host=host_id)}
+
+
+def hosts_with(db: Session, sha256: str) -> list[UUID]:
+    """List the hosts on which a copy was noted, the last used first."""
+    return [host_id for (host_id,) in fetch_columns(db, HOSTS_WITH, digest=sha256)]
 
 
 def note_copies(

@@ -117,6 +117,16 @@ class ImageStore:
             raise NotFound.named("image", id, self.ids())
         return found
 
+    def path_of(self, sha256: str, *, called: str, private_id: uuid.UUID | None) -> Path | None:
+        """Say where the disk of that content lies which was once `called` so, or was a project's own; None when it is here no more."""
+        if private_id:
+            path = self.private(private_id)
+            return path if path.exists() else None
+        named = self._load(called) if is_id(called) else None
+        if named and named.sha256 == sha256:
+            return named.path
+        return next((image.path for image in self.list() if image.sha256 == sha256), None)
+
     def ids(self) -> builtins.list[str]:
         """Return what all images answer to: their ids, then their aliases."""
         images = self.list()

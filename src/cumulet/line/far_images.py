@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,16 @@ class FarImages:
         """The complete copies, with what they take."""
         found: dict[str, int] = self._there.copies(pool)
         return found
+
+    def send_copy(self, sha256: str) -> socket.socket:
+        """Give a copy."""
+        line: socket.socket = self._there.send_copy(sha256)
+        return line
+
+    def receive_copy(self, image: BaseImage, pool: str = "") -> socket.socket:
+        """Take a copy in."""
+        line: socket.socket = self._there.receive_copy(image, pool)
+        return line
 
     def remove_copy(self, sha256: str) -> None:
         """Remove a copy that no disk is based on."""

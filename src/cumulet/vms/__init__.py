@@ -3,10 +3,11 @@
 from cumulet.vms import change_operations, commitment_operations, move_operations, offers, operations, reach
 from cumulet.vms.create.room import wait_elsewhere
 from cumulet.vms.offers import weigh_vcpus
+from cumulet.vms.reconcile.backends import Backends
 from cumulet.vms.reconcile.queue import place_waiting
 from cumulet.vms.reconcile.silence import PowerFailed, PowerOff, give_up
 from cumulet.vms.reconcile.sweep import Sweeper
-from cumulet.vms.reconcile.vm import Backends, reconcile_vm
+from cumulet.vms.reconcile.vm import reconcile_vm
 
 __all__ = [
     "Backends",

@@ -22,6 +22,7 @@ from typing import IO, Final
 import structlog
 
 from cumulet.hypervisor import BaseImage, HypervisorError, ImageCopy
+from cumulet.hypervisor.file_content import take_file
 from cumulet.hypervisor.libvirt.files import part_of
 from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record, is_named
 from cumulet.hypervisor.libvirt.paths import HostPaths
@@ -81,6 +82,22 @@ class ImageCopies:
             is_done=lambda _: self._is_checked(target),
         )
         return ImageCopy(ready=False, fraction=record.fraction, error=record.error)
+
+    def take(self, image: BaseImage) -> socket.socket:
+        """Open a line that takes a copy from another host; one that has come meanwhile stays."""
+        if self._pool:
+            self._paths.pools.find(self._pool.id)
+        target = self._place(image)
+
+        def keep(part: Path) -> None:
+            with part.open("rb") as file:
+                make_safe(file)
+                if digest_of(file) != image.sha256:
+                    raise HypervisorError(f"what came is not image {image.sha256[:12]}")
+            with suppress(FileExistsError):
+                os.link(part, target)
+
+        return take_file(target.with_name(f"{target.name}.{socket.gethostname()}-brought"), keep)
 
     def complete(self) -> dict[str, int]:
         """Digests of the copies that are whole, and the bytes that they take."""

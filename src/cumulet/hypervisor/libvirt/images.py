@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from uuid import UUID
 
 from cumulet.hypervisor import (
@@ -11,6 +12,7 @@ from cumulet.hypervisor import (
     ImageCopy,
     ImageOrder,
 )
+from cumulet.hypervisor.file_content import give_file
 from cumulet.hypervisor.libvirt import volumes
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
@@ -37,6 +39,18 @@ class LibvirtImages:
         """The complete copies, with what they take."""
         places = self._copies.every() if pool is None else [self._copies.beside(pool)]
         return {sha256: size for copies in places for sha256, size in copies.complete().items()}
+
+    def send_copy(self, sha256: str) -> socket.socket:
+        """Give a copy's file."""
+        found = (copies.find(sha256) for copies in self._copies.every())
+        path = next((path for path in found if path), None)
+        if path is None:
+            raise HypervisorError(f"image {sha256[:12]} is not on this host")
+        return give_file(path)
+
+    def receive_copy(self, image: BaseImage, pool: str = "") -> socket.socket:
+        """Take in a copy's file."""
+        return self._copies.beside(pool).take(image)
 
     def remove_copy(self, sha256: str) -> None:
         """Remove the copies of an image that no disk is based on."""

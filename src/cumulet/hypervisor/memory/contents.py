@@ -234,7 +234,7 @@ def write_image(target: Path, content: str) -> None:
 
 def read_image(path: Path) -> str:
     """Read what was written into an image; nothing from one that was made elsewhere."""
-    if not path.exists():
+    if not path.is_file():
         return ""
     with path.open("rb") as image:  # one made elsewhere may be large: no more than its beginning is read
         return image.read().decode() if image.read(len(TAKEN)) == TAKEN else ""

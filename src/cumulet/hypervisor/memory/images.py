@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+from contextlib import suppress
+from threading import Thread
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +19,7 @@ from cumulet.hypervisor import (
     Power,
     TakenFrom,
 )
+from cumulet.hypervisor.content import Broken, announce, answer, read_exactly, read_length
 from cumulet.hypervisor.memory.contents import write_image
 from cumulet.hypervisor.memory.state import Part
 
@@ -38,6 +42,24 @@ class MemoryImages(Part):
         """The complete copies; each takes a GiB."""
         places = self._contents.every_copies() if pool is None else [self._contents.copies_in(pool)]
         return {sha256: GIB for copies in places for sha256, fraction in copies.items() if fraction == 1.0}
+
+    @verb
+    def send_copy(self, sha256: str) -> socket.socket:
+        """Give its digest, of which a copy in memory consists."""
+        if sha256 not in self.copies():
+            raise HypervisorError(f"image {sha256[:12]} is not on this host")
+        ours, theirs = socket.socketpair()
+        with ours:
+            announce(ours, len(sha256))
+            ours.sendall(sha256.encode())
+        return theirs
+
+    @verb
+    def receive_copy(self, image: BaseImage, pool: str = "") -> socket.socket:
+        """Take a digest in."""
+        ours, theirs = socket.socketpair()
+        Thread(target=take_in, args=(ours, image.sha256, self._contents.copies_in(pool)), daemon=True).start()
+        return theirs
 
     @verb
     def remove_copy(self, sha256: str) -> None:
@@ -81,3 +103,13 @@ class MemoryImages(Part):
         if self._contents.find_machine(vm_id).power is Power.OFF:
             return TakenFrom.STOPPED
         return TakenFrom.RUNNING if self._state.deaf else TakenFrom.FROZEN
+
+
+def take_in(line: socket.socket, sha256: str, copies: dict[str, float]) -> None:
+    """Take a copy in once it is whole, and say so."""
+    with line, suppress(Broken, OSError):  # whoever carried it has gone
+        if b"".join(read_exactly(line, read_length(line))) == sha256.encode():
+            copies[sha256] = 1.0
+            answer(line)
+        else:
+            answer(line, f"what came is not image {sha256[:12]}")

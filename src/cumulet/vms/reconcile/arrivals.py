@@ -9,56 +9,53 @@ disk is brought anew, there the look at the host removes it. No machine has a di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, NoReturn
-from uuid import UUID
 
 import structlog
 
 from cumulet.disks import Disk, note_arrival
 from cumulet.hypervisor import DiskSpec, HostUnreachable, HypervisorError
-from cumulet.hypervisor import Hypervisor as Host
-from cumulet.hypervisor.carrier import Carrier, Line, Lines, both
+from cumulet.hypervisor.carrier import Line, Lines, both
 from cumulet.reconcile import NotYet, Run
 from cumulet.vm_record.model import Vm
+from cumulet.vms.reconcile.backends import Backends
 
 log = structlog.get_logger()
 
-FindHost = Callable[[UUID], Host]
 LOOK: Final = 1.0
 """Seconds between looks at a disk that is on its way."""
 AWAY_LOOK: Final = 30.0
 """Seconds until a host that does not answer is asked again for what lies there."""
 
 
-def ensure_arrived(
-    run: Run, vm: Vm, disks: Sequence[Disk], *, to: Host, find_host: FindHost, carrier: Carrier
-) -> None:
+def ensure_arrived(run: Run, vm: Vm, disks: Sequence[Disk], backends: Backends) -> None:
     """Have all of a VM's disks on its host; NotYet while one is on its way, with how far it is."""
     for disk in disks:
         if disk.host_id != vm.host_id:
             way = f"disk {disk.id} for VM {vm.id} since {disk.attached_at}"
-            over = carrier.bring(way, partial(open_lines, disk, find_host, to))
+            over = backends.carrier.bring(way, partial(open_lines, vm, disk, backends))
             if over is not None:
                 raise NotYet(f"moving disk {disk.name} to the VM's host, {over:.0%}", LOOK)
-            settle(run, vm, disk, find_host)
+            settle(run, vm, disk, backends)
 
 
-def open_lines(disk: Disk, find_host: FindHost, target: Host) -> Lines:
+def open_lines(vm: Vm, disk: Disk, backends: Backends) -> Lines:
     """Open both ends of a disk's way, first where it lies: what the other host has of it is from before, and goes."""
+    target = backends.host(vm.host_id)
 
     def replace() -> Line:
         target.disks.remove(disk.id)
         return target.disks.receive(DiskSpec(disk.id, disk.size_gib, None, disk.pool))
 
-    return both(open_source(disk, find_host), replace)
+    return both(open_source(disk, backends), replace)
 
 
-def open_source(disk: Disk, find_host: FindHost) -> Line:
+def open_source(disk: Disk, backends: Backends) -> Line:
     """Open the line that gives it; NotYet while its host does not answer."""
     try:
-        source = find_host(disk.host_id)
+        source = backends.host(disk.host_id)
         if disk.id in source.disks.list():
             return source.disks.send(disk.id)
     except HostUnreachable as problem:
@@ -67,7 +64,7 @@ def open_source(disk: Disk, find_host: FindHost) -> Line:
     raise HypervisorError(text, for_owner=text)
 
 
-def settle(run: Run, vm: Vm, disk: Disk, find_host: FindHost) -> NoReturn:
+def settle(run: Run, vm: Vm, disk: Disk, backends: Backends) -> NoReturn:
     """Have its row say that it is here, and remove it where it was; NotYet, for the VM is looked at anew then."""
     with run.writing() as db:
         row = db.get_one(Disk, disk.id, with_for_update=True)
@@ -75,7 +72,7 @@ def settle(run: Run, vm: Vm, disk: Disk, find_host: FindHost) -> NoReturn:
             raise NotYet("its owner requested something else", 0)
         note_arrival(db, row, vm.host_id, now=run.now)
     try:
-        find_host(disk.host_id).disks.remove(disk.id)
+        backends.host(disk.host_id).disks.remove(disk.id)
     except HypervisorError as problem:
         log.warning(
             "a disk that was moved left something behind for now", id=str(disk.id), problem=str(problem)

@@ -29,6 +29,7 @@ from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
+from cumulet.vms.reconcile.backends import Backends
 from cumulet.vms.reconcile.copies import keep_copies, those_in
 from cumulet.vms.reconcile.drain import move_away
 from cumulet.vms.reconcile.silence import (
@@ -39,7 +40,6 @@ from cumulet.vms.reconcile.silence import (
     note_silence,
 )
 from cumulet.vms.reconcile.twin_disks import remove_twin_disks
-from cumulet.vms.reconcile.vm import Backends
 from cumulet.vms.retained_logs import forget_old
 
 log = structlog.get_logger()

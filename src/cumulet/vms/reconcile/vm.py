@@ -5,11 +5,9 @@ Every step looks first and does only what is missing, so the reconciler may die 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -31,13 +29,9 @@ from cumulet.events import EventName
 from cumulet.fabric import PortSpec
 from cumulet.gpus import give_back, gpu_specs
 from cumulet.hosts import away, release
-from cumulet.hypervisor import BaseImage, DiskSpec, Domain, HostUnreachable, HypervisorError, Power, Seed
+from cumulet.hypervisor import DiskSpec, Domain, HypervisorError, Power, Seed
 from cumulet.hypervisor import Hypervisor as Host
-from cumulet.hypervisor.carrier import Carrier
-from cumulet.hypervisor.journey import Journeys
-from cumulet.images import ImageStore
 from cumulet.networks import (
-    Fabrics,
     ensure_ports,
     networks_made,
     port_specs_of,
@@ -51,15 +45,16 @@ from cumulet.vm_record.model import Move, Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.plan import hostname_of
 from cumulet.vms.reconcile.arrivals import ensure_arrived
+from cumulet.vms.reconcile.backends import Backends
 from cumulet.vms.reconcile.commitment import end_commitment
 from cumulet.vms.reconcile.credentials import ensure_credentials
 from cumulet.vms.reconcile.domain import Parts, ensure_domain, ensure_plugged
 from cumulet.vms.reconcile.elsewhere import bring_elsewhere
+from cumulet.vms.reconcile.image_copy import ensure_image
 from cumulet.vms.reconcile.live_move import ensure_moved_live, stay_alone
 from cumulet.vms.reconcile.move import Way, ensure_moved
 from cumulet.vms.reconcile.observe import observe
 from cumulet.vms.reconcile.power import ensure_power, wait_for_image
-from cumulet.vms.reconcile.silence import PowerOff
 from cumulet.vms.retained_logs import keep_log
 
 BY_ID: Final = select(rows_of(Vm)).where(Vm.id == bindparam("id"))
@@ -69,35 +64,6 @@ AWAY_LOOK: Final = 60.0
 """The same for one whose host does not answer: the first look at the host that is answered wakes it."""
 FAILED_AFTER: Final = 5
 """Failures in a row after which a VM that never ran is shown as FAILED; it is tried on all the same."""
-
-
-NOT_COPIED: Final = "cannot be copied to the host; it will be retried, and the operator's log says why"
-
-
-@dataclass(frozen=True, slots=True)
-class Backends:
-    """Everything a VM's reconciler touches besides the database."""
-
-    hosts: Mapping[UUID, Host]
-    fabrics: Fabrics
-    images: ImageStore
-    silent: Mapping[UUID, str] = field(default_factory=dict)
-    """Hosts that did not answer when they were asked last, and why."""
-    power_off: PowerOff | None = None
-    """Cuts the power of hosts that stay silent; None where nobody said how."""
-    carrier: Carrier = field(default_factory=Carrier)
-    journeys: Journeys = field(default_factory=Journeys)
-    repair: Callable[[], object] = lambda: None
-    """Brings back what a host that does not answer may lack: daemons of this machine."""
-
-    def host(self, host_id: UUID) -> Host:
-        """Give the door to a host; HostUnreachable when this process has none to it, or nobody answered there last."""
-        if problem := self.silent.get(host_id):
-            raise HostUnreachable(problem)
-        if host_id not in self.hosts:
-            why = "its host is not configured any more"
-            raise HostUnreachable(why, for_owner=why)
-        return self.hosts[host_id]
 
 
 def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
@@ -128,10 +94,8 @@ def reconcile_vm(run: Run, backends: Backends) -> datetime | None:
     ensure_ports(parts.ports, backends.fabrics)
     domain = host.machines.get(vm.id)
     here = [disk for disk in parts.disks if disk.host_id == vm.host_id]
-    arrive = partial(
-        ensure_arrived, run, vm, parts.disks, to=host, find_host=backends.host, carrier=backends.carrier
-    )
-    ensure_disks(run, vm, here, domain, host, backends.images)
+    arrive = partial(ensure_arrived, run, vm, parts.disks, backends)
+    ensure_disks(run, vm, here, domain, host, backends)
     domain = ensure_domain(run, vm, parts, domain, host)
     if vm.wanted is Wanted.ACTIVE and not vm.started:
         arrive()  # before it starts: it finds them then
@@ -149,7 +113,7 @@ def go_on_moving(run: Run, vm: Vm, parts: Parts, host: Host, backends: Backends,
     if vm.move is Move.BACK and parts.target_lost:
         stay_alone(run, vm, host, backends.journeys)
     target = backends.host(to)
-    base = ensure_image(vm, parts.disks[0], target, backends.images)
+    base = ensure_image(run, vm, parts.disks[0], backends, to=to)
     way = Way(host, target, backends.carrier, backends.journeys, backends.fabrics)
     if vm.move is not Move.COLD:
         ensure_moved_live(run, vm, parts, way, base, seed(vm))
@@ -205,7 +169,7 @@ def show_progress(run: Run, vm: Vm) -> None:
 
 
 def ensure_disks(
-    run: Run, vm: Vm, disks: Sequence[Disk], domain: Domain | None, host: Host, images: ImageStore
+    run: Run, vm: Vm, disks: Sequence[Disk], domain: Domain | None, host: Host, backends: Backends
 ) -> None:
     """Have the disks on their host before the machine starts; NotYet while its image is being copied there.
 
@@ -216,32 +180,21 @@ def ensure_disks(
     if domain is not None and domain.power is not Power.OFF:
         return
     if disks[0].state is DiskState.INIT:
-        make_boot_disk(run, vm, disks[0], host, images)
+        make_boot_disk(run, vm, disks[0], host, backends)
     else:
         refuse_loss(run, vm, disks, host)
     for disk in disks:
         ensure_contents(run, disk, host)
 
 
-def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, images: ImageStore) -> None:
+def make_boot_disk(run: Run, vm: Vm, disk: Disk, host: Host, backends: Backends) -> None:
     """Make the boot disk of a new VM, unless it is there."""
-    base = ensure_image(vm, disk, host, images)
+    base = ensure_image(run, vm, disk, backends, to=vm.host_id)
     host.disks.create(DiskSpec(id=disk.id, size_gib=disk.size_gib, base=base, pool=disk.pool))
     with run.writing() as db:
         update_row(db, Disk, disk.id, state=DiskState.USED)
         disk.state = DiskState.USED
         log_event(db, disk, EventName.DISK_CREATED, "created on its host", now=run.now)
-
-
-def ensure_image(vm: Vm, boot_disk: Disk, host: Host, images: ImageStore) -> BaseImage:
-    """Have a copy of its image on a host; NotYet while it is being made."""
-    base = base_image(vm, boot_disk, host, images)
-    copy = host.images.copy(base, boot_disk.pool)
-    if copy.error:
-        raise HypervisorError(copy.error, for_owner=f"image {vm.image_id} {NOT_COPIED}")
-    if not copy.ready:
-        raise NotYet(f"copying image {vm.image_id} to the host, {copy.fraction:.0%}", 0.5)
-    return base
 
 
 def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
@@ -256,22 +209,6 @@ def refuse_loss(run: Run, vm: Vm, disks: Sequence[Disk], host: Host) -> None:
         if vm.state is not VmState.FAILED:
             change(run, vm, {"state": VmState.FAILED}, Event(EventName.VM_DISK_LOST, text))
         raise HypervisorError(text, for_owner=text)
-
-
-def base_image(vm: Vm, disk: Disk, host: Host, images: ImageStore) -> BaseImage:
-    """Describe the image the VM was planned with: what the store holds under its id by now may be another."""
-    if disk.private_image_id:
-        return base_image_at(vm, images.private(disk.private_image_id))
-    stored = images.find(vm.image_id)
-    if stored.sha256 != vm.image_sha256 and vm.image_sha256 not in host.images.copies():
-        why = f"image {vm.image_id!r} was replaced before the VM got its disk: create the VM again"
-        raise HypervisorError(why, for_owner=why)
-    return base_image_at(vm, stored.path)
-
-
-def base_image_at(vm: Vm, path: Path) -> BaseImage:
-    """Describe the image the VM was planned with, which lies there."""
-    return BaseImage(sha256=vm.image_sha256, format=vm.image_format, path=path, size_gib=vm.image_gib)
 
 
 def ensure_seed_spent(run: Run, vm: Vm, host: Host) -> None:
