@@ -16,6 +16,9 @@ import pytest
 from cumulet.serve.manager import Manager
 
 FILES = Path(__file__).parents[1] / "systemd"
+UNITS = ("cumulet.service", "cumulet-helper.service")
+EXPOSURE = 20
+"""Of 100, in systemd's own judgement; what runs as root and prepares hosts has 76."""
 SECONDS = 60
 """For whatever does not come at all."""
 
@@ -109,13 +112,39 @@ def test_a_manager_that_does_not_listen_keeps_no_server_from_going_on(tmp_path):
     Manager(str(tmp_path / "gone")).ends()
 
 
-def test_systemd_takes_every_line_of_the_unit(tmp_path):
-    unit = tmp_path / "cumulet.service"
-    text = (FILES / "cumulet.service").read_text()
-    unit.write_text(text.replace("/opt/cumulet/bin/cumulet", sys.executable))
-    verify = ("systemd-analyze", "verify", "--man=no", unit)
+@pytest.fixture
+def units(tmp_path):
+    """The files of both units, with a program that is there."""
+    for name in UNITS:
+        text = (FILES / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/cumulet/bin/cumulet", sys.executable))
+    return [tmp_path / name for name in UNITS]
+
+
+def test_systemd_takes_every_line_of_the_units(units):
+    verify = ("systemd-analyze", "verify", "--man=no", *units)
     looked = subprocess.run(verify, check=False, capture_output=True, text=True)
     assert (looked.returncode, looked.stderr) == (0, "")
+
+
+def test_the_server_is_as_little_exposed_as_systemd_can_make_it(units):
+    judge = (
+        "systemd-analyze",
+        "security",
+        "--no-pager",
+        "--offline=true",
+        f"--threshold={EXPOSURE}",
+        units[0],
+    )
+    judged = subprocess.run(judge, check=False, capture_output=True, text=True)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_both_units_have_the_same_settings_and_make_no_directory():
+    texts = [(FILES / name).read_text().splitlines() for name in UNITS]
+    settings = [[line for line in text if line.startswith("Environment")] for text in texts]
+    assert settings[0] == settings[1]
+    assert not any("Directory=" in line for text in texts for line in text)
 
 
 def test_the_log_is_taken_away_under_a_server_that_goes_on_writing(tmp_path):

@@ -45,6 +45,8 @@ LONGEST_DRAIN: Final = 40
 """Seconds; the service manager waits for 60, and requests under way need some of those."""
 MADE_UP: Final = "memory:"
 """How the URI of made-up hosts begins."""
+LIBVIRT: Final = "qemu:///system"
+"""This machine's own libvirt."""
 HELPED: Final = "unix:"
 """How the URI of this machine begins where a helper does what needs root; the path of its socket follows."""
 
@@ -141,7 +143,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if name.startswith("CUMULET_") and name not in known:
             raise Invalid(f"unknown setting {name}; known are {', '.join(sorted(known))}")
     given = {name: value for name, value in environment.items() if value}
-    hypervisor = given.get("CUMULET_HYPERVISOR", "qemu:///system")
+    hypervisor = given.get("CUMULET_HYPERVISOR", LIBVIRT)
     made_up = hypervisor.startswith(MADE_UP)
     data_dir = Path(given.get("CUMULET_DATA_DIR") or default_data_dir(given, made_up=made_up)).absolute()
     host, port = read_listen(given.get("CUMULET_LISTEN", "127.0.0.1:8480"))

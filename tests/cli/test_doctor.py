@@ -124,3 +124,15 @@ def test_stopping_what_does_not_run_is_no_failure(monkeypatch, capsys):
     monkeypatch.setattr(cli, "stop_daemons", lambda: False)
     assert run_doctor("stop") == 0
     assert capsys.readouterr().out == "nothing of ours was running\n"
+
+
+@pytest.mark.parametrize(
+    ("is_there", "reason", "told"),
+    [(True, "closed", ["server"]), (True, "", []), (False, "closed", [])],
+    ids=["in the way", "nothing in the way", "not up yet"],
+)
+def test_what_keeps_the_server_root_s_is_told_once_it_could_be_otherwise(monkeypatch, is_there, reason, told):
+    monkeypatch.setattr(cli, "is_user_there", lambda: is_there)
+    monkeypatch.setattr(cli, "closed_to_user", lambda _: reason)
+    assert [finding.name for finding in cli.server_as_root(read_settings({}))] == told
+    assert cli.server_as_root(read_settings({"CUMULET_HYPERVISOR": "memory:"})) == []

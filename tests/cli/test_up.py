@@ -8,8 +8,7 @@ from tests.made_up import PROJECT
 from tests.waiting import eventually
 from tests.words import SERVER_SILENT
 
-from cumulet.cli import background
-from cumulet.cli.background import answers, is_there, stop_server
+from cumulet.cli.background import answers, server_of, stop_server
 from cumulet.cli.down import vms_of
 from cumulet.settings import Settings, read_settings
 from cumulet.vms.operations import terminate_vm
@@ -40,7 +39,7 @@ def test_up_leads_from_nothing_to_a_vm_whose_start_script_ran(machine, command):
     for word in (str(machine.data_dir / "admin.key"), hello["externalIpAddress"], "vm ssh hello", "server "):
         assert word in done.out
     key = (machine.data_dir / "admin.key").read_text().strip()
-    assert key not in done.out + done.err + background.log_file(machine).read_text()
+    assert key not in done.out + done.err + server_of(machine).log_file.read_text()
     assert (machine.data_dir / "ssh_key").stat().st_mode & 0o777 == 0o600
     assert (machine.data_dir / "ssh_key.pub").read_text().split()[1] in hello["authorizedSshKeys"]
 
@@ -67,16 +66,16 @@ def test_made_up_hosts_are_a_whole_endpoint_without_files_or_settings(bare_machi
 
 def test_a_second_up_changes_nothing_that_stands(machine, command):
     command("up")
-    pid = background.pid_file(machine).read_text()
+    pid = server_of(machine).pid_file.read_text()
     hello = command("vm", "get", "hello", "-o", "json").json
     assert command("up").code == 0
-    assert background.pid_file(machine).read_text() == pid
+    assert server_of(machine).pid_file.read_text() == pid
     assert command("vm", "get", "hello", "-o", "json").json == hello
 
 
 def test_a_server_that_is_killed_comes_back(machine, command):
     command("up")
-    loop = int(background.pid_file(machine).read_text())
+    loop = int(server_of(machine).pid_file.read_text())
     (server,) = children_of(loop)
     os.kill(server, signal.SIGKILL)
     eventually(lambda: children_of(loop) not in ([server], []) and answers(machine))
@@ -86,7 +85,7 @@ def test_down_stops_the_server_and_is_content_when_there_is_none(machine, comman
     command("up")
     assert command("down").out == "the server is stopped\n"
     assert not answers(machine)
-    assert not is_there(machine)
+    assert not server_of(machine).is_there()
     assert command("down").out == "no server was running\n"
 
 
@@ -96,7 +95,7 @@ def test_down_with_vms_deletes_them_first(machine, command):
     done = command("down", "--vms")
     assert "hello is deleted after" in done.err
     assert "other is deleted after" in done.err
-    assert not is_there(machine)
+    assert not server_of(machine).is_there()
 
 
 def test_down_waits_also_for_vms_that_are_being_deleted_already(cloud):
@@ -112,7 +111,7 @@ def test_a_server_that_cannot_start_says_why_at_once(machine, monkeypatch, comma
     assert done.code == 1
     assert SERVER_SILENT in done.err
     assert "/nowhere.toml" in done.err
-    assert not is_there(machine)
+    assert not server_of(machine).is_there()
 
 
 def children_of(pid: int) -> list[int]:

@@ -68,7 +68,7 @@ def owner(path):
 
 def test_the_server_s_user_gets_all_but_what_is_the_host_s(left):
     for _ in range(2):
-        hand_over(left, NOBODY)
+        hand_over(left, *NOBODY[2:4])
         theirs = {path.relative_to(left).as_posix() for path in left.rglob("*") if owner(path) == NOBODY[2:4]}
         assert theirs == {"images", "images/x", "images/x/image.json", "tls", "tls/server.key", "cumulet.db"}
         assert owner(left) == NOBODY[2:4]
@@ -80,16 +80,23 @@ def test_nothing_elsewhere_is_handed_over_by_a_link(left, tmp_path):
     (left / "images/secret").symlink_to(secret)
     (left / "images/other").symlink_to(other)
     (left / "images/hard").hardlink_to(secret)
-    hand_over(left, NOBODY)
+    hand_over(left, *NOBODY[2:4])
     assert [owner(path) for path in (secret, other, left / "images/hard")] == [(0, 0)] * 3
 
 
 def test_what_is_somebody_else_s_stays_theirs(left):
     os.chown(left / "cumulet.db", 1, 1)
-    hand_over(left, NOBODY)
+    hand_over(left, *NOBODY[2:4])
     assert owner(left / "cumulet.db") == (1, 1)
 
 
 def test_a_directory_that_is_missing_is_made(tmp_path):
-    hand_over(tmp_path / "a/b", NOBODY)
+    hand_over(tmp_path / "a/b", *NOBODY[2:4])
     assert owner(tmp_path / "a/b") == NOBODY[2:4]
+
+
+def test_what_root_makes_for_a_server_that_is_not_is_the_server_s(tmp_path):
+    os.chown(tmp_path, *NOBODY[2:4])
+    words = (sys.executable, "-m", "cumulet", "tls", "self-signed", "localhost")
+    subprocess.run(words, env=os.environ | {"CUMULET_DATA_DIR": str(tmp_path)}, check=True)
+    assert owner(tmp_path / "tls/server.key") == NOBODY[2:4]

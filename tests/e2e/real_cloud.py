@@ -19,7 +19,8 @@ from tests.waiting import eventually
 from cumulet.images import ImageStore
 from cumulet.images.recipes import RECIPES
 
-URL = "http://127.0.0.1:8480"
+PORT = 8480
+URL = f"http://127.0.0.1:{PORT}"
 BROKEN = 255
 """How ssh ends when there is no connection, or none any more."""
 
@@ -62,8 +63,11 @@ class SshKey:
 class RealCloud:
     """The server in its own process, and its API as its owner sees it."""
 
-    def __init__(self, folder: Path, images: Path, *, resolver: str) -> None:
+    def __init__(self, folder: Path, images: Path, *, resolver: str, port: int = PORT) -> None:
         self.folder = folder
+        self.url = f"http://127.0.0.1:{port}"
+        self.command = (sys.executable, "-m", "cumulet", "serve")
+        self.settings = {"CUMULET_LISTEN": f"127.0.0.1:{port}"}
         self.data_dir = folder / "data"
         self.log = folder / "serve.log"
         self.data_dir.mkdir(parents=True, mode=0o755)
@@ -73,7 +77,7 @@ class RealCloud:
         self.catalogue.write_text(offered.replace("resolvers = []", f'resolvers = ["{resolver}"]'))
         self.key = SshKey.make(folder / "id")
         # An idle connection is given up before the server does: a request must not meet its end.
-        self.api = httpx.Client(base_url=URL, timeout=60, limits=httpx.Limits(keepalive_expiry=2))
+        self.api = httpx.Client(base_url=self.url, timeout=60, limits=httpx.Limits(keepalive_expiry=2))
 
     def start(self) -> None:
         """Start the server and return when it answers."""
@@ -87,8 +91,8 @@ class RealCloud:
         own = {"CUMULET_DATA_DIR": str(self.data_dir), "CUMULET_CATALOGUE": str(self.catalogue)}
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                (sys.executable, "-m", "cumulet", "serve"),
-                env=inherited | own | settings,
+                self.command,
+                env=inherited | own | self.settings | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -97,7 +101,7 @@ class RealCloud:
     def answers(self) -> bool:
         assert self.process.poll() is None, f"the server ended: {self.log.read_text()[-3000:]}"
         try:
-            return httpx.get(f"{URL}/v1/vms/gpu-models", timeout=5).is_success
+            return httpx.get(f"{self.url}/v1/vms/gpu-models", timeout=5).is_success
         except httpx.TransportError:
             return False
 

@@ -1,37 +1,22 @@
-"""The server in the background: one for each data directory, started again should it die, stopped as one.
-
-    sh (until it ends well)     leads a session of its own, so that it outlives whoever started it
-    └ cumulet serve
-
-Both hold a lock on `serve.pid`: as long as it is held the server is there, whatever became of its process ids.
-Settings that are wrong (exit code 2) end the loop, because trying them again would not mend them.
-"""
+"""The server in the background, one for each data directory, and its helper where it is not root."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from cumulet.cli.client import Declined, open_client
 from cumulet.cli.config import local_context
+from cumulet.cli.kept import Kept
+from cumulet.cli.own_user import USER, as_user
 from cumulet.errors import Unavailable
+from cumulet.hypervisor import HostUnreachable
+from cumulet.line.connections import dial_unix
 from cumulet.settings import Settings
 
 START_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 2.0
-POLL_SECONDS: Final = 0.05
-LAST_WORDS: Final = 2000
-KEEP: Final = 'echo $$ >"$0"; until "$@"; do [ $? -eq 2 ] && exit 2; sleep 1; done'
+CUMULET: Final = (sys.executable, "-m", "cumulet")
 
 
 def start_server(settings: Settings) -> bool:
@@ -41,27 +26,40 @@ def start_server(settings: Settings) -> bool:
     """
     if answers(settings):
         return False
-    settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with locked(settings) as lock:
-        if lock:
-            launch(settings, lock)
-    if wait_until(lambda: answers(settings) or not is_there(settings), START_SECONDS) and answers(settings):
-        return True
-    stop_server(settings)
-    log = log_file(settings)
-    raise Unavailable(f"the server does not answer; {log} ends:\n{log.read_text()[-LAST_WORDS:]}")
+    if (helper := helper_of(settings)) and not helps(settings):
+        helper.start(lambda: helps(settings), seconds=START_SECONDS)
+    server_of(settings).start(lambda: answers(settings), seconds=START_SECONDS)
+    return True
 
 
 def stop_server(settings: Settings) -> bool:
     """Stop the server and wait until it is gone; False when there was none in the background."""
-    for sign, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
-        if not is_there(settings):
-            return sign is not signal.SIGTERM
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(int(pid_file(settings).read_text()), sign)
-        if wait_until(lambda: not is_there(settings), seconds):
-            return True
-    raise Unavailable(f"the server does not stop; its process group is in {pid_file(settings)}")
+    stopped = server_of(settings).stop()
+    if helper := helper_of(settings):
+        helper.stop()
+    return stopped
+
+
+def server_of(settings: Settings) -> Kept:
+    """Say how the server runs: where a helper does what needs root, as a user that is not."""
+    command = (*CUMULET, "serve")
+    if settings.helper is None:
+        return Kept(settings.data_dir, "the server", "serve", command, {})
+    own = chosen(settings) | {"HOME": str(settings.data_dir)}
+    return Kept(settings.data_dir, "the server", "serve", (*as_user(settings), *command), own)
+
+
+def helper_of(settings: Settings) -> Kept | None:
+    """Say how its helper runs, if it has one."""
+    if settings.helper is None:
+        return None
+    command = (*CUMULET, "helper", "--user", USER)
+    return Kept(settings.helper.parent, "the helper", "helper", command, chosen(settings))
+
+
+def chosen(settings: Settings) -> dict[str, str]:
+    """Say to both where the helper is, which their environment may not."""
+    return {"CUMULET_HYPERVISOR": settings.hypervisor}
 
 
 def answers(settings: Settings) -> bool:
@@ -73,57 +71,10 @@ def answers(settings: Settings) -> bool:
     return True
 
 
-def is_there(settings: Settings) -> bool:
-    """Whether the data directory's server is there, even if it does not answer."""
-    if not pid_file(settings).exists():
+def helps(settings: Settings) -> bool:
+    """Whether a helper listens."""
+    try:
+        dial_unix(str(settings.helper)).close()
+    except HostUnreachable:
         return False
-    with locked(settings) as lock:
-        return lock is None
-
-
-def launch(settings: Settings, lock: IO[str]) -> None:
-    """Start the loop that keeps the server running; it writes down its process group itself."""
-    keep = ("sh", "-c", KEEP, str(pid_file(settings)), sys.executable, "-m", "cumulet", "serve")
-    # setsid --fork: nobody's child, so that it neither ends with us nor waits for us to collect it
-    with log_file(settings).open("ab") as log:
-        subprocess.run(
-            ("setsid", "--fork", *keep),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            pass_fds=[lock.fileno()],
-            check=True,
-        )
-
-
-@contextmanager
-def locked(settings: Settings) -> Iterator[IO[str] | None]:
-    """Hold the lock that a running server holds; None when one does."""
-    with pid_file(settings).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield lock
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait for something to come true; False when it does not in its time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
     return True
-
-
-def pid_file(settings: Settings) -> Path:
-    """Name the file that a running server holds locked; in it stands its process group."""
-    return settings.data_dir / "serve.pid"
-
-
-def log_file(settings: Settings) -> Path:
-    """Name the server's log."""
-    return settings.data_dir / "serve.log"

@@ -16,10 +16,11 @@ from cumulet.catalogue import read_catalogue
 from cumulet.cli.client import Declined, connect_here
 from cumulet.cli.hosts import HOSTS
 from cumulet.cli.output import local_time
+from cumulet.cli.own_user import closed_to_user, is_user_there
 from cumulet.doctor.calls import Finding, Level, broken, degraded, examine, prepare_host, stop_daemons
 from cumulet.errors import CumuletError, Invalid
 from cumulet.images.recipes import HOST_PACKAGES
-from cumulet.settings import Settings, read_settings
+from cumulet.settings import LIBVIRT, Settings, read_settings
 
 COLORS: Final = {Level.OK: "green", Level.DEGRADED: "yellow", Level.BROKEN: "red"}
 
@@ -30,7 +31,7 @@ app = App(name="doctor", help="Examine and prepare this machine as a host.")
 def show() -> int:
     """Say what is there, what is missing, what that costs and what mends it; exit code 1 if VMs cannot run."""
     settings = read_settings(os.environ)
-    findings = [*look(settings), *hosts_away(settings)]
+    findings = [*look(settings), *server_as_root(settings), *hosts_away(settings)]
     Console().print(findings_table(findings))
     return int(any(finding.level is Level.BROKEN for finding in findings))
 
@@ -65,6 +66,20 @@ def mounted_pools(settings: Settings) -> Mapping[str, Path]:
     """Say which disk pools are to be mounted here, and where."""
     pools = read_catalogue(settings.catalogue).data_centers[0].pool_paths
     return {id: path for id, path in pools.items() if path}
+
+
+def server_as_root(settings: Settings) -> list[Finding]:
+    """Tell what keeps the server that `cumulet up` starts from being its own user; nothing before that user is there."""
+    if settings.hypervisor != LIBVIRT or not is_user_there() or not (reason := closed_to_user(settings)):
+        return []
+    return [
+        degraded(
+            "server",
+            f"`cumulet up` runs it as root: {reason}",
+            cost="a mistake in it reaches all of this machine",
+            cure="docs/guide/service.md",
+        )
+    ]
 
 
 def hosts_away(settings: Settings) -> list[Finding]:

@@ -15,6 +15,7 @@ from cumulet.cli.client import Client, connect_here
 from cumulet.cli.config import KEY_FILE
 from cumulet.cli.follow import VM, Wait, follow
 from cumulet.cli.output import write
+from cumulet.cli.own_user import with_user
 from cumulet.cli.progress import Progress
 from cumulet.cli.projects import PROJECTS
 from cumulet.db import Database
@@ -32,7 +33,7 @@ def down(*, vms: bool = False) -> None:
 
     :param vms: Delete all VMs first, and stop what this machine ran for them.
     """
-    settings, progress = read_settings(os.environ), Progress()
+    settings, progress = with_user(read_settings(os.environ)), Progress()
     if vms and (settings.data_dir / KEY_FILE).exists():
         start_server(settings)
         delete_vms(settings, connect_here(settings), progress)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from cyclopts import App
 
 from cumulet.cli.output import write
+from cumulet.doctor.calls import hand_over
 from cumulet.settings import read_settings
 
 app = App(name="tls")
@@ -26,6 +27,8 @@ def self_signed(*names: str) -> None:
 
     folder = read_settings(os.environ).data_dir / "tls"
     made = make_self_signed(folder, names or own_names(), datetime.now(UTC))
+    owner = folder.parent.stat()
+    hand_over(folder, owner.st_uid, owner.st_gid)
     write(
         "for the server:\n"
         f"  CUMULET_TLS_CERT={made.files.certificate}\n"

@@ -16,6 +16,7 @@ from cumulet.cli.create import CreateOptions, create_body
 from cumulet.cli.follow import NOT_FOUND, VM, Wait, follow
 from cumulet.cli.keys import find_public_keys, made_key
 from cumulet.cli.output import aligned, span, write
+from cumulet.cli.own_user import make_user, with_user
 from cumulet.cli.progress import Progress
 from cumulet.doctor.calls import prepare_host
 from cumulet.images import ImageStore, ensure_image
@@ -32,9 +33,12 @@ BOOT_SECONDS: Final = 900.0
 def up() -> None:
     """Make this machine a cloud and boot a first VM, `hello`; a second time nothing that stands is changed."""
     settings, progress = read_settings(os.environ), Progress()
+    why_root = ""
     if not settings.is_made_up:
         with progress.part("host"), progress.live("checking the host"):
             prepare_host(progress.begin, packages=HOST_PACKAGES)
+            why_root = make_user(settings)
+        settings = with_user(settings)
     build("micro", settings, progress)
     with progress.part("server"), progress.live("starting the server"):
         start_server(settings)
@@ -43,6 +47,8 @@ def up() -> None:
         vm = boot_hello(client, progress)
     build("debian-12", settings, progress)
     write(report(vm, settings, progress.timings))
+    if why_root:
+        write(f"\nThe server runs as root: {why_root}.\n")
 
 
 def build(id: str, settings: Settings, progress: Progress) -> None:

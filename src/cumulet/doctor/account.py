@@ -29,8 +29,8 @@ def ensure_account(name: str, home: Path) -> pwd.struct_passwd:
     return pwd.getpwnam(name)
 
 
-def hand_over(folder: Path, account: pwd.struct_passwd) -> None:
-    """Give an account a data directory with all in it that is root's and not the host's; made now unless it is there.
+def hand_over(folder: Path, uid: int, gid: int) -> None:
+    """Give a user a data directory with all in it that is root's and not the host's; made now unless it is there.
 
     Links are not followed, and a file that has another name elsewhere stays root's.
     """
@@ -41,4 +41,4 @@ def hand_over(folder: Path, account: pwd.struct_passwd) -> None:
         for name in (".", *folders, *files):
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if found.st_uid == 0 and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):
-                os.chown(name, account.pw_uid, account.pw_gid, dir_fd=descriptor, follow_symlinks=False)
+                os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)

@@ -46,7 +46,7 @@ def help_server(settings: Settings, user: str) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     account = ensure_account(user, settings.data_dir)
     for folder in {settings.data_dir, settings.shared_dir}:
-        hand_over(folder, account)
+        hand_over(folder, account.pw_uid, account.pw_gid)
     with alone(settings.helper.parent), suppress(KeyboardInterrupt):
         for theirs in map(Path, CENTRAL_SOCKETS):
             relay(listen(settings.helper.with_name(theirs.name), account), str(theirs))
