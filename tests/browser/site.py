@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ class Site:
     url: str
     key: str
     settings: dict[str, str]
+    names: dict[str, str] = field(default_factory=dict)
+    """What is only known once it is made: ids in the addresses of pages."""
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         answer = httpx.post(self.url + path, json=body or {}, headers={"authorization": f"Bearer {self.key}"})

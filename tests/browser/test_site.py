@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from tests.browser.conftest import Browser
 from tests.browser.site import AXE, Site, running_site
+from tests.fleet.test_adding import KEY
 from tests.waiting import eventually
+
+from cumulet.web.pages.vm import VM
+from cumulet.web.site import PAGES as DECLARED
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +65,11 @@ PAGES = {
     "group-delete": "/p/default/security-groups/web/delete",
     "activity": "/p/default/activity",
     "members": "/p/default/members",
+    "member-remove": "/p/default/members/{bob}/remove",
     "leave": "/p/default/leave",
     "keys": "/keys",
     "key-revoke": "/keys/api/builds/revoke",
+    "ssh-key-delete": "/keys/ssh/{ssh_key}/delete",
     "authorize": "/authorize?port=8000",
     "login": "/login",
     "catalogue": "/catalogue",
@@ -85,7 +93,18 @@ WEB = {
         {"id": "web", "protocol": "PROTOCOL_TCP", "ports": "80,443", "ruleType": "RULE_TYPE_INBOUND"},
     ],
 }
+NO_PAGES = {"/", "/find", "/login/sso", "/login/sso/done", f"{VM}/screen.png"}
+"""What only leads somewhere else, or is read by scripts and as a picture."""
 INSIDE = {"id": "inside", "dataCenterId": "local"}
+
+
+def test_every_page_that_there_is_is_looked_at():
+    addresses = [address.partition("?")[0] for address in PAGES.values()]
+    declared = {one.path for one in DECLARED if one.method == "GET"} - NO_PAGES
+    patterns = {path: re.sub(r"\{[^}]*\}", "[^/]+", path) for path in declared}
+    assert [
+        path for path in declared if not any(re.fullmatch(patterns[path], one) for one in addresses)
+    ] == []
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +122,10 @@ def site(tmp_path_factory) -> Iterator[Site]:
         site.cumulet("disk", "create", "data", "10GiB", "--protect", "--wait")
         site.cumulet("disk", "snapshot", "create", "db-boot", "fresh")
         site.cumulet("key", "create", "--name", "builds")
+        site.cumulet("member", "add", "bob@example.org", "viewer")
+        members = json.loads(site.cumulet("member", "list", "-o", "json"))
+        site.names["bob"] = next(one["userId"] for one in members if one["userEmail"] == "bob@example.org")
+        site.names["ssh_key"] = site.ask("/v1/ssh-keys", {"publicKey": f"{KEY} ann@laptop"})["id"]
         site.cumulet(
             "host", "add", "root@127.0.0.1:9", "--name", "node-9", "--label", "rack=3", "--background"
         )
@@ -118,7 +141,7 @@ def at(browser: Browser, site: Site) -> Iterator[Callable[[str], Browser]]:
     eventually(lambda: "/vms" in browser.chrome.current_url)
 
     def go(page: str) -> Browser:
-        browser.chrome.get(site.url + page)
+        browser.chrome.get(site.url + page.format_map(site.names))
         return browser
 
     yield go

@@ -12,7 +12,8 @@ from cumulet.projects import Role
 from cumulet.quotas.operations import list_quotas
 from cumulet.usage.operations import get_project_spend
 from cumulet.usage.wire import UsageRow
-from cumulet.web.spend_chart import chart_of, nice_top
+from cumulet.web.scale import round_up
+from cumulet.web.spend_chart import chart_of
 from cumulet.wire import Amount
 
 USAGE = "/p/default/usage"
@@ -42,7 +43,7 @@ def test_each_day_is_a_bar_of_what_it_cost_by_kind():
     ("most", "top"), [("0", "1"), ("0.03", "0.04"), ("1", "1"), ("1.1", "2"), ("7", "8"), ("4100", "5000")]
 )
 def test_the_scale_ends_with_a_round_number(most, top):
-    assert nice_top(Decimal(most)) == Decimal(top)
+    assert round_up(Decimal(most)) == Decimal(top)
 
 
 def test_a_month_is_shown_by_day_and_by_thing(signed_in, cloud):

@@ -106,6 +106,17 @@ def test_what_it_used_is_drawn_and_told_in_numbers(signed_in, cloud):
         assert "<polyline" in text
         assert "Mean" in text
     assert "Nothing is known" not in text
+    overview = browser.get(VM).text
+    assert overview.count("<svg viewBox") == 4
+    assert overview.count(f'href="{VM}/graphs"><div class="graph-head">') == 4
+
+
+def test_a_time_of_which_nothing_is_known_is_no_empty_graph(signed_in, cloud):
+    cloud.running()
+    browser = signed_in(Role.VIEWER)
+    text = browser.get(f"{VM}/graphs?of=week").text
+    assert "Nothing is known of the last week" in text
+    assert "<svg viewBox" not in text + browser.get(VM).text
 
 
 def test_what_keeps_it_from_being_reached_is_mended_by_the_rule_that_lacks(signed_in, cloud):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import floor, log10
+from decimal import Decimal
 from statistics import mean
 from typing import Any, Final, NamedTuple
 
 from cumulet.monitoring.wire import VmMonitoringItem
+from cumulet.web.scale import round_up
 
 WIDTH: Final = 600
 HEIGHT: Final = 140
 HOUR: Final = 3600
-STEPS: Final = (1, 2, 5, 10)
-"""What the top of a graph may be, times a power of ten."""
 NOTHING: Final = "–"  # noqa: RUF001 - as tables of pages have it
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -72,6 +71,12 @@ class Line:
         """Write a value for people."""
         return f"{value:.0f} %" if self.unit == "%" else size_words(value) + self.unit.removeprefix("B")
 
+    def areas(self, top: float) -> Iterator[str]:
+        """Give what lies below each unbroken run, as an SVG polygon has it."""
+        for run in self.runs(top):
+            first, last = run.split(" ", 1)[0], run.rsplit(" ", 1)[-1]
+            yield f"{first.split(',')[0]},{HEIGHT} {run} {last.split(',')[0]},{HEIGHT}"
+
     def runs(self, top: float) -> Iterator[str]:
         """Give the points of each unbroken run, as an SVG polyline has them."""
         run: list[str] = []
@@ -92,6 +97,14 @@ class Graph:
     lines: Sequence[Line]
     top: float
 
+    width = WIDTH
+    height = HEIGHT
+
+    @property
+    def highest(self) -> str:
+        """What the highest of its lines was at most, in words."""
+        return self.lines[0].words(max((value for line in self.lines for value in line.known), default=0))
+
     @property
     def top_words(self) -> str:
         """What its upper edge stands for."""
@@ -107,7 +120,9 @@ class Graph:
 
 
 def graphs_of(items: Sequence[VmMonitoringItem], stretch: Stretch, *, end: int, memory: int) -> list[Graph]:
-    """Draw what a VM with so many bytes of memory did in the time before an instant."""
+    """Draw what a VM with so many bytes of memory did in the time before an instant; nothing of what is not known."""
+    if not items:
+        return []
     begin = end - stretch.seconds
 
     def line(name: str, tone: int, value: Callable[[VmMonitoringItem], float], unit: str) -> Line:
@@ -152,12 +167,11 @@ def thinned(
 
 
 def round_top(highest: float) -> float:
-    """Give the round size that the highest value fits under."""
-    unit = 1.0
+    """Give the round size that the highest value fits under, in its own unit; a byte at least."""
+    unit = 1
     while highest > 1000 * unit:
         unit *= 1024
-    power: int = 10 ** floor(log10(max(highest / unit, 1)))
-    return next(step * power * unit for step in STEPS if step * power * unit >= highest)
+    return float(round_up(Decimal(max(highest / unit, 1)))) * unit
 
 
 def size_words(size: float) -> str:

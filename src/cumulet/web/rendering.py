@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Final
@@ -43,12 +43,17 @@ def money(amount: Amount | Decimal, places: int = 2) -> str:
     exact = Decimal(amount.value) if isinstance(amount, Amount) else amount
     if exact and abs(exact) < Decimal(1).scaleb(-places):
         places = 1 - exact.adjusted()
-    return f"{exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
+    return f"{exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,f}"
 
 
 def monthly(amount: Amount) -> str:
     """Write what an hourly price comes to in a month."""
     return money(Decimal(amount.value) * HOURS_A_MONTH)
+
+
+def rate(amount: Amount) -> str:
+    """Write an hourly price, and what it comes to in a month."""
+    return f"{money(amount, 4)} an hour, {monthly(amount)} a month" if Decimal(amount.value) else "free"
 
 
 def when(at: datetime | None) -> Markup:
@@ -57,6 +62,11 @@ def when(at: datetime | None) -> Markup:
         return Markup("never")
     exact = f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}" title="{at:%Y-%m-%d %H:%M:%S} UTC"'
     return Markup(f"<time {exact}>{at:%d %b %Y %H:%M} UTC</time>")  # noqa: S704 - nobody's words
+
+
+def when_second(second: int) -> Markup:
+    """Write an instant that is counted in seconds."""
+    return when(datetime.fromtimestamp(second, UTC))
 
 
 def percent_of(words: str) -> int | None:
@@ -88,5 +98,6 @@ environment.globals.update(
     plural=plural,
     tone_of=tone_of,
     when=when,
+    when_second=when_second,
 )
-environment.filters.update(money=money, monthly=monthly)
+environment.filters.update(money=money, monthly=monthly, rate=rate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from cumulet.usage.wire import UsageRow
+from cumulet.web.scale import round_up
 
 SERIES: Final = ("Machines", "GPUs", "Storage", "Networks")
 OF_ITEM: Final = {
@@ -62,7 +62,7 @@ def chart_of(rows: Sequence[UsageRow], start: datetime, end: datetime) -> Chart:
     spent: dict[int, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * len(SERIES))
     for row in rows:
         spent[(row.start_time - start).days][OF_ITEM.get(row.item, 0)] += Decimal(row.amount.value)
-    top = nice_top(max((sum(amounts, Decimal(0)) for amounts in spent.values()), default=Decimal(0)))
+    top = round_up(max((sum(amounts, Decimal(0)) for amounts in spent.values()), default=Decimal(0)))
     count = (end - start).days
     days = tuple(
         Day(
@@ -86,11 +86,3 @@ def stacked(amounts: Sequence[Decimal], top: Decimal) -> tuple[tuple[int, float,
         if amount:
             parts.append((number, round(100 - below, 2), round(height, 2)))
     return tuple(parts)
-
-
-def nice_top(most: Decimal) -> Decimal:
-    """Give the next number of one digit and a half that a scale can end with: 1, 2, 4, 5 or 8 with noughts."""
-    if most <= 0:
-        return Decimal(1)
-    power = Decimal(1).scaleb(math.floor(most.log10()))
-    return next(top for factor in (1, 2, 4, 5, 8, 10) if (top := factor * power) >= most)

@@ -43,14 +43,14 @@ def disks_page(visit: Visit) -> Shown:
     words = visit.given("q").lower().split()
     fitting = [one for one in every if all(w in one.id or w in one.vm_id for w in words)]
     kind = visit.given("kind")
+    counts = Counter(kind for one in fitting for kind in kinds_of(one))
     chosen = [one for one in fitting if kind not in KINDS or kind in kinds_of(one)]
     return visit.show(
         "disks/list.html",
         pages=Paged(visit, chosen, ("q", "kind")),
         total=len(every),
         fitting=len(fitting),
-        counts=Counter(kind for one in fitting for kind in kinds_of(one)),
-        kinds=KINDS,
+        choices=[(kind, name, counts[kind], "") for kind, name in KINDS.items()],
         state_of=state_of,
         is_boot=is_boot,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -10,12 +11,14 @@ from cumulet.console.operations import connect_vm, get_vm_screenshot
 from cumulet.disks.operations import get_disk
 from cumulet.disks.vm_operations import list_vm_disks
 from cumulet.errors import CumuletError
+from cumulet.monitoring.operations import monitor_vm
 from cumulet.security_groups.operations import list_security_groups
 from cumulet.vm_record.accepts import NEEDS, Verb, accepts
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.operations import get_vm, get_vm_console_log, get_vm_timeline
 from cumulet.vms.reach import get_vm_reachability
 from cumulet.vms.wire import ReachabilityResponse, Vm
+from cumulet.web.graphs import STRETCHES, Graph, Stretch, graphs_of
 from cumulet.web.lets_pass import lets_in, lets_out
 from cumulet.web.listings import nics_of
 from cumulet.web.site import page
@@ -25,6 +28,7 @@ from cumulet.web.vm_states import WORDS, state_of
 VM: Final = "/p/{project_id:str}/vms/{id:str}"
 NEWEST: Final = 6
 """Events on the overview."""
+GIB: Final = 2**30
 LINES: Final = 14
 """Of the serial console's log, while it boots."""
 
@@ -36,12 +40,15 @@ def vm_page(visit: Visit) -> Shown:
     state = state_of(vm)
     is_booting = state.tone == "wait" and vm.state is not VmState.DELETING
     answer, wrong = reachability(visit)
+    begin, graphs = (0, []) if is_booting else used_by(visit, vm, STRETCHES[0])
     return show(
         visit,
         "vms/vm.html",
         vm,
         events=visit.ask(get_vm_timeline, **of_vm(visit)).entries[: -NEWEST - 1 : -1],
         log=last_lines(visit) if is_booting else "",
+        begin=begin,
+        graphs=graphs,
         answer=answer,
         wrong=wrong,
         fixing=answer is not None and not answer.reachable and answer.security_group_id in groups_of(vm),
@@ -141,6 +148,14 @@ def show(visit: Visit, template: str, vm: Vm, **shown: object) -> Shown:
 def found(visit: Visit) -> Vm:
     """Give the VM that the address names; NotFound."""
     return visit.ask(get_vm, **of_vm(visit)).vm
+
+
+def used_by(visit: Visit, vm: Vm, stretch: Stretch) -> tuple[int, list[Graph]]:
+    """Draw what it used in a stretch of time until now, and say in which second that began."""
+    now = visit.asking.clock()
+    end = (int(now.timestamp()) // stretch.step + 1) * stretch.step
+    items = visit.ask(monitor_vm, **of_vm(visit), since=now - timedelta(seconds=stretch.seconds)).items
+    return end - stretch.seconds, graphs_of(items, stretch, end=end, memory=vm.memory * GIB)
 
 
 def of_vm(visit: Visit) -> dict[str, Any]:

@@ -19,6 +19,7 @@ def vm_list(visit: Visit) -> Shown:
     every = all_vms(visit, ListedVm)
     states = {vm.id: state_of(vm) for vm in every}
     fitting = [vm for vm in every if fits(vm, visit.given("q"))]
+    by_tone = Counter(states[vm.id].tone for vm in fitting)
     tone = visit.given("state")
     chosen = [vm for vm in fitting if tone in {"", states[vm.id].tone}]
     pages = Paged(visit, chosen, ("q", "state"))
@@ -28,8 +29,8 @@ def vm_list(visit: Visit) -> Shown:
         states=states,
         total=len(every),
         counts=Counter(states[vm.id].tone for vm in every),
-        fitting=Counter(states[vm.id].tone for vm in fitting),
-        filters=FILTERS,
+        fitting=len(fitting),
+        choices=[(tone, name, by_tone[tone], tone) for tone, name in FILTERS.items()],
         quotas={one.name: one for one in visit.ask(list_quotas, project_id=visit.project_id).quotas},
         spend=visit.ask(get_project_spend, project_id=visit.project_id),
     )
