@@ -1,4 +1,7 @@
 import pytest
+from tests.waiting import eventually
+
+NOT_FOUND = 3
 
 
 @pytest.fixture
@@ -31,3 +34,11 @@ def test_where_no_server_is_that_is_said(command, tmp_path, monkeypatch):
     monkeypatch.setenv("CUMULET_LISTEN", "127.0.0.1:1")
     done = command("image", "list")
     assert (done.code, "is it running?" in done.err) == (1, True)
+
+
+def test_one_is_shown_with_the_hosts_that_have_a_copy(cumulet):
+    assert cumulet("vm", "create", "based", "--image", "micro", "--wait").code == 0
+    (host,) = cumulet("host", "list", "-o", "json").json
+    shown = eventually(lambda: (done := cumulet("image", "get", "micro")).out.count("last used") and done.out)
+    assert f"copies       {host['id']} (1 GiB, last used " in shown
+    assert cumulet("image", "get", "mikro").code == NOT_FOUND

@@ -173,3 +173,17 @@ def test_only_a_silent_host_is_given_up_and_only_on_the_operators_word(cloud):
         HostState.LOST,
         f"{cloud.owner.email} confirmed that nothing runs on it any more",
     )
+
+
+def test_copies_of_an_image_are_told_with_their_hosts_by_any_name_that_it_has(cloud):
+    cloud.images.set_aliases("micro", ("tiny",))
+    cloud.running()
+    cloud.sweep()
+    host = cloud.hosts[cloud.row().host_id].facts().name
+    asked = {id: cloud.call(hosts.list_image_copies, image_id=id) for id in ("", "micro", "tiny")}
+    assert [(copy.host_id, copy.id) for copy in asked["tiny"].copies] == [(host, "micro")]
+    assert asked["tiny"] == asked["micro"]
+    assert asked[""].copies == asked["micro"].copies
+    assert cloud.call(hosts.list_image_copies, image_id="default:own").copies == []
+    with pytest.raises(NotFound, match="'micro', 'tiny'"):
+        cloud.call(hosts.list_image_copies, image_id="mikro")

@@ -4,7 +4,9 @@ import html
 import re
 
 import pytest
+from tests.projects.people import add_user
 
+from cumulet.permission import CloudRole
 from cumulet.private_images.create import create_private_vm_image
 from cumulet.private_images.operations import get_private_vm_image
 from cumulet.projects import Role
@@ -95,3 +97,19 @@ def test_those_of_another_project_are_not_there(signed_in):
     browser = signed_in()
     for page in ("images", "images/golden", "new-image"):
         assert browser.get(f"/p/theirs/{page}").status_code == 404
+
+
+def test_auditors_see_on_which_hosts_copies_lie_and_owners_of_images_do_not(signed_in, cloud, golden):
+    cloud.running(vm_id="copy", boot_disk_image_id="golden")
+    cloud.sweep()
+    host = cloud.host.facts().name
+    with cloud.database.writing() as db:
+        add_user(db, "audrey", CloudRole.AUDITOR)
+    pages = (GOLDEN, "/catalogue")
+    owner = signed_in(Role.OWNER)
+    assert not [page for page in pages if f"/hosts/{host}" in owner.get(page).text]
+    auditor = signed_in(Role.VIEWER, "vera")
+    auditor.sign_in("audrey")
+    assert [page for page in pages if f'<a href="/hosts/{host}">{host}</a>' in auditor.get(page).text] == [
+        *pages
+    ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from cumulet.cli.client import Json, connect
 from cumulet.cli.config import means_this_machine
-from cumulet.cli.output import AS_TABLE, Columns, Listing, show
+from cumulet.cli.output import AS_TABLE, Columns, Format, Listing, local_time, show, show_one
+from cumulet.cli.words import identifier
 from cumulet.images.cli import image_app, our_store
 from cumulet.images.operations import public_image
 from cumulet.settings import read_settings
@@ -22,6 +23,16 @@ COLUMNS: Final[Columns] = {
 }
 MORE: Final[Columns] = {"FROM": lambda image: image.get("origin", "")}
 """As aliases, known at the server alone."""
+FACTS: Final[Columns] = {
+    "name": lambda image: image["id"],
+    "what": lambda image: image["displayName"],
+    "description": lambda image: image["description"],
+    "size": lambda image: f"{image['sizeGib']} GiB",
+    "copies": lambda image: ", ".join(
+        f"{copy['hostId']} ({copy['sizeGib']:g} GiB, last used {local_time(copy['lastUsedTime'])})"
+        for copy in image["copies"]
+    ),
+}
 app = image_app()
 
 
@@ -29,6 +40,19 @@ app = image_app()
 def list_(*, listing: Listing = AS_TABLE) -> None:
     """List the images that VMs boot from: this machine's own, or those of the cloud that is meant."""
     show(stored_images() if is_at_server() else public_images(), listing, COLUMNS, more=MORE)
+
+
+@app.command
+def get(
+    id: Annotated[str, identifier("What VMs call it.", "/v1/vms/public-images", "images")],
+    /,
+    *,
+    output: Format = "table",
+) -> None:
+    """Show an image that VMs boot from, and on which hosts copies of it lie."""
+    found = connect().get("/v1/image-copies", imageId=id)
+    (image,) = (image for image in public_images() if image["id"] == found["imageId"])
+    show_one({**image, "copies": found["copies"]}, output, FACTS)
 
 
 def is_at_server() -> bool:

@@ -12,11 +12,20 @@ from sqlalchemy.orm import Session
 from cumulet.db import names_there
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
-from cumulet.fleet.views import host_view, images_on, read_load, vms_on, way_to, what_remains
-from cumulet.fleet.wire import AskOfHost, DrainHost, GetHostResponse, LabelHost, ListHostsResponse, LoseHost
+from cumulet.fleet.views import copies_of_images, host_view, read_load, vms_on, way_to, what_remains
+from cumulet.fleet.wire import (
+    AskOfHost,
+    DrainHost,
+    GetHostResponse,
+    LabelHost,
+    ListHostsResponse,
+    ListImageCopiesResponse,
+    LoseHost,
+)
 from cumulet.gpus import Gpu, forget_gpus
 from cumulet.hosts import Host, HostState, HostWanted, asked, change_standing, is_shown, log_host
 from cumulet.images import ImageStore
+from cumulet.images.copies import NotedCopy
 from cumulet.operation import Access, Caller, operation
 from cumulet.permission import Role
 from cumulet.projects import read_page
@@ -64,8 +73,21 @@ def get_host(db: Session, caller: Caller, images: ImageStore, *, id: str) -> Get
         remains=[*what_remains(db, host)],
         stays=host.stays,
         vms=vms_on(db, host),
-        images=images_on(db, host, images),
+        images=copies_of_images(db, images, NotedCopy.host_id == host.id),
     )
+
+
+@operation("GET /v1/image-copies", access=Access.AUDITOR)
+def list_image_copies(db: Session, images: ImageStore, *, image_id: str = "") -> ListImageCopiesResponse:
+    """List the copies of images on hosts; with `imageId`, a public image's or `PROJECT:IMAGE`, only those of that one.
+
+    Only for auditors and operators.
+    """
+    copies = copies_of_images(db, images)
+    if not image_id:
+        return ListImageCopiesResponse(image_id="", copies=copies)
+    id = image_id if ":" in image_id else images.find(image_id).id
+    return ListImageCopiesResponse(image_id=id, copies=[copy for copy in copies if copy.id == id])
 
 
 @operation("PUT /v1/hosts/{id}/labels", access=Access.DATA_CENTER_EDITOR)

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from cumulet.disks import Disk, DiskType
@@ -106,20 +106,21 @@ def vms_on(db: Session, host: Host) -> list[HostVm]:
     return [HostVm(project_id=project_id, id=name, state=state) for project_id, name, state in rows]
 
 
-def images_on(db: Session, host: Host, store: ImageStore) -> list[HostImage]:
-    """Show the copies of images on a host, the last used first."""
+def copies_of_images(db: Session, store: ImageStore, *which: ColumnElement[bool]) -> list[HostImage]:
+    """Show the copies of images on hosts, the last used first."""
     private = select(PrivateImage.sha256, PrivateImage.project_id, PrivateImage.name)
     names = {sha256: f"{project}:{name}" for sha256, project, name in db.execute(private)}
     names |= {image.sha256: image.id for image in store.list()}
-    copies = select(NotedCopy).where(NotedCopy.host_id == host.id).order_by(NotedCopy.last_used.desc())
+    copies = select(NotedCopy, Host.name).join(Host, Host.id == NotedCopy.host_id).where(*which)
     return [
         HostImage(
+            host_id=host,
             sha256=copy.sha256,
             id=names.get(copy.sha256, ""),
             size_gib=round(copy.size / GIB, 1),
             last_used_time=copy.last_used,
         )
-        for copy in db.scalars(copies)
+        for copy, host in db.execute(copies.order_by(NotedCopy.last_used.desc(), Host.name))
     ]
 
 

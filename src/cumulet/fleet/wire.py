@@ -90,12 +90,21 @@ class HostVm(Wire, kw_only=True):
 class HostImage(Wire):
     """A copy of an image on a host, for disks to be based on."""
 
+    host_id: str
     sha256: str
     id: str
     """The public image that has this content, or `PROJECT:IMAGE`; empty for an earlier version of one."""
     size_gib: float
     last_used_time: datetime
     """When a VM of the host was last based on it, within an hour."""
+
+
+class ListImageCopiesResponse(Wire):
+    """Copies of images on all hosts, the last used first."""
+
+    image_id: str
+    """The image that was asked for, by its own id; empty where all were."""
+    copies: list[HostImage]
 
 
 class GetHostResponse(Wire):

@@ -10,6 +10,7 @@ from cumulet.catalogue import VmMachineType
 from cumulet.catalogue.wire import CommitmentTerm, MachineTypePrice, StorageClass
 from cumulet.images.operations import list_public_vm_images
 from cumulet.vms.offers import list_vm_data_centers, list_vm_machine_types2
+from cumulet.web.pages.images import hosts_with_copies
 from cumulet.web.site import page
 from cumulet.web.visit import Shown, Visit
 
@@ -34,6 +35,7 @@ def catalogue_page(visit: Visit) -> Shown:
         data_centers=visit.ask(list_vm_data_centers).data_centers,
         offers=[offer_of(one) for one in types],
         images=visit.ask(list_public_vm_images).images,
+        copies=hosts_with_copies(visit),
         classes=CLASSES,
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cumulet.disks.operations import list_disks
+from cumulet.fleet.operations import list_image_copies
 from cumulet.images.operations import list_public_vm_images
 from cumulet.private_images.create import create_private_vm_image
 from cumulet.private_images.operations import (
@@ -95,7 +97,16 @@ def show(visit: Visit, template: str) -> Shown:
     """Show a page of one."""
     image = visit.ask(get_private_vm_image, **of_image(visit)).image
     disks = [one for one in all_of(visit, list_disks, "disks") if one.private_image_id == image.id]
-    return visit.show(template, image=image, state=state_of(image), disks=disks, taken=TAKEN)
+    copies = hosts_with_copies(visit).get(f"{visit.project_id}:{image.id}", ())
+    return visit.show(template, image=image, state=state_of(image), disks=disks, taken=TAKEN, copies=copies)
+
+
+def hosts_with_copies(visit: Visit) -> Mapping[str, Sequence[str]]:
+    """Say on which hosts copies of each image lie, for those who may know; of earlier versions of one nothing is said."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for copy in visit.ask(list_image_copies).copies if visit.audits else ():
+        found[copy.id].append(copy.host_id)
+    return found
 
 
 def of_image(visit: Visit) -> dict[str, Any]:
