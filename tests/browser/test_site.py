@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,72 @@ def test_nobodys_typing_is_lost(at, site):
     site.cumulet("vm", "delete", "other", "--wait")
 
 
+@contextmanager
+def hidden(browser: Browser) -> Iterator[None]:
+    """Have nobody see the page."""
+    browser.chrome.minimize_window()
+    eventually(lambda: browser.chrome.execute_script("return document.hidden"))
+    yield
+    browser.chrome.set_window_rect(0, 0, 1000, 720)
+
+
+def has_stream(browser: Browser) -> bool:
+    script = "return Boolean(document.getElementById('live-line')._htmx?.sse?.reader)"
+    return bool(browser.chrome.execute_script(script))
+
+
+def test_a_hidden_page_hears_nothing_and_shows_the_newest_once_it_is_seen(at, site):
+    browser = at("/p/default/vms")
+    eventually(lambda: has_stream(browser))
+    with hidden(browser):
+        eventually(lambda: not has_stream(browser))
+        site.create("unseen")
+        site.cumulet("vm", "wait", "unseen")
+        assert not browser.chrome.find_elements(By.ID, "vm-unseen")
+    eventually(lambda: state_of(browser, "unseen") == "Running")
+    with hidden(browser):
+        at("/p/default/vms")
+        site.cumulet("vm", "stop", "unseen", "--wait")
+        assert state_of(browser, "unseen") == "Running"
+        assert not has_stream(browser)
+    eventually(lambda: state_of(browser, "unseen") == "Off")
+    site.cumulet("vm", "delete", "unseen", "--wait")
+
+
+SIGN_OUT = """
+const form = document.querySelector('form[action="/logout"]'), done = arguments[0];
+fetch(form.action, {method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual"}).then(done);
+"""
+"""Ends the session, as another window would."""
+
+
+def asks_no_more(browser: Browser, why: str) -> bool:
+    """Whether a page says why it is live no longer, and has no stream that comes again and again."""
+    over = browser.chrome.execute_script("return !document.getElementById('live-line')._htmx.sse")
+    return over and text_of(browser, "#live-status").startswith(why)
+
+
+def test_a_page_whose_session_ended_says_so_and_keeps_what_is_typed(at, site):
+    browser = at("/p/default/vms")
+    eventually(lambda: has_stream(browser))
+    browser.find("input[name=q]").send_keys("half a na")
+    browser.chrome.execute_async_script(SIGN_OUT)
+    site.cumulet("vm", "metadata", "db", "seen=no")
+    eventually(lambda: asks_no_more(browser, "signed out"))
+    assert "seen=no" not in text_of(browser, "#live")
+    assert browser.find("input[name=q]").get_attribute("value") == "half a na"
+    browser.chrome.get_log("browser")  # Chromium writes down the 401
+
+
+def test_a_page_whose_vm_is_gone_says_so(at, site):
+    site.create("short-lived")
+    browser = at("/p/default/vms/short-lived")
+    eventually(lambda: has_stream(browser))
+    site.cumulet("vm", "delete", "short-lived", "--wait")
+    eventually(lambda: asks_no_more(browser, "gone"))
+    browser.chrome.get_log("browser")  # Chromium writes down the 404
+
+
 def test_a_vm_is_stopped_and_started_by_keys_alone(at):
     browser = at("/p/default/vms")
     menu = browser.find("#vm-web-2 summary")
@@ -307,10 +374,55 @@ def test_the_console_of_a_vm_is_typed_into_on_its_page(at):
     browser.chrome.switch_to.default_content()
 
 
-def test_graphs_are_read_out_at_each_point(at):
+def test_typing_into_a_console_goes_on_while_its_page_changes(at, site):
+    browser = at("/p/default/vms/web-1/console")
+    browser.chrome.switch_to.frame(browser.find("iframe.console"))
+    browser.wait_open()
+    browser.chrome.switch_to.active_element.send_keys("half a ")
+    browser.chrome.execute_script("window.isTheSame = true")
+    browser.chrome.switch_to.default_content()
+    site.cumulet("vm", "metadata", "web-1", "seen=here")
+    eventually(lambda: "seen=here" in text_of(browser, "#head"))
+    browser.chrome.switch_to.frame(browser.find("iframe.console"))
+    assert browser.chrome.execute_script("return window.isTheSame")
+    browser.type("line")
+    eventually(lambda: "half a line" in browser.terminal())
+    browser.chrome.switch_to.default_content()
+
+
+def test_a_console_comes_and_goes_with_its_vm(at, site):
+    browser = at("/p/default/vms/web-2/console")
+    browser.chrome.switch_to.frame(browser.find("iframe.console"))
+    browser.wait_open()
+    browser.chrome.switch_to.default_content()
+    site.cumulet("vm", "stop", "web-2", "--wait")
+    eventually(lambda: "No console now" in text_of(browser, "#live"))
+    site.cumulet("vm", "start", "web-2", "--wait")
+    eventually(lambda: browser.chrome.find_elements(By.CSS_SELECTOR, "iframe.console"))
+    browser.chrome.switch_to.frame(browser.find("iframe.console"))
+    browser.wait_open()
+    browser.chrome.switch_to.default_content()
+
+
+def drawn_graphs(browser: Browser) -> int:
+    return len(browser.chrome.find_elements(By.CSS_SELECTOR, ".uplot canvas"))
+
+
+def test_graphs_are_read_out_at_each_point(at, site):
     browser = at("/p/default/vms/web-1/graphs")
-    eventually(lambda: len(browser.chrome.find_elements(By.CSS_SELECTOR, ".uplot canvas")) == 4)
+    eventually(lambda: drawn_graphs(browser) == 4)
     assert not browser.chrome.find_elements(By.CSS_SELECTOR, ".drawing svg")
+
+
+def test_graphs_stay_drawn_while_their_page_changes(at, site):
+    browser = at("/p/default/vms/web-1/graphs")
+    eventually(lambda: drawn_graphs(browser) == 4)
+    site.cumulet("vm", "protect", "web-1")
+    eventually(
+        lambda: browser.chrome.find_elements(By.CSS_SELECTOR, "#head [aria-label='protected from deletion']")
+    )
+    assert drawn_graphs(browser) == 4
+    site.cumulet("vm", "unprotect", "web-1")
 
 
 def text_of(browser: Browser, selector: str) -> str:

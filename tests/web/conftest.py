@@ -29,11 +29,19 @@ def database_kind() -> str:
 
 
 @pytest.fixture
-def url(cloud: Cloud) -> Iterator[str]:
-    feed = Feed(cloud.database, Horizon(cloud.database), most_of_one=4, clock=cloud.clock)
+def feed(cloud: Cloud) -> Feed:
+    return Feed(cloud.database, Horizon(cloud.database), most_of_one=4, clock=cloud.clock)
+
+
+@pytest.fixture
+def asking(cloud: Cloud, feed: Feed) -> Asking:
+    return Asking(Calls(cloud.database, admit, {**cloud.provided, "feed": feed}, cloud.clock, write_uses))
+
+
+@pytest.fixture
+def url(cloud: Cloud, feed: Feed, asking: Asking) -> Iterator[str]:
     provided = {**cloud.provided, "feed": feed}
-    calls = Calls(cloud.database, admit, provided, cloud.clock, write_uses)
-    pages = (ASSETS.route(), site(Asking(calls)))
+    pages = (ASSETS.route(), site(asking))
     app = create_app(cloud.database, admit=admit, provided=provided, pages=pages, clock=cloud.clock)
     with serving(app) as url:
         yield url

@@ -1,21 +1,31 @@
 """What changes is told to a page as it changes, and only that."""
 
+import asyncio
 import re
 from contextlib import contextmanager
 
 import pytest
 
+from cumulet.monitoring.series import STEP
 from cumulet.projects import Role
 from cumulet.vms import operations
-from cumulet.web.live import Look
+from cumulet.web import live
+from cumulet.web.live import PAUSE, Look
+from cumulet.web.pages.vm_list import vm_list
+from cumulet.web.visit import Visit
 
 VMS = "/p/default/vms"
+
+
+def stream_of(browser, page):
+    """The address of a page's stream."""
+    return re.search(r'hx-sse:connect="([^"]+)"', browser.get(page).text)[1].replace("&amp;", "&")
 
 
 @contextmanager
 def following(browser, page=VMS):
     """Follow a page from how it was sent; gives its messages."""
-    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(page).text)[1].replace("&amp;", "&")
+    stream = stream_of(browser, page)
     with browser.client.stream("GET", stream, headers=browser.headers({})) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -57,7 +67,7 @@ def test_a_vm_that_is_new_makes_the_list_anew(signed_in, cloud):
 
 def test_what_happened_between_the_page_and_its_stream_is_not_lost(signed_in, cloud):
     browser = signed_in()
-    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(VMS).text)[1].replace("&amp;", "&")
+    stream = stream_of(browser, VMS)
     cloud.create()
     with browser.client.stream("GET", stream, headers=browser.headers({})) as answer:
         assert "hello" in next(messages(answer.iter_lines()))
@@ -66,7 +76,7 @@ def test_what_happened_between_the_page_and_its_stream_is_not_lost(signed_in, cl
 @pytest.mark.parametrize("cookie", ["", "nobody's"])
 def test_nobody_else_is_told(stranger, cookie):
     stranger.session = cookie
-    assert stranger.get(f"/live{VMS}").status_code == 303
+    assert stranger.get(f"/live{VMS}").status_code == 401
 
 
 def test_who_signs_out_is_told_nothing_more(signed_in, cloud):
@@ -80,11 +90,32 @@ def test_who_signs_out_is_told_nothing_more(signed_in, cloud):
 def test_a_page_is_looked_at_by_itself_only_while_something_on_it_is_under_way(signed_in, cloud):
     browser = signed_in()
     cloud.running()
-    assert not Look.of(browser.get(VMS).text).is_under_way
-    assert not Look.of(browser.get(f"{VMS}/hello").text).is_under_way
+    assert Look.of(browser.get(VMS).text).again is None
+    assert Look.of(browser.get(f"{VMS}/hello").text).again is None
     cloud.ask(operations.stop_vm)
-    assert Look.of(browser.get(VMS).text).is_under_way
-    assert Look.of(browser.get(f"{VMS}/hello").text).is_under_way
+    assert Look.of(browser.get(VMS).text).again == PAUSE
+    assert Look.of(browser.get(f"{VMS}/hello").text).again == PAUSE
+
+
+def test_a_page_of_what_a_vm_used_is_looked_at_as_often_as_that_is_measured(signed_in, cloud):
+    browser = signed_in()
+    cloud.running()
+    assert Look.of(browser.get(f"{VMS}/hello/graphs").text).again == STEP
+
+
+def test_of_graphs_those_are_told_that_changed(signed_in, cloud):
+    browser = signed_in()
+    cloud.running()
+    for _ in range(3):
+        cloud.clock.advance(STEP)
+        cloud.measure()
+    before = Look.of(browser.get(f"{VMS}/hello/graphs").text)
+    assert Look.of(browser.get(f"{VMS}/hello/graphs").text).changes(before) == ""
+    cloud.clock.advance(2 * STEP)
+    cloud.measure()
+    changes = Look.of(browser.get(f"{VMS}/hello/graphs").text).changes(before)
+    assert 'id="graph-CPU"' in changes
+    assert 'id="head"' not in changes
 
 
 def counted(monkeypatch):
@@ -115,7 +146,7 @@ def test_nothing_is_shared_between_people(signed_in, cloud):
 
 def test_a_window_that_opens_later_is_told_what_it_has_not_seen(signed_in, cloud):
     browser = signed_in()
-    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(VMS).text)[1].replace("&amp;", "&")
+    stream = stream_of(browser, VMS)
     with following(browser) as told:
         cloud.create()
         next(told)
@@ -125,10 +156,47 @@ def test_a_window_that_opens_later_is_told_what_it_has_not_seen(signed_in, cloud
 
 def test_a_browser_that_comes_again_is_told_what_it_does_not_show(signed_in, cloud):
     browser = signed_in()
-    stream = re.search(r'hx-sse:connect="([^"]+)"', browser.get(VMS).text)[1].replace("&amp;", "&")
+    stream = stream_of(browser, VMS)
     with browser.client.stream("GET", stream, headers=browser.headers({})) as answer:
         lines = answer.iter_lines()
         shown = next(line for line in lines if line.startswith("id: ")).removeprefix("id: ")
     cloud.create()
     with browser.client.stream("GET", stream, headers=browser.headers({"last-event-id": shown})) as answer:
         assert "hello" in next(messages(answer.iter_lines()))
+
+
+def test_whose_thing_is_gone_is_told_so_and_not_to_come_again_and_again(signed_in, cloud):
+    browser = signed_in()
+    cloud.running()
+    page = f"{VMS}/hello"
+    stream = stream_of(browser, page)
+    with following(browser, page) as told:
+        cloud.ask(operations.terminate_vm)
+        cloud.settle()
+        assert "Gone" not in "".join(told)
+    answer = browser.client.get(stream, headers=browser.headers({}))
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
+
+
+def test_a_stream_of_a_server_that_stops_is_refused_until_another_is_there(signed_in, cloud, feed):
+    browser = signed_in()
+    stream = stream_of(browser, VMS)
+    with following(browser) as told:
+        feed.close()
+        assert list(told) == []
+    assert browser.client.get(stream, headers=browser.headers({})).status_code == 503
+
+
+def test_who_asks_for_a_stream_and_leaves_before_it_begins_leaves_nothing_behind(
+    signed_in, cloud, asking, monkeypatch
+):
+    monkeypatch.setattr(live, "PAUSE", 0.01)
+    visit = Visit(asking, VMS, {"project_id": "default"}, {}, "", "", signed_in().session)
+
+    async def ask_and_leave():
+        await live.LiveStreams().follow(visit, vm_list, "")
+        _, still_there = await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=20)
+        assert still_there == set()
+
+    asyncio.run(ask_and_leave())

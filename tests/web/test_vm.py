@@ -77,7 +77,7 @@ def test_its_console_is_inside_its_page_while_it_has_one(signed_in, cloud, kind)
     cloud.running()
     browser = signed_in()
     (frame,) = re.findall(r'<iframe[^>]* src="([^"]+)"', browser.get(f"{VM}/console?kind={kind}").text)
-    page, ticket = frame.split("#")
+    page, ticket = browser.get(frame).headers["location"].split("#")
     assert page == f"/console/default/hello/{kind}"
     assert len(ticket) > 20
     cloud.ask(operations.stop_vm)
@@ -89,7 +89,9 @@ def test_its_console_is_inside_its_page_while_it_has_one(signed_in, cloud, kind)
 
 def test_who_may_only_look_gets_no_ticket(signed_in, cloud):
     cloud.running()
-    text = signed_in(Role.VIEWER).get(f"{VM}/console").text
+    viewer = signed_in(Role.VIEWER)
+    text = viewer.get(f"{VM}/console").text
+    assert viewer.get(f"{VM}/console/inside").status_code == 403
     assert "<iframe" not in text
     assert "takes the role EDITOR" in text
 

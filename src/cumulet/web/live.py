@@ -4,8 +4,8 @@
                                                                                                    └─▶ each window
 
 A page marks what may change: its block `live`, and in it the parts that can be told alone. So a stream knows nothing of
-any page. While something is under way the page is looked at every second, for progress is in no journal; when nothing
-is, nothing is done. However many windows of a session show a page, it is made once for them all; the journal is looked
+any page. While something is under way the page is looked at every second, for progress is in no journal; a page that
+changes with time says so; otherwise, when nothing happens, nothing is done. However many windows of a session show a page, it is made once for them all; the journal is looked
 at once for all who follow it in this process.
 
 Each message has as its id how the page looks after it. So a browser that comes again says what it shows.
@@ -16,24 +16,27 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 from anyio import to_thread
 
-from cumulet.errors import CumuletError
+from cumulet.errors import CumuletError, Unavailable
 from cumulet.feed.operations import follow_all_events, follow_events
 from cumulet.feed.stream import EventStream
 from cumulet.web.seen import digest_of, lasting, live_block
 from cumulet.web.visit import Answer, Shown, Visit
 
+NO_MORE: Final = "nothing is told any more; come again in a moment"
 PAUSE: Final = 1.0
 """Seconds between two looks at a page at least."""
 PART: Final = re.compile(r"<!--part ([^\s>]+)-->(.*?)<!--/part-->", re.DOTALL)
 UNDER_WAY: Final = re.compile(r'(?<!class="dot" )data-tone="wait"')
 """What is on a page while something on it will change by itself; a mere dot only explains the colour."""
+AGAIN: Final = re.compile(r"<!--again (\d+)-->")
+"""In how many seconds a page is to be looked at again, whatever happens."""
 STILL_THERE: Final = b":\n\n"
 """What is said when nothing has happened for a while."""
 
@@ -45,7 +48,8 @@ class Look:
     frame: str
     """All of its block `live` but the parts."""
     parts: Mapping[str, str]
-    is_under_way: bool
+    again: float | None
+    """Seconds after which it may look otherwise, though nothing has happened."""
     whole: str
 
     @classmethod
@@ -53,7 +57,7 @@ class Look:
         """Take a page apart."""
         whole = live_block(html)
         frame = PART.sub(lambda part: f"<!--{part[1]}-->", whole)
-        return cls(frame, dict(PART.findall(whole)), UNDER_WAY.search(whole) is not None, whole)
+        return cls(frame, dict(PART.findall(whole)), _again(whole), whole)
 
     @property
     def all_of_it(self) -> str:
@@ -77,6 +81,13 @@ class Look:
         return "".join(partial_of(name, part) for name, part in changed)
 
 
+def _again(whole: str) -> float | None:
+    if UNDER_WAY.search(whole):
+        return PAUSE
+    found = AGAIN.search(whole)
+    return float(found[1]) if found else None
+
+
 def partial_of(id: str, html: str) -> str:
     """Say what takes the place of the element of that id."""
     return f'<hx-partial hx-target="[id=\'{id}\']" hx-swap="outerMorph">{html}</hx-partial>'
@@ -94,16 +105,24 @@ class FollowedPage:
         self._events = events
         self._news = News()
         self._windows = 0
-        self._looking: asyncio.Task[None] | None = None
         self._look: Look | None = None
         self._turn = asyncio.Event()
         self._change: tuple[Look, Look, bytes] | None = None
+        self._refused: CumuletError | None = None
         self.is_over = False
+        self.looking = asyncio.create_task(self._look_on())
+
+    async def began(self) -> None:
+        """Return once it has been looked at; refused as the page itself is."""
+        await self._turn.wait()
+        if self._look is None:
+            if self._refused is None:
+                await self.looking
+            raise self._refused or Unavailable(NO_MORE)
 
     async def looks(self, seen: str) -> AsyncGenerator[Look, None]:
         """Give how it looks to one more window: now, after each change, and the same again when nothing has happened for a while."""
         self._windows += 1
-        self._looking = self._looking or asyncio.create_task(self._look_on())
         try:
             if self._look is not None and self._look.digest != seen:
                 self._news.ring()  # this window may have been made after the last look
@@ -119,7 +138,7 @@ class FollowedPage:
             self._windows -= 1
             if not self._windows:
                 self.is_over = True
-                self._looking.cancel()
+                self.looking.cancel()
 
     def change(self, before: Look, now: Look) -> bytes:
         """Tell a window that shows it as before how it is now; windows that are told the same share the words."""
@@ -134,15 +153,20 @@ class FollowedPage:
         news = self._news
         pump = asyncio.create_task(news.take_from(self._events))
         try:
-            with suppress(CumuletError):  # who may not look any more is told why when the browser comes again
-                await news.wait(None)  # from here on nothing is missed
-                look = await self._show_anew()
-                while not news.is_over:
-                    await asyncio.sleep(PAUSE)
-                    if await news.wait(PAUSE if look.is_under_way else None):
-                        look = await self._show_anew()
-                    else:
-                        self._show(look)
+            await news.wait(None)  # from here on nothing is missed
+            if news.is_over:
+                raise Unavailable(NO_MORE)
+            look = await self._show_anew()
+            while not news.is_over:
+                await asyncio.sleep(PAUSE)
+                if not self._windows:  # whoever asked for it has left before it began
+                    return
+                if await news.wait(look.again):
+                    look = await self._show_anew()
+                else:
+                    self._show(look)
+        except CumuletError as refused:
+            self._refused = refused  # who may not look any more is told why when the browser comes again
         finally:
             pump.cancel()
             self.is_over = True
@@ -166,28 +190,32 @@ class LiveStreams:
 
     async def follow(self, visit: Visit, view: View, seen: str) -> AsyncGenerator[bytes, None]:
         """Follow a page from how a browser shows it; refused as the page itself is."""
-        if self._find(visit):
+        page = self._find(visit)
+        if page is not None:
             await to_thread.run_sync(refuse_stranger, visit)
-            return self._tell(visit, view, None, seen)
-        return self._tell(visit, view, await to_thread.run_sync(_events, visit), seen)
+        else:
+            events = await to_thread.run_sync(_events, visit)
+            page = self._find(visit) or self._begin(visit, view, events)
+        await page.began()
+        return self._tell(page, seen)
 
-    async def _tell(
-        self, visit: Visit, view: View, events: EventStream | None, seen: str
-    ) -> AsyncGenerator[bytes, None]:
-        page = self._find(visit) or (FollowedPage(visit, view, events) if events else None)
-        if page is None:  # its last window has just gone: the browser comes again
-            return
+    def _begin(self, visit: Visit, view: View, events: EventStream) -> FollowedPage:
         key = shared_by(visit)
-        self._followed[key] = page
-        before: Look | None = None
-        try:
-            async with aclosing(page.looks(seen)) as looks:
-                async for now in looks:
-                    yield page.change(before, now) if before else first_message(now, seen)
-                    before = now
-        finally:
-            if page.is_over and self._followed.get(key) is page:
+        page = self._followed[key] = FollowedPage(visit, view, events)
+
+        def forget(_: object) -> None:
+            if self._followed.get(key) is page:
                 del self._followed[key]
+
+        page.looking.add_done_callback(forget)
+        return page
+
+    async def _tell(self, page: FollowedPage, seen: str) -> AsyncGenerator[bytes, None]:
+        before: Look | None = None
+        async with aclosing(page.looks(seen)) as looks:
+            async for now in looks:
+                yield page.change(before, now) if before else first_message(now, seen)
+                before = now
 
     def _find(self, visit: Visit) -> FollowedPage | None:
         page = self._followed.get(shared_by(visit))

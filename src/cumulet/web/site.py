@@ -42,6 +42,8 @@ RULES: Final = {
     "referrer-policy": "same-origin",  # with none at all, browsers call the origin of our own forms `null`
     "vary": "accept-encoding, cookie",
 }
+LIVE: Final = "/live/"
+"""Before the address of a page: that of its stream."""
 ENOUGH: Final = 5
 """How hard pages are compressed: more takes longer than it saves."""
 
@@ -125,13 +127,13 @@ def _view(here: Page, visit: Visit) -> Answer:
 def _live_route(here: Page, asking: Asking, streams: LiveStreams) -> HTTPRouteHandler:
     async def follow(request: HttpRequest) -> Response[Any]:
         visit = await visited(request, asking, here)
-        visit.path = visit.path.removeprefix("/live")
+        visit.path = f"/{visit.path.removeprefix(LIVE)}"
         seen = request.headers.get("last-event-id") or visit.given("seen")
         return Stream(await streams.follow(visit, here.view, seen), media_type="text/event-stream")
 
-    return HTTPRouteHandler(f"/live{here.path}", http_method=HttpMethod.GET, status_code=HTTPStatus.OK)(
-        follow
-    )
+    return HTTPRouteHandler(
+        f"{LIVE}{here.path.removeprefix('/')}", http_method=HttpMethod.GET, status_code=HTTPStatus.OK
+    )(follow)
 
 
 async def visited(request: HttpRequest, asking: Asking, here: Page) -> Visit:
@@ -174,6 +176,8 @@ def as_response(request: HttpRequest, given: Answer) -> Response[Any]:
 
 def refusal_page(request: HttpRequest, refused: CumuletError) -> Response[Any]:
     """Show why a page is not; who is not signed in is led to where they can be."""
+    if request.scope["path"].startswith(LIVE):  # a script asks, and is led nowhere
+        return Response(refused.message, status_code=refused.http, media_type="text/plain")
     if isinstance(refused, Unauthenticated) and request.headers.get("sec-fetch-site") == "cross-site":
         return as_response(
             request, Shown(rendering.render("again.html"))

@@ -19,18 +19,35 @@ function showTimes(root = document) {
 }
 showTimes();
 
-/* Whether the page is live, and what it looks like after a change */
-const live = byId("live-status");
+/* Whether the page is live: it is for as long as somebody sees it, and no longer once it is refused */
+const line = byId("live-line");
+const REFUSED = { 401: "signed out: reload to sign in", 403: "not for you any more", 404: "gone" };
+let refused = "";
+let isFollowed = false;
 function showLive(tone, words) {
-  if (!live) return;
-  live.querySelector(".dot").dataset.tone = tone;
-  live.lastElementChild.textContent = words;
+  const lamp = byId("live-status");
+  lamp.querySelector(".dot").dataset.tone = tone;
+  lamp.lastElementChild.textContent = words;
 }
-document.addEventListener("htmx:sse:after:connection", () => showLive("good", "live"));
+function heard(status) {
+  refused = REFUSED[status] ?? "";
+  if (refused) isFollowed = false;
+  if (refused) showLive("bad", refused);
+  else showLive("wait", "reconnecting…");
+}
+function follow() {
+  if (!line || document.hidden || isFollowed) return;
+  isFollowed = true;
+  htmx.trigger(line, "seen"); // which begins the stream; it pauses and goes on by itself
+}
+document.addEventListener("htmx:after:process", follow, { once: true });
+document.addEventListener("visibilitychange", follow);
+line?.addEventListener("htmx:sse:before:connection", (event) => refused && event.preventDefault());
+line?.addEventListener("htmx:sse:after:connection", () => showLive("good", "live"));
+line?.addEventListener("htmx:sse:error", (event) => heard(event.detail.status));
+line?.addEventListener("htmx:response:error", (event) => heard(event.detail.ctx.response.status));
 document.addEventListener("htmx:sse:after:message", () => showTimes());
 document.addEventListener("htmx:after:swap", () => showTimes());
-document.addEventListener("htmx:sse:error", () => showLive("wait", "reconnecting…"));
-document.addEventListener("htmx:sse:close", () => showLive("off", "paused"));
 
 /* Presets: a button that fills in fields */
 document.addEventListener("click", (event) => {

@@ -2,7 +2,6 @@
 
 const HEIGHT = 170;
 const DAY = 24 * 3600; // seconds
-const FRESH = 30000; // milliseconds between two samples
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -40,19 +39,8 @@ function draw() {
   for (const place of document.querySelectorAll("[data-graph]")) plots.push(drawn(place));
 }
 
-async function refresh() {
-  if (document.hidden) return;
-  const answer = await fetch(location.href);
-  if (!answer.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
-  if (!fresh) return;
-  document.getElementById("live").replaceWith(fresh);
-  document.dispatchEvent(new Event("htmx:after:swap")); // its times are shown in the viewer's zone like all others
-  draw();
-}
-
 draw();
-setInterval(refresh, FRESH);
+document.addEventListener("htmx:after:swap", draw);
 addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-scheme"] });

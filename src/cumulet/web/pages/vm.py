@@ -22,7 +22,7 @@ from cumulet.web.graphs import STRETCHES, Graph, Stretch, graphs_of
 from cumulet.web.lets_pass import lets_in, lets_out
 from cumulet.web.listings import nics_of
 from cumulet.web.site import page
-from cumulet.web.visit import Sent, Shown, Visit
+from cumulet.web.visit import Gone, Sent, Shown, Visit
 from cumulet.web.vm_states import WORDS, state_of
 
 VM: Final = "/p/{project_id:str}/vms/{id:str}"
@@ -109,7 +109,7 @@ def delete_page(visit: Visit) -> Shown:
     return show(visit, "vms/delete.html", found(visit))
 
 
-@page(f"{VM}/console")
+@page(f"{VM}/console", live=True)
 def console_page(visit: Visit) -> Shown:
     """Show its screen or its serial console, while it has one; for who may type there."""
     vm = found(visit)
@@ -119,8 +119,14 @@ def console_page(visit: Visit) -> Shown:
         "vms/console.html",
         vm,
         kind=console_kind(visit),
-        console=console_link(visit) if has_console else "",
+        has_console=has_console,
     )
+
+
+@page(f"{VM}/console/inside")
+def inside_page(visit: Visit) -> Gone:
+    """Lead to the console that its page has inside, with a ticket of its own; for who may type there."""
+    return Gone(console_link(visit))
 
 
 @page(f"{VM}/screen.png")

@@ -8,7 +8,7 @@ from cumulet.web.site import page
 from cumulet.web.visit import Shown, Visit
 
 
-@page(f"{VM}/graphs")
+@page(f"{VM}/graphs", live=True)
 def graphs_page(visit: Visit) -> Shown:
     """Show them for the stretch that the address names, or else the last hour."""
     vm = found(visit)
