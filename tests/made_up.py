@@ -381,6 +381,15 @@ def with_shared_pool(catalogue: Catalogue) -> Catalogue:
     return replace(catalogue, data_centers=(replace(data_center, disk_pools=pools),))
 
 
+def with_ceph_pool(catalogue: Catalogue) -> Catalogue:
+    """Let a pool in Ceph, `net`, serve NETWORK, and the own one LOCAL."""
+    (data_center,) = catalogue.data_centers
+    (own,) = data_center.disk_pools
+    net = replace(own, id="net", ceph_pool="vms", storage_classes=("NETWORK",))
+    pools = (replace(own, storage_classes=("LOCAL",)), net)
+    return replace(catalogue, data_centers=(replace(data_center, disk_pools=pools),))
+
+
 def with_limits(**limits: int) -> Catalogue:
     """What is on offer where nothing is said, but for some limits."""
     return replace(read_catalogue(None), limits=Limits(**limits))
@@ -392,7 +401,8 @@ def make_cloud(
     """Put a cloud together on a database that has a default project and its owner."""
     clock = Clock()
     catalogue = catalogue or read_catalogue(None)
-    pools, shared = catalogue.data_centers[0].pool_paths, catalogue.data_centers[0].shared_pools
+    (data_center,) = catalogue.data_centers
+    pools, shared = [one.id for one in data_center.disk_pools], data_center.shared_pools
     images = ImageStore(folder / "images")
     store_image(images)
     with database.writing() as db:

@@ -22,6 +22,7 @@ from cumulet.doctor.calls import CALLS
 SOURCE = Path(cumulet.__file__).parent
 HOST = (
     "doctor",
+    "hypervisor/ceph_client.py",
     "hypervisor/fabric_manager.py",
     "hypervisor/file_content.py",
     "hypervisor/gpu_cleaning.py",

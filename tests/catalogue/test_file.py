@@ -9,6 +9,7 @@ import pytest
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.catalogue.file import parse_catalogue
 from cumulet.errors import Invalid, NotFound
+from cumulet.hypervisor import CephPool
 from cumulet.images.recipes import RECIPES
 
 DATA_CENTER = {
@@ -57,6 +58,11 @@ def fast(**changes: str | None) -> str:
     return pool(**(fields | changes))
 
 
+def net(**changes: str | None) -> str:
+    """A second pool, which lies in Ceph."""
+    return fast(**({"id": '"net"', "path": None, "ceph_pool": '"vms"'} | changes))
+
+
 def only(**changes: str | None) -> str:
     """A data center with just this pool."""
     return table("data_centers", DATA_CENTER) + pool(**changes)
@@ -82,7 +88,8 @@ def test_the_examples_in_the_default_file_are_right() -> None:
         "fast": Path("/mnt/fast"),
         "nas": Path("/mnt/nas"),
     }
-    assert catalogue.data_centers[0].shared_pools == {"nas"}
+    assert catalogue.data_centers[0].shared_pools == {"nas", "ceph"}
+    assert catalogue.data_centers[0].ceph_pools == {"ceph": CephPool("vms", "cumulet")}
     machine_type = catalogue.find_machine_type("local", "sapphire-rapids-l40s")
     assert catalogue.find_gpu_model(machine_type.gpu_model_id).memory_gib == 48
     assert catalogue.image_id("ubuntu-2204-nvidia-535-docker-v20240214") == "debian-12"
@@ -116,6 +123,12 @@ def test_each_class_is_served_by_its_pool_and_the_first_of_them_is_what_who_name
     own, fast_pool = lab.disk_pools
     assert list(lab.served_classes.items()) == [(StorageClass.NETWORK, own), (StorageClass.LOCAL, fast_pool)]
     assert (lab.own_pool, lab.pool_paths) == (own, {"own": None, "fast": Path("/mnt/fast")})
+
+
+def test_a_pool_in_ceph_is_shared_and_is_mounted_nowhere() -> None:
+    (lab,) = parse_catalogue(data_center() + net() + machine_type()).data_centers
+    assert (lab.own_pool.id, lab.pool_paths, lab.shared_pools) == ("own", {"own": None}, {"net"})
+    assert lab.ceph_pools == {"net": CephPool("vms", "cumulet")}
 
 
 def test_paths_that_only_begin_alike_are_apart() -> None:
@@ -213,6 +226,11 @@ GPU = '[[gpu_models]]\nid = "h100"\nvendor_name = "NVIDIA"\nmodel_name = "H100"\
             (data_center() + fast() + fast(id='"slow"', storage_classes="[]", path=f'"{path}"'), f"disk_pools.path: {path!r} is not accepted; expected a path apart from /mnt/fast")
             for path in ("/mnt/fast", "/mnt/fast/slow", "/mnt")
         ],
+        (data_center() + net(path='"/mnt/net"'), "disk_pools[1].path: '/mnt/net' is not accepted; expected '', for the pool lies in Ceph"),
+        (data_center() + net(ceph_pool='"vms/a"'), "disk_pools[1].ceph_pool: 'vms/a' is not accepted"),
+        (data_center() + net(ceph_user='""'), "disk_pools[1].ceph_user: '' is not accepted"),
+        (data_center() + net() + net(id='"more"', storage_classes="[]"), "disk_pools[2].ceph_pool: 'vms' is not accepted; expected a pool that no other has"),
+        (only(ceph_pool='"vms"'), "disk_pools.path: [] is not accepted; expected '' in just one pool"),
         (data_center() + machine_type(id='"a_b"'), "machine_types[0].id: 'a_b' is not accepted"),
         (data_center() + machine_type() * 2, "machine_types[1].id: 'epyc' is not accepted"),
         (data_center() + machine_type(data_center_id='"moon"'), "machine_types[0].data_center_id: 'moon' is not accepted; expected one of 'lab'"),

@@ -98,4 +98,4 @@ def test_a_host_that_is_far_away_is_looked_at_there_with_its_disk_pools(cloud, t
     run = Run(cloud.database, SimpleNamespace(id=cloud.host_id), cloud.clock())
     settings = read_settings({"CUMULET_HYPERVISOR": "qemu:///system", "CUMULET_DATA_DIR": str(tmp_path)})
     assert examine(run, cloud.backends, settings) == [SLOW]
-    assert asked == [((DATA_DIR,), {"packages": PACKAGES, "pools": {}})]
+    assert asked == [((DATA_DIR,), {"packages": PACKAGES, "pools": {}, "ceph": {}})]

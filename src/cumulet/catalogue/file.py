@@ -205,13 +205,25 @@ def _wrong_pools(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:
             yield Invalid.field(
                 f"{path}[{index}].shared", "true", "false, or a path at which all hosts mount it"
             )
+        if pool.ceph_pool and pool.path:
+            yield Invalid.field(f"{path}[{index}].path", pool.path, "'', for the pool lies in Ceph")
     yield from _wrong_classes(path, pools)
-    paths = [pool.path for pool in pools]
+    yield from _taken_ceph_pools(path, pools)
+    paths = [pool.path for pool in pools if not pool.ceph_pool]
     if paths.count("") != 1:
         yield Invalid.field(f"{path}.path", paths, "'' in just one pool, which lies with Cumulet's own data")
     for one, other in combinations(filter(None, paths), 2):
         if Path(one).is_relative_to(other) or Path(other).is_relative_to(one):
             yield Invalid.field(f"{path}.path", other, f"a path apart from {one}")
+
+
+def _taken_ceph_pools(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:
+    """Refuse to promise the same room twice."""
+    seen = set()
+    for index, pool in enumerate(pools):
+        if pool.ceph_pool in seen:
+            yield Invalid.field(f"{path}[{index}].ceph_pool", pool.ceph_pool, "a pool that no other has")
+        seen.add(pool.ceph_pool or None)
 
 
 def _wrong_classes(path: str, pools: tuple[DiskPool, ...]) -> Iterator[Invalid]:

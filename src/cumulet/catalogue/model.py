@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from cumulet.catalogue.wire import StorageClass
 from cumulet.errors import NotFound
-from cumulet.hypervisor import GpuFabric
+from cumulet.hypervisor import CephPool, GpuFabric
 from cumulet.limits import Limits, Quotas
 
 Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
@@ -26,6 +26,8 @@ Id: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9]
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
 PciIds: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}(:[0-9a-f]{4}:[0-9a-f]{4})?$")]
 """Vendor and device, and where that does not tell models apart the subsystem's as well: `10de:2330`."""
+CephName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*$")]
+"""Nothing that would mean something else where QEMU and Ceph read names."""
 Ratio: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
@@ -40,6 +42,10 @@ class DiskPool:
     """Where a file system of its own is mounted; empty in one pool, which lies with Cumulet's own data."""
     shared: bool = False
     """What is mounted there is one directory that hosts share (NFS): its room is counted once, its disks are on all of them."""
+    ceph_pool: CephName = ""
+    """The pool of a Ceph cluster in which it lies instead, for all hosts that are of that cluster."""
+    ceph_user: Annotated[CephName, Meta(min_length=1)] = "cumulet"
+    """As whom they use it, without `client.`."""
     disk_gib_price_hr: Decimal
     snapshot_gib_price_hr: Decimal
 
@@ -94,7 +100,7 @@ class DataCenter:
     @property
     def own_pool(self) -> DiskPool:
         """The pool that lies with Cumulet's own data."""
-        return next(pool for pool in self.disk_pools if not pool.path)
+        return next(pool for pool in self.disk_pools if not pool.path and not pool.ceph_pool)
 
     def find_pool(self, id: str) -> DiskPool:
         """Give the pool of that id, in which disks lie."""
@@ -102,13 +108,22 @@ class DataCenter:
 
     @property
     def pool_paths(self) -> dict[str, Path | None]:
-        """Where each pool is mounted on a host; None for the own pool."""
-        return {pool.id: Path(pool.path) if pool.path else None for pool in self.disk_pools}
+        """Where each pool that is a directory is mounted on a host; None for the own pool."""
+        return {
+            pool.id: Path(pool.path) if pool.path else None for pool in self.disk_pools if not pool.ceph_pool
+        }
+
+    @property
+    def ceph_pools(self) -> dict[str, CephPool]:
+        """Where each pool that is none lies in Ceph."""
+        return {
+            pool.id: CephPool(pool.ceph_pool, pool.ceph_user) for pool in self.disk_pools if pool.ceph_pool
+        }
 
     @property
     def shared_pools(self) -> frozenset[str]:
         """Those pools that hosts share."""
-        return frozenset(pool.id for pool in self.disk_pools if pool.shared)
+        return frozenset(pool.id for pool in self.disk_pools if pool.shared or pool.ceph_pool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

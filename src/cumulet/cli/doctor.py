@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from cyclopts import App
@@ -54,18 +52,14 @@ def stop() -> int:
 def look(settings: Settings) -> list[Finding]:
     """Examine the host, with the disk pools of the catalogue; what is wrong with that is one finding."""
     try:
-        pools = mounted_pools(settings)
+        data_center = read_catalogue(settings.catalogue).data_centers[0]
     except Invalid as mistake:
         cure = "correct that file: the server does not start until it is valid"
         found = examine(settings.data_dir, packages=HOST_PACKAGES)
         return [*found, broken("catalogue", mistake.message, cure=cure)]
-    return examine(settings.data_dir, packages=HOST_PACKAGES, pools=pools)
-
-
-def mounted_pools(settings: Settings) -> Mapping[str, Path]:
-    """Say which disk pools are to be mounted here, and where."""
-    pools = read_catalogue(settings.catalogue).data_centers[0].pool_paths
-    return {id: path for id, path in pools.items() if path}
+    mounted = {id: path for id, path in data_center.pool_paths.items() if path}
+    ceph = data_center.ceph_pools
+    return examine(settings.data_dir, packages=HOST_PACKAGES, pools=mounted, ceph=ceph)
 
 
 def server_as_root(settings: Settings) -> list[Finding]:

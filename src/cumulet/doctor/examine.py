@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cumulet.doctor.bridges import Bridge, choose_datapath, external_bridges
+from cumulet.doctor.checks.ceph import ask_ceph
 from cumulet.doctor.checks.devices import judge_gpus, judge_preparation
 from cumulet.doctor.checks.machine import (
     is_virtual,
@@ -39,29 +40,38 @@ from cumulet.doctor.gpus.survey import survey_gpus
 from cumulet.doctor.kvm import DEVICE, kvm_works
 from cumulet.doctor.packages import find_missing
 from cumulet.doctor.prepare import CACHE, host_packages
+from cumulet.hypervisor.ceph import CEPH_PACKAGES, CephPool
+from cumulet.hypervisor.ceph_client import CephClient
 
 PROC: Final = Path("/proc")
 APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
 SELINUX: Final = Path("/sys/fs/selinux/enforce")
 NO_POOLS: Final[Mapping[str, Path]] = MappingProxyType({})
+NO_CEPH: Final[Mapping[str, CephPool]] = MappingProxyType({})
 PROFILES: Final = Path("/etc/apparmor.d/libvirt/TEMPLATE.qemu")
 
 
 def examine(
-    data_dir: Path, *, packages: tuple[str, ...] = (), pools: Mapping[str, Path] = NO_POOLS
+    data_dir: Path,
+    *,
+    packages: tuple[str, ...] = (),
+    pools: Mapping[str, Path] = NO_POOLS,
+    ceph: Mapping[str, CephPool] = NO_CEPH,
 ) -> list[Finding]:
     """Look at everything a host needs.
 
-    `packages` are those needed besides the host's own, `pools` the disk pools that are to be mounted, and where.
+    `packages` are those needed besides the host's own, `pools` the disk pools that are to be mounted, and where, and
+    `ceph` those that lie in Ceph.
     Takes some 0.3 s, and 3 s where KVM hangs: the guest is always run, whatever is remembered.
     """
     require_root("examining a host")
     return [
         *examine_machine(data_dir),
-        *examine_programs(packages),
+        *examine_programs((*packages, *(CEPH_PACKAGES if ceph else ()))),
         *examine_packets(),
         *examine_devices(),
         *examine_pools(data_dir, pools),
+        *(ask_ceph(id, CephClient(pool)) for id, pool in ceph.items()),
     ]
 
 

@@ -12,7 +12,7 @@ from cumulet.hosts.model import Host, Reservation
 
 def check_pools_still_offered(db: Session, catalogue: Catalogue) -> None:
     """Refuse a catalogue that lacks a disk pool in use; Invalid says what to put back."""
-    pools = {one.id: list(one.pool_paths) for one in catalogue.data_centers}
+    pools = {one.id: [pool.id for pool in one.disk_pools] for one in catalogue.data_centers}
     in_use = (
         select(Host.data_center_id, Reservation.pool, func.count())
         .join(Host, Host.id == Reservation.host_id)

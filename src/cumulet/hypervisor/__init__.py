@@ -11,6 +11,7 @@ A verb that meets a host which does not answer raises `HostUnreachable`; one tha
 
 from __future__ import annotations
 
+from cumulet.hypervisor.ceph import CEPH_PACKAGES, CephPool
 from cumulet.hypervisor.consoles import Consoles
 from cumulet.hypervisor.disks import MOST_STORAGE_DISKS, Disks, DiskSpec, serial_of
 from cumulet.hypervisor.errors import (
@@ -67,10 +68,12 @@ from cumulet.hypervisor.machines import (
 from cumulet.hypervisor.seeds import Seed, Seeds
 
 __all__ = [
+    "CEPH_PACKAGES",
     "MOST_STORAGE_DISKS",
     "NO_GUEST",
     "BaseImage",
     "Cause",
+    "CephPool",
     "Consoles",
     "DiskSpec",
     "Disks",

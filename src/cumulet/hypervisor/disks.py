@@ -43,6 +43,12 @@ class Disks(Protocol):
     def list(self) -> Mapping[UUID, int]:
         """All our disks on the host with their sizes in GiB."""
 
+    def cut_off(self, disk_id: UUID) -> tuple[str, ...]:
+        """Have those who have the disk open, on whichever host, never write to it again, and say who they are.
+
+        HypervisorError where it lies in a pool that cannot keep anybody from writing.
+        """
+
     def send(self, disk_id: UUID) -> socket.socket:
         """Open a line that gives the disk with its snapshots, as `hypervisor.content` says; for `receive` alone to read.
 

@@ -17,7 +17,7 @@ import structlog
 import cumulet
 from cumulet.doctor.calls import prepare_host
 from cumulet.errors import Unavailable
-from cumulet.hypervisor import HostUnreachable, Hypervisor
+from cumulet.hypervisor import CEPH_PACKAGES, HostUnreachable, Hypervisor
 from cumulet.line.helper import Helper
 from cumulet.line.wire import PACKAGES, HostWish
 
@@ -52,10 +52,11 @@ def main() -> None:
 def open_here(wish: HostWish, *, packages: tuple[str, ...] = PACKAGES) -> Hypervisor:
     """Prepare this machine, and open it for an installation; HostUnreachable says what keeps it from being a host.
 
-    `packages` are Debian packages needed besides the host's own.
+    `packages` are Debian packages needed besides the host's own, and besides those for Ceph.
     """
+    needed = (*packages, *CEPH_PACKAGES) if wish.ceph else packages
     try:
-        prepared = prepare_host(lambda words: log.info("preparing", step=words), packages=packages)
+        prepared = prepare_host(lambda words: log.info("preparing", step=words), packages=needed)
     except Unavailable as failure:
         raise HostUnreachable(f"the host cannot be made ready: {failure.message}") from failure
     from cumulet.hypervisor.libvirt import open_host  # noqa: PLC0415 - libvirt may have been installed just now
@@ -66,6 +67,7 @@ def open_here(wish: HostWish, *, packages: tuple[str, ...] = PACKAGES) -> Hyperv
         state_dir=wish.state_dir,
         pools=wish.pools,
         shared=wish.shared,
+        ceph=wish.ceph,
         kvm_works=prepared.kvm.works,
         userspace_datapath=prepared.datapath == "netdev",
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from cumulet.hypervisor import CephPool
 from cumulet.line.frames import reader
 
 PACKAGES: Final = ("python3-libvirt",)
@@ -25,6 +26,8 @@ class HostWish(msgspec.Struct, frozen=True):
     """By disk pool, where its file system is mounted; None for the one under `state_dir`."""
     shared: frozenset[str] = frozenset()
     """Those pools that it has together with other hosts."""
+    ceph: Mapping[str, CephPool] = {}
+    """Further pools, and where in Ceph they lie."""
 
 
 class Call(msgspec.Struct, array_like=True):

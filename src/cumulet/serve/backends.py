@@ -20,7 +20,7 @@ from cumulet.errors import Invalid, Unavailable
 from cumulet.fabric import Fabric
 from cumulet.fabric.memory import MemoryFabric
 from cumulet.hosts import list_hosts, register_host
-from cumulet.hypervisor import HostUnreachable, Hypervisor, HypervisorError
+from cumulet.hypervisor import CEPH_PACKAGES, HostUnreachable, Hypervisor, HypervisorError
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore, offer_made_up_images
 from cumulet.line.bundle import make_bundle
@@ -62,7 +62,9 @@ def memory_backends(
 
 def open_made_up(uri: str, data_center: DataCenter) -> Mapping[str, Hypervisor]:
     """Open the hosts of a `memory:` URI."""
-    return memory_hosts(uri, pools=data_center.pool_paths, shared=data_center.shared_pools)
+    return memory_hosts(
+        uri, pools=[one.id for one in data_center.disk_pools], shared=data_center.shared_pools
+    )
 
 
 def real_backends(
@@ -72,7 +74,7 @@ def real_backends(
     from cumulet.fabric.ovn import open_fabric  # noqa: PLC0415 - needs OVS's Python, which made-up hosts do not
 
     doctor = own_doctor(settings)
-    prepared = prepare(doctor)
+    prepared = prepare(doctor, catalogue)
     open_uri = partial(
         open_here, state_dir=settings.data_dir / "host", installation=installation, prepared=prepared
     )
@@ -95,10 +97,13 @@ def own_doctor(settings: Settings) -> Any:  # noqa: ANN401 - the calls by their 
     return FarPart(DOCTOR, Connections(partial(dial_unix, str(settings.helper)), nobodys))
 
 
-def prepare(doctor: Any) -> PreparedHost:  # noqa: ANN401 - likewise
+def prepare(doctor: Any, catalogue: Catalogue) -> PreparedHost:  # noqa: ANN401 - likewise
     """Make this machine a host; Unavailable says what is in the way."""
+    packages = CEPH_PACKAGES if any(one.ceph_pools for one in catalogue.data_centers) else ()
     try:
-        prepared: PreparedHost = doctor.prepare_host(lambda words: log.info("preparing the host", step=words))
+        prepared: PreparedHost = doctor.prepare_host(
+            lambda words: log.info("preparing the host", step=words), packages=packages
+        )
     except HostUnreachable as absence:
         raise Unavailable(f"{absence}: `cumulet helper` must run, for this very user") from absence
     return prepared
@@ -120,6 +125,7 @@ def open_here(
         state_dir=state_dir,
         pools=data_center.pool_paths,
         shared=data_center.shared_pools,
+        ceph=data_center.ceph_pools,
         kvm_works=prepared.kvm.works,
         userspace_datapath=prepared.datapath == "netdev",
     )
@@ -128,7 +134,13 @@ def open_here(
 
 def wish_for(data_center: DataCenter, installation: str, state_dir: Path) -> HostWish:
     """Say to a helper which host is meant."""
-    return HostWish(installation, state_dir, data_center.pool_paths, data_center.shared_pools)
+    return HostWish(
+        installation,
+        state_dir,
+        data_center.pool_paths,
+        data_center.shared_pools,
+        data_center.ceph_pools,
+    )
 
 
 def open_uplink(doctor: Any, prepared: PreparedHost, data_center: DataCenter, bridge: str) -> None:  # noqa: ANN401 - likewise

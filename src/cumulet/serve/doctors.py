@@ -26,12 +26,13 @@ def examine(run: Run, backends: Backends, settings: Settings) -> Sequence[Findin
         raise HostUnreachable("it was removed")
     if settings.is_made_up:
         return ()
-    paths = backends.fabrics.catalogue.find_data_center(row.data_center_id).pool_paths
+    data_center = backends.fabrics.catalogue.find_data_center(row.data_center_id)
     is_far = row.uri.startswith(FAR)
     doctor: Any = host.doctor if isinstance(host, FarHost) else calls
     found: Sequence[Finding] = doctor.examine(
         DATA_DIR if is_far else settings.data_dir,
         packages=PACKAGES if is_far else (),
-        pools={id: path for id, path in paths.items() if path},
+        pools={id: path for id, path in data_center.pool_paths.items() if path},
+        ceph=data_center.ceph_pools,
     )
     return found

@@ -18,6 +18,7 @@ from cumulet.hypervisor.libvirt import open_host
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.domain_xml import AGENT_CHANNEL
 from cumulet.hypervisor.libvirt.paths import HostPaths
+from cumulet.hypervisor.libvirt.places import Place
 from cumulet.hypervisor.libvirt.pools import DiskPools
 from cumulet.images import ImageStore
 
@@ -150,33 +151,39 @@ def kill():
 
 
 @pytest.fixture
-def disk_path(host):
-    return lambda disk_id: str(host._paths.pools.find_disk(disk_id))
+def place_of(host):
+    """Where a disk lies."""
+    return host._paths.pools.find_disk
 
 
 @pytest.fixture
-def written(disk_path):
+def disk_path(place_of):
+    return lambda disk_id: place_of(disk_id).name
+
+
+@pytest.fixture
+def written(place_of):
     """Writes a letter all over the beginning of a disk that no machine runs with."""
 
     def write(disk_id: UUID, letter: str) -> None:
-        qemu_io(f"write -P {ord(letter)} 0 4k", disk_path(disk_id))
+        qemu_io(f"write -P {ord(letter)} 0 4k", place_of(disk_id))
 
     return write
 
 
 @pytest.fixture
-def read(disk_path):
+def read(place_of):
     """Reads which letter it is."""
 
     def read(disk_id: UUID) -> str:
-        dump = qemu_io("read -v 0 1", disk_path(disk_id))
+        dump = qemu_io("read -v 0 1", place_of(disk_id))
         return chr(int(dump.split()[1], 16))
 
     return read
 
 
-def qemu_io(command: str, path: str) -> str:
-    words = ("qemu-io", "-f", "qcow2", "-c", command, path)
+def qemu_io(command: str, place: Place) -> str:
+    words = ("qemu-io", "--image-opts", "-c", command, place.image_opts)
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 

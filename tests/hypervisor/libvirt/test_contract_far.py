@@ -29,8 +29,8 @@ def host(near_host, tmp_path):
 
 
 @pytest.fixture
-def disk_path(near_host):
-    return lambda disk_id: str(near_host._paths.pools.find_disk(disk_id))
+def place_of(near_host):
+    return near_host._paths.pools.find_disk
 
 
 class TestMachinesOfLibvirtOverTheLine(HypervisorContract):

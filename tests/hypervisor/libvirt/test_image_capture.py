@@ -18,7 +18,7 @@ from cumulet.hypervisor.libvirt.domains import find_domain
 from cumulet.hypervisor.libvirt.image_capture import MOST_LOSSES, THAW_TRIES, CaptureRecord, ImageCaptures
 from cumulet.hypervisor.libvirt.image_copies import copy_whole
 from cumulet.hypervisor.libvirt.jobs import is_named, try_lock
-from cumulet.hypervisor.libvirt.snapshots import found_in
+from cumulet.hypervisor.libvirt.places import FilePlace
 
 lab = pytest.mark.lab
 HUGE_GIB = 16 * 1024
@@ -122,10 +122,10 @@ def test_an_image_that_is_given_up_in_the_midst_leaves_nothing(host, half_taken)
 @pytest.mark.parametrize("runs", [False, True], ids=["off", "running"])
 @pytest.mark.parametrize("full", ["captures", "store"])
 def test_a_disk_that_is_full_ends_an_image_with_that_reason_and_stays_as_it_was(
-    host, image, spec, disk_path, tmp_path, runs, full
+    host, image, spec, place_of, tmp_path, runs, full
 ):
     prepare(host, image, spec)
-    qemu_io("write -P 97 0 8M", disk_path(spec.boot_disk))
+    qemu_io("write -P 97 0 8M", place_of(spec.boot_disk))
     if runs:
         host.machines.start(spec.id)
     order = an_order(spec, tmp_path)
@@ -150,7 +150,7 @@ def test_snapshots_of_a_disk_do_not_get_into_its_image(host, image, spec, tmp_pa
         host.machines.start(spec.id)
     order = an_order(spec, tmp_path)
     taken(host, order)
-    assert found_in(order.target) == frozenset()
+    assert FilePlace(order.target).snapshots() == frozenset()
     host.images.forget_capture(order.image_id)
 
 

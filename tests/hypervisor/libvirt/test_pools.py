@@ -3,9 +3,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from cumulet.hypervisor import HypervisorError
+from cumulet.hypervisor import CephPool, HypervisorError, ceph_client
 from cumulet.hypervisor.libvirt import facts
 from cumulet.hypervisor.libvirt.facts import read_room
+from cumulet.hypervisor.libvirt.places import FilePlace
 from cumulet.hypervisor.libvirt.pools import DiskPool, place_pools
 
 
@@ -43,7 +44,7 @@ def test_a_pool_without_a_path_lies_where_disks_have_always_been(tmp_path, place
 
 def test_a_disk_is_found_in_whichever_pool_it_lies(placed):
     for pool in placed.usable():
-        assert placed.find_disk(disk := a_disk(pool)) == pool.directory / f"{disk}.qcow2"
+        assert placed.find_disk(disk := a_disk(pool)) == FilePlace(pool.directory / f"{disk}.qcow2")
     with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
         placed.find_disk(nobody)
 
@@ -126,3 +127,29 @@ def test_while_nothing_is_mounted_there_is_no_identity_and_nothing_is_written(tw
     devices[mounts["fast"]] = 0
     assert one.identities() == {"fast": ""}
     assert not [*mounts["fast"].iterdir()]
+
+
+def test_a_disk_is_known_by_the_name_of_its_place(tmp_path):
+    pools = place_pools({"local": None}, root=tmp_path, name="cumulet-1", ceph={"net": CephPool("vms", "me")})
+    id = uuid4()
+    for name in (f"{tmp_path}/disks/{id}.qcow2", f"vms/cumulet-1-{id}"):
+        assert pools.disk_at(name) == id
+    for strange in (
+        f"{tmp_path}/{id}.qcow2",
+        f"other/cumulet-1-{id}",
+        f"vms/cumulet-12-{id}",
+        "vms/cumulet-1-terms",
+        "",
+    ):
+        assert pools.disk_at(strange) is None
+
+
+def test_without_what_leads_to_ceph_a_pool_there_has_no_room_and_the_others_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(ceph_client, "CONF", tmp_path / "ceph.conf")
+    pools = place_pools({"local": None}, root=tmp_path, name="cumulet-1", ceph={"net": CephPool("vms", "me")})
+    (tmp_path / "disks").mkdir()
+    assert read_room(pools)["local"] > 0
+    assert (read_room(pools)["net"], pools.identities()) == (0, {"net": ""})
+    assert pools.ceph[0].problem() == f"disk pool 'net': {tmp_path}/ceph.conf is not there"
+    with pytest.raises(HypervisorError, match=str(nobody := uuid4())):
+        pools.find_disk(nobody)

@@ -9,11 +9,12 @@ from pathlib import Path
 import structlog
 
 from cumulet.errors import Invalid
+from cumulet.hypervisor import CephPool
+from cumulet.hypervisor.libvirt.copies import CopiesByPool
 from cumulet.hypervisor.libvirt.host import LibvirtHypervisor
-from cumulet.hypervisor.libvirt.image_copies import CopiesByPool
 from cumulet.hypervisor.libvirt.numa import read_nodes
 from cumulet.hypervisor.libvirt.paths import HostPaths, name_of
-from cumulet.hypervisor.libvirt.pools import place_pools
+from cumulet.hypervisor.libvirt.pools import NO_CEPH, place_pools
 
 __all__ = ["LibvirtHypervisor", "open_host"]
 
@@ -29,13 +30,14 @@ def open_host(
     state_dir: Path,
     pools: Mapping[str, Path | None],
     shared: AbstractSet[str] = frozenset(),
+    ceph: Mapping[str, CephPool] = NO_CEPH,
     kvm_works: bool,
     userspace_datapath: bool,
 ) -> LibvirtHypervisor:
     """Open this machine as a host, with disks, seeds and logs under `state_dir`; connects at the first verb.
 
     `pools` says by disk pool where its file system is mounted; None for the one under `state_dir`; `shared` are
-    those that it has together with other hosts.
+    those that it has together with other hosts; `ceph` are further ones, and where in Ceph they lie.
 
     Invalid when `uri` is another machine's; HypervisorError when QEMU's user could not get to `state_dir`.
     """
@@ -46,7 +48,7 @@ def open_host(
     paths = HostPaths(
         installation=installation,
         root=state_dir,
-        pools=place_pools(pools, root=state_dir, name=name_of(installation), shared=shared),
+        pools=place_pools(pools, root=state_dir, name=name_of(installation), shared=shared, ceph=ceph),
         kvm=kvm_works,
         userspace_datapath=userspace_datapath,
         nodes=read_nodes() if kvm_works else (),
@@ -54,6 +56,7 @@ def open_host(
     paths.make_directories()
     for copies in CopiesByPool(paths).every():
         copies.remove_abandoned()
-    for problem in filter(None, paths.pools.problems().values()):
+    problems = (*paths.pools.problems().values(), *(pool.problem() for pool in paths.pools.ceph))
+    for problem in filter(None, problems):
         log.warning("a disk pool has no room and its disks are not there", problem=problem)
     return LibvirtHypervisor(uri, paths)

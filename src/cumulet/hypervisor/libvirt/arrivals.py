@@ -15,8 +15,8 @@ from cumulet.hypervisor import DiskSpec
 from cumulet.hypervisor.file_content import take_file
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.paths import HostPaths
+from cumulet.hypervisor.libvirt.places import FilePlace, qemu_img
 from cumulet.hypervisor.libvirt.pools import make_passable
-from cumulet.hypervisor.libvirt.snapshots import image_opts, qemu_img
 
 
 def take_disk(disk: DiskSpec, paths: HostPaths, copies: ImageCopies) -> socket.socket:
@@ -37,4 +37,4 @@ def take_disk(disk: DiskSpec, paths: HostPaths, copies: ImageCopies) -> socket.s
 
 def lay_on(disk: Path, image: Path, image_format: str) -> None:
     """Have a disk's file name this host's copy of its image."""
-    qemu_img("rebase", "-u", "-F", image_format, "-b", str(image), "--image-opts", image_opts(disk))
+    qemu_img("rebase", "-u", "-F", image_format, "-b", str(image), "--image-opts", FilePlace(disk).image_opts)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from string import ascii_lowercase
 from typing import Final
 from uuid import UUID
@@ -29,6 +28,7 @@ from cumulet.hypervisor.libvirt.elements import element, render
 from cumulet.hypervisor.libvirt.gpu_xml import gpu_devices, guest_numa, memory_backing, placement
 from cumulet.hypervisor.libvirt.numa import GuestNode, guest_nodes
 from cumulet.hypervisor.libvirt.paths import HostPaths
+from cumulet.hypervisor.libvirt.places import FilePlace, Place
 from cumulet.hypervisor.taps import tap_name
 
 NAMESPACE: Final = "urn:cumulet:vm"
@@ -71,7 +71,7 @@ class Mark:
     """Of its VM, when it was defined."""
 
 
-def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path], started: int = 0) -> str:
+def domain_xml(spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Place], started: int = 0) -> str:
     """Describe the whole machine; `disks` says where its disks lie."""
     nodes = guest_nodes(spec, paths.nodes)
     gpus = tuple(gpu.functions[0] for gpu in spec.gpus)
@@ -189,7 +189,7 @@ def clock(paths: HostPaths) -> ET.Element:
 
 
 def devices(
-    spec: DomainSpec, paths: HostPaths, disks: Mapping[UUID, Path], nodes: Sequence[GuestNode]
+    spec: DomainSpec, paths: HostPaths, disks: Mapping[UUID, Place], nodes: Sequence[GuestNode]
 ) -> ET.Element:
     """Everything that is plugged in."""
     ports = COLD_DEVICES + len(spec.nics) + MOST_STORAGE_DISKS
@@ -226,30 +226,32 @@ def balloon(spec: DomainSpec) -> ET.Element:
     return element("memballoon", element("stats", period=str(BALLOON_SECONDS)), model="virtio")
 
 
-def disk(disk_id: UUID, target: str, path: Path, *, base: ET.Element | None = None) -> ET.Element:
+def disk(disk_id: UUID, target: str, place: Place, *, base: ET.Element | None = None) -> ET.Element:
     """Describe a disk; what its guest discards is given back to the host.
 
     What lies under it is said here: libvirt would believe what the disk says of that, which QEMU may have written.
     """
     return element(
         "disk",
-        element("driver", name="qemu", type="qcow2", cache="writeback", discard="unmap"),
-        element("source", file=str(path)),
+        element("driver", name="qemu", type=place.format, cache="writeback", discard="unmap", **place.driver),
+        place.source(),
         element("backingStore") if base is None else base,
         element("target", dev=target, bus="virtio"),
         element("serial", serial_of(disk_id)),
-        type="file",
+        type=place.kind,
         device="disk",
     )
 
 
-def base(image: ImageName, disk: Path, paths: HostPaths) -> ET.Element:
-    """Describe an image's copy under a disk: it stays root's, while libvirt makes the disk QEMU's own."""
+def base(image: ImageName, disk: Place, paths: HostPaths) -> ET.Element | None:
+    """Describe an image's copy under a disk's file: it stays root's, while libvirt makes the disk QEMU's own."""
+    if not isinstance(disk, FilePlace):
+        return None
     kept = element("seclabel", model="dac", relabel="no")
     return element(
         "backingStore",
         element("format", type=image.format),
-        element("source", kept, file=str(paths.image(image, paths.pools.shared_with_images(disk)))),
+        element("source", kept, file=str(paths.image(image, paths.pools.shared_with_images(disk.path)))),
         element("backingStore"),
         type="file",
     )

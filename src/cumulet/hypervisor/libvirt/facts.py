@@ -59,9 +59,10 @@ def read_routes(table: str) -> tuple[IPv4Network, ...]:
 
 def read_room(pools: DiskPools) -> Mapping[str, int]:
     """What each disk pool has for disks."""
-    return {
+    in_directories = {
         pool.id: 0 if problem else read_disk_gib(pool.directory) for pool, problem in pools.problems().items()
     }
+    return in_directories | {pool.id: pool.room_gib() for pool in pools.ceph}
 
 
 def read_disk_gib(directory: Path) -> int:

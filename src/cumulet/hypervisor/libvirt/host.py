@@ -10,6 +10,7 @@ from cumulet.hypervisor import HostFacts
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.connection import Connection, notice_silence
 from cumulet.hypervisor.libvirt.consoles import LibvirtConsoles
+from cumulet.hypervisor.libvirt.copies import CopiesByPool
 from cumulet.hypervisor.libvirt.disks import LibvirtDisks
 from cumulet.hypervisor.libvirt.domains import list_ids
 from cumulet.hypervisor.libvirt.events import Changes
@@ -17,7 +18,6 @@ from cumulet.hypervisor.libvirt.facts import read_facts
 from cumulet.hypervisor.libvirt.gpus import LibvirtGpus
 from cumulet.hypervisor.libvirt.guests import LibvirtGuests
 from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
-from cumulet.hypervisor.libvirt.image_copies import CopiesByPool
 from cumulet.hypervisor.libvirt.images import LibvirtImages
 from cumulet.hypervisor.libvirt.live_moves import LibvirtLiveMoves
 from cumulet.hypervisor.libvirt.machines import LibvirtMachines

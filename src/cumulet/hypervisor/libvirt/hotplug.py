@@ -6,8 +6,7 @@ the guest has let go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -21,6 +20,7 @@ from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, STORAGE_TARGETS, 
 from cumulet.hypervisor.libvirt.domains import absent_is_fine, find_domain
 from cumulet.hypervisor.libvirt.elements import render
 from cumulet.hypervisor.libvirt.paths import GIB, HostPaths
+from cumulet.hypervisor.libvirt.places import Place
 
 NOTHING_TO_ASK: Final = ("in the process of unplug", "no device found with alias")
 """The guest has been asked a moment ago, as QEMU says it; or it has let go since we looked, as libvirt does."""
@@ -34,8 +34,8 @@ def plug(link: libvirt.virConnect, vm_id: UUID, disks: Sequence[UUID], paths: Ho
     plugged = plugged_disks(domain, paths)
     free = [target for target in STORAGE_TARGETS if target not in targets(domain)]
     for id, target in zip((id for id in disks if id not in plugged), free, strict=False):
-        path = paths.pools.find_disk(id)
-        domain.attachDeviceFlags(render(disk(id, target, path)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        place = paths.pools.find_disk(id)
+        domain.attachDeviceFlags(render(disk(id, target, place)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     leaving = plugged.keys() - set(disks)
     for id in leaving:
         ask_to_let_go(domain, plugged[id])
@@ -53,25 +53,29 @@ def ask_to_let_go(domain: libvirt.virDomain, alias: str) -> None:
             raise
 
 
-def grow(domain: libvirt.virDomain, path: str, size_gib: int) -> None:
-    """Let a disk grow under a running guest, which is told."""
-    if domain.blockInfo(path)[0] < size_gib * GIB:
-        domain.blockResize(path, size_gib * GIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+def grow(domain: libvirt.virDomain, place: Place, size_gib: int) -> None:
+    """Let a disk grow under a running guest, which is told; HypervisorError when it does not have it."""
+    target = next((target for source, target, _ in disks_of(domain) if source == place.name), None)
+    if target is None:
+        raise HypervisorError(f"{place.name} is not in the machine {domain.name()}")
+    if domain.blockInfo(target)[0] < size_gib * GIB:
+        domain.blockResize(target, size_gib * GIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
 
 def plugged_disks(domain: libvirt.virDomain, paths: HostPaths) -> Mapping[UUID, str]:
     """The storage disks that a running domain has, with the aliases of their devices."""
-    directories = {pool.directory for pool in paths.pools.every}
-    found = {}
+    storage = ((source, alias) for source, target, alias in disks_of(domain) if target != BOOT_TARGET)
+    found = ((paths.pools.disk_at(source), alias) for source, alias in storage)
+    return {id: alias for id, alias in found if id}
+
+
+def disks_of(domain: libvirt.virDomain) -> Iterator[tuple[str, str, str]]:
+    """The disks of a running domain: the name of the place of each, its target and its alias."""
     for device in ET.fromstring(domain.XMLDesc()).iterfind("devices/disk"):  # noqa: S314 - libvirt's
         source, target, alias = (device.find(tag) for tag in ("source", "target", "alias"))
-        if source is None or target is None or alias is None or target.get("dev") == BOOT_TARGET:
-            continue
-        path = Path(source.get("file", ""))
-        with suppress(ValueError):
-            if path.parent in directories:
-                found[UUID(path.stem)] = alias.get("name", "")
-    return found
+        if source is not None and target is not None and alias is not None:
+            name = source.get("file") or source.get("name") or ""
+            yield name, target.get("dev", ""), alias.get("name", "")
 
 
 def targets(domain: libvirt.virDomain) -> set[str]:
@@ -88,10 +92,9 @@ def check_idle(link: libvirt.virConnect, path: Path) -> None:
                 raise HypervisorError(f"{path.name} is in use by the machine {domain.name()}")
 
 
-def domain_with(link: libvirt.virConnect, path: str) -> str:
-    """Name a domain that is defined or runs with a file, ours or not; nothing when there is none."""
+def check_unused(link: libvirt.virConnect, disk_id: UUID, name: str) -> None:
+    """Return when no machine, ours or not, is defined or runs with a disk in the place of that name; HypervisorError."""
     for domain in link.listAllDomains():
         with absent_is_fine():
-            if path in domain.XMLDesc() or path in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE):
-                return str(domain.name())
-    return ""
+            if name in domain.XMLDesc() or name in domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE):
+                raise HypervisorError(f"disk {disk_id} belongs to the machine {domain.name()}")

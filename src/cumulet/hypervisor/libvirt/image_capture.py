@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,13 +22,14 @@ from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, Image
 from cumulet.hypervisor.libvirt import fsfreeze
 from cumulet.hypervisor.libvirt.agents import Agents
 from cumulet.hypervisor.libvirt.backup import LOOK_SECONDS, Backup
+from cumulet.hypervisor.libvirt.ceph.disks import RbdDisk, find
 from cumulet.hypervisor.libvirt.connection import Connection
+from cumulet.hypervisor.libvirt.conversion import convert
 from cumulet.hypervisor.libvirt.domains import find_running
 from cumulet.hypervisor.libvirt.files import ids_in
 from cumulet.hypervisor.libvirt.image_copies import copy_whole, make_safe
 from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record
 from cumulet.hypervisor.libvirt.paths import HostPaths
-from cumulet.hypervisor.libvirt.snapshots import image_opts
 
 CHUNK_BYTES: Final = 4 << 20
 THAW_TRIES: Final = 30
@@ -41,7 +40,6 @@ MOST_LOSSES: Final = 3
 """How often an image is begun anew under which the host's libvirt was lost: it may be the reason."""
 NOTICE_SECONDS: Final = 1.0
 """Until libvirt has noticed for certain that a machine has ended."""
-PERCENT: Final = re.compile(rb"(\d+\.\d+)/100%")
 
 
 class Interrupted(Exception):
@@ -102,7 +100,7 @@ class ImageCaptures:
 
     def forget(self, image_id: UUID) -> bool:
         """Give an image up; False while somebody is at it still, or a guest that was left frozen does not go on."""
-        return self._jobs.cancel(str(image_id), may_go=self._goes_on)
+        return self._jobs.cancel(str(image_id), may_go=self._leaves_nothing)
 
     def _fresh(self, order: ImageOrder, before: CaptureRecord | None) -> CaptureRecord:
         """Make the record to begin with: a guest that was left frozen is not forgotten."""
@@ -153,11 +151,14 @@ class ImageCaptures:
             raise Interrupted from None
 
     def _back_up(self, capture: Capture) -> TakenFrom:
-        """Have QEMU copy the disk of a machine that runs, as it is at one moment."""
+        """Have QEMU copy the disk of a machine that runs, as it is at one moment, or Ceph keep that moment for us to copy."""
+        disk = self._paths.pools.find_disk(capture.order.disk_id)
+        if isinstance(disk, RbdDisk):
+            return self._copy_moment(capture, disk)
         backup = Backup(self._works, capture.order.vm_id, capture.job.part)
         backup.clear()
         try:
-            frozen = self._begin(capture, backup)
+            frozen = self._begin(capture, backup.begin)
             while (fraction := backup.fraction()) is not None:
                 capture.job.progress(fraction)
                 time.sleep(LOOK_SECONDS)
@@ -167,13 +168,22 @@ class ImageCaptures:
             raise Interrupted
         return TakenFrom.FROZEN if frozen else TakenFrom.RUNNING
 
-    def _begin(self, capture: Capture, backup: Backup) -> bool:
+    def _copy_moment(self, capture: Capture, disk: RbdDisk) -> TakenFrom:
+        disk.forget_moment()
+        try:
+            frozen = self._begin(capture, disk.keep_moment)
+            convert(disk.moment_opts, str(capture.job.part), to="qcow2", progress=capture.job.progress)
+        finally:
+            disk.forget_moment()
+        return TakenFrom.FROZEN if frozen else TakenFrom.RUNNING
+
+    def _begin(self, capture: Capture, begin: Callable[[], bool]) -> bool:
         """Fix the moment while the guest holds still, if it can; says whether it did."""
         capture.record.freezing, capture.record.thaws = True, 0
         capture.job.note()
         try:
             frozen = fsfreeze.freeze(self._agents, capture.order.vm_id)
-            begun = backup.begin()
+            begun = begin()
         finally:
             self._let_go_on(capture)
         if not begun:
@@ -194,40 +204,21 @@ class ImageCaptures:
             record.freezing = not thawed and record.thaws < THAW_TRIES
         return not record.freezing
 
+    def _leaves_nothing(self, record: CaptureRecord) -> bool:
+        """Have a guest go on, and Ceph forget the moment, of a capture that died; says whether there is nothing more to do."""
+        for disk in (find(pool, UUID(record.source)) for pool in self._paths.pools.ceph):
+            if disk:
+                disk.forget_moment()
+        return self._goes_on(record)
+
     def _convert(self, capture: Capture) -> TakenFrom:
-        """Copy the disk of a machine that is off; qemu-img dies with this process, and keeps the machine off."""
-        source = image_opts(self._paths.pools.find_disk(capture.order.disk_id))
-        words = ("convert", "-p", "--image-opts", "-O", "qcow2", source, str(capture.job.part))
-        with subprocess.Popen(
-            ("setpriv", "--pdeathsig", "KILL", "qemu-img", *words),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as copying:
-            try:
-                for fraction in percents(copying):
-                    capture.job.progress(fraction)
-            finally:
-                copying.kill()
-            problem = copying.stderr.read().decode(errors="replace").strip() if copying.stderr else ""
-        if copying.returncode != 0:
-            raise HypervisorError(problem or f"qemu-img ended with {copying.returncode}")
+        """Copy the disk of a machine that is off; its file's lock keeps the machine off meanwhile."""
+        source = self._paths.pools.find_disk(capture.order.disk_id).image_opts
+        convert(source, str(capture.job.part), to="qcow2", progress=capture.job.progress)
         return TakenFrom.STOPPED
 
     def _runs(self, capture: Capture) -> bool:
         return self._works.call(lambda link: find_running(link, capture.order.vm_id)) is not None
-
-
-def percents(copying: subprocess.Popen[bytes]) -> Iterator[float]:
-    """Tell how much qemu-img has done, as often as it says so and at least every moment."""
-    if copying.stdout is None:
-        return
-    os.set_blocking(copying.stdout.fileno(), False)
-    fraction = 0.0
-    while copying.poll() is None:
-        percents = PERCENT.findall(copying.stdout.read() or b"")
-        fraction = float(percents[-1]) / 100 if percents else fraction
-        yield fraction
-        time.sleep(LOOK_SECONDS)
 
 
 def digest(job: Job[CaptureRecord]) -> str:

@@ -38,22 +38,6 @@ FOR_NOBODY_TO_WRITE: Final = 0o444
 READY: Final = ImageCopy(ready=True, fraction=1.0)
 
 
-class CopiesByPool:
-    """The copies that disks of each pool are based on."""
-
-    def __init__(self, paths: HostPaths) -> None:
-        self._own = ImageCopies(paths)
-        self._shared = {pool.id: ImageCopies(paths, pool) for pool in paths.pools.every if pool.shared}
-
-    def beside(self, pool_id: str) -> ImageCopies:
-        """Those under disks of a pool."""
-        return self._shared.get(pool_id, self._own)
-
-    def every(self) -> list[ImageCopies]:
-        """All of them."""
-        return [self._own, *self._shared.values()]
-
-
 class ImageCopies:
     """The copies in one directory, the host's own or a shared pool's; those in the making are found again by their digests."""
 

@@ -15,8 +15,9 @@ from cumulet.hypervisor import (
 from cumulet.hypervisor.file_content import give_file
 from cumulet.hypervisor.libvirt import volumes
 from cumulet.hypervisor.libvirt.connection import Connection
+from cumulet.hypervisor.libvirt.copies import CopiesByPool
 from cumulet.hypervisor.libvirt.image_capture import ImageCaptures
-from cumulet.hypervisor.libvirt.image_copies import CopiesByPool, ImageCopies
+from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
 
@@ -42,7 +43,7 @@ class LibvirtImages:
 
     def send_copy(self, sha256: str) -> socket.socket:
         """Give a copy's file."""
-        found = (copies.find(sha256) for copies in self._copies.every())
+        found = (copies.find(sha256) for copies in self._copies.in_files())
         path = next((path for path in found if path), None)
         if path is None:
             raise HypervisorError(f"image {sha256[:12]} is not on this host")
@@ -50,12 +51,16 @@ class LibvirtImages:
 
     def receive_copy(self, image: BaseImage, pool: str = "") -> socket.socket:
         """Take in a copy's file."""
-        return self._copies.beside(pool).take(image)
+        if self._paths.pools.find_ceph(pool):
+            raise HypervisorError(f"image {image.sha256[:12]} comes into Ceph from the image store alone")
+        return self._copies.in_files_beside(pool).take(image)
 
     def remove_copy(self, sha256: str) -> None:
         """Remove the copies of an image that no disk is based on."""
-        for copies in self._copies.every():
+        for copies in self._copies.in_files():
             self._remove_from(copies, sha256)
+        for in_ceph in self._copies.in_ceph():
+            in_ceph.remove(sha256)
 
     def _remove_from(self, copies: ImageCopies, sha256: str) -> None:
         path = copies.find(sha256)

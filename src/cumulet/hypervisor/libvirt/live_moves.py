@@ -18,6 +18,7 @@ import libvirt
 
 from cumulet.hypervisor import DiskSpec, DomainSpec, Expected, HypervisorError, Power
 from cumulet.hypervisor.libvirt import domains, terms
+from cumulet.hypervisor.libvirt.ceph.secrets import tell_keys
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.disks import LibvirtDisks
 from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, domain_xml, read_mark, with_start
@@ -74,6 +75,7 @@ class LibvirtLiveMoves:
         for disk in disks:
             if disk.id not in shared:
                 self._disks.create(disk)
+        self._reads.call(lambda link: tell_keys(link, self._paths.pools.ceph))
         places = {disk.id: self._paths.pools.find_disk(disk.id) for disk in disks}
         return Expected(
             running=moved_xml(running, spec, self._paths, disks=places),

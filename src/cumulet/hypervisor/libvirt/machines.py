@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+import libvirt
+
 from cumulet.hypervisor import (
     Domain,
     DomainSpec,
@@ -12,6 +14,7 @@ from cumulet.hypervisor import (
 )
 from cumulet.hypervisor.libvirt import domains, guests, hotplug, stats, terms
 from cumulet.hypervisor.libvirt.agents import Agents
+from cumulet.hypervisor.libvirt.ceph.secrets import tell_keys
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.files import remove_log
 from cumulet.hypervisor.libvirt.paths import HostPaths
@@ -42,7 +45,7 @@ class LibvirtMachines:
     def start(self, vm_id: UUID, *, term: int = 0) -> None:
         """Start the machine unless it runs."""
         with terms.in_term(self._paths, vm_id, term):
-            self._works.call(lambda link: domains.start(link, vm_id))
+            self._works.call(lambda link: self._start(link, vm_id))
 
     def resume(self, vm_id: UUID, *, term: int = 0) -> None:
         """Let the machine go on if it is paused on an I/O error."""
@@ -51,7 +54,12 @@ class LibvirtMachines:
 
     def hotplug(self, vm_id: UUID, disks: Sequence[UUID]) -> frozenset[UUID]:
         """Plug and unplug storage disks."""
-        return self._works.call(lambda link: hotplug.plug(link, vm_id, disks, self._paths))
+
+        def plug(link: libvirt.virConnect) -> frozenset[UUID]:
+            tell_keys(link, self._paths.pools.ceph)
+            return hotplug.plug(link, vm_id, disks, self._paths)
+
+        return self._works.call(plug)
 
     def request_shutdown(self, vm_id: UUID) -> None:
         """Ask the guest to power off."""
@@ -82,3 +90,7 @@ class LibvirtMachines:
     def stats(self) -> Mapping[UUID, Stats]:
         """Measure our machines that run."""
         return self._works.call(lambda link: stats.read_stats(link, self._paths))
+
+    def _start(self, link: libvirt.virConnect, vm_id: UUID) -> None:
+        tell_keys(link, self._paths.pools.ceph)
+        domains.start(link, vm_id)

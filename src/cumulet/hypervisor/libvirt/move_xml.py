@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
 from cumulet.hypervisor import DomainSpec, HypervisorError, serial_of, spec_digest
 from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET, NAMESPACE, SEED_TARGET
 from cumulet.hypervisor.libvirt.paths import HostPaths
+from cumulet.hypervisor.libvirt.places import FilePlace, Place
 
 
-def moved_xml(running: str, spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Path]) -> str:
+def moved_xml(running: str, spec: DomainSpec, paths: HostPaths, *, disks: Mapping[UUID, Place]) -> str:
     """Describe it on this host; HypervisorError when it has a disk that is not its own any more."""
     root = ET.fromstring(running)  # noqa: S314 - libvirt's, from another host of ours
-    by_serial = {serial_of(id): path for id, path in disks.items()}
+    by_serial = {serial_of(id): place for id, place in disks.items()}
     for disk in root.findall("devices/disk"):
         place_disk(disk, spec, paths, by_serial)
     for log in root.findall("devices/*/log"):
@@ -28,7 +28,7 @@ def moved_xml(running: str, spec: DomainSpec, paths: HostPaths, *, disks: Mappin
     return ET.tostring(root, encoding="unicode")
 
 
-def place_disk(disk: ET.Element, spec: DomainSpec, paths: HostPaths, by_serial: Mapping[str, Path]) -> None:
+def place_disk(disk: ET.Element, spec: DomainSpec, paths: HostPaths, by_serial: Mapping[str, Place]) -> None:
     """Have a disk lie where this host has it."""
     target, source = disk.find("target"), disk.find("source")
     if target is None or source is None:
@@ -36,13 +36,15 @@ def place_disk(disk: ET.Element, spec: DomainSpec, paths: HostPaths, by_serial: 
     if target.get("dev") == SEED_TARGET:
         source.set("file", str(paths.seed(spec.id)))
         return
-    path = by_serial.get(disk.findtext("serial", ""))
-    if path is None:
+    place = by_serial.get(disk.findtext("serial", ""))
+    if place is None:
         raise HypervisorError(f"the machine of VM {spec.id} has a disk that is to leave it")
-    source.set("file", str(path))
+    if not isinstance(place, FilePlace):
+        return  # it is called the same on each of its hosts
+    source.set("file", place.name)
     base = disk.find("backingStore/source")
     if target.get("dev") == BOOT_TARGET and base is not None:
-        base.set("file", str(paths.image(spec.boot_image, paths.pools.shared_with_images(path))))
+        base.set("file", str(paths.image(spec.boot_image, paths.pools.shared_with_images(place.path))))
 
 
 def copied_disks(running: str, shared: AbstractSet[UUID]) -> tuple[str, ...]:

@@ -100,10 +100,6 @@ class HostPaths:
         directory = pool.images if pool and pool.shared else self.images
         return directory / f"{image.sha256}.{image.format}"
 
-    def term(self, vm_id: UUID) -> Path:
-        """Place a VM's term."""
-        return self.terms / f"{vm_id}.term"
-
     def seed(self, vm_id: UUID) -> Path:
         """Place a VM's seed."""
         return self.seeds / f"{vm_id}.iso"

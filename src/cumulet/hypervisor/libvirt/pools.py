@@ -10,6 +10,8 @@ first host writes that sees it mounted:
     MOUNT/cumulet-INSTALLATION/identity
     MOUNT/cumulet-INSTALLATION/images/SHA256.FORMAT   copies of images, once for all hosts
     MOUNT/cumulet-INSTALLATION/terms/UUID.term        terms of VMs, which no host gets past
+
+Others lie in Ceph (`ceph.pool`), where all hosts of a cluster share them.
 """
 
 from __future__ import annotations
@@ -18,15 +20,22 @@ import os
 import stat
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID, uuid4
 
-from cumulet.hypervisor import HypervisorError
+from cumulet.hypervisor import CephPool, HypervisorError
+from cumulet.hypervisor.ceph_client import CephClient
+from cumulet.hypervisor.libvirt.ceph.disks import find
+from cumulet.hypervisor.libvirt.ceph.pool import RbdPool
+from cumulet.hypervisor.libvirt.places import FilePlace, Place
 from cumulet.hypervisor.mounts import NotMounted, find_device, holders_of
 
 IDENTITY: Final = "identity"
+NO_CEPH: Final[Mapping[str, CephPool]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,9 @@ class DiskPools:
 
     root: Path
     every: tuple[DiskPool, ...]
+    """Those in directories."""
+    ceph: tuple[RbdPool, ...] = ()
+    """Those in Ceph."""
 
     def problems(self) -> Mapping[DiskPool, str]:
         """Say of each pool what keeps it from being used now; `""` when nothing does."""
@@ -89,13 +101,14 @@ class DiskPools:
         return found
 
     def identities(self) -> Mapping[str, str]:
-        """By shared pool, the identity of its directory; `""` while it cannot be used."""
+        """By shared pool, the identity of its directory, or of its pool in Ceph; `""` while it cannot be used."""
         problems = self.problems()
-        return {
+        in_directories = {
             pool.id: "" if problem else pool.read_identity()
             for pool, problem in problems.items()
             if pool.shared
         }
+        return in_directories | {pool.id: pool.identity() for pool in self.ceph}
 
     def usable(self) -> list[DiskPool]:
         """The pools whose disks are there now."""
@@ -118,18 +131,37 @@ class DiskPools:
         """The pool that a disk lies in; None when it lies in none that is usable."""
         return next((pool for pool in self.usable() if pool.disk(disk_id).exists()), None)
 
-    def find_disk(self, disk_id: UUID) -> Path:
+    def find_disk(self, disk_id: UUID) -> Place:
         """Where a disk lies; HypervisorError when it lies nowhere."""
-        pool = self.find_with(disk_id)
-        if pool is None:
-            raise HypervisorError(f"the host has no disk {disk_id}")
-        return pool.disk(disk_id)
+        if pool := self.find_with(disk_id):
+            return FilePlace(pool.disk(disk_id))
+        if place := next(filter(None, (find(pool, disk_id) for pool in self.ceph)), None):
+            return place
+        raise HypervisorError(f"the host has no disk {disk_id}")
+
+    def find_ceph(self, pool_id: str) -> RbdPool | None:
+        """The pool of that id if it lies in Ceph."""
+        return next((pool for pool in self.ceph if pool.id == pool_id), None)
+
+    def disk_at(self, name: str) -> UUID | None:
+        """Which disk lies in the place of that name; None for what is no disk of ours."""
+        path = Path(name)
+        if path.parent in {pool.directory for pool in self.every}:
+            with suppress(ValueError):
+                return UUID(path.stem)
+        in_pool, _, image = name.partition("/")
+        return next((pool.disk_in(image) for pool in self.ceph if pool.client.pool.name == in_pool), None)
 
 
 def place_pools(
-    mounts: Mapping[str, Path | None], *, root: Path, name: str, shared: AbstractSet[str] = frozenset()
+    mounts: Mapping[str, Path | None],
+    *,
+    root: Path,
+    name: str,
+    shared: AbstractSet[str] = frozenset(),
+    ceph: Mapping[str, CephPool] = NO_CEPH,
 ) -> DiskPools:
-    """Say where the disks of each pool lie, by where its file system is mounted; `name` is the installation's."""
+    """Say where the disks of each pool lie, by where its file system is mounted, or in Ceph; `name` is the installation's."""
     return DiskPools(
         root,
         tuple(
@@ -138,6 +170,7 @@ def place_pools(
             else DiskPool(id, f"{name}-{id}", mount / name, mount, shared=id in shared)
             for id, mount in mounts.items()
         ),
+        tuple(RbdPool(id, name, CephClient(pool)) for id, pool in ceph.items()),
     )
 
 

@@ -1,7 +1,7 @@
 """The terms of VMs that changed their host: a small file each, which outlives the machine and whatever starts machines.
 
 Whoever starts a machine holds its file locked meanwhile: a higher term is kept before or after that, never during it.
-Directories that hosts share have the terms too: a host that never heard of a later one meets it there, beside the disks.
+Where hosts share disks there are the terms too: a host that never heard of a later one meets it there, beside the disks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from cumulet.hypervisor import OlderTerm
+from cumulet.hypervisor.libvirt.ceph.terms import RbdTerms
 from cumulet.hypervisor.libvirt.files import ids_in, write_whole
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
@@ -33,47 +35,84 @@ def keep(paths: HostPaths, vm_id: UUID, term: int) -> None:
     """Keep a term of a VM; OlderTerm when a higher one is kept."""
     with locked(paths.terms / LOCK, exclusive=True):
         check(paths, vm_id, term)
-        for path in places(paths, vm_id):
-            if read(path) < term:
-                write_whole(path, str(term).encode())
+        for keeper in keepers(paths):
+            if keeper.read(vm_id) < term:
+                keeper.write(vm_id, term)
 
 
 def check(paths: HostPaths, vm_id: UUID, term: int) -> None:
     """Return when no higher term is kept; OlderTerm otherwise."""
-    kept = max(map(read, places(paths, vm_id)))
+    kept = max(keeper.read(vm_id) for keeper in keepers(paths))
     if term < kept:
         raise OlderTerm(f"VM {vm_id} is in term {kept}, not {term} any more")
 
 
-def directories(paths: HostPaths) -> list[Path]:
-    """Where terms are kept that this host knows of."""
-    return [paths.terms, *(pool.terms for pool in paths.pools.usable() if pool.shared)]
-
-
-def places(paths: HostPaths, vm_id: UUID) -> list[Path]:
-    """Where a VM's term is kept."""
-    return [directory / paths.term(vm_id).name for directory in directories(paths)]
-
-
-def read(path: Path) -> int:
-    """Read a kept term; 0 when there is none."""
-    try:
-        return int(path.read_bytes())
-    except FileNotFoundError:
-        return 0
+def keepers(paths: HostPaths) -> list[Keeper]:
+    """Where terms are kept that this host knows of: its own, and beside disks that it shares."""
+    shared = (DirectoryTerms(pool.terms) for pool in paths.pools.usable() if pool.shared)
+    in_ceph = (RbdTerms(pool) for pool in paths.pools.ceph if not pool.problem())
+    return [DirectoryTerms(paths.terms), *shared, *in_ceph]
 
 
 def kept_terms(paths: HostPaths) -> Mapping[UUID, int]:
     """All terms that are kept."""
-    known = {id for directory in directories(paths) for id in ids_in(directory, ".term")}
-    found = {id: max(map(read, places(paths, id))) for id in known}
-    return {id: term for id, term in found.items() if term}
+    found: dict[UUID, int] = {}
+    for keeper in keepers(paths):
+        for id, term in keeper.kept().items():
+            found[id] = max(term, found.get(id, 0))
+    return found
 
 
 def forget(paths: HostPaths, vm_id: UUID) -> None:
     """Forget a VM's term."""
-    for path in places(paths, vm_id):
-        path.unlink(missing_ok=True)
+    for keeper in keepers(paths):
+        keeper.forget(vm_id)
+
+
+class Keeper(Protocol):
+    """A place in which terms are kept."""
+
+    def read(self, vm_id: UUID) -> int:
+        """Read a VM's term; 0 when there is none."""
+
+    def write(self, vm_id: UUID, term: int) -> None:
+        """Keep one."""
+
+    def forget(self, vm_id: UUID) -> None:
+        """Forget one, if it is there."""
+
+    def kept(self) -> Mapping[UUID, int]:
+        """All of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryTerms:
+    """Terms in a directory."""
+
+    directory: Path
+
+    def read(self, vm_id: UUID) -> int:
+        """Read a kept term; 0 when there is none."""
+        try:
+            return int(self._place(vm_id).read_bytes())
+        except FileNotFoundError:
+            return 0
+
+    def write(self, vm_id: UUID, term: int) -> None:
+        """Keep a term."""
+        write_whole(self._place(vm_id), str(term).encode())
+
+    def forget(self, vm_id: UUID) -> None:
+        """Forget one, if it is there."""
+        self._place(vm_id).unlink(missing_ok=True)
+
+    def kept(self) -> Mapping[UUID, int]:
+        """All of them."""
+        found = {id: self.read(id) for id in ids_in(self.directory, ".term")}
+        return {id: term for id, term in found.items() if term}
+
+    def _place(self, vm_id: UUID) -> Path:
+        return self.directory / f"{vm_id}.term"
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from cumulet.hypervisor import DiskSpec, HypervisorError
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.elements import element, render
 from cumulet.hypervisor.libvirt.files import ids_in
-from cumulet.hypervisor.libvirt.hotplug import domain_with
+from cumulet.hypervisor.libvirt.hotplug import check_unused
 from cumulet.hypervisor.libvirt.paths import GIB, HostPaths
 from cumulet.hypervisor.libvirt.pools import DiskPool, make_passable
 
@@ -122,18 +122,18 @@ def grow_volume(link: libvirt.virConnect, disk_id: UUID, size_gib: int, paths: H
         volume.resize(size_gib * GIB)
 
 
-def remove_volume(link: libvirt.virConnect, disk_id: UUID, paths: HostPaths) -> None:
-    """Remove the disk, if it is there and no machine has it."""
+def remove_volume(link: libvirt.virConnect, disk_id: UUID, paths: HostPaths) -> bool:
+    """Remove the disk, if it is there and no machine has it; says whether it was."""
     volume = find_volume(link, disk_id, paths)
     if volume is None:
-        return
-    if machine := domain_with(link, volume.path()):
-        raise HypervisorError(f"disk {disk_id} belongs to the machine {machine}")
+        return False
+    check_unused(link, disk_id, volume.path())
     try:
         volume.delete()
     except libvirt.libvirtError as error:
         if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
             raise
+    return True
 
 
 def list_volumes(link: libvirt.virConnect, paths: HostPaths) -> Mapping[UUID, int]:

@@ -57,6 +57,8 @@ def _make_hosts(uri: str, pools: Collection[str], shared: AbstractSet[str]) -> d
     directories = {pool: SharedDirectory(f"the {pool} of all") for pool in shared}
     for host in hosts.values():
         host.contents.shared |= directories
+        for directory in directories.values():
+            directory.users.append(host.contents)
     if query.gpu_model:
         for host in hosts.values():
             host.host_gpus = made_up_gpus(query.gpu_model, query.sizes["gpus"], query.gpu_fabric)

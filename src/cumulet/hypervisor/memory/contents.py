@@ -21,6 +21,8 @@ from cumulet.hypervisor import (
 
 TAKEN: Final = b"what a disk in memory held: "
 """How an image begins that was taken of one."""
+WITHOUT_A_WORD: Final = (OffReason.CRASHED, OffReason.UNKNOWN)
+"""How a machine ends that lets go of nothing."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Machine:
     """What it ran at its first boot."""
     plugged: set[UUID] = field(default_factory=set)
     """Storage disks that it runs with."""
+    cut_off_from: set[UUID] = field(default_factory=set)
+    """Disks to which it writes no more, until it starts anew."""
 
     @property
     def answers(self) -> bool:
@@ -98,6 +102,16 @@ class SharedDirectory:
     copies: dict[str, float] = field(default_factory=dict)
     """How much of each image's copy is there, by digest."""
     terms: dict[UUID, int] = field(default_factory=dict)
+    users: list[Contents] = field(default_factory=list)
+    """What is on the hosts that have it."""
+
+    def cut_off(self, disk_id: UUID) -> tuple[str, ...]:
+        """Have machines that run with a disk on any of the hosts write to it no more, and name them; with those that did not let go of it."""
+        machines = [machine for contents in self.users if (machine := contents.machine_with(disk_id))]
+        opened = [one for one in machines if one.power is not Power.OFF or one.off_reason in WITHOUT_A_WORD]
+        for machine in opened:
+            machine.cut_off_from.add(disk_id)
+        return tuple(f"the machine of VM {machine.spec.id}" for machine in opened)
 
 
 @dataclass(slots=True)

@@ -67,6 +67,15 @@ class MemoryDisks(Part):
         return {id: disk.size_gib for id, disk in self._contents.disks.items()}
 
     @verb
+    def cut_off(self, disk_id: UUID) -> tuple[str, ...]:
+        """Have machines on all hosts write to it no more."""
+        self._contents.find_disk(disk_id)
+        for directory in self._contents.shared_there:
+            if disk_id in directory.disks:
+                return directory.cut_off(disk_id)
+        raise HypervisorError(f"disk {disk_id} is on this host alone: nobody is kept from writing to it")
+
+    @verb
     def send(self, disk_id: UUID) -> socket.socket:
         """Give all that it holds."""
         return give(self._contents.find_idle_disk(disk_id))

@@ -92,8 +92,12 @@ class MemoryHypervisor(State):
         self._let_go_off(vm_id, OffReason.GUEST_SHUTDOWN)
 
     def write_disk(self, disk_id: UUID, content: str) -> None:
-        """Let a guest write to its disk."""
-        self.contents.find_disk(disk_id).content = content
+        """Let a guest write to its disk; one that is cut off from it stands still."""
+        machine = self.contents.machine_with(disk_id)
+        if machine and disk_id in machine.cut_off_from:
+            self.stall(machine.spec.id)
+        else:
+            self.contents.find_disk(disk_id).content = content
 
     def read_disk(self, disk_id: UUID) -> str:
         """Let a guest read its disk."""

@@ -67,7 +67,7 @@ class MemoryMachines(Part):
         self._contents.use_gpus(machine.spec)
         machine.power, machine.off_reason = Power.RUNNING, OffReason.NONE
         machine.started, machine.looks, machine.measured = next(self._state.starts), 0, 0
-        machine.plugged = set(machine.spec.disks)
+        machine.plugged, machine.cut_off_from = set(machine.spec.disks), set()
         if machine.keys is None:
             seed = self._contents.seeds[vm_id]
             machine.keys, machine.password_hash = seed.ssh_keys, seed.password_hash
@@ -82,7 +82,7 @@ class MemoryMachines(Part):
         machine = self._contents.find_machine(vm_id)
         if machine.power is Power.PAUSED_ON_IO_ERROR:
             machine.power = Power.RUNNING
-            if self._state.full:
+            if self._state.full or machine.cut_off_from:
                 self._state.pause_on_io_error(vm_id)
 
     @verb

@@ -32,6 +32,7 @@ from cumulet.vm_record.wire import VmState
 from cumulet.vms.reconcile.backends import Backends
 from cumulet.vms.reconcile.copies import keep_copies, those_in
 from cumulet.vms.reconcile.drain import move_away
+from cumulet.vms.reconcile.fence import ensure_cut_off
 from cumulet.vms.reconcile.silence import (
     POWER_OFF_AGAIN,
     end_twins,
@@ -131,8 +132,11 @@ class Sweeper:
             self.backends.repair()
         power_off = self.backends.power_off
         reaches_most = 2 * len(self.backends.silent) <= len(self.backends.hosts)
-        if power_off is not None and reaches_most and not ensure_off(run, row, power_off):
-            return run.now + POWER_OFF_AGAIN
+        if not reaches_most:
+            return run.now + SILENCE / 3
+        if power_off is None or not ensure_off(run, row, power_off):
+            ensure_cut_off(run, row, self.backends)
+            return run.now + (SILENCE / 3 if power_off is None else POWER_OFF_AGAIN)
         return run.now + SILENCE / 3
 
     def _remove_orphans(
