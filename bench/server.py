@@ -45,9 +45,7 @@ class Server:
 
     def create(self, name: str, **wishes: object) -> None:
         """Ask for a VM, as small as can be but for the wishes."""
-        smallest = {"dataCenterId": "local", "machineType": "standard", "bootDiskImageId": "micro"}
-        sizes = {"vcpus": 1, "memoryGib": 1, "gpus": 0}
-        self.ask("POST", "vm", json={**smallest, **sizes, "vmId": name, **wishes})
+        self.ask("POST", "vm", json=smallest_vm(name) | wishes)
 
     def shown(self, name: str) -> Any:  # noqa: ANN401 - JSON
         """Give what GetVM shows."""
@@ -80,6 +78,12 @@ class Server:
     def count_in(self, *states: str) -> int:
         """Count the VMs in these states."""
         return sum(vm["state"] in states for vm in self.ask("GET", "vms")["VMs"])
+
+
+def smallest_vm(name: str) -> dict[str, object]:
+    """Give the body of a request for a VM as small as can be."""
+    offer = {"dataCenterId": "local", "machineType": "standard", "bootDiskImageId": "micro"}
+    return {**offer, "vcpus": 1, "memoryGib": 1, "gpus": 0, "vmId": name}
 
 
 @contextmanager

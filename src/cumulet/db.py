@@ -58,6 +58,8 @@ R = TypeVar("R", bound="Row")
 SQLITE_BUSY_MS: Final = 10_000
 SQLITE_CACHE_KIB: Final = 512
 """Of each connection: the pages are in the kernel's cache too, and there are as many connections as threads."""
+SQLITE_CHECKPOINT_PAGES: Final = 8000
+"""Of its log, 32 MiB, until one who commits has them written to their places and waits for the disk, and everybody for them."""
 POOL_SIZE: Final = 40
 """As many connections as the REST edge has threads (anyio's default)."""
 MOST_NAMES: Final = 500
@@ -383,6 +385,7 @@ def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
         make_url(url).set(drivername="sqlite+cumulet"),
         pool_size=POOL_SIZE,
+        pool_use_lifo=True,  # the connection that wrote last has at hand what others must read anew
         hide_parameters=True,
         **JSON_COLUMNS,
         connect_args={"timeout": SQLITE_BUSY_MS / 1000},
@@ -396,6 +399,7 @@ def _sqlite_engine(url: str) -> Engine:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=NORMAL",
+            f"wal_autocheckpoint={SQLITE_CHECKPOINT_PAGES}",
             "foreign_keys=ON",
             f"busy_timeout={SQLITE_BUSY_MS}",
             f"cache_size=-{SQLITE_CACHE_KIB}",

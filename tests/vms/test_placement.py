@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 from tests.made_up import NOON, make_cloud
+from tests.watching import statements_of
 
 from cumulet.catalogue import Placement, read_catalogue
 from cumulet.errors import Invalid
@@ -72,6 +73,16 @@ def test_vms_are_spread_unless_the_catalogue_says_to_pack_them(cloud):
     assert len({create(cloud, f"spread-{number}") for number in range(3)}) == 3
     cloud.catalogue = catalogue(placement=Placement.PACK)
     assert len({create(cloud, f"packed-{number}") for number in range(3)}) == 1
+
+
+def test_where_numbers_alone_decide_no_host_is_looked_at_but_the_one_that_is_chosen(cloud):
+    def looks_at_all(id, **fields):
+        with statements_of(cloud.database) as asked:
+            create(cloud, id, **fields)
+        return any("ORDER BY host.name" in one or "host.cpu_model" in one for one in asked)
+
+    assert not looks_at_all("plain")
+    assert looks_at_all("apart", metadata={"cumulet/apart": "web"})
 
 
 def test_vms_that_are_to_be_apart_never_share_a_host(cloud):

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter
+from cumulet.db import fetch_copies, rows_of
 from cumulet.errors import Refused
 from cumulet.networks.addresses import mac_of
 from cumulet.networks.allocate import take_external
@@ -21,7 +22,7 @@ from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted
 
 DEFAULT_NETWORK: Final = "default"
-BY_NAME: Final = select(Network).where(
+BY_NAME: Final = select(rows_of(Network)).where(
     Network.project_id == bindparam("project_id"), Network.name == bindparam("name")
 )
 
@@ -32,12 +33,11 @@ def default_network_name(data_center_id: str) -> str:
 
 
 def default_network(db: Session, allowance: Allowance, data_center: DataCenter, *, now: datetime) -> Network:
-    """Find the project's own network in a data center, or make it; Refused while it is stopped or goes away."""
+    """Find the project's own network in a data center, to look at, or make it; Refused while it is stopped or goes away."""
     name = default_network_name(data_center.id)
-    found = db.scalar(BY_NAME, {"project_id": allowance.project_id, "name": name})
-    if found is None:
-        return make_network(db, allowance, name, data_center, range_=data_center.network_range, now=now)
-    return usable(found, passing=found.wanted is Wanted.DELETED)
+    for found in fetch_copies(db, Network, BY_NAME, project_id=allowance.project_id, name=name):
+        return usable(found, passing=found.wanted is Wanted.DELETED)
+    return make_network(db, allowance, name, data_center, range_=data_center.network_range, now=now)
 
 
 def make_network(

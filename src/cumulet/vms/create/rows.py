@@ -168,7 +168,7 @@ def find_offer(db: Session, request: CreateRequest) -> tuple[DataCenter, Machine
         data_center = request.catalogue.find_data_center(request.data.data_center_id)
     with Invalid.reference("machineType"):
         found = request.catalogue.find_machine_type(data_center.id, request.data.machine_type)
-    return data_center, with_cpu_model(db, found)
+    return data_center, with_cpu_model(db, found) if request.data.cpu_model else found
 
 
 def taken_by(plan: VmPlan, machine_type: MachineType, data: CreateVm) -> dict[str, int]:
