@@ -9,23 +9,22 @@ listen to root alone; for the server they do so here.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from cumulet.doctor.calls import CENTRAL_SOCKETS, ensure_account, hand_over
-from cumulet.errors import Invalid, Unavailable
+from cumulet.errors import Invalid
 from cumulet.line.helper import Helper
 from cumulet.line.relay import relay
 from cumulet.line.run import open_here
+from cumulet.serve.alone import alone
 from cumulet.serve.logs import configure_logging
 from cumulet.serve.manager import Manager
 from cumulet.settings import Settings
@@ -45,11 +44,12 @@ def help_server(settings: Settings, user: str) -> None:
     manager = Manager.named_in(os.environ)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     account = ensure_account(user, settings.data_dir)
-    for folder in {settings.data_dir, settings.shared_dir}:
-        hand_over(folder, account.pw_uid, account.pw_gid)
-    with alone(settings.helper.parent), suppress(KeyboardInterrupt):
-        for theirs in map(Path, CENTRAL_SOCKETS):
-            relay(listen(settings.helper.with_name(theirs.name), account), str(theirs))
+    for theirs in {settings.data_dir, settings.shared_dir}:
+        hand_over(theirs, account.pw_uid, account.pw_gid)
+    folder = settings.helper.parent
+    with alone(folder / "helper.lock", f"another helper runs in {folder}"), suppress(KeyboardInterrupt):
+        for central in map(Path, CENTRAL_SOCKETS):
+            relay(listen(folder / central.name, account), str(central))
         helper = Helper(listen(settings.helper, account), partial(open_here, packages=()))
         manager.serves()
         log.info("helping", user=user, socket=str(settings.helper))
@@ -59,18 +59,6 @@ def help_server(settings: Settings, user: str) -> None:
             settings.helper.unlink()
             manager.ends()
             helper.close()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep a second helper from taking the sockets of a folder over, which is made where it is missing."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (folder / "helper.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"another helper runs in {folder}") from None
-        yield
 
 
 def listen(place: Path, account: pwd.struct_passwd) -> socket.socket:

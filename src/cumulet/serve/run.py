@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
 import queue
@@ -19,13 +18,14 @@ import structlog
 import uvicorn
 
 from cumulet.db import UNREACHABLE, Database
-from cumulet.errors import Invalid, Unavailable
+from cumulet.errors import Invalid
 from cumulet.hosts import list_hosts, wake_queue
 from cumulet.projects import KEY_FILE
 from cumulet.reconcile import Kind, forget_leases, wake
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
 from cumulet.rest.listener import Listener
 from cumulet.rest.tls import Certificate, locked
+from cumulet.serve.alone import alone
 from cumulet.serve.build import Cloud, build
 from cumulet.serve.logs import configure_logging
 from cumulet.serve.manager import Manager
@@ -117,15 +117,11 @@ def only_one(settings: Settings) -> Iterator[None]:
     if not settings.database_url.startswith("sqlite"):
         yield
         return
-    settings.data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (settings.data_dir / "serve.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(
-                f"another server runs on {settings.data_dir}: SQLite serves one; several need PostgreSQL "
-                "(CUMULET_DATABASE_URL)"
-            ) from None
+    otherwise = (
+        f"another server runs on {settings.data_dir}: SQLite serves one; several need PostgreSQL "
+        "(CUMULET_DATABASE_URL)"
+    )
+    with alone(settings.data_dir / "serve.lock", otherwise):
         yield
 
 
