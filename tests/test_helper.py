@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 
+from cumulet.catalogue import read_catalogue
 from cumulet.errors import Unavailable
 from cumulet.line.connections import dial_unix
 from cumulet.line.far_host import FarHost
@@ -96,7 +97,7 @@ def test_a_helper_that_no_server_would_find_does_not_start(environment):
 
 def test_a_server_whose_helper_is_away_says_so(settings):
     with pytest.raises(Unavailable, match=r"helper\.sock.*`cumulet helper` must run"):
-        prepare(own_doctor(settings))
+        prepare(own_doctor(settings), read_catalogue(None))
 
 
 def test_where_the_helper_is_ovn_answers_beside_it(settings, tmp_path):
