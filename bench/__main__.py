@@ -22,6 +22,7 @@ from bench import (
     follow,
     gpus,
     groups,
+    hosts,
     idle,
     images,
     line,
@@ -56,6 +57,7 @@ BENCHMARKS = {
     "boots": boots.measure,
     "images": images.measure,
     "line": line.measure,
+    "hosts": hosts.measure,
     "web": web.measure,
 }
 

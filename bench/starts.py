@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 import libvirt
@@ -33,16 +34,22 @@ class Starts:
 
 
 @contextmanager
-def told_starts() -> Iterator[Starts]:
+def told_starts(uri: str = URI) -> Iterator[Starts]:
     """Listen for as long as the block lasts."""
-    libvirt.virEventRegisterDefaultImpl()
-    threading.Thread(target=run_events, daemon=True).start()
-    link = libvirt.open(URI)
+    begin_events()
+    link = libvirt.open(uri)
     yield Starts(link)
     link.close()
 
 
+@cache
+def begin_events() -> None:
+    """Let libvirt tell from now on."""
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=run_events, daemon=True).start()
+
+
 def run_events() -> None:
-    """Let libvirt tell."""
+    """Let it tell as long as the process lives."""
     while True:
         libvirt.virEventRunDefaultImpl()
