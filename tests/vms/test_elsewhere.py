@@ -19,11 +19,12 @@ from tests.vms.test_lost_hosts import (
     silence,
     twin_of,
 )
-from tests.vms.test_moves import Witness, host_of, survive
+from tests.vms.test_moves import Witness, host_of, move, survive
 from tests.vms.test_shared_pools import OWN, SHARED
 
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.disks import vm_operations as disk_of_vm
+from cumulet.errors import Refused
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost, LoseHost
 from cumulet.hosts import Host, HostState, Reservation
@@ -102,7 +103,25 @@ def test_a_vm_with_a_disk_of_its_hosts_own_waits_for_it(cloud):
     on_shared(cloud, storage_disk_ids=["data"])
     lost(cloud, ONE)
     assert cloud.vm().state is VmState.UNKNOWN
-    assert cloud.vm().waiting_for == "its host is lost: what is on its disks is back if that host is"
+    why = "its host is lost: what is on its disks is back if that host is"
+    assert cloud.vm().waiting_for == f"{why}; its disk 'data' lies there and would have to be detached first"
+    cloud.call(disk_of_vm.detach_storage_disk, project_id=PROJECT, id="data")
+    cloud.pass_time(60)
+    assert (cloud.vm().state, host_of(cloud) is twin_of(cloud, ONE)) == (VmState.ACTIVE, False)
+    assert host_of(cloud).read_disk(cloud.row().boot_disk_id) == "hard work"
+    assert (cloud.disk().vm_id, cloud.disk_row().host_id) == ("", row_of(cloud, ONE).id)
+    back(cloud, ONE)
+    cloud.pass_time(120)
+    assert cloud.disk_row().id in twin_of(cloud, ONE).disks.list()
+
+
+def test_a_vm_that_boots_from_its_hosts_own_disk_waits_for_it_with_all_that_it_has(cloud):
+    cloud.create_disk("data", 1, storage_class=StorageClass.NETWORK)
+    running_on(cloud, ONE, boot_disk=OWN, storage_disk_ids=["data"])
+    lost(cloud, ONE)
+    assert cloud.vm().waiting_for.endswith("; its disk 'hello-boot' lies there")
+    with pytest.raises(Refused, match="its host is lost: what is on its disks is back if that host is"):
+        move(cloud)
 
 
 def test_a_vm_whose_owner_says_so_waits_for_its_host(cloud):

@@ -25,6 +25,7 @@ from cumulet.disks.wire import DiskState, DiskType
 from cumulet.due import Kind
 from cumulet.events import DiskData
 from cumulet.resource import Resource, Wanted
+from cumulet.vm_record.model import Vm
 
 
 class Disk(Resource):
@@ -86,6 +87,10 @@ class Disk(Resource):
     def is_made(self) -> bool:
         """It is, or was once, on its host, with what was written to it."""
         return self.state is not DiskState.INIT
+
+    def is_coming_to(self, vm: Vm) -> bool:
+        """It lies on another host than the VM that got it, and that has its room."""
+        return self.host_id != vm.host_id and vm.waits_until is None
 
     @property
     def is_going(self) -> bool:

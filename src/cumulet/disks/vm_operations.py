@@ -68,7 +68,7 @@ def attach_storage_disk(
     check_number(db, vm)
     attach(db, disk, vm.id, host, now=now)
     text = f"attaching disk {disk.name} requested"
-    if disk.host_id != vm.host_id:
+    if disk.is_coming_to(vm):
         text += ", which lies on another host and is brought first"
     log_request(db, caller, vm, EventName.VM_DISK_ATTACH_REQUESTED, text, now=now)
     return Empty()
@@ -79,10 +79,14 @@ def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
     """Detach a storage disk from its virtual machine; a running guest must release it: unmount it there first."""
     seen = find(db, Disk, project_id, id)
     accept_detach(seen)
-    vm = find_vm_to_change(db, now=now, project_id=project_id, id=holder_of(db, seen).name)
-    accept_disks(vm, WITH_A_WAY_OUT)
+    holder = holder_of(db, seen)
+    host_is_lost = is_lost(db, holder)
+    vm = find_vm_to_change(db, now=now, project_id=project_id, id=holder.name)
     disk = lock(db, seen)
     accept_detach(disk)
+    no_machine_has_it = vm.moving_to is None and (host_is_lost or disk.is_coming_to(vm))
+    if not no_machine_has_it:
+        accept_disks(vm, WITH_A_WAY_OUT)
     if disk.wanted is not Wanted.DETACHED:
         disk.wanted = Wanted.DETACHED
         log_request(
@@ -93,7 +97,7 @@ def detach_storage_disk(db: Session, caller: Caller, *, now: datetime, project_i
             f"detaching disk {disk.name} requested",
             now=now,
         )
-        if disk.host_id != vm.host_id:  # still on its way: the VM never had it
+        if no_machine_has_it:
             set_free(db, disk, now=now)
             log_event(db, vm, EventName.VM_DISK_DETACHED, f"disk {disk.name} detached", now=now)
     return Empty()
@@ -134,6 +138,16 @@ def resize_vm_disk(
     if validate_only:
         forget(db)
     return Empty()
+
+
+def is_lost(db: Session, vm: Vm) -> bool:
+    """Whether a VM's host is lost, and is not back before the transaction ends."""
+    gone = away(db, vm.host_id)
+    if gone is None or not gone.lost:
+        return False
+    lock_capacity(db, vm.data_center_id, vm.host_id)
+    gone = away(db, vm.host_id)
+    return gone is not None and gone.lost
 
 
 def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:

@@ -30,6 +30,7 @@ from cumulet.hosts import (
     Capacity,
     Host,
     Requirements,
+    away,
     close,
     end_second,
     no_capacity,
@@ -78,7 +79,7 @@ def begin_move(
     vm = lock_to_change(db, seen, now=now)
     disks = db.scalars(select(Disk).where(Disk.vm_id == vm.id).with_for_update()).all()
     live = vm.state is VmState.ACTIVE and not restart
-    accept_move(vm, disks)
+    accept_move(db, vm, disks)
     if live:
         accept_live_move(db, vm, disks)
         free = like_its_own(free, vm)
@@ -99,16 +100,18 @@ def begin_move(
     return vm
 
 
-def accept_move(vm: Vm, disks: Sequence[Disk]) -> None:
+def accept_move(db: Session, vm: Vm, disks: Sequence[Disk]) -> None:
     """Return when the VM can be moved now; Refused says what keeps it where it is."""
     problem = ""
     if vm.moving_to is not None:
         problem = "it is being moved already"
+    elif gone := away(db, vm.host_id):
+        problem = gone.why
     elif vm.wanted is Wanted.DELETED or vm.state not in {VmState.STOPPED, VmState.ACTIVE}:
         problem = f"it is {vm.state.value} and must be STOPPED or ACTIVE"
     elif busy := [disk.name for disk in disks if disk.state not in AT_REST]:
         problem = f"work on its disk {busy[0]!r} is under way"
-    elif coming := [disk.name for disk in disks if disk.host_id != vm.host_id]:
+    elif coming := [disk.name for disk in disks if disk.is_coming_to(vm)]:
         problem = f"its disk {coming[0]!r} is still being brought to it"
     if problem:
         raise Refused(f"cannot move VM {vm.name!r}: {problem}", reason="VM_NOT_STOPPED", subject=vm.name)

@@ -7,6 +7,7 @@ another one; a host that comes back meanwhile is not UP before its twins are end
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, NoReturn
 
 import structlog
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, Placement
-from cumulet.disks import Disk, DiskState
+from cumulet.disks import Disk, DiskState, DiskType
 from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.hosts import Away, away, close, move_reservation
@@ -49,11 +50,8 @@ def bring_elsewhere(run: Run, seen: Vm, disks: Sequence[Disk], gone: Away, catal
 
 def why_stays(vm: Vm, disks: Sequence[Disk], catalogue: Catalogue) -> str:
     """Say what keeps a VM with its lost host; empty when nothing does."""
-    shared = catalogue.find_data_center(vm.data_center_id).shared_pools
-    if any(disk.is_made and disk.pool not in shared for disk in disks):
-        return LOCAL
-    if coming := [disk.name for disk in disks if disk.host_id != vm.host_id]:
-        return f"its disk {coming[0]!r} is on another one and must be detached first"
+    if why := why_disks_stay(vm, disks, catalogue.find_data_center(vm.data_center_id).shared_pools):
+        return why
     if any(disk.state is DiskState.CLONE for disk in disks):
         return "an image of it is being captured there"
     if vm.gpus:
@@ -61,6 +59,19 @@ def why_stays(vm: Vm, disks: Sequence[Disk], catalogue: Catalogue) -> str:
     if vm.moving_to is not None:
         return "it was on its way to another one: the move must be aborted first"
     return f"its metadata has {STAY}" if STAY in vm.labels else ""
+
+
+def why_disks_stay(vm: Vm, disks: Sequence[Disk], shared: AbstractSet[str]) -> str:
+    """Say which disk keeps a VM, and what its owner can do about it; empty when all of them are on other hosts as well."""
+    made = [disk for disk in disks if disk.is_made]
+    local = [disk for disk in made if disk.pool not in shared and disk.host_id == vm.host_id]
+    if local and len(local) == len(made):
+        return LOCAL
+    if local:
+        way_on = "" if local[0].type is DiskType.BOOT else " and would have to be detached first"
+        return f"its disk {local[0].name!r} lies there{way_on}"
+    coming = [disk.name for disk in made if disk.is_coming_to(vm)]
+    return f"its disk {coming[0]!r} lies on another one and would have to be detached first" if coming else ""
 
 
 def name_another_host(db: Session, run: Run, seen: Vm, catalogue: Catalogue) -> None:
