@@ -374,6 +374,24 @@ def test_the_console_of_a_vm_is_typed_into_on_its_page(at):
     browser.chrome.switch_to.default_content()
 
 
+def test_a_console_has_its_colours_under_a_policy_without_exceptions(at):
+    browser = at("/p/default/vms/web-1/console")
+    browser.chrome.switch_to.frame(browser.find("iframe.console"))
+    browser.wait_open()
+    browser.chrome.switch_to.active_element.send_keys(f"{Keys.ESCAPE}[38;2;10;200;30mgreen")
+    colours = """return [...document.querySelectorAll(".xterm-rows span")].filter((one) => one.textContent.includes("green"))
+        .map((one) => getComputedStyle(one).color)"""
+    eventually(lambda: browser.chrome.execute_script(colours) == ["rgb(10, 200, 30)"])
+    browser.chrome.switch_to.default_content()
+
+
+def test_the_page_to_try_the_api_at_works_under_a_policy_without_exceptions(at):
+    browser = at("/docs")
+    eventually(lambda: browser.chrome.find_elements(By.CSS_SELECTOR, ".opblock-summary"))
+    browser.click(".opblock-summary")
+    eventually(lambda: browser.chrome.find_elements(By.CSS_SELECTOR, ".opblock.is-open"))
+
+
 def test_typing_into_a_console_goes_on_while_its_page_changes(at, site):
     browser = at("/p/default/vms/web-1/console")
     browser.chrome.switch_to.frame(browser.find("iframe.console"))

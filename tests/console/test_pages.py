@@ -43,7 +43,7 @@ def test_a_page_loads_only_files_that_are_here_and_all_of_them(browser, page):
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_a_browser_is_told_to_load_nothing_from_elsewhere_and_to_tell_nobody(browser, page):
     headers = browser.get(page).headers
-    assert "default-src 'none'; script-src 'self'" in headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in headers["content-security-policy"]
     assert "frame-ancestors 'self'" in headers["content-security-policy"]
     assert headers["x-frame-options"] == "SAMEORIGIN"
     assert headers["referrer-policy"] == "no-referrer"

@@ -15,7 +15,9 @@ def test_all_files_of_the_page_are_our_own(stranger):
 
 
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(stranger):
-    assert "default-src 'self'" in stranger.get(PAGE).headers["content-security-policy"]
+    policy = stranger.get(PAGE).headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
 
 
 def test_the_page_shows_the_document_that_is_served(stranger):

@@ -228,7 +228,7 @@ def _page() -> ControllerRouterHandler:
 def _forbid_foreign_files(response: Response[Any]) -> Response[Any]:
     """Have the browser refuse whatever the page would load from elsewhere, and keep what does not change."""
     response.headers["content-security-policy"] = (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
     )
     response.headers["cache-control"] = "no-cache"
     return response

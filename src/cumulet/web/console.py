@@ -31,7 +31,7 @@ TICKET_SECONDS: Final = 10.0
 """How long a websocket may take to show its ticket."""
 RULES: Final = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     ),
     "x-frame-options": "SAMEORIGIN",  # a VM's page shows its console

@@ -2,6 +2,7 @@
 
 import { Terminal } from "./lib/xterm/xterm.mjs";
 import { keepLine, nameIt } from "./line.js";
+import "./styles.js"; // for the terminal
 
 const encoder = new TextEncoder();
 const PASTED_AT_ONCE = 4096; // bytes
