@@ -40,6 +40,7 @@ from cumulet.projects.bootstrap import OWNER_EMAIL
 from cumulet.projects.identity_provider import IdentityProvider
 from cumulet.projects.model import ApiKey, User
 from cumulet.reconcile import Due, Reconciler, Run, find_due, wake
+from cumulet.sealing import Seal
 from cumulet.serve.build import reconcilers
 from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.vm_record import Vm
@@ -146,6 +147,7 @@ class Cloud:
     fabric: MemoryFabric
     backends: Backends
     hosts: Mapping[UUID, MemoryHypervisor]
+    seal: Seal
     adder: Adder = field(default_factory=lambda: Adder(nobody, str, nobody))
     findings: list[Finding] = field(default_factory=list)
     """What the doctor of each host finds."""
@@ -163,7 +165,9 @@ class Cloud:
     def reconcilers(self, database: Database) -> dict[str, Callable[..., datetime | None]]:
         """What a process that works on that database runs."""
         bounds = Bounds(self.catalogue.allowed_webhook_networks, lambda _: False)
-        return reconcilers(self.backends, self.adder, self.examiner, Teller(Horizon(database), bounds))
+        return reconcilers(
+            self.backends, self.adder, self.examiner, Teller(Horizon(database), bounds, self.seal)
+        )
 
     @property
     def examiner(self) -> Examiner:
@@ -203,6 +207,7 @@ class Cloud:
             "hosts": self.hosts,
             "fabric": self.fabric,
             "provider": self.provider,
+            "seal": self.seal,
             "ssh_key": "ssh-ed25519 AAAA cumulet@server",
         }
 
@@ -418,4 +423,4 @@ def make_cloud(
         bridges={"local": "cx-test"},
     )
     backends = Backends(hosts=hosts, fabrics=fabrics, images=images)
-    return Cloud(database, clock, catalogue, images, fabric, backends, hosts)
+    return Cloud(database, clock, catalogue, images, fabric, backends, hosts, Seal(folder))

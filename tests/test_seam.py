@@ -52,6 +52,8 @@ SERVER = {
     "projects/bootstrap.py": "the first key",
     "projects/identity_provider.py": "the identity provider, and the file with its secret",
     "rest/": "its listener",
+    "sealing.py": "the key that seals secrets",
+    "secret_files.py": "files with secrets, made once",
     "self_signed.py": "its certificate, and the authority's",
     "serve/alone.py": "its lock",
     "serve/build.py": "its data directory",

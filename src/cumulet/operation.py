@@ -50,6 +50,7 @@ PROVIDED: Final = frozenset(
         "origin",
         "prepared",
         "provider",
+        "seal",
         "ssh_key",
         "tries",
     }

@@ -6,13 +6,15 @@ from datetime import timedelta
 
 import pyotp
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import select
 from tests.made_up import Asked
 
 from cumulet.call import Call, Calls
+from cumulet.db import Row
 from cumulet.errors import Forbidden, Invalid, NotFound, Refused, TooFast, Unauthenticated
 from cumulet.operation import OPERATIONS
-from cumulet.projects import admit, authenticate, session_key
+from cumulet.projects import admit, authenticate, seal_secrets, session_key
 from cumulet.projects import password_operations as verbs
 from cumulet.projects import user_operations as users
 from cumulet.projects.guesses import FREE
@@ -28,6 +30,7 @@ from cumulet.projects.password_wire import (
 from cumulet.projects.people_wire import AcceptInvitation, InviteUser
 from cumulet.projects.session_operations import list_sessions
 from cumulet.projects.wire import GenerateApiKey
+from cumulet.sealing import KEY_FILE, Seal
 
 ANN, RIGHT, OTHER = "ann@example.org", "correct horse battery", "staple under the moon"
 
@@ -131,6 +134,42 @@ def test_each_recovery_code_lets_in_once_without_the_authenticator(cloud, door, 
         door.sign_in(code=first)
     assert door.sign_in(code=second).session
     assert cloud.call(verbs.get_sign_in, ann).recovery_codes_left == len(others)
+
+
+def test_a_copy_of_the_database_makes_no_codes(cloud, secret):
+    with cloud.database.reading() as db:
+        rows = [tuple(row) for table in Row.metadata.sorted_tables for row in db.execute(select(table))]
+    assert secret not in repr(rows)
+
+
+def test_secrets_of_an_earlier_version_are_sealed_at_the_start_and_all_anew_when_there_is_a_new_key(
+    cloud, door, ann, secret, tmp_path
+):
+    with cloud.database.writing() as db:
+        db.get_one(Password, ann.user_id).totp_secret = secret
+    key_file, kept = tmp_path / KEY_FILE, set()
+    for _ in range(2):
+        key_file.write_bytes(Fernet.generate_key() + b"\n" + key_file.read_bytes())
+        with cloud.database.writing() as db:
+            seal_secrets(db, Seal(tmp_path))
+        key_file.write_bytes(key_file.read_bytes().splitlines()[0])
+        with cloud.database.reading() as db:
+            kept.add(db.get_one(Password, ann.user_id).totp_secret)
+        cloud.clock.advance(60)
+        assert door.sign_in(code=pyotp.TOTP(secret).at(cloud.clock())).session
+    assert (len(kept), secret in kept) == (2, False)
+
+
+def test_who_has_lost_the_key_file_lets_in_by_recovery_codes_alone(cloud, door, secret, tmp_path):
+    (tmp_path / KEY_FILE).unlink()
+    cloud.seal = Seal(tmp_path)
+    with cloud.database.writing() as db:
+        seal_secrets(db, cloud.seal)
+    door = Door(cloud)
+    cloud.clock.advance(60)
+    with pytest.raises(Forbidden):
+        door.sign_in(code=pyotp.TOTP(secret).at(cloud.clock()))
+    assert door.sign_in(code=cloud.recovery_codes[0]).session
 
 
 def test_a_second_factor_takes_the_password_and_a_code_of_it_and_goes_by_the_password(cloud, door, ann):

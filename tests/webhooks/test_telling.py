@@ -19,7 +19,8 @@ from cumulet.errors import Refused
 from cumulet.events import EventName
 from cumulet.journal import Event
 from cumulet.projects.model import Project
-from cumulet.webhooks import Herald, herald, reconcile
+from cumulet.sealing import Seal
+from cumulet.webhooks import Herald, herald, reconcile, seal_secrets
 from cumulet.webhooks import operations as hooks
 from cumulet.webhooks.model import Webhook
 from cumulet.webhooks.send import signature
@@ -254,3 +255,32 @@ def test_nobody_looks_for_webhooks_while_nothing_happens(cloud, receiver, monkey
     cloud.call(hooks.list_webhooks, project_id=PROJECT)
     crier.stop()
     assert looks == [1, 1]
+
+
+def test_the_secret_that_signs_lies_sealed_in_the_database_and_is_sealed_by_a_start_when_it_is_not(
+    cloud, receiver
+):
+    secret = make(cloud, receiver.url)
+    plain = base64.b64decode(secret.removeprefix("whsec_"))
+    for stored in (None, plain):
+        with cloud.database.writing() as db:
+            hook = db.scalars(select(Webhook)).one()
+            hook.secret = stored or hook.secret
+            db.flush()
+            seal_secrets(db, cloud.seal)
+        with cloud.database.reading() as db:
+            assert plain not in db.scalars(select(Webhook.secret)).one()
+        happen(cloud, "it happened")
+        assert signs(secret, *receiver.requests[-1])
+
+
+def test_a_webhook_whose_secret_no_key_opens_says_so(cloud, receiver, tmp_path):
+    make(cloud, receiver.url)
+    (tmp_path / "other").mkdir()
+    with cloud.database.writing() as db:
+        db.scalars(select(Webhook)).one().secret = Seal(tmp_path / "other").closed(b"hidden")
+    happen(cloud, "it happened")
+    assert (look(cloud).problem, receiver.requests) == (
+        "its secret cannot be read any more: make it anew",
+        [],
+    )

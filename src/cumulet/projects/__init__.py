@@ -29,6 +29,7 @@ from cumulet.projects.access import (
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, KEY_FILE, bootstrap
 from cumulet.projects.model import DEFAULT_PROJECT, SPEND_REACHED, SPEND_WARNED, Project
 from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
+from cumulet.projects.passwords import seal_secrets
 from cumulet.projects.public_key import check_public_key
 from cumulet.projects.session_operations import SESSION_LASTS, session_key
 
@@ -62,6 +63,7 @@ __all__ = [
     "permit",
     "read_page",
     "read_part",
+    "seal_secrets",
     "session_key",
     "write_uses",
 ]

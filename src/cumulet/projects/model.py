@@ -127,8 +127,8 @@ class Password(Row):
     hash: Mapped[str]
     """By Argon2id, with its salt and its parameters."""
     set_at: Mapped[datetime]
-    totp_secret: Mapped[str] = mapped_column(String(64), default="")
-    """What their authenticator makes its codes of; empty without one."""
+    totp_secret: Mapped[str] = mapped_column(default="")
+    """What their authenticator makes its codes of, sealed; empty without one."""
     totp_step: Mapped[int] = mapped_column(default=0)
     """The half minute whose code was used last: none is good twice."""
     recovery: Mapped[list[str]] = mapped_column(JSON, default=list)

@@ -53,6 +53,7 @@ from cumulet.projects.people_wire import InvitationAnswer
 from cumulet.projects.session_operations import open_for
 from cumulet.projects.session_wire import OpenedSession
 from cumulet.projects.user_operations import find_user_to_change, welcome
+from cumulet.sealing import Seal
 from cumulet.wire import Empty
 
 WITH_PASSWORD: Final = "a password"  # noqa: S105 - the words for it
@@ -89,12 +90,14 @@ def hash_current(
 
 
 @operation("POST /v1/sessions/password", access=Access.OPEN, prepare=hash_for_sign_in)
-def sign_in(db: Session, now: datetime, tries: Tries, prepared: Hashes, *, data: SignIn) -> OpenedSession:
+def sign_in(
+    db: Session, now: datetime, tries: Tries, seal: Seal, prepared: Hashes, *, data: SignIn
+) -> OpenedSession:
     """Sign a browser in with an e-mail address and a password, and a code where the user has a second factor."""
     user = db.scalar(select(User).where(User.email == data.email_address.lower()))
     password = lock_password(db, user.id) if user else None
     is_right = bool(prepared.right) and password is not None and password.hash == prepared.right
-    if user is None or password is None or not is_right or not take_code(password, data.code, now):
+    if user is None or password is None or not is_right or not take_code(password, data.code, now, seal):
         tries.note_wrong(data.email_address.lower())
         raise Forbidden(WRONG)
     if user.state is not UserState.ACTIVE:
@@ -145,7 +148,14 @@ def change_password(
 
 @operation("POST /v1/auth/second-factor", access=Access.USER, prepare=hash_current)
 def add_second_factor(
-    db: Session, caller: Caller, now: datetime, tries: Tries, prepared: Hashes, *, data: AddSecondFactor
+    db: Session,
+    caller: Caller,
+    now: datetime,
+    tries: Tries,
+    seal: Seal,
+    prepared: Hashes,
+    *,
+    data: AddSecondFactor,
 ) -> RecoveryCodes:
     """Ask for a code of an authenticator at each sign-in with the password from now on; an earlier one counts no more."""
     password = _refuse_wrong(db, caller, tries, prepared)
@@ -154,7 +164,7 @@ def add_second_factor(
     if not step:
         raise Forbidden("the code is not one of that authenticator now: is its clock right?")
     codes = new_recovery_codes()
-    password.totp_secret, password.totp_step = data.totp_secret, step
+    password.totp_secret, password.totp_step = seal.closed(data.totp_secret.encode()).decode(), step
     password.recovery = [recovery_digest(one) for one in codes]
     user = find_user(db, caller.user_id)
     text = f"{user.email} added a second factor"

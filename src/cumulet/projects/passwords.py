@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
@@ -23,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.errors import Forbidden, Invalid
 from cumulet.projects.model import Password, User
+from cumulet.sealing import Seal, Unopenable
 
 SHORTEST: Final = 12
 LONGEST: Final = 200
@@ -109,11 +111,11 @@ def set_password(db: Session, user: User, hashed: str, now: datetime) -> None:
         password.hash, password.set_at = hashed, now
 
 
-def take_code(password: Password, code: str, now: datetime) -> bool:
+def take_code(password: Password, code: str, now: datetime, seal: Seal) -> bool:
     """Use a code of the authenticator up, or a recovery code; False when it is none, or was used."""
     if not password.totp_secret:
         return True
-    step = step_of(password.totp_secret, code, now)
+    step = step_of(open_secret(password, seal), code, now)
     if step > password.totp_step:
         password.totp_step = step
         return True
@@ -122,6 +124,23 @@ def take_code(password: Password, code: str, now: datetime) -> bool:
         password.recovery = [one for one in password.recovery if one != digest]
         return True
     return False
+
+
+def open_secret(password: Password, seal: Seal) -> str:
+    """Read an authenticator's secret; one that no key opens is nobody's, so that recovery codes alone are right."""
+    try:
+        return seal.opened(password.totp_secret.encode()).decode()
+    except Unopenable:
+        return pyotp.random_base32()
+
+
+def seal_secrets(db: Session, seal: Seal) -> None:
+    """Seal the authenticators' secrets with the newest key; what no key opens stays as it is."""
+    for password in db.scalars(select(Password).where(Password.totp_secret != "").with_for_update()):
+        is_sealed = len(password.totp_secret) > SECRET_LENGTH
+        with suppress(Unopenable):
+            plain = seal.opened(password.totp_secret.encode()) if is_sealed else password.totp_secret.encode()
+            password.totp_secret = seal.closed(plain).decode()
 
 
 def step_of(secret: str, code: str, now: datetime) -> int:

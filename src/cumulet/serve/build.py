@@ -15,7 +15,7 @@ from litestar.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import cumulet.billing  # noqa: F401 - declares its operations
-from cumulet import audit, journal
+from cumulet import audit, journal, projects, webhooks
 from cumulet.call import Calls, repeats
 from cumulet.catalogue import Catalogue, read_catalogue, with_gpus
 from cumulet.console import Consoles
@@ -41,6 +41,7 @@ from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
 from cumulet.rest.ready import Standing, readiness
 from cumulet.retention import forget_old
+from cumulet.sealing import Seal
 from cumulet.security_groups import reconcile_group, sweep_groups
 from cumulet.serve.backends import memory_backends, open_far_host, own_doctor, real_backends
 from cumulet.serve.doctors import examine
@@ -84,8 +85,11 @@ def build(settings: Settings) -> Cloud:
     provider = IdentityProvider(settings.oidc) if settings.oidc else None
     database = Database(settings.database_url)
     migrate(database)
+    seal = Seal(settings.shared_dir)
     bootstrap(database, settings.data_dir, datetime.now(UTC))
     with database.writing() as db:
+        projects.seal_secrets(db, seal)
+        webhooks.seal_secrets(db, seal)
         installation = installation_id(db)
         check_still_offered(db, catalogue)
         check_pools_still_offered(db, catalogue)
@@ -117,14 +121,14 @@ def build(settings: Settings) -> Cloud:
                 backends,
                 Adder(open_far, pin_host_key, partial(take_in, settings)),
                 Examiner(partial(examine, backends=backends, settings=settings)),
-                Teller(horizon, Bounds(catalogue.allowed_webhook_networks, is_near)),
+                Teller(horizon, Bounds(catalogue.allowed_webhook_networks, is_near), seal),
             ),
         ),
         feed=feed,
         herald=Herald(database),
         standing=(standing := Standing()),
         app=behind_proxies(
-            settings, app_of(database, catalogue, backends, feed, ssh_key.public, standing, provider)
+            settings, app_of(database, catalogue, backends, feed, ssh_key.public, standing, provider, seal)
         ),
     )
 
@@ -137,6 +141,7 @@ def app_of(
     ssh_key: str,
     standing: Standing,
     provider: IdentityProvider | None,
+    seal: Seal,
 ) -> ASGIApp:
     """Put together what answers requests."""
     consoles = Consoles(database, backends.hosts, catalogue.limits, clock=lambda: datetime.now(UTC))
@@ -148,6 +153,7 @@ def app_of(
         "fabric": backends.fabrics.fabric,
         "feed": feed,
         "provider": provider,
+        "seal": seal,
         "ssh_key": ssh_key,
     }
     calls = Calls(database, admit, provided, lambda: datetime.now(UTC), write_uses)

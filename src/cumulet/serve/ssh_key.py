@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_ssh_private_key,
 )
+
+from cumulet.secret_files import make_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,8 @@ def ensure_ssh_key(folder: Path) -> SshKey:
     """Give the server's key, made now unless there is one."""
     path = folder / "hosts.key"
     if not path.exists():
-        _make(path)
+        key = Ed25519PrivateKey.generate()
+        make_once(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     private = load_ssh_private_key(path.read_bytes(), password=None)
     public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     return SshKey(path, f"{public} cumulet@{os.uname().nodename}")
-
-
-def _make(path: Path) -> None:
-    """Write a new key, whole or not at all; of several servers that make one at once, the first one's counts."""
-    content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    with suppress(FileExistsError):
-        path.hardlink_to(part)
-    part.unlink()

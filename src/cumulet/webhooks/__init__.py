@@ -3,6 +3,6 @@
 from cumulet.webhooks import operations
 from cumulet.webhooks.addresses import Bounds
 from cumulet.webhooks.herald import Herald
-from cumulet.webhooks.reconcile import Teller
+from cumulet.webhooks.reconcile import Teller, seal_secrets
 
-__all__ = ["Bounds", "Herald", "Teller", "operations"]
+__all__ = ["Bounds", "Herald", "Teller", "operations", "seal_secrets"]

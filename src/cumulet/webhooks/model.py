@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, LargeBinary, UniqueConstraint, and_, or_
 from sqlalchemy.orm import Mapped, mapped_column
@@ -18,6 +19,9 @@ from cumulet.events import EventName, WebhookData
 from cumulet.feed import Choice
 from cumulet.journal import Event
 from cumulet.resource import Resource
+from cumulet.sealing import Seal
+
+SECRET_BYTES: Final = 32
 
 
 class WebhookState(enum.Enum):
@@ -44,7 +48,8 @@ class Webhook(Resource):
     """In no log, event or audit record: a part of it may be secret."""
     kinds: Mapped[list[str]] = mapped_column(JSON)
     events: Mapped[list[str]] = mapped_column(JSON)
-    secret: Mapped[bytes] = mapped_column(LargeBinary(32))
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    """What signs what it is told, sealed."""
     created_at: Mapped[datetime]
     place: Mapped[int] = mapped_column(BigInteger)
     """Up to this event of the journal it has been told."""
@@ -65,6 +70,10 @@ class Webhook(Resource):
         choice = Choice(self.project_id, kinds=frozenset(self.kinds), events=frozenset(self.events))
         tests = and_(Event.subject_id == self.id, Event.event == EventName.WEBHOOK_TEST_REQUESTED)
         return and_(Event.project_id == self.project_id, or_(and_(*choice.where()), tests))
+
+    def secret_by(self, seal: Seal) -> bytes:
+        """Read what signs; Unopenable."""
+        return seal.opened(self.secret) if len(self.secret) > SECRET_BYTES else self.secret
 
     def go_on(self) -> None:
         """Forget that something was not taken."""

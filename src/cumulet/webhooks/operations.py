@@ -23,8 +23,9 @@ from cumulet.journal import Event
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import fetch_part, lock_project, read_page
 from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_taken
+from cumulet.sealing import Seal
 from cumulet.webhooks.addresses import is_listed, is_of_the_world, plain_address
-from cumulet.webhooks.model import Webhook, WebhookState
+from cumulet.webhooks.model import SECRET_BYTES, Webhook, WebhookState
 from cumulet.webhooks.wire import (
     CreateWebhook,
     CreateWebhookResponse,
@@ -39,14 +40,20 @@ from cumulet.wire import Empty
 HOOKS: Final = "/v1/projects/{projectId}/webhooks"
 HOOK: Final = f"{HOOKS}/{{id}}"
 LONGEST_URL: Final = 2000
-SECRET_BYTES: Final = 32
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what secrets of Standard Webhooks begin with
 NEWEST: Final = select(func.coalesce(func.max(Event.id), 0))
 
 
 @operation(f"POST {HOOKS}", access=Access.OWNER)
 def create_webhook(
-    db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime, project_id: str, data: CreateWebhook
+    db: Session,
+    caller: Caller,
+    *,
+    catalogue: Catalogue,
+    now: datetime,
+    seal: Seal,
+    project_id: str,
+    data: CreateWebhook,
 ) -> CreateWebhookResponse:
     """Have a URL told of what happens in a project from now on; this answer alone has the secret that signs it."""
     check_id("id", data.id)
@@ -55,6 +62,7 @@ def create_webhook(
     lock_project(db, project_id)
     refuse_taken(db, Webhook, project_id, data.id, field="id")
     refuse_beyond(db, project_id, most=catalogue.limits.webhooks_per_project)
+    secret = secrets.token_bytes(SECRET_BYTES)
     hook = Webhook(
         id=uuid4(),
         project_id=project_id,
@@ -63,7 +71,7 @@ def create_webhook(
         url=data.url,
         kinds=data.kind,
         events=data.event,
-        secret=secrets.token_bytes(SECRET_BYTES),
+        secret=seal.closed(secret),
         created_at=now,
         place=db.scalar(NEWEST),
         missed=0,
@@ -73,8 +81,8 @@ def create_webhook(
     hook.go_on()
     db.add(hook)
     log_request(db, caller, hook, EventName.WEBHOOK_CREATED, f"webhook {hook.name} created", now=now)
-    secret = SECRET_PREFIX + base64.b64encode(hook.secret).decode()
-    return CreateWebhookResponse(webhook=view(hook), secret=secret)
+    told = SECRET_PREFIX + base64.b64encode(secret).decode()
+    return CreateWebhookResponse(webhook=view(hook), secret=told)
 
 
 @operation(f"GET {HOOKS}", access=Access.OWNER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,6 +26,7 @@ from cumulet.horizon import Horizon
 from cumulet.journal import Event
 from cumulet.reconcile import Run
 from cumulet.resource import log_event
+from cumulet.sealing import Seal, Unopenable
 from cumulet.webhooks.addresses import Bounds
 from cumulet.webhooks.model import Webhook, WebhookState
 from cumulet.webhooks.send import Undelivered, send, signed
@@ -82,6 +83,7 @@ class Teller:
 
     horizon: Horizon
     bounds: Bounds
+    seal: Seal
     turns: Turns = field(default_factory=Turns)
 
     def reconcile_webhook(self, run: Run) -> datetime | None:
@@ -118,11 +120,20 @@ class Teller:
 
     def _send(self, hook: Webhook, event: Event, *, now: datetime) -> None:
         body, id = body_of(event), delivery_id(hook, event)
-        headers = signed(hook.secret, id, int(now.timestamp()), body)
         try:
+            headers = signed(hook.secret_by(self.seal), id, int(now.timestamp()), body)
             send(hook.url, headers, body, bounds=self.bounds)
+        except Unopenable:
+            raise Undelivered("its secret cannot be read any more: make it anew") from None
         except CumuletError:  # this machine does not know where its address is
             raise Undelivered("there is no way to its address") from None
+
+
+def seal_secrets(db: Session, seal: Seal) -> None:
+    """Seal what signs with the newest key; what no key opens stays as it is."""
+    for hook in db.scalars(select(Webhook).with_for_update()):
+        with suppress(Unopenable):
+            hook.secret = seal.closed(hook.secret_by(seal))
 
 
 def next_events(run: Run, hook: Webhook, upto: int) -> Sequence[Event]:
