@@ -57,7 +57,9 @@ class TestGuestsOfLibvirt(GuestContract):
         order = an_order(booted, tmp_path)
         captures = host._paths.captures
         (captures / f"{order.image_id}.lock").touch()
-        left = CaptureRecord(source="", part=str(captures / "part"), vm_id=booted.id, freezing=True)
+        left = CaptureRecord(
+            source=str(booted.boot_disk), part=str(captures / "part"), vm_id=booted.id, freezing=True
+        )
         (captures / f"{order.image_id}.json").write_bytes(msgspec.json.encode(left))
         assert fsfreeze.freeze(host._agents, booted.id)
         assert status_of(host, booted) == "frozen"

@@ -167,7 +167,7 @@ def left_frozen(paths):
     """An image whose capture died while its guest held still."""
     image_id = uuid4()
     (paths.captures / f"{image_id}.lock").touch()
-    left = CaptureRecord(source="", part=str(paths.captures / "part"), vm_id=uuid4(), freezing=True)
+    left = CaptureRecord(source=str(uuid4()), part=str(paths.captures / "part"), vm_id=uuid4(), freezing=True)
     (paths.captures / f"{image_id}.json").write_bytes(msgspec.json.encode(left))
     return image_id
 

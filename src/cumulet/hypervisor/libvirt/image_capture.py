@@ -206,9 +206,10 @@ class ImageCaptures:
 
     def _leaves_nothing(self, record: CaptureRecord) -> bool:
         """Have a guest go on, and Ceph forget the moment, of a capture that died; says whether there is nothing more to do."""
-        for disk in (find(pool, UUID(record.source)) for pool in self._paths.pools.ceph):
-            if disk:
-                disk.forget_moment()
+        pools = self._paths.pools
+        in_ceph = () if pools.find_with(UUID(record.source)) else pools.ceph
+        for disk in filter(None, (find(pool, UUID(record.source)) for pool in in_ceph)):
+            disk.forget_moment()
         return self._goes_on(record)
 
     def _convert(self, capture: Capture) -> TakenFrom:
