@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from tests.line.conftest import helping as serving_lines
 
 from cumulet.catalogue import read_catalogue
 from cumulet.errors import Unavailable
+from cumulet.hypervisor.memory import memory_hosts
 from cumulet.line.connections import dial_unix
 from cumulet.line.far_host import FarHost
 from cumulet.line.relay import relay
 from cumulet.line.wire import HostWish
-from cumulet.serve.backends import own_doctor, prepare
+from cumulet.serve.backends import open_here, own_doctor, prepare, wish_for
 from cumulet.settings import read_settings
 
 ME = pwd.getpwuid(os.geteuid())
@@ -103,6 +105,19 @@ def test_a_server_whose_helper_is_away_says_so(settings):
 def test_where_the_helper_is_ovn_answers_beside_it(settings, tmp_path):
     assert settings.fabric == f"unix:{tmp_path}/run/ovnnb_db.sock"
     assert read_settings({"CUMULET_FABRIC": "ssl:10.0.0.1:6641"}).fabric == "ssl:10.0.0.1:6641"
+
+
+def test_the_server_s_machine_is_a_host_behind_a_line_with_what_lies_there_already(tmp_path):
+    place, asked = tmp_path / "helper.sock", []
+    there = memory_hosts("memory:", pools=("local",))["memory-1"]
+    data_center = read_catalogue(None).data_centers[0]
+    with serving_lines(lambda wish: asked.append(wish) or there, place):
+        opened = open_here(
+            f"unix:{place}", data_center, state_dir=tmp_path, installation="own", prepared=None
+        )
+        assert [name for name, host in opened.items() if host.machines.list() == {}] == ["memory-1"]
+        assert asked == [wish_for(data_center, "own", tmp_path)]
+        opened["memory-1"].close()
 
 
 @pytest.fixture
