@@ -107,7 +107,7 @@ def on_ovn() -> Iterator[tuple[str, Mapping[str, Way]]]:
     gateway = IPv4Interface(f"{EXTERNAL.gateway}/{EXTERNAL.range.prefixlen}")
     reach = Reach(networks=(IPv4Network(WORLD),))
     ensure_external_bridge(EXTERNAL.bridge, gateway, datapath=host.datapath, reach=reach)
-    with closing(open_fabric(host.northbound, installation="bench", chassis=host.chassis)) as fabric:
+    with closing(open_fabric(host.northbound, installation="bench")) as fabric:
         project = Project(fabric)
         group = project.group(
             a_rule(IpProtocol.TCP, (PORT, PORT)), a_rule(IpProtocol.ALL, id="out", inbound=False)

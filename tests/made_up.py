@@ -24,9 +24,10 @@ from cumulet.disks import wire as disk_wire
 from cumulet.doctor.calls import Finding
 from cumulet.events import EventName
 from cumulet.fabric.memory import MemoryFabric
-from cumulet.fleet import Adder, Examiner
+from cumulet.fleet import Adder, Between, Examiner
 from cumulet.horizon import Horizon
 from cumulet.hosts import register_host
+from cumulet.hosts.overlay import Vouching
 from cumulet.hypervisor import HostUnreachable
 from cumulet.hypervisor.memory import MemoryHypervisor, memory_hosts
 from cumulet.images import Image, ImageStore
@@ -152,6 +153,8 @@ class Cloud:
     findings: list[Finding] = field(default_factory=list)
     """What the doctor of each host finds."""
     provider: IdentityProvider | None = None
+    doctors: dict[str, Any] = field(default_factory=dict)
+    """By host, for those that have one."""
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,8 +168,10 @@ class Cloud:
     def reconcilers(self, database: Database) -> dict[str, Callable[..., datetime | None]]:
         """What a process that works on that database runs."""
         bounds = Bounds(self.catalogue.allowed_webhook_networks, lambda _: False)
+        vouching = Vouching.below(self.images.root.parent, self.clock)
+        between = Between(lambda host: self.doctors[host.name], vouching, self.catalogue)
         return reconcilers(
-            self.backends, self.adder, self.examiner, Teller(Horizon(database), bounds, self.seal)
+            self.backends, self.adder, self.examiner, Teller(Horizon(database), bounds, self.seal), between
         )
 
     @property

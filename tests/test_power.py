@@ -56,3 +56,8 @@ def test_one_that_nobody_can_run_stops_the_start(tmp_path):
             power_off_by(path)
     assert power_off_by(None) is None
     assert os.access(tmp_path, os.X_OK)
+
+
+def test_the_machine_that_the_server_is_on_is_left_on_by_it(command):
+    with pytest.raises(PowerFailed, match="this server"):
+        cut(command, f"{os.uname().nodename}.example")

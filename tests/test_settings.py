@@ -1,8 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cumulet.catalogue import read_catalogue
 from cumulet.errors import Invalid
+from cumulet.serve.backends import check_bridges
 from cumulet.settings import CLIENT_NAMES, SERVER_NAMES, TlsFiles, read_listen, read_settings
 
 
@@ -138,3 +141,13 @@ def test_what_servers_share_may_lie_elsewhere_than_what_is_a_servers_own():
 def test_a_server_drains_for_whole_seconds_that_its_manager_waits_for(value):
     with pytest.raises(Invalid, match=r"CUMULET_DRAIN_SECONDS: .*whole seconds from 0 to 40"):
         read_settings({"CUMULET_DRAIN_SECONDS": value})
+
+
+def test_a_server_without_a_host_of_its_own_needs_bridges_of_its_operators(tmp_path):
+    settings = read_settings({"CUMULET_HYPERVISOR": "none", "CUMULET_DATA_DIR": str(tmp_path)})
+    assert settings.serves_no_host
+    catalogue = read_catalogue(None)
+    with pytest.raises(Invalid, match="external_bridge"):
+        check_bridges(catalogue)
+    bridged = [replace(one, external_bridge="br-public") for one in catalogue.data_centers]
+    check_bridges(replace(catalogue, data_centers=tuple(bridged)))

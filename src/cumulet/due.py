@@ -47,6 +47,7 @@ class Kind(enum.StrEnum):
     SAMPLES = "samples"
     EXAMINATION = "examination"
     FABRIC = "fabric"
+    BETWEEN = "between"
     GROUPS = "groups"
     JOURNAL = "journal"
     USAGE = "usage"

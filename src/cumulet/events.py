@@ -162,6 +162,7 @@ class EventName(enum.StrEnum):
     HOST_LOST = "host.lost"
     HOST_POWER_FAILED = "host.power_failed"
     HOST_LABELLED = "host.labelled"
+    HOST_CENTRAL = "host.central"
     HOST_REMOVED = "host.removed"
     HOST_EXAMINED = "host.examined"
     HOST_STRAYS = "host.strays"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ SERVER_DAYS: Final = 800
 """Under the 825 days beyond which some clients take no certificate."""
 AUTHORITY: Final = "authority.pem"
 AUTHORITY_KEY: Final = "authority.key"
+EARLIER: Final = "authority-until-{}.pem"
+"""Those that another has followed."""
 LATE: Final = timedelta(hours=1)
 """How far a client's clock may be behind ours."""
 Builder = x509.CertificateBuilder
@@ -72,10 +75,10 @@ def make_self_signed(folder: Path, names: Sequence[str], now: datetime) -> SelfS
     return SelfSigned(files, folder / AUTHORITY, ":".join(f"{byte:02X}" for byte in digest))
 
 
-def vouch_for_host(folder: Path, request: str, name: str, now: datetime, *, serves: bool) -> tuple[str, str]:
-    """Answer a host's request (PEM) with a certificate for its name, and with the authority's (both PEM).
+def vouch_for_host(folder: Path, request: str, name: str, now: datetime, *, serves: bool) -> str:
+    """Answer a host's request with a certificate for its name (both PEM).
 
-    By it the host proves who it is to a server, and, if it `serves`, to others that ask it. What the request says of
+    By it the host proves who it is to whom it asks, and, if it `serves`, to others that ask it. What the request says of
     itself counts for nothing but that its key is the host's. Invalid when it is none.
     """
     try:
@@ -90,8 +93,42 @@ def vouch_for_host(folder: Path, request: str, name: str, now: datetime, *, serv
     authority = ensure_authority(folder, now)
     purposes = (ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if serves else []))
     certificate = vouched_for(authority, begun(name, key, now, days=SERVER_DAYS), *purposes)
-    pem = (one.public_bytes(Encoding.PEM).decode() for one in (certificate, authority.certificate))
-    return next(pem), next(pem)
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def ensure_client(
+    authority: Path, folder: Path, name: str, now: datetime, *, renewed: timedelta
+) -> tuple[str, str, str]:
+    """Find a key and a certificate, made in a folder now unless they are there and last, by which a client proves who it is.
+
+    Say where they are, and whom it is to believe: whoever the same authority vouches for. A certificate that ends within
+    `renewed`, or is of an earlier authority, is made anew.
+    """
+    files, believed = TlsFiles(folder / "client.pem", folder / "client.key"), folder / "believed.pem"
+    signer = ensure_authority(authority, now)
+    if not _lasts(files, signer, now + renewed):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        about = begun(name, key.public_key(), now, days=SERVER_DAYS)
+        write_pair(files, key, vouched_for(signer, about, ExtendedKeyUsageOID.CLIENT_AUTH))
+    write_whole(believed, believed_authorities(authority, now).encode(), mode=0o644)
+    return str(files.key), str(files.certificate), str(believed)
+
+
+def _lasts(files: TlsFiles, signer: Authority, until: datetime) -> bool:
+    """Whether there is a certificate of this authority that is good until then."""
+    if not (files.key.exists() and files.certificate.exists()):
+        return False
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    return certificate.issuer == signer.certificate.subject and certificate.not_valid_after_utc > until
+
+
+def believed_authorities(folder: Path, now: datetime) -> str:
+    """List (PEM) whose certificates are to be believed: those of who vouches now, and of its predecessors until they end."""
+    ensure_authority(folder, now)
+    earlier = sorted(folder.glob(EARLIER.format("*")))
+    found = [x509.load_pem_x509_certificate(path.read_bytes()) for path in (folder / AUTHORITY, *earlier)]
+    return "".join(one.public_bytes(Encoding.PEM).decode() for one in found if one.not_valid_after_utc > now)
 
 
 def vouched_for(authority: Authority, about: Builder, *purposes: x509.ObjectIdentifier) -> x509.Certificate:
@@ -108,9 +145,13 @@ def vouched_for(authority: Authority, about: Builder, *purposes: x509.ObjectIden
 
 
 def ensure_authority(folder: Path, now: datetime) -> Authority:
-    """Find who vouches, or make one."""
+    """Find who vouches, or make one; whoever asks for it at the same time, on whichever machine, finds the same."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return find_authority(folder, now) or make_authority(folder, now)
+    if found := find_authority(folder, now):
+        return found
+    with (folder / "authority.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return find_authority(folder, now) or make_authority(folder, now)
 
 
 def find_authority(folder: Path, now: datetime) -> Authority | None:
@@ -143,6 +184,10 @@ def make_authority(folder: Path, now: datetime) -> Authority:
         .add_extension(usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
+    if (folder / AUTHORITY).exists():
+        predecessor = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
+        kept = folder / EARLIER.format(f"{predecessor.not_valid_after_utc:%Y-%m-%d}")
+        write_whole(kept, (folder / AUTHORITY).read_bytes(), mode=0o644)
     write_pair(TlsFiles(folder / AUTHORITY, folder / AUTHORITY_KEY), key, certificate)
     return Authority(certificate, key)
 

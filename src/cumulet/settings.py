@@ -47,6 +47,8 @@ MADE_UP: Final = "memory:"
 """How the URI of made-up hosts begins."""
 LIBVIRT: Final = "qemu:///system"
 """This machine's own libvirt."""
+NO_HOST: Final = "none"
+"""The URI of a server whose own machine is no host, or one that is added like all others."""
 HELPED: Final = "unix:"
 """How the URI of this machine begins where a helper does what needs root; the path of its socket follows."""
 
@@ -93,7 +95,7 @@ class Settings:
     database_url: str
     """`CUMULET_DATABASE_URL`; SQLite in the data directory, or `postgresql+psycopg://…`."""
     hypervisor: str
-    """`CUMULET_HYPERVISOR`: a libvirt URI (qemu:///system), `unix:` and the helper's socket, or `memory:?hosts=…`."""
+    """`CUMULET_HYPERVISOR`: a libvirt URI (qemu:///system), `unix:` and the helper's socket, `none`, or `memory:?hosts=…`."""
     fabric: str
     """`CUMULET_FABRIC`: OVN's northbound socket (unix:/run/ovn/ovnnb_db.sock, with the southbound one beside it) or `memory:`."""
     catalogue: Path | None
@@ -113,6 +115,11 @@ class Settings:
     def is_made_up(self) -> bool:
         """Whether hosts and guests are in memory only."""
         return self.hypervisor.startswith(MADE_UP)
+
+    @property
+    def serves_no_host(self) -> bool:
+        """Whether all hosts are reached by SSH, also the server's own machine if it is one."""
+        return self.hypervisor == NO_HOST
 
     @property
     def helper(self) -> Path | None:

@@ -18,7 +18,7 @@ from cumulet.catalogue import CommitmentTerm
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk, UpdateDiskDeletionProtection
 from cumulet.fleet import member_operations as data_centers
 from cumulet.fleet import operations as hosts
-from cumulet.fleet.wire import AddHost, AskOfHost, DrainHost, LabelHost, LoseHost
+from cumulet.fleet.wire import AddHost, AskOfHost, ChooseCentral, DrainHost, LabelHost, LoseHost
 from cumulet.gpus import operations as gpus
 from cumulet.hosts import register_host
 from cumulet.hypervisor.memory import MemoryHypervisor
@@ -249,6 +249,7 @@ CHANGES: Final[dict[str, Change]] = {
     "drain_host": Change(nothing, a_host(data=DrainHost(reason="new fans"))),
     "uncordon_host": Change(cordoned, a_host()),
     "examine_host": Change(nothing, a_host()),
+    "choose_central": Change(nothing, always(data=ChooseCentral(hosts=["memory-1"]))),
     "lose_host": Change(silent, a_host(data=LoseHost(confirm="memory-1"))),
     "remove_host": Change(nothing, a_host()),
     "clean_gpu": Change(nothing, a_gpu),

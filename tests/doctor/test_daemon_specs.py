@@ -7,8 +7,11 @@ from cumulet.doctor.daemon_specs import (
     Database,
     accepts_connections,
     all_daemons,
+    central_daemons,
+    central_options,
     prepare_database,
 )
+from cumulet.doctor.overlay import Overlay
 
 DAEMONS = {
     daemon.name: daemon for daemon in all_daemons(hide_kvm=False, integration=("true",), datapath="system")
@@ -65,3 +68,19 @@ def test_a_database_is_made_once_and_then_only_brought_to_its_schema(tmp_path):
     )
     prepare_database(database)
     assert output_of("ovsdb-tool", "db-version", str(database.file)).strip() == "2.0.0"
+
+
+def test_databases_that_several_hosts_have_speak_tls_by_files_and_northd_asks_all_of_them():
+    overlay = Overlay("192.0.2.1", "ssl:…", ("192.0.2.1", "192.0.2.2"))
+    nb, sb, northd = central_daemons(overlay)
+    key = "/etc/openvswitch/cumulet-central"
+    assert f"--ca-cert={key}-authority.pem" in nb.argv
+    assert f"--ca-cert={key}-heard.pem" in sb.argv, "hosts"
+    assert "--ovnnb-db=ssl:192.0.2.1:6641,ssl:192.0.2.2:6641" in northd.argv
+    assert "--ovnsb-db=ssl:192.0.2.1:16642,ssl:192.0.2.2:16642" in northd.argv
+    told = central_options(overlay).split()
+    assert {f"--ovn-nb-db-ssl-ca-cert={key}-authority.pem", f"--ovn-sb-db-ssl-ca-cert={key}-heard.pem"} <= {
+        *told
+    }
+    assert "--ovn-northd-sb-db=ssl:192.0.2.1:16642,ssl:192.0.2.2:16642" in told
+    assert central_options(Overlay("192.0.2.1")) == ""

@@ -2,7 +2,7 @@ import pytest
 
 from cumulet.doctor import daemons
 from cumulet.doctor.command import CommandFailed
-from cumulet.doctor.daemons import last_words, start_daemons, wait_until_all_answer
+from cumulet.doctor.daemons import last_words, start_daemons, tell_units, wait_until_all_answer
 from cumulet.doctor.supervisor import Paths
 
 
@@ -45,3 +45,31 @@ def test_a_libvirtd_that_takes_no_call_is_told_with_the_end_of_its_log(monkeypat
     (tmp_path / "libvirtd.log").write_text("no room for a socket")
     with pytest.raises(CommandFailed, match=r"libvirtd does not answer.*ends:\nno room for a socket"):
         wait_until_all_answer(Paths(tmp_path, tmp_path))
+
+
+def test_units_of_databases_are_told_how_to_run_together_once_and_no_longer_when_they_are_elsewhere(
+    systemd_host, tmp_path
+):
+    tell_units("", tmp_path)
+    assert systemd_host == [], "as their package has them"
+    tell_units("--one --other", tmp_path)
+    assert systemd_host == [
+        ("systemctl", "daemon-reload"),
+        (
+            "systemctl",
+            "restart",
+            "ovn-ovsdb-server-nb.service",
+            "ovn-ovsdb-server-sb.service",
+            "ovn-northd.service",
+        ),
+    ]
+    written = {
+        str(file.relative_to(tmp_path)): file.read_text() for file in tmp_path.rglob("*") if file.is_file()
+    }
+    assert written["etc/openvswitch/cumulet-central.env"] == "OVN_CTL_OPTS=--one --other\n"
+    drop_in = written["etc/systemd/system/ovn-northd.service.d/cumulet.conf"]
+    assert drop_in == "[Service]\nEnvironmentFile=/etc/openvswitch/cumulet-central.env\n"
+    tell_units("--one --other", tmp_path)
+    assert len(systemd_host) == 2, "nothing is started anew that runs so"
+    tell_units("", tmp_path)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]

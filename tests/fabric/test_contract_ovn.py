@@ -15,7 +15,7 @@ from cumulet.fabric import Chassis, FabricError, FabricUnreachable, IpProtocol, 
 from cumulet.fabric.ovn import connection, open_fabric
 from cumulet.fabric.ovn.dns import LEGS, RESOLVES
 from cumulet.fabric.ovn.names import group as group_name
-from cumulet.fabric.ovn.southbound import southbound_of
+from cumulet.fabric.ovn.southbound import Way
 from cumulet.fabric.ovn.specs import encode_spec
 
 pytestmark = pytest.mark.slow
@@ -120,7 +120,7 @@ def test_the_world_is_asked_about_at_the_carrier_where_the_range_is_not_everywhe
 
 def test_hosts_are_known_by_what_they_report(northbound, fabric):
     translator = Translator(northbound)
-    southbound = ("ovn-sbctl", f"--db={southbound_of(northbound.remote)}")
+    southbound = ("ovn-sbctl", f"--db={Way(northbound.remote).southbound}")
     assert fabric.chassis() == ()
     run(
         *southbound,

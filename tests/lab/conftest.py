@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ from tests.lab.ground import NAMES, SERVER_TUNNELS, open_tunnels
 from tests.waiting import eventually
 
 from cumulet.doctor import calls
-from cumulet.hosts.overlay import Centre
+from cumulet.hosts.overlay import Centre, Vouching
 
 __all__ = ["fabric"]
 FROM_THE_SERVER = replace(EXTERNAL, everywhere=False)
@@ -26,7 +27,7 @@ FROM_THE_SERVER = replace(EXTERNAL, everywhere=False)
 @pytest.fixture(scope="module")
 def centre() -> Centre:
     """The server, as machines are taken into its network; by the authority of a cloud that may be on this private host."""
-    return Centre(calls, lab_dir() / "cloud/data/overlay", datetime.now(UTC))
+    return Centre(calls, Vouching.below(lab_dir() / "cloud/data", lambda: datetime.now(UTC)))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,13 @@ def taken_in(ground, fabric, centre):
 @pytest.fixture
 def plug_at(fabric, taken_in):
     """Plugs a stand-in for a VM in at a machine, or at the server (None)."""
+    with plugging(fabric) as plug_at:
+        yield plug_at
+
+
+@contextmanager
+def plugging(fabric):
+    """Plug stand-ins in for as long as the block lasts, and clear the fabric."""
     plugged = []
 
     def plug_at(machine, port):
@@ -52,10 +60,12 @@ def plug_at(fabric, taken_in):
         assert fabric.settled()
         return guest
 
-    yield plug_at
-    for guest in plugged:
-        guest.remove()
-    clear(fabric)
+    try:
+        yield plug_at
+    finally:
+        for guest in plugged:
+            guest.remove()
+        clear(fabric)
 
 
 @pytest.fixture(scope="session")

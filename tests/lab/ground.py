@@ -16,8 +16,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,9 @@ SUBNETS: Final = {LINE: "10.98.0", TUNNELS: "10.97.0"}
 SERVER: Final = f"{SUBNETS[LINE]}.1"
 SERVER_TUNNELS: Final = f"{SUBNETS[TUNNELS]}.1"
 FILTER_OF_BRIDGES: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+OUTSIDE, UPLINK = "outside", "br-out"
+OUTSIDE_RANGE: Final = IPv4Network("198.19.240.0/24")
+"""Of external addresses, in a network of their own."""
 TUNNEL_BRIDGE: Final = "br-tunnels"
 ALL_NAMESPACES: Final = ("--mount", "--uts", "--net", "--pid", "--cgroup")
 AS_ITS_OWN: Final = (
@@ -169,6 +173,28 @@ def open_tunnels(run: Callable[..., str], address: str) -> None:
     run("ip", "address", "replace", f"{address}/24", "dev", TUNNEL_BRIDGE)
     run("ethtool", "--offload", TUNNEL_BRIDGE, "tx", "off")
     run("ip", "link", "set", TUNNEL_BRIDGE, "up")
+
+
+@contextmanager
+def uplinks_of(machines: list[Machine]) -> Iterator[None]:
+    """Put the server and machines with Open vSwitch into the network of an external range for a while, these by bridges of an operator's."""
+    run("ip", "link", "add", OUTSIDE, "address", "02:00:00:00:00:99", "type", "bridge")
+    run("ethtool", "--offload", OUTSIDE, "tx", "off")
+    run("ip", "address", "add", f"{OUTSIDE_RANGE[1]}/24", "dev", OUTSIDE)
+    run("ip", "link", "set", OUTSIDE, "up")
+    for machine in machines:
+        plug(machine.name, "eth2", OUTSIDE, namespace=machine.init)
+        datapath = machine.run("ovs-vsctl", "get", "Bridge", "br-int", "datapath_type").strip()
+        machine.run(
+            "ovs-vsctl", "--may-exist", "add-br", UPLINK, "--", "set", "Bridge", UPLINK, f"datapath_type={datapath}",
+            "--", "--may-exist", "add-port", UPLINK, "eth2",
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        for machine in machines:
+            machine.run("ovs-vsctl", "--if-exists", "del-br", UPLINK)
+        run("ip", "link", "delete", OUTSIDE)
 
 
 class Doctor:

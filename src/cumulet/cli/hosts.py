@@ -80,6 +80,13 @@ def state(one: Json) -> str:
     return f"{one['state']} ({one['wanted']})" if hidden else str(one["state"])
 
 
+def central(one: Json) -> str:
+    """Write whether it has OVN's databases."""
+    if one["central"] == one["toBeCentral"]:
+        return "yes" if one["central"] else ""
+    return "being brought there" if one["toBeCentral"] else "going elsewhere"
+
+
 COLUMNS: Final[Columns] = {
     "NAME": lambda one: one["id"],
     "STATE": state,
@@ -94,6 +101,7 @@ COLUMNS: Final[Columns] = {
 MORE: Final[Columns] = {
     "DATA CENTER": lambda one: one["dataCenterId"],
     "LABELS": labels,
+    "CENTRAL": central,
     "SEEN": lambda one: local_time(one["seenTime"]),
     "CPU": lambda one: one["cpuModel"],
     "BY": lambda one: one["accelerator"],
@@ -110,6 +118,8 @@ FACTS: Final[Columns] = {
     "equals have": lambda one: one["cpuGroup"],
     "version": lambda one: one["version"],
     "boot id": lambda one: one["bootId"],
+    "OVN's databases": central,
+    "certified until": lambda one: local_time(one["provedUntil"]) if one["provedUntil"] else "",
     "cores": bars("reservedCpus", "cpus"),
     "memory GiB": bars("reservedMemoryGib", "memoryGib"),
     "disk GiB": lambda one: ", ".join(
@@ -223,6 +233,12 @@ def label(name: HostName, changes: LabelChanges = (), /) -> None:
     if changes:
         client.put(f"{HOST}/labels", name, body={"labels": own})
     show_one({"labels": own}, "table", {"labels": labels})
+
+
+@app.command(name="central")
+def choose_central(name: HostName, /, *more: HostNames) -> None:
+    """Choose the hosts that have OVN's databases: one, or three that go on when one dies; `host get` tells which have them."""
+    connect().put("/v1/host-central", body={"hosts": [name, *more]})
 
 
 @app.command

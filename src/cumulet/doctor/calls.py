@@ -5,7 +5,15 @@ sockets; what is behind the calls knows nothing of the cloud, and runs where the
 """
 
 from cumulet.doctor.account import ensure_account, hand_over
-from cumulet.doctor.chassis import adopt_certificate, forget_earlier_names, open_overlay, propose_certificate
+from cumulet.doctor.central import Cluster, part_with
+from cumulet.doctor.chassis import (
+    Place,
+    adopt_certificate,
+    forget_earlier_names,
+    open_overlay,
+    propose_certificate,
+    read_place,
+)
 from cumulet.doctor.clear import clear_host
 from cumulet.doctor.daemon_specs import CENTRAL_SOCKETS
 from cumulet.doctor.daemons import stop_daemons
@@ -16,8 +24,14 @@ from cumulet.doctor.gpus.prepare import plan_gpus, prepare_gpus, undo_gpus
 from cumulet.doctor.gpus.steps import StepState
 from cumulet.doctor.kvm import KvmVerdict
 from cumulet.doctor.near import is_near
-from cumulet.doctor.overlay import Overlay, find_address
-from cumulet.doctor.prepare import PreparedHost, ensure_operators_uplink, ensure_uplink, prepare_host
+from cumulet.doctor.overlay import NORTHBOUND_PORT, SOUTHBOUND_PORT, Certified, Overlay, Proof, find_address
+from cumulet.doctor.prepare import (
+    PreparedHost,
+    ensure_operators_uplink,
+    ensure_uplink,
+    found_cluster,
+    prepare_host,
+)
 from cumulet.doctor.resolvers import find_resolvers
 from cumulet.doctor.uplink import Reach
 
@@ -30,12 +44,15 @@ CALLS = (
     find_address,
     find_resolvers,
     forget_earlier_names,
+    found_cluster,
     is_near,
     open_overlay,
+    part_with,
     plan_gpus,
     prepare_gpus,
     prepare_host,
     propose_certificate,
+    read_place,
     stop_daemons,
     undo_gpus,
 )
@@ -43,13 +60,19 @@ CALLS = (
 __all__ = [
     "CALLS",
     "CENTRAL_SOCKETS",
+    "NORTHBOUND_PORT",
+    "SOUTHBOUND_PORT",
+    "Certified",
+    "Cluster",
     "Finding",
     "GpuPlan",
     "GpuWish",
     "KvmVerdict",
     "Level",
     "Overlay",
+    "Place",
     "PreparedHost",
+    "Proof",
     "Reach",
     "StepState",
     "adopt_certificate",
@@ -63,13 +86,16 @@ __all__ = [
     "find_address",
     "find_resolvers",
     "forget_earlier_names",
+    "found_cluster",
     "hand_over",
     "is_near",
     "open_overlay",
+    "part_with",
     "plan_gpus",
     "prepare_gpus",
     "prepare_host",
     "propose_certificate",
+    "read_place",
     "stop_daemons",
     "undo_gpus",
 ]

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
 
 from cumulet.doctor.bridges import ALONE, VSCTL, read_settings
+from cumulet.doctor.central import Cluster, has_databases, listen, read_cluster
 from cumulet.doctor.command import output_of
-from cumulet.doctor.daemon_specs import SOUTHBOUND_SOCKET
+from cumulet.doctor.daemon_specs import SOUTHBOUND, SOUTHBOUND_SOCKET
 from cumulet.doctor.overlay import (
     SOUTHBOUND_PORT,
+    Certified,
     Overlay,
+    Proof,
+    identity,
     note_overlay,
+    read_certificate,
     read_overlay,
     request_certificate,
     take_certificate,
-    tls_files,
 )
 
-SBCTL: Final = ("ovn-sbctl", "--timeout=10", f"--db=unix:{SOUTHBOUND_SOCKET}")
-HOSTS_ONLY: Final = "ovn-controller"
-"""The role of who connects by TLS: to change what is its own (OVN's RBAC)."""
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host's place in the network between hosts, as it is."""
+
+    chassis: str
+    """Its name in OVN."""
+    overlay: Overlay | None
+    """As it was noted; None on a host that is alone."""
+    proofs: dict[Proof, Certified]
+    cluster: Cluster | None
+    """Its part of databases that several hosts have together."""
+
+
+def read_place() -> Place:
+    """Say what this host's place in the network between hosts is."""
+    found = {proof: read_certificate(proof) for proof in Proof}
+    return Place(
+        read_settings()["system-id"],
+        read_overlay(),
+        {proof: certified for proof, certified in found.items() if certified},
+        read_cluster(),
+    )
 
 
 def ensure_place(overlay: Overlay | None) -> None:
@@ -32,6 +56,8 @@ def ensure_place(overlay: Overlay | None) -> None:
     changed = [f'external_ids:{key}="{value}"' for key, value in wanted.items() if settings.get(key) != value]
     if changed:
         output_of(*VSCTL, "set", "Open_vSwitch", ".", *changed)
+    if overlay and has_databases(overlay):
+        listen(together=bool(overlay.members))
 
 
 def host_name() -> str:
@@ -39,33 +65,27 @@ def host_name() -> str:
     return output_of("virsh", "--connect", "qemu:///system", "hostname").strip()
 
 
-def propose_certificate() -> str:
+def propose_certificate(proof: Proof) -> str:
     """Ask (PEM) for a certificate for this host's name in OVN."""
-    return request_certificate(read_settings()["system-id"])
+    return request_certificate(read_settings()["system-id"], proof)
 
 
-def adopt_certificate(certificate: str, authority: str) -> None:
-    """Prove with it who this host is, from now on; both are PEM."""
-    take_certificate(certificate, authority)
-    if output_of(*VSCTL, "--bare", "get-ssl").split()[2:3] != [tls_files()[0]]:
-        output_of(*VSCTL, "set-ssl", *tls_files())
+def adopt_certificate(proof: Proof, certificate: str, believed: str, heard: str = "") -> None:
+    """Prove with it who this host is, from now on, and believe and hear whom these authorities vouch for; all are PEM."""
+    take_certificate(proof, certificate, believed, heard)
+    if proof is Proof.HOST and output_of(*VSCTL, "--bare", "get-ssl").split()[2:3] != [
+        str(identity(proof).key)
+    ]:
+        output_of(*VSCTL, "set-ssl", *identity(proof).tls)
 
 
 def open_overlay(address: str) -> str:
-    """Let hosts ask the southbound database here, at an address of this host's, by TLS alone, and say where it is then.
+    """Have OVN's databases here listen to hosts and servers, and say where the southbound one is, at an address of this host's.
 
-    The host must have adopted a certificate.
+    The host must have adopted the certificate of one that has them.
     """
     note_overlay(read_overlay() or Overlay(address))
     ensure_place(read_overlay())
-    if tls_files()[0] not in output_of(*SBCTL, "get-ssl"):
-        output_of(*SBCTL, "set-ssl", *tls_files())
-    target = f'target="pssl:{SOUTHBOUND_PORT}:{address}"'
-    if not output_of(*SBCTL, "--bare", "--columns=_uuid", "find", "Connection", target).strip():
-        output_of(
-            *SBCTL, "--id=@one", "create", "Connection", target, f"role={HOSTS_ONLY}",
-            "--", "add", "SB_Global", ".", "connections", "@one",
-        )  # fmt: skip
     return f"ssl:{address}:{SOUTHBOUND_PORT}"
 
 
@@ -74,6 +94,6 @@ def forget_earlier_names(chassis: str, address: str) -> None:
 
     A controller that was killed leaves its name behind, and an Open vSwitch that was made anew brings another.
     """
-    names = output_of(*SBCTL, "--bare", "--columns=chassis_name", "find", "Encap", f'ip="{address}"').split()
+    names = SOUTHBOUND.ctl("--bare", "--columns=chassis_name", "find", "Encap", f'ip="{address}"').split()
     for name in {*names} - {chassis}:
-        output_of(*SBCTL, "--if-exists", "chassis-del", name)
+        SOUTHBOUND.ctl("--if-exists", "chassis-del", name)

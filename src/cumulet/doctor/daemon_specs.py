@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from cumulet.doctor.command import output_of, succeeds
-from cumulet.doctor.overlay import is_central, read_overlay
+from cumulet.doctor.overlay import (
+    NORTHBOUND_PORT,
+    NORTHD_PORT,
+    Overlay,
+    Proof,
+    identity,
+    is_central,
+    read_overlay,
+)
 from cumulet.doctor.supervisor import Daemon
 
 LIBVIRT_SOCKET: Final = "/run/libvirt/libvirt-sock"
@@ -33,6 +41,10 @@ UNITS: Final = {
     "ovn-controller": "ovn-host.service",
 }
 """The units of Debian's and Ubuntu's packages; for the order of keys, each after those it needs."""
+CENTRAL_UNITS: Final = ("ovn-ovsdb-server-nb.service", "ovn-ovsdb-server-sb.service", "ovn-northd.service")
+"""Those that `ovn-central.service` stands for."""
+UNIT_OPTIONS: Final = Path("/etc/openvswitch/cumulet-central.env")
+"""What they are told where several hosts have OVN's databases together."""
 CENTRAL: Final = frozenset({"ovn-nb", "ovn-sb", "ovn-northd"})
 """Those that only one host of a cloud runs."""
 USERSPACE: Final = "netdev"
@@ -53,12 +65,45 @@ class Database:
 SWITCH_DATABASE: Final = Database(
     Path("/etc/openvswitch/conf.db"), Path("/usr/share/openvswitch/vswitch.ovsschema")
 )
-NORTHBOUND_DATABASE: Final = Database(
-    Path("/var/lib/ovn/ovnnb_db.db"), Path("/usr/share/ovn/ovn-nb.ovsschema")
-)
-SOUTHBOUND_DATABASE: Final = Database(
-    Path("/var/lib/ovn/ovnsb_db.db"), Path("/usr/share/ovn/ovn-sb.ovsschema")
-)
+
+
+@dataclass(frozen=True, slots=True)
+class CentralDatabase(Database):
+    """One of the two that tell all hosts what packets do."""
+
+    half: str
+    """`nb` or `sb`."""
+    name: str
+    root: str
+    """The table whose one row says where it listens."""
+    socket: str
+    port: int
+    """Where it hears the others of its cluster."""
+
+    @property
+    def control(self) -> str:
+        """Where its server takes commands."""
+        return f"/run/ovn/ovn{self.half}_db.ctl"
+
+    def member(self, address: str) -> str:
+        """Write where the one at an address hears the others of its cluster."""
+        return f"ssl:{address}:{self.port}"
+
+    def ctl(self, *arguments: str) -> str:
+        """Have OVN's own program ask or change it."""
+        reach = ("--timeout=10", "--no-leader-only", f"--db=unix:{self.socket}")
+        return output_of(f"ovn-{self.half}ctl", *reach, *arguments)
+
+
+NORTHBOUND: Final = CentralDatabase(
+    Path("/var/lib/ovn/ovnnb_db.db"), Path("/usr/share/ovn/ovn-nb.ovsschema"),
+    "nb", "OVN_Northbound", "NB_Global", NORTHBOUND_SOCKET, 6643,
+)  # fmt: skip
+SOUTHBOUND: Final = CentralDatabase(
+    Path("/var/lib/ovn/ovnsb_db.db"), Path("/usr/share/ovn/ovn-sb.ovsschema"),
+    "sb", "OVN_Southbound", "SB_Global", SOUTHBOUND_SOCKET, 6644,
+)  # fmt: skip
+HALVES: Final = (NORTHBOUND, SOUTHBOUND)
 
 
 def accepts_connections(path: str) -> bool:
@@ -115,14 +160,7 @@ def all_daemons(*, hide_kvm: bool, integration: tuple[str, ...], datapath: str) 
             after="ovsdb-server",
             then=(CACHE_EXACTLY,) if datapath == USERSPACE else (),
         ),
-        central_database("nb", NORTHBOUND_SOCKET, NORTHBOUND_DATABASE),
-        central_database("sb", SOUTHBOUND_SOCKET, SOUTHBOUND_DATABASE),
-        Daemon(
-            "ovn-northd",
-            ("ovn-northd", f"--ovnnb-db=unix:{NORTHBOUND_SOCKET}", f"--ovnsb-db=unix:{SOUTHBOUND_SOCKET}",
-             *logged("/var/log/ovn/ovn-northd")),
-            after="ovn-sb",
-        ),
+        *central_daemons(read_overlay()),
         Daemon(
             "ovn-controller",
             ("ovn-controller", f"unix:{OVS_SOCKET}", *logged("/var/log/ovn/ovn-controller")),
@@ -146,26 +184,72 @@ def switch_database_argv() -> tuple[str, ...]:
     )
 
 
-def central_database(half: str, socket_path: str, database: Database) -> Daemon:
-    """OVN's northbound or southbound database, with the table of further places where it listens."""
-    schema = {"nb": "OVN_Northbound,NB_Global", "sb": "OVN_Southbound,SB_Global"}[half]
-    keys = schema.partition(",")[0]
+def central_daemons(overlay: Overlay | None) -> list[Daemon]:
+    """OVN's databases and northd, which translates one into the other; of several northds one is at work."""
+    members = overlay.members if overlay else ()
+    files = identity(Proof.CENTRAL)
+    northbound, southbound = f"unix:{NORTHBOUND_SOCKET}", f"unix:{SOUTHBOUND_SOCKET}"
+    if members:
+        northbound, southbound = remotes(members, NORTHBOUND_PORT), remotes(members, NORTHD_PORT)
+    proof = tls_options(*files.tls) if members else ()
+    argv = ("ovn-northd", f"--ovnnb-db={northbound}", f"--ovnsb-db={southbound}", *proof)
+    return [
+        central_database(NORTHBOUND, files.believed if members else None),
+        central_database(SOUTHBOUND, files.heard if members else None),
+        Daemon("ovn-northd", (*argv, *logged("/var/log/ovn/ovn-northd")), after="ovn-sb"),
+    ]
+
+
+def central_options(overlay: Overlay | None) -> str:
+    """What OVN's own start script is told on a host that has the databases together with others; nothing elsewhere."""
+    if not overlay or not overlay.members:
+        return ""
+    files = identity(Proof.CENTRAL)
+    northbound, southbound = remotes(overlay.members, NORTHBOUND_PORT), remotes(overlay.members, NORTHD_PORT)
+    words = [f"--ovn-northd-nb-db={northbound}", f"--ovn-northd-sb-db={southbound}"]
+    for program, authorities in (
+        ("nb-db", files.believed),
+        ("sb-db", files.heard),
+        ("northd", files.believed),
+    ):
+        words += [f"--ovn-{program}-ssl-key={files.key}", f"--ovn-{program}-ssl-cert={files.certificate}"]
+        words += [f"--ovn-{program}-ssl-ca-cert={authorities}"]
+    return " ".join(words)
+
+
+def remotes(members: tuple[str, ...], port: int) -> str:
+    """Write where those of a cluster listen at a port."""
+    return ",".join(f"ssl:{address}:{port}" for address in members)
+
+
+def tls_options(key: str, certificate: str, authorities: str) -> tuple[str, ...]:
+    """The options by which OVS's programs are told their files for TLS."""
+    return f"--private-key={key}", f"--certificate={certificate}", f"--ca-cert={authorities}"
+
+
+def central_database(database: CentralDatabase, heard: Path | None) -> Daemon:
+    """OVN's northbound or southbound database, with the table of further places where it listens.
+
+    One of several knows by which files it speaks TLS and whom it hears before it has any content; one that is alone reads
+    that in itself.
+    """
+    half, name = database.half, database.name
+    key, certificate, _ = identity(Proof.CENTRAL).tls
+    from_itself = (f"db:{name},SSL,{column}" for column in ("private_key", "certificate", "ca_cert"))
     argv = (
         "ovsdb-server",
         str(database.file),
-        f"--remote=punix:{socket_path}",
-        f"--remote=db:{schema},connections",
-        f"--private-key=db:{keys},SSL,private_key",
-        f"--certificate=db:{keys},SSL,certificate",
-        f"--ca-cert=db:{keys},SSL,ca_cert",
-        f"--unixctl=/run/ovn/ovn{half}_db.ctl",
+        f"--remote=punix:{database.socket}",
+        f"--remote=db:{name},{database.root},connections",
+        *(tls_options(key, certificate, str(heard)) if heard else tls_options(*from_itself)),
+        f"--unixctl={database.control}",
         f"--pidfile=/run/ovn/ovn{half}_db.pid",
         f"--log-file=/var/log/ovn/ovsdb-server-{half}.log",
         "-vconsole:emer",
         "-vsyslog:off",
     )
-    init = (f"ovn-{half}ctl", "--no-leader-only", f"--db=unix:{socket_path}", "init")
-    return Daemon(f"ovn-{half}", argv, ready=socket_path, then=(init,))
+    init = (f"ovn-{half}ctl", "--no-leader-only", f"--db=unix:{database.socket}", "init")
+    return Daemon(f"ovn-{half}", argv, ready=database.socket, then=() if heard else (init,))
 
 
 def logged(path: str) -> tuple[str, ...]:
@@ -179,8 +263,9 @@ def prepare_directories() -> None:
     """Make the directories and databases that the packages' own start scripts would make."""
     for directory in ("/run/libvirt", "/run/openvswitch", "/run/ovn", "/var/log/openvswitch", "/var/log/ovn"):
         Path(directory).mkdir(parents=True, exist_ok=True)
-    central = (NORTHBOUND_DATABASE, SOUTHBOUND_DATABASE) if is_central(read_overlay()) else ()
-    for database in (SWITCH_DATABASE, *central):
+    overlay = read_overlay()
+    alone = is_central(overlay) and not (overlay and overlay.members)
+    for database in (SWITCH_DATABASE, *(HALVES if alone else ())):
         prepare_database(database)
 
 

@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Final
 
 from cumulet.doctor.command import CommandFailed, output_of, succeeds
-from cumulet.doctor.daemon_specs import ANSWERS, UNITS, all_daemons, prepare_directories, roster
+from cumulet.doctor.daemon_specs import (
+    ANSWERS,
+    CENTRAL,
+    CENTRAL_UNITS,
+    UNIT_OPTIONS,
+    UNITS,
+    all_daemons,
+    central_options,
+    prepare_directories,
+    roster,
+)
+from cumulet.doctor.overlay import read_overlay
 from cumulet.doctor.supervisor import Paths, locked, read_daemons, read_status, write_json
 
 PATHS: Final = Paths(Path("/run/cumulet"), Path("/var/log/cumulet"))
@@ -71,12 +82,52 @@ def start_daemons(
 
 def start_units(report: Callable[[str], None]) -> list[str]:
     """Start the system's own units of what does not answer."""
+    tell_units(central_options(read_overlay()))
     silent = find_silent()
     if silent:
         report(f"starting {', '.join(silent)}")
     for unit in dict.fromkeys(UNITS[name] for name in silent):
         output_of("systemctl", "start", unit, seconds=90)
     return silent
+
+
+def tell_units(options: str, root: Path = Path("/")) -> None:
+    """Have OVN's own units of databases run with options of its start script, from now on; with none as their package has them."""
+    files = {root / UNIT_OPTIONS.relative_to("/"): f"OVN_CTL_OPTS={options}\n"}
+    for unit in CENTRAL_UNITS:
+        drop_in = root / f"etc/systemd/system/{unit}.d/cumulet.conf"
+        files[drop_in] = f"[Service]\nEnvironmentFile={UNIT_OPTIONS}\n"
+    if not options and not any(file.exists() for file in files):
+        return
+    if options and all(file.exists() and file.read_text() == text for file, text in files.items()):
+        return
+    for file, text in files.items():
+        file.unlink(missing_ok=True)
+        if options:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    output_of("systemctl", "daemon-reload")
+    if options:
+        output_of("systemctl", "restart", *CENTRAL_UNITS, seconds=90)
+
+
+def stop_central(paths: Paths = PATHS) -> None:
+    """Stop OVN's databases here, and return when they do not answer; CommandFailed when somebody else runs them.
+
+    Packets go on by what hosts know.
+    """
+    if runs_systemd():
+        output_of("systemctl", "stop", *CENTRAL_UNITS, seconds=90)
+    elif is_supervised(paths):
+        with locked(paths.run_dir / "start.lock", wait=True):
+            kept = read_daemons(paths)
+            write_json(paths.daemons, [daemon for daemon in kept if daemon.name not in CENTRAL])
+            instruct_supervisor(paths)
+    deadline = time.monotonic() + START_SECONDS
+    while answering := [name for name in ANSWERS if name in CENTRAL and ANSWERS[name]()]:
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"{', '.join(answering)} on this host do not end: who else started them?")
+        time.sleep(0.02)
 
 
 def stop_daemons(paths: Paths = PATHS) -> bool:

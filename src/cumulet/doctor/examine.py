@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from cumulet.doctor.bridges import Bridge, choose_datapath, external_bridges
+from cumulet.doctor.central import read_cluster
+from cumulet.doctor.checks.between import judge_certificate, judge_cluster
 from cumulet.doctor.checks.ceph import ask_ceph
 from cumulet.doctor.checks.devices import judge_gpus, judge_preparation
 from cumulet.doctor.checks.machine import (
@@ -38,6 +41,7 @@ from cumulet.doctor.findings import Finding, broken
 from cumulet.doctor.forwarding import FOR_VMS_ALONE, FORWARDING
 from cumulet.doctor.gpus.survey import survey_gpus
 from cumulet.doctor.kvm import DEVICE, kvm_works
+from cumulet.doctor.overlay import Proof, is_central, read_certificate, read_overlay
 from cumulet.doctor.packages import find_missing
 from cumulet.doctor.prepare import CACHE, host_packages
 from cumulet.hypervisor.ceph import CEPH_PACKAGES, CephPool
@@ -69,6 +73,7 @@ def examine(
         *examine_machine(data_dir),
         *examine_programs((*packages, *(CEPH_PACKAGES if ceph else ()))),
         *examine_packets(),
+        *examine_network(),
         *examine_devices(),
         *examine_pools(data_dir, pools),
         *(ask_ceph(id, CephClient(pool)) for id, pool in ceph.items()),
@@ -114,6 +119,19 @@ def examine_packets() -> list[Finding]:
         judge_forwarding(FORWARDING.read_text(), for_vms_alone=FOR_VMS_ALONE.exists(), chains=chains),
         *(judge_uplink(name, bridge.reach, chains) for name, bridge in bridges.items()),
         judge_firewalls(chains, tuple(bridges)),
+    ]
+
+
+def examine_network() -> list[Finding]:
+    """The host's place between hosts: certificates, and OVN's databases where it has them together with others."""
+    now = datetime.now(UTC)
+    held = {proof: certified for proof in Proof if (certified := read_certificate(proof))}
+    if not is_central(read_overlay()):
+        held.pop(Proof.CENTRAL, None)
+    cluster = read_cluster()
+    return [
+        *(judge_certificate(proof, certified, now) for proof, certified in held.items()),
+        *([judge_cluster(cluster, list_chains())] if cluster else []),
     ]
 
 

@@ -22,14 +22,15 @@ from cumulet.doctor.bridges import (
     read_settings,
     repair_external_bridges,
 )
+from cumulet.doctor.central import ensure_guard, found, has_databases, is_misplaced, settle
 from cumulet.doctor.chassis import ensure_place, forget_earlier_names
 from cumulet.doctor.command import require_root
 from cumulet.doctor.daemon_specs import NORTHBOUND_SOCKET
-from cumulet.doctor.daemons import PATHS, runs_systemd, start_daemons
+from cumulet.doctor.daemons import PATHS, runs_systemd, start_daemons, stop_central
 from cumulet.doctor.forwarding import allow_forwarding
 from cumulet.doctor.gpus.prepare import keep_gpus
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works
-from cumulet.doctor.overlay import Overlay, is_central, note_overlay, read_overlay
+from cumulet.doctor.overlay import SOUTHBOUND_PORT, Overlay, is_central, note_overlay, read_overlay
 from cumulet.doctor.packages import CENTRAL_PACKAGES, HOST_PACKAGES, find_missing, install_packages
 from cumulet.doctor.ports import ensure_ports
 from cumulet.doctor.supervisor import Paths
@@ -79,6 +80,7 @@ def prepare_host(
         keep_gpus()
     datapath = choose_datapath()
     integration = integration_command(datapath, propose_chassis())
+    settle_databases(read_overlay(), paths)
     started = start_daemons(
         hide_kvm=not kvm.works, integration=integration, datapath=datapath, paths=paths, report=report
     )
@@ -86,9 +88,27 @@ def prepare_host(
     ensure_place(read_overlay())
     settings = read_settings()
     chassis = settings["system-id"]
-    if is_central(read_overlay()):
+    if has_databases(read_overlay()):
         forget_earlier_names(chassis, settings["ovn-encap-ip"])
     return PreparedHost(kvm, datapath, chassis, f"unix:{NORTHBOUND_SOCKET}", tuple(installed), tuple(started))
+
+
+def settle_databases(overlay: Overlay | None, paths: Paths = PATHS) -> None:
+    """Have OVN's databases here be those of this host's place."""
+    if overlay is None:
+        return
+    ensure_guard(overlay.members)
+    if is_misplaced(overlay):
+        stop_central(paths)
+        settle(overlay)
+
+
+def found_cluster(address: str, paths: Paths = PATHS) -> None:
+    """Make OVN's databases on this host, that are its own, the first of several, at an address of this host's."""
+    stop_central(paths)
+    found(address)
+    note_overlay(Overlay(address, f"ssl:{address}:{SOUTHBOUND_PORT}", (address,)))
+    prepare_host(paths=paths)
 
 
 def host_packages() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from cumulet.events import EventName
 from cumulet.fleet.operations import check_labels
 from cumulet.fleet.views import host_view, read_load
 from cumulet.fleet.wire import AddHost, GetHostKeyResponse, HostAnswer
-from cumulet.hosts import Host, log_host, new_host
+from cumulet.hosts import Host, Installation, log_host, new_host
 from cumulet.ids import check_id
 from cumulet.line.ssh import Destination, fingerprint, read_destination
 from cumulet.operation import Access, Caller, operation
@@ -40,6 +40,7 @@ def add_host(
     host = db.scalar(select(Host).where(Host.name == id).with_for_update())
     if host is None:
         host = new_host(id, data_center_id, destination.uri, labels=data.labels, now=now)
+        host.central = is_first(db)
         db.add(host)
         db.flush()
         log_host(db, host, EventName.HOST_ADDING, f"{id} is being added", now=now, actor=caller.email)
@@ -76,6 +77,13 @@ def destination_of(data: AddHost) -> Destination:
             "hostKey", data.host_key, "a public key as in /etc/ssh/ssh_host_ed25519_key.pub"
         ) from None
     return replace(destination, host_key=" ".join(data.host_key.split()[:2]))
+
+
+def is_first(db: Session) -> bool:
+    """Whether there is no host yet that has OVN's databases or is to have them; who asks at the same time waits."""
+    db.get(Installation, 1, with_for_update=True)
+    hosts = db.scalars(select(Host)).all()
+    return not any(host.is_here or host.central or host.is_central for host in hosts)
 
 
 def leads_to(uri: str, destination: Destination) -> bool:

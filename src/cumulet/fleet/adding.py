@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from cumulet.db import fetch_columns
 from cumulet.doctor.calls import Level
 from cumulet.errors import CumuletError, Refused
-from cumulet.hosts import Host, HostState, added, change_standing, note_facts
+from cumulet.hosts import Host, HostState, added, change_standing, note_facts, wake_between
 from cumulet.hypervisor import HostFacts
 from cumulet.line.ssh import fingerprint, read_destination, scan_host_key
 from cumulet.line.wire import DATA_DIR, PACKAGES
@@ -174,6 +174,7 @@ def welcome(db: Session, run: Run, uri: str, facts: HostFacts) -> None:
     change_standing(db, host, added(host.standing, run.now), now=run.now)
     wake(db, Kind.SAMPLES, run.id, now=run.now)
     wake(db, Kind.EXAMINATION, run.id, now=run.now)
+    wake_between(db, now=run.now)
 
 
 def pin_host_key(uri: str) -> str:

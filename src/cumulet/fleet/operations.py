@@ -178,6 +178,13 @@ def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty
             reason="HOST_NOT_EMPTY",
             subject=id,
         )
+    if host.is_central or host.central:
+        raise Refused(
+            f"host {id!r} has OVN's databases, or is to have them: choose other hosts first (cumulet host central), and try "
+            "again in a minute",
+            reason="HOST_IS_CENTRAL",
+            subject=id,
+        )
     wait_elsewhere(db, host)
     log_host(db, host, EventName.HOST_REMOVED, f"{id} is removed", now=now, actor=caller.email)
     looks = [host.id, *db.scalars(select(Gpu.id).where(Gpu.host_id == host.id))]

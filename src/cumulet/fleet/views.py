@@ -87,6 +87,9 @@ def host_view(host: Host, load: Load) -> HostAnswer:
         examined_time=host.examined_at,
         findings=msgspec.convert(host.findings, list[HostFinding]),
         strays=host.strays,
+        central=host.is_central,
+        to_be_central=host.central,
+        proved_until=host.proved_until,
     )
 
 

@@ -69,6 +69,12 @@ class HostAnswer(Wire, kw_only=True):
     findings: list[HostFinding]
     strays: dict[str, list[str]]
     """By kind, the ids of what is ours on it and was never known to this database: it is kept as it is."""
+    central: bool
+    """It has OVN's databases."""
+    to_be_central: bool
+    """It is to have them."""
+    proved_until: datetime | None
+    """When the first of the certificates ends by which OVN knows it; they are made anew long before."""
 
 
 class ListHostsResponse(Wire):
@@ -149,6 +155,13 @@ class LoseHost(Wire):
 
     confirm: str
     """The host's id once more: whoever is wrong about it has VMs run twice and destroys what they write."""
+
+
+class ChooseCentral(Wire):
+    """Hosts that are to have OVN's databases."""
+
+    hosts: list[str]
+    """One, or three, which have them together."""
 
 
 class AddHost(Wire):

@@ -9,6 +9,7 @@ from cumulet.hosts.inventory import (
     capacities,
     capacity_of,
     capacity_with_own,
+    central_addresses,
     cpu_model,
     end_second,
     host_routes,
@@ -25,7 +26,7 @@ from cumulet.hosts.inventory import (
     reserved,
     reserved_by_host,
 )
-from cumulet.hosts.model import Host, Reservation
+from cumulet.hosts.model import Host, Installation, Reservation
 from cumulet.hosts.offered import check_pools_still_offered
 from cumulet.hosts.orphans import Orphans
 from cumulet.hosts.place import (
@@ -43,7 +44,7 @@ from cumulet.hosts.place import (
 from cumulet.hosts.reach import is_shown
 from cumulet.hosts.standing import change_standing, log_host
 from cumulet.hosts.state import SILENCE, HostState, HostWanted, Standing, added, asked, heard, lost, unheard
-from cumulet.hosts.waiting import QUEUE, wake_queue
+from cumulet.hosts.waiting import QUEUE, wake_between, wake_queue
 
 __all__ = [
     "QUEUE",
@@ -55,6 +56,7 @@ __all__ = [
     "Host",
     "HostState",
     "HostWanted",
+    "Installation",
     "NotFree",
     "Orphans",
     "Requirements",
@@ -68,6 +70,7 @@ __all__ = [
     "capacities",
     "capacity_of",
     "capacity_with_own",
+    "central_addresses",
     "change_standing",
     "check_pools_still_offered",
     "close",
@@ -98,5 +101,6 @@ __all__ = [
     "reserved_by_host",
     "those_that_fit",
     "unheard",
+    "wake_between",
     "wake_queue",
 ]

@@ -72,6 +72,11 @@ def installation_id(db: Session) -> str:
     return db.get_one(Installation, 1).id
 
 
+def central_addresses(db: Session) -> Sequence[str]:
+    """List the addresses of the hosts that have OVN's databases; none while the server's own machine has them alone."""
+    return db.get_one(Installation, 1).members
+
+
 def register_host(db: Session, facts: HostFacts, *, data_center_id: str, uri: str, now: datetime) -> Host:
     """Take a host into the inventory, or bring its facts up to date; known by its name."""
     db.get(Installation, 1, with_for_update=True)  # servers that start together take turns

@@ -25,6 +25,8 @@ class Installation(Row):
     one: Mapped[int] = mapped_column(primary_key=True, default=1)
     id: Mapped[str]
     """Eight hexadecimal digits, made at the first start."""
+    members: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """The addresses of the hosts that have OVN's databases, as the last look saw them; [] for the server's own machine alone."""
 
 
 class Host(Row):
@@ -71,6 +73,12 @@ class Host(Row):
     seen_at: Mapped[datetime]
     routes: Mapped[list[str]] = mapped_column(JSON)
     """Ranges that it reaches by routes of its own."""
+    central: Mapped[bool] = mapped_column(default=False)
+    """It is to have OVN's databases."""
+    is_central: Mapped[bool] = mapped_column(default=False)
+    """It had them at the last look."""
+    proved_until: Mapped[datetime | None]
+    """When the first of the certificates ends by which OVN knows it; None where it needs none."""
 
     @property
     def is_here(self) -> bool:

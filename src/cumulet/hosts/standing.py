@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from cumulet.events import EventName, HostData
 from cumulet.hosts.model import Host
 from cumulet.hosts.state import HostState, Standing
-from cumulet.hosts.waiting import wake_queue
+from cumulet.hosts.waiting import wake_between, wake_queue
 from cumulet.journal import SYSTEM, log_event
 
 log = structlog.get_logger()
@@ -38,6 +38,8 @@ def change_standing(
     log_host(db, host, name, f"{host.name} is {standing.state.value}{why}", now=now, actor=actor, was=was)
     if standing.state is HostState.UP:
         wake_queue(db, now=now)
+    if standing.state is HostState.LOST and host.central:
+        wake_between(db, now=now)
 
 
 def log_host(

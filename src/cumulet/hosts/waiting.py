@@ -18,6 +18,8 @@ from cumulet.due import Kind, wake
 
 QUEUE: Final = uuid5(UUID(int=0), "queue")
 """The id under which they are due."""
+BETWEEN: Final = uuid5(UUID(int=0), "between")
+"""Likewise for the looks at the network between hosts."""
 
 
 def wake_queue(db: Session, *, now: datetime) -> None:
@@ -31,3 +33,8 @@ def _anybody() -> Select[UUID]:
     """Build what finds one; the table of a slice above is known here by its name."""
     vm = Row.metadata.tables["vm"]
     return select(vm.c.id).where(vm.c.waits_until.is_not(None), vm.c.state == "PENDING").limit(1)
+
+
+def wake_between(db: Session, *, now: datetime) -> None:
+    """Have the network between hosts looked at soon: there is another host, or one less, or it is to be otherwise."""
+    wake(db, Kind.BETWEEN, BETWEEN, now=now)

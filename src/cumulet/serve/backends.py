@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from ipaddress import IPv4Interface
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
@@ -16,10 +16,11 @@ from cumulet.catalogue import Catalogue, DataCenter
 from cumulet.db import Database
 from cumulet.doctor import calls
 from cumulet.doctor.calls import PreparedHost, Reach
-from cumulet.errors import Invalid, Unavailable
-from cumulet.fabric import Fabric
+from cumulet.errors import Invalid, Refused, Unavailable
+from cumulet.fabric import Fabric, FabricUnreachable
 from cumulet.fabric.memory import MemoryFabric
-from cumulet.hosts import list_hosts, register_host
+from cumulet.hosts import central_addresses, list_hosts, register_host
+from cumulet.hosts.overlay import RENEWED, northbound_at
 from cumulet.hypervisor import CEPH_PACKAGES, HostUnreachable, Hypervisor, HypervisorError
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.images import ImageStore, offer_made_up_images
@@ -30,9 +31,13 @@ from cumulet.line.ssh import OPEN_SECONDS, SshLine, read_destination
 from cumulet.line.verbs import DOCTOR
 from cumulet.line.wire import DATA_DIR, HostWish
 from cumulet.networks import Fabrics, bridge_name
+from cumulet.self_signed import ensure_client
 from cumulet.serve.doors import FAR
 from cumulet.settings import HELPED, Settings
 from cumulet.vms import Backends
+
+if TYPE_CHECKING:
+    from cumulet.fabric.ovn import Way
 
 log = structlog.get_logger()
 
@@ -73,6 +78,13 @@ def real_backends(
     """Make this machine a host and reach it by libvirt and OVN."""
     from cumulet.fabric.ovn import open_fabric  # noqa: PLC0415 - needs OVS's Python, which made-up hosts do not
 
+    find_way = partial(find_ovn, settings, database)
+    fabric = open_fabric(settings.fabric, installation=installation, find_way=find_way)
+    if settings.serves_no_host:
+        check_bridges(catalogue)
+        return make_backends(
+            settings, catalogue, installation, hosts={}, fabric=fabric, open_uplink=lambda *_: None
+        )
     doctor = own_doctor(settings)
     prepared = prepare(doctor, catalogue)
     open_uri = partial(
@@ -83,10 +95,40 @@ def real_backends(
         catalogue,
         installation,
         hosts=open_hosts(database, catalogue, default_uri=settings.hypervisor, open_uri=open_uri),
-        fabric=open_fabric(settings.fabric, installation=installation),
+        fabric=fabric,
         open_uplink=partial(open_uplink, doctor, prepared),
         repair=doctor.prepare_host,
     )
+
+
+def check_bridges(catalogue: Catalogue) -> None:
+    """Return when each data center names the bridge that leads out of it; Invalid: a server that serves no host makes none."""
+    for data_center in catalogue.data_centers:
+        if not data_center.external_bridge:
+            raise Invalid(
+                f"data center {data_center.id!r}: CUMULET_HYPERVISOR=none needs external_bridge in the catalogue, the Open "
+                "vSwitch bridge on hosts that leads to the external range"
+            )
+
+
+def find_ovn(settings: Settings, database: Database) -> Way:
+    """Say where OVN's databases are now: on hosts that were chosen, asked by TLS, or where the settings have them."""
+    from cumulet.fabric.ovn import Way  # noqa: PLC0415 - needs OVS's Python
+
+    with database.reading() as db:
+        members = central_addresses(db)
+    if not members:
+        if settings.serves_no_host:
+            raise FabricUnreachable("there is no host with OVN's databases yet: add one (cumulet host add)")
+        return Way(settings.fabric)
+    tls = ensure_client(
+        settings.shared_dir / "central",
+        settings.data_dir / "central-client",
+        "a server",
+        datetime.now(UTC),
+        renewed=RENEWED,
+    )
+    return Way(northbound_at(members), tls)
 
 
 def own_doctor(settings: Settings) -> Any:  # noqa: ANN401 - the calls by their names, as in `doctor.calls`
@@ -144,9 +186,15 @@ def wish_for(data_center: DataCenter, installation: str, state_dir: Path) -> Hos
 
 
 def open_uplink(doctor: Any, prepared: PreparedHost, data_center: DataCenter, bridge: str) -> None:  # noqa: ANN401 - likewise
-    """Prepare this machine's end of a data center's external range, and what its switch must hold."""
+    """Prepare this machine's end of a data center's external range, and what its switch must hold.
+
+    The operator's own bridge may be on other hosts alone.
+    """
     if data_center.external_bridge:
-        doctor.ensure_operators_uplink(bridge)
+        try:
+            doctor.ensure_operators_uplink(bridge)
+        except Refused as absence:
+            log.info("this machine does not lead out", data_center=data_center.id, why=str(absence))
         return
     gateway = IPv4Interface(f"{data_center.external_gateway}/{data_center.external_range.prefixlen}")
     reach = Reach(data_center.resolvers, data_center.reachable_networks, data_center.reachable_services)

@@ -5,11 +5,12 @@ settings ─▶ database, catalogue, images ─▶ hosts and fabric ─▶ recon
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
+from uuid import UUID
 
 from litestar.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -23,11 +24,11 @@ from cumulet.db import Database
 from cumulet.disks import reconcile_disk
 from cumulet.doctor.calls import find_resolvers, is_near
 from cumulet.feed import Feed
-from cumulet.fleet import Adder, Examiner, pin_host_key
+from cumulet.fleet import Adder, Between, Examiner, pin_host_key
 from cumulet.gpus import check_gpu_models_still_offered, reconcile_gpu
 from cumulet.horizon import Horizon
-from cumulet.hosts import check_pools_still_offered, installation_id
-from cumulet.hosts.overlay import Centre
+from cumulet.hosts import Host, check_pools_still_offered, installation_id
+from cumulet.hosts.overlay import Doctor, Vouching
 from cumulet.hypervisor.memory import gpus_of, made_up_id
 from cumulet.images import ImageStore
 from cumulet.line.wire import PACKAGES
@@ -105,6 +106,11 @@ def build(settings: Settings) -> Cloud:
     backends = replace(
         backends, hosts=doors, silent=pulse.silent, power_off=power_off_by(settings.power_command)
     )
+    between = Between(
+        partial(doctor_on, own=own_doctor(settings), hosts=doors, is_made_up=settings.is_made_up),
+        Vouching.below(settings.shared_dir, lambda: datetime.now(UTC)),
+        catalogue,
+    )
     horizon = Horizon(database)
     feed = Feed(database, horizon, most_of_one=catalogue.limits.streams_per_user)
     return Cloud(
@@ -119,9 +125,10 @@ def build(settings: Settings) -> Cloud:
             database,
             reconcilers(
                 backends,
-                Adder(open_far, pin_host_key, partial(take_in, settings)),
+                Adder(open_far, pin_host_key, partial(take_in, database, between)),
                 Examiner(partial(examine, backends=backends, settings=settings)),
                 Teller(horizon, Bounds(catalogue.allowed_webhook_networks, is_near), seal),
+                between,
             ),
         ),
         feed=feed,
@@ -168,10 +175,24 @@ def app_of(
     )
 
 
-def take_in(settings: Settings, doctor: Any, peer: str, report: Callable[[str], None]) -> None:  # noqa: ANN401 - as `NewHost` has it
-    """Prepare a machine to be a host of the network that has its centre on this one."""
-    centre = Centre(own_doctor(settings), settings.shared_dir / "overlay", datetime.now(UTC))
+def take_in(
+    database: Database,
+    between: Between,
+    doctor: Doctor,
+    peer: str,
+    report: Callable[[str], None],
+) -> None:
+    """Prepare a machine to be a host of the network that there is."""
+    with database.reading() as db:
+        centre = between.centre(db, peer)
     centre.take_in(doctor, peer, report, packages=PACKAGES)
+
+
+def doctor_on(host: Host, *, own: Any, hosts: Mapping[UUID, Any], is_made_up: bool) -> Any:  # noqa: ANN401 - the calls by their names
+    """Give the doctor's calls, done on a host; KeyError where nobody can be asked."""
+    if is_made_up:
+        raise KeyError(host.name)
+    return own if host.is_here else hosts[host.id].doctor
 
 
 def behind_proxies(settings: Settings, app: ASGIApp) -> ASGIApp:
@@ -183,7 +204,7 @@ def behind_proxies(settings: Settings, app: ASGIApp) -> ASGIApp:
 
 
 def reconcilers(
-    backends: Backends, adder: Adder, examiner: Examiner, teller: Teller
+    backends: Backends, adder: Adder, examiner: Examiner, teller: Teller, between: Between
 ) -> dict[str, Callable[..., datetime | None]]:
     """Name the reconciler of each kind of resource."""
     limits = backends.fabrics.catalogue.limits
@@ -197,6 +218,7 @@ def reconcilers(
         "security_group": partial(reconcile_group, fabrics=backends.fabrics),
         "gpu": partial(reconcile_gpu, find_host=backends.host),
         "host": adder.before(Sweeper(backends).sweep_host),
+        "between": between.look,
         "samples": Sampler(backends).sample_host,
         "examination": examiner.examine_host,
         "fabric": partial(sweep_fabric, fabrics=backends.fabrics),

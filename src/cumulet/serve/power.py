@@ -31,6 +31,8 @@ def cut(command: Path, host: str) -> str:
 
     Its words are all that it prints. Of the server's environment it gets the path alone: what it needs to know is its own.
     """
+    if host.partition(".")[0] == os.uname().nodename.partition(".")[0]:
+        raise PowerFailed("it is the machine that this server is on")
     with subprocess.Popen(
         [command, "off", host],
         stdin=subprocess.DEVNULL,

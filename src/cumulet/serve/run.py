@@ -19,7 +19,7 @@ import uvicorn
 
 from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import Invalid
-from cumulet.hosts import list_hosts, wake_queue
+from cumulet.hosts import list_hosts, wake_between, wake_queue
 from cumulet.projects import KEY_FILE
 from cumulet.reconcile import Kind, forget_leases, wake
 from cumulet.rest.connections import Door, guarded, raise_descriptor_limit
@@ -60,6 +60,7 @@ def started(cloud: Cloud) -> Iterator[None]:
             wake(db, Kind.SAMPLES, row.id, now=now)
             wake(db, Kind.EXAMINATION, row.id, now=now + BEFORE_EXAMINATION)
         wake(db, Kind.FABRIC, FABRIC_SWEEP, now=now)
+        wake_between(db, now=now)
         wake(db, Kind.GROUPS, FABRIC_SWEEP, now=now)
         wake(db, Kind.JOURNAL, FABRIC_SWEEP, now=now)
         wake(db, Kind.USAGE, FABRIC_SWEEP, now=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -11,26 +12,27 @@ from cumulet.fabric.ovn import groups, networks, ports, routers, southbound, tra
 from cumulet.fabric.ovn.connection import Northbound
 from cumulet.fabric.ovn.externals import declare_external
 from cumulet.fabric.ovn.rows import View
-from cumulet.fabric.ovn.southbound import southbound_of
+from cumulet.fabric.ovn.southbound import Way
+
+__all__ = ["OvnFabric", "Way", "open_fabric"]
 
 R = TypeVar("R")
 
 
-def open_fabric(remote: str, *, installation: str) -> OvnFabric:
+def open_fabric(remote: str, *, installation: str, find_way: Callable[[], Way] | None = None) -> OvnFabric:
     """The fabric behind OVN's northbound database; connects at the first verb.
 
     `remote` is OVSDB's way to write it (unix:/run/ovn/ovnnb_db.sock); the southbound one, which only `trace` and
-    `chassis` need, is beside it (see `southbound_of`).
+    `chassis` need, is beside it (see `Way`). Where that changes, `find_way` says where it is now, at each new connection.
     """
-    return OvnFabric(Northbound(remote), southbound_of(remote), installation=installation)
+    return OvnFabric(Northbound(find_way or partial(Way, remote)), installation=installation)
 
 
 class OvnFabric:
     """See `cumulet.fabric.Fabric`."""
 
-    def __init__(self, northbound: Northbound, southbound: str, *, installation: str) -> None:
+    def __init__(self, northbound: Northbound, *, installation: str) -> None:
         self._northbound = northbound
-        self._southbound = southbound
         self._installation = installation
 
     def ping(self) -> None:
@@ -39,7 +41,7 @@ class OvnFabric:
 
     def chassis(self) -> tuple[Chassis, ...]:
         """The hosts whose ovn-controllers ever reported, until they are taken out; a hundredth of a second."""
-        return southbound.list_chassis(self._southbound)
+        return southbound.list_chassis(self._northbound.find_way())
 
     def put_external(self, spec: ExternalSpec) -> None:
         """Make the switch of the external range, with the host's bridge."""
@@ -116,7 +118,9 @@ class OvnFabric:
         """Ask ovn-trace, once northd has caught up; some tenths of a second."""
         self._northbound.wait_until_translated()
         question = self._read(lambda view: trace.plan_question(view, port_id, probe))
-        return question if isinstance(question, Verdict) else trace.answer(self._southbound, question)
+        return (
+            question if isinstance(question, Verdict) else trace.answer(self._northbound.find_way(), question)
+        )
 
     def settled(self) -> bool:
         """Whether every host has put in force what was written before."""

@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
@@ -29,6 +29,7 @@ from cumulet.fabric import FabricError, FabricUnreachable
 from cumulet.fabric.ovn.messages import MessageParser
 from cumulet.fabric.ovn.replica import Contents, table_of
 from cumulet.fabric.ovn.rows import OWNED_TABLES, Txn
+from cumulet.fabric.ovn.southbound import Way
 
 SCHEMA: Final = "OVN_Northbound"
 ANSWER_SECONDS: Final = 5.0
@@ -89,10 +90,11 @@ class _Turn(Generic[R]):
 
 
 class Northbound:
-    """The northbound database at `remote`, for example unix:/run/ovn/ovnnb_db.sock."""
+    """The northbound database where `find_way` says that it is, asked at each new connection; of several the one that leads."""
 
-    def __init__(self, remote: str) -> None:
-        self._remote = remote
+    def __init__(self, find_way: Callable[[], Way]) -> None:
+        self.find_way = find_way
+        self._remote = ""
         self._lock = threading.Lock()
         self._connection: Connection | None = None
 
@@ -138,7 +140,7 @@ class Northbound:
             if self._connection is None or not self._connection.idl.connected:
                 if self._connection is not None:
                     self._connection.stop(ANSWER_SECONDS)
-                self._connection = connect(self._remote)
+                self._remote, self._connection = connect(self.find_way())
             return self._connection
 
     def _take_turn(self, connection: Connection, turn: _Turn[R]) -> R:
@@ -171,9 +173,15 @@ def _count_up(txn: Txn) -> int:
     return 0
 
 
-def connect(remote: str) -> Connection:
-    """Open a connection and load the replica; FabricUnreachable when the database does not answer."""
-    helper = create_schema_helper(fetch_schema(remote))
+def connect(way: Way) -> tuple[str, Connection]:
+    """Open a connection to the database, of several to the one that leads, and load the replica; FabricUnreachable when none answers."""
+    if way.tls:
+        key, certificate, believed = way.tls
+        Stream.ssl_set_private_key_file(key)
+        Stream.ssl_set_certificate_file(certificate)
+        Stream.ssl_set_ca_cert_file(believed)
+    remote = find_leader(way.northbound.split(","))
+    helper = create_schema_helper(ask_database(remote, "get_schema", SCHEMA))
     for table in ("NB_Global", *OWNED_TABLES):
         helper.register_table(table)
     connection = Connection(_Replica(remote, helper), ANSWER_SECONDS)
@@ -181,26 +189,37 @@ def connect(remote: str) -> Connection:
         connection.start()
     except TimeoutException as silence:
         raise FabricUnreachable(f"OVN's database {remote} does not tell its contents") from silence
-    return connection
+    return remote, connection
 
 
-def fetch_schema(remotes: str) -> Any:  # noqa: ANN401 - JSON
-    """Ask the database for its schema, of the servers that it has the first that answers; FabricUnreachable tells of the last."""
-    *others, last = remotes.split(",")
+def find_leader(remotes: Sequence[str]) -> str:
+    """Find the database that may be written to; FabricUnreachable tells why the last one is not it."""
+    *others, last = remotes
     for remote in others:
         with suppress(FabricUnreachable):
-            return fetch_schema_from(remote)
-    return fetch_schema_from(last)
+            return follow_leader(remote)
+    return follow_leader(last)
 
 
-def fetch_schema_from(remote: str) -> Any:  # noqa: ANN401 - JSON
-    """Ask one server for it, with an end to the waiting."""
+def follow_leader(remote: str) -> str:
+    """Give the remote back when its database leads."""
+    asked = {"op": "select", "table": "Database", "where": [["name", "==", SCHEMA]], "columns": ["leader"]}
+    (found,) = ask_database(remote, "transact", "_Server", asked)
+    if not any(row["leader"] for row in found["rows"]):
+        raise FabricUnreachable(
+            f"OVN's database {remote} follows another one, and none leads that is known here"
+        )
+    return remote
+
+
+def ask_database(remote: str, method: str, *arguments: Any) -> Any:  # noqa: ANN401 - JSON
+    """Ask one server something, with an end to the waiting."""
     deadline = time.monotonic() + ANSWER_SECONDS
     error, stream = Stream.open_block(Stream.open(remote), int(ANSWER_SECONDS * 1000))
     if error:
         raise FabricUnreachable(f"OVN's database {remote} does not answer: {os.strerror(error)}")
     session = jsonrpc.Connection(stream)
-    error = session.send(jsonrpc.Message.create_request("get_schema", [SCHEMA]))
+    error = session.send(jsonrpc.Message.create_request(method, list(arguments)))
     reply = None
     while not error and reply is None and time.monotonic() < deadline:
         poller = Poller()

@@ -34,7 +34,7 @@ from cumulet.fabric.ovn.lookup import (
 )
 from cumulet.fabric.ovn.replica import PART, SPEC, mark
 from cumulet.fabric.ovn.rows import View
-from cumulet.fabric.ovn.southbound import ask
+from cumulet.fabric.ovn.southbound import Way, ask
 from cumulet.fabric.ovn.specs import decode_spec
 from cumulet.fabric.verdict import (
     ECHO_REQUEST,
@@ -172,12 +172,12 @@ def _acls_of(view: View, *ports: PortSpec | None) -> dict[str, Acl]:
     }
 
 
-def answer(southbound: str, question: Question) -> Verdict:
+def answer(way: Way, question: Question) -> Verdict:
     """Let ovn-trace follow a packet, and say what it means."""
     new_connections = ["--ct=new"] * CONNECTION_LOOKUPS
-    course = read_course(ask(southbound, "ovn-trace", *new_connections, question.switch, question.packet))
+    course = read_course(ask(way, "ovn-trace", *new_connections, question.switch, question.packet))
     decided = [(stage, flow) for stage, flow in course.flows if stage in ACL_STAGES]
-    hints = _hints(southbound, [flow for _, flow in decided])
+    hints = _hints(way, [flow for _, flow in decided])
     deciding = [question.acls[hint] for hint in hints if hint in question.acls]
     if any(str(question.target.id).startswith(port) for port in course.arrived_at):
         return _passes([acl for acl in deciding if acl.rule_id])
@@ -203,12 +203,12 @@ def read_course(output: str) -> Course:
     return Course(tuple(each["port"] for each in OUTPUT.finditer(output)), flows)
 
 
-def _hints(southbound: str, flows: Sequence[str]) -> list[str]:
+def _hints(way: Way, flows: Sequence[str]) -> list[str]:
     """The first digits of the rows that flows were made from, in the same order."""
     if not flows:
         return []
     output = ask(
-        southbound,
+        way,
         "ovn-sbctl",
         "--format=json",
         "--columns=_uuid,external_ids",
