@@ -69,6 +69,12 @@ def test_hosts_show_how_full_they_are_and_what_is_on_them(as_one, cloud):
     assert browser.get("/hosts/nowhere").status_code == 404
 
 
+def test_hosts_are_found_by_a_part_of_their_names_by_who_may_see_them(as_one, signed_in):
+    auditor = as_one(CloudRole.AUDITOR)
+    assert auditor.get("/find?q=Y-1").json() == [{"name": "memory-1", "what": "host", "url": HOST}]
+    assert signed_in(Role.OWNER, "bob").get("/find?q=y-1").json() == []
+
+
 def test_an_operator_cordons_drains_and_gives_back(as_one, cloud):
     browser = as_one(CloudRole.OPERATOR)
     assert browser.send(f"{HOST}/ask", on=HOST, way="cordon", reason="a new fan").headers["location"] == HOST
@@ -93,7 +99,9 @@ def test_what_cannot_leave_a_drained_host_is_told(as_one, cloud):
     cloud.call(hosts.cordon_host, id=other, data=hosts.AskOfHost())
     cloud.call(hosts.drain_host, id=there, data=DrainHost())
     cloud.settle()
-    assert "although it is drained" in browser.get(f"/hosts/{there}").text
+    text = browser.get(f"/hosts/{there}").text
+    assert "although it is drained" in text
+    assert re.search(r"1 VM still runs here, 1 stays for the reason below", text)
 
 
 def test_a_move_under_way_is_shown_and_can_be_aborted(as_one, cloud):

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from cumulet.fleet.operations import list_hosts
 from cumulet.search.operations import search_resources
 from cumulet.search.wire import (
     DiskResult,
@@ -17,6 +18,8 @@ from cumulet.search.wire import (
     SecurityGroupResult,
     VirtualMachineResult,
 )
+from cumulet.web.listings import MOST
+from cumulet.web.pages.hosts import page_of
 from cumulet.web.site import page
 from cumulet.web.visit import Sent, Visit
 
@@ -27,10 +30,17 @@ Thing = VirtualMachineResult | DiskResult | ImageResult | NetworkResult | Securi
 
 @page("/find")
 def find(visit: Visit) -> Sent:
-    """Give those of which there are pages, the nearest first, for the script that shows them."""
+    """Give those of which there are pages, the nearest first, for the script that shows them; hosts to who may see them."""
     words = visit.given("q")[:LONGEST]
     results = visit.ask(search_resources, query=words).results if words else []
     found = [one for result in results if (one := shown(result))]
+    if words and visit.audits:
+        hosts = visit.ask(list_hosts, page_size=MOST).hosts
+        found += [
+            {"name": one.id, "what": "host", "url": page_of(one.id)}
+            for one in hosts
+            if words.lower() in one.id.lower()
+        ]
     return Sent(msgspec.json.encode(found), "application/json")
 
 

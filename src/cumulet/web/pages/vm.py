@@ -40,14 +40,13 @@ def vm_page(visit: Visit) -> Shown:
     state = state_of(vm)
     is_booting = state.tone == "wait" and vm.state is not VmState.DELETING
     answer, wrong = reachability(visit)
-    begin, graphs = (0, []) if is_booting else used_by(visit, vm, STRETCHES[0])
+    graphs = [] if is_booting else used_by(visit, vm, STRETCHES[0])[1]
     return show(
         visit,
         "vms/vm.html",
         vm,
         events=visit.ask(get_vm_timeline, **of_vm(visit)).entries[: -NEWEST - 1 : -1],
         log=last_lines(visit) if is_booting else "",
-        begin=begin,
         graphs=graphs,
         answer=answer,
         wrong=wrong,
