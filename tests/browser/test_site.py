@@ -217,6 +217,18 @@ def test_what_the_command_line_changes_shows_by_itself(at, site):
     eventually(lambda: not browser.chrome.find_elements(By.ID, "vm-new"))
 
 
+def test_a_page_is_live_in_whatever_order_its_scripts_arrive(at, site):
+    browser = at("/p/default/vms")
+    browser.chrome.execute_cdp_cmd("Network.enable", {})
+    browser.chrome.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    try:
+        for page in ("/p/default/vms/web-1", "/p/default/vms") * 3:
+            browser.chrome.get(site.url + page)
+            eventually(lambda: browser.find("#live-status").text == "live")
+    finally:
+        browser.chrome.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": False})
+
+
 def test_nobodys_typing_is_lost(at, site):
     browser = at("/p/default/vms")
     eventually(lambda: browser.find("#live-status").text == "live")

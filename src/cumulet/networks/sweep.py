@@ -23,6 +23,7 @@ from cumulet.vm_record import Vm
 
 log = structlog.get_logger()
 
+MOST_NAMED: Final = 20
 SWEEP: Final = timedelta(seconds=30)
 
 
@@ -50,9 +51,7 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
             remove(id)
             removed.append(f"{kind} {id}")
     if removed:
-        _tell(
-            run, EventName.FABRIC_LEFTOVERS_REMOVED, f"removed what nobody has any more: {', '.join(removed)}"
-        )
+        _tell(run, EventName.FABRIC_LEFTOVERS_REMOVED, f"removed what nobody has any more: {few_of(removed)}")
     return run.now + SWEEP
 
 
@@ -91,7 +90,13 @@ def _correct(run: Run, changed: Sequence[tuple[Kind, UUID]]) -> None:
             for one in db.scalars(select(model).where(model.id.in_({*ids} - under_way)))
         )
     if words:
-        _tell(run, EventName.FABRIC_CORRECTED, f"not as it should be, and made so again: {', '.join(words)}")
+        _tell(run, EventName.FABRIC_CORRECTED, f"not as it should be, and made so again: {few_of(words)}")
+
+
+def few_of(words: Sequence[str]) -> str:
+    """Name the first of many, and say how many more there are."""
+    more = len(words) - MOST_NAMED
+    return ", ".join(words[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _tell(run: Run, name: EventName, text: str) -> None:

@@ -22,10 +22,13 @@ from cumulet.monitoring.unsettled import list_unsettled
 from cumulet.vms.offers import list_vm_data_centers
 from cumulet.web.listings import MOST
 from cumulet.web.pages.hosts import page_of
+from cumulet.web.rendering import plural
 from cumulet.web.site import form, page
 from cumulet.web.visit import Gone, Shown, Visit
 
 NEWEST: Final = 20
+FEW: Final = 5
+"""Ids of a kind that a finding names."""
 TROUBLE: Final = (
     EventName.WORK_OVERDUE,
     EventName.HOST_SILENT,
@@ -133,12 +136,15 @@ def findings_of_strays(hosts: Sequence[HostAnswer]) -> Iterator[Finding]:
     """Tell what is on hosts that no row ever told of."""
     for host in hosts:
         if host.strays:
-            words = "; ".join(f"{kind} {', '.join(ids)}" for kind, ids in host.strays.items())
+            words = "; ".join(
+                f"{plural(len(ids), kind)}: {', '.join(ids[:FEW])}{', …' if len(ids) > FEW else ''}"
+                for kind, ids in host.strays.items()
+            )
             yield Finding(
                 "wait",
                 f"Host {host.id} has what this database has never known",
                 page_of(host.id),
-                f"It is kept as it is: {words}",
+                f"It is kept as it is. {words}",
                 "restore a newer backup of the database, or remove there by hand what nobody needs",
             )
 
