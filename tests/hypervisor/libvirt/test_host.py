@@ -204,7 +204,7 @@ def test_a_disk_of_which_libvirt_has_not_heard_is_found_and_can_be_removed(host,
 @lab
 def test_what_disks_are_based_on_stays_roots_and_for_nobody_to_write(host, image, running):
     base = host._paths.image(image)
-    disk = host._paths.pools.find_disk(running.boot_disk)
+    disk = host._paths.pools.find_disk(running.boot_disk).path
     assert disk.owner() == QEMU_USER
     assert (base.owner(), base.stat().st_mode & 0o777) == ("root", 0o444)
     as_qemu = ("setpriv", "--reuid", QEMU_USER, "--regid", "kvm", "--clear-groups", "sh", "-c")
