@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import unescape
 from statistics import median
@@ -17,14 +18,16 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from bench.figure import CROWD, Figure, at_most, say
 from bench.idle import cpu_seconds
+from bench.pages_in_chromium import interactive
 from bench.server import Server, wait_until
 from bench.stage import SETTLES_WITHIN, Stage
 
 COOKIE: Final = "__Host-cumulet"
 LIST: Final = "/p/default/vms"
+OF_AN_HOUR: Final = "vms/vm-0500/monitor?since={hour_ago}"
 PAGES: Final = {
     f"list of {CROWD} VMs": (LIST, ("vms", "spend", "quotas")),
-    "a VM": (f"{LIST}/vm-0500", ("vms/vm-0500", "vms/vm-0500/timeline")),
+    "a VM": (f"{LIST}/vm-0500", ("vms/vm-0500", "vms/vm-0500/timeline", OF_AN_HOUR)),
     f"list of {2 * CROWD} disks": (
         "/p/default/disks",
         ("disks?pageSize=1000", "disks?pageSize=1000&pageNumber=2"),
@@ -56,6 +59,7 @@ def measure(stage: Stage) -> list[Figure]:
         wait_until(server.is_billed, "usage knows all that was done", within=SETTLES_WITHIN, pause=1)
         say("web: pages")
         figures = [*weights(browser), *costs(server, browser), shown_within(server, browser)]
+        figures.append(interactive(server, LIST))
         wait_until(server.is_billed, "usage knows all that was done", within=SETTLES_WITHIN, pause=1)
         return [*figures, idle(server, browser)]
 
@@ -96,9 +100,10 @@ def loaded(browser: httpx.Client, path: str) -> tuple[str, int]:
 
 def costs(server: Server, browser: httpx.Client) -> Iterator[Figure]:
     """Set the server's time for a page beside that for the API's answers that are in it."""
+    hour_ago = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
     with closing(sqlite3.connect(server.data_dir / "cumulet.db", isolation_level=None)) as db:
         for name, (page, paths) in PAGES.items():
-            of_project = [f"/v1/projects/default/{path}" for path in paths]
+            of_project = [f"/v1/projects/default/{path.format(hour_ago=hour_ago)}" for path in paths]
             for when, statement in CASES.items():
                 before = partial(db.execute, statement)
                 of_page = cpu_ms(server, browser, [page], before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 
@@ -30,16 +31,31 @@ def database_kind() -> str:
 
 @pytest.fixture
 def feed(cloud: Cloud) -> Feed:
-    return Feed(cloud.database, Horizon(cloud.database), most_of_one=4, clock=cloud.clock)
+    return feed_of(cloud)
 
 
 @pytest.fixture
 def asking(cloud: Cloud, feed: Feed) -> Asking:
+    return asking_of(cloud, feed)
+
+
+def feed_of(cloud: Cloud) -> Feed:
+    return Feed(cloud.database, Horizon(cloud.database), most_of_one=4, clock=cloud.clock)
+
+
+def asking_of(cloud: Cloud, feed: Feed) -> Asking:
     return Asking(Calls(cloud.database, admit, {**cloud.provided, "feed": feed}, cloud.clock, write_uses))
 
 
 @pytest.fixture
 def url(cloud: Cloud, feed: Feed, asking: Asking) -> Iterator[str]:
+    with served(cloud, feed, asking) as url:
+        yield url
+
+
+@contextmanager
+def served(cloud: Cloud, feed: Feed, asking: Asking) -> Iterator[str]:
+    """Run a server of a cloud; gives its address."""
     provided = {**cloud.provided, "feed": feed}
     pages = (ASSETS.route(), site(asking))
     app = create_app(cloud.database, admit=admit, provided=provided, pages=pages, clock=cloud.clock)

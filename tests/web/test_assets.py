@@ -3,6 +3,8 @@
 import gzip
 import re
 
+import pytest
+
 from cumulet.web.assets import ASSETS, ROOT, takes_gzip
 
 RULES = ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'")
@@ -17,6 +19,41 @@ def test_all_that_a_page_loads_is_here_and_kept_for_good(signed_in):
         answer = browser.get(one)
         assert (answer.status_code, "immutable" in answer.headers["cache-control"]) == (200, True)
     assert not re.search(r'(?:src|href)="(?!/|#|data:)', page)
+
+
+KB = 1000
+FIRST_LOAD = 200 * KB
+LATER = 30 * KB
+TO_BE_USED = 15 * KB
+"""What a browser loads before it shows a page and lets it be used."""
+PAGES = ["vms", "vms/hello", "vms/hello/graphs", "vms/hello/console", "disks", "networks", "new-vm"]
+
+
+def weight(browser, path):
+    """How many bytes come over the wire."""
+    with browser.client.stream("GET", path, headers=browser.headers({})) as answer:
+        answer.read()
+        assert answer.status_code == 200
+        return answer.num_bytes_downloaded
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_waits_for_few_and_small_files_and_is_light(signed_in, cloud, page):
+    browser = signed_in()
+    cloud.running()
+    path = f"/p/default/{page}"
+    head = browser.get(path).text.partition("</head>")[0]
+    scripts = re.findall(r'<script src="([^"]+)"([^>]*)>', head)
+    waited_for = [url for url, how in scripts if "defer" not in how and "module" not in how]
+    styles = re.findall(r'<link rel="stylesheet" href="([^"]+)">', head)
+    fonts = re.findall(r'<link rel="preload" href="([^"]+)" as="font"', head)
+    assert len(waited_for) == 1
+    assert len(styles) <= (3 if "graph" in head else 1)
+    assert sum(weight(browser, one) for one in [*waited_for, *styles]) <= TO_BE_USED
+    later = weight(browser, path)
+    files = {*(url for url, _ in scripts), *styles, *fonts, ASSETS.url("icons.svg")}
+    assert later <= LATER
+    assert later + sum(weight(browser, one) for one in files) <= FIRST_LOAD
 
 
 def test_pages_run_nothing_that_is_written_into_them(signed_in):

@@ -45,6 +45,8 @@ class PageRequest:
         return dict(self.sent)
 
 
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Of all that is kept for pages, as the API would send it."""
 Answered = tuple[Any, Caller | None]
 """An operation's answer, and who asked."""
 
@@ -57,7 +59,7 @@ class Asking:
         self.clock: Final = calls.clock
         self._uses: Final = calls.uses
         self._database: Final = calls.database
-        self._kept: Final = KeptAnswers[Answered](clock=calls.clock)
+        self._kept: Final = KeptAnswers[Answered](most_bytes=MOST_BYTES, clock=calls.clock)
         self._calls: dict[Callable[..., Any], Call] = {}
         for one in OPERATIONS.values():
             self._calls.setdefault(one.function, Call(one, calls))
