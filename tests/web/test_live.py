@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from cumulet.feed import stream
 from cumulet.monitoring.series import STEP
 from cumulet.projects import Role
 from cumulet.vms import operations
@@ -134,6 +135,14 @@ def test_windows_that_show_the_same_to_the_same_person_share_one_look(signed_in,
         cloud.create()
         assert next(one) == next(two) == next(three)
         assert len(made) == looks + 1
+
+
+def test_one_more_window_waits_for_nothing_to_happen(signed_in, cloud, monkeypatch):
+    monkeypatch.setattr(stream, "HEARTBEAT", 3600)
+    browser = signed_in()
+    with following(browser), following(browser), following(browser) as told:
+        cloud.create()
+        assert "hello" in next(told)
 
 
 def test_nothing_is_shared_between_people(signed_in, cloud):

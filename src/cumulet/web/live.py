@@ -114,7 +114,8 @@ class FollowedPage:
 
     async def began(self) -> None:
         """Return once it has been looked at; refused as the page itself is."""
-        await self._turn.wait()
+        if self._look is None:
+            await self._turn.wait()
         if self._look is None:
             if self._refused is None:
                 await self.looking
