@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from argon2 import PasswordHasher
 from sqlalchemy import Engine, create_engine
 from tests.databases import Postgres, running_postgres
 from tests.e2e import world
@@ -20,7 +21,7 @@ from tests.made_up import NOON, Cloud, make_cloud
 from cumulet import db
 from cumulet.db import Database
 from cumulet.migrations import migrate
-from cumulet.projects import bootstrap
+from cumulet.projects import bootstrap, passwords
 
 OpenDatabase = Callable[[], Database]
 HERE = Path(__file__).parent
@@ -46,6 +47,13 @@ def quiet_log() -> None:
         raise structlog.DropEvent
 
     structlog.configure(processors=[drop])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def passwords_hashed_cheaply() -> None:
+    """Hash passwords in no time: the tests that set some, and try ten times at once, took a minute for nothing else."""
+    passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    passwords._NOBODYS = passwords._hasher.hash("")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -66,6 +66,7 @@ def asking(
     provided = {
         "catalogue": cloud.catalogue,
         "limits": cloud.catalogue.limits,
+        "seal": cloud.seal,
         "images": cloud.images,
         "hosts": cloud.hosts,
         "fabric": cloud.fabric,
