@@ -89,6 +89,15 @@ def test_a_host_with_nothing_on_it_is_removed(cumulet):
     assert len(states(cumulet)) == 2
 
 
+def test_hosts_that_are_to_have_ovns_databases_say_that_they_are_being_brought_there(cumulet):
+    assert cumulet("host", "central", "memory-1").code == 0
+    assert re.search(
+        r"^OVN's databases +being brought there$", cumulet("host", "get", "memory-1").out, re.MULTILINE
+    )
+    refused = cumulet("host", "central", "memory-1", "memory-2")
+    assert (refused.code, "one host, or three" in refused.err) == (2, True)
+
+
 def test_the_key_that_hosts_must_let_in_is_a_line_of_authorized_keys(cumulet):
     printed = cumulet("host", "key").out
     assert printed == cumulet("host", "key").out

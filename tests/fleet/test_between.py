@@ -1,5 +1,8 @@
 """Which hosts are to have OVN's databases, and what is known of it; how they get there shows `tests/hosts/test_central.py`."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 from tests.hosts.test_central import World
 from tests.made_up import make_cloud
@@ -137,3 +140,21 @@ def test_without_a_machine_of_the_servers_the_first_host_gets_the_databases_and_
     with cloud.database.reading() as db:
         centre = between.centre(db, "b")
     assert (centre.doctor, centre.members) == (cloud.doctors["a"], ("10.0.0.1",))
+
+
+def test_each_host_that_has_the_operators_bridge_may_lead_out_and_one_without_stops_no_other(cloud):
+    (data_center,) = cloud.catalogue.data_centers
+    bridged = replace(data_center, external_bridge="br-public")
+    cloud.catalogue = replace(cloud.catalogue, data_centers=(bridged,))
+    cloud.reconciler = cloud.new_reconciler()
+    asked = []
+
+    def ensure(name, bridge):
+        asked.append((name, bridge))
+        if name == "memory-2":
+            raise Refused("there is no such bridge here", reason="HOST_BRIDGE")
+
+    for name, doctor in cloud.doctors.items():
+        doctor.ensure_operators_uplink = partial(ensure, name)
+    look(cloud)
+    assert asked == [(name, "br-public") for name in NAMES]
