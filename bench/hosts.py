@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
-from uuid import uuid4
 from xml.etree import ElementTree as ET
 
-from bench.create import DISK_GIB, renamed, run
+from bench.create import DISK_GIB, renamed
 from bench.figure import Figure, at_least, at_most, say
 from bench.server import Server, wait_until
 from bench.stage import Stage
 from bench.starts import Starts, told_starts
+from tests.fabric.guests import run
 from tests.lab.ground import SERVER_TUNNELS, Ground, Machine, open_tunnels
 
 from cumulet.catalogue import read_catalogue
@@ -48,6 +48,7 @@ BOOT_SECONDS: Final = 20
 """After which a guest that nobody asks is idle."""
 BY_HAND: Final = Path("/var/lib/cumulet/by-hand")
 """Where a machine has the files of one that is moved by hand."""
+NAME: Final = "by-hand"
 STILL: Final = re.compile(r"it stood still for (\d+\.\d+) s")
 
 
@@ -151,8 +152,9 @@ def moving(cloud: Cloud, folder: Path) -> list[Figure]:
     time.sleep(BOOT_SECONDS)
     call(server, "POST", f"hosts/{target.name}/uncordon", json={})
     ours = [move(server, (target, source)[number % 2].name) for number in range(MOVES)]
-    theirs = by_hand(source, target, folder)
-    server.terminate("idler")
+    xml = same_by_hand(source, target, folder)
+    server.terminate("idler")  # the other one has its sockets
+    theirs = by_hand(source, target, xml)
     still, total = (median(times) for times in zip(*ours, strict=True))
     detail = f"{total:.2f} s, by hand {median(theirs):.2f} s, medians of {MOVES}"
     return [
@@ -181,23 +183,27 @@ def move(server: Server, to: str) -> tuple[float, float]:
     return float(found[1]), took
 
 
-def by_hand(source: Machine, target: Machine, folder: Path) -> list[float]:
-    """Give the seconds that `virsh migrate` takes each time with a machine like the only one that runs on a host."""
+def same_by_hand(source: Machine, target: Machine, folder: Path) -> Path:
+    """Prepare on both hosts to do by hand what was done for the only machine that runs on one; gives its description."""
     template = run("virsh", "-c", source.libvirt_uri, "dumpxml", "--inactive", only_domain(source))
     disk, seed = (one.attrib["file"] for one in ET.fromstring(template).iterfind("devices/disk/source"))  # noqa: S314 - libvirt's
-    base = Path(disk).parent.parent / "images"
-    name, xml = f"by-hand-{uuid4()}", folder / "by-hand.xml"
-    xml.write_text(renamed(template, name, BY_HAND))
+    images, xml = Path(disk).parent.parent / "images", folder / "by-hand.xml"
+    xml.write_text(renamed(template, NAME, BY_HAND))
     for machine in (source, target):
         machine.run("mkdir", "-p", BY_HAND)
         on(machine, BY_HAND / "seed.iso").write_bytes(on(source, Path(seed)).read_bytes())
-        backing = machine.run("sh", "-c", f"ls {base}/*.qcow2").split()[0]
+        backing = machine.run("sh", "-c", f"ls {images}/*.qcow2").split()[0]
         created = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", backing)
-        machine.run(*created, BY_HAND / f"{name}.qcow2", f"{DISK_GIB}G")
+        machine.run(*created, BY_HAND / f"{NAME}.qcow2", f"{DISK_GIB}G")
+    return xml
+
+
+def by_hand(source: Machine, target: Machine, xml: Path) -> list[float]:
+    """Give the seconds that `virsh migrate` takes, each time that the machine goes there or back."""
     run("virsh", "-q", "-c", source.libvirt_uri, "create", str(xml))
     time.sleep(BOOT_SECONDS)
-    took = [migrate(name, *((source, target), (target, source))[number % 2]) for number in range(MOVES)]
-    run("virsh", "-q", "-c", (source, target)[MOVES % 2].libvirt_uri, "destroy", name)
+    took = [migrate(*((source, target), (target, source))[number % 2]) for number in range(MOVES)]
+    run("virsh", "-q", "-c", (source, target)[MOVES % 2].libvirt_uri, "destroy", NAME)
     return took
 
 
@@ -211,13 +217,13 @@ def only_domain(machine: Machine) -> str:
     return run("virsh", "-c", machine.libvirt_uri, "list", "--name").strip()
 
 
-def migrate(name: str, source: Machine, target: Machine) -> float:
+def migrate(source: Machine, target: Machine) -> float:
     """Give the seconds that `virsh migrate` takes; what it left on the source is what comes back there later."""
     began = time.perf_counter()
     run(
         "virsh", "-q", "-c", source.libvirt_uri, "migrate", "--live", "--copy-storage-inc", "--migrate-disks", "vda",
         "--migrateuri", f"tcp://{target.address}", "--listen-address", target.address,
-        name, target.libvirt_uri,
+        NAME, target.libvirt_uri,
     )  # fmt: skip
     took = time.perf_counter() - began
     say(f"hosts: virsh migrate took {took:.2f} s")
