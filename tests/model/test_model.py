@@ -10,6 +10,7 @@ import os
 import shutil
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from itertools import count
 from uuid import uuid4
 
 import pytest
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.slow
 
 TABLES = (Vm, Disk, Snapshot, PrivateImage, Network, Router, SecurityGroup, Nic, Reservation)
 VM_IDS, DISK_IDS, SNAPSHOT_IDS = (st.sampled_from(ids) for ids in (["a", "b"], ["c", "d"], ["s", "t"]))
+WAITING_IDS = st.sampled_from(["a", "b", "v", "w"])
 IMAGE_IDS, NETWORK_IDS, GROUP_IDS = (st.sampled_from(ids) for ids in (["i", "j"], ["n", "m"], ["g", "h"]))
 POWER_VERBS = ["start", "stop", "reboot"]
 ANY_DISK = st.sampled_from(["a-boot", "b-boot", "c", "d"])
@@ -64,6 +66,7 @@ class AnyVerbs(RuleBasedStateMachine):
         self.doors = ExitStack()
         self.cloud: Cloud = self.doors.enter_context(new_cloud())
         self.ask, self.told = Verbs(self.cloud), Told(self.cloud)
+        self.numbers = count(1)
         self.cloud.host.on_change(self.cloud.hear)
         self.in_a_reconciler = False
         self.wrong: AssertionError | None = None
@@ -125,11 +128,40 @@ class AnyVerbs(RuleBasedStateMachine):
     )
     def create_vm(self, id, image, disks, networks, group, gpus):
         words = {"image": image, "disks": disks, "networks": networks, "group": group, "gpus": gpus}
-        if not self.asked("create_vm", id, **words):
+        if self.asked("create_vm", id, **words):
+            self.note_vm(id, **words)
+
+    @rule(
+        id=WAITING_IDS,
+        disks=st.sets(DISK_IDS),
+        networks=st.one_of(st.just([]), st.lists(NETWORK_IDS, max_size=1)),
+        gpus=st.integers(0, 2),
+        seconds=st.sampled_from([30, 3600]),
+    )
+    def queue_vm(self, id, disks, networks, gpus, seconds):
+        """Ask for one that waits where there is no room."""
+        words = {"image": "micro", "disks": disks, "networks": networks, "group": "", "gpus": gpus}
+        self.cloud.clock.advance(0.001)  # who comes at the same instant has no order
+        must_wait, silent = self.told.must_wait(gpus), self.told.no_room()
+        deadline = self.cloud.clock() + timedelta(seconds=seconds)
+        if not self.asked("queue_vm", id, **words, seconds=seconds):
             return
+        self.note_vm(id, **words)
+        if self.cloud.vm(id).queue_deadline is None:
+            assert not must_wait
+        else:
+            assert must_wait or silent
+            self.told.vms[id].waits = deadline
+
+    def note_vm(self, id, *, image, disks, networks, group, gpus):
         groups = {group} - {""}
         self.told.vms[id] = VmRecord(
-            image, set(networks or [DEFAULT_NETWORK]), groups, memory_gib=4, gpus=gpus
+            image,
+            set(networks or [DEFAULT_NETWORK]),
+            groups,
+            memory_gib=4,
+            gpus=gpus,
+            came=next(self.numbers),
         )
         if not networks:
             self.told.networks[DEFAULT_NETWORK] = "ACTIVE"

@@ -65,6 +65,10 @@ class VmRecord:
     labels: dict[str, str] = field(default_factory=dict)
     ends: datetime | None = None
     protected: bool = False
+    came: int = 0
+    """The how manieth that was created; of those that wait the first comes first."""
+    waits: datetime | None = None
+    """Until when it waits for room, or has done so; None when it has some."""
 
 
 @dataclass
@@ -118,6 +122,22 @@ class Told:
             silent = db.scalar(select(Host.id).where(Host.unheard_since.is_not(None)))
         return when(Invalid=silent is not None)
 
+    def line(self) -> list[str]:
+        """Name those that wait for room, in the order in which they came, and forget that those wait who have some."""
+        line = sorted((vm.came, id) for id, vm in self.vms.items() if vm.waits)
+        shown = {id: self.cloud.vm(id) for _, id in line if self.state(id)}
+        entered = [id for id, vm in shown.items() if vm.queue_deadline is None]
+        waiting = [id for id, vm in shown.items() if vm.queue_deadline and vm.state.value == "PENDING"]
+        for id in entered:
+            earlier = [one for one in waiting if self.vms[one].came < self.vms[id].came]
+            assert not earlier, f"{id} overtook {earlier}"
+            self.vms[id].waits = None
+        return waiting
+
+    def must_wait(self, gpus) -> bool:
+        """Say whether there is no room for one more: nobody comes before who waits, on the only host."""
+        return bool(self.line()) or gpus > self.free_gpus()
+
     def plugged(self, disk_id) -> str:
         """Say which VM still has a disk; "" for none."""
         try:
@@ -160,15 +180,17 @@ class Told:
         return when(NotFound=not state) or when(**{reason: state not in states})
 
     # What speaks against each verb
-    def create_vm(self, id, *, image, disks, networks, group, gpus):
+    def create_vm(self, id, *, gpus, **words):
+        return self.queue_vm(id, gpus=gpus, **words) | when(Invalid=self.must_wait(gpus))
+
+    def queue_vm(self, id, *, image, disks, networks, group, gpus, **_):
         known = [self.disks.get(disk) for disk in disks]
         return when(
             AlreadyExists=id in self.vms,
             Invalid=not {image} <= {"micro", *self.images}
             or None in known
             or not set(networks) <= self.networks.keys()
-            or not {group} <= {"", *self.groups}
-            or gpus > self.free_gpus(),
+            or not {group} <= {"", *self.groups},
             IMAGE_NOT_READY=not {image} <= {"micro", *self.images},
             DISK_IN_USE=any(disk and disk.vm for disk in known),
             DISK_NOT_READY=None in known,

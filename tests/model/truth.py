@@ -44,9 +44,10 @@ def check(cloud: Cloud) -> None:
     check_nothing_waits(cloud, rows[Due])
     check_machines(cloud, rows[Vm], rows[Disk])
     check_gpus(cloud, rows[Vm], rows[Gpu])
-    check_disks(cloud, rows[Disk], rows[Snapshot])
+    placed = {vm.id for vm in rows[Vm] if vm.waits_until is None}
+    check_disks(cloud, rows[Disk], rows[Snapshot], placed)
     check_images(cloud, rows[PrivateImage])
-    check_fabric(cloud, rows, ports)
+    check_fabric(cloud, rows, ports, {nic.id for nic in rows[Nic] if nic.vm_id in placed})
     assert reserved == what_is_taken(rows)
 
 
@@ -54,12 +55,15 @@ def check_shown(cloud, told):
     """Compare what the API lists with what its owner was told."""
     vms = cloud.call(operations.list_vms, project_id=PROJECT).vms
     assert [vm.id for vm in vms] == sorted(told.vms)
+    check_line(cloud, told, {vm.id: vm for vm in vms})
     for vm in vms:
         mine = told.vms[vm.id]
         assert mine.ends is None or mine.protected or mine.ends > cloud.clock()
         assert vm.deletion_protection is mine.protected
-        assert vm.state.value in mine.power, vm.id
-        mine.power = {vm.state.value}
+        assert vm.queue_deadline == mine.waits
+        if mine.waits is None:
+            assert vm.state.value in mine.power, vm.id
+            mine.power = {vm.state.value}
         assert (vm.memory, vm.metadata, vm.expire_time) == (mine.memory_gib, mine.labels, mine.ends)
         assert vm.gpu_quantity == mine.gpus
         assert set(vm.security_group_ids) == mine.groups
@@ -80,6 +84,19 @@ def check_shown(cloud, told):
     assert {group.id for group in groups} == told.groups
 
 
+def check_line(cloud, told, shown):
+    """The first that waits lacks something, all are shown their place, and who waited too long has failed."""
+    line = told.line()
+    assert not line or told.vms[line[0]].gpus > told.free_gpus()
+    assert [shown[id].waiting_for.partition(":")[0] for id in line] == [
+        f"place {place} in line" for place in range(1, len(line) + 1)
+    ]
+    for id, mine in told.vms.items():
+        if mine.waits is not None:
+            in_time = mine.waits > cloud.clock()
+            assert (id in line, shown[id].state.value) == (in_time, "PENDING" if in_time else "FAILED")
+
+
 def sizes_of_snapshots(cloud, disk_id):
     snapshots = cloud.call(snapshot_operations.list_disk_snapshots, project_id=PROJECT, id=disk_id).snapshots
     return {snapshot.id: snapshot.size_gib for snapshot in snapshots}
@@ -92,8 +109,9 @@ def check_nothing_waits(cloud, dues):
 
 def check_machines(cloud, vms, disks):
     machines = cloud.host.machines.list()
-    assert machines.keys() == cloud.host.seeds.list() == {vm.id for vm in vms}
-    for vm in vms:
+    placed = [vm for vm in vms if vm.waits_until is None]
+    assert machines.keys() == cloud.host.seeds.list() == {vm.id for vm in placed}
+    for vm in placed:
         machine = machines[vm.id]
         runs = machine.power is Power.RUNNING
         assert (vm.wanted, vm.state) in {(Wanted.ACTIVE, VmState.ACTIVE), (Wanted.STOPPED, VmState.STOPPED)}
@@ -115,17 +133,21 @@ def check_gpus(cloud, vms, gpus):
     assert {gpu.vm_id for gpu in gpus} <= {None, *(vm.id for vm in vms)}
     for vm in vms:
         held = [gpu.address for gpu in gpus if gpu.vm_id == vm.id]
+        if vm.waits_until is not None:
+            assert held == []
+            continue
         assert len(held) == vm.gpus
         assert [one.functions[0] for one in cloud.host.contents.machines[vm.id].spec.gpus] == sorted(held)
     assert all(gpu.state is (GpuState.HELD if gpu.vm_id else GpuState.FREE) for gpu in gpus)
     assert set(cloud.host.contents.used_gpus) <= {gpu.address for gpu in gpus if gpu.vm_id}
 
 
-def check_disks(cloud, disks, snapshots):
+def check_disks(cloud, disks, snapshots, placed):
     made = {disk.id: disk.size_gib for disk in disks if disk.is_made}
     assert cloud.host.disks.list() == made
     for disk in disks:
-        assert disk.state in ({DiskState.USED} if disk.vm_id else {DiskState.INIT, DiskState.READY})
+        at_rest = {DiskState.INIT, DiskState.READY}
+        assert disk.state in ({DiskState.USED} if disk.vm_id in placed else at_rest)
         assert (disk.wanted, disk.reverting) == (Wanted.KEPT, False)
         mine = {one.id for one in snapshots if one.disk_id == disk.id}
         assert (cloud.host.disks.snapshots(disk.id) if disk.is_made else set()) == mine
@@ -138,9 +160,9 @@ def check_images(cloud, images):
     assert cloud.host.images.captures() == frozenset()
 
 
-def check_fabric(cloud, rows, ports):
-    assert cloud.fabric.ports() == ports
+def check_fabric(cloud, rows, ports, plugged):
     assert ports.keys() == {nic.id for nic in rows[Nic]}
+    assert cloud.fabric.ports() == {id: spec for id, spec in ports.items() if id in plugged}
     assert cloud.fabric.networks().keys() == {row.id for row in rows[Network]}
     assert cloud.fabric.routers().keys() == {row.id for row in rows[Router]}
     assert cloud.fabric.groups() == {row.id: group_spec(row) for row in rows[SecurityGroup]}
@@ -151,8 +173,11 @@ def what_is_taken(rows):
     snapshots = {disk.id: 0 for disk in rows[Disk]}
     for snapshot in rows[Snapshot]:
         snapshots[snapshot.disk_id] += snapshot.size_gib
+    placed = [vm for vm in rows[Vm] if vm.waits_until is None]
+    waiting = {vm.boot_disk_id for vm in rows[Vm]} - {vm.boot_disk_id for vm in placed}
+    taken = [disk for disk in rows[Disk] if disk.id not in waiting]
     return (
-        {vm.id: (PROJECT, vm.vcpus, vm.memory_gib * 1024, 0) for vm in rows[Vm]}
-        | {disk.id: (PROJECT, 0, 0, disk.size_gib + snapshots[disk.id]) for disk in rows[Disk]}
+        {vm.id: (PROJECT, vm.vcpus, vm.memory_gib * 1024, 0) for vm in placed}
+        | {disk.id: (PROJECT, 0, 0, disk.size_gib + snapshots[disk.id]) for disk in taken}
         | {image.id: (PROJECT, 0, 0, image.size_gib) for image in rows[PrivateImage]}
     )

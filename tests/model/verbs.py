@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import count
 
 from tests.made_up import PROJECT, Cloud
@@ -53,12 +54,16 @@ class Verbs:
     def _call(self, operation, **arguments):
         return self.cloud.call(operation, project_id=PROJECT, **arguments)
 
-    def create_vm(self, id, *, image, disks=(), networks=(), group="", gpus=0):
+    def create_vm(self, id, *, image, disks=(), networks=(), group="", gpus=0, **more):
         groups = [group] if group else []
         nics = [NicRequest(network_id=one, security_group_ids=groups) for one in networks]
         chosen = {"nics": nics} if nics else {"security_group_ids": groups}
         chosen |= {"machine_type": "standard-h100", "gpus": gpus} if gpus else {}
-        self.cloud.create(vm_id=id, boot_disk_image_id=image, storage_disk_ids=list(disks), **chosen)
+        self.cloud.create(vm_id=id, boot_disk_image_id=image, storage_disk_ids=list(disks), **chosen, **more)
+
+    def queue_vm(self, id, *, seconds, **words):
+        deadline = self.cloud.clock() + timedelta(seconds=seconds)
+        self.create_vm(id, queue=True, queue_deadline=deadline, **words)
 
     def vm(self, verb, id):
         self._call(VM_VERBS[verb], id=id)
