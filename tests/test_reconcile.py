@@ -379,6 +379,22 @@ def test_what_only_waits_for_its_next_look_is_never_overdue(make, wake_up, clock
     assert notes(database, TOY) == []
 
 
+@pytest.mark.parametrize("end", [NotYet("waiting for the moon", 60), OSError("it failed")])
+def test_a_look_that_does_not_end_well_is_unsettled_since_then_and_told_when_that_lasts(
+    make, wake_up, clock, database, due, end
+):
+    wake_up()
+    make(lambda _: clock() + timedelta(minutes=1)).run_due()
+    clock.advance(60)
+    since = clock()
+    for _ in range(12):
+        make(raising(end)).run_due()
+        assert due().since == since
+        clock.advance(60)
+    assert due().overdue
+    assert len(notes(database, TOY)) == 1
+
+
 def test_a_kind_that_nobody_here_knows_is_left_to_others(database, clock):
     wake_toys(database, TOY, now=clock())
     assert Reconciler(database, {"other": note}, clock=clock).run_due() == 0

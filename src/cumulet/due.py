@@ -67,7 +67,7 @@ class Due(Row):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     due_at: Mapped[datetime]
     since: Mapped[datetime | None]
-    """Unsettled since then; None when it only wants a look at a time in the future."""
+    """Unsettled since then: woken, or looked at in vain; None when it only wants a look at a time in the future."""
     lease: Mapped[UUID | None]
     leased_until: Mapped[datetime | None]
     wakes: Mapped[int] = mapped_column(default=1)
@@ -130,7 +130,7 @@ def _put_back_with(**others: ColumnElement[Any] | bool) -> ReturningUpdate[*tupl
     return back.values(**freed, **outcome, **others).returning(*DUE.c)
 
 
-PUT_BACK: Final = _put_back_with()
+PUT_BACK: Final = _put_back_with(since=func.coalesce(DUE.c.since, bindparam("now", type_=Timestamp)))
 PUT_BACK_SETTLED: Final = _put_back_with(since=case((~_UNWOKEN, DUE.c.due_at)), overdue=False)
 
 

@@ -316,6 +316,8 @@ class Reconciler:
         """Let go of the lease and be due again at `at`; at once when it was woken during the run and is not held."""
         back = PUT_BACK_SETTLED if settled else PUT_BACK
         outcome = {"new_attempts": attempts, "new_why": why, "new_error": error, "is_held": held}
+        if not settled:
+            outcome["now"] = self._clock()
         with self._database.writing() as db:
             held_claim = {**held_by(run.claim), "held_wakes": run.claim.wakes}
             rows = fetch_columns(db, back, **held_claim, at=at, **outcome)
