@@ -52,6 +52,7 @@ class Kind(enum.StrEnum):
     JOURNAL = "journal"
     USAGE = "usage"
     ANSWERS = "answers"
+    TRIES = "tries"
     AUDIT = "audit"
     WEBHOOK = "webhook"
     QUEUE = "queue"

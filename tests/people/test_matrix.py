@@ -160,13 +160,7 @@ class Reached(Exception):
 
 
 def endpoint(cloud: Cloud, one: Operation, function: Callable[..., Any]) -> Endpoint:
-    provided = dict.fromkeys(one.provided) | {
-        "catalogue": cloud.catalogue,
-        "limits": cloud.catalogue.limits,
-        "images": cloud.images,
-        "hosts": cloud.hosts,
-        "fabric": cloud.fabric,
-    }
+    provided = {**dict.fromkeys(one.provided), **cloud.provided}
     calls = Calls(cloud.database, admit, provided, cloud.clock)
     return Endpoint(replace(one, function=function), calls, KeptAnswers())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pyotp
@@ -14,12 +15,12 @@ from cumulet.call import Call, Calls
 from cumulet.db import Row
 from cumulet.errors import Forbidden, Invalid, NotFound, Refused, TooFast, Unauthenticated
 from cumulet.operation import OPERATIONS
-from cumulet.projects import admit, authenticate, seal_secrets, session_key
+from cumulet.projects import admit, authenticate, seal_secrets, session_key, tries
 from cumulet.projects import password_operations as verbs
 from cumulet.projects import user_operations as users
-from cumulet.projects.guesses import FREE
+from cumulet.projects.guesses import FORGOTTEN_S, FREE
 from cumulet.projects.key_operations import generate_api_key
-from cumulet.projects.model import Password
+from cumulet.projects.model import Password, PasswordTry
 from cumulet.projects.password_wire import (
     AddSecondFactor,
     ChangePassword,
@@ -222,6 +223,37 @@ def test_who_guesses_waits_longer_each_time_by_account_and_by_address(cloud, doo
         door.sign_in(email="bob@example.org")
     cloud.clock.advance(1)
     assert door.sign_in().session
+
+
+def test_tries_count_for_all_servers_together_and_many_at_once_are_no_way_around(cloud, door, ann):
+    doors = [door, Door(cloud)]
+    for number in range(FREE):
+        with pytest.raises(Forbidden):
+            doors[number % 2].sign_in(OTHER)
+    for one in doors:
+        with pytest.raises(TooFast):
+            one.sign_in()
+    cloud.clock.advance(1)
+
+    def guess(number):
+        with pytest.raises((Forbidden, TooFast)) as refused:
+            doors[number % 2].sign_in(OTHER)
+        return refused.type
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(guess, range(6)), key=str) == [Forbidden, *[TooFast] * 5]
+
+
+def test_what_was_right_counts_for_nothing_and_what_was_long_ago_is_forgotten(cloud, door, ann):
+    for _ in range(FREE + 1):
+        assert door.sign_in().session
+    with pytest.raises(Forbidden):
+        door.sign_in(OTHER)
+    assert cloud.count(PasswordTry) == 2
+    cloud.clock.advance(FORGOTTEN_S + 1)
+    with cloud.database.writing() as db:
+        assert tries.forget(db, before=cloud.clock() - tries.KEPT_FOR, most=500) == 2
+    assert cloud.count(PasswordTry) == 0
 
 
 def test_who_is_suspended_or_removed_is_refused_whatever_they_know(cloud, door, ann):

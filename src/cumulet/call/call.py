@@ -18,7 +18,7 @@ from cumulet.call.repeats import Repeatable, content_of
 from cumulet.db import Database, was_forgotten
 from cumulet.errors import CumuletError, Forbidden, NotFound, Unavailable
 from cumulet.operation import Access, Caller, Operation
-from cumulet.projects.guesses import Guesses, Tries
+from cumulet.projects.tries import Tries
 
 ATTEMPTS: Final = 3
 RACE_STATES: Final = frozenset({"40001", "40P01"})
@@ -77,11 +77,6 @@ class Calls:
         """Keep account of the use of keys, for all operations together."""
         return KeyUses(self.database, self.clock, self.write_uses)
 
-    @cached_property
-    def guesses(self) -> Guesses:
-        """Keep account of wrong passwords, for all operations together."""
-        return Guesses()
-
 
 class Call:
     """An operation together with all that it needs; made once, for each of its calls."""
@@ -92,7 +87,6 @@ class Call:
         self._admit = calls.admit
         self._clock = calls.clock
         self._uses = calls.uses
-        self._guesses = calls.guesses
         standing = operation.provided - PASSING
         if lacking := standing - calls.provided.keys():
             raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
@@ -110,7 +104,7 @@ class Call:
     def _read(self, request: Request) -> tuple[object, Caller | None]:
         with self._database.reading() as db:
             caller = self._caller(db, request)
-            return self._call(db, caller, request, request.arguments()), caller
+            return self._call(db, caller, request, request.arguments(), self._tries(request)), caller
 
     def _write(self, request: Request) -> tuple[object, Caller | None]:
         """Look who asks, and for what, before the one writer's lock is taken; and again who, once it is.
@@ -126,16 +120,20 @@ class Call:
                     raise
         arguments = request.arguments()
         repeatable = self._repeatable(request, arguments)
-        prepared = self._prepared(caller, request, arguments)
-        for _ in range(ATTEMPTS):
-            try:
-                with self._database.writing() as db:
-                    do = partial(self._admit_and_call, db, request, arguments, prepared)
-                    return repeatable.once(db, do, now=self._clock()) if repeatable else do(), caller
-            except exc.DBAPIError as problem:
-                if not lost_a_race(problem):
-                    raise
-        raise Unavailable("other requests are changing the same resource right now; try again")
+        tries = self._tries(request)
+        prepared = self._prepared(caller, request, arguments, tries)
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    with self._database.writing() as db:
+                        do = partial(self._admit_and_call, db, request, arguments, tries, prepared)
+                        return repeatable.once(db, do, now=self._clock()) if repeatable else do(), caller
+                except exc.DBAPIError as problem:
+                    if not lost_a_race(problem):
+                        raise
+            raise Unavailable("other requests are changing the same resource right now; try again")
+        finally:
+            tries.end()
 
     def _repeatable(self, request: Request, arguments: dict[str, Any]) -> Repeatable | None:
         key = request.idempotency_key()
@@ -143,7 +141,9 @@ class Call:
             return None
         return Repeatable(request.key(), key, self.operation.name, content=content_of(arguments))
 
-    def _prepared(self, caller: Caller | None, request: Request, arguments: dict[str, Any]) -> object:
+    def _prepared(
+        self, caller: Caller | None, request: Request, arguments: dict[str, Any], tries: Tries
+    ) -> object:
         """Do what takes no lock; who may not call is refused later."""
         prepare, is_open = self.operation.prepare, self.operation.access is Access.OPEN
         if prepare is None or not (caller or is_open):
@@ -152,19 +152,19 @@ class Call:
             **self._standing,
             database=self._database,
             caller=caller,
-            tries=self._tries(request),
+            tries=tries,
             origin=request.origin,
             data=arguments["data"],
         )
 
     def _tries(self, request: Request) -> Tries:
-        return Tries(self._guesses, request.address, self._clock().timestamp())
+        return Tries(self._database, request.address, self._clock())
 
     def _admit_and_call(
-        self, db: Session, request: Request, arguments: dict[str, Any], prepared: object
+        self, db: Session, request: Request, arguments: dict[str, Any], tries: Tries, prepared: object
     ) -> object:
         caller = self._caller(db, request)
-        answer = self._call(db, caller, request, arguments, prepared)
+        answer = self._call(db, caller, request, arguments, tries, prepared)
         if not was_forgotten(db):
             act = act_of(self.operation, request, arguments, answer, caller=caller)
             audit.record(db, act, now=self._clock())
@@ -188,6 +188,7 @@ class Call:
         caller: Caller | None,
         request: Request,
         arguments: dict[str, Any],
+        tries: Tries,
         prepared: object = None,
     ) -> object:
         passing = {
@@ -196,7 +197,7 @@ class Call:
             "now": self._clock(),
             "origin": request.origin,
             "prepared": prepared,
-            "tries": self._tries(request),
+            "tries": tries,
         }
         needed = {name: value for name, value in passing.items() if name in self.operation.provided}
         try:

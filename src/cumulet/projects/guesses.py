@@ -1,10 +1,11 @@
-"""Who guesses keys or passwords: each try from a place has to wait longer than the one before.
+"""Who guesses keys: each try from a place has to wait longer than the one before.
 
     1st to 10th wrong one   answered at once
     11th, 12th, 13th…       after 1 s, 2 s, 4 s… up to a minute; what comes earlier is refused before it is looked at
     a quarter of an hour    without a wrong one, and all is forgotten
 
-A place is an address, or the account whose password is tried. One server's account: where there are two, each counts for itself.
+A place is an address. One server's account: where there are two, each counts for itself. Tries at passwords wait by the same
+rule, and count for all servers together (`tries.py`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
-
-from cumulet.errors import TooFast
-from cumulet.ids import neighbourhood
 
 FREE: Final = 10
 LONGEST_S: Final = 60.0
@@ -52,34 +50,11 @@ class Guesses:
     def seconds(self, place: str, *, now: float) -> float:
         """How long the next try has to wait; 0 or less for not at all."""
         tried = self._tried.get(place)
-        if tried is None or tried.times < FREE or now - tried.last > FORGOTTEN_S:
-            return 0.0
-        return float(min(2.0 ** min(tried.times - FREE, 10), LONGEST_S)) - (now - tried.last)
+        return wait_after(tried.times, now - tried.last) if tried else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
-    """The guesses at passwords, as seen by one request."""
-
-    guesses: Guesses
-    address: str
-    now: float
-
-    def refuse_too_many(self, account: str) -> None:
-        """Return if a password may be tried for an account; TooFast, which says when."""
-        seconds = max(self.guesses.seconds(place, now=self.now) for place in self._places(account))
-        if seconds > 0:
-            raise TooFast(
-                f"too many wrong passwords were tried: try again in {seconds:.0f} s. `cumulet web` signs you in "
-                "without one",
-                seconds=seconds,
-                reason="TOO_MANY_WRONG_PASSWORDS",
-            )
-
-    def note_wrong(self, account: str) -> None:
-        """Count a wrong one."""
-        for place in self._places(account):
-            self.guesses.note(place, now=self.now)
-
-    def _places(self, account: str) -> tuple[str, str]:
-        return f"at {neighbourhood(self.address)}", f"of {account}"
+def wait_after(times: int, ago: float) -> float:
+    """How long the next try has to wait after so many, the last of them so many seconds ago; 0 or less for not at all."""
+    if times < FREE or ago > FORGOTTEN_S:
+        return 0.0
+    return float(min(2.0 ** min(times - FREE, 10), LONGEST_S)) - ago

@@ -135,6 +135,20 @@ class Password(Row):
     """The digests of the recovery codes that are left."""
 
 
+class PasswordTry(Row):
+    """How often wrong passwords were tried of an account, or from an address; for all servers."""
+
+    __tablename__ = "password_try"
+
+    place: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    """A digest: an account may be somebody's mistyped password."""
+    times: Mapped[int] = mapped_column(default=0)
+    """Wrong ones."""
+    under_way: Mapped[int] = mapped_column(default=0)
+    """Of which it is not known yet."""
+    last_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class SingleSignOn(Row):
     """Whom the identity provider means by a user of ours: by its own id, for e-mail addresses change hands."""
 

@@ -20,7 +20,6 @@ from cumulet.events import EventName
 from cumulet.limits import Limits
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects.access import find_user
-from cumulet.projects.guesses import Tries
 from cumulet.projects.invitations import invite_anew, take_invitation
 from cumulet.projects.model import ApiKey, LoginTicket, Password, SingleSignOn, User, UserState
 from cumulet.projects.password_wire import (
@@ -52,6 +51,7 @@ from cumulet.projects.passwords import (
 from cumulet.projects.people_wire import InvitationAnswer
 from cumulet.projects.session_operations import open_for
 from cumulet.projects.session_wire import OpenedSession
+from cumulet.projects.tries import Tries
 from cumulet.projects.user_operations import find_user_to_change, welcome
 from cumulet.sealing import Seal
 from cumulet.wire import Empty
@@ -62,7 +62,7 @@ WITH_PASSWORD: Final = "a password"  # noqa: S105 - the words for it
 
 def hash_for_sign_in(*, database: Database, tries: Tries, data: SignIn, **_: object) -> Hashes:
     """Find out whether a password is right, unless too many were not; TooFast."""
-    tries.refuse_too_many(data.email_address.lower())
+    tries.begin(data.email_address.lower())
     with database.reading() as db:
         stored = hash_of_account(db, data.email_address)
     return Hashes(right=fitting(stored, data.password))
@@ -82,7 +82,7 @@ def hash_current(
     **_: object,
 ) -> Hashes:
     """Find out whether the current password is right, and hash the new one if there is one; TooFast."""
-    tries.refuse_too_many(caller.email)
+    tries.begin(caller.email)
     with database.reading() as db:
         stored = stored_hash(db, caller.user_id)
     right = fitting(stored, data.current_password) if stored else ""
@@ -98,7 +98,7 @@ def sign_in(
     password = lock_password(db, user.id) if user else None
     is_right = bool(prepared.right) and password is not None and password.hash == prepared.right
     if user is None or password is None or not is_right or not take_code(password, data.code, now, seal):
-        tries.note_wrong(data.email_address.lower())
+        tries.note_wrong()
         raise Forbidden(WRONG)
     if user.state is not UserState.ACTIVE:
         raise Forbidden("you are suspended; an operator can resume you")
@@ -218,7 +218,7 @@ def _refuse_wrong(db: Session, caller: Caller, tries: Tries, prepared: Hashes) -
     try:
         return refuse_wrong(lock_password(db, caller.user_id), prepared.right)
     except Forbidden:
-        tries.note_wrong(caller.email)
+        tries.note_wrong()
         raise
 
 

@@ -36,7 +36,7 @@ from cumulet.migrations import migrate
 from cumulet.monitoring import Sampler, read_metrics
 from cumulet.networks import check_still_offered, reconcile_network, sweep_fabric
 from cumulet.private_images import reconcile_image
-from cumulet.projects import admit, bootstrap, write_uses
+from cumulet.projects import admit, bootstrap, tries, write_uses
 from cumulet.projects.identity_provider import IdentityProvider
 from cumulet.reconcile import Reconciler
 from cumulet.rest import create_app
@@ -229,6 +229,7 @@ def reconcilers(
         "journal": partial(forget_old, forget=journal.forget, kept_for=timedelta(days=limits.journal_days)),
         "audit": partial(forget_old, forget=audit.forget, kept_for=timedelta(days=limits.audit_days)),
         "answers": partial(forget_old, forget=repeats.forget, kept_for=repeats.KEPT_FOR),
+        "tries": partial(forget_old, forget=tries.forget, kept_for=tries.KEPT_FOR),
     }
 
 

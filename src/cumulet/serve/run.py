@@ -65,6 +65,7 @@ def started(cloud: Cloud) -> Iterator[None]:
         wake(db, Kind.JOURNAL, FABRIC_SWEEP, now=now)
         wake(db, Kind.USAGE, FABRIC_SWEEP, now=now)
         wake(db, Kind.ANSWERS, FABRIC_SWEEP, now=now)
+        wake(db, Kind.TRIES, FABRIC_SWEEP, now=now)
         wake(db, Kind.AUDIT, FABRIC_SWEEP, now=now)
         wake_queue(db, now=now)
     changes: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
