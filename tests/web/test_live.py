@@ -104,6 +104,19 @@ def test_a_page_of_what_a_vm_used_is_looked_at_as_often_as_that_is_measured(sign
     assert Look.of(browser.get(f"{VMS}/hello/graphs").text).again == STEP
 
 
+def test_a_page_is_looked_at_in_time_however_often_nothing_happens(signed_in, cloud, monkeypatch):
+    monkeypatch.setattr(stream, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(live, "_again", lambda _: 0.2)
+    monkeypatch.setattr(live, "PAUSE", 0.01)
+    browser = signed_in()
+    cloud.running()
+    with following(browser, f"{VMS}/hello/graphs") as told:
+        for _ in range(3):
+            cloud.clock.advance(STEP)
+            cloud.measure()
+        assert 'id="graph-CPU"' in next(told)
+
+
 def test_of_graphs_those_are_told_that_changed(signed_in, cloud):
     browser = signed_in()
     cloud.running()

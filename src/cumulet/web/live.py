@@ -157,13 +157,13 @@ class FollowedPage:
             await news.wait(None)  # from here on nothing is missed
             if news.is_over:
                 raise Unavailable(NO_MORE)
-            look = await self._show_anew()
+            look, due = await self._show_anew()
             while not news.is_over:
                 await asyncio.sleep(PAUSE)
                 if not self._windows:  # whoever asked for it has left before it began
                     return
-                if await news.wait(look.again):
-                    look = await self._show_anew()
+                if await news.wait(due):
+                    look, due = await self._show_anew()
                 else:
                     self._show(look)
         except CumuletError as refused:
@@ -173,9 +173,10 @@ class FollowedPage:
             self.is_over = True
             self._turn.set()
 
-    async def _show_anew(self) -> Look:
+    async def _show_anew(self) -> tuple[Look, float | None]:
+        """Look, and say when it is time for the next look, whatever happens."""
         self._show(look := await to_thread.run_sync(_look, self._visit, self._view))
-        return look
+        return look, None if look.again is None else asyncio.get_running_loop().time() + look.again
 
     def _show(self, look: Look) -> None:
         self._look = look
@@ -253,10 +254,10 @@ class News:
         self._is_new = True
         self._bell.set()
 
-    async def wait(self, most: float | None) -> bool:
-        """Wait for news, so many seconds at most; gives whether it is time for another look."""
+    async def wait(self, due: float | None) -> bool:
+        """Wait for news, until then at most; gives whether it is time for another look."""
         try:
-            async with asyncio.timeout(most):
+            async with asyncio.timeout_at(due):
                 await self._bell.wait()
         except TimeoutError:
             return True
