@@ -13,6 +13,8 @@ from cumulet.errors import AlreadyExists
 from cumulet.operation import Access, Caller, declared
 from cumulet.projects import admit
 from cumulet.projects.model import ApiKey
+from cumulet.quotas.operations import set_quota
+from cumulet.quotas.wire import SetQuota
 from cumulet.rest import create_app
 from cumulet.wire import Empty
 
@@ -48,6 +50,14 @@ def test_a_change_that_is_refused_is_told_once_and_with_the_field_or_reason(ask,
         (Outcome.INVALID_ARGUMENT, "cidrPrefix"),
         (Outcome.INVALID_ARGUMENT, "id"),
     ]
+
+
+def test_what_a_quota_refuses_is_told_with_its_reason(ask, told, cloud):
+    cloud.call(set_quota, project_id="default", name="networks", data=SetQuota(limit=0))
+    refused = create_network(ask)
+    assert (refused.status_code, refused.json()["code"]) == (429, 8)
+    assert told()[-1].outcome is Outcome.RESOURCE_EXHAUSTED
+    assert told()[-1].reason == "QUOTA_EXCEEDED"
 
 
 def test_what_does_not_even_fit_is_told_by_what_its_path_names(ask, told):

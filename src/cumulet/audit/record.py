@@ -114,7 +114,12 @@ def outcome_of(refused: CumuletError) -> tuple[Outcome, str]:
             for detail in refused.details
             for violation in detail.get("fieldViolations", ())
         ),
-        *(violation["type"] for detail in refused.details for violation in detail.get("violations", ())),
+        *(
+            violation["type"]
+            for detail in refused.details
+            for violation in detail.get("violations", ())
+            if "type" in violation  # those of quotas have none
+        ),
         *(detail["reason"] for detail in refused.details if "reason" in detail),
     ]
     found = [word[0] for reason in reasons if (word := FIELD.match(reason))]
