@@ -52,6 +52,7 @@ def create(command, name: str) -> None:
     assert done.code == 0, done.err
 
 
+@pytest.mark.slow
 def test_what_happens_is_shown_and_nothing_is_missed_or_repeated_over_a_restart(
     command, tmp_path, monkeypatch
 ):

@@ -53,6 +53,7 @@ def test_one_is_made_tested_listed_enabled_and_removed(cumulet, allowing):
         assert cumulet("webhook", "get", "chat").code == 3
 
 
+@pytest.mark.slow
 def test_what_was_sent_when_the_server_was_killed_is_sent_again_under_the_same_id(cumulet, allowing):
     with receiving() as receiver:
         with serving(allowing) as server:

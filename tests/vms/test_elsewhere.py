@@ -82,7 +82,7 @@ def test_nothing_is_started_elsewhere_of_a_host_that_is_merely_silent(cloud, mon
     on_shared(cloud)
     witness = Witness(cloud, monkeypatch)
     silence(cloud, ONE)
-    cloud.pass_time(3600)
+    cloud.pass_time(600)
     assert cloud.row().host_id == row_of(cloud, ONE).id
     back(cloud, ONE)
     cloud.settle()
@@ -232,6 +232,7 @@ def test_a_host_that_is_back_while_its_vm_goes_elsewhere_is_not_up_before_the_ma
 LONG_ENOUGH = 200.0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("dies", [True, False], ids=["dies", "fails"])

@@ -130,7 +130,7 @@ def test_what_ran_on_a_silent_host_runs_on_there_when_it_is_back(cloud):
     running_on(cloud, ONE)
     started = twin_of(cloud, ONE).machines.get(cloud.row().id).started
     silence(cloud, ONE)
-    cloud.pass_time(3600)
+    cloud.pass_time(600)
     back(cloud, ONE)
     cloud.settle()
     assert cloud.vm().state is VmState.ACTIVE
