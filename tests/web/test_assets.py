@@ -86,8 +86,7 @@ def test_the_first_page_with_all_that_it_loads_takes_no_more_than_200_kb_on_the_
         "app.js",
         "icons.svg",
         "logo.svg",
-        "lib/htmx/htmx.min.js",
-        "lib/htmx/hx-sse.min.js",
+        "htmx.js",
     ]
     font = len(ASSETS.files["lib/inter/inter-latin-wght-normal.woff2"])
     page = gzip.compress(browser.get("/p/default/vms").content)

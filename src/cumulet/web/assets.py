@@ -32,6 +32,7 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
 FOR_GOOD: Final = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
 MOST_ICONS: Final = 1000
 """Drawn ones that are kept: some have an address or a name in their words."""
+HTMX: Final = ("lib/htmx/htmx.min.js", "lib/htmx/hx-sse.min.js")
 SHORT: Final = 600
 """Bytes that are not worth compressing."""
 
@@ -41,10 +42,13 @@ class Assets:
 
     @cached_property
     def files(self) -> Mapping[str, bytes]:
-        """All of them, read once, with the icons in one file."""
+        """All of them, read once, with the icons in one file, and htmx and its extension in another.
+
+        Htmx begins as soon as it is there: an extension that came later would be too late.
+        """
         paths = (path for path in sorted(ROOT.rglob("*")) if path.suffix in MEDIA_TYPES)
         found = {str(path.relative_to(ROOT)): path.read_bytes() for path in paths if path.parent != ICONS}
-        return found | {"icons.svg": sprite()}
+        return found | {"icons.svg": sprite(), "htmx.js": b"\n".join(found.pop(one) for one in HTMX)}
 
     @cached_property
     def version(self) -> str:
