@@ -21,7 +21,6 @@ WITHIN: Final = 300
 def measure(stage: Stage) -> list[Figure]:
     """Boot each image through the API and by hand, one guest at a time."""
     key = stage.folder / "id"
-    stage.folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key), check=True)
     return [figure for image in IMAGES for figure in boots(stage.real_server, image, key, stage.folder)]
 

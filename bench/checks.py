@@ -30,6 +30,7 @@ from cumulet.limits import Quotas
 from cumulet.operation import Caller
 from cumulet.projects.access import authenticate
 from cumulet.quotas import Allowance
+from cumulet.sealing import Seal
 from cumulet.serve import build as putting_together
 from cumulet.serve.build import Cloud, app_of, build
 from cumulet.settings import read_settings
@@ -87,7 +88,16 @@ def generous(catalogue: Catalogue) -> Catalogue:
 
 def app_with(cloud: Cloud, catalogue: Catalogue) -> ASGIApp:
     """Give what answers requests, as it is."""
-    return app_of(cloud.database, catalogue, cloud.backends, cloud.feed, ssh_key="")
+    return app_of(
+        cloud.database,
+        catalogue,
+        cloud.backends,
+        cloud.feed,
+        ssh_key="",
+        standing=cloud.standing,
+        provider=None,
+        seal=Seal(cloud.settings.shared_dir),
+    )
 
 
 def app_without(cloud: Cloud, catalogue: Catalogue, owner: Caller) -> ASGIApp:

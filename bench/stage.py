@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from bench.figure import CROWD, say
 from bench.server import Server, running_server, wait_until
@@ -20,6 +20,11 @@ class Stage(ExitStack):
     """The private host's folder and the servers on it; all end with the block."""
 
     folder = Path(os.environ["LAB_DIR"]) / "bench"
+
+    def __enter__(self) -> Self:
+        """Make the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return super().__enter__()
 
     def made_up_server(self, name: str) -> Server:
         """Start a server of its own on made-up hosts."""

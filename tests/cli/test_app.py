@@ -4,6 +4,8 @@ import sys
 import pytest
 from tests.cli.conftest import plain_environment
 
+from cumulet.cli import app
+
 SERVERS_LIBRARIES = ("sqlalchemy", "litestar", "uvicorn", "libvirt", "ovsdbapp", "alembic", "structlog")
 SLOW_TO_LOAD = ("httpx", "anyio", "rich", "yaml", "websockets", "importlib.metadata", "cumulet.cli.console")
 """What only some commands need: each takes longer to load than a call of the API."""
@@ -62,6 +64,13 @@ def test_wrong_settings_are_named(command, monkeypatch):
 
 def test_the_version_is_told(command):
     assert command("--version").out.startswith("cumulet 0.")
+
+
+@pytest.mark.parametrize("name", [name for name in app if not name.startswith("-")])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_says_how_it_is_called(command, name, flag):
+    said = command(name, flag)
+    assert (said.code, f"Usage: cumulet {name}" in said.out) == (0, True)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -90,14 +90,17 @@ for module, name, what in (
     ("doctor", "doctor", "Examine and prepare this machine as a host (operator)."),
 ):
     app.command(f"cumulet.cli.{module}:app", name=name, help=what)
-app.command("cumulet.cli.up:up", help="Turn this machine into a cloud and boot a first VM (operator).")
-app.command("cumulet.cli.down:down", help="Stop the server that `cumulet up` started (operator).")
-app.command("cumulet.cli.login:login", help="Try an API key, and keep it with its cloud as a context.")
-app.command("cumulet.cli.web:web", help="Open the web console in a browser, signed in.")
-app.command("cumulet.cli.search:search", help="Find what you have by a part of its name, in all projects.")
-app.command("cumulet.cli.watch:watch", help="Follow what happens in a project, as it happens.")
-app.command("cumulet.cli.raw:api", help="Call the API directly, for what has no command of its own.")
-app.command("cumulet.cli.usage:usage", help="Show what the project used and spent.")
+for function, what in (
+    ("up:up", "Turn this machine into a cloud and boot a first VM (operator)."),
+    ("down:down", "Stop the server that `cumulet up` started (operator)."),
+    ("login:login", "Try an API key, and keep it with its cloud as a context."),
+    ("web:web", "Open the web console in a browser, signed in."),
+    ("search:search", "Find what you have by a part of its name, in all projects."),
+    ("watch:watch", "Follow what happens in a project, as it happens."),
+    ("raw:api", "Call the API directly, for what has no command of its own."),
+    ("usage:usage", "Show what the project used and spent."),
+):
+    app.command(f"cumulet.cli.{function}", help=what, help_flags=app.help_flags)
 
 
 @app.command
