@@ -76,6 +76,16 @@ def test_the_servers_own_machine_has_the_databases_until_others_are_chosen(cloud
     assert (central(cloud), members(cloud)) == (["memory-1"], [])
 
 
+def test_a_host_that_is_added_before_the_first_look_is_taken_in_by_the_servers_own_machine(cloud, tmp_path):
+    between = Between(
+        lambda host: cloud.doctors[host.name], Vouching.below(tmp_path, cloud.clock), cloud.catalogue
+    )
+    cloud.doctors = {"memory-1": object()}
+    with cloud.database.reading() as db:
+        centre = between.centre(db, "b")
+    assert (centre.doctor, centre.members) == (cloud.doctors["memory-1"], ())
+
+
 def test_three_that_are_chosen_have_them_and_servers_are_told_where(cloud):
     choose(cloud, *NAMES[1:])
     assert (central(cloud), members(cloud)) == (NAMES[1:], ["10.0.0.2", "10.0.0.3", "10.0.0.4"])

@@ -1,13 +1,14 @@
 """Which hosts have OVN's databases, step by step: never fewer than more than half of them, whoever is away meanwhile."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from cumulet.doctor.calls import Certified, Cluster, Overlay, Place, Proof
 from cumulet.errors import Unavailable
 from cumulet.hosts.central import Look
-from cumulet.hosts.overlay import RENEWED, Vouching
+from cumulet.hosts.overlay import RENEWED, Centre, Vouching
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -68,9 +69,20 @@ class Doctor:
         self.world.together, self.has = {address}, True
         self.overlay = Overlay(address, f"ssl:{address}:6642", (address,))
 
-    def prepare_host(self, overlay):
+    def find_address(self, peer):
+        self.asked_for = peer
+        return self.address
+
+    def forget_earlier_names(self, chassis, address):
+        self.forgotten = (chassis, address)
+
+    def prepare_host(self, *_, overlay=None, **__):
         self.prepared += 1
-        self.overlay = overlay
+        self.overlay = overlay = overlay or self.overlay
+        self._settle(overlay)
+        return SimpleNamespace(chassis=f"chassis of {self.address}")
+
+    def _settle(self, overlay):
         if not overlay.members:
             self.has = False
         elif not self.has:
@@ -86,6 +98,7 @@ class Doctor:
         assert address == self.address
         assert Proof.CENTRAL in self.proofs
         self.is_open = True
+        return f"ssl:{address}:6642"
 
     def part_with(self, address):
         assert self.world.has_quorum()
@@ -95,7 +108,7 @@ class Doctor:
     def propose_certificate(self, proof):
         return proof
 
-    def adopt_certificate(self, proof, _, believed, heard):
+    def adopt_certificate(self, proof, _, believed, heard=""):
         self.world.certified += 1
         self.proofs[proof] = Certified(self.world.now + timedelta(days=800), believed, heard)
 
@@ -192,3 +205,30 @@ def test_when_another_authority_vouches_all_learn_of_it_and_go_on_believing_the_
     world.now += timedelta(days=700)
     world.settle("h1", "h2", "h3")
     assert earlier not in world.hosts["h4"].proofs[Proof.HOST].believed
+
+
+def test_a_host_is_taken_in_by_the_one_that_has_the_databases_alone_at_the_address_that_they_share(world):
+    centre, new = Centre(world.hosts["h1"], world.vouching), world.hosts["h5"]
+    new.overlay = None
+    centre.take_in(new, "h5")
+    assert (world.hosts["h1"].asked_for, new.asked_for) == ("h5", "10.0.0.1")
+    assert new.overlay == Overlay("10.0.0.5", "ssl:10.0.0.1:6642")
+    assert world.hosts["h1"].is_open
+    assert world.hosts["h1"].forgotten == ("chassis of 10.0.0.5", "10.0.0.5")
+    assert {*new.proofs} == {Proof.HOST}
+
+
+def test_a_host_is_taken_in_to_ask_any_of_those_that_have_them_together(world):
+    members = world.settle("h1", "h2", "h3").members
+    new = world.hosts["h5"]
+    new.overlay = None
+    Centre(world.hosts["h2"], world.vouching, members).take_in(new, "h5")
+    assert new.overlay == Overlay("10.0.0.5", "ssl:10.0.0.1:6642,ssl:10.0.0.2:6642,ssl:10.0.0.3:6642")
+
+
+def test_the_first_host_of_servers_without_one_has_the_databases(world):
+    first = world.hosts["h2"]
+    first.overlay = None
+    Centre(None, world.vouching).take_in(first, "h2", find_own_address=lambda peer: f"the server's to {peer}")
+    assert (first.asked_for, first.overlay) == ("the server's to h2", Overlay("10.0.0.2"))
+    assert (first.is_open, {*first.proofs}) == (True, {*Proof})
