@@ -94,7 +94,7 @@ WEB = {
         {"id": "web", "protocol": "PROTOCOL_TCP", "ports": "80,443", "ruleType": "RULE_TYPE_INBOUND"},
     ],
 }
-NO_PAGES = {"/", "/find", "/login/sso", "/login/sso/done", f"{VM}/screen.png"}
+NO_PAGES = {"/", "/find", "/login/sso", "/login/sso/done", f"{VM}/screen.png", f"{VM}/console/inside"}
 """What only leads somewhere else, or is read by scripts and as a picture."""
 INSIDE = {"id": "inside", "dataCenterId": "local"}
 
