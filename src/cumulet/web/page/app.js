@@ -40,8 +40,11 @@ function follow() {
   isFollowed = true;
   htmx.trigger(line, "seen"); // which begins the stream; it pauses and goes on by itself
 }
-document.addEventListener("htmx:after:process", follow, { once: true });
-document.addEventListener("visibilitychange", follow);
+function begin() {
+  follow();
+  document.addEventListener("visibilitychange", follow);
+}
+document.addEventListener("htmx:after:process", begin, { once: true });
 line?.addEventListener("htmx:sse:before:connection", (event) => refused && event.preventDefault());
 line?.addEventListener("htmx:sse:after:connection", () => showLive("good", "live"));
 line?.addEventListener("htmx:sse:error", (event) => heard(event.detail.status));
