@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -27,13 +28,13 @@ AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "
 
 def readable(folder: Path) -> dict[str, str]:
     """The environment in which the system's own Python, as everybody may run it, finds Cumulet wherever this one is."""
-    for name, place in (
-        ("src", Path(cumulet.__file__).parents[1]),
-        ("packages", sysconfig.get_path("purelib")),
-    ):
-        (folder / name).mkdir()
-        subprocess.run(("mount", "--bind", "-o", "ro", place, folder / name), check=True)
-    return {"PYTHONPATH": f"{folder}/src:{folder}/packages", "HOME": str(folder)}
+    places = {"src": Path(cumulet.__file__).parents[1], "packages": Path(sysconfig.get_path("purelib"))}
+    for name, place in tuple(places.items()):
+        if not all(above.stat().st_mode & stat.S_IXOTH for above in place.parents):
+            places[name] = folder / name
+            places[name].mkdir()
+            subprocess.run(("mount", "--bind", "-o", "ro", place, places[name]), check=True)
+    return {"PYTHONPATH": ":".join(map(str, places.values())), "HOME": str(folder)}
 
 
 class HelpedCloud(RealCloud):
