@@ -125,6 +125,8 @@ def test_an_authority_whose_key_is_away_is_not_replaced(secured, command):
 
 def test_keys_are_for_their_owner_alone(secured):
     modes = {path.name: path.stat().st_mode & 0o777 for path in authority(secured).parent.iterdir()}
+    assert (authority(secured).parent / "authority.lock").read_bytes() == b""
+    del modes["authority.lock"]
     assert modes == {"authority.pem": 0o644, "authority.key": 0o600, "server.pem": 0o644, "server.key": 0o600}
 
 

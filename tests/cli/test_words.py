@@ -9,6 +9,7 @@ from cumulet.cli.words import check_id, whole_gib, whole_number
 
 NO_IDS = {
     "api": {"method", "path", "body"},
+    "helper": {"user"},
     "host add": {"destination"},
     "image build": {"ids"},
     "image import": {"id", "source"},

@@ -16,7 +16,7 @@ from cumulet.fabric.ovn import open_fabric
 REACH = Reach(
     resolvers=(IPv4Address("192.0.2.1"),),
     networks=(IPv4Network("198.51.100.0/24"),),
-    services=("8081/tcp", "8082/tcp", "8083/tcp", "8084/tcp"),
+    services=("8081/tcp", "8082/tcp", "8083/tcp", "8084/tcp", "8085/tcp"),
 )
 """Where tests have servers of the host's and of its networks."""
 

@@ -307,9 +307,12 @@ def dns_query(name: str, kind: socket.AddressFamily = socket.AF_INET) -> bytes:
 def resolve(
     guest: Namespace, name: str, resolver: object, *, kind: socket.AddressFamily = socket.AF_INET
 ) -> str:
-    """Ask a resolver once for a name's address; "refused" when nobody is there."""
+    """Ask a resolver for a name's address, and once more if that is lost; "refused" when nobody is there."""
     with guest.udp() as client:
         client.connect((str(resolver), 53))
+        client.send(dns_query(name, kind))
+        with suppress(TimeoutError):
+            return answered_address(client, kind)
         client.send(dns_query(name, kind))
         return answered_address(client, kind)
 

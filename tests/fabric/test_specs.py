@@ -5,7 +5,7 @@ import pytest
 from tests.fabric.specs import SSH, a_network, a_port, a_router, a_rule
 
 from cumulet.fabric import GroupSpec, IpProtocol, PortSpec
-from cumulet.fabric.ovn.southbound import southbound_of
+from cumulet.fabric.ovn.southbound import Way
 from cumulet.fabric.ovn.specs import decode_spec, encode_spec
 
 
@@ -44,11 +44,11 @@ def test_what_is_no_spec_any_more_is_none(text):
     [
         ("unix:/run/ovn/ovnnb_db.sock", "unix:/run/ovn/ovnsb_db.sock"),
         ("unix:/run/inb/nb.sock", "unix:/run/inb/sb.sock"),
-        ("tcp:10.0.0.1:6641,tcp:[fd00::1]:6641", "tcp:10.0.0.1:6642,tcp:[fd00::1]:6642"),
+        ("ssl:10.0.0.1:6641,ssl:[fd00::1]:6641", "ssl:10.0.0.1:6642,ssl:[fd00::1]:6642"),
     ],
 )
 def test_the_southbound_database_is_beside_the_northbound_one(northbound, southbound):
-    assert southbound_of(northbound) == southbound
+    assert Way(northbound).southbound == southbound
 
 
 def test_a_range_is_written_as_people_do():

@@ -49,9 +49,9 @@ def test_an_external_address_answers_wherever_its_vm_is_and_the_world_is_reached
     bare = plug_at(taken_in[2], project.port(11))
     guest.serve(b"there")
     assert once_back(lambda: ask_tcp("192.0.2.10", 80)) == (b"there", "192.0.2.1")
-    guests.serve_tcp(b"server", 8083)
-    assert once_back(lambda: guest.connect("192.0.2.1", 8083)) == (b"server", "192.0.2.10")
-    assert once_back(lambda: bare.connect("192.0.2.1", 8083)) == (b"server", "192.0.2.2")
+    guests.serve_tcp(b"server", 8085)
+    assert once_back(lambda: guest.connect("192.0.2.1", 8085)) == (b"server", "192.0.2.10")
+    assert once_back(lambda: bare.connect("192.0.2.1", 8085)) == (b"server", "192.0.2.2")
 
 
 def test_groups_and_spoof_protection_hold_between_hosts(project, plug_at, taken_in):

@@ -52,7 +52,7 @@ def test_whatever_a_host_fails_with_only_the_operator_reads_why(kind, cloud):
         cloud.host.crash_on_call(n, kind(SECRET), after=False)
         cloud.run()
         assert "rack7" not in read_by_owner(cloud)
-        assert "4711" not in read_by_owner(cloud)
+        assert "pid 4711" not in read_by_owner(cloud)
         cloud.pass_time(61)
     cloud.ask(operations.stop_vm)
     cloud.host.crash_on_call(2, kind(SECRET), after=False)

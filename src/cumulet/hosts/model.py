@@ -25,7 +25,7 @@ class Installation(Row):
     one: Mapped[int] = mapped_column(primary_key=True, default=1)
     id: Mapped[str]
     """Eight hexadecimal digits, made at the first start."""
-    members: Mapped[list[str]] = mapped_column(JSON, default=list)
+    members: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
     """The addresses of the hosts that have OVN's databases, as the last look saw them; [] for the server's own machine alone."""
 
 
