@@ -1,9 +1,20 @@
+import os
+import subprocess
+from threading import Thread
+
 import pytest
 
 from cumulet.doctor import daemons
 from cumulet.doctor.command import CommandFailed
-from cumulet.doctor.daemons import last_words, start_daemons, tell_units, wait_until_all_answer
-from cumulet.doctor.supervisor import Paths
+from cumulet.doctor.daemons import (
+    last_words,
+    pids_of,
+    start_daemons,
+    tell_units,
+    wait_until_all_answer,
+    wait_until_ended,
+)
+from cumulet.doctor.supervisor import Paths, Running, Status, write_json
 
 
 @pytest.fixture
@@ -73,3 +84,22 @@ def test_units_of_databases_are_told_how_to_run_together_once_and_no_longer_when
     assert len(systemd_host) == 2, "nothing is started anew that runs so"
     tell_units("", tmp_path)
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_a_daemon_that_is_to_run_otherwise_has_ended_before_anything_is_waited_for(tmp_path):
+    paths = Paths(tmp_path, tmp_path)
+    with subprocess.Popen(("sleep", "600")) as old:
+        write_json(paths.status, Status(1, {"libvirtd": Running(old.pid, 1), "virtlogd": Running(None, 1)}))
+        assert pids_of(["libvirtd", "virtlogd", "ovn-nb"], paths) == [old.pid]
+        waiting = Thread(target=wait_until_ended, args=([old.pid],))
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+        old.kill()
+    waiting.join()
+
+
+def test_a_daemon_that_does_not_end_is_told(monkeypatch):
+    monkeypatch.setattr(daemons, "START_SECONDS", 0.1)
+    with pytest.raises(CommandFailed, match=str(os.getpid())):
+        wait_until_ended([os.getpid()])

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -73,8 +73,10 @@ def start_daemons(
         if wanted != kept:
             report(f"starting {', '.join(silent)} under Cumulet's supervisor")
             prepare_directories()
+            replaced = pids_of([daemon.name for daemon in kept if daemon not in wanted], paths)
             write_json(paths.daemons, wanted)
             instruct_supervisor(paths)
+            wait_until_ended(replaced)
         if silent or wanted != kept:
             wait_until_all_answer(paths)
     return silent
@@ -163,6 +165,22 @@ def instruct_supervisor(paths: Paths) -> None:
             ("setsid", "--fork", "tini", "-s", "--", "sh", "-c", again, "supervisor", *supervisor),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True,
         )  # fmt: skip
+
+
+def pids_of(names: Sequence[str], paths: Paths) -> list[int]:
+    """The processes as which the supervisor runs some daemons now."""
+    status = read_status(paths)
+    running = status.daemons if status else {}
+    return [pid for name in names if name in running and (pid := running[name].pid)]
+
+
+def wait_until_ended(pids: Sequence[int]) -> None:
+    """Poll until processes are gone: one that is to end still answers, and what comes in its place would not be waited for."""
+    deadline = time.monotonic() + START_SECONDS
+    while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"processes {alive} do not end, though the supervisor was told to end them")
+        time.sleep(0.02)
 
 
 def wait_until_all_answer(paths: Paths) -> None:
