@@ -9,7 +9,7 @@ from tests.made_up import make_cloud
 
 from cumulet.errors import Invalid, NotFound, Refused, Unavailable
 from cumulet.fleet import add_operations, central_operations, operations
-from cumulet.fleet.between import Between
+from cumulet.fleet.between import SOON, Between
 from cumulet.fleet.wire import AddHost, ChooseCentral
 from cumulet.hosts import (
     Host,
@@ -104,6 +104,16 @@ def test_one_that_is_lost_has_its_place_taken_by_another(cloud):
     look(cloud)
     assert central(cloud) == ["memory-1", "memory-3", "memory-4"]
     assert not cloud.call(operations.get_host, id="memory-2").host.to_be_central
+
+
+def test_one_that_did_not_answer_for_a_moment_gets_them_half_a_minute_later(cloud):
+    cloud.doctors["memory-2"].is_away = True
+    choose(cloud, *NAMES[:3])
+    cloud.doctors["memory-2"].is_away = False
+    cloud.clock.advance(SOON.total_seconds())
+    cloud.world.now = cloud.clock()
+    cloud.run()
+    assert central(cloud) == NAMES[:3]
 
 
 def test_one_that_has_them_is_removed_only_once_they_are_elsewhere(cloud):

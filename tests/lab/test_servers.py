@@ -117,4 +117,4 @@ def test_one_of_two_servers_dies_at_its_work_and_the_other_goes_on_on_all_hosts(
         second.create("three", own)
         eventually(lambda: second.states() == dict.fromkeys(("one", "two", "three"), "ACTIVE"), within=180)
         assert {host["runningVms"] for host in second.hosts().values()} == {1}
-        eventually(lambda: all(host["central"] for host in second.hosts().values()), within=60)
+        eventually(lambda: all(host["central"] for host in second.hosts().values()), within=180)

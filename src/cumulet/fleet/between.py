@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 LOOK: Final = timedelta(minutes=5)
 SOON: Final = timedelta(seconds=30)
-"""While something is in the way."""
+"""While something is in the way, or a host does not answer."""
 AWAY: Final = frozenset({HostState.ADDING, HostState.SILENT, HostState.LOST})
 FindDoctor = Callable[[Host], Doctor]
 """Gives the doctor's calls, done on a host; KeyError where this server has no door to it."""
@@ -60,7 +60,8 @@ class Between:
         if seen.has_more:
             return run.now
         self._lead_out(hosts, doctors)
-        return run.now + (SOON if seen.problem else LOOK)
+        are_all_heard = seen.places.keys() == doctors.keys()
+        return run.now + (LOOK if are_all_heard and not seen.problem else SOON)
 
     def centre(self, db: Session, peer: str) -> Centre:
         """Say which hosts have OVN's databases, for one, called `peer`, that is taken in.
