@@ -22,7 +22,7 @@ def follow_move(client: Client, project: str, name: str, *, until: float) -> str
         if not vm or vm["state"] == "MIGRATING":
             return False
         ended.extend(entry for entry in timeline if entry["event"] in ENDS)
-        return True
+        return bool(ended)  # the timeline may have been read a moment before the end
 
     wait_until(client, project, name, is_there, outcomes=OUTCOMES, until=until)
     if ended[-1]["event"] == EventName.VM_MOVE_ABORTED:
