@@ -35,7 +35,11 @@ from cumulet.vms import operations
 
 @pytest.fixture
 def cloud(database, tmp_path):
-    catalogue = with_shared_pool(read_catalogue(None))
+    return with_three_far_hosts(database, tmp_path, with_shared_pool(read_catalogue(None)))
+
+
+def with_three_far_hosts(database, tmp_path, catalogue):
+    """Give a cloud whose three hosts are reached by SSH, none of them the server's own machine."""
     cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=3", catalogue=catalogue)
     with database.writing() as db:
         db.execute(update(Host).values(uri="ssh://root@" + Host.name))

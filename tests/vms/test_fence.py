@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import update
-from tests.made_up import make_cloud, with_ceph_pool
-from tests.vms.test_elsewhere import on_shared
+from tests.made_up import with_ceph_pool
+from tests.vms.test_elsewhere import on_shared, with_three_far_hosts
 from tests.vms.test_lost_hosts import (
     ONE,
     THREE,
@@ -23,18 +22,14 @@ from tests.vms.test_shared_pools import OWN
 from cumulet.catalogue import StorageClass, read_catalogue
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import DrainHost
-from cumulet.hosts import Host, HostState
+from cumulet.hosts import HostState
 from cumulet.hypervisor import HypervisorError, Power
 from cumulet.vm_record.wire import VmState
 
 
 @pytest.fixture
 def cloud(database, tmp_path):
-    catalogue = with_ceph_pool(read_catalogue(None))
-    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=3", catalogue=catalogue)
-    with database.writing() as db:
-        db.execute(update(Host).values(uri="ssh://root@" + Host.name))
-    return cloud
+    return with_three_far_hosts(database, tmp_path, with_ceph_pool(read_catalogue(None)))
 
 
 def stays_silent(cloud):
