@@ -55,8 +55,10 @@ test: lint  ## everything, real guests included; those run on a private host tha
 	$(BIN)/python scripts/test-packages
 	$(BIN)/python -m tests.nested.boot_files
 	CUMULET_DATA_DIR=$(TEST_DATA) $(BIN)/cumulet image build
-	$(BIN)/pytest $(PARALLEL) -m "not lab"
-	$(BIN)/pytest $(IN_LABS) -m lab
+	@failed=0; \
+	$(BIN)/pytest $(PARALLEL) -m "not lab" || failed=$$?; \
+	$(BIN)/pytest $(IN_LABS) -m lab || failed=$$?; \
+	exit $$failed
 
 nested: env  ## a whole cloud on an emulated machine with an IOMMU, and a VM there with a card: some ten minutes
 	$(BIN)/python scripts/test-packages

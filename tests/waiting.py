@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,3 +20,12 @@ def eventually(look: Callable[[], T], *, within: float = PATIENCE_S) -> T:
         assert time.monotonic() < deadline, f"still {seen!r} after {within:g} s"
         time.sleep(PAUSE_S)
     return seen
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody reaped has. What was killed is alive for another moment."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.waiting import eventually
+from tests.waiting import eventually, is_alive
 
 from cumulet.doctor import supervisor
 from cumulet.doctor.supervisor import (
@@ -63,11 +63,6 @@ def toys(tmp_path):
     if toys.process:
         toys.process.terminate()
         toys.process.wait()
-
-
-def is_alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_killed_daemon_comes_back(toys):
