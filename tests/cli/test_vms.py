@@ -88,7 +88,7 @@ def test_a_vm_is_shown_without_what_is_empty(cumulet):
     facts = dict(
         re.split(r"  +", line, maxsplit=1) for line in cumulet("vm", "get", "shown").out.splitlines()
     )
-    assert facts["size"] == "1 vCPUs, 1 GiB memory, 10 GiB disk"
+    assert facts["size"] == "1 vCPU, 1 GiB memory, 10 GiB disk"
     assert facts["metadata"] == "team=blue"
     assert facts["guest"] == "agent answers, first boot done"
     assert "problem" not in facts

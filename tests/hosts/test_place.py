@@ -175,7 +175,7 @@ def test_room_in_another_pool_is_no_room():
         place(required(disk_gib=20, pool="fast"), hosts)
     assert refused.value.message == (
         "no host has capacity for this VM (2 hosts: at most 10 GiB disk free in pool 'fast', 20 requested); "
-        "the nearest size that fits is 1 vCPUs, 1 GiB memory, 10 GiB disk"
+        "the nearest size that fits is 1 vCPU, 1 GiB memory, 10 GiB disk"
     )
 
 

@@ -45,6 +45,13 @@ def test_a_vm_that_was_asked_for_comes_to_run(cloud):
     assert cloud.events() == ["vm.create_requested", "vm.started", "vm.agent_connected", "vm.first_boot_done"]
 
 
+def test_its_timeline_begins_with_what_was_asked_for(cloud):
+    cloud.create(vcpus=1, memory_gib=1, boot_disk_size_gib=7)
+    assert (
+        cloud.ask(verbs.get_vm_timeline).entries[0].text.startswith("1 vCPU, 1 GiB memory, 7 GiB disk from ")
+    )
+
+
 def test_the_machine_is_what_was_asked_for(cloud):
     cloud.running(vcpus=3, memory_gib=5, boot_disk_size_gib=7)
     row, host = cloud.row(), cloud.host.contents

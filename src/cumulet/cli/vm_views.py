@@ -9,6 +9,7 @@ from typing import Final
 from cumulet.cli.client import Json
 from cumulet.cli.follow import seconds_between
 from cumulet.cli.output import Columns, local_time, money, span
+from cumulet.plurals import plural
 
 
 def guest(vm: Json) -> str:
@@ -57,7 +58,7 @@ def gpus(vm: Json) -> str:
 
 def size(vm: Json) -> str:
     """Tell what it has."""
-    parts = f"{vm['vcpus']} vCPUs, {vm['memory']} GiB memory, {vm['bootDiskSizeGib']} GiB disk"
+    parts = f"{plural(vm['vcpus'], 'vCPU')}, {vm['memory']} GiB memory, {vm['bootDiskSizeGib']} GiB disk"
     return f"{parts}, GPUs: {gpus(vm)}" if gpus(vm) else parts
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from cumulet.errors import MOST_NAMED, Invalid, error_info
 from cumulet.hosts.gpu_room import GpuRoom, tell_lack
+from cumulet.plurals import plural
 
 NO_CAPACITY: Final = "NO_CAPACITY"
 """The reason by which programs know that no host has room."""
@@ -172,7 +173,7 @@ def shortages(required: Requirements, capacity: Capacity) -> dict[str, str]:
         return {capacity.closed: capacity.closed}
     short = {}
     if required.vcpus > capacity.free_vcpus:
-        short["vcpus"] = f"{capacity.free_vcpus} vCPUs free, {required.vcpus} requested"
+        short["vcpus"] = f"{plural(capacity.free_vcpus, 'vCPU')} free, {required.vcpus} requested"
     if required.memory_mib > capacity.free_memory_mib:
         short["memory"] = (
             f"{capacity.free_memory_mib // 1024} GiB memory free, {required.memory_mib // 1024} requested"
@@ -200,10 +201,10 @@ def advise(closest: Requirements | None) -> str:
     """Say in words which size would fit."""
     if closest is None:
         return "no smaller size fits now"
-    gpus = f"{closest.gpus} GPU{'s' * (closest.gpus > 1)}, " if closest.gpus else ""
+    gpus = f"{plural(closest.gpus, 'GPU')}, " if closest.gpus else ""
     disk = f", {closest.disk_gib} GiB disk" if closest.disk_gib else ""
     memory = f"{closest.memory_mib // 1024} GiB memory"
-    return f"the nearest size that fits is {gpus}{closest.vcpus} vCPUs, {memory}{disk}"
+    return f"the nearest size that fits is {gpus}{plural(closest.vcpus, 'vCPU')}, {memory}{disk}"
 
 
 def no_capacity(what: str, required: Requirements, capacities: Sequence[Capacity], advice: str) -> Invalid:
@@ -258,7 +259,7 @@ def _short_together(required: Requirements, capacities: Sequence[Capacity], *, f
 
 
 def _counted(capacities: Sequence[Capacity]) -> str:
-    return f"{len(capacities)} host{'s' if len(capacities) > 1 else ''}"
+    return plural(len(capacities), "host")
 
 
 def _named(capacities: Sequence[Capacity]) -> str:

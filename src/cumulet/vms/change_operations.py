@@ -18,6 +18,7 @@ from cumulet.events import EventName
 from cumulet.gpus import Asker, hold_just
 from cumulet.hosts import Capacity, Requirements, capacity_with_own, place, reserved, wake_queue
 from cumulet.operation import Access, Caller, operation
+from cumulet.plurals import plural
 from cumulet.quotas import lock_allowance
 from cumulet.resource import log_request
 from cumulet.vm_record.accepts import Verb, accept, accept_credentials, accepts
@@ -58,8 +59,8 @@ class Size(NamedTuple):
     gpus: int
 
     def __str__(self) -> str:
-        gpus = f", {self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""
-        return f"{self.vcpus} vCPUs, {self.memory_gib} GiB memory{gpus}"
+        gpus = f", {plural(self.gpus, 'GPU')}" if self.gpus else ""
+        return f"{plural(self.vcpus, 'vCPU')}, {self.memory_gib} GiB memory{gpus}"
 
 
 @operation("POST /v1/projects/{projectId}/vms/{id}/resize", access=Access.EDITOR)

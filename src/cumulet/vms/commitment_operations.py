@@ -10,6 +10,7 @@ from cumulet.catalogue import Catalogue, CommitmentTerm, check_term, end_of, rat
 from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.operation import Access, Caller, operation
+from cumulet.plurals import plural
 from cumulet.resource import log_request
 from cumulet.vm_record.end import accept_room, accept_stay
 from cumulet.vm_record.find import find_vm_to_change
@@ -60,4 +61,4 @@ def check_replaces(vm: Vm, term: CommitmentTerm, end: datetime, *, now: datetime
 
 def term_in_words(term: CommitmentTerm) -> str:
     """Say how long a term is."""
-    return f"{term.months} month{'s' * (term.months > 1)}"
+    return plural(term.months, "month")

@@ -12,6 +12,7 @@ from uuid import uuid4
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cumulet.plurals import plural
 from cumulet.web.assets import ASSETS
 from cumulet.wire import Amount
 
@@ -78,11 +79,6 @@ def percent_of(words: str) -> int | None:
 def tone_of(event: str) -> str:
     """Say how an event of that name is to be seen: as trouble, as asked for, or as done."""
     return "bad" if TROUBLE.search(event) else "off" if event.endswith("_requested") else "good"
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """Write a number of things."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def new_request() -> str:

@@ -18,6 +18,7 @@ from cumulet.events import EventName
 from cumulet.hosts import QUEUE, Capacity, Requirements, SizeLimits, is_no_capacity, place, those_that_fit
 from cumulet.images import Image
 from cumulet.operation import Caller
+from cumulet.plurals import plural
 from cumulet.private_images import PrivateImage, as_image, find_ready_image
 from cumulet.projects import keys_of_project, keys_of_user
 from cumulet.quotas import lock_allowance
@@ -152,8 +153,8 @@ def choose_host(
 def log_create(db: Session, request: CreateRequest, vm: Vm, plan: VmPlan, chosen: Capacity | None) -> None:
     """Tell of a new VM, and if it waits for room have it looked at whether there is some by now."""
     model = request.catalogue.find_gpu_model(vm.gpu_model_id).model_name if vm.gpus else ""
-    gpus = f", {vm.gpus} {model} GPU{'s' * (vm.gpus > 1)}" if vm.gpus else ""
-    size = f"{vm.vcpus} vCPUs, {vm.memory_gib} GiB memory{gpus}, {plan.boot_disk_gib} GiB disk"
+    gpus = f", {plural(vm.gpus, f'{model} GPU')}" if vm.gpus else ""
+    size = f"{plural(vm.vcpus, 'vCPU')}, {vm.memory_gib} GiB memory{gpus}, {plan.boot_disk_gib} GiB disk"
     text = f"{size} from image {vm.image_id}"
     log_request(db, request.caller, vm, EventName.VM_CREATE_REQUESTED, text, now=request.now)
     if chosen is None:

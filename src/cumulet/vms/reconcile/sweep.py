@@ -24,6 +24,7 @@ from cumulet.hosts import Host as HostRow
 from cumulet.hypervisor import Domain, HostUnreachable, HypervisorError, Power
 from cumulet.hypervisor import Hypervisor as Host
 from cumulet.journal import Event
+from cumulet.plurals import plural
 from cumulet.private_images import PrivateImage
 from cumulet.reconcile import Kind, Run, wake
 from cumulet.resource import Wanted
@@ -211,7 +212,7 @@ def note_strays(run: Run, row: HostRow, found: Mapping[str, AbstractSet[UUID]]) 
 
 def counted(things: Mapping[str, int]) -> str:
     """Count things of several kinds in words: `2 disks, 1 seed`."""
-    return ", ".join(f"{number} {kind}{'' if number == 1 else 's'}" for kind, number in things.items())
+    return ", ".join(plural(number, kind) for kind, number in things.items())
 
 
 def users_of(domains: Mapping[UUID, Domain]) -> dict[str, UUID]:

@@ -19,10 +19,10 @@ from cumulet.fleet.wire import HostAnswer
 from cumulet.gpus.operations import list_gpus
 from cumulet.hosts import HostState
 from cumulet.monitoring.unsettled import list_unsettled
+from cumulet.plurals import plural
 from cumulet.vms.offers import list_vm_data_centers
 from cumulet.web.listings import MOST
 from cumulet.web.pages.hosts import page_of
-from cumulet.web.rendering import plural
 from cumulet.web.site import form, page
 from cumulet.web.visit import Gone, Shown, Visit
 
