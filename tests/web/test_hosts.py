@@ -5,6 +5,7 @@ import re
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import select
 from tests.made_up import make_cloud
 from tests.projects.people import add_user
 from tests.waiting import eventually
@@ -14,7 +15,7 @@ from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import DrainHost
 from cumulet.gpus import GpuState
 from cumulet.gpus.operations import list_gpus
-from cumulet.hosts import HostState, HostWanted
+from cumulet.hosts import Host, HostState, HostWanted
 from cumulet.hypervisor.memory import made_up_id
 from cumulet.line.ssh import fingerprint
 from cumulet.permission import CloudRole
@@ -67,6 +68,23 @@ def test_hosts_show_how_full_they_are_and_what_is_on_them(as_one, cloud):
     assert 'href="/p/default/vms/web"' in pages
     assert browser.get(f"/hosts/{with_vm}").status_code == 200
     assert browser.get("/hosts/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "words"),
+    [
+        (True, True, "here"),
+        (False, False, "elsewhere"),
+        (False, True, "being brought here"),
+        (True, False, "here, going elsewhere"),
+    ],
+)
+def test_a_host_tells_whether_it_has_ovns_databases(as_one, cloud, has, wanted, words):
+    with cloud.database.writing() as db:
+        for one in db.scalars(select(Host)):
+            one.is_central, one.central = has, wanted
+    shown = as_one(CloudRole.AUDITOR).get(HOST).text
+    assert f"<dt>OVN's databases</dt><dd>{words}</dd>" in shown
 
 
 def test_hosts_are_found_by_a_part_of_their_names_by_who_may_see_them(as_one, signed_in):

@@ -49,6 +49,13 @@ STEPS: Final = (
     (READING, "What it has is written down"),
 )
 """What is done with a machine that is added, as its `why` begins and as people call it."""
+CENTRAL: Final = {
+    (True, True): "here",
+    (False, False): "elsewhere",
+    (False, True): "being brought here",
+    (True, False): "here, going elsewhere",
+}
+"""Where OVN's databases are, by whether a host has them and whether it is to have them."""
 UNKNOWN: Final = ("off", "Unknown")
 OF_GPUS: Final = {"withdraw": withdraw_gpu, "offer": offer_gpu, "clean": clean_gpu}
 """What is asked of a card, as the address has it."""
@@ -88,6 +95,7 @@ def host_page(visit: Visit) -> Shown:
         state=state_of(host),
         found=found,
         steps=steps_of(host),
+        central=CENTRAL[host.central, host.to_be_central],
         stays=sorted(found.stays.items()),
         vms=[(one, State(*WORDS.get(one.state, OTHER))) for one in found.vms],
         gpus=[(one, gpu_state_of(one)) for one in gpus],
