@@ -15,7 +15,7 @@ COLUMNS: Final[Columns] = {
 
 
 def search(text: str, /, *, listing: Listing = AS_TABLE) -> None:
-    """Find projects, virtual machines, disks, private images, networks and security groups by a part of their names.
+    """Find projects, virtual machines, disks, snapshots, private images, networks and security groups by a part of their names.
 
     :param text: What their names have in them.
     """

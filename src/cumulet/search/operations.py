@@ -9,12 +9,12 @@ from msgspec import Meta
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from cumulet.disks import Disk
+from cumulet.disks import Disk, Snapshot
 from cumulet.networks import Network
 from cumulet.operation import Access, Caller, operation
 from cumulet.private_images import PrivateImage
 from cumulet.projects import Project, is_seen
-from cumulet.resource import Resource
+from cumulet.resource import Resource, Wanted
 from cumulet.search.resources import MOST, count_resources, distance, find_named, has_text, score
 from cumulet.search.wire import (
     DiskResult,
@@ -24,6 +24,7 @@ from cumulet.search.wire import (
     Result,
     SearchResourcesResponse,
     SecurityGroupResult,
+    SnapshotResult,
     VirtualMachineResult,
 )
 from cumulet.security_groups import SecurityGroup
@@ -38,13 +39,14 @@ def search_resources(
 ) -> SearchResourcesResponse:
     """Find projects and what is in them by a text in its id, a hundred at most.
 
-    That is virtual machines, disks, private images, networks and security groups.
+    That is virtual machines, disks and their snapshots, private images, networks and security groups.
     """
     seen = is_seen(caller)
     found = [
         *found_projects(db, query, seen),
         *found_vms(db, query, seen),
         *found_disks(db, query, seen),
+        *found_snapshots(db, query, seen),
         *found_images(db, query, seen),
         *found_networks(db, query, seen),
         *found_security_groups(db, query, seen),
@@ -93,6 +95,30 @@ def found_disks(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[R
             create_time=one.create_time,
         )
         yield Result("disk", path_of(one, "disks"), score(one.name, text), disk=shown)
+
+
+def found_snapshots(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[Result]:
+    """Show the snapshots of disks whose ids have a text in them."""
+    there = (
+        select(Snapshot, Disk)
+        .join(Disk, Disk.id == Snapshot.disk_id)
+        .join(Project, Project.id == Disk.project_id)
+    )
+    named = there.where(
+        has_text(Snapshot.name, text), ~Snapshot.deleting, Disk.wanted != Wanted.DELETED, seen
+    )
+    nearest = named.order_by(distance(Snapshot.name, text), Snapshot.name, Snapshot.id).limit(MOST)
+    for one, disk in db.execute(nearest):
+        shown = SnapshotResult(
+            project_id=disk.project_id,
+            disk_id=disk.name,
+            id=one.name,
+            data_center_id=disk.data_center_id,
+            size_gib=one.size_gib,
+            create_time=one.create_time,
+        )
+        path = f"{path_of(disk, 'disks')}/snapshots/{one.name}"
+        yield Result("snapshot", path, score(one.name, text), snapshot=shown)
 
 
 def found_images(db: Session, text: str, seen: ColumnElement[bool]) -> Iterator[Result]:

@@ -43,6 +43,17 @@ class DiskResult(Wire):
     create_time: datetime
 
 
+class SnapshotResult(Wire):
+    """A snapshot of a disk that was found."""
+
+    project_id: str
+    disk_id: str
+    id: str
+    data_center_id: str
+    size_gib: int
+    create_time: datetime
+
+
 class ImageResult(Wire):
     """A private image that was found."""
 
@@ -84,6 +95,7 @@ class Result(Wire, omit_defaults=True):
     project: ProjectResult | None = None
     virtual_machine: VirtualMachineResult | None = None
     disk: DiskResult | None = None
+    snapshot: SnapshotResult | None = None
     image: ImageResult | None = None
     network: NetworkResult | None = None
     security_group: SecurityGroupResult | None = None

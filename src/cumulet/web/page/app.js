@@ -151,7 +151,7 @@ async function find(words) {
   const near = places.filter((one) => one.url && one.name.toLowerCase().includes(words.toLowerCase()));
   let things = [];
   if (words) {
-    const answer = await fetch(`/find?${new URLSearchParams({ q: words })}`);
+    const answer = await fetch(`/find?${new URLSearchParams({ q: words, project: palette.dataset.project })}`);
     if (answer.ok) things = await answer.json();
   }
   if (turn === asked) showFound([...things, ...near]);
