@@ -205,6 +205,13 @@ def test_what_names_no_machine_is_refused_by_its_field(cloud, data, field):
         add(cloud, **data)
 
 
+@pytest.mark.parametrize("destination", ["root@192.0.2.7", "root@[2001:db8::7]:2222"])
+def test_a_machine_at_an_address_has_to_be_named(cloud, destination):
+    with pytest.raises(Invalid, match="is not accepted; expected what the machine at"):
+        add(cloud, destination)
+    assert add(cloud, destination, id="node-7").id == "node-7"
+
+
 def test_a_key_that_is_named_is_the_pinned_one(cloud):
     add(cloud, host_key=f"{KEY} root@server2")
     assert row(cloud).uri == f"ssh://root@server2?host_key={KEY.replace(' ', '%20')}"

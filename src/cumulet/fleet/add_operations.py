@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from ipaddress import ip_address
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -31,7 +33,7 @@ def add_host(
     added again. Only for operators.
     """
     destination = destination_of(data)
-    id = data.id or destination.host.partition(".")[0]
+    id = data.id or name_in(destination.host)
     check_id("id", id)
     check_labels(data.labels)
     data_center_id = data.data_center_id or catalogue.data_centers[0].id
@@ -77,6 +79,16 @@ def destination_of(data: AddHost) -> Destination:
             "hostKey", data.host_key, "a public key as in /etc/ssh/ssh_host_ed25519_key.pub"
         ) from None
     return replace(destination, host_key=" ".join(data.host_key.split()[:2]))
+
+
+def name_in(host: str) -> str:
+    """Read in a host name what the machine calls itself; Invalid for an address, which does not tell."""
+    with suppress(ValueError):
+        ip_address(host)
+        raise Invalid.field(
+            "id", "", f"what the machine at {host} calls itself, as `hostname` prints it there"
+        )
+    return host.partition(".")[0]
 
 
 def is_first(db: Session) -> bool:
