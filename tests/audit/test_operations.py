@@ -50,6 +50,18 @@ def test_auditors_read_all_newest_first_and_owners_that_of_their_projects(some, 
     assert ask("", "GET", "/v1/audit").status_code == 401
 
 
+def test_who_takes_the_name_of_a_project_that_is_gone_reads_nothing_of_that(ask, cloud, listed):
+    ask("bob", "POST", "/v1/projects", json={"id": "gone"})
+    ask("vic", "DELETE", "/v1/projects/gone")
+    ask("bob", "DELETE", "/v1/projects/gone")
+    cloud.clock.advance(1)
+    ask("ann", "POST", "/v1/projects", json={"id": "gone"})
+    ask("ann", "PATCH", "/v1/projects/gone", json={})
+    assert [one["user"] for one in listed("ann", "projectId=gone")] == ["ann@example.org"]
+    earlier = [one["user"] for one in listed("auditor", "projectId=gone")][1:]
+    assert earlier == ["bob@example.org", "vic@example.org"]
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -60,6 +60,15 @@ def test_a_member_is_added_given_another_role_and_leaves(cumulet, as_invited):
     assert (alone.code, "only owner" in alone.err) == (1, True)
 
 
+def test_who_has_not_accepted_yet_gets_another_role_and_the_code_that_counts_then(cumulet, as_invited):
+    earlier = code_in(cumulet("member", "add", "cy@example.org", "viewer"))
+    code = code_in(cumulet("member", "role", "cy@example.org", "editor"))
+    assert cumulet("user", "accept", earlier).code == 2
+    assert as_invited(code)("member", "list").code == 0
+    assert cumulet("member", "remove", "cy@example.org").code == 0
+    assert cumulet("user", "remove", "cy@example.org").code == 0
+
+
 def test_a_key_is_made_for_what_it_is_to_open_and_revoked(cumulet, monkeypatch):
     words = ("--name", "ci-reads", "--expires", "90d", "--project", "default", "--read-only")
     key = cumulet("key", "create", *words, "-o", "name").out.strip()

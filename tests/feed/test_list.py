@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import httpx
 from tests.feed.conftest import record
 from tests.made_up import NOON, PROJECT
 from tests.projects.people import add_user
@@ -9,6 +10,8 @@ from tests.projects.people import add_user
 from cumulet.events import EventName
 from cumulet.feed import operations
 from cumulet.permission import CloudRole
+from cumulet.projects import operations as project_verbs
+from cumulet.projects.wire import CreateProject
 
 EVENTS = f"/v1/projects/{PROJECT}/events"
 
@@ -23,6 +26,25 @@ def test_an_auditor_lists_the_events_of_all_projects_and_of_the_installation(clo
     assert [one.text for one in seen] == ["of mine", "of theirs", "of "]
     mine = cloud.call(operations.list_events, owner, project_id=PROJECT).events
     assert not [one.text for one in mine if one.project_id != PROJECT]
+
+
+def test_who_takes_the_name_of_a_project_that_is_gone_learns_nothing_of_that(cloud, url, follow):
+    with cloud.database.writing() as db:
+        bob, eve = add_user(db, "bob"), add_user(db, "eve")
+    past = "/v1/projects/gone/events"
+    cloud.call(project_verbs.create_project, bob, data=CreateProject(id="gone"))
+    reader = follow(key="bob", path=f"{past}/stream")
+    record(cloud, "of bob", project="gone")
+    assert reader.texts(1) == ["of bob"]
+    cloud.call(project_verbs.delete_project, bob, id="gone")
+    cloud.clock.advance(60)
+    cloud.call(project_verbs.create_project, eve, data=CreateProject(id="gone"))
+    record(cloud, "of eve", project="gone")
+    made = "eve@example.org created the project gone"
+    with httpx.Client(base_url=url, headers={"authorization": "Bearer eve"}, timeout=60) as client:
+        assert [one["text"] for one in client.get(past).json()["events"]] == [made, "of eve"]
+    for place in ("0", reader.last):  # from the database, and from what is at hand
+        assert follow(key="eve", path=f"{past}/stream", last=place).texts(2) == [made, "of eve"]
 
 
 def texts(api, **query):

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 from tests.made_up import NOON, make_cloud, with_limits
-from tests.people.test_users import accept, caller_of
+from tests.people.test_users import accept, caller_of, invite
 from tests.projects.people import add_user, ed25519_line
 from tests.rest.conftest import serving
 
@@ -19,10 +19,10 @@ from cumulet.permission import CloudRole, Role
 from cumulet.projects import admit, keys_of_project
 from cumulet.projects import member_operations as verbs
 from cumulet.projects import operations as project_verbs
-from cumulet.projects.key_operations import create_ssh_key
+from cumulet.projects.key_operations import create_ssh_key, generate_api_key
 from cumulet.projects.model import User, UserState
-from cumulet.projects.people_wire import AddPermission, PermissionRole, RemovePermission
-from cumulet.projects.wire import CreateSshKey
+from cumulet.projects.people_wire import AddPermission, PermissionRole, RemovePermission, UserRole
+from cumulet.projects.wire import CreateProject, CreateSshKey, GenerateApiKey
 from cumulet.rest import create_app
 from cumulet.vms import operations as vm_verbs
 
@@ -101,6 +101,49 @@ def test_somebody_unknown_is_invited_and_has_the_role_once_they_accept(cloud):
         accept(cloud, invitation.code)
     new = caller_of(cloud, accept(cloud, again.code).api_key.key)
     assert cloud.create(new, vm_id="of-new").id == "of-new"
+
+
+def code(cloud, caller, project_id, address):
+    """The code of who is invited into a project."""
+    data = AddPermission(f"{address}@example.org", PermissionRole.VIEWER)
+    answer = cloud.call(verbs.add_project_user_permission, caller, project_id=project_id, data=data)
+    return answer.invitation.code
+
+
+def test_a_code_is_told_to_nobody_who_could_not_give_all_that_it_opens(cloud, ann):
+    with cloud.database.writing() as db:
+        bob = add_user(db, "bob")
+    for owner, id in ((ann, "anns"), (ann, "more"), (bob, "bobs")):
+        cloud.call(project_verbs.create_project, owner, data=CreateProject(id=id))
+    invite(cloud, "boss@example.org", role=UserRole.OPERATOR)
+    invite(cloud, "new@example.org")
+    for address in ("boss", "new"):
+        with pytest.raises(
+            Refused, match=f"{address}@example.org was invited by somebody else .* ask an operator"
+        ):
+            code(cloud, ann, "anns", address)
+    code(cloud, ann, "anns", "her")
+    with pytest.raises(Refused):
+        code(cloud, bob, "bobs", "her")
+    assert "her@example.org" not in {
+        one.user_email
+        for one in cloud.call(verbs.list_project_permissions, bob, project_id="bobs").project_permissions
+    }
+    hers = caller_of(cloud, accept(cloud, code(cloud, ann, "more", "her")).api_key.key)
+    listed = cloud.call(project_verbs.list_projects, hers).projects
+    assert [one.id for one in listed] == ["anns", "more"]
+
+
+def test_a_code_is_told_to_no_key_that_is_for_less_than_it_opens(cloud, ann):
+    for id in ("anns", "more"):
+        cloud.call(project_verbs.create_project, ann, data=CreateProject(id=id))
+    asked = GenerateApiKey(apikey_id="for-more", project_id="more")
+    scoped = caller_of(cloud, cloud.call(generate_api_key, ann, data=asked).key)
+    code(cloud, ann, "anns", "her")
+    with pytest.raises(Refused):
+        code(cloud, scoped, "more", "her")
+    code(cloud, ann, "more", "his")
+    assert code(cloud, scoped, "more", "his")
 
 
 def test_the_last_owner_who_can_call_stays_owner(cloud, ann):

@@ -76,6 +76,18 @@ def test_the_code_is_a_word_that_a_command_takes_as_it_is(cloud):
     assert re.fullmatch("[0-9a-f]{64}", invite(cloud).invitation.code)
 
 
+def test_who_has_not_accepted_yet_gets_another_role_with_another_code(cloud):
+    first = invite(cloud)
+    with pytest.raises(
+        Refused, match="has not accepted their invitation yet: invite them anew with that role"
+    ):
+        cloud.call(verbs.change_user, id="ann@example.org", data=ChangeUser(UserRole.OPERATOR))
+    second = invite(cloud, role=UserRole.OPERATOR)
+    with pytest.raises(Invalid):
+        accept(cloud, first.invitation.code)
+    assert accept(cloud, second.invitation.code).user.role is UserRole.OPERATOR
+
+
 def test_a_user_is_not_invited_again(cloud):
     join(cloud)
     with pytest.raises(

@@ -44,6 +44,15 @@ def test_who_is_new_is_invited_with_a_code_that_is_shown_once(signed_in, cloud):
     assert (code in listed, "has not accepted yet" in listed) == (False, True)
 
 
+def test_who_has_not_accepted_yet_gets_another_role_with_the_code_that_counts_then(signed_in, cloud):
+    browser = signed_in(Role.OWNER)
+    browser.send(MEMBERS, on=MEMBERS, userEmail="cy@example.org", role="VIEWER")
+    cy = f"{MEMBERS}/{id_of(cloud, 'cy@example.org')}"
+    shown = browser.send(f"{cy}/role", on=MEMBERS, role="EDITOR")
+    assert (shown.status_code, roles(cloud)["cy@example.org"]) == (200, "EDITOR")
+    assert re.search(r"cumulet user accept [0-9a-f]{64}", shown.text)
+
+
 def test_an_owner_changes_roles_and_takes_members_out(signed_in, cloud, bob):
     browser = signed_in(Role.OWNER)
     assert browser.send(f"{bob}/role", on=MEMBERS, role="EDITOR").headers["location"] == MEMBERS

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.orm import Session
 
 from cumulet.audit.model import AuditRecord, Outcome
 from cumulet.audit.wire import AuditEntry, ListAuditResponse
 from cumulet.operation import Access, Caller, operation
-from cumulet.projects import Role, fetch_part, find_caller, has_role, permit, read_page
+from cumulet.projects import Project, Role, fetch_part, find_caller, has_role, permit, read_page
 from cumulet.wire import utc
 
 
@@ -57,7 +57,8 @@ def seen_by(db: Session, caller: Caller, project_id: str, now: datetime) -> Sele
     if project_id:
         there = find_caller(db, caller.key_digest, now=now, project_id=project_id)
         permit(db, there, Access.OWNER, changes=False)
-    return select(AuditRecord).where(AuditRecord.project_id.in_(has_role(caller, Role.OWNER)))
+    begun = and_(Project.id == AuditRecord.project_id, Project.created_at <= AuditRecord.at)
+    return select(AuditRecord).join(Project, begun).where(Project.id.in_(has_role(caller, Role.OWNER)))
 
 
 def equal(

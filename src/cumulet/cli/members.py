@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from cyclopts import App
 
-from cumulet.cli.client import connect
+from cumulet.cli.client import Client, connect
 from cumulet.cli.output import AS_TABLE, OPTIONS, Columns, Format, Listing, show
 from cumulet.cli.several import each
 from cumulet.cli.users import Email, Emails, show_invitation
@@ -39,21 +39,26 @@ def add(
 
     :param role: Viewers look, editors change things, owners decide who belongs to the project.
     """
-    body = {"userEmail": email, "role": role.upper()}
-    answer = connect().post(f"{PROJECT}/add-user-permission", project, body=body)
-    if "invitation" in answer:
-        show_invitation(answer["invitation"], output)
+    set_role(connect(), project, email, role, output)
 
 
 @app.command
-def role(email: Email, role: Role, /, *, project: Project = "default") -> None:
-    """Give a member another role."""
+def role(email: Email, role: Role, /, *, output: Format = "table", project: Project = "default") -> None:
+    """Give a member another role; for somebody who has not accepted yet, print the code that counts from now on."""
     client = connect()
     members = client.get(f"{PROJECT}:list-permissions", project)["projectPermissions"]
     if email.lower() not in {one["userEmail"] for one in members}:
         known = [one["userEmail"] for one in members]
         raise NotFound.named(f"member of project {project!r}", email, known)
-    client.post(f"{PROJECT}/add-user-permission", project, body={"userEmail": email, "role": role.upper()})
+    set_role(client, project, email, role, output)
+
+
+def set_role(client: Client, project: str, email: str, role: Role, output: Format) -> None:
+    """Make somebody what the command says, and print their invitation if they get one."""
+    body = {"userEmail": email, "role": role.upper()}
+    answer = client.post(f"{PROJECT}/add-user-permission", project, body=body)
+    if "invitation" in answer:
+        show_invitation(answer["invitation"], output)
 
 
 @app.command(alias="rm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement
@@ -27,6 +28,8 @@ class Choice:
     kinds: frozenset[str] = frozenset()
     resources: frozenset[str] = frozenset()
     events: frozenset[str] = frozenset()
+    since: datetime | None = None
+    """When the project was made: an earlier one of that id may have been others'."""
 
     def takes(self, event: ProjectEvent) -> bool:
         """Whether an event is among them."""
@@ -35,14 +38,17 @@ class Choice:
             (self.resources, event.resource_id),
             (self.events, event.event),
         )
-        return self.project_id in {event.project_id, EVERY} and all(
-            not wanted or it in wanted for wanted, it in wishes
+        is_there = self.project_id in {event.project_id, EVERY} and not (
+            self.since and event.time < self.since
         )
+        return is_there and all(not wanted or it in wanted for wanted, it in wishes)
 
     def where(self) -> Iterable[ColumnElement[bool]]:
         """Say the same to the database."""
         if self.project_id != EVERY:
             yield Event.project_id == self.project_id
+        if self.since:
+            yield Event.at >= self.since
         if self.kinds:
             yield Event.subject.in_(self.kinds)
         if self.resources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +17,7 @@ from cumulet.feed.stream import EventStream
 from cumulet.feed.wire import ListEventsResponse, event_view
 from cumulet.journal import Event
 from cumulet.operation import Access, Caller, operation
-from cumulet.projects import fetch_part, read_page
+from cumulet.projects import begin_of_project, fetch_part, read_page
 
 ANY: Final[list[str]] = []
 """Never changed."""
@@ -37,7 +38,7 @@ def list_events(
     page_token: str = "",
 ) -> ListEventsResponse:
     """List what happened in a project, oldest first unless `newestFirst`; of a kind, of resources by their ids, of events by their names."""
-    choice = read_choice(project_id, kind=kind, resource=resource, event=event)
+    choice = choice_in(db, project_id, kind=kind, resource=resource, event=event)
     chosen = chosen_of(choice, since, until)
     return listed(db, chosen, newest_first=newest_first, page_size=page_size, page_token=page_token)
 
@@ -79,7 +80,7 @@ def follow_events(
     It begins with what happens from now on, with what happened `since` an instant, or after the event that the header
     Last-Event-ID, or a parameter of that name, gives: then nothing is lost and nothing told twice.
     """
-    choice = read_choice(project_id, kind=kind, resource=resource, event=event)
+    choice = choice_in(db, project_id, kind=kind, resource=resource, event=event)
     return followed(db, caller, feed, choice, since, last_event_id)
 
 
@@ -98,6 +99,14 @@ def follow_all_events(
     """Tell what happens in all projects and to the installation itself, likewise."""
     choice = read_choice(EVERY, kind=kind, resource=resource, event=event)
     return followed(db, caller, feed, choice, since, last_event_id)
+
+
+def choice_in(
+    db: Session, project_id: str, *, kind: list[str], resource: list[str], event: list[str]
+) -> Choice:
+    """Understand which events of a project are wanted; Invalid."""
+    choice = read_choice(project_id, kind=kind, resource=resource, event=event)
+    return replace(choice, since=begin_of_project(db, project_id))
 
 
 def chosen_of(choice: Choice, since: datetime | None, until: datetime | None) -> Select[Event]:

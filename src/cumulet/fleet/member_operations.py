@@ -49,7 +49,7 @@ def add_data_center_user_permission(
     address = read_address("userEmail", data.user_email)
     role = read_role(data.role)
     user = find_or_add_user(db, address)
-    invitation = invite(db, user, now, limits, origin) if user.state in NEW else None
+    invitation = invite(db, caller, user, now, limits, origin) if user.state in NEW else None
     there = db.get(DataCenterMember, (user.id, data_center_id))
     if there is None:
         db.add(DataCenterMember(user_id=user.id, data_center_id=data_center_id, role=role))

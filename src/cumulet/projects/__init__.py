@@ -14,6 +14,7 @@ from cumulet.projects import (  # noqa: F401 - declares them
 from cumulet.projects.access import (
     admit,
     authenticate,
+    begin_of_project,
     digest_of,
     find_caller,
     find_holder,
@@ -47,6 +48,7 @@ __all__ = [
     "Role",
     "admit",
     "authenticate",
+    "begin_of_project",
     "bootstrap",
     "check_public_key",
     "digest_of",

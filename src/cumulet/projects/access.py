@@ -50,6 +50,7 @@ LOCK_PROJECT: Final = (
     .where(Project.id == bindparam("id"))
     .with_for_update(key_share=True)
 )
+CREATED: Final = select(Project.created_at).where(Project.id == bindparam("id"))
 HOLDER: Final = (
     select(User.id, User.email, ApiKey.id)
     .join(ApiKey, ApiKey.user_id == User.id)
@@ -182,6 +183,12 @@ def find_project(db: Session, id: str, *, lock: bool = False) -> Project:
     if project is None:
         raise NotFound.named("project", id)
     return project
+
+
+def begin_of_project(db: Session, id: str) -> datetime:
+    """Say when a project was made: what is from before is of an earlier one of that id, and none of its business."""
+    ((created,),) = fetch_columns(db, CREATED, id=id)
+    return created
 
 
 def refuse_beyond(db: Session, caller: Caller, theirs: ColumnElement[bool], what: str, *, most: int) -> None:

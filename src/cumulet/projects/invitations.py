@@ -1,6 +1,7 @@
 """Invitations: a code of 256 random bits, good once and for some days, that makes a known e-mail address a user.
 
 Cumulet sends no mail: whoever invites gets the code and passes it on. Inviting somebody anew ends their earlier code.
+Who has the code can become whom it is for, with all their roles: so nobody gets it who could not give all of these.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from uuid import uuid4
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from cumulet.errors import Invalid
+from cumulet.errors import Invalid, Refused
 from cumulet.limits import Limits
-from cumulet.permission import CloudRole
-from cumulet.projects.access import digest_of
-from cumulet.projects.model import Invitation, User, UserState
+from cumulet.permission import Caller, CloudRole, Role
+from cumulet.projects.access import digest_of, has_role
+from cumulet.projects.model import DataCenterMember, Invitation, Membership, User, UserState
 from cumulet.projects.people_wire import InvitationAnswer
 
 LONGEST_ADDRESS: Final = 254
@@ -58,18 +59,44 @@ def find_or_add_user(db: Session, address: str) -> User:
     return user
 
 
-def invite(db: Session, user: User, now: datetime, limits: Limits, origin: str) -> InvitationAnswer:
-    """Make a code for somebody who is new, and end their earlier one."""
+def invite(
+    db: Session, caller: Caller, user: User, now: datetime, limits: Limits, origin: str
+) -> InvitationAnswer:
+    """Make a code for somebody who is new, and end their earlier one; Refused when they are for others to invite."""
+    if not may_invite(db, caller, user):
+        raise Refused(
+            f"{user.email} was invited by somebody else and has not accepted yet: "
+            "add them once they have, or ask an operator of this cloud to",
+            reason="USER_NOT_ACTIVE",
+            subject=user.email,
+        )
     user.state = UserState.INVITED
-    return invite_anew(db, user, now, limits, origin)
+    return invite_anew(db, caller, user, now, limits, origin)
 
 
-def invite_anew(db: Session, user: User, now: datetime, limits: Limits, origin: str) -> InvitationAnswer:
+def may_invite(db: Session, caller: Caller, user: User) -> bool:
+    """Whether a caller may have the code of somebody new, whose row is locked: with what their key is for."""
+    standing = db.get(Invitation, user.id)
+    is_theirs = standing is not None and standing.invited_by == caller.user_id
+    if (caller.is_operator or is_theirs) and not caller.key_project:
+        return True
+    projects = set(db.scalars(select(Membership.project_id).where(Membership.user_id == user.id)))
+    looks_after = select(DataCenterMember.user_id).where(DataCenterMember.user_id == user.id)
+    if user.cloud_role is not CloudRole.NONE or db.scalar(looks_after.limit(1)):
+        return False
+    return projects <= set(db.scalars(has_role(caller, Role.OWNER))) if projects else standing is None
+
+
+def invite_anew(
+    db: Session, caller: Caller, user: User, now: datetime, limits: Limits, origin: str
+) -> InvitationAnswer:
     """Make a code for somebody, and end their earlier one."""
     code = secrets.token_hex(32)  # it may not begin with a dash, which a command takes for an option
     expires_at = now + timedelta(days=limits.invitation_days)
     db.execute(delete(Invitation).where(Invitation.user_id == user.id))
-    db.add(Invitation(user_id=user.id, digest=digest_of(code), expires_at=expires_at))
+    db.add(
+        Invitation(user_id=user.id, digest=digest_of(code), expires_at=expires_at, invited_by=caller.user_id)
+    )
     db.flush()
     url = f"{origin}/join#{code}"
     return InvitationAnswer(email_address=user.email, code=code, expire_time=expires_at, url=url)

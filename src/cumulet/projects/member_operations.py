@@ -91,7 +91,7 @@ def add_project_user_permission(
     role = read_role(data.role)
     find_project(db, project_id, lock=True)
     user = find_or_add_user(db, address)
-    invitation = invite(db, user, now, limits, origin) if user.state in NEW else None
+    invitation = invite(db, caller, user, now, limits, origin) if user.state in NEW else None
     set_role(db, caller, user, project_id, role, now=now, limits=limits)
     return AddPermissionResponse(invitation=invitation)
 

@@ -51,6 +51,8 @@ class Invitation(Row):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id"), primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     expires_at: Mapped[datetime]
+    invited_by: Mapped[UUID | None]
+    """Who was told the code; None where that was not written down yet."""
 
 
 class Project(Row):

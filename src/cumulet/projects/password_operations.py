@@ -210,7 +210,7 @@ def reset_user(
         db.execute(delete(way).where(way.user_id == user.id))
     _end_sessions(db, user)
     _log(db, EventName.USER_RESET, user, f"{caller.email} reset how {user.email} signs in", caller.email, now)
-    return invite_anew(db, user, now, limits, origin)
+    return invite_anew(db, caller, user, now, limits, origin)
 
 
 def _refuse_wrong(db: Session, caller: Caller, tries: Tries, prepared: Hashes) -> Password:

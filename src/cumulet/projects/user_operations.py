@@ -78,7 +78,7 @@ def invite_user(
     if user.state not in NEW:
         raise AlreadyExists(f"emailAddress: {user.email!r} is a user of this cloud already")
     user.cloud_role = data.role.cloud_role
-    invitation = invite(db, user, now, limits, origin)
+    invitation = invite(db, caller, user, now, limits, origin)
     _log(db, EventName.USER_INVITED, user, f"{caller.email} invited {user.email}", caller.email, now)
     return InviteUserResponse(user=user_view(user), invitation=invitation)
 
@@ -103,6 +103,12 @@ def change_user(db: Session, caller: Caller, now: datetime, *, id: str, data: Ch
     Only for operators, of whom one has to stay.
     """
     user = find_user_to_change(db, id)
+    if user.state is UserState.INVITED:
+        raise Refused(
+            f"{user.email} has not accepted their invitation yet: invite them anew with that role",
+            reason="USER_NOT_ACTIVE",
+            subject=user.email,
+        )
     if data.role.cloud_role is not user.cloud_role:
         refuse_last_operator(db, user)
         user.cloud_role = data.role.cloud_role

@@ -8,15 +8,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet import journal
-from cumulet.db import fetch_columns
 from cumulet.errors import Invalid, NotFound
 from cumulet.events import EventName
 from cumulet.operation import Access, Caller, operation
-from cumulet.projects import Project, is_seen, lock_project
+from cumulet.projects import Project, begin_of_project, is_seen, lock_project
 from cumulet.usage.limit import set_limit
 from cumulet.usage.report import plan_query, unit_of, usage_report
 from cumulet.usage.settle import read_costs, read_spans
@@ -34,7 +33,6 @@ from cumulet.vm_record import find_vm
 from cumulet.wire import Amount, utc
 
 LIMIT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-CREATED: Final = select(Project.created_at).where(Project.id == bindparam("id"))
 UNITS: Final = {"hour": Unit.HOUR, "GiB hour": Unit.GIB_HOUR}
 
 
@@ -163,11 +161,9 @@ def spend_rows(
 
 def spans_of_project(db: Session, project_id: str, start: datetime, end: datetime) -> list[Span]:
     """Give what a project used in a time: not what another did that had its id before."""
-    ((created,),) = fetch_columns(db, CREATED, id=project_id)
-    return read_spans(db, project_id, max(start, created), end)
+    return read_spans(db, project_id, max(start, begin_of_project(db, project_id)), end)
 
 
 def costs_of_project(db: Session, project_id: str, start: datetime, end: datetime) -> list[Costs]:
     """Give the same, only by what it costs."""
-    ((created,),) = fetch_columns(db, CREATED, id=project_id)
-    return read_costs(db, project_id, max(start, created), end)
+    return read_costs(db, project_id, max(start, begin_of_project(db, project_id)), end)

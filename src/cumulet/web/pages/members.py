@@ -62,17 +62,13 @@ def members_page(visit: Visit) -> Shown:
 @form(MEMBERS, on=members_page)
 def add(visit: Visit) -> Answer:
     """Take somebody in; who is new to this cloud gets an invitation, which is shown this once."""
-    answer = set_role(visit, visit.given("userEmail"))
-    if answer.invitation is None:
-        return Gone(visit.url("members"))
-    return visit.show("members/invited.html", invitation=answer.invitation)
+    return answered(visit, set_role(visit, visit.given("userEmail")))
 
 
 @form(f"{MEMBERS}/{{user:str}}/role", on=members_page)
-def change(visit: Visit) -> Gone:
-    """Give a member another role."""
-    set_role(visit, member_of(visit).email)
-    return Gone(visit.url("members"))
+def change(visit: Visit) -> Answer:
+    """Give a member another role; who has not accepted yet gets another invitation."""
+    return answered(visit, set_role(visit, member_of(visit).email))
 
 
 @page(f"{MEMBERS}/{{user:str}}/remove")
@@ -111,6 +107,13 @@ def set_role(visit: Visit, email: str) -> AddPermissionResponse:
     """Make somebody what the form says; Invalid."""
     data = decode(AddPermission, {"userEmail": email, "role": visit.given("role")})
     return visit.ask(add_project_user_permission, project_id=visit.project_id, data=data)
+
+
+def answered(visit: Visit, answer: AddPermissionResponse) -> Answer:
+    """Show the invitation if there is one, else the members."""
+    if answer.invitation is None:
+        return Gone(visit.url("members"))
+    return visit.show("members/invited.html", invitation=answer.invitation)
 
 
 def members_of(visit: Visit) -> list[Member]:
