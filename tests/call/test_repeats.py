@@ -240,7 +240,7 @@ def test_so_many_answers_of_a_caller_are_kept_and_no_more(cloud, monkeypatch):
 
 @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
 def test_who_sends_it_again_meanwhile_does_not_wait_for_ever(cloud, monkeypatch):
-    monkeypatch.setattr(repeats, "BE_PATIENT", select(func.set_config("lock_timeout", "50", True)))  # noqa: FBT003 - SQL's
+    monkeypatch.setattr(repeats, "PATIENCE_MS", 50)
 
     def slow(**_: Any) -> Empty:
         with pytest.raises(Unavailable, match="still in progress"):

@@ -1,10 +1,11 @@
 """Requests that may be sent again: the same under the same Idempotency-Key gets the first one's answer, and is done once.
 
-    claim ──first──▶ do ──▶ keep the answer ──▶ commit
-      └────again───▶ give the kept answer
+    look ──first──▶ do ──▶ keep the answer ──▶ commit
+      └───again───▶ give the kept answer
 
-Claim, change and answer commit together, so wherever a process dies there is either all of it or nothing. Who sends the
-same meanwhile waits at the claim. A refusal undoes the claim with all else: what was refused is tried anew.
+Change and answer commit together, so wherever a process dies there is either all of it or nothing. Who sends the same
+meanwhile waits before the look: on SQLite, where one writes at a time, for that turn, and on PostgreSQL for a lock of that
+name. Of a refusal nothing is kept: what was refused is tried anew.
 
 Answers may hold secrets that are kept nowhere else. So each is encrypted with what the caller's API key and a random
 number give, and of that key the database has the digest alone.
@@ -22,12 +23,24 @@ from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import ForeignKey, LargeBinary, String, bindparam, delete, exc, func, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    LargeBinary,
+    String,
+    and_,
+    bindparam,
+    delete,
+    exc,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from cumulet.db import Row, change_rows, dialect_of, fetch_columns, insert_into, rows_of, was_forgotten
+from cumulet.db import Row, change_rows, dialect_of, fetch_columns, rows_of, was_forgotten
 from cumulet.errors import AlreadyExists, Exhausted, Unavailable, error_info
-from cumulet.projects import digest_of
+from cumulet.projects import ApiKey, digest_of
 
 HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
@@ -58,30 +71,32 @@ class AnsweredRequest(Row):
     at: Mapped[datetime] = mapped_column(index=True)
     salt: Mapped[bytes] = mapped_column(LargeBinary(16))
     answer: Mapped[bytes] = mapped_column(LargeBinary)
-    """Encrypted; empty only within the transaction that makes it."""
+    """Encrypted."""
 
 
 ROWS: Final = rows_of(AnsweredRequest)
-_THIS: Final = (ROWS.c.key_digest == bindparam("caller"), ROWS.c.idempotency_key == bindparam("key"))
-_OTHER: Final = ROWS.alias()
-OTHERS: Final = (
-    select(func.count())
-    .where(
-        _OTHER.c.key_digest == bindparam("caller"),
-        _OTHER.c.idempotency_key != bindparam("key"),  # SQLite counts the new one too, PostgreSQL does not
-    )
-    .scalar_subquery()
+API_KEYS: Final = rows_of(ApiKey)
+WAIT_IN_LINE: Final = select(
+    func.set_config("lock_timeout", bindparam("patience_ms", type_=String), True),  # noqa: FBT003 - SQL's: until the end
+    func.pg_advisory_xact_lock(bindparam("place", type_=BigInteger)),
 )
-CLAIM: Final = {
-    dialect: insert_into(dialect, AnsweredRequest)
-    .values(key_digest=bindparam("caller"), idempotency_key=bindparam("key"), answer=b"")
-    .on_conflict_do_nothing()
-    .returning(OTHERS)
-    for dialect in ("sqlite", "postgresql")
-}
-BE_PATIENT: Final = select(func.set_config("lock_timeout", str(PATIENCE_MS), True))  # noqa: FBT003 - SQL's: until the end
-KEPT: Final = select(ROWS.c.operation, ROWS.c.content, ROWS.c.salt, ROWS.c.answer).where(*_THIS)
-KEEP: Final = ROWS.update().where(*_THIS).values(answer=bindparam("given"))
+KEPT: Final = (
+    select(
+        select(func.count()).where(ROWS.c.key_digest == bindparam("caller")).scalar_subquery(),
+        *(ROWS.c[name] for name in ("operation", "content", "salt", "answer")),
+    )
+    .select_from(API_KEYS)
+    .outerjoin(ROWS, and_(ROWS.c.key_digest == API_KEYS.c.digest, ROWS.c.idempotency_key == bindparam("key")))
+    .where(API_KEYS.c.digest == bindparam("caller"))
+)
+"""How many answers are kept for the caller, and which one for this request."""
+KEEP: Final = ROWS.insert().from_select(
+    [one.name for one in ROWS.c],
+    select(*(bindparam(f"its_{one.name}", type_=one.type) for one in ROWS.c))
+    .select_from(API_KEYS)
+    .where(API_KEYS.c.digest == bindparam("its_key_digest")),
+)
+"""Of who has just ended their own API key nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,62 +108,68 @@ class Repeatable:
     operation: str
     content: bytes
 
-    @property
-    def key_digest(self) -> bytes:
-        """What is kept of its caller's API key."""
-        return digest_of(self.api_key)
-
     def once(self, db: Session, do: Callable[[], object], *, now: datetime) -> msgspec.Raw:
         """Do it, or give the answer that it was given; AlreadyExists when the key was another request's."""
-        salt = secrets.token_bytes(16)
-        if not self._claim(db, salt, now=now):
-            return msgspec.Raw(self._kept(db))
+        caller = digest_of(self.api_key)
+        if dialect_of(db) == "postgresql":
+            self._wait_in_line(db, caller)
+        kept = self._kept(db, caller)
+        if kept is not None:
+            return msgspec.Raw(kept)
         answer = msgspec.json.encode(do())
         if not was_forgotten(db):  # what only looks undoes all it did, and is looked at anew
-            given = cipher(self.api_key, salt).encrypt(NONCE, answer, None)
-            change_rows(db, KEEP, caller=self.key_digest, key=self.idempotency_key, given=given)
+            self._keep(db, caller, answer, now=now)
         return msgspec.Raw(answer)
 
-    def _claim(self, db: Session, salt: bytes, *, now: datetime) -> bool:
-        """Whether it is the first; else the first has been answered by now."""
-        dialect = dialect_of(db)
-        if dialect == "postgresql":
-            fetch_columns(db, BE_PATIENT)
+    def _wait_in_line(self, db: Session, caller: bytes) -> None:
+        """Return once nobody else works on the same, which nobody begins until the transaction ends."""
+        name = hashlib.sha256(caller + self.idempotency_key.encode()).digest()
+        place = int.from_bytes(name[:8], signed=True)
         try:
-            claimed = fetch_columns(
-                db,
-                CLAIM[dialect],
-                caller=self.key_digest,
-                key=self.idempotency_key,
-                operation=self.operation,
-                content=self.content,
-                at=now,
-                salt=salt,
-            )
+            fetch_columns(db, WAIT_IN_LINE, patience_ms=str(PATIENCE_MS), place=place)
         except exc.OperationalError as problem:
             if getattr(problem.orig, "sqlstate", None) != STILL_LOCKED:
                 raise
             raise Unavailable(
                 f"the first request with this {HEADER} is still in progress; repeat it in a moment"
             ) from problem
-        if claimed and claimed[0][0] >= MOST_KEPT:
-            raise Exhausted(
-                f"the answers to {MOST_KEPT} requests with an {HEADER} are kept for this API key, the most that "
-                "there may be: each goes after a day; use another API key, or leave the header out"
-            )
-        return bool(claimed)
 
-    def _kept(self, db: Session) -> bytes:
-        ((operation, content, salt, answer),) = fetch_columns(
-            db, KEPT, caller=self.key_digest, key=self.idempotency_key
-        )
+    def _kept(self, db: Session, caller: bytes) -> bytes | None:
+        """Give the answer that it was given; None where it is the first."""
+        for count, operation, content, salt, answer in fetch_columns(
+            db, KEPT, caller=caller, key=self.idempotency_key
+        ):
+            if operation is not None:
+                self._refuse_other(operation, content)
+                return cipher(self.api_key, salt).decrypt(NONCE, answer, None)
+            if count >= MOST_KEPT:
+                raise Exhausted(
+                    f"the answers to {MOST_KEPT} requests with an {HEADER} are kept for this API key, the most that "
+                    "there may be: each goes after a day; use another API key, or leave the header out"
+                )
+        return None
+
+    def _refuse_other(self, operation: str, content: bytes) -> None:
         if (operation, content) != (self.operation, self.content):
             raise AlreadyExists(
                 f"{HEADER}: {self.idempotency_key!r} was sent with another request, a {operation}; "
                 "give each request a key of its own",
                 error_info("IDEMPOTENCY_KEY_REUSED"),
             )
-        return cipher(self.api_key, salt).decrypt(NONCE, answer, None)
+
+    def _keep(self, db: Session, caller: bytes, answer: bytes, *, now: datetime) -> None:
+        salt = secrets.token_bytes(16)
+        change_rows(
+            db,
+            KEEP,
+            its_key_digest=caller,
+            its_idempotency_key=self.idempotency_key,
+            its_operation=self.operation,
+            its_content=self.content,
+            its_at=now,
+            its_salt=salt,
+            its_answer=cipher(self.api_key, salt).encrypt(NONCE, answer, None),
+        )
 
 
 def content_of(arguments: dict[str, object]) -> bytes:

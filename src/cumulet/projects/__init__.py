@@ -28,7 +28,7 @@ from cumulet.projects.access import (
     write_uses,
 )
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, KEY_FILE, bootstrap
-from cumulet.projects.model import DEFAULT_PROJECT, SPEND_REACHED, SPEND_WARNED, Project
+from cumulet.projects.model import DEFAULT_PROJECT, SPEND_REACHED, SPEND_WARNED, ApiKey, Project
 from cumulet.projects.paging import WHOLE, Page, fetch_page, fetch_part, read_page, read_part
 from cumulet.projects.passwords import seal_secrets
 from cumulet.projects.public_key import check_public_key
@@ -42,6 +42,7 @@ __all__ = [
     "SPEND_REACHED",
     "SPEND_WARNED",
     "WHOLE",
+    "ApiKey",
     "CloudRole",
     "Page",
     "Project",
