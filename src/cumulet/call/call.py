@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from cumulet import audit
 from cumulet.call.key_uses import KeyUses, WriteUses
+from cumulet.call.let_in import LetIn, Who
 from cumulet.call.reachable import reachable
 from cumulet.call.repeats import Repeatable, content_of
 from cumulet.db import Database, was_forgotten
-from cumulet.errors import CumuletError, Forbidden, NotFound, Unavailable
+from cumulet.errors import CumuletError, Forbidden, NotFound, Unauthenticated, Unavailable
 from cumulet.operation import Access, Caller, Operation
+from cumulet.projects import digest_of
 from cumulet.projects.tries import Tries
 
 ATTEMPTS: Final = 3
@@ -77,6 +79,11 @@ class Calls:
         """Keep account of the use of keys, for all operations together."""
         return KeyUses(self.database, self.clock, self.write_uses)
 
+    @cached_property
+    def let_in(self) -> LetIn:
+        """Keep in mind who was let in, likewise."""
+        return LetIn()
+
 
 class Call:
     """An operation together with all that it needs; made once, for each of its calls."""
@@ -87,6 +94,7 @@ class Call:
         self._admit = calls.admit
         self._clock = calls.clock
         self._uses = calls.uses
+        self._let_in = calls.let_in
         standing = operation.provided - PASSING
         if lacking := standing - calls.provided.keys():
             raise ValueError(f"{operation.name} asks for {', '.join(lacking)}, which nobody provides")
@@ -107,33 +115,71 @@ class Call:
             return self._call(db, caller, request, request.arguments(), self._tries(request)), caller
 
     def _write(self, request: Request) -> tuple[object, Caller | None]:
-        """Look who asks, and for what, before the one writer's lock is taken; and again who, once it is.
-
-        One who may not, and has named the request, may have had it done: the last that they could do there.
-        """
-        caller = None
-        with self._database.reading() as db:
-            try:
-                caller = self._caller(db, request)
-            except (NotFound, Forbidden):
-                if not request.idempotency_key():
-                    raise
-        arguments = request.arguments()
-        repeatable = self._repeatable(request, arguments)
+        """Look who asks, and for what, before the one writer's lock is taken; and again who, once it is."""
+        who = self._who(request)
+        caller = None if who in self._let_in else self._look(request)
+        try:
+            arguments = request.arguments()
+            repeatable = self._repeatable(request, arguments)
+        except CumuletError:
+            self._look(request)  # who was let in lately may not be now: then that is what they are told
+            raise
         tries = self._tries(request)
         prepared = self._prepared(caller, request, arguments, tries)
+        do = partial(self._do, request, arguments, tries, prepared)
         try:
             for _ in range(ATTEMPTS):
                 try:
                     with self._database.writing() as db:
-                        do = partial(self._admit_and_call, db, request, arguments, tries, prepared)
-                        return repeatable.once(db, do, now=self._clock()) if repeatable else do(), caller
+                        return self._change(db, partial(self._admitted, who, db, request), do, repeatable)
                 except exc.DBAPIError as problem:
                     if not lost_a_race(problem):
                         raise
             raise Unavailable("other requests are changing the same resource right now; try again")
         finally:
             tries.end()
+
+    def _who(self, request: Request) -> Who | None:
+        """Name who asks for what, if it is enough to look at them under the lock: some work before it is for known callers."""
+        if self.operation.prepare is not None or self.operation.access is Access.OPEN:
+            return None
+        try:
+            return digest_of(request.key()), self.operation.name, project_of(self.operation, request)
+        except Unauthenticated:
+            return None
+
+    def _look(self, request: Request) -> Caller | None:
+        """Give who asks; None for one who may not and has named the request, for they may have had it done."""
+        with self._database.reading() as db:
+            try:
+                return self._caller(db, request)
+            except (NotFound, Forbidden):
+                if not request.idempotency_key():
+                    raise
+                return None
+
+    def _change(
+        self,
+        db: Session,
+        admit: Callable[[], Caller | None],
+        do: Callable[[Session, Caller | None], object],
+        repeatable: Repeatable | None,
+    ) -> tuple[object, Caller | None]:
+        """Do it in a transaction that writes, for whom that lets in, unless it is a repeat."""
+        if repeatable is not None:
+            return repeatable.once(db, admit, partial(do, db), now=self._clock())
+        caller = admit()
+        return do(db, caller), caller
+
+    def _admitted(self, who: Who | None, db: Session, request: Request) -> Caller | None:
+        """Give who asks, and keep in mind whether they were let in."""
+        try:
+            caller = self._caller(db, request)
+        except CumuletError:
+            self._let_in.forget(who)
+            raise
+        self._let_in.note(who)
+        return caller
 
     def _repeatable(self, request: Request, arguments: dict[str, Any]) -> Repeatable | None:
         key = request.idempotency_key()
@@ -160,10 +206,15 @@ class Call:
     def _tries(self, request: Request) -> Tries:
         return Tries(self._database, request.address, self._clock())
 
-    def _admit_and_call(
-        self, db: Session, request: Request, arguments: dict[str, Any], tries: Tries, prepared: object
+    def _do(
+        self,
+        request: Request,
+        arguments: dict[str, Any],
+        tries: Tries,
+        prepared: object,
+        db: Session,
+        caller: Caller | None,
     ) -> object:
-        caller = self._caller(db, request)
         answer = self._call(db, caller, request, arguments, tries, prepared)
         if not was_forgotten(db):
             act = act_of(self.operation, request, arguments, answer, caller=caller)
@@ -174,8 +225,13 @@ class Call:
         if self.operation.access is Access.OPEN:
             return None
         try:
-            key, project_id = request.key(), project_of(self.operation, request)
-            caller = self._admit(db, key, self.operation, project_id=project_id, now=self._clock())
+            caller = self._admit(
+                db,
+                request.key(),
+                self.operation,
+                project_id=project_of(self.operation, request),
+                now=self._clock(),
+            )
         except CumuletError as refused:
             refused.kept_out = True
             raise

@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -33,13 +33,16 @@ from sqlalchemy import (
     delete,
     exc,
     func,
+    literal,
     select,
     tuple_,
 )
+from sqlalchemy import Row as FoundRow
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet.db import Row, change_rows, dialect_of, fetch_columns, rows_of, was_forgotten
-from cumulet.errors import AlreadyExists, Exhausted, Unavailable, error_info
+from cumulet.errors import AlreadyExists, Exhausted, Forbidden, NotFound, Unavailable, error_info
+from cumulet.operation import Caller
 from cumulet.projects import ApiKey, digest_of
 
 HEADER: Final = "Idempotency-Key"
@@ -75,26 +78,25 @@ class AnsweredRequest(Row):
 
 
 ROWS: Final = rows_of(AnsweredRequest)
-API_KEYS: Final = rows_of(ApiKey)
 WAIT_IN_LINE: Final = select(
     func.set_config("lock_timeout", bindparam("patience_ms", type_=String), True),  # noqa: FBT003 - SQL's: until the end
     func.pg_advisory_xact_lock(bindparam("place", type_=BigInteger)),
 )
-KEPT: Final = (
-    select(
-        select(func.count()).where(ROWS.c.key_digest == bindparam("caller")).scalar_subquery(),
-        *(ROWS.c[name] for name in ("operation", "content", "salt", "answer")),
+_ALONE: Final = select(literal(1).label("one")).subquery()
+KEPT: Final = select(
+    select(func.count()).where(ROWS.c.key_digest == bindparam("caller")).scalar_subquery().label("others"),
+    *(ROWS.c[name] for name in ("operation", "content", "salt", "answer")),
+).select_from(
+    _ALONE.outerjoin(
+        ROWS, and_(ROWS.c.key_digest == bindparam("caller"), ROWS.c.idempotency_key == bindparam("key"))
     )
-    .select_from(API_KEYS)
-    .outerjoin(ROWS, and_(ROWS.c.key_digest == API_KEYS.c.digest, ROWS.c.idempotency_key == bindparam("key")))
-    .where(API_KEYS.c.digest == bindparam("caller"))
 )
-"""How many answers are kept for the caller, and which one for this request."""
+"""How many answers are kept for the caller, and which one for this request; always a row."""
 KEEP: Final = ROWS.insert().from_select(
     [one.name for one in ROWS.c],
     select(*(bindparam(f"its_{one.name}", type_=one.type) for one in ROWS.c))
-    .select_from(API_KEYS)
-    .where(API_KEYS.c.digest == bindparam("its_key_digest")),
+    .select_from(ApiKey)
+    .where(ApiKey.digest == bindparam("its_key_digest")),
 )
 """Of who has just ended their own API key nothing is kept."""
 
@@ -108,18 +110,36 @@ class Repeatable:
     operation: str
     content: bytes
 
-    def once(self, db: Session, do: Callable[[], object], *, now: datetime) -> msgspec.Raw:
-        """Do it, or give the answer that it was given; AlreadyExists when the key was another request's."""
-        caller = digest_of(self.api_key)
+    def once(
+        self,
+        db: Session,
+        admit: Callable[[], Caller | None],
+        do: Callable[[Caller | None], object],
+        *,
+        now: datetime,
+    ) -> tuple[msgspec.Raw, Caller | None]:
+        """Do it for whom `admit` lets in, or give the answer that it was given; AlreadyExists when the key was another request's.
+
+        One who may not do it any more may have had it done: the last that they could do there.
+        """
+        digest = digest_of(self.api_key)
         if dialect_of(db) == "postgresql":
-            self._wait_in_line(db, caller)
-        kept = self._kept(db, caller)
-        if kept is not None:
-            return msgspec.Raw(kept)
-        answer = msgspec.json.encode(do())
+            self._wait_in_line(db, digest)
+        (kept,) = fetch_columns(db, KEPT, caller=digest, key=self.idempotency_key)
+        was_done = kept.operation is not None
+        try:
+            caller = admit()
+        except (NotFound, Forbidden):
+            if not was_done:
+                raise
+            caller = None
+        if was_done:
+            return self._answered(kept), caller
+        refuse_beyond(kept.others)
+        answer = msgspec.json.encode(do(caller))
         if not was_forgotten(db):  # what only looks undoes all it did, and is looked at anew
-            self._keep(db, caller, answer, now=now)
-        return msgspec.Raw(answer)
+            self._keep(db, digest, answer, now=now)
+        return msgspec.Raw(answer), caller
 
     def _wait_in_line(self, db: Session, caller: bytes) -> None:
         """Return once nobody else works on the same, which nobody begins until the transaction ends."""
@@ -134,28 +154,15 @@ class Repeatable:
                 f"the first request with this {HEADER} is still in progress; repeat it in a moment"
             ) from problem
 
-    def _kept(self, db: Session, caller: bytes) -> bytes | None:
-        """Give the answer that it was given; None where it is the first."""
-        for count, operation, content, salt, answer in fetch_columns(
-            db, KEPT, caller=caller, key=self.idempotency_key
-        ):
-            if operation is not None:
-                self._refuse_other(operation, content)
-                return cipher(self.api_key, salt).decrypt(NONCE, answer, None)
-            if count >= MOST_KEPT:
-                raise Exhausted(
-                    f"the answers to {MOST_KEPT} requests with an {HEADER} are kept for this API key, the most that "
-                    "there may be: each goes after a day; use another API key, or leave the header out"
-                )
-        return None
-
-    def _refuse_other(self, operation: str, content: bytes) -> None:
-        if (operation, content) != (self.operation, self.content):
+    def _answered(self, kept: FoundRow[*tuple[Any, ...]]) -> msgspec.Raw:
+        """Give the answer that it was given."""
+        if (kept.operation, kept.content) != (self.operation, self.content):
             raise AlreadyExists(
-                f"{HEADER}: {self.idempotency_key!r} was sent with another request, a {operation}; "
+                f"{HEADER}: {self.idempotency_key!r} was sent with another request, a {kept.operation}; "
                 "give each request a key of its own",
                 error_info("IDEMPOTENCY_KEY_REUSED"),
             )
+        return msgspec.Raw(cipher(self.api_key, kept.salt).decrypt(NONCE, kept.answer, None))
 
     def _keep(self, db: Session, caller: bytes, answer: bytes, *, now: datetime) -> None:
         salt = secrets.token_bytes(16)
@@ -169,6 +176,15 @@ class Repeatable:
             its_at=now,
             its_salt=salt,
             its_answer=cipher(self.api_key, salt).encrypt(NONCE, answer, None),
+        )
+
+
+def refuse_beyond(others: int) -> None:
+    """Refuse one more answer beside so many."""
+    if others >= MOST_KEPT:
+        raise Exhausted(
+            f"the answers to {MOST_KEPT} requests with an {HEADER} are kept for this API key, the most that "
+            "there may be: each goes after a day; use another API key, or leave the header out"
         )
 
 
