@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet.db import Row, dialect_of, fetch_columns, insert_row
 from cumulet.events import BILLABLE, EventData, EventName
+from cumulet.wire import Amount
 
 SYSTEM: Final = "cumulet"
 """The actor of what nobody asked for."""
@@ -73,11 +75,17 @@ def log_event(
         subject_id=subject_id,
         event=name.value,
         text=text,
-        data=msgspec.to_builtins(data) if data else {},
+        data=_written(data) if data else {},
         actor=actor,
         bills=name in BILLABLE,
     )
     _tell_that_there_are_events(db)
+
+
+def _written(data: EventData) -> dict[str, Any]:
+    """Write the data of an event, amounts as all answers have them: without an exponent."""
+    members: dict[str, Any] = msgspec.to_builtins(data, builtin_types=(Decimal,))
+    return {name: Amount.of(one).value if isinstance(one, Decimal) else one for name, one in members.items()}
 
 
 def _tell_that_there_are_events(db: Session) -> None:

@@ -119,6 +119,15 @@ def test_a_limit_that_is_lifted_or_was_reached_when_it_is_set_counts_at_once(spe
     spending.create(vm_id="more")
 
 
+def test_amounts_are_told_to_programs_without_exponents(spending):
+    set_limit(spending, 0)
+    look(spending, 1)
+    set_limit(spending, "0.0000001")
+    with spending.database.reading() as db:
+        none, little = db.scalars(select(Event.data).where(Event.event == "project.spend_reached")).all()
+    assert (none["spent"], little["limit"]) == ("0", "0.0000001")
+
+
 def test_vms_are_stopped_where_that_is_asked_for_and_can_be_made_smaller(spending):
     set_limit(spending, 10 * HELLO, stops_vms=True)
     look(spending, 9.9)
@@ -126,8 +135,12 @@ def test_vms_are_stopped_where_that_is_asked_for_and_can_be_made_smaller(spendin
     look(spending, 10.1)
     spending.settle()
     assert spending.vm().state is VmState.STOPPED
+    with pytest.raises(Refused, match="has reached its spend limit") as refusal:
+        spending.ask(operations.start_vm)
+    assert refusal.value.reason == "BILLING_ACCOUNT_BLOCKED"
     spending.call(change_operations.resize_vm, project_id=PROJECT, id="hello", vcpus=1)
-    spending.ask(operations.terminate_vm)
+    set_limit(spending, 100 * HELLO, stops_vms=True)
+    spending.ask(operations.start_vm)
 
 
 @pytest.mark.parametrize("limit", ["", "-1", "much", "1e3", "1.0000000001", "NaN"])

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.errors import Exhausted, Refused, error_info
 from cumulet.limits import Quotas
-from cumulet.projects import SPEND_REACHED, lock_project
+from cumulet.projects import SPEND_REACHED, Project, lock_project
 from cumulet.quotas.names import Limits, limit_of
 from cumulet.quotas.use import read_use
 
@@ -35,11 +36,7 @@ class Allowance:
         spent what it may.
         """
         if self.spend_reached and any(more > 0 for more in asked.values()):
-            raise Refused(
-                f"project {self.project_id!r} has reached its spend limit for this month: its owner can raise it",
-                reason="BILLING_ACCOUNT_BLOCKED",
-                subject=self.project_id,
-            )
+            raise _spent(self.project_id)
         limits = {
             name: limit
             for name, more in asked.items()
@@ -86,3 +83,19 @@ def lock_allowance(db: Session, project_id: str, others: Quotas) -> Allowance:
     """Say what a project may have, and keep others from adding to what it has until the transaction ends; NotFound."""
     project = lock_project(db, project_id)
     return Allowance(project_id, project.quotas, others, project.spend_told >= SPEND_REACHED)
+
+
+def refuse_running(db: Session, project_id: str) -> None:
+    """Return when VMs of a project may be started: Refused when they are stopped because of what it has spent."""
+    stops = (Project.id == project_id, Project.spend_stops, Project.spend_told >= SPEND_REACHED)
+    if db.scalar(select(Project.id).where(*stops)) is not None:
+        raise _spent(project_id)
+
+
+def _spent(project_id: str) -> Refused:
+    """Say that a project has spent this month what it may."""
+    return Refused(
+        f"project {project_id!r} has reached its spend limit for this month: its owner can raise it",
+        reason="BILLING_ACCOUNT_BLOCKED",
+        subject=project_id,
+    )

@@ -21,6 +21,7 @@ from cumulet.hypervisor import Hypervisor
 from cumulet.images import ImageStore
 from cumulet.operation import Access, Caller, States, operation
 from cumulet.projects import fetch_part, read_part
+from cumulet.quotas import refuse_running
 from cumulet.resource import Wanted, log_request
 from cumulet.vm_record import find_vm, find_vm_to_change
 from cumulet.vm_record.accepts import Verb, accept
@@ -140,6 +141,7 @@ def start_vm(db: Session, caller: Caller, *, now: datetime, project_id: str, id:
     """Start a virtual machine that is stopped."""
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept(Verb.START, vm.state, vm.name)
+    refuse_running(db, project_id)
     vm.wanted, vm.state, vm.crashes = Wanted.ACTIVE, VmState.STARTING, 0
     log_request(db, caller, vm, EventName.VM_START_REQUESTED, "start requested", now=now)
     return Empty()
