@@ -204,6 +204,22 @@ def test_a_guest_that_powers_itself_off_stays_off(cloud):
     assert cloud.events()[-1] == "vm.stopped"
 
 
+def test_a_guest_that_its_host_shut_down_with_itself_runs_again_once_that_is_back(cloud):
+    cloud.running()
+    cloud.host.go_down()
+    cloud.sweep()
+    cloud.pass_time(30)
+    vm = cloud.vm()
+    assert (vm.state, vm.waiting_for, machine(cloud).power) == (
+        VmState.ACTIVE, "its host is being shut down", Power.OFF,
+    )  # fmt: skip
+    cloud.host.boot()
+    cloud.sweep()
+    cloud.pass_time(5)
+    assert (cloud.vm().state, machine(cloud).power) == (VmState.ACTIVE, Power.RUNNING)
+    assert "vm.stopped" not in cloud.events()
+
+
 def test_a_machine_that_crashed_runs_again(cloud):
     cloud.running()
     cloud.host.kill(cloud.row().id)

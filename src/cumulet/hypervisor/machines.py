@@ -42,6 +42,8 @@ class OffReason(enum.Enum):
     """It runs, or it never ran."""
     GUEST_SHUTDOWN = "guest shutdown"
     """The guest powered itself off, by itself or because it was asked to."""
+    HOST_SHUTDOWN = "host shutdown"
+    """Its guest was asked to power off by the host's own system, which is being shut down itself."""
     DESTROYED = "destroyed"
     """Its plug was pulled by a client of the host."""
     CRASHED = "crashed"

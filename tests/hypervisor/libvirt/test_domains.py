@@ -2,8 +2,10 @@ import libvirt
 import pytest
 
 from cumulet.hypervisor import OffReason, Power
+from cumulet.hypervisor.libvirt import going_down
 from cumulet.hypervisor.libvirt.domain_xml import Mark
 from cumulet.hypervisor.libvirt.domains import off_reason, power_of
+from cumulet.hypervisor.libvirt.going_down import goes_down
 
 OFF = libvirt.VIR_DOMAIN_SHUTOFF
 PAUSED = libvirt.VIR_DOMAIN_PAUSED
@@ -25,7 +27,27 @@ RAN = Mark("digest", "tcg kernel", started=77)
     ],
 )
 def test_why_a_machine_is_off(state, reason, mark, expected):
-    assert off_reason(state, reason, mark) is expected
+    assert off_reason(state, reason, mark, lambda: False) is expected
+
+
+def test_a_guest_that_is_off_while_its_host_is_shut_down_was_shut_down_by_that():
+    words = [
+        off_reason(OFF, reason, RAN, lambda: True)
+        for reason in (libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+    ]
+    assert words == [OffReason.HOST_SHUTDOWN, OffReason.CRASHED]
+
+
+@pytest.mark.parametrize(("said", "expected"), [("stopping", True), ("running", False), ("degraded", False)])
+def test_systemd_tells_whether_its_machine_is_being_shut_down(tmp_path, monkeypatch, said, expected):
+    (tmp_path / "systemctl").write_text(f'#!/bin/sh\ntest "$1" = is-system-running && echo {said}\n')
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not goes_down()  # where systemd is not the init
+    monkeypatch.setattr(going_down, "SYSTEMD", tmp_path)
+    assert goes_down() is expected
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not goes_down()
 
 
 @pytest.fixture

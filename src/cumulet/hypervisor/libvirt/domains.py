@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +22,7 @@ import msgspec
 from cumulet.hypervisor import Domain, DomainSpec, HypervisorError, MachineOff, OffReason, Power, spec_digest
 from cumulet.hypervisor.libvirt.connection import has_code
 from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, Mark, domain_xml, read_mark, with_start
+from cumulet.hypervisor.libvirt.going_down import goes_down
 from cumulet.hypervisor.libvirt.passthrough import check_there, give_gpus, refusal_in_words
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
@@ -68,10 +70,13 @@ class StatusAnswer(msgspec.Struct):
 def list_domains(link: libvirt.virConnect, paths: HostPaths) -> Mapping[UUID, Domain]:
     """All our domains."""
     found = {}
+    asked_once = cache(
+        goes_down
+    )  # after libvirt was asked: before it asks guests to power off, the system says so
     for domain, stats in link.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
         if paths.is_ours(domain.name()):
             with absent_is_fine():
-                seen = look_at(domain, paths, stats["state.state"], stats["state.reason"])
+                seen = look_at(domain, paths, stats["state.state"], stats["state.reason"], asked_once)
                 found[seen.id] = seen
     return found
 
@@ -86,11 +91,13 @@ def look_up(link: libvirt.virConnect, vm_id: UUID, paths: HostPaths) -> Domain |
     with absent_is_fine():
         domain = link.lookupByUUID(vm_id.bytes)
         state, reason = domain.state()
-        return look_at(domain, paths, state, reason)
+        return look_at(domain, paths, state, reason, goes_down)
     return None
 
 
-def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int) -> Domain:
+def look_at(
+    domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int, host_goes_down: Callable[[], bool]
+) -> Domain:
     """Say of a domain what the cloud wants to know; one to be defined anew for the host's sake shows no digest."""
     mark = mark_of(domain)
     power = power_of(domain, state, reason)
@@ -99,7 +106,7 @@ def look_at(domain: libvirt.virDomain, paths: HostPaths, state: int, reason: int
     return Domain(
         id=UUID(bytes=domain.UUID()),
         power=power,
-        off_reason=off_reason(state, reason, mark) if power is Power.OFF else OffReason.NONE,
+        off_reason=off_reason(state, reason, mark, host_goes_down) if power is Power.OFF else OffReason.NONE,
         started=0 if power is Power.OFF else mark.started,
         spec_digest=mark.digest if mark.host == paths.traits else "",
         gpus=mark.gpus,
@@ -129,11 +136,15 @@ def qemu_status(domain: libvirt.virDomain) -> str:
     return msgspec.json.decode(answer, type=StatusAnswer).reply.status
 
 
-def off_reason(state: int, reason: int, mark: Mark) -> OffReason:
+def off_reason(state: int, reason: int, mark: Mark, host_goes_down: Callable[[], bool]) -> OffReason:
     """Why a domain is off; libvirt forgets that when it restarts, and says the same of one that never ran."""
     if state == libvirt.VIR_DOMAIN_CRASHED:
         return OffReason.CRASHED
-    return OFF_REASONS.get(reason, OffReason.UNKNOWN) if mark.started else OffReason.NONE
+    if not mark.started:
+        return OffReason.NONE
+    found = OFF_REASONS.get(reason, OffReason.UNKNOWN)
+    is_the_hosts = found is OffReason.GUEST_SHUTDOWN and host_goes_down()
+    return OffReason.HOST_SHUTDOWN if is_the_hosts else found
 
 
 def define(link: libvirt.virConnect, spec: DomainSpec, paths: HostPaths) -> None:

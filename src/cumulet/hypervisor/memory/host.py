@@ -55,6 +55,14 @@ class MemoryHypervisor(State):
         for vm_id, machine in tuple(self.contents.machines.items()):
             if machine.power is not Power.OFF:
                 self._let_go_off(vm_id, OffReason.UNKNOWN)
+            elif machine.off_reason is not OffReason.NONE:
+                machine.off_reason = OffReason.UNKNOWN
+
+    def go_down(self) -> None:
+        """Let the host's system be shut down, which has its guests power off; it still answers."""
+        for vm_id, machine in tuple(self.contents.machines.items()):
+            if machine.power is not Power.OFF:
+                self._let_go_off(vm_id, OffReason.HOST_SHUTDOWN)
 
     def change_processors(self, group: str) -> None:
         """Let machines find other processors here than on hosts of other groups."""

@@ -28,6 +28,8 @@ ASK_AGAIN: Final = 5.0
 """Seconds between presses of the power button: a guest that still boots hears none."""
 IMAGE_LOOK: Final = 5.0
 """Seconds between looks at an image in the making."""
+HOST_LOOK: Final = 5.0
+"""Seconds between looks at a host that is being shut down."""
 RAN_WELL: Final = timedelta(minutes=10)
 """After running this long, earlier crashes are forgiven."""
 RESUME_PAUSE: Final = timedelta(seconds=5)
@@ -49,6 +51,7 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
         wait_for_image(run, vm)
         power_off(run, vm, domain, host)
     elif domain.power is Power.OFF and vm.wanted is Wanted.ACTIVE and not guest_left(run, vm, domain):
+        wait_for_host(domain)
         note_crash(run, vm, domain, host)
         wait_for_image(run, vm)
         ensure_gpus_well(run, vm, host)
@@ -58,6 +61,12 @@ def ensure_power(run: Run, vm: Vm, domain: Domain | None, host: Host, seed: Seed
     elif domain.power is Power.PAUSED_ON_IO_ERROR:
         resume(run, vm, host)
     return domain
+
+
+def wait_for_host(domain: Domain) -> None:
+    """Leave a machine off that was shut down with its host: NotYet until that is back, and forgot why."""
+    if domain.off_reason is OffReason.HOST_SHUTDOWN:
+        raise NotYet("its host is being shut down", HOST_LOOK)
 
 
 def ensure_gpus_well(run: Run, vm: Vm, host: Host) -> None:
