@@ -49,6 +49,7 @@ from cumulet.hypervisor.ceph_client import CephClient
 
 PROC: Final = Path("/proc")
 APPARMOR: Final = Path("/sys/module/apparmor/parameters/enabled")
+LOADED: Final = Path("/sys/kernel/security/apparmor/profiles")
 SELINUX: Final = Path("/sys/fs/selinux/enforce")
 NO_POOLS: Final[Mapping[str, Path]] = MappingProxyType({})
 NO_CEPH: Final[Mapping[str, CephPool]] = MappingProxyType({})
@@ -88,7 +89,10 @@ def examine_machine(data_dir: Path) -> list[Finding]:
         judge_init(systemd=runs_systemd(), tini=shutil.which("tini") is not None),
         judge_control_groups((PROC / "self/mounts").read_text()),
         judge_confinement(
-            apparmor=read_if_there(APPARMOR), profiles=PROFILES.exists(), selinux=read_if_there(SELINUX)
+            apparmor=read_if_there(APPARMOR),
+            profiles=PROFILES.exists(),
+            loaded=read_if_there(LOADED),
+            selinux=read_if_there(SELINUX),
         ),
         judge_memory((PROC / "meminfo").read_text()),
         measure_disk(data_dir),

@@ -104,10 +104,19 @@ def test_a_disk_pool_where_nothing_is_mounted_has_no_room(tmp_path, there):
             "AppArmor, without libvirt's profiles",
             "libvirt-daemon-system",
         ),
+        *(
+            (
+                {"apparmor": "Y\n", "loaded": loaded},
+                "AppArmor, but libvirt's profile is not loaded",
+                "install apparmor",
+            )
+            for loaded in ("", "libvirtd (complain)\n", "libvirtd//qemu_bridge_helper (enforce)\n")
+        ),
     ],
 )
 def test_what_confines_guests_is_told_or_what_its_lack_costs_with_the_cure(found, text, cure):
-    finding = judge_confinement(**{"apparmor": "", "profiles": True, "selinux": ""} | found)
+    loaded = "libvirtd (enforce)\nlibvirtd//qemu_bridge_helper (enforce)\n"
+    finding = judge_confinement(**{"apparmor": "", "profiles": True, "loaded": loaded, "selinux": ""} | found)
     assert finding.text == text
     assert (finding.level is Level.OK) is not bool(cure)
     assert ("disks of all others" in finding.cost) is bool(cure)

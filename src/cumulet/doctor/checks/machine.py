@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ GIB: Final = 1 << 30
 LITTLE_MEMORY: Final = 2 * GIB
 LITTLE_DISK: Final = 10 * GIB
 NO_DISK: Final = GIB
+LIBVIRTS_PROFILE: Final = re.compile(r"^(/usr/sbin/)?libvirtd \(enforce\)$", re.MULTILINE)
+"""In AppArmor's list of what is loaded."""
 
 
 def judge_kvm(verdict: KvmVerdict, *, nested: bool, device: bool) -> Finding:
@@ -56,10 +59,11 @@ def judge_control_groups(mounts: str) -> Finding:
     return degraded("control groups", "not mounted", cost=cost)
 
 
-def judge_confinement(*, apparmor: str, profiles: bool, selinux: str) -> Finding:
+def judge_confinement(*, apparmor: str, profiles: bool, loaded: str, selinux: str) -> Finding:
     """What keeps a QEMU that its guest took over from the other guests: what the kernel says of each, `""` for nothing.
 
-    `profiles` says whether libvirt's own for AppArmor are there.
+    `profiles` says whether libvirt's own for AppArmor are there, `loaded` which ones the kernel has: libvirt confines guests
+    only where its own is among them.
     """
     name, cost = "confinement", "a guest that takes over its QEMU can read and write the disks of all others"
     if selinux.strip() == "1":
@@ -72,6 +76,9 @@ def judge_confinement(*, apparmor: str, profiles: bool, selinux: str) -> Finding
     if not profiles:
         cure = "apt-get install --reinstall -o Dpkg::Options::=--force-confmiss libvirt-daemon-system"
         return degraded(name, "AppArmor, without libvirt's profiles", cost=cost, cure=cure)
+    if not LIBVIRTS_PROFILE.search(loaded):
+        cure = "apt-get install apparmor && systemctl restart apparmor libvirtd, then stop and start each VM"
+        return degraded(name, "AppArmor, but libvirt's profile is not loaded", cost=cost, cure=cure)
     return ok(name, "AppArmor")
 
 
