@@ -114,3 +114,15 @@ def test_what_is_no_instant_is_refused_with_one(value):
 
 class WithTime(Wire):
     when: datetime | None = None
+
+
+@pytest.mark.parametrize("key", ["k" * 100_000, "a\x1b[31m\nb"])
+def test_a_name_that_callers_make_up_is_told_shortened_and_without_what_terminals_obey(key):
+    with pytest.raises(Invalid) as refusal:
+        decode(WithLabels, {"labels": {key: 7}})
+    assert refusal.value.message.isprintable()
+    assert len(refusal.value.message) < 500
+
+
+class WithLabels(Wire):
+    labels: dict[str, str]

@@ -67,7 +67,19 @@ class Invalid(CumuletError):
     @classmethod
     def field(cls, name: str, value: object, accepted: str, *, passing: bool = False) -> Self:
         """Name the field (as the caller wrote it), the value given and what would be accepted."""
-        return cls._at(name, f"{_shown(value)} is not accepted; expected {accepted}", passing=passing)
+        name = _in_full_or_shown(name)
+        words = f"{name}: {_shown(value)} is not accepted; expected {accepted}"
+        return cls._about([name], words, passing=passing)
+
+    @classmethod
+    def missing(cls, name: str) -> Self:
+        """Name a field that has to be given."""
+        return cls._about([name], f"{name} is required")
+
+    @classmethod
+    def together(cls, names: Sequence[str], accepted: str) -> Self:
+        """Name several fields that do not fit together, and what of them would be accepted."""
+        return cls._about(names, f"{', '.join(names)}: {accepted}")
 
     @classmethod
     @contextmanager
@@ -76,15 +88,16 @@ class Invalid(CumuletError):
         try:
             yield
         except NotFound as missing:
-            raise cls._at(name, missing.message, error_info("NOT_FOUND")) from None
+            raise cls._about([name], f"{name}: {missing.message}", error_info("NOT_FOUND")) from None
 
     @classmethod
-    def _at(cls, name: str, words: str, *further: dict[str, Any], passing: bool = False) -> Self:
-        message = f"{name}: {words}"
-        violation = {"field": name, "description": message}
+    def _about(
+        cls, names: Sequence[str], message: str, *further: dict[str, Any], passing: bool = False
+    ) -> Self:
+        violations = [{"field": name, "description": message} for name in names]
         return cls(
             message,
-            {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]},
+            {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations},
             *further,
             passing=passing,
         )
@@ -103,6 +116,11 @@ def error_info(reason: str, **metadata: object) -> dict[str, Any]:
         "domain": "cumulet",
         "metadata": {name: str(value) for name, value in metadata.items()},
     }
+
+
+def _in_full_or_shown(name: str) -> str:
+    """Give a field's name as it is, unless it has a part that callers make up and that is too long or too odd for that."""
+    return name if name.isprintable() and len(name) <= LONGEST_SHOWN else _shown(name)
 
 
 def _shown(value: object) -> str:

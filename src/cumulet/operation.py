@@ -166,7 +166,7 @@ def declared(
     method, path = route.split()
     hints = typing.get_type_hints(function, include_extras=True)
     answer = hints.pop("return")
-    path_names = tuple(snake(name) for name in re.findall(r"{(\w+)}", path))
+    path_names = tuple(snake(name) for name in names_in(path))
     body = hints.pop("data", None)
     provided = PROVIDED & hints.keys()
     query = {name: hint for name, hint in hints.items() if name not in provided and name not in path_names}
@@ -215,6 +215,11 @@ def _query_struct(name: str, hints: dict[str, Any], function: Callable[..., Any]
     ]
     struct = msgspec.defstruct(f"{name}_query", fields, bases=(Wire,), kw_only=True, rename="camel")
     return typing.cast("type[Wire]", struct)
+
+
+def names_in(path: str) -> list[str]:
+    """List the parameters of a path in their order, as the API calls them."""
+    return re.findall(r"{(\w+)}", path)
 
 
 def snake(camel: str) -> str:

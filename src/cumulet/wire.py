@@ -235,8 +235,7 @@ def refusal(problem: str, canonical: Any) -> Invalid:  # noqa: ANN401 - JSON has
     expectation, _, where = problem.partition(" - at `$")
     path = where.rstrip("`").lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(.+)`", expectation):
-        name = f"{path}.{missing[1]}" if path else missing[1]
-        return Invalid(f"{name} is required", *Invalid.field(name, None, "a value").details)
+        return Invalid.missing(f"{path}.{missing[1]}" if path else missing[1])
     value = canonical
     for step in re.findall(r"[^.\[\]]+", path):
         value = value[int(step)] if isinstance(value, list) else value[step]

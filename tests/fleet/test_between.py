@@ -7,7 +7,7 @@ import pytest
 from tests.hosts.test_central import World
 from tests.made_up import make_cloud
 
-from cumulet.errors import Invalid, NotFound, Refused, Unavailable
+from cumulet.errors import Invalid, Refused, Unavailable
 from cumulet.fleet import add_operations, central_operations, operations
 from cumulet.fleet.between import SOON, Between
 from cumulet.fleet.wire import AddHost, ChooseCentral
@@ -131,7 +131,7 @@ def test_one_is_chosen_or_three(cloud, names):
 
 
 def test_who_is_chosen_must_be_there(cloud):
-    with pytest.raises(NotFound, match="memory-9"):
+    with pytest.raises(Invalid, match="hosts: there is no host 'memory-9'"):
         choose(cloud, "memory-9")
     lose(cloud, "memory-2")
     with pytest.raises(Refused, match="LOST"):

@@ -255,7 +255,17 @@ def test_a_uri_says_where_a_host_is_and_what_it_proves_itself_by(uri, destinatio
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://x", "ssh://", "ssh://-oProxyCommand=x", "ssh://-x@y", "ssh://x:99999", "ssh://x/y"]
+    "uri",
+    [
+        "http://x",
+        "ssh://",
+        "ssh://-oProxyCommand=x",
+        "ssh://-x@y",
+        "ssh://x:99999",
+        "ssh://x/y",
+        "ssh://x?host_key=a&host_key=b",
+        f"ssh://{'x' * 254}",
+    ],
 )
 def test_what_is_no_place_of_a_host_is_refused(uri):
     with pytest.raises(Invalid, match="ssh://USER@HOST"):

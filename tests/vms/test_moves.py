@@ -21,7 +21,7 @@ from tests.vms.moving import (
 
 from cumulet.disks import snapshot_operations as snapshots
 from cumulet.disks.wire import CreateDiskSnapshot
-from cumulet.errors import Invalid, NotFound
+from cumulet.errors import Invalid
 from cumulet.hosts.orphans import GRACE
 from cumulet.hypervisor import HypervisorError, OlderTerm
 from cumulet.vm_record.wire import VmState
@@ -97,7 +97,7 @@ def test_it_goes_where_its_operator_says(cloud):
     stopped(cloud)
     here = names(cloud)[cloud.row().host_id]
     (there,) = set(names(cloud).values()) - {here}
-    with pytest.raises(NotFound, match=f"no host 'elsewhere'.*{there}"):
+    with pytest.raises(Invalid, match=f"hostId: there is no host 'elsewhere'.*{there}"):
         move(cloud, to="elsewhere")
     with pytest.raises(Invalid, match=r"the VM is there already\); it stays where it is"):
         move(cloud, to=here)

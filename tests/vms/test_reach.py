@@ -3,7 +3,7 @@
 import pytest
 from tests.made_up import PROJECT
 
-from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.errors import Invalid, NotFound
 from cumulet.networks import operations as networks
 from cumulet.networks.wire import CreateNetwork
 from cumulet.security_groups import operations as groups
@@ -96,7 +96,7 @@ def test_the_card_on_a_network_can_be_meant(cloud, ask):
     neighbour = cloud.running(vm_id="neighbour", nics=[NicRequest(network_id="backend")])
     assert ask(neighbour.internal_ip_address).reachable
     assert not ask(neighbour.internal_ip_address, network_id="backend").reachable
-    with pytest.raises(Refused, match="no NIC on network 'unknown'"):
+    with pytest.raises(NotFound, match="no network of VM 'hello' 'unknown'; there are 'backend'"):
         ask(network_id="unknown")
 
 

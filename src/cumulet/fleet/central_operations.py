@@ -29,7 +29,8 @@ def choose_central(db: Session, caller: Caller, *, now: datetime, data: ChooseCe
     """
     if len(data.hosts) not in NUMBERS or len({*data.hosts}) < len(data.hosts):
         raise Invalid.field("hosts", ", ".join(data.hosts), "one host, or three")
-    chosen = {find_host(db, caller, name).id for name in data.hosts}
+    with Invalid.reference("hosts"):
+        chosen = {find_host(db, caller, name).id for name in data.hosts}
     hosts = db.scalars(select(Host).order_by(Host.name).with_for_update()).all()
     for host in hosts:
         if host.id in chosen and host.state in AWAY:

@@ -150,9 +150,9 @@ def lose_host(db: Session, caller: Caller, *, now: datetime, id: str, data: Lose
 
     VMs whose disks lie elsewhere are started elsewhere; those on its own disks can be terminated. Only for operators.
     """
+    host = lock_host_to_change(db, caller, id, now=now)
     if data.confirm != id:
         raise Invalid.field("confirm", data.confirm, f"{id!r}: your word that nothing runs on it any more")
-    host = lock_host_to_change(db, caller, id, now=now)
     if host.state not in {HostState.SILENT, HostState.LOST}:
         raise Refused(
             f"host {id!r} is {host.state.value}: only one that is SILENT can be given up",

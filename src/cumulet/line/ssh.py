@@ -49,6 +49,8 @@ KEY_KINDS: Final = (
 PYTHON: Final = "/usr/bin/python3"
 """The host's own: libvirt's module comes with it."""
 ACCEPTED: Final = "ssh://USER@HOST[:PORT]"
+LONGEST_HOST: Final = 253
+"""Characters: a name in DNS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,15 @@ def read_destination(uri: str) -> Destination:
     user, host = parts.username or "root", parts.hostname or ""
     if (
         parts.scheme != "ssh"
-        or not host
+        or not 0 < len(host) <= LONGEST_HOST
         or host.startswith("-")
         or user.startswith("-")
         or parts.path.strip("/")
     ):
         raise Invalid.field("uri", uri, ACCEPTED)
-    (key,) = parse_qs(parts.query).get("host_key", [""])
+    key, *others = parse_qs(parts.query).get("host_key", [""])
+    if others:
+        raise Invalid.field("uri", uri, ACCEPTED)
     return Destination(user, host, port, key)
 
 

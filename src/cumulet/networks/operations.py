@@ -50,7 +50,7 @@ def create_network(
     refuse_taken(db, Network, project_id, data.id, field="id")
     field, text = ("cidrPrefix", data.cidr_prefix) if data.cidr_prefix else ("ipRange", data.ip_range)
     if data.cidr_prefix and data.ip_range not in {"", data.cidr_prefix}:
-        raise Invalid.field("ipRange", data.ip_range, f"the same as cidrPrefix, {data.cidr_prefix}")
+        raise Invalid.field("cidrPrefix", data.cidr_prefix, "the same as ipRange, or only one of them")
     range_ = plan_range(field, text, ranges_in_use(db, catalogue, data_center))
     refuse_overlap(db, field, range_, project_id)
     network = make_network(db, allowance, data.id, data_center, range_=range_, now=now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -34,6 +34,7 @@ from cumulet.projects.wire import (
 from cumulet.wire import Empty
 
 API_KEY_ID: Final = re.compile(r"[a-z0-9-]{4,63}")
+LONGEST_LIFE: Final = timedelta(days=36500)
 
 
 @operation("GET /v1/ssh-keys", access=Access.USER)
@@ -135,8 +136,9 @@ def generate_api_key(
     name = data.apikey_id or f"key-{secrets.token_hex(6)}"
     if not API_KEY_ID.fullmatch(name):
         raise Invalid.field("apikeyId", name, "4 to 63 of a-z, 0-9 and '-', or none to have one generated")
-    if data.expire_time is not None and data.expire_time <= now:
-        raise Invalid.field("expireTime", data.expire_time.isoformat(), "a time in the future, or none")
+    if data.expire_time is not None and not now < data.expire_time <= now + LONGEST_LIFE:
+        accepted = "a time in the future, at most a hundred years from now, or none"
+        raise Invalid.field("expireTime", data.expire_time.isoformat(), accepted)
     if data.project_id:
         with Invalid.reference("projectId"):
             check_own_project(db, caller, data.project_id, now=now)

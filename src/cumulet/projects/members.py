@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from cumulet.db import names_there
 from cumulet.errors import Exhausted, NotFound, Refused
+from cumulet.ids import MOST
 from cumulet.limits import Limits
 from cumulet.permission import Role
 from cumulet.projects.model import DataCenterMember, Membership, Project, User, UserState
@@ -32,7 +33,7 @@ def find_data_center_member(db: Session, data_center_id: str, user: str) -> tupl
     found = db.execute(of.where(theirs, _is_called(user)).with_for_update()).one_or_none()
     if found is None:
         known = names_there(db, User.email, theirs, DataCenterMember.user_id == User.id)
-        raise NotFound.named(f"member of data center {data_center_id!r}", user, known)
+        raise NotFound.named(f"member of data center {data_center_id[:MOST]!r}", user, known)
     return found[0], found[1]
 
 

@@ -46,7 +46,7 @@ def set_quota(
     """Set how much a project may have of one thing; what it has beyond that stays."""
     check_name(name, (one.id for one in catalogue.gpu_models))
     if (data.limit is None) is not data.unlimited:
-        raise Invalid("limit, unlimited: one of them is required, and only one")
+        raise Invalid.together(["limit", "unlimited"], "one of them is required, and only one")
     own = lock_project(db, project_id).quotas
     words = "no limit" if data.limit is None else str(data.limit)
     keep(db, caller, project_id, {**own, name: data.limit}, f"quota {name} set to {words}", now=now)

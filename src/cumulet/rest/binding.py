@@ -19,7 +19,7 @@ from msgspec import inspect
 from cumulet.call import repeats
 from cumulet.call.awaited import Wait, WaitQuery
 from cumulet.errors import Invalid, Unauthenticated
-from cumulet.operation import Operation
+from cumulet.operation import Operation, names_in
 from cumulet.wire import Wire, decode, plain_text
 
 HEADER: Final = "`Authorization: Bearer KEY`, the key as it was given when it was created"
@@ -109,6 +109,7 @@ class Binding:
 
     def __init__(self, operation: Operation) -> None:
         self._path_names = operation.path_names
+        self._path_fields = names_in(operation.path)
         self._query = operation.query
         self._parameters = query_parameters(operation.query) if operation.query else ()
         self._body = operation.body
@@ -117,8 +118,10 @@ class Binding:
     def arguments(self, received: ReceivedRequest) -> dict[str, Any]:
         """Give what the caller sent, by the names of the function's parameters; Invalid tells what does not fit."""
         arguments: dict[str, Any] = {
-            name: plain_text(unquote(value), name)
-            for name, value in zip(self._path_names, received.path_values, strict=True)
+            name: plain_text(unquote(value), field)
+            for name, field, value in zip(
+                self._path_names, self._path_fields, received.path_values, strict=True
+            )
         }
         body = read_body(received.body)
         if self._query is not None:

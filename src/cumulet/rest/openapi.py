@@ -7,7 +7,6 @@ code; both files are committed under docs/api and a test compares them.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from cumulet.call import repeats
-from cumulet.operation import Access, Operation
+from cumulet.operation import Access, Operation, names_in
 from cumulet.rest.faults import JSON
 from cumulet.wire import File, Status, Stream, Wire
 
@@ -116,7 +115,7 @@ def _answer(one: Operation, schemas: Schemas) -> Json:
 
 
 def _path_parameters(one: Operation) -> Iterable[Json]:
-    for name in re.findall(r"{([^}]+)}", one.path):
+    for name in names_in(one.path):
         schema = {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 

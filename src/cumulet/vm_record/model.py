@@ -19,6 +19,8 @@ from cumulet.resource import Resource, Wanted
 from cumulet.vm_record.accepts import PASSING
 from cumulet.vm_record.wire import SshKeySource, VmState
 
+MOST_LABELS: Final = 64
+"""That a VM has, or is looked for by."""
 THOSE_WAITING: Final = text("waits_until IS NOT NULL")
 
 

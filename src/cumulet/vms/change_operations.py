@@ -93,7 +93,8 @@ def resize_vm(
         accept(Verb.RESIZE, vm.state, vm.name)
     size = Size(vcpus or vm.vcpus, memory_gib or vm.memory_gib, gpus or vm.gpus)
     if size == (vm.vcpus, vm.memory_gib, vm.gpus):
-        raise Invalid(f"vcpus, memoryGib, gpus: at least one must change; VM {id!r} has {size}")
+        accepted = f"at least one must change; VM {id!r} has {size}"
+        raise Invalid.together(["vcpus", "memoryGib", "gpus"], accepted)
     check_size(machine_type, vcpus=size.vcpus, memory_gib=size.memory_gib)
     check_gpus(machine_type, gpus=size.gpus, vcpus=size.vcpus)
     if any(new < old for new, old in zip(size, (vm.vcpus, vm.memory_gib, vm.gpus), strict=True)):
@@ -160,7 +161,7 @@ def update_vm_expire_time(
     accept_stay(vm)
     expire_time = plan_expiry(data.expire_time, data.ttl, now=now)
     if expire_time is None:
-        raise Invalid("expireTime, ttl: one of them is required")
+        raise Invalid.together(["expireTime", "ttl"], "one of them is required")
     accept_end(vm, expire_time)
     vm.expire_time = expire_time
     text = f"expires at {expire_time:%Y-%m-%d %H:%M:%S} UTC"
@@ -196,7 +197,7 @@ def update_vm_password(
     """
     vm = find_vm_to_enter(db, Verb.SET_PASSWORD, now=now, project_id=project_id, id=id)
     if not data.password:
-        raise Invalid("password is required")
+        raise Invalid.missing("password")
     check_password(data.password)
     vm.password_hash = hash_password(data.password)
     log_request(db, caller, vm, EventName.VM_PASSWORD_REQUESTED, "new password requested", now=now)

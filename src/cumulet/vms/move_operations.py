@@ -8,9 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from cumulet.catalogue import Catalogue
-from cumulet.errors import NotFound
+from cumulet.errors import Invalid, NotFound
 from cumulet.hosts import Host
 from cumulet.operation import Access, Caller, operation
+from cumulet.projects.access import find_project
 from cumulet.vm_record.find import find_vm
 from cumulet.vm_record.model import Vm
 from cumulet.vms.moves import abort_move, begin_move
@@ -45,7 +46,10 @@ def move_vm(db: Session, caller: Caller, *, catalogue: Catalogue, now: datetime,
 
     One that runs goes on running, or with `restart` is shut down for it and started again there. Only for operators.
     """
-    seen = find_vm(db, project_id=data.project_id, id=data.vm_id)
+    with Invalid.reference("projectId"):
+        project = find_project(db, data.project_id)
+    with Invalid.reference("vmId"):
+        seen = find_vm(db, project_id=project.id, id=data.vm_id)
     begin_move(db, catalogue, seen, to=data.host_id, restart=data.restart, now=now, actor=caller.email)
     return Empty()
 

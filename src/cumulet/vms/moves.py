@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType, Placement
 from cumulet.disks import Disk, DiskState, Snapshot
-from cumulet.errors import NotFound, Refused
+from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
 from cumulet.gpus import Asker, give_back, gpus_of_vm, hold
 from cumulet.hosts import (
@@ -159,13 +159,14 @@ def like_its_own(free: Sequence[Capacity], vm: Vm) -> Sequence[Capacity]:
 
 
 def chosen_of(free: Sequence[Capacity], vm: Vm, to: str) -> Sequence[Capacity]:
-    """Leave the hosts that it may go to; NotFound when there is none of that name."""
+    """Leave the hosts that it may go to; Invalid when there is none of that name."""
     others = close(free, unless=lambda host: host.host_id != vm.host_id, why="the VM is there already")
     if not to:
         return others
     chosen = [host for host in others if host.name == to]
     if not chosen:
-        raise NotFound.named("host", to, [host.name for host in free])
+        with Invalid.reference("hostId"):
+            raise NotFound.named("host", to, [host.name for host in free])
     return chosen
 
 

@@ -31,7 +31,7 @@ from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.create.rows import create
 from cumulet.vms.retained_logs import CONSOLE_LOG_BYTES, find_kept
-from cumulet.vms.views.labels import labelled
+from cumulet.vms.views.labels import all_labelled
 from cumulet.vms.views.lists import listed_vms
 from cumulet.vms.views.queries import ALL, ON_NETWORK, STAYS
 from cumulet.vms.views.vm import vm_view
@@ -121,7 +121,7 @@ def list_vms(
     values = {"project_id": project_id} | ({"network": network_id} if network_id else {})
     these = ON_NETWORK if network_id else ALL
     if metadata:
-        these = these.where(*map(labelled, metadata))
+        these = these.where(*all_labelled(metadata))
     these, token = these.part(db, read_part(page_size, page_token), **values)
     with ONE_LIST:
         vms = listed_vms(db, catalogue, these, **values)

@@ -9,7 +9,8 @@ from msgspec import Meta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cumulet.errors import Invalid, Refused
+from cumulet.db import names_there
+from cumulet.errors import Invalid, NotFound
 from cumulet.fabric import Fabric, IpProtocol, Probe, Verdict
 from cumulet.networks import Network, Nic
 from cumulet.operation import Access, operation
@@ -62,17 +63,14 @@ def read_probe(source: str, protocol: str, port: int) -> Probe:
 
 
 def find_nic(db: Session, vm: Vm, network_id: str) -> Nic:
-    """Find the NIC that is meant; Refused when the VM has none there."""
+    """Find the NIC that is meant; NotFound when the VM has none there."""
     nics = select(Nic).where(Nic.vm_id == vm.id).order_by(Nic.leads_out.desc(), Nic.position)
     if network_id:
         nics = nics.join(Network, Network.id == Nic.network_id).where(Network.name == network_id)
     nic = db.scalars(nics.limit(1)).first()
     if nic is None:
-        raise Refused(
-            f"VM {vm.name!r} has no NIC on network {network_id!r}",
-            reason="NETWORK_NOT_READY",
-            subject=network_id,
-        )
+        known = names_there(db, Network.name, Network.id == Nic.network_id, Nic.vm_id == vm.id)
+        raise NotFound.named(f"network of VM {vm.name!r}", network_id, known)
     return nic
 
 

@@ -26,13 +26,13 @@ from cumulet.hypervisor.user_data import parts_of, script_in
 from cumulet.ids import check_id
 from cumulet.images import Image
 from cumulet.projects import check_public_key
+from cumulet.vm_record.model import MOST_LABELS
 from cumulet.vms.wire import CpuTopology, CreateVm
 from cumulet.wire import utc
 
 MOST_VM_ID: Final = 70
 """SkyPilot's ids are up to 67 long, beyond the 63 of the other clients."""
 MOST_SCRIPT: Final = 64 * 1024
-MOST_LABELS: Final = 64
 MOST_LABEL_BYTES: Final = 16 * 1024
 LONGEST_LABEL: Final = 255
 LONGEST_LABEL_VALUE: Final = 4096
@@ -256,8 +256,9 @@ def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> dat
     """Work out when the VM is to be terminated; at most one of expireTime and ttl may say so."""
     if expire_time is not None and ttl:
         raise Invalid.field("ttl", ttl, "only one of expireTime and ttl")
-    if expire_time is not None and utc(expire_time) <= now:
-        raise Invalid.field("expireTime", expire_time.isoformat(), "a time in the future")
+    if expire_time is not None and not now < utc(expire_time) <= now + LONGEST_TTL:
+        accepted = "a time in the future, at most ten years from now"
+        raise Invalid.field("expireTime", expire_time.isoformat(), accepted)
     if not ttl:
         return utc(expire_time) if expire_time else None
     seconds = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)s", ttl)

@@ -5,6 +5,7 @@ A key may be any text, so none is written into a path of JSON: both databases ca
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import SQLColumnExpression, String, and_, func, literal, select
@@ -13,7 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from cumulet.errors import Invalid
-from cumulet.vm_record.model import Vm
+from cumulet.vm_record.model import MOST_LABELS, Vm
 
 
 class json_each_text(GenericFunction[Any]):  # noqa: N801 - a function's name in SQL
@@ -25,6 +26,13 @@ class json_each_text(GenericFunction[Any]):  # noqa: N801 - a function's name in
 @compiles(json_each_text, "sqlite")
 def _json_each(element: json_each_text, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
     return f"json_each{compiler.function_argspec(element, **options)}"
+
+
+def all_labelled(texts: Sequence[str]) -> Iterator[SQLColumnExpression[bool]]:
+    """Read the conditions that VMs are to meet; Invalid when these are more than labels that a VM can have."""
+    if len(texts) > MOST_LABELS:
+        raise Invalid.field("metadata", f"{len(texts)} of them", f"at most {MOST_LABELS}")
+    return map(labelled, texts)
 
 
 def labelled(text: str) -> SQLColumnExpression[bool]:
