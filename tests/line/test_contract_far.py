@@ -1,3 +1,4 @@
+import hashlib
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,8 +12,8 @@ from cumulet.hypervisor.memory import memory_hosts
 @pytest.fixture
 def image(tmp_path):
     """One that lies where the server is."""
-    (path := tmp_path / "image").write_bytes(b"a disk" * 100_000)
-    return BaseImage(sha256="ab" * 32, format="qcow2", path=path, size_gib=1)
+    (path := tmp_path / "image").write_bytes(content := b"a disk" * 100_000)
+    return BaseImage(sha256=hashlib.sha256(content).hexdigest(), format="qcow2", path=path, size_gib=1)
 
 
 @pytest.fixture

@@ -1,12 +1,17 @@
 """Files that a host is given over the line, and gives."""
 
+from functools import partial
+
 import pytest
+from msgspec.structs import replace
 from tests.line.conftest import WISH
 from tests.waiting import eventually
 
-from cumulet.hypervisor import BaseImage, HypervisorError
+from cumulet.hypervisor import BaseImage, CephPool, HypervisorError
 from cumulet.hypervisor.content import carry
 from cumulet.hypervisor.file_content import give_file
+from cumulet.line.connections import dial_unix
+from cumulet.line.far_host import FarHost
 from cumulet.line.spool import Spool, spool_of
 
 DIGEST = "ab" * 32
@@ -47,13 +52,48 @@ def test_no_name_leads_out_of_the_folder(spool, name):
             verb(name)
 
 
-def test_the_content_of_an_image_is_on_the_host_only_until_its_copy_is(host, real_host, file):
+@pytest.fixture
+def image(tmp_path):
+    """One as a host in memory takes it in: its digest is its content."""
+    (path := tmp_path / "image").write_text(DIGEST)
+    return BaseImage(DIGEST, "raw", path, 1)
+
+
+@pytest.fixture
+def open_far(helper, place):
+    """Open a host, with some of its pools in Ceph."""
+    opened = []
+
+    def open_far(**pools):
+        opened.append(FarHost(partial(dial_unix, str(place)), replace(WISH, **pools)))
+        return opened[-1]
+
+    yield open_far
+    for far in opened:
+        far.close()
+
+
+def test_an_image_is_a_copy_as_it_comes_and_lies_nowhere_else_on_the_host(open_far, image):
+    host = open_far()
+    assert eventually(lambda: host.images.copy(image).ready)
+    assert host.images.copies("local").keys() == {DIGEST}
+    assert not (spool_of(WISH.state_dir) / DIGEST).exists()
+
+
+def test_content_that_is_another_than_the_image_s_is_told_and_no_copy(open_far, image):
+    host = open_far()
+    image.path.write_text("x" * len(DIGEST))
+    assert f"what came is not image {DIGEST[:12]}" in eventually(lambda: host.images.copy(image).error)
+    assert host.images.copies() == {}
+
+
+def test_the_content_of_an_image_for_ceph_is_on_the_host_only_until_its_copy_is(open_far, real_host, image):
+    host = open_far(ceph={"fast": CephPool("vms", "cumulet")})
     real_host.copy_step = 0.5
-    image = BaseImage(DIGEST, "raw", file, 1)
     brought = spool_of(WISH.state_dir) / DIGEST
-    eventually(lambda: host.images.copy(image).fraction == 0.5)
-    assert brought.read_bytes() == file.read_bytes()
-    assert host.images.copy(image).ready
+    eventually(lambda: host.images.copy(image, "fast").fraction == 0.5)
+    assert brought.read_text() == DIGEST
+    assert host.images.copy(image, "fast").ready
     assert not brought.exists()
 
 

@@ -56,7 +56,7 @@ class FarHost:
         self.doctor: Any = FarPart(DOCTOR, connections)
         """The doctor's calls by their names, as in `doctor.calls`, done where the host is."""
         self.images: Images = FarImages(
-            FarPart("images", connections), FarPart(SPOOL, connections), spool_of(wish.state_dir)
+            FarPart("images", connections), FarPart(SPOOL, connections), spool_of(wish.state_dir), wish.ceph
         )
         self.disks = cast("Disks", FarPart("disks", connections))
         self.seeds = cast("Seeds", FarPart("seeds", connections))

@@ -1,8 +1,12 @@
-"""Images of a host that is far away: their content goes over the line first, or last; the rest the host does as near ones do."""
+"""Images of a host that is far away: their content goes over the line first, or last; the rest the host does as near ones do.
+
+What comes is a copy at once, found to have the image's checksum as it came. Into Ceph the host converts it from a file.
+"""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,39 +17,51 @@ from cumulet.hypervisor import BaseImage, HypervisorError, ImageCapture, ImageCo
 from cumulet.hypervisor.carrier import Carrier, Lines, both
 from cumulet.hypervisor.file_content import give_file, take_file
 
+Wanted = tuple[str, str]
+"""The digest of an image, and the pool under whose disks its copy is to be."""
+
 
 class FarImages:
     """Images on one host; `there` is that part of it, and `spool` what takes and gives files there, in `folder`."""
 
-    def __init__(self, there: Any, spool: Any, folder: Path) -> None:  # noqa: ANN401 - verbs over the line
+    def __init__(
+        self,
+        there: Any,  # noqa: ANN401 - verbs over the line
+        spool: Any,  # noqa: ANN401
+        folder: Path,
+        in_ceph: Collection[str],
+    ) -> None:
+        """`in_ceph` are the pools that lie there."""
         self._there = there
         self._spool = spool
         self._folder = folder
+        self._in_ceph = in_ceph
         self._carrier = Carrier()
-        self._brought: set[str] = set()
-        """Digests of images whose content is there, and not yet a copy."""
-        self._damaged: set[str] = set()
-        """Of copies that the host found to be others than they should be."""
+        self._brought: set[Wanted] = set()
+        """Those whose content is there, and not yet a copy."""
+        self._damaged: set[Wanted] = set()
+        """Those of which the host found the copy to be another than it should be."""
 
     def copy(self, image: BaseImage, pool: str = "") -> ImageCopy:
         """Bring an image's content, and have the host make a copy of it."""
-        sha256 = image.sha256
-        if sha256 not in self._brought and (
-            sha256 in self._damaged or sha256 not in self._there.copies(pool)
+        wanted = (image.sha256, pool)
+        if wanted not in self._brought and (
+            wanted in self._damaged or image.sha256 not in self._there.copies(pool)
         ):
             try:
-                over = self._carrier.bring(sha256, partial(self._open_upload, image))
+                what = f"image {image.sha256} to pool {pool!r}"
+                over = self._carrier.bring(what, partial(self._open_upload, image, pool))
             except (HypervisorError, OSError) as problem:
                 return ImageCopy(ready=False, fraction=0.0, error=str(problem))
             if over is not None:
                 return ImageCopy(ready=False, fraction=over)
-            self._brought.add(sha256)
-        copy: ImageCopy = self._there.copy(replace(image, path=self._folder / sha256), pool)
+            self._brought.add(wanted)
+        copy: ImageCopy = self._there.copy(replace(image, path=self._folder / image.sha256), pool)
         if copy.error:
-            self._brought.discard(sha256)
-            self._damaged.add(sha256)
+            self._brought.discard(wanted)
+            self._damaged.add(wanted)
         elif copy.ready:
-            self._done_with(sha256)
+            self._done_with(wanted)
         return copy
 
     def copies(self, pool: str | None = None) -> dict[str, int]:
@@ -93,8 +109,11 @@ class FarImages:
             self._spool.drop(str(image_id))
         return forgotten
 
-    def _open_upload(self, image: BaseImage) -> Lines:
-        return both(give_file(image.path), partial(self._spool.receive, image.sha256))
+    def _open_upload(self, image: BaseImage, pool: str) -> Lines:
+        receive = partial(self._there.receive_copy, image, pool)
+        if pool in self._in_ceph:
+            receive = partial(self._spool.receive, image.sha256)
+        return both(give_file(image.path), receive)
 
     def _open_download(self, order: ImageOrder) -> Lines:
         def keep(part: Path) -> None:
@@ -104,8 +123,9 @@ class FarImages:
         order.target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         return both(self._spool.send(str(order.image_id)), partial(take_file, order.target, keep))
 
-    def _done_with(self, sha256: str) -> None:
-        self._damaged.discard(sha256)
-        if sha256 in self._brought:
+    def _done_with(self, wanted: Wanted) -> None:
+        sha256, pool = wanted
+        self._damaged.discard(wanted)
+        if wanted in self._brought and pool in self._in_ceph:
             self._spool.drop(sha256)
-            self._brought.discard(sha256)
+        self._brought.discard(wanted)

@@ -1,13 +1,17 @@
+import errno
 import hashlib
 import os
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.waiting import eventually
 
-from cumulet.hypervisor import BaseImage, HypervisorError
+from cumulet.hypervisor import BaseImage, HypervisorError, file_content
+from cumulet.hypervisor.content import Broken, carry
+from cumulet.hypervisor.file_content import give_file
 from cumulet.hypervisor.libvirt import image_copies
 from cumulet.hypervisor.libvirt.image_copies import ImageCopies
 from cumulet.hypervisor.libvirt.jobs import Record, try_lock, write_record
@@ -120,6 +124,60 @@ def test_a_copy_that_was_changed_is_not_used_and_made_anew_and_that_is_told(copi
     assert copied.read_bytes() == image.path.read_bytes()
     with copies.held(image):
         pass
+
+
+def bring(copies, image, path):
+    """Bring an image in from a file, as a server does; gives the receiver's word."""
+    with give_file(path) as source, copies.take(image) as target:
+        carry(source, target, carried=lambda *_: None)
+
+
+def test_what_is_brought_is_a_copy_that_is_looked_at_no_more(copies, paths, image, monkeypatch):
+    monkeypatch.setattr(image_copies, "digest_of", None)
+    bring(copies, image, image.path)
+    assert copies.ensure(replace(image, path=Path("/nowhere"))).ready
+    copy = paths.image(image)
+    assert copy.read_bytes() == image.path.read_bytes()
+    assert copy.stat().st_mode & 0o777 == 0o444
+    assert list(paths.images.iterdir()) == [copy]
+    with copies.held(image):
+        pass
+
+
+def test_what_is_brought_and_is_not_the_image_is_no_copy(copies, paths, image, tmp_path):
+    (other := tmp_path / "other").write_bytes(image.path.read_bytes()[:-1] + b"?")
+    with pytest.raises(Broken, match="is not image"):
+        bring(copies, image, other)
+    assert list(paths.images.iterdir()) == []
+
+
+def test_what_does_not_fit_is_told_and_nothing_of_it_is_left(copies, paths, image, monkeypatch):
+    def refuse(_file, _block):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(file_content, "write_all", refuse)
+    with pytest.raises(Broken, match="No space left on device"):
+        bring(copies, image, image.path)
+    assert list(paths.images.iterdir()) == []
+
+
+def test_a_copy_that_was_there_already_stays_when_it_is_brought_again(copies, paths, image, copied):
+    inode = copied.stat().st_ino
+    bring(copies, image, image.path)
+    assert copied.stat().st_ino == inode
+    assert list(paths.images.iterdir()) == [copied]
+
+
+def test_a_changed_copy_whose_image_is_not_at_hand_is_told_and_made_anew_of_what_is_brought(
+    copies, image, copied
+):
+    copied.chmod(0o644)
+    copied.write_bytes(b"changed")
+    elsewhere = replace(image, path=Path("/nowhere"))
+    assert "was changed: it is copied again" in eventually(lambda: copies.ensure(elsewhere).error)
+    bring(copies, image, image.path)
+    eventually(lambda: copies.ensure(elsewhere).ready)
+    assert copied.read_bytes() == image.path.read_bytes()
 
 
 def test_a_copy_that_was_only_touched_is_looked_at_and_used(copies, image, copied):

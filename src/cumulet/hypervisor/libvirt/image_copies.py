@@ -73,15 +73,19 @@ class ImageCopies:
             self._paths.pools.find(self._pool.id)
         target = self._place(image)
 
+        sha256 = hashlib.sha256()
+
         def keep(part: Path) -> None:
+            if sha256.hexdigest() != image.sha256:
+                raise HypervisorError(f"what came is not image {image.sha256[:12]}")
             with part.open("rb") as file:
                 make_safe(file)
-                if digest_of(file) != image.sha256:
-                    raise HypervisorError(f"what came is not image {image.sha256[:12]}")
-            with suppress(FileExistsError):
-                os.link(part, target)
+            changed = target.exists() and not self._check(target, image.sha256)
+            if name_whole(part, target, anew=changed):
+                self._checked[target] = look_of(target)
 
-        return take_file(target.with_name(f"{target.name}.{socket.gethostname()}-brought"), keep)
+        place = target.with_name(f"{target.name}.{socket.gethostname()}-brought")
+        return take_file(place, keep, see=sha256.update)
 
     def complete(self) -> dict[str, int]:
         """Digests of the copies that are whole, and the bytes that they take."""
@@ -131,14 +135,17 @@ class ImageCopies:
         changed = target.exists()
         if changed and self._check(target, image.sha256):
             return
+        words = f"the copy of image {image.sha256[:12]} on the host was changed: it is copied again"
         if changed:
-            log.warning("the copy of an image was changed: it is copied again", path=str(target))
+            log.warning(words, path=str(target))
+            if not image.path.exists():
+                raise HypervisorError(words)
         copy_whole(
             image.path, target, sha256=image.sha256, part=job.part, progress=job.progress, anew=changed
         )
         self._check(target, image.sha256)
         if changed:
-            job.fail(f"the copy of image {image.sha256[:12]} on the host was changed: it is copied again")
+            job.fail(words)
 
     def _place(self, image: BaseImage) -> Path:
         return self._paths.image(image, self._pool)
@@ -231,13 +238,22 @@ def copy_whole(
             os.fsync(writing.fileno())
             make_safe(writing)
             refuse_other(writing, sha256, source)
-        if anew:
-            part.rename(target)
-        else:
-            with suppress(FileExistsError):
-                os.link(part, target)
+        name_whole(part, target, anew=anew)
     finally:
         part.unlink(missing_ok=True)
+
+
+def name_whole(part: Path, target: Path, *, anew: bool) -> bool:
+    """Give a whole file its right name; False when one that has come meanwhile has it and is not to be made `anew`."""
+    if anew:
+        part.rename(target)
+        return True
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        return False
+    part.unlink()
+    return True
 
 
 def refuse_other(copy: IO[bytes], sha256: str, source: Path) -> None:
