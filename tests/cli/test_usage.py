@@ -5,6 +5,8 @@ import io
 
 import pytest
 
+from cumulet.cli import usage
+
 
 @pytest.fixture
 def vm(cumulet):
@@ -28,6 +30,14 @@ def test_usage_is_shown_by_what_is_asked_for_and_as_csv(cumulet, vm):
     assert {row["item"] for row in rows if row["id"] == vm} == {"vcpu", "memory", "ipv4", "storage"}
     labels = cumulet("usage", "--by", "label", "--label", "team", "-o", "json").json
     assert "red" in {row["label"] for row in labels["rows"]}
+
+
+def test_a_spreadsheet_computes_nothing_of_what_members_wrote():
+    members = dict.fromkeys(("startTime", "endTime", "kind", "id", "item", "unit"), "")
+    amounts = {name: {"value": "1.5"} for name in ("quantity", "price", "amount")}
+    text = usage.as_csv([{**members, **amounts, "label": "=HYPERLINK(1)"}])
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["label"], row["amount"]) == ("'=HYPERLINK(1)", "1.5")
 
 
 def test_a_vm_is_shown_with_what_it_cost_so_far(cumulet, vm):

@@ -143,6 +143,16 @@ def test_a_copy_of_the_database_makes_no_codes(cloud, secret):
     assert secret not in repr(rows)
 
 
+def test_a_stranger_has_nobody_compute_a_hash(cloud, door, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(verbs, "hash_new", lambda password: hashed.append(password) or "hash")
+    with pytest.raises(Invalid, match="code: "):
+        door.join("0" * 64)
+    assert hashed == []
+    door.join(invited(cloud).code)
+    assert hashed == [RIGHT]
+
+
 def test_secrets_of_an_earlier_version_are_sealed_at_the_start_and_all_anew_when_there_is_a_new_key(
     cloud, door, ann, secret, tmp_path
 ):

@@ -19,9 +19,9 @@ from cumulet.cli.output import (
     Columns,
     Json,
     Listing,
+    harmless,
     json_text,
     local_time,
-    printable,
     show,
     write,
 )
@@ -29,8 +29,6 @@ from cumulet.cli.words import Count, identifier
 
 AUDIT: Final = "/v1/audit"
 PAGE: Final = 1000
-FORMULA: Final = ("=", "+", "-", "@", "\t")
-"""How what a spreadsheet would compute begins."""
 COLUMNS: Final[Columns] = {
     "TIME": lambda one: local_time(one["createTime"]),
     "USER": lambda one: one["user"],
@@ -125,11 +123,6 @@ def write_csv(found: Iterator[Json]) -> None:
         if not number:
             table.writerow(one)
         table.writerow(harmless(str(value)) for value in one.values())
-
-
-def harmless(text: str) -> str:
-    """Write a cell that neither a terminal nor a spreadsheet obeys."""
-    return printable(f"'{text}" if text.startswith(FORMULA) else text)
 
 
 def entries(client: Client, which: Which) -> Iterator[Json]:

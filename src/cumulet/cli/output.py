@@ -34,6 +34,8 @@ UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 """What a terminal obeys: control characters of both sets, those that turn a line's direction, other ends of lines."""
+FORMULA: Final = ("=", "+", "-", "@", "\t")
+"""How what a spreadsheet would compute begins."""
 KIBI: Final = 1024
 TWO_DIGITS: Final = 10
 GAP: Final = 2
@@ -165,6 +167,12 @@ def terminal_width() -> int | None:
 def printable(text: str) -> str:
     """Leave out what a terminal would obey."""
     return UNSAFE.sub("", text)
+
+
+def harmless(text: str) -> str:
+    """Write a cell that neither a terminal nor a spreadsheet obeys."""
+    plain = printable(text)
+    return f"'{plain}" if plain.startswith(FORMULA) else plain
 
 
 def write(text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 
 from cumulet.cli.client import Client, Json, connect
-from cumulet.cli.output import Columns, aligned, money, show_data, write
+from cumulet.cli.output import Columns, aligned, harmless, money, show_data, write
 from cumulet.cli.words import Project
 from cumulet.errors import Invalid
 
@@ -97,14 +97,14 @@ def table(answer: Json, by: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def as_csv(rows: Sequence[Json]) -> str:
-    """Write usage for spreadsheets: exact amounts, a column for each member."""
+    """Write usage for spreadsheets, which compute nothing of it: exact amounts, a column for each member."""
     names = ("startTime", "endTime", "kind", "id", "label", "item", "unit", "quantity", "price", "amount")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
         cells = (row[name] for name in names)
-        writer.writerow([cell["value"] if isinstance(cell, dict) else cell for cell in cells])
+        writer.writerow([cell["value"] if isinstance(cell, dict) else harmless(cell) for cell in cells])
     return text.getvalue()
 
 

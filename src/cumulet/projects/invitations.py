@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from cumulet.errors import Invalid, Refused
@@ -102,12 +102,22 @@ def invite_anew(
     return InvitationAnswer(email_address=user.email, code=code, expire_time=expires_at, url=url)
 
 
+def is_good(db: Session, code: str, now: datetime) -> bool:
+    """Whether a code is that of an invitation that can be used."""
+    return db.scalar(select(Invitation.user_id).where(*_good(code, now))) is not None
+
+
 def take_invitation(db: Session, code: str, now: datetime) -> User:
     """Use an invitation up and give whom it is for; Invalid when it is good no more."""
-    used = delete(Invitation).where(Invitation.digest == digest_of(code), Invitation.expires_at > now)
+    used = delete(Invitation).where(*_good(code, now))
     user_id = db.scalar(used.returning(Invitation.user_id))
     if user_id is None:
         raise Invalid.field(
             "code", "(not shown)", "the code of an invitation that is neither used, nor renewed, nor expired"
         )
     return db.get_one(User, user_id)
+
+
+def _good(code: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Say which invitation a code is for, if it is still good."""
+    return Invitation.digest == digest_of(code), Invitation.expires_at > now

@@ -20,7 +20,7 @@ from cumulet.events import EventName
 from cumulet.limits import Limits
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects.access import find_user
-from cumulet.projects.invitations import invite_anew, take_invitation
+from cumulet.projects.invitations import invite_anew, is_good, take_invitation
 from cumulet.projects.model import ApiKey, LoginTicket, Password, SingleSignOn, User, UserState
 from cumulet.projects.password_wire import (
     AddSecondFactor,
@@ -68,9 +68,11 @@ def hash_for_sign_in(*, database: Database, tries: Tries, data: SignIn, **_: obj
     return Hashes(right=fitting(stored, data.password))
 
 
-def hash_for_joining(*, data: Join, **_: object) -> Hashes:
-    """Hash the password that somebody chose."""
-    return Hashes(new=hash_new(data.password))
+def hash_for_joining(*, database: Database, tries: Tries, data: Join, **_: object) -> Hashes:
+    """Hash the password that somebody chose who was invited: strangers have nobody compute for them."""
+    with database.reading() as db:
+        was_invited = is_good(db, data.code, tries.now)
+    return Hashes(new=hash_new(data.password) if was_invited else "")
 
 
 def hash_current(
