@@ -146,3 +146,16 @@ def test_a_host_that_somebody_places_on_is_passed_over(database, open_database):
     with database.writing() as db, open_database().writing() as beside, open_database().writing() as third:
         assert {lock(db), lock(beside)} == set(kept(db)[0])
         assert lock(third) is None
+
+
+def test_the_only_host_that_does_is_taken_if_it_has_room(database):
+    with database.writing() as db:
+        small, large = (
+            add(db, str(gib), cpus=4, memory_mib=gib * 1024, disk_gib={"local": 20}) for gib in (4, 8)
+        )
+
+        def lock(gib, only):
+            size = Requirements(vcpus=1, memory_mib=gib * 1024, disk_gib=1, pool="local")
+            return lock_best(db, "here", size, vcpus_per_cpu=1, labels={}, packed=False, only=only)
+
+        assert (lock(1, small.id), lock(5, small.id), lock(5, large.id)) == (small.id, None, large.id)

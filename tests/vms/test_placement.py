@@ -16,6 +16,7 @@ from cumulet.hosts import Host, Reservation
 from cumulet.permission import Role
 from cumulet.projects.model import Membership, Project
 from cumulet.vm_record import Vm
+from cumulet.vms.create import rows
 from cumulet.vms.offers import list_vm_machine_types2
 
 THREE = "memory:?hosts=3&vcpus=16&memory_gib=17&disk_gib=100"
@@ -75,14 +76,44 @@ def test_vms_are_spread_unless_the_catalogue_says_to_pack_them(cloud):
     assert len({create(cloud, f"packed-{number}") for number in range(3)}) == 1
 
 
-def test_where_numbers_alone_decide_no_host_is_looked_at_but_the_one_that_is_chosen(cloud):
-    def looks_at_all(id, **fields):
-        with statements_of(cloud.database) as asked:
-            create(cloud, id, **fields)
-        return any("FROM host" in one and "WHERE host.data_center_id" in one for one in asked)
+def looks_at_all(cloud, id, **fields):
+    with statements_of(cloud.database) as asked:
+        create(cloud, id, **fields)
+    return any("FROM host" in one and "WHERE host.data_center_id" in one for one in asked)
 
-    assert not looks_at_all("plain")
-    assert looks_at_all("apart", metadata={"cumulet/apart": "web"})
+
+def test_where_numbers_alone_decide_no_host_is_looked_at_but_the_one_that_is_chosen(cloud):
+    assert not looks_at_all(cloud, "plain")
+    assert looks_at_all(cloud, "apart", metadata={"cumulet/apart": "web"})
+
+
+def test_where_its_disk_holds_something_a_vm_goes_there_and_no_other_host_is_looked_at(cloud):
+    cloud.used_disk()
+    home = cloud.disk_row().host_id
+    assert not looks_at_all(cloud, "near", storage_disk_ids=["data"])
+    assert cloud.row("near").host_id == home
+
+
+def test_for_disks_that_hold_nothing_all_hosts_are_looked_at(cloud):
+    cloud.create_disk("empty")
+    assert looks_at_all(cloud, "any", storage_disk_ids=["empty"])
+
+
+def test_where_the_host_of_its_disk_has_no_room_a_vm_goes_elsewhere(cloud):
+    cloud.used_disk()
+    home = cloud.disk_row().host_id
+    with cloud.database.writing() as db:
+        db.get_one(Host, home).memory_mib = 1024
+    assert looks_at_all(cloud, "far", storage_disk_ids=["data"])
+    assert cloud.row("far").host_id != home
+
+
+def test_where_its_disk_was_brought_elsewhere_a_moment_ago_a_vm_goes_there(cloud, monkeypatch):
+    cloud.used_disk()
+    home = cloud.disk_row().host_id
+    monkeypatch.setattr(rows, "home_of", lambda *_: next(id for id in cloud.hosts if id != home))
+    cloud.create(vm_id="new", storage_disk_ids=["data"])
+    assert cloud.row("new").host_id == home
 
 
 def test_vms_that_are_to_be_apart_never_share_a_host(cloud):

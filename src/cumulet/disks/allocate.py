@@ -23,6 +23,7 @@ from cumulet.errors import Invalid
 from cumulet.events import EventName, SnapshotData
 from cumulet.hosts import (
     Capacity,
+    Host,
     Requirements,
     capacities,
     end_second,
@@ -147,6 +148,20 @@ def find_free_disks(db: Session, project_id: str, names: Sequence[str]) -> Seque
     for disk in disks:
         accept_attach(disk)
     return disks
+
+
+def home_of(db: Session, project_id: str, names: Sequence[str]) -> UUID | None:
+    """Say where the only host is from which these storage disks need not be brought to another; None for any other.
+
+    They have their place there, in pools that it shares with none, and something may have been written to one.
+    """
+    these = select(Disk.host_id, Disk.state, Disk.pool, Host.shared_pools)
+    these = these.join(Host, Host.id == Disk.host_id)
+    found = db.execute(these.where(Disk.project_id == project_id, Disk.name.in_(names))).all()
+    is_bound = any(state is not DiskState.INIT for _, state, _, _ in found)
+    is_shared = any(shared.get(pool) for _, _, pool, shared in found)
+    homes = {host_id for host_id, _, _, _ in found}
+    return homes.pop() if len(homes) == 1 and is_bound and not is_shared else None
 
 
 def attach(db: Session, disk: Disk, vm_id: UUID, host: Capacity | None, *, now: datetime) -> None:

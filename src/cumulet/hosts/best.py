@@ -25,16 +25,18 @@ def lock_best(
     vcpus_per_cpu: int,
     labels: Mapping[str, str],
     packed: bool,
+    only: UUID | None = None,
 ) -> UUID | None:
-    """Find what `place` would choose of a data center's hosts, and lock it; None where that takes more than their numbers.
+    """Find what `place` would choose of a data center's hosts, or of `only` one, and lock it; None where that takes more than their numbers.
 
-    It is passed over while somebody else has it locked: so creates at once go to several hosts. What it has may have changed
-    before the lock was there: look again. It asks for no GPUs, and for one disk.
+    It is passed over while somebody else has it locked: so creates at once go to several hosts; the only one is waited for. What
+    it has may have changed before the lock was there: look again. It asks for no GPUs, and for one disk.
     """
-    statement = _best(tuple(sorted(labels.items())), required.pool, packed)
+    statement = _best(tuple(sorted(labels.items())), required.pool, packed, only is not None)
     found = fetch_columns(
         db,
         statement,
+        **({"only": only} if only else {}),
         data_center_id=data_center_id,
         core_parts=-(-required.vcpus * CORE // vcpus_per_cpu),
         memory_mib=required.memory_mib,
@@ -48,6 +50,7 @@ def _best(
     labels: tuple[tuple[str, str], ...],
     pool: str,
     packed: bool,  # noqa: FBT001 - a key
+    is_named: bool,  # noqa: FBT001 - likewise
 ) -> Select[*tuple[Any, ...]]:
     """Build what finds it; there are as many as machine types and pools."""
     best_last = (HostRoom.free_memory_share, HostRoom.free_core_parts, HostRoom.name)
@@ -64,8 +67,9 @@ def _best(
             Host.state == HostState.UP,
             Host.unheard_since.is_(None),
             *(Host.labels[name].as_string() == value for name, value in labels),
+            *([Host.id == bindparam("only")] if is_named else []),
         )
         .order_by(*(best_last if packed else [column.desc() for column in best_last]))
         .limit(1)
-        .with_for_update(of=Host, skip_locked=True)
+        .with_for_update(of=Host, skip_locked=not is_named)
     )

@@ -74,8 +74,9 @@ def lock_room(
     required: Requirements,
     *,
     packed: bool,
+    only: UUID | None = None,
 ) -> Sequence[Capacity]:
-    """Lock the best host for a new VM that takes but numbers of one; for any other, or where there is none, all of them.
+    """Lock the best host, or `only` one, for a new VM that takes but numbers of it; for any other, or where there is none, all of them.
 
     Who locks all does so while another host may be locked already that has just lost its room: two who meet so are a
     ring, which PostgreSQL ends, and one of them begins anew.
@@ -88,6 +89,7 @@ def lock_room(
             vcpus_per_cpu=machine_type.vcpus_per_core,
             labels=machine_type.host_labels,
             packed=packed,
+            only=only,
         )
         free = [capacity_of(db, best, vcpus_per_cpu=machine_type.vcpus_per_core)] if best else []
         fitting = those_that_fit(required, for_type(free, machine_type))

@@ -12,7 +12,17 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import DataCenter, MachineType, Placement, rates_of
 from cumulet.db import add_row, names_there
-from cumulet.disks import Disk, DiskState, DiskType, add_disk, attach, find_free_disks, rooms_of, without
+from cumulet.disks import (
+    Disk,
+    DiskState,
+    DiskType,
+    add_disk,
+    attach,
+    find_free_disks,
+    home_of,
+    rooms_of,
+    without,
+)
 from cumulet.errors import CumuletError, Invalid, NotFound
 from cumulet.events import EventName
 from cumulet.hosts import QUEUE, Capacity, Requirements, SizeLimits, is_no_capacity, place, those_that_fit
@@ -66,6 +76,8 @@ def create(db: Session, request: CreateRequest) -> None:
     check_place(disks, data_center)
     vm = vm_row(request, plan, image, machine_type, data_center)
     asked = Asked(vm, plan.required, disks, rooms_of(db, disks), machine_type, data_center)
+    if disks and len(free) == 1 and not asked.is_at_home_on(free[0]):  # it was theirs a moment ago
+        free = lock_capacities(db, request.catalogue, machine_type, wish_of(request))
     chosen = choose_host(db, request, asked, with_answering_disks(db, disks, free))
     boot_disk = boot_disk_row(vm, plan, private)
     add_disk(db, boot_disk, field="bootDisk.id", actor=request.caller.email)
@@ -83,11 +95,17 @@ def free_for(
     db: Session, request: CreateRequest, plan: VmPlan, machine_type: MachineType, data_center: DataCenter
 ) -> Sequence[Capacity]:
     """Lock what the VM's host is chosen of, and say what is free there."""
-    wish = Wish(request.project_id, request.data.metadata, request.data.gpus)
-    if request.data.storage_disk_ids:  # it goes where they are
+    wish, disks = wish_of(request), request.data.storage_disk_ids
+    home = home_of(db, request.project_id, disks) if disks else None
+    if disks and home is None:  # it goes where the least has to be brought
         return lock_capacities(db, request.catalogue, machine_type, wish)
     packed = data_center.placement is Placement.PACK
-    return lock_room(db, request.catalogue, machine_type, wish, plan.required, packed=packed)
+    return lock_room(db, request.catalogue, machine_type, wish, plan.required, packed=packed, only=home)
+
+
+def wish_of(request: CreateRequest) -> Wish:
+    """Say what room is looked for, but for its size."""
+    return Wish(request.project_id, request.data.metadata, request.data.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +140,11 @@ class Asked:
             sizes=sizes_of(self.machine_type, disk_gib=self.vm.image_gib),
             packed=self.data_center.placement is Placement.PACK,
         )
+
+    def is_at_home_on(self, host: Capacity) -> bool:
+        """Whether it fits on a host with all its disks, of which none has to be brought there."""
+        there = without(self.disks, self.rooms, host)
+        return not self.brought_to(host) and bool(those_that_fit(self.whole, [there]))
 
     def brought_to(self, host: Capacity) -> int:
         """How many GiB of its disks would have to be brought to a host."""
