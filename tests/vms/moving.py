@@ -85,9 +85,14 @@ def survive(cloud, seconds):
         try:
             cloud.pass_time(left)
         except (Crash, *UNREACHABLE):
-            old = cloud.backends
-            cloud.backends = Backends(old.hosts, old.fabrics, old.images, carrier=Carrier())
-            cloud.reconciler = cloud.new_reconciler()
+            have_another_go_on(cloud)
+
+
+def have_another_go_on(cloud):
+    """Have another process go on, which has nothing on its way."""
+    old = cloud.backends
+    cloud.backends = Backends(old.hosts, old.fabrics, old.images, carrier=Carrier())
+    cloud.reconciler = cloud.new_reconciler()
 
 
 LONG_ENOUGH = 200.0

@@ -1,6 +1,7 @@
 """VMs that go to another host while they run: once, whole, and nowhere twice, whatever dies on the way."""
 
 import gc
+from threading import Event
 
 import pytest
 from tests.crash.faults import FaultyDatabase, insist
@@ -11,6 +12,7 @@ from tests.vms.moving import (
     abort,
     arm,
     calls_of_a_move,
+    have_another_go_on,
     host_of,
     move,
     names,
@@ -217,6 +219,37 @@ def test_while_the_other_host_falls_silent_at_the_end_it_is_started_nowhere_and_
     cloud.pass_time(60)
     assert (host_of(cloud), cloud.vm().state, cloud.row().started) == (there, VmState.ACTIVE, started)
     assert witness.most == 1
+
+
+def test_what_a_server_of_before_still_has_on_its_way_does_not_leave_once_the_next_has_looked(
+    cloud, monkeypatch
+):
+    cloud.running()
+    source, there, departs = host_of(cloud), other_of(cloud), Event()
+    looks = on(source, cloud).looks = 4711
+    leave, get = source.moves.leave, there.machines.get
+
+    def leave_late(*args, **kwargs):
+        monkeypatch.setattr(source.moves, "leave", leave)
+        departs.wait()
+        return leave(*args, **kwargs)
+
+    monkeypatch.setattr(source.moves, "leave", leave_late)
+    move(cloud)
+    cloud.run()
+    journey = cloud.backends.journeys.look(cloud.row().id)
+
+    def get_before_departure(vm_id):
+        seen = get(vm_id)
+        departs.set()
+        journey.still.exception()
+        return seen
+
+    monkeypatch.setattr(there.machines, "get", get_before_departure)
+    have_another_go_on(cloud)
+    cloud.pass_time(60)
+    assert (host_of(cloud), cloud.vm().state) == (there, VmState.ACTIVE)
+    assert on(there, cloud).looks == looks, "its memory went along"
 
 
 def test_one_whose_guest_shuts_down_on_the_way_goes_on_its_way_and_stays_off(cloud):

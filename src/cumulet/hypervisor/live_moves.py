@@ -69,7 +69,7 @@ class LiveMoves(Protocol):
         """
 
     def stay(self, vm_id: UUID) -> None:
-        """Have a machine that is leaving stay, if it still can."""
+        """Have a machine that is leaving stay, if it still can; its gates are closed."""
 
     def go_on(self, vm_id: UUID, *, term: int = 0) -> None:
         """Let a machine go on that a move has left held still: there, or here where it did not leave."""

@@ -110,7 +110,9 @@ class LibvirtLiveMoves:
                 self._close_gates(vm_id)
 
     def stay(self, vm_id: UUID) -> None:
-        """Abort its migration, if there is one."""
+        """Close its gates, and abort its migration if there is one."""
+        with self._lock:
+            self._close_gates(vm_id)
 
         def abort(link: libvirt.virConnect) -> None:
             with domains.absent_is_fine(), domains.off_is_fine():

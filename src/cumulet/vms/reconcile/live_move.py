@@ -46,8 +46,10 @@ def ensure_moved_live(run: Run, vm: Vm, parts: Parts, way: Way, base: BaseImage,
     journey = way.journeys.look(vm.id) if vm.move is Move.LIVE else None
     if journey is not None and not journey.still.done():
         raise NotYet(f"moving while it runs, {journey.over:.0%}", LOOK)
+    way.source.moves.stay(
+        vm.id
+    )  # or a journey of before, of whatever server, went on behind what is seen now
     if vm.move is Move.BACK:
-        way.source.moves.stay(vm.id)
         way.target.machines.keep_term(vm.id, vm.term)
     way.source.machines.keep_term(vm.id, vm.term)
     here, there = way.source.machines.get(vm.id), way.target.machines.get(vm.id)
