@@ -23,7 +23,7 @@ from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.disks import LibvirtDisks
 from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, domain_xml, read_mark, with_start
 from cumulet.hypervisor.libvirt.gates import DISKS, LIBVIRTD, MEMORY, Gates, clear_gates, connect, gate_path
-from cumulet.hypervisor.libvirt.move_xml import copied_disks, moved_xml
+from cumulet.hypervisor.libvirt.move_xml import copied_disks, moved_xml, own_files
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
 FLAGS: Final = (
@@ -158,6 +158,7 @@ def go_on(link: libvirt.virConnect, vm_id: UUID, paths: HostPaths) -> None:
         config_only = libvirt.VIR_DOMAIN_AFFECT_CONFIG
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, renewed, "cumulet", NAMESPACE, config_only)
     if seen.power in {Power.ARRIVED, Power.IN_MOVE, Power.PAUSED}:
+        own_files(domain.XMLDesc())
         domain.resume()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from uuid import UUID
@@ -54,3 +55,19 @@ def copied_disks(running: str, shared: AbstractSet[UUID]) -> tuple[str, ...]:
     goes = (disk.find("target") for disk in disks if disk.findtext("serial", "") not in stays)
     devices = (target.get("dev", "") for target in goes if target is not None)
     return tuple(device for device in devices if device != SEED_TARGET)
+
+
+def own_files(running: str) -> None:
+    """Give a machine's QEMU the files that it writes: libvirtd of the host that it left, or was to go to, took them from it.
+
+    It leaves them alone only in directories that it takes for shared, and it knows few kinds of these.
+    """
+    root = ET.fromstring(running)  # noqa: S314 - libvirt's own
+    owner = root.findtext("seclabel[@model='dac'][@relabel='yes']/label")
+    if owner is None:
+        return
+    user, group = (int(id) for id in owner.split(":"))
+    for disk in root.findall("devices/disk"):
+        source = disk.find("source[@file]")
+        if source is not None and disk.find("readonly") is None:
+            os.chown(source.get("file", ""), user, group)
