@@ -24,6 +24,16 @@ FROM_THE_SERVER = replace(EXTERNAL, everywhere=False)
 """The external range is led to by the server alone."""
 
 
+@pytest.fixture(autouse=True)
+def all_on(request):
+    """A machine that a test which failed left off is on again: that is one failure, not a hundred."""
+    yield
+    if "ground" in request.fixturenames:
+        for machine in request.getfixturevalue("ground").machines:
+            if not machine.is_on():
+                machine.switch_on()
+
+
 @pytest.fixture(scope="module")
 def centre() -> Centre:
     """The server, as machines are taken into its network; by the authority of a cloud that may be on this private host."""

@@ -1,6 +1,6 @@
 """The ground of a cloud: a server and three machines, each a private host of its own, on two networks between them.
 
-        server 10.98.0.1     h1 10.98.0.11     h2 10.98.0.12     h3 10.98.0.13
+        server 10.98.0.1     h1 10.98.0.11     h2 10.98.0.12     h3 10.98.0.13    (h4 10.98.0.14, a spare one, is off)
           │  └───────── line ───┴─│───────────────┴─│───────────────┘ │          SSH, OVN's databases
           └───────── tunnels ─────┴─────────────────┴─────────────────┘          10.97.0.x: Geneve
 
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from tests.waiting import eventually
 
 HERE: Final = Path(__file__).parent
 NAMES: Final = ("h1", "h2", "h3")
+SPARE: Final = "h4"
 LINE, TUNNELS = "line", "tunnels"
 SUBNETS: Final = {LINE: "10.98.0", TUNNELS: "10.97.0"}
 SERVER: Final = f"{SUBNETS[LINE]}.1"
@@ -53,9 +55,9 @@ pickle.dump(getattr(calls, name)(*args, **kwargs), sys.stdout.buffer)
 class Machine:
     """A machine that can be a host: with a name, SSH for root at `destination`, and a line that can be cut."""
 
-    def __init__(self, number: int, *, folder: Path) -> None:
+    def __init__(self, number: int, name: str, *, folder: Path) -> None:
         self.number = number
-        self.name = NAMES[number - 1]
+        self.name = name
         self.address = f"{SUBNETS[LINE]}.{10 + number}"
         self.tunnel_address = f"{SUBNETS[TUNNELS]}.{10 + number}"
         self.destination = f"root@{self.name}"
@@ -78,6 +80,10 @@ class Machine:
             there = ("nsenter", f"--target={self.init}", "--net", "ip", "address", "add")
             run(*there, f"{subnet}.{10 + self.number}/24", "dev", f"eth{number}")
         eventually(self._answers)
+
+    def is_on(self) -> bool:
+        """Whether it has power."""
+        return self._process.poll() is None
 
     def switch_off(self) -> None:
         """Take its power: all that runs there is gone at once."""
@@ -149,9 +155,13 @@ class Machine:
 
 
 def plug(name: str, device: str, network: str, *, namespace: object) -> None:
-    """Give the machine, or the server, whose network namespace a process is in a NIC in a network."""
+    """Give the machine, or the server, whose network namespace a process is in a NIC in a network.
+
+    It has the same MAC whenever the machine is switched on: others would go on speaking to another one for a while.
+    """
     outer, inner = f"{name}-{network}", f"{name}-{device}"
-    run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
+    mac = f"02:{sha256(inner.encode()).digest()[:5].hex(':')}"
+    run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "address", mac)
     run("ethtool", "--offload", outer, "tx", "off")
     run("ip", "link", "set", outer, "master", network, "up")
     run("ip", "link", "set", inner, "netns", namespace, "name", device)
@@ -216,7 +226,7 @@ class Doctor:
             self._machine.inside(sys.executable, "-c", ASK),
             input=pickle.dumps((name, args, kwargs)),
             capture_output=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert asked.returncode == 0, f"{self._machine.name}: {name}: {asked.stderr.decode()}"
@@ -224,14 +234,15 @@ class Doctor:
 
 
 class Ground:
-    """The machines, all on, and the server's key for them."""
+    """The machines, all on, one to spare that is off, and the server's key for them."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self.key = folder / "id"
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "server", "-f", self.key)
-        self.machines = [Machine(number, folder=folder) for number in range(1, len(NAMES) + 1)]
-        names = {"server": SERVER} | {machine.name: machine.address for machine in self.machines}
+        every = [Machine(number, name, folder=folder) for number, name in enumerate((*NAMES, SPARE), 1)]
+        *self.machines, self.spare = every
+        names = {"server": SERVER} | {machine.name: machine.address for machine in every}
         known = "".join(f"{address} {name}\n" for name, address in names.items())
         (folder / "hosts").write_text(f"127.0.0.1 localhost\n{known}")
         run("mount", "--bind", folder / "hosts", "/etc/hosts")

@@ -1,4 +1,7 @@
-"""OVN's databases on three machines together, which lead out too: one of them dies, and all of it goes on."""
+"""OVN's databases on three machines together, which lead out too: one of them dies, and all of it goes on.
+
+A fourth machine has them before, and after: the server's own stay as other tests have them.
+"""
 
 import json
 import socket
@@ -11,56 +14,79 @@ import pytest
 from tests.fabric.guests import ask_tcp, once_back
 from tests.fabric.specs import Project, a_port
 from tests.lab.conftest import plugging
-from tests.lab.ground import OUTSIDE_RANGE, UPLINK, uplinks_of
+from tests.lab.ground import NAMES, OUTSIDE_RANGE, UPLINK, uplinks_of
 from tests.waiting import eventually
 
-from cumulet.doctor import calls
 from cumulet.doctor.calls import Level, Proof
 from cumulet.doctor.daemon_specs import CENTRAL
 from cumulet.errors import CumuletError
 from cumulet.fabric import ExternalSpec, FabricUnreachable
 from cumulet.fabric.ovn import Way, open_fabric
 from cumulet.hosts.central import Look
+from cumulet.hosts.overlay import Centre, Vouching
 from cumulet.line.wire import DATA_DIR
 from cumulet.self_signed import ensure_client
 
 pytestmark = pytest.mark.lab
-SERVER = "server"
 
 
 @pytest.fixture(scope="module")
-def bring(taken_in, centre):
+def vouching(tmp_path_factory):
+    """The authority of a cloud of its own."""
+    return Vouching.below(tmp_path_factory.mktemp("cloud"), lambda: datetime.now(UTC))
+
+
+@pytest.fixture(scope="module")
+def first(ground, vouching):
+    """The machine that has the databases alone."""
+    ground.spare.switch_on()
+    Centre(None, vouching).take_in(ground.spare.doctor, ground.spare.name)
+    yield ground.spare
+    ground.spare.switch_off()
+
+
+@pytest.fixture(scope="module")
+def taken_in(ground, first, vouching):
+    """The other machines, taken into its network."""
+    for machine in ground.machines:
+        Centre(first.doctor, vouching).take_in(machine.doctor, machine.name)
+        machine.open_tunnels()
+    return ground.machines
+
+
+@pytest.fixture(scope="module")
+def bring(taken_in, first, vouching):
     """Brings the databases to hosts, by as many looks as it takes, and tells how it stands then."""
-    doctors = {SERVER: calls} | {machine.name: machine.doctor for machine in taken_in}
+    doctors = {machine.name: machine.doctor for machine in (first, *taken_in)}
 
     def bring(*wanted, without=()):
         asked = {name: doctor for name, doctor in doctors.items() if name not in without}
 
         def end():
             with suppress(CumuletError):  # a reconciler tries again too
-                seen = Look(asked, wanted, centre.vouching, hold=lambda: None).take()
+                seen = Look(asked, wanted, vouching, hold=lambda: None).take()
                 return None if seen.has_more or seen.problem else seen
             return None
 
-        return eventually(end, within=90)
+        return eventually(end)
 
     yield bring
-    bring(SERVER)
+    bring(first.name)
 
 
 @pytest.fixture(scope="module")
 def together(bring):
-    """The databases are on the three machines, and no longer on the server."""
-    seen = bring("h1", "h2", "h3")
-    assert seen.central == {"h1", "h2", "h3"}
+    """The databases are on the three machines, and no longer on the first."""
+    seen = bring(*NAMES)
+    assert seen.central == {*NAMES}
     return seen
 
 
 @pytest.fixture(scope="module")
-def way(together, centre, tmp_path_factory):
+def way(together, vouching, tmp_path_factory):
     """How a server that is on any machine asks them."""
     tls = ensure_client(
-        centre.vouching.central,
+        vouching.central,
         tmp_path_factory.mktemp("server"),
         "server",
         datetime.now(UTC),
@@ -130,10 +156,10 @@ def shown(machine, way):
     return subprocess.run(read, input=met, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_certificate_that_is_made_anew_is_taken_up_with_nothing_started_anew(taken_in, centre, way):
+def test_a_certificate_that_is_made_anew_is_taken_up_with_nothing_started_anew(taken_in, vouching, way):
     machine = taken_in[0]
     before, running = shown(machine, way), machine.processes("ovsdb-server")
-    centre.vouching.certify(machine.doctor, machine.doctor.read_place().chassis, Proof.CENTRAL)
+    vouching.certify(machine.doctor, machine.doctor.read_place().chassis, Proof.CENTRAL)
     eventually(lambda: shown(machine, way) != before)
     assert machine.processes("ovsdb-server") == running
 
@@ -162,41 +188,42 @@ def write(fabric, port):
             return True
         return False
 
-    eventually(written, within=60)
+    eventually(written)
 
 
 def test_the_leader_dies_that_leads_out_too_and_no_write_is_lost_packets_pass_and_its_place_is_taken(
-    taken_in, bring, theirs, plug_at, uplinks
+    taken_in, first, bring, theirs, plug_at, uplinks
 ):
     places = {machine.name: machine.doctor.read_place() for machine in taken_in}
     dying = next(one for one in taken_in if "nb" in places[one.name].cluster.leads)
     one, other = (machine for machine in taken_in if machine is not dying)
     project = Project(theirs, external=leading_out(theirs, dying, one, other))
-    first, second = plug_at(one, project.port(10)), plug_at(other, project.port(11, str(OUTSIDE_RANGE[11])))
-    second.serve(b"second")
-    assert once_back(lambda: first.connect("10.0.0.11", 80)) == (b"second", "10.0.0.10")
-    assert once_back(lambda: ask_tcp(str(OUTSIDE_RANGE[11]), 80)) == (b"second", str(OUTSIDE_RANGE[1]))
+    near, far = plug_at(one, project.port(10)), plug_at(other, project.port(11, str(OUTSIDE_RANGE[11])))
+    far.serve(b"far")
+    assert once_back(lambda: near.connect("10.0.0.11", 80)) == (b"far", "10.0.0.10")
+    assert once_back(lambda: ask_tcp(str(OUTSIDE_RANGE[11]), 80)) == (b"far", str(OUTSIDE_RANGE[1]))
     dying.switch_off()
     ports = [a_port(project.network, number) for number in range(12, 22)]
     for port in ports:
-        assert first.connect("10.0.0.11", 80)[0] == b"second"
+        assert near.connect("10.0.0.11", 80)[0] == b"far"
         write(theirs, port)
     assert {port.id for port in ports} <= theirs.ports().keys()
-    assert once_back(lambda: ask_tcp(str(OUTSIDE_RANGE[11]), 80)) == (b"second", str(OUTSIDE_RANGE[1]))
-    first.serve(b"first")
-    write(theirs, replace(first.port, external_address=OUTSIDE_RANGE[10]))
-    assert once_back(lambda: ask_tcp(str(OUTSIDE_RANGE[10]), 80)) == (b"first", str(OUTSIDE_RANGE[1])), (
+    assert once_back(lambda: ask_tcp(str(OUTSIDE_RANGE[11]), 80)) == (b"far", str(OUTSIDE_RANGE[1]))
+    near.serve(b"near")
+    write(theirs, replace(near.port, external_address=OUTSIDE_RANGE[10]))
+    assert once_back(lambda: ask_tcp(str(OUTSIDE_RANGE[10]), 80)) == (b"near", str(OUTSIDE_RANGE[1])), (
         "hosts follow what is written now"
     )
     (told,) = [one_found for one_found in one.doctor.examine(DATA_DIR) if one_found.name == "OVN's databases"]
     assert told.level is Level.DEGRADED
     assert f"no connection to {dying.address}" in told.text
-    assert bring(one.name, other.name, SERVER, without=[dying.name]).central == {one.name, other.name, SERVER}
-    assert first.connect("10.0.0.11", 80)[0] == b"second"
+    heirs = (one.name, other.name, first.name)
+    assert bring(*heirs, without=[dying.name]).central == {*heirs}
+    assert near.connect("10.0.0.11", 80)[0] == b"far"
     dying.switch_on()
     dying.doctor.prepare_host()
     dying.open_tunnels()
-    assert bring(one.name, other.name, SERVER).central == {one.name, other.name, SERVER}
+    assert bring(*heirs).central == {*heirs}
     assert dying.doctor.read_place().cluster is None
     assert not CENTRAL & {*json.loads(dying.run("cat", "/run/cumulet/status.json"))["daemons"]}
     assert {port.id for port in ports} <= theirs.ports().keys()
