@@ -129,7 +129,7 @@ def test_a_machine_undefined_while_it_runs_runs_on_and_is_defined_again(vm):
     domain, process = Parts.of(vm).vm, pids_of(QEMU, Parts.of(vm).vm)
     subprocess.run(("virsh", "undefine", domain), check=True, capture_output=True)
     eventually(lambda: domain in output_of("virsh", "--quiet", "list", "--uuid", "--persistent").split())
-    assert vm.answers()
+    eventually(vm.answers)
     assert pids_of(QEMU, domain) == process
 
 

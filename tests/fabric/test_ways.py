@@ -1,7 +1,6 @@
 """The ways that a network has: IPv6 within the project, stopped and started again, and without a default route."""
 
 import socket
-import time
 from dataclasses import replace
 from ipaddress import IPv6Network
 
@@ -10,6 +9,7 @@ from tests.fabric import guests
 from tests.fabric.guests import ask_tcp, dhcp, resolve, texts_until
 from tests.fabric.packets import Packet, arriving, end
 from tests.fabric.specs import EXTERNAL, a_network, a_port
+from tests.waiting import eventually
 
 from cumulet.fabric.addresses import own_address
 from cumulet.fabric.ovn.addresses import LINK_LOCAL
@@ -26,13 +26,12 @@ def wait_for_local_address(guest, address):
     guest.ip("link", "set", "eth0", "down")
     guest.ip("link", "set", "eth0", "up")
     guest.ip("route", "replace", "default", "via", guest.port.address.exploded.rpartition(".")[0] + ".1")
-    deadline = time.monotonic() + 20
-    while (
-        f"{address}/64" not in (there := guest.ip("-6", "address", "show", "dev", "eth0"))
-        or "tentative" in there
-    ):
-        assert time.monotonic() < deadline, f"no {address}: {there}"
-        time.sleep(0.05)
+
+    def is_there():
+        there = guest.ip("-6", "address", "show", "dev", "eth0")
+        return f"{address}/64" in there and "tentative" not in there
+
+    eventually(is_there)
 
 
 def test_guests_reach_each_other_by_ipv6_in_all_networks_of_a_project(fabric, project, plug):

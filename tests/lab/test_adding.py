@@ -66,7 +66,7 @@ def test_a_vm_runs_there_answers_and_goes_to_another_host_with_all_that_it_holds
     address = far.external()
     far.output_of("echo hard work >/root/kept && sync")
     cumulet("vm", "move", "far", "--to", home, "--restart")
-    eventually(lambda: vms_on(real_cloud, machine.name) == 0, within=120)
+    eventually(lambda: vms_on(real_cloud, machine.name) == 0)
     far.wait_for("ACTIVE")
     far.wait_for_ssh()
     assert (far.output_of("cat /root/kept").strip(), far.external()) == ("hard work", address)

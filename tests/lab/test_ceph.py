@@ -53,14 +53,14 @@ def test_a_guest_in_ceph_moves_while_it_runs_and_goes_on_elsewhere_when_its_mach
     boot = vm.output_of("cat /proc/sys/kernel/random/boot_id")
     vm.output_of("echo hard work >/root/kept && sync")
     cumulet("vm", "move", "survivor", "--to", dying.name)
-    eventually(lambda: not real_cloud.ask("GET", "/v1/moves")["moves"], within=120)
+    eventually(lambda: not real_cloud.ask("GET", "/v1/moves")["moves"])
     assert vms_on(real_cloud, dying.name) == 1, vm.timeline()
     assert "while it ran; it stood still for" in vm.told("vm.moved")
     vm.wait_for_ssh()
     assert vm.output_of("cat /proc/sys/kernel/random/boot_id") == boot
     vm.output_of("echo and more >>/root/kept && sync")
     dying.switch_off()
-    eventually(lambda: state(real_cloud, dying) == "LOST", within=120)
+    eventually(lambda: state(real_cloud, dying) == "LOST")
     vm.wait_for("ACTIVE")
     vm.wait_for_ssh()
     assert vm.output_of("cat /root/kept").split() == ["hard", "work", "and", "more"]
@@ -68,7 +68,7 @@ def test_a_guest_in_ceph_moves_while_it_runs_and_goes_on_elsewhere_when_its_mach
     assert vm.told("vm.moved") == "vm.moved: its host is lost: moved to another one"
     dying.switch_on()
     let_in(dying)
-    eventually(lambda: state(real_cloud, dying) == "UP", within=60)
+    eventually(lambda: state(real_cloud, dying) == "UP")
     assert not dying.processes("qemu-system-x86")
     vm.verb("terminate")
     eventually(vm.gone)

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 
@@ -21,12 +22,16 @@ def test_each_machine_is_one_of_its_own_and_answers_ssh(ground):
 
 def test_a_machine_is_cut_off_by_its_line_and_back_when_it_is_mended(ground):
     one, two, _ = ground.machines
-    ping = ("ping", "-c1", "-W1", two.address)
-    one.run(*ping)
+
+    def is_reached():
+        ping = one.inside("ping", "-c1", "-W1", two.address)
+        return subprocess.run(ping, capture_output=True, check=False).returncode == 0
+
+    eventually(is_reached)
     two.cut()
-    assert subprocess.run(one.inside(*ping), capture_output=True, check=False).returncode
+    assert not is_reached()
     two.mend()
-    one.run(*ping)
+    eventually(is_reached)  # the kernel sees to a cable a moment after it is plugged in
 
 
 def test_a_machine_that_was_switched_off_is_another_when_it_is_on_again(ground):

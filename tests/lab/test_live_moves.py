@@ -10,7 +10,7 @@ from tests.waiting import eventually
 
 from cumulet.fleet import pin_host_key
 from cumulet.fleet.adding import Addition
-from cumulet.hypervisor import DiskSpec, OffReason, Power
+from cumulet.hypervisor import DiskSpec, HypervisorError, OffReason, Power
 from cumulet.hypervisor.journey import Journey, Stage
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
@@ -32,7 +32,7 @@ def hosts(ground, open_far, micro):
         host.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def guest(hosts, micro):
     """A guest that runs on the first host, in term 1."""
     spec = a_spec(micro)
@@ -41,7 +41,7 @@ def guest(hosts, micro):
     hosts[0].seeds.write(a_seed(spec.id))
     hosts[0].machines.define(spec)
     hosts[0].machines.start(spec.id)
-    eventually(lambda: hosts[0].guests.ask(spec.id).first_boot_done)
+    eventually(lambda: hosts[0].guests.ask(spec.id).agent)  # without a network its first boot takes a minute
     yield spec, disk
     for host in hosts:
         host.machines.undefine(spec.id)
@@ -61,6 +61,16 @@ def go(spec, disk, source, target, *, term):
     return journey.still.result()
 
 
+def test_one_that_is_to_stay_finds_no_gate_open_any_more(hosts, guest):
+    spec, _ = guest
+    moves = hosts[0].moves
+    moves.prepare(spec.id)
+    moves.stay(spec.id)
+    with pytest.raises(HypervisorError, match="is not leaving"):
+        moves.open_gate(spec.id)
+    assert hosts[0].machines.get(spec.id).power is Power.RUNNING
+
+
 def test_a_guest_goes_on_where_it_was_with_its_memory_and_its_disk(hosts, guest):
     spec, disk = guest
     source, target = hosts
@@ -70,5 +80,5 @@ def test_a_guest_goes_on_where_it_was_with_its_memory_and_its_disk(hosts, guest)
     assert (here.power, here.off_reason) == (Power.OFF, OffReason.MOVED)
     assert (there.power, there.started, there.term) == (Power.RUNNING, before.started, 1)
     assert there.spec_digest
-    eventually(lambda: target.guests.ask(spec.id).first_boot_done)
+    eventually(lambda: target.guests.ask(spec.id).agent)
     assert source.consoles.log(spec.id, max_bytes=65536) in target.consoles.log(spec.id, max_bytes=65536)

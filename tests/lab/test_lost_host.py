@@ -60,7 +60,7 @@ def test_a_guest_on_shared_storage_goes_to_another_host_while_it_runs_and_its_di
     same = disk.stat().st_ino
     for there in (other, source):
         cumulet("vm", "move", "roamer", "--to", there.name)
-        eventually(lambda: not real_cloud.ask("GET", "/v1/moves")["moves"], within=120)
+        eventually(lambda: not real_cloud.ask("GET", "/v1/moves")["moves"])
         assert vms_on(real_cloud, there.name) == 1, vm.timeline()
         assert "while it ran; it stood still for" in vm.told("vm.moved")
         vm.wait_for_ssh()
@@ -87,7 +87,7 @@ def test_a_guest_on_shared_storage_goes_on_elsewhere_when_its_machine_is_dead_an
     vm.wait_for_ssh()
     vm.output_of("echo hard work >/root/kept && sync")
     dying.switch_off()
-    eventually(lambda: state(real_cloud, dying) == "SILENT", within=60)
+    eventually(lambda: state(real_cloud, dying) == "SILENT")
     assert vm.shown()["state"] == "UNKNOWN"
     cumulet("host", "lost", dying.name, "--confirm")
     vm.wait_for("ACTIVE")
@@ -97,7 +97,7 @@ def test_a_guest_on_shared_storage_goes_on_elsewhere_when_its_machine_is_dead_an
     assert vm.told("vm.moved") == "vm.moved: its host is lost: moved to another one"
     dying.switch_on()
     let_in(dying)
-    eventually(lambda: state(real_cloud, dying) == "UP", within=60)
+    eventually(lambda: state(real_cloud, dying) == "UP")
     assert not dying.processes("qemu-system-x86")
     vm.verb("terminate")
     eventually(vm.gone)

@@ -38,7 +38,7 @@ class Server:
                 env=inherited | settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.api = httpx.Client(base_url=f"http://{machine.address}:8480", timeout=30)
-        eventually(self.answers, within=60)
+        eventually(self.answers)
         key = machine.run("cat", "/var/lib/cumulet/admin.key").strip()
         self.api.headers["Authorization"] = f"Bearer {key}"
 

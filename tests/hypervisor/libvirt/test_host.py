@@ -77,7 +77,7 @@ def test_while_libvirtd_is_away_its_host_is_unreachable(host, running, kill_libv
         return True
 
     kill_libvirtd()
-    eventually(unreachable, within=5)
+    eventually(unreachable)
 
 
 @lab
