@@ -33,6 +33,7 @@ from cumulet.serve.build import build
 from cumulet.serve.run import started
 from cumulet.settings import read_settings
 
+pytest_plugins = ["schemathesis.pytest.plugin"]
 pytestmark = pytest.mark.slow
 
 
