@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -55,6 +56,13 @@ def quiet_log() -> None:
         raise structlog.DropEvent
 
     structlog.configure(processors=[drop])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_waits_for_the_disk() -> None:
+    """Leave it to the kernel when files are written: no test takes the power from the machine that it runs on."""
+    os.fsync = lambda _: None
+    db.SQLITE_SYNCHRONOUS = "OFF"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -56,6 +56,8 @@ from cumulet.versions import PostgresVersions, SqliteVersions
 Columns = TypeVarTuple("Columns")
 R = TypeVar("R", bound="Row")
 SQLITE_BUSY_MS: Final = 10_000
+SQLITE_SYNCHRONOUS: Final = "NORMAL"
+"""What is committed outlives this process at once, and the machine from the next checkpoint on."""
 SQLITE_CACHE_KIB: Final = 512
 """Of each connection: the pages are in the kernel's cache too, and there are as many connections as threads."""
 SQLITE_CHECKPOINT_PAGES: Final = 8000
@@ -398,7 +400,7 @@ def _sqlite_engine(url: str) -> Engine:
         connection.isolation_level = None
         for pragma in (
             "journal_mode=WAL",
-            "synchronous=NORMAL",
+            f"synchronous={SQLITE_SYNCHRONOUS}",
             f"wal_autocheckpoint={SQLITE_CHECKPOINT_PAGES}",
             "foreign_keys=ON",
             f"busy_timeout={SQLITE_BUSY_MS}",
