@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 from argon2 import PasswordHasher
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from sqlalchemy import Engine, create_engine
 from tests.databases import Postgres, running_postgres
 from tests.e2e import world
@@ -18,6 +19,7 @@ from tests.e2e.real_cloud import RealCloud, built_images, lab_dir
 from tests.fabric.guests import Namespace
 from tests.lab.ground import Ground
 from tests.made_up import NOON, Cloud, make_cloud
+from tests.waiting import PATIENCE_S
 
 from cumulet import db
 from cumulet.db import Database
@@ -63,6 +65,13 @@ def nothing_waits_for_the_disk() -> None:
     """Leave it to the kernel when files are written: no test takes the power from the machine that it runs on."""
     os.fsync = lambda _: None
     db.SQLITE_SYNCHRONOUS = "OFF"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def clients_are_patient() -> None:
+    """Wait for answers as long as for all else: the five seconds of httpx pass on a machine that does much besides."""
+    for part in ("connect", "read", "write", "pool"):
+        setattr(DEFAULT_TIMEOUT_CONFIG, part, PATIENCE_S)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import exc, select, text
 from tests.made_up import NOON, Clock
 from tests.toy_reconcilers import KIND, Crash, note, notes, wake_toys, workers
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.errors import OUR_MISTAKE, NotAtOnce, Unavailable
 from cumulet.reconcile import LEASE, Due, LeaseLost, NotYet, Reconciler, find_due, forget_leases, wake
@@ -161,12 +161,12 @@ def test_only_what_can_start_now_is_claimed(database, running):
 
     def reconcile(run):
         started.release()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
 
     running(Reconciler(database, {KIND: reconcile}, workers=2))
     wake_toys(database, *(uuid4() for _ in range(5)), now=NOON)
-    assert started.acquire(timeout=30)
-    assert started.acquire(timeout=30)
+    assert started.acquire(timeout=PATIENCE_S)
+    assert started.acquire(timeout=PATIENCE_S)
     with database.reading() as db:
         leased = db.scalars(select(Due.id).where(Due.lease.is_not(None))).all()
     go_on.set()
@@ -433,17 +433,17 @@ def test_stopping_waits_for_the_runs_under_way(database):
 
     def reconcile(run):
         begun.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
         note(run)
 
     reconciler = Reconciler(database, {KIND: reconcile})
     reconciler.start()
     wake_toys(database, TOY, now=NOON)
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE_S)
     stopping = threading.Thread(target=reconciler.stop)
     stopping.start()
     go_on.set()
-    stopping.join(30)
+    stopping.join(PATIENCE_S)
     assert notes(database, TOY) == ["it ran"]
     assert not all_due(database)
 

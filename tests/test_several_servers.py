@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,16 +17,18 @@ import httpx
 import pytest
 from tests.line.conftest import helping
 from tests.made_up import IMAGE
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.catalogue import read_catalogue
 from cumulet.hypervisor.memory import memory_hosts
 from cumulet.serve.ssh_key import ensure_ssh_key
+from cumulet.settings import LONGEST_DRAIN
 
 VMS = "/v1/projects/default/vms"
 GROUPS = "/v1/projects/default/security-groups"
 POOLS = read_catalogue(None).data_centers[0].pool_paths
-DRAIN_SECONDS = 3
+DRAIN_SECONDS = LONGEST_DRAIN
+"""Until a second signal tells that nobody asks any more."""
 
 
 @dataclass
@@ -50,10 +53,12 @@ class Server:
         except httpx.TransportError:
             return False
 
-    def replace(self) -> None:
+    def replace(self, until_left: Callable[[], object]) -> None:
         self.process.send_signal(signal.SIGTERM)
         eventually(self.wants_nothing_new)
-        self.process.wait(60)
+        until_left()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(PATIENCE_S)
         self.start()
 
     def wants_nothing_new(self) -> bool:
@@ -180,31 +185,35 @@ def test_of_two_servers_one_is_killed_and_all_that_was_asked_of_either_is_done_o
 
 def test_servers_are_replaced_one_after_the_other_and_no_request_is_refused(pair, spreader):
     refused: list[object] = []
-    counted: list[int] = []
+    rounds = [0] * 3
     ended = threading.Event()
 
-    def ask() -> None:
+    def ask(number: int) -> None:
         while not ended.is_set():
+            rounds[number] += 1
             try:
                 answers = [spreader.ready.get(VMS) for _ in range(5)]
                 answers.append(spreader.ready.post(GROUPS, json=group()))
             except httpx.TransportError as problem:
                 refused.append(problem)
                 continue
-            counted.append(len(answers))
             refused.extend(answer.text for answer in answers if not answer.is_success)
 
     def group() -> dict[str, str]:
         return {"id": f"group-{uuid4().hex}", "dataCenterId": "local"}
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    def leave(server: Server) -> None:
+        """Return when nobody asks this server any more: whoever had begun to has begun another round since."""
+        eventually(lambda: spreader.ready.base_url.port != httpx.URL(server.url).port)
+        before = tuple(rounds)
+        eventually(lambda: all(now > then for now, then in zip(rounds, before, strict=True)))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(rounds))]
     for thread in threads:
         thread.start()
     try:
         for server in pair:
-            before = len(counted)
-            server.replace()
-            eventually(lambda before=before: len(counted) > before)
+            server.replace(partial(leave, server))
     finally:
         ended.set()
         for thread in threads:

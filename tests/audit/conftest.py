@@ -12,6 +12,7 @@ from sqlalchemy import select
 from tests.made_up import Cloud
 from tests.projects.people import add_user
 from tests.rest.conftest import serving
+from tests.waiting import PATIENCE_S
 
 from cumulet.audit import AuditRecord
 from cumulet.operation import OPERATIONS
@@ -52,7 +53,7 @@ def ask(cloud: Cloud, url: str) -> Iterator[Ask]:
         add_user(db, "vic", default=Role.VIEWER)
         add_user(db, "bob", other=Role.OWNER)
         add_user(db, "auditor", CloudRole.AUDITOR)
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
 
         def send(who: str, method: str, path: str, **more: Any) -> httpx.Response:
             headers = {"authorization": f"Bearer {who}"} if who else {}

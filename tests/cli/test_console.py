@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from tests.cli.conftest import plain_environment
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +36,7 @@ class Seat:
 
     def wait_for(self, words: bytes) -> None:
         """Return when the terminal shows the words after those that were waited for before."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while words not in self.shown:
             assert time.monotonic() < deadline, f"no {words!r} in {self.shown!r}"
             if select.select([self.screen], [], [], 0.1)[0]:
@@ -78,7 +79,7 @@ def test_keys_go_to_the_guest_unread_and_its_words_come_back(cumulet, sit):
     seat.type(b"\x03\x1b[A\r")
     seat.wait_for(b"\x03\x1b[A\r")
     seat.type(b"last" + LEAVE + b"lost")
-    assert seat.process.wait(30) == 0
+    assert seat.process.wait(PATIENCE_S) == 0
     assert termios.tcgetattr(seat.screen) == before
 
 
@@ -89,7 +90,7 @@ def test_the_first_at_a_console_is_told_that_the_second_sits_there_now(cumulet, 
     second = sit("for-one")
     second.wait_for(b"connected to the console")
     first.wait_for(b"The console was opened elsewhere")
-    assert first.process.wait(30) == 1
+    assert first.process.wait(PATIENCE_S) == 1
     second.type(b"mine")
     second.wait_for(b"mine")
 
@@ -101,7 +102,7 @@ def test_a_console_that_ends_says_why_and_leaves_the_terminal_as_it_was(cumulet,
     seat.wait_for(b"connected to the console")
     cumulet("vm", "stop", "ends")
     seat.wait_for(b"The VM is off. Start it with `cumulet vm start`")
-    assert seat.process.wait(30) == 1
+    assert seat.process.wait(PATIENCE_S) == 1
     assert termios.tcgetattr(seat.screen) == before
 
 
@@ -115,7 +116,7 @@ def test_what_a_pipe_brings_is_typed_and_the_guest_is_listened_to_after_it(cumul
         assert seat.stdout.read(7) == b"a line\n"
         assert seat.poll() is None
         cumulet("vm", "stop", "piped")
-        assert seat.wait(30) == 1
+        assert seat.wait(PATIENCE_S) == 1
         assert b"The VM is off" in seat.stderr.read()
 
 

@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 from tests.cli.conftest import START_SECONDS, own_settings, plain_environment, serving, url_of
-from tests.rest.test_errors import wait_for
+from tests.waiting import eventually
 
 from cumulet.settings import read_settings
 
@@ -49,7 +49,7 @@ def test_a_server_runs_with_what_the_command_made_and_takes_the_next_one_at_a_ha
         assert fingerprint(secured["CUMULET_TLS_CERT"]) != before
         server.send_signal(signal.SIGHUP)
         log = read_settings(secured).data_dir / "serve.log"
-        wait_for(lambda: "the certificate is new" in log.read_text())
+        eventually(lambda: "the certificate is new" in log.read_text())
         assert get(secured, "/v1/vms/data-centers").is_success
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.waiting import PATIENCE_S
 
 PRICES = ("vcpuPriceHr", "memoryGibPriceHr", "gpuPriceHr", "minStorageGibPriceHr", "ipv4PriceHr")
 RATIOS = ("minVcpuPerMemoryGib", "maxVcpuPerMemoryGib", "minVcpuPerGpu", "maxVcpuPerGpu")
@@ -13,7 +14,7 @@ ROOM = ("maxVcpuFree", "maxMemoryGibFree", "maxGpuFree", "maxStorageGibFree")
 
 @pytest.fixture(scope="module")
 def offers(endpoint) -> list[dict[str, Any]]:
-    return httpx.get(f"{endpoint.url}/v1/vms/machine-types", timeout=10).json()["machineTypes"]
+    return httpx.get(f"{endpoint.url}/v1/vms/machine-types", timeout=PATIENCE_S).json()["machineTypes"]
 
 
 def test_it_names_what_can_be_asked_for(offers):

@@ -1,12 +1,15 @@
 """What SkyPilot does by the published Python client: a table of short states that it knows, and no others."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import cudo_compute
 import pytest
 from cudo_compute.rest import ApiException
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
+
+from cumulet.call import making
 
 PROJECT = "default"
 HEAD = "sky-0123-root-head"
@@ -64,12 +67,15 @@ def test_a_cluster_goes_up_and_down(vms):
     eventually(lambda: status_of(vms, HEAD) == 404)
 
 
-def test_it_looks_for_a_vm_whose_create_has_only_begun(endpoint, vms):
+def test_it_looks_for_a_vm_whose_create_has_only_begun(endpoint, vms, monkeypatch):
     name = "sky-4567-root-head"
+    come_in = threading.Event()
+    filled = making.filled
+    monkeypatch.setattr(making, "filled", lambda *which: come_in.set() or filled(*which))
+    monkeypatch.setattr(making, "PATIENCE_S", PATIENCE_S)
     with endpoint.database.writing():
         creating = vms.create_vm(PROJECT, body(name), async_req=True)
-        user = cudo_compute.UserApi(vms.api_client)
-        eventually(lambda: user.get().email_address)  # by then the create has come in too
+        assert come_in.wait(PATIENCE_S)
         looking = vms.get_vm(PROJECT, name, async_req=True)
         looking.wait(0.2)
     assert (creating.get().id, looking.get().vm.id) == (name, name)

@@ -9,6 +9,7 @@ import pytest
 from litestar.types import ASGIApp
 from tests.made_up import PROJECT, Cloud
 from tests.rest.conftest import serving
+from tests.waiting import PATIENCE_S
 from websockets.sync.client import ClientConnection, connect
 
 from cumulet.console import Consoles, operations
@@ -61,9 +62,9 @@ def look(url, ticket) -> Iterator[Callable[..., ClientConnection]]:
         def open_one(kind: str = "screen", *, with_ticket: str = "") -> ClientConnection:
             line = lines.enter_context(socket_to(url, kind))
             line.send(with_ticket or ticket())
-            assert line.recv(timeout=10) == "open"
+            assert line.recv(timeout=PATIENCE_S) == "open"
             if kind == "screen":
-                assert line.recv(timeout=10) == GREETING
+                assert line.recv(timeout=PATIENCE_S) == GREETING
             return line
 
         yield open_one

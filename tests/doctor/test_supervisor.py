@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.waiting import eventually, is_alive
+from tests.waiting import PATIENCE_S, eventually, is_alive
 
 from cumulet.doctor import supervisor
 from cumulet.doctor.supervisor import (
@@ -117,7 +117,7 @@ def test_a_daemon_does_not_wait_for_one_that_is_not_ours(toys):
 def test_a_keeper_that_fails_ends_the_supervisor_loudly(toys):
     (toys.directory / "one.log").mkdir()
     toys.keep(toys.daemon("one"), toys.daemon("two"))
-    assert toys.process.wait(20) != 0
+    assert toys.process.wait(PATIENCE_S) != 0
 
 
 def test_a_new_list_stops_what_is_gone_and_leaves_the_rest(toys):
@@ -135,7 +135,7 @@ def test_the_end_takes_all_daemons_along(toys):
     eventually(lambda: toys.pid("one") and toys.pid("two"))
     pids = [toys.pid("one"), toys.pid("two")]
     toys.process.terminate()
-    assert toys.process.wait(20) == 0
+    assert toys.process.wait(PATIENCE_S) == 0
     assert not any(map(is_alive, pids))
 
 
@@ -171,7 +171,7 @@ def test_a_daemon_begins_under_its_own_keeper_alone(off, said):
 def test_a_second_supervisor_leaves_at_once(toys):
     toys.keep(toys.daemon("one"))
     eventually(lambda: toys.pid("one"))
-    assert toys.launch().wait(20) == 0
+    assert toys.launch().wait(PATIENCE_S) == 0
     assert read_status(toys.paths).pid == toys.process.pid
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.hypervisor import (
     MOST_STORAGE_DISKS,
@@ -625,7 +625,7 @@ class HypervisorContract(DiskContract):
     def test_a_machine_that_crashed_is_told_from_one_that_was_stopped(self, host, running, kill):
         with changes_of(host, running.id) as changed:
             kill(running.id)
-            assert changed.wait(30)
+            assert changed.wait(PATIENCE_S)
         domain = eventually(lambda: (found := host.machines.get(running.id)).power is Power.OFF and found)
         assert domain.off_reason is OffReason.CRASHED
         host.machines.start(running.id)

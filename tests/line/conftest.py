@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.waiting import PATIENCE_S
 
 from cumulet.hypervisor import HostUnreachable
 from cumulet.hypervisor.memory import memory_hosts
@@ -55,7 +56,7 @@ def helper(real_host, place):
 def host(helper, place):
     far = FarHost(partial(dial_unix, str(place)), WISH)
     far.on_change(lambda _: None)
-    far.changes.followed.wait(30)
+    far.changes.followed.wait(PATIENCE_S)
     yield far
     far.close()
 

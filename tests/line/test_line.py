@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from tests.line.conftest import WISH, helping
 from tests.test_seam import ASKED
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 import cumulet.hypervisor.errors as refusals
 from cumulet.doctor import calls
@@ -206,7 +206,7 @@ def test_after_an_outage_every_machine_may_have_changed(far, wire, real_host, mo
     monkeypatch.setattr("cumulet.line.far_host.REST_SECONDS", 0.05)
     seen = []
     far.on_change(seen.append)
-    far.changes.followed.wait(30)
+    far.changes.followed.wait(PATIENCE_S)
     vm_id = uuid4()
     real_host.changed.append(vm_id)
     far.ping()
@@ -296,8 +296,9 @@ def test_a_helper_that_nobody_needs_leaves(real_host, place):
         listener.listen()
         alone = helper.Helper(listener, lambda _: real_host)
         serving = threading.Thread(target=alone.serve, kwargs={"idle_seconds": 0.4})
+        dialled = dial_unix(str(place))  # before it counts how long nobody comes
         serving.start()
-        far = FarHost(partial(dial_unix, str(place)), WISH)
+        far = FarHost(lambda: dialled, WISH)
         far.ping()
         serving.join(1)
         assert serving.is_alive()

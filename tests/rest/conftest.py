@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from litestar.types import ASGIApp
 from tests.rest.toys import KEY, TOYS, ToyTables, admit
+from tests.waiting import PATIENCE_S
 
 from cumulet.db import Database, Row
 from cumulet.rest import create_app
@@ -43,7 +44,7 @@ def serving(
     server.startup = tell_when_ready
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    assert ready.wait(20), "the server did not start"
+    assert ready.wait(PATIENCE_S), "the server did not start"
     scheme = "https" if certificate else "http"
     yield f"{scheme}://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True

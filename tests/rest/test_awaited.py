@@ -1,5 +1,6 @@
 """Waiting for a state over HTTP."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 from tests.rest.conftest import serving
 from tests.rest.toys import KEY, ToyRow, ToyTables, admit
+from tests.waiting import PATIENCE_S
 
 from cumulet.call import turns
 from cumulet.errors import NotFound
@@ -143,10 +145,15 @@ def test_what_cannot_be_waited_for_is_refused_with_what_can(client, database, qu
 
 def test_those_who_wait_hold_no_turn_and_are_bounded(client, database, pool, monkeypatch):
     monkeypatch.setattr(turns, "UNDER_WAY", MORE_THAN_TURNS)
+    stood_aside = threading.Semaphore(0)
+    stand_aside = turns.Turns.standing_aside
+    monkeypatch.setattr(
+        turns.Turns, "standing_aside", lambda *caller: stood_aside.release() or stand_aside(*caller)
+    )
     put(database, 0)
     answers = [pool.submit(waiting, client) for _ in range(MORE_THAN_TURNS)]
-    with pytest.raises(NotYet):
-        answers[-1].result(timeout=0.5)
+    for _ in answers:
+        assert stood_aside.acquire(timeout=PATIENCE_S)
     assert client.get("/v1/nothing").status_code == 200
     refused = waiting(client)
     assert (refused.status_code, refused.json()["code"]) == (429, 8)

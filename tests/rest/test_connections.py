@@ -12,8 +12,9 @@ from tests.cli.conftest import own_settings
 from tests.cli.conftest import serving as running_server
 from tests.rest.conftest import serving
 from tests.rest.test_edge import spoken
-from tests.rest.test_errors import told, wait_for
+from tests.rest.test_errors import told
 from tests.rest.toys import KEY, TOYS, admit
+from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.errors import Unavailable
 from cumulet.operation import Access, declared
@@ -30,7 +31,7 @@ UNFINISHED = {
 
 
 def dial(url: str, words: bytes = b"") -> socket.socket:
-    line = socket.create_connection(("127.0.0.1", httpx.URL(url).port), timeout=20)
+    line = socket.create_connection(("127.0.0.1", httpx.URL(url).port), timeout=PATIENCE_S)
     line.sendall(words)
     return line
 
@@ -93,7 +94,7 @@ def test_many_unfinished_requests_keep_nobody_out_for_longer_than_their_time(has
     with serving(app, most=30) as url, many(url, 30, UNFINISHED["a head"]) as lines:
         for line in lines:
             assert heard(line).startswith(b"HTTP/1.1 408 ")
-        assert httpx.get(f"{url}/v1/toys").status_code == 200
+        eventually(lambda: httpx.get(f"{url}/v1/toys").status_code == 200)
 
 
 def test_one_connection_too_many_is_told_so_and_there_is_room_again_when_one_leaves(app):
@@ -103,7 +104,7 @@ def test_one_connection_too_many_is_told_so_and_there_is_room_again_when_one_lea
         assert refused.headers["retry-after"] == "1"
         assert "5 connections are open" in refused.json()["message"]
         lines[0].close()
-        wait_for(lambda: httpx.get(f"{url}/v1/toys").status_code == 200)
+        eventually(lambda: httpx.get(f"{url}/v1/toys").status_code == 200)
 
 
 def test_who_takes_nothing_of_a_long_answer_is_let_go(hasty, database):
@@ -115,7 +116,7 @@ def test_who_takes_nothing_of_a_long_answer_is_let_go(hasty, database):
     app = create_app(database, admit=admit, provided={}, operations=operations)
     with serving(app, most=1) as url, dial(url, b"GET /v1/large HTTP/1.1\r\nhost: x\r\n\r\n") as line:
         assert line.recv(12) == b"HTTP/1.1 200"
-        wait_for(lambda: httpx.get(f"{url}/healthz").status_code == 200)
+        eventually(lambda: httpx.get(f"{url}/healthz").status_code == 200)
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def server_with_few_descriptors(tmp_path) -> Iterator[str]:
 
 def test_a_server_raises_its_limit_of_descriptors_as_far_as_it_may(server_with_few_descriptors):
     with many(server_with_few_descriptors, 300, UNFINISHED["a head"]):
-        assert httpx.get(f"{server_with_few_descriptors}/healthz", timeout=20).status_code == 200
+        assert httpx.get(f"{server_with_few_descriptors}/healthz", timeout=PATIENCE_S).status_code == 200
 
 
 def test_one_address_has_its_part_of_the_connections_and_this_machine_all():

@@ -12,6 +12,7 @@ from tests.projects.people import add_user
 from tests.rest.conftest import serving
 from tests.rest.test_errors import told
 from tests.rest.toys import KEY, TOYS, admit
+from tests.waiting import PATIENCE_S
 
 from cumulet.call.turns import AT_ONCE, UNDER_WAY
 from cumulet.db import Database, Row
@@ -24,7 +25,7 @@ from cumulet.wire import Empty
 
 def spoken(url: str, head: str | bytes) -> tuple[str, str]:
     """Send bytes as they are; gives the answer's first line and its body."""
-    with socket.create_connection(("127.0.0.1", httpx.URL(url).port), timeout=20) as line:
+    with socket.create_connection(("127.0.0.1", httpx.URL(url).port), timeout=PATIENCE_S) as line:
         line.sendall(head if isinstance(head, bytes) else head.encode("latin-1"))
         answer = b"".join(iter(lambda: line.recv(65536), b"")).decode()
     first, _, rest = answer.partition("\r\n")
@@ -144,9 +145,12 @@ def test_one_callers_long_requests_wait_in_line_and_others_do_not_wait_for_them(
             assert refused.result().headers["retry-after"] == "1"
             assert f"you have {UNDER_WAY} requests in progress" in refused.result().json()["message"]
         for _ in range(AT_ONCE):
-            assert working.acquire(timeout=20)
-        assert httpx.get(f"{url}/v1/look", timeout=20).status_code == 200
-        assert httpx.get(f"{url}/v1/look", headers={"authorization": "two"}, timeout=20).status_code == 200
+            assert working.acquire(timeout=PATIENCE_S)
+        assert httpx.get(f"{url}/v1/look", timeout=PATIENCE_S).status_code == 200
+        assert (
+            httpx.get(f"{url}/v1/look", headers={"authorization": "two"}, timeout=PATIENCE_S).status_code
+            == 200
+        )
         assert not working.acquire(blocking=False)
         let_go.set()
         assert sorted(done.result().status_code for done in asked) == [200] * UNDER_WAY + [429] * 5

@@ -1,8 +1,7 @@
 """Refusals (contract a.4): the gRPC number, the HTTP status that carries it, words for the caller, nothing secret."""
 
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from http.client import HTTPConnection
@@ -14,6 +13,7 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 from tests.rest.toys import KEY, OPERATOR_KEY, TOYS, ToyRow, admit
+from tests.waiting import eventually
 
 from cumulet import db
 from cumulet.call import Calls, KeptAnswers
@@ -31,13 +31,6 @@ def told(answer: httpx.Response) -> tuple[int, int]:
     assert status.keys() == {"code", "message", "details"}
     assert answer.headers["content-type"] == "application/json"
     return answer.status_code, status["code"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -120,7 +113,7 @@ def test_a_caller_who_hangs_up_is_nobodys_mistake(url, stranger):
     with structlog.testing.capture_logs() as lines:
         with announcing(url, 100):
             stranger.get("/healthz")
-        wait_for(lambda: [line["status"] for line in lines] == [200, 499])
+        eventually(lambda: [line["status"] for line in lines] == [200, 499])
 
 
 def test_a_body_of_unknown_length_is_cut_off_at_the_limit(ann):

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, exc, select
 from tests.conftest import OpenDatabase
 from tests.made_up import NOON, Clock
 from tests.projects.people import add_user
+from tests.waiting import PATIENCE_S
 
 from cumulet.call import Calls
 from cumulet.call.kept import OVERHEAD_BYTES, Answer, KeptAnswers, question
@@ -75,13 +76,13 @@ def test_those_who_wait_for_the_same_share_a_reading_that_began_after_they_came(
         answer = read(asked)
         looks.append(answer)
         began.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE_S)
         return answer
 
     monkeypatch.setattr(project, "_ask", read_slowly)
     with ThreadPoolExecutor() as threads:
         first = threads.submit(project.answer, asked)
-        assert began.wait(20)
+        assert began.wait(PATIENCE_S)
         rename(database, "late")
         others = [threads.submit(project.answer, asked) for _ in range(3)]
         while next(iter(kept._turns.values())).callers < 4:

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 import uvicorn
+from tests.waiting import PATIENCE_S
 
 from cumulet.rest import listener
 from cumulet.rest.listener import Dated, Listener
@@ -25,6 +26,11 @@ async def answers(scope, receive, send):
     await send({"type": "http.response.body"})
 
 
+async def started(server):
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+        await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 def heard():
     """The signals that got through to what was there before the server."""
@@ -40,8 +46,10 @@ def test_a_signal_ends_a_server_that_nobody_calls(heard, sig):
     server = Listener(uvicorn.Config(says_nothing, port=0, log_config=None, lifespan="off"))
 
     async def served() -> None:
-        asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), sig)
-        await asyncio.wait_for(server.serve(), 30)
+        serving = asyncio.create_task(server.serve())
+        await started(server)
+        os.kill(os.getpid(), sig)
+        await asyncio.wait_for(serving, PATIENCE_S)
 
     asyncio.run(served())
 
@@ -55,16 +63,15 @@ def test_a_server_serves_on_for_a_while_after_the_first_signal_and_ends_each_con
 
     async def asked() -> bytes:
         serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
-            await asyncio.sleep(0.01)
+        await started(server)
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(ending.wait(), 30)
+        await asyncio.wait_for(ending.wait(), PATIENCE_S)
         reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
         writer.write(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
         answer = await reader.read()
         writer.close()
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(serving, 30)
+        await asyncio.wait_for(serving, PATIENCE_S)
         return answer
 
     answer = asyncio.run(asked())
@@ -86,14 +93,13 @@ def test_an_answer_of_a_server_is_dated_once(heard):
 
     async def asked() -> bytes:
         serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
-            await asyncio.sleep(0.01)
+        await started(server)
         reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
         writer.write(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
         answer = await reader.read()
         writer.close()
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(serving, 30)
+        await asyncio.wait_for(serving, PATIENCE_S)
         return answer
 
     assert asyncio.run(asked()).lower().count(b"\r\ndate: ") == 1

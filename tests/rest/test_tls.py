@@ -12,8 +12,9 @@ import httpx
 import pytest
 from tests.rest.conftest import serving
 from tests.rest.test_connections import UNFINISHED, heard
-from tests.rest.test_errors import told, wait_for
+from tests.rest.test_errors import told
 from tests.rest.toys import TOYS, admit
+from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.errors import Invalid
 from cumulet.rest import connections, create_app, tls
@@ -47,7 +48,7 @@ def hasty(monkeypatch):
 
 
 def raw(url):
-    return socket.create_connection(("127.0.0.1", httpx.URL(url).port), timeout=20)
+    return socket.create_connection(("127.0.0.1", httpx.URL(url).port), timeout=PATIENCE_S)
 
 
 def dial(url, made, words=b""):
@@ -145,7 +146,7 @@ def test_one_connection_too_many_is_told_so_within_tls(app, made, monkeypatch):
         lines = [stack.enter_context(dial(url, made)) for _ in range(5)]
         assert told(get(url, made)) == (503, 14)
         lines[0].close()
-        wait_for(lambda: get(url, made).status_code == 200)
+        eventually(lambda: get(url, made).status_code == 200)
 
 
 def test_the_server_ends_though_somebody_does_not_take_leave(hasty, app, made, monkeypatch):

@@ -5,6 +5,7 @@ import re
 from contextlib import contextmanager
 
 import pytest
+from tests.waiting import PATIENCE_S
 
 from cumulet.feed import stream
 from cumulet.monitoring.series import STEP
@@ -218,7 +219,9 @@ def test_who_asks_for_a_stream_and_leaves_before_it_begins_leaves_nothing_behind
 
     async def ask_and_leave():
         await live.LiveStreams().follow(visit, vm_list, "")
-        _, still_there = await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=20)
+        _, still_there = await asyncio.wait(
+            asyncio.all_tasks() - {asyncio.current_task()}, timeout=PATIENCE_S
+        )
         assert still_there == set()
 
     asyncio.run(ask_and_leave())

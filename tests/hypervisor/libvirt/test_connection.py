@@ -8,7 +8,7 @@ from uuid import uuid4
 import libvirt
 import pytest
 from tests.toy_reconcilers import KIND, note, notes, wake_toys
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 from tests.words import LOST_CALL
 
 from cumulet.errors import NotAtOnce
@@ -75,7 +75,7 @@ class Opener:
 
     def __call__(self, _uri, _prepare):
         self.tries += 1
-        self.slow.wait(30)
+        self.slow.wait(PATIENCE_S)
         if self.refuses:
             raise HostUnreachable("no route to host")
         return FakeLink()

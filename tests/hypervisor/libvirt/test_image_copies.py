@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.hypervisor import BaseImage, HypervisorError, file_content
 from cumulet.hypervisor.content import Broken, carry
@@ -229,7 +229,7 @@ def test_a_copy_is_not_released_while_a_disk_is_made_of_it(copies, paths, image,
         making.enter_context(copies.held(image))
         waiting.start()
         assert not released.wait(0.05)
-    waiting.join(10)
+    waiting.join(PATIENCE_S)
     assert released.is_set()
 
 
@@ -248,5 +248,5 @@ def test_a_copy_removed_while_a_disk_waited_for_it_is_refused(copies, paths, ima
     with copies.released(path):
         making.start()
         path.unlink()
-    making.join(10)
+    making.join(PATIENCE_S)
     assert "not on this host" in told[0]

@@ -3,7 +3,7 @@ import sys
 import threading
 
 import pytest
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt import jobs as protocol
@@ -58,7 +58,7 @@ def test_a_job_is_found_again_by_its_id_and_is_done_once(ensure):
     def work(job):
         begun.append(job.id)
         job.progress(0.5)
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         job.progress(1.0)
 
     assert ensure(work).fraction == 0.0
