@@ -12,15 +12,18 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 import pytest
 from tests.cli.conftest import free_port
+from tests.projects.people import add_user
 from tests.web.conftest import COOKIE, Browser
 
 from cumulet.errors import NotFound
 from cumulet.permission import Role
+from cumulet.projects import find_holder
 from cumulet.projects import user_operations as users
 from cumulet.projects.identity_provider import Attempt, IdentityProvider
+from cumulet.projects.member_operations import add_project_user_permission
 from cumulet.projects.model import SingleSignOn
 from cumulet.projects.password_operations import reset_user
-from cumulet.projects.people_wire import InviteUser
+from cumulet.projects.people_wire import AcceptInvitation, AddPermission, InviteUser, PermissionRole
 from cumulet.projects.sso_operations import begin_sso, finish_sso, get_ways_in
 from cumulet.projects.sso_wire import FinishSso
 from cumulet.settings import OidcSettings
@@ -111,6 +114,31 @@ def test_who_was_invited_signs_in_by_the_provider_and_goes_where_they_wanted(str
     assert "the identity provider" in page
     assert "ann Provided" in page
     assert cloud.call(users.get_user, id="ann@example.org").state == "ACTIVE"
+
+
+def test_who_joined_under_an_address_that_nobody_vouched_for_is_out_once_the_provider_does(stranger, cloud):
+    with cloud.database.writing() as db:
+        eve = add_user(db, "eve", default=Role.OWNER)
+
+    def joined(inviter):
+        data = AddPermission("ann@example.org", PermissionRole.VIEWER)
+        asked = {"project_id": "default", "data": data}
+        invitation = cloud.call(add_project_user_permission, inviter, **asked).invitation
+        accepted = cloud.call(users.accept_invitation, data=AcceptInvitation(invitation.code))
+        return accepted.api_key.key
+
+    def opens(key):
+        with cloud.database.reading() as db:
+            return find_holder(db, key) is not None
+
+    stolen = joined(eve)
+    assert opens(stolen)
+    assert sign_in(stranger, "ann").status_code == 303
+    assert not opens(stolen)
+    cloud.call(users.remove_user, id="ann@example.org")
+    hers = joined(cloud.owner)
+    assert sign_in(stranger, "ann").status_code == 303
+    assert opens(hers)
 
 
 def test_what_is_asked_of_the_provider_binds_the_answer_to_this_browser(stranger, invited):

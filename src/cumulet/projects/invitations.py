@@ -70,7 +70,7 @@ def invite(
             reason="USER_NOT_ACTIVE",
             subject=user.email,
         )
-    user.state = UserState.INVITED
+    user.state, user.vouched_for = UserState.INVITED, caller.is_operator
     return invite_anew(db, caller, user, now, limits, origin)
 
 

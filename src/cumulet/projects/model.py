@@ -41,6 +41,8 @@ class User(Row):
     last_name: Mapped[str] = mapped_column(String(100))
     state: Mapped[UserState]
     cloud_role: Mapped[CloudRole]
+    vouched_for: Mapped[bool] = mapped_column(default=True)
+    """That it is whose address it says, by an operator or the identity provider: others may have invited anybody under it."""
 
 
 class Invitation(Row):

@@ -12,11 +12,22 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from cumulet import journal
 from cumulet.errors import Forbidden, NotFound
+from cumulet.events import EventName
 from cumulet.operation import Access, operation
 from cumulet.projects.identity_provider import Attempt, Identity, IdentityProvider
 from cumulet.projects.invitations import find_or_add_user
-from cumulet.projects.model import Invitation, SingleSignOn, User, UserState
+from cumulet.projects.model import (
+    ApiKey,
+    Invitation,
+    LoginTicket,
+    Password,
+    SingleSignOn,
+    SshKey,
+    User,
+    UserState,
+)
 from cumulet.projects.session_operations import open_for
 from cumulet.projects.session_wire import OpenedSession
 from cumulet.projects.sso_wire import BegunSso, FinishSso, WaysIn
@@ -68,7 +79,7 @@ def finish_sso(
     data: FinishSso,  # noqa: ARG001 - `identify` reads it
 ) -> OpenedSession:
     """Sign a browser in whom the identity provider vouches for."""
-    user = _bound(db, prepared) or _bind(db, prepared, provider)
+    user = _bound(db, prepared) or _bind(db, prepared, provider, now)
     if user.state is UserState.SUSPENDED:
         raise Forbidden("you are suspended; an operator can resume you")
     if user.state is not UserState.ACTIVE:
@@ -83,7 +94,7 @@ def _bound(db: Session, identity: Identity) -> User | None:
     return db.scalar(select(User).join(SingleSignOn, SingleSignOn.user_id == User.id).where(*this))
 
 
-def _bind(db: Session, identity: Identity, provider: IdentityProvider) -> User:
+def _bind(db: Session, identity: Identity, provider: IdentityProvider, now: datetime) -> User:
     """Find who was invited by the address that the provider has verified, or take them in where that is set; Forbidden."""
     email = identity.verified_email
     if not email:
@@ -97,6 +108,19 @@ def _bind(db: Session, identity: Identity, provider: IdentityProvider) -> User:
         raise Forbidden(
             f"{email} is somebody else to the identity provider now than before: an operator can reset them"
         )
+    if user.state is UserState.ACTIVE and not user.vouched_for:
+        _shut_out_others(db, user, now)
+    user.vouched_for = True
     db.add(SingleSignOn(user_id=user.id, issuer=identity.iss, subject=identity.sub))
     db.flush()
     return user
+
+
+def _shut_out_others(db: Session, user: User, now: datetime) -> None:
+    """End all that lets in whoever joined under an address which nobody had vouched for until now."""
+    for theirs in (ApiKey, SshKey, Invitation, Password, LoginTicket):
+        db.execute(delete(theirs).where(theirs.user_id == user.id))
+    text = f"{user.email} is known to the identity provider: the keys and the password from before are ended"
+    journal.log_event(
+        db, EventName.USER_RESET, at=now, project_id="", subject_id=user.id, text=text, actor=user.email
+    )
