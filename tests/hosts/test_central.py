@@ -52,7 +52,7 @@ class World:
 class Doctor:
     def __init__(self, world, address):
         self.world, self.address = world, address
-        self.is_away, self.has, self.prepared = False, False, 0
+        self.is_away, self.has, self.prepared, self.is_outdated = False, False, 0, False
         self.proofs = {}
 
     def read_place(self):
@@ -60,7 +60,7 @@ class Doctor:
             raise Unavailable(f"{self.address} does not answer")
         members = tuple(sorted(self.world.together))
         takes_part = self.address in self.world.together and self.world.has_quorum()
-        cluster = Cluster(members, (), (), takes_part) if self.has else None
+        cluster = Cluster(members, (), (), takes_part, self.is_outdated) if self.has else None
         return Place(f"chassis of {self.address}", self.overlay, dict(self.proofs), cluster)
 
     def found_cluster(self, address):
@@ -78,6 +78,7 @@ class Doctor:
 
     def prepare_host(self, *_, overlay=None, **__):
         self.prepared += 1
+        self.is_outdated = False
         self.overlay = overlay = overlay or self.overlay
         self._settle(overlay)
         return SimpleNamespace(chassis=f"chassis of {self.address}")
@@ -136,6 +137,14 @@ def test_three_that_are_chosen_have_them_together_and_all_others_ask_any_of_thes
     prepared = [host.prepared for host in world.hosts.values()]
     world.settle("h1", "h2", "h3")
     assert [host.prepared for host in world.hosts.values()] == prepared, "what is right is left alone"
+
+
+def test_a_member_whose_packages_have_a_newer_schema_than_is_served_is_prepared_and_no_other(world):
+    world.settle("h1", "h2", "h3")
+    before = {name: host.prepared for name, host in world.hosts.items()}
+    world.hosts["h2"].is_outdated = True
+    world.settle("h1", "h2", "h3")
+    assert {name: host.prepared for name, host in world.hosts.items()} == before | {"h2": before["h2"] + 1}
 
 
 def test_they_go_from_one_host_to_three_others_and_back_to_one(world):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cumulet.doctor.command import CommandFailed, output_of, succeeds
@@ -53,13 +53,16 @@ class Cluster:
     """The databases (`nb`, `sb`) whose leader it is now."""
     takes_part: bool
     """It follows or leads in both: more than half of the members are there."""
+    is_outdated: bool = False
+    """One of the databases is of an earlier schema than the packages of this host."""
 
 
 def read_cluster() -> Cluster | None:
     """Say what this host's part is; None where the databases are its own or somewhere else."""
     if not all(is_clustered(half) for half in HALVES):
         return None
-    return judge_cluster({half.half: ask_cluster(half) for half in HALVES})
+    cluster = judge_cluster({half.half: ask_cluster(half) for half in HALVES})
+    return replace(cluster, is_outdated=cluster.takes_part and any(is_outdated(half) for half in HALVES))
 
 
 def judge_cluster(told: Mapping[str, str]) -> Cluster:
@@ -143,6 +146,29 @@ def settle(overlay: Overlay) -> None:
             output_of(
                 "ovsdb-tool", "join-cluster", str(half.file), half.name, half.member(overlay.address), *others
             )
+
+
+def bring_to_schema(half: CentralDatabase) -> None:
+    """Have a database of several, while it is served, be of the schema that is installed here, unless that is the older one.
+
+    Members get new packages one after the other: those with earlier ones work with the newer schema, and must not take
+    it back. Whoever has the database open is told to read it anew.
+    """
+    if is_outdated(half):
+        output_of(
+            "ovsdb-client", "--timeout=60", "--no-leader-only", "convert", f"unix:{half.socket}", str(half.schema)
+        )  # fmt: skip
+
+
+def is_outdated(half: CentralDatabase) -> bool:
+    """Whether a database that can be asked now is of an earlier schema than the one that is installed here."""
+    asking = ("ovsdb-client", "--timeout=10", "--no-leader-only", "get-schema-version")
+    try:
+        served = output_of(*asking, f"unix:{half.socket}", half.name).strip()
+    except CommandFailed:
+        return False
+    installed = output_of("ovsdb-tool", "schema-version", str(half.schema)).strip()
+    return succeeds("ovsdb-tool", "compare-versions", served, "<", installed)
 
 
 def part_with(address: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cumulet.doctor.bridges import ALONE, VSCTL, read_settings
-from cumulet.doctor.central import Cluster, has_databases, listen, read_cluster
+from cumulet.doctor.central import Cluster, bring_to_schema, has_databases, listen, read_cluster
 from cumulet.doctor.command import output_of
-from cumulet.doctor.daemon_specs import SOUTHBOUND, SOUTHBOUND_SOCKET
+from cumulet.doctor.daemon_specs import HALVES, SOUTHBOUND, SOUTHBOUND_SOCKET
 from cumulet.doctor.overlay import (
     SOUTHBOUND_PORT,
     Certified,
@@ -57,6 +57,8 @@ def ensure_place(overlay: Overlay | None) -> None:
     if changed:
         output_of(*VSCTL, "set", "Open_vSwitch", ".", *changed)
     if overlay and has_databases(overlay):
+        for half in HALVES if overlay.members else ():
+            bring_to_schema(half)
         listen(together=bool(overlay.members))
 
 

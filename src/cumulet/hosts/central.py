@@ -146,9 +146,10 @@ class Look(Generic[H]):
         return Overlay(own, southbound_at(members), members if is_member else ())
 
     def _ensure(self, id: H, wanted: Overlay) -> None:
-        """Have a host in its place."""
+        """Have a host in its place, with what it serves of the schema that its packages have."""
         self._ensure_certified(id, central=bool(wanted.members))
-        if self.places[id].overlay != wanted:
+        place = self.places[id]
+        if place.overlay != wanted or (place.cluster and place.cluster.is_outdated):
             self._doctors[id].prepare_host(overlay=wanted)
 
     def _ensure_open(self, id: H) -> None:
