@@ -1,5 +1,6 @@
 """The contract again, with disks in a real Ceph: a monitor, a manager and one OSD on this private host."""
 
+import errno
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from tests.hypervisor.contract import DiskContract, a_spec, copy_image, prepare
 from tests.waiting import eventually
 
 from cumulet.hypervisor import CephPool, DiskSpec, OlderTerm, Power
+from cumulet.hypervisor.ceph_client import CephClient, CephRefused
 from cumulet.hypervisor.libvirt import open_host
 
 pytestmark = pytest.mark.lab
@@ -129,6 +131,14 @@ class TestDisksInCeph(DiskContract):
             ceph.signal("mon.a", signal.SIGCONT)
             look.at = float("-inf")
         assert host.facts().shared_pools == {"fast": f"{ceph.fsid}/{POOL}"}
+
+    def test_the_hosts_key_lets_nobody_in_again_who_was_cut_off(self, ceph):
+        client = CephClient(CephPool(POOL, USER))
+        client.ceph("osd", "blocklist", "add", "192.0.2.1:0/7", "600")
+        with pytest.raises(CephRefused) as refused:
+            client.ceph("osd", "blocklist", "rm", "192.0.2.1:0/7")
+        assert refused.value.number == errno.EACCES
+        assert "192.0.2.1:0/7" in ceph.admin("osd", "blocklist", "ls")
 
     def test_of_a_disk_that_nobody_has_open_nobody_is_cut_off(self, host, empty_disk):
         assert host.disks.cut_off(empty_disk) == ()
