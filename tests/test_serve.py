@@ -1,5 +1,6 @@
 """A cloud put together from its settings, on made-up hosts and in real time."""
 
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -23,7 +24,7 @@ from cumulet.serve.backends import open_hosts
 from cumulet.serve.build import build
 from cumulet.serve.logs import hide_keys, show_controls
 from cumulet.serve.manager import Manager
-from cumulet.serve.run import changes_together, listener_of, only_one, read_certificate, started
+from cumulet.serve.run import changes_together, listener_of, only_one, read_certificate, started, to_listen
 from cumulet.settings import read_settings
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -154,6 +155,16 @@ def test_on_postgresql_there_may_be_several(tmp_path):
     url = "postgresql+psycopg://cumulet@db/cumulet"
     settings = read_settings({"CUMULET_DATA_DIR": str(tmp_path), "CUMULET_DATABASE_URL": url})
     with only_one(settings), only_one(settings):
+        pass
+
+
+def test_where_somebody_listens_already_nothing_is_begun(settings):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = f"CUMULET_LISTEN: '127.0.0.1:{port}' .* nobody else listens .*in use"
+        with pytest.raises(Invalid, match=words), to_listen(replace(settings, port=port)):
+            pytest.fail("it began")
+    with to_listen(replace(settings, port=0)):
         pass
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -127,6 +129,23 @@ def only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def to_listen(settings: Settings) -> Iterator[None]:
+    """Begin nothing where it is known that the server cannot listen as it is to; Invalid."""
+    try:
+        for family, _, _, _, where in socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM
+        ):
+            socket.create_server(where[:2], family=family).close()
+    except OSError as problem:  # of all else the listener tells
+        if problem.errno in {errno.EADDRINUSE, errno.EACCES}:
+            accepted = "where nobody else listens and this user may"
+            listen = f"{settings.host}:{settings.port}"
+            why = os.strerror(problem.errno)
+            raise Invalid.field("CUMULET_LISTEN", listen, f"{accepted} ({why})") from None
+    yield
+
+
 def read_certificate(settings: Settings) -> Certificate | None:
     """Read what TLS is spoken with, if it is; Invalid where keys and passwords would cross a network in plain sight."""
     if settings.is_exposed and not settings.plain_http:
@@ -178,7 +197,7 @@ def serve(settings: Settings) -> None:
     certificate = read_certificate(settings)
     # The listener repeats the signal that ended it: SIGTERM too must let the rest end in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with only_one(settings), started(cloud := build(settings)):
+    with only_one(settings), to_listen(settings), started(cloud := build(settings)):
         gc.freeze()  # a collection while a long list is answered need not walk through all that stays anyway
         log.info(
             "serving",
