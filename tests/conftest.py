@@ -28,12 +28,16 @@ from cumulet.projects import bootstrap, passwords
 
 OpenDatabase = Callable[[], Database]
 HERE = Path(__file__).parent
+BOOTS = 900
+"""Seconds in which guests have booted that are emulated on a busy machine: several, one after the other."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Give each its turn, and mark what needs PostgreSQL."""
+    """Give each its turn, and mark what needs PostgreSQL, or time for guests that boot."""
     items.sort(key=turn)
     for item in items:
+        if item.get_closest_marker("lab") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(BOOTS))
         chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if "postgresql" in chosen or "postgres" in item.fixturenames:
             item.add_marker("postgresql")

@@ -60,7 +60,6 @@ def test_the_tour_works_on_made_up_hosts(tmp_path, home):
 
 @pytest.mark.lab
 @pytest.mark.guest
-@pytest.mark.timeout(900)
 def test_the_tour_works_on_real_guests(home):
     data_dir = lab_dir() / "tour"
     data_dir.mkdir()

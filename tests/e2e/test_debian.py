@@ -11,7 +11,7 @@ from tests.e2e.traces import Parts, traces
 from tests.fabric.guests import router_advertisement, run
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.lab
 
 SLOWEST = 600
 """Seconds that its boot may take on a busy machine that emulates it."""

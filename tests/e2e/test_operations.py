@@ -391,7 +391,6 @@ def test_list_public_vm_images(cloud, running):
     assert versions["busybox-static"].split("+")[0] in running.output_of("busybox | head -n 1")
 
 
-@pytest.mark.timeout(600)
 def test_monitor_vm(cloud, running):
     def items() -> list[dict[str, Any]]:
         return cloud.ask("GET", f"{PROJECT}/vms/{GUEST}/monitor")["items"]

@@ -6,7 +6,7 @@ from tests.e2e.traces import Parts
 from tests.seeds import read_seed
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.lab
 
 SLOWEST = 600
 PASSWORD = "Corr3ct-horse"

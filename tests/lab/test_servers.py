@@ -98,7 +98,6 @@ def servers(ground, postgres, shared):
             machine.switch_on()
 
 
-@pytest.mark.timeout(600)  # a lease of the server that dies is waited for
 def test_one_of_two_servers_dies_at_its_work_and_the_other_goes_on_on_all_hosts(servers, ground, shared):
     first, second = servers
     for machine in ground.machines:

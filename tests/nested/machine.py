@@ -41,7 +41,7 @@ def run_nested(
     hardware: Sequence[str] = VTD,
     kernel: str = IOMMU_ON,
     memory_mib: int = 1024,
-    seconds: float = 240,
+    seconds: float = 600,
 ) -> Ended:
     """Boot a machine with that hardware, run a command of bash there and let it end; `folder` has what is told meanwhile."""
     script, initrd = folder / "command", folder / "initrd"

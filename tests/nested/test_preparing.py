@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.lab
 
 CARD = "0000:01:00.0"
 BEHIND_A_SWITCH = ("0000:83:00.0", "0000:84:00.0")
