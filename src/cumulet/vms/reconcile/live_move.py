@@ -7,7 +7,8 @@
     off         anything else                            it goes on its way as one that is off
 
 It goes on there only when it is off here, and is started nowhere while it moves: so it runs once at most, whatever dies
-meanwhile. Whoever calls it back raises its term on both hosts first: a journey of before lets it go on nowhere.
+meanwhile. What is on its way already is told to stay before both hosts are looked at: nothing arrives behind what is seen.
+Whoever calls it back raises its term on both hosts first: a journey of before lets it go on nowhere.
 """
 
 from __future__ import annotations
