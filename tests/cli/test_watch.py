@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import own_settings, plain_environment, serving
 
 from cumulet.cli import watch
-from cumulet.cli.client import Declined
+from cumulet.cli.client import Declined, connect
 from cumulet.cli.watch import Reader, as_json, as_text
 
 EVENT = {
@@ -77,6 +77,16 @@ def test_a_project_that_is_not_there_cannot_be_watched(cumulet):
     done = cumulet("watch", "--project", "nowhere")
     assert (done.code, done.out) == (3, "")
     assert "nowhere" in done.err
+
+
+def test_who_watches_what_is_not_there_is_told_so(cumulet, capsys):
+    assert cumulet("vm", "create", "nearby", "--image", "micro").code == 0
+    for name in ("nearby", "nearbi"):
+        watch.tell_if_absent(connect(), "default", name)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("cumulet: there is no VM 'nearbi'")
+    assert line.endswith("; waiting for one of that name")
+    assert cumulet("vm", "delete", "nearby", "--wait").code == 0
 
 
 def test_a_span_that_is_none_is_refused(cumulet):

@@ -12,7 +12,7 @@ import msgspec
 from cyclopts import Parameter
 
 from cumulet.cli.client import Client, Declined, Json, connect
-from cumulet.cli.follow import read_span
+from cumulet.cli.follow import NOT_FOUND, VM, read_span
 from cumulet.cli.output import UNSAFE, local_time, printable
 from cumulet.cli.words import Project, VmNames
 from cumulet.errors import Unavailable
@@ -39,8 +39,21 @@ def watch(
     if since:
         begin = datetime.now(UTC) - timedelta(seconds=read_span("--since", since))
         wishes["since"] = begin.isoformat()
-    for event in told(connect(), project, wishes):
+    client = connect()
+    for vm in vms:
+        tell_if_absent(client, project, vm)
+    for event in told(client, project, wishes):
         print(as_json(event) if output == "json" else as_text(event), flush=True)  # noqa: T201 - what this is for
+
+
+def tell_if_absent(client: Client, project: str, vm: str) -> None:
+    """Say so where there is no such VM, which may come, or be gone already, or be another's misspelt name."""
+    try:
+        client.get(VM, project, vm)
+    except Declined as declined:
+        if declined.code != NOT_FOUND:
+            raise
+        print(f"cumulet: {declined.message}; waiting for one of that name", file=sys.stderr)  # noqa: T201 - likewise
 
 
 def told(client: Client, project: str, wishes: dict[str, Any]) -> Iterator[Json]:
