@@ -83,6 +83,12 @@ def test_nothing_else_opens_a_session(db, now, how):
         open_session(db, now, data=OpenSession(**how))
 
 
+def test_a_session_opens_no_other_that_would_outlive_its_end(db, now, ann):
+    session = opened(db, now)
+    with pytest.raises(Unauthenticated, match="no API key"):
+        opened(db, now, api_key=session_key(session.session))
+
+
 def test_a_session_that_is_not_used_ends_and_one_that_is_stays(db, now, ann):
     session = opened(db, now)
     digest = digest_of(session_key(session.session))

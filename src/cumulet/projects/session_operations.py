@@ -58,6 +58,8 @@ def open_session(db: Session, now: datetime, *, data: OpenSession) -> OpenedSess
     digest = _take_ticket(db, data.ticket, now) if data.ticket else digest_of(data.api_key)
     caller = find_caller(db, digest, now=now)
     with_key = db.get_one(ApiKey, (caller.user_id, caller.key_id))
+    if with_key.is_session and not data.ticket:
+        raise Unauthenticated("the secret of a session is no API key: sign in with one")
     secret = secrets.token_urlsafe(32)
     session = _new_session(with_key.user_id, with_key.opened_with or with_key.id, secret, now)
     session.project_id, session.reads_only = with_key.project_id, with_key.reads_only
