@@ -57,13 +57,15 @@ def answer(line: socket.socket, problem: str = "") -> None:
 def carry(source: socket.socket, target: socket.socket, carried: Callable[[int, int], None]) -> None:
     """Carry content from one line to another and wait until it is kept there; Broken when it is not.
 
-    `carried` is called with how many bytes are over, and of how many.
+    `carried` is called with how many bytes are over, and of how many. A receiver that says why it takes no more is given none.
     """
     try:
         length = read_length(source)
         announce(target, length)
         done = 0
         for block in read_in_place(source, length):
+            if has_spoken(target):
+                break
             target.sendall(block)
             done += len(block)
             carried(done, length)
@@ -72,3 +74,12 @@ def carry(source: socket.socket, target: socket.socket, carried: Callable[[int, 
         raise Broken(f"the line broke: {error}") from error
     if words != KEPT:
         raise Broken(words.decode(errors="replace") or "the receiver ended without a word")
+
+
+def has_spoken(receiver: socket.socket) -> bool:
+    """Whether the receiver has said something already, or has gone."""
+    try:
+        receiver.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    return True

@@ -52,6 +52,8 @@ def take_file(place: Path, keep: Keep, *, see: See = lambda _: None) -> socket.s
 def _take(line: socket.socket, part: Path, keep: Keep, see: See) -> None:
     with line, suppress(OSError):  # whoever carries it has gone
         answer(line, _problem_with(line, part, keep, see))
+        while line.recv(BLOCK):  # what is on its way still: a line that is closed on it loses the answer
+            pass
 
 
 def _problem_with(line: socket.socket, part: Path, keep: Keep, see: See) -> str:

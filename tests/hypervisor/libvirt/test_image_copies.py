@@ -156,6 +156,7 @@ def test_what_does_not_fit_is_told_and_nothing_of_it_is_left(copies, paths, imag
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(file_content, "write_all", refuse)
+    image.path.write_bytes(os.urandom(3_000_000))  # more than a line holds
     with pytest.raises(Broken, match="No space left on device"):
         bring(copies, image, image.path)
     assert list(paths.images.iterdir()) == []
