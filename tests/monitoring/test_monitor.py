@@ -57,6 +57,22 @@ def test_a_running_vm_has_an_item_for_each_half_minute(sampled):
     )
 
 
+def used(cloud):
+    return {one.id: one.item for one in cloud.call(monitoring.list_vm_usage, project_id=PROJECT).vms}
+
+
+def test_what_each_vm_used_last_is_the_last_item_of_each_over_quarters_and_nothing_of_those_that_are_off(
+    sampled,
+):
+    assert used(sampled) == {}
+    for _ in range(QUARTER // STEP + 2):
+        sampled.pass_time(STEP)
+        assert used(sampled) == {"hello": items(sampled)[-1]}
+    sampled.ask(verbs.stop_vm)
+    sampled.pass_time(3 * STEP)
+    assert used(sampled) == {}
+
+
 def test_the_contract_s_names_and_types(sampled):
     sampled.pass_time(STEP)
     (item,) = items(sampled)

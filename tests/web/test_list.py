@@ -31,6 +31,22 @@ def test_the_filter_takes_names_addresses_labels_and_states(signed_in, cloud):
     assert rows(browser, "?page=99") == rows(browser, "?page=x") == ["db", "web"]
 
 
+def test_each_vm_that_runs_shows_how_busy_it_is(signed_in, cloud):
+    browser = signed_in()
+    for id in ("web", "db"):
+        cloud.running(vm_id=id)
+    cloud.ask(operations.stop_vm, "db")
+    cloud.measure()
+    cloud.pass_time(60)
+    text = browser.get(VMS).text
+    shown = {
+        id: re.search(rf'<tr id="vm-{id}".*?col-cpu[^>]*>(.*?)</td>', text, re.DOTALL)[1]
+        for id in ("web", "db")
+    }
+    assert "2 %" in shown["web"]
+    assert "%" not in shown["db"]
+
+
 def test_an_empty_project_says_what_to_do(signed_in):
     text = signed_in().get(VMS).text
     assert "No virtual machines yet" in text

@@ -92,17 +92,19 @@ def test_who_signs_out_is_told_nothing_more(signed_in, cloud):
 def test_a_page_is_looked_at_by_itself_only_while_something_on_it_is_under_way(signed_in, cloud):
     browser = signed_in()
     cloud.running()
-    assert Look.of(browser.get(VMS).text).again is None
     assert Look.of(browser.get(f"{VMS}/hello").text).again is None
     cloud.ask(operations.stop_vm)
     assert Look.of(browser.get(VMS).text).again == PAUSE
     assert Look.of(browser.get(f"{VMS}/hello").text).again == PAUSE
+    cloud.settle()
+    assert Look.of(browser.get(VMS).text).again is None
 
 
 def test_a_page_of_what_a_vm_used_is_looked_at_as_often_as_that_is_measured(signed_in, cloud):
     browser = signed_in()
     cloud.running()
-    assert Look.of(browser.get(f"{VMS}/hello/graphs").text).again == STEP
+    for page in (VMS, f"{VMS}/hello/graphs"):
+        assert Look.of(browser.get(page).text).again == STEP
 
 
 def test_a_page_is_looked_at_in_time_however_often_nothing_happens(signed_in, cloud, monkeypatch):

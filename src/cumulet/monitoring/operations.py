@@ -7,17 +7,27 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from cumulet.monitoring.model import Samples
-from cumulet.monitoring.series import QUARTER, STEP, Sample, series, unpack
-from cumulet.monitoring.wire import MonitorVmResponse
+from cumulet.monitoring.series import FORMAT, GAP, QUARTER, STEP, Sample, series, unpack
+from cumulet.monitoring.wire import ListVmUsageResponse, MonitorVmResponse, VmUsage
 from cumulet.operation import Access, operation
-from cumulet.vm_record import find_vm
+from cumulet.vm_record import Vm, find_vm
 from cumulet.wire import utc
 
 DAY: Final = timedelta(days=1)
+TWO: Final = 2 * FORMAT.size
+"""Bytes of the samples between which one item lies."""
+LENGTH: Final = func.length(Samples.packed)
+LAST: Final = (
+    select(Vm.name, case((LENGTH > TWO, func.substr(Samples.packed, LENGTH - TWO + 1)), else_=Samples.packed))
+    .join(Vm, Vm.id == Samples.vm_id)
+    .where(Vm.project_id == bindparam("project_id"), Samples.begins > bindparam("before"))
+    .order_by(Samples.begins)
+)
+"""The last two samples of the last two quarters of an hour, of each VM."""
 
 
 @operation("GET /v1/projects/{projectId}/vms/{id}/monitor", access=Access.VIEWER)
@@ -31,6 +41,20 @@ def monitor_vm(
     vm = find_vm(db, project_id=project_id, id=id)
     begin = int((utc(since) if since else now - DAY).timestamp())
     return MonitorVmResponse(items=series(samples_since(db, vm.id, begin)))
+
+
+@operation("GET /v1/projects/{projectId}/vms:monitor", access=Access.VIEWER)
+def list_vm_usage(db: Session, *, now: datetime, project_id: str) -> ListVmUsageResponse:
+    """List what each of a project's virtual machines used in the last half minute, of those that run, by id."""
+    at = int(now.timestamp())
+    last: dict[str, bytes] = {}
+    for name, packed in db.execute(
+        LAST, {"project_id": project_id, "before": at - at % QUARTER - 2 * QUARTER}
+    ):
+        last[name] = last.get(name, b"") + packed
+    items = {name: series([(sample, STEP) for sample in unpack(packed)]) for name, packed in last.items()}
+    fresh = {name: of[-1] for name, of in items.items() if of and at - int(of[-1].timestamp) <= STEP * GAP}
+    return ListVmUsageResponse(vms=[VmUsage(id=name, item=item) for name, item in sorted(fresh.items())])
 
 
 def samples_since(db: Session, vm_id: UUID, begin: int) -> Iterator[tuple[Sample, int]]:

@@ -34,6 +34,19 @@ class MonitorVmResponse(Wire, kw_only=True):
     items: list[VmMonitoringItem]
 
 
+class VmUsage(Wire, kw_only=True):
+    """What a VM did last."""
+
+    id: str
+    item: VmMonitoringItem
+
+
+class ListVmUsageResponse(Wire, kw_only=True):
+    """Of those that run and were looked at within the last minute."""
+
+    vms: list[VmUsage]
+
+
 class Unsettled(Wire, kw_only=True):
     """Something that the cloud is at, and that failed the last time or takes longer than it may."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cumulet.monitoring.operations import list_vm_usage
 from cumulet.quotas.operations import list_quotas
 from cumulet.usage.operations import get_project_spend
 from cumulet.web.listings import all_vms
@@ -32,6 +33,7 @@ def vm_list(visit: Visit) -> Shown:
         fitting=len(fitting),
         choices=[(tone, name, by_tone[tone], tone) for tone, name in FILTERS.items()],
         quotas={one.name: one for one in visit.ask(list_quotas, project_id=visit.project_id).quotas},
+        cpu={one.id: one.item.cpu for one in visit.ask(list_vm_usage, project_id=visit.project_id).vms},
         spend=visit.ask(get_project_spend, project_id=visit.project_id),
     )
 
