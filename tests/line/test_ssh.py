@@ -126,6 +126,22 @@ def test_a_host_with_nothing_but_ssh_and_python_is_asked(sshd, line_to, places):
     assert places.run.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("was_there", [True, False])
+def test_qemus_user_gets_through_on_a_host_whose_root_keeps_all_files_to_itself(
+    keys, port, line_to, places, was_there
+):
+    there = places.root.parent
+    if was_there:
+        there.mkdir(mode=0o700)
+    with ssh_server(keys, "sh", "-c", 'umask 077 && exec "$0" "$@"', port=port):
+        line_to().doctor.find_resolvers()
+        (helper,) = processes(places.run)
+        assert there.stat().st_mode & 0o001
+        assert {folder.stat().st_mode & 0o777 for folder in (places.root, places.run)} == {0o700}
+        assert "Umask:\t0022" in Path(f"/proc/{helper}/status").read_text()
+        os.kill(helper, signal.SIGKILL)
+
+
 def test_servers_of_one_version_share_a_helper_and_bring_its_bundle_once(sshd, line_to, places):
     line_to().doctor.find_resolvers()
     (folder,) = places.root.iterdir()

@@ -11,10 +11,12 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import platform
 import select
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tarfile
@@ -38,8 +40,10 @@ def arrive(digest: str, size: int, python: str, machine: str, *, root: Path, run
     socket_path = run / f"{digest[:16]}.sock"
     try:
         check_python(python, machine)
+        os.umask(0o022)  # whatever root's own is: QEMU's user has to get to what the helper makes
         for folder in (root, run):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        let_through(root.parent)
         if not answers(socket_path):
             if not (root / digest).is_dir():
                 remove_unused(root, run)
@@ -61,6 +65,13 @@ def check_python(python: str, machine: str) -> None:
             f"the host's {sys.executable} is Python {here} on {platform.machine()}; the server's is {python} on "
             f"{machine}, and what runs on hosts must be the same: install Python {python}, or a server like the host"
         )
+
+
+def let_through(folder: Path) -> None:
+    """Let everybody pass through a folder of ours, whoever made it: disks lie in it that QEMU's user opens."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not mode & stat.S_IXOTH:
+        folder.chmod(mode | stat.S_IXOTH)
 
 
 def take(digest: str, size: int) -> bytes:
