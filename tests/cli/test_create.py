@@ -138,10 +138,6 @@ def test_labels_topology_and_time_to_live_are_read_from_words():
     assert asked["ttl"] == "5400s"
 
 
-def test_an_expiry_carries_its_zone():
-    assert create.datetime.fromisoformat(body(expire=create.datetime(2030, 1, 2, 3))["expireTime"]).tzinfo
-
-
 def test_room_is_waited_for_until_a_deadline_or_not():
     assert (body()["queue"], body()["queueDeadline"]) == (False, None)
     asked = body(queue=True, deadline="2h")

@@ -3,9 +3,10 @@
 import itertools
 
 import pytest
+from cyclopts import Token
 
 from cumulet.cli import app
-from cumulet.cli.words import check_id, whole_gib, whole_number
+from cumulet.cli.words import check_id, instant, whole_gib, whole_number
 
 NO_IDS = {
     "api": {"method", "path", "body"},
@@ -137,3 +138,10 @@ def test_what_is_no_whole_number_is_refused(command, words, given):
     done = command(*words, given)
     assert done.code == 2
     assert f"{words[-1]}: '{given}' is not accepted; expected a whole number" in done.err
+
+
+@pytest.mark.parametrize(
+    "given", ["2030-01-02", "2030-01-02T03:04", "2030-01-02 03:04:05", "2030-01-02T03:04:05Z"]
+)
+def test_an_instant_carries_its_zone(given):
+    assert instant(None, [Token(value=given)]).tzinfo

@@ -6,7 +6,6 @@ import csv
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Annotated, Final, Literal
 
@@ -25,7 +24,7 @@ from cumulet.cli.output import (
     show,
     write,
 )
-from cumulet.cli.words import Count, identifier
+from cumulet.cli.words import Count, Instant, identifier
 
 AUDIT: Final = "/v1/audit"
 PAGE: Final = 1000
@@ -62,9 +61,9 @@ class Which:
     """Only what ended so, such as OK or PERMISSION_DENIED."""
     refused: bool = False
     """Only what was refused."""
-    since: datetime | None = None
+    since: Instant | None = None
     """Only what began then or later."""
-    until: datetime | None = None
+    until: Instant | None = None
     """Only what began before."""
 
     def query(self) -> Mapping[str, Query]:
@@ -75,8 +74,8 @@ class Which:
             "operation": self.operation,
             "outcome": self.outcome,
             "isRefused": "true" if self.refused else "",
-            "since": self.since.astimezone().isoformat() if self.since else "",
-            "until": self.until.astimezone().isoformat() if self.until else "",
+            "since": self.since.isoformat() if self.since else "",
+            "until": self.until.isoformat() if self.until else "",
         }
         return {name: value for name, value in words.items() if value}
 

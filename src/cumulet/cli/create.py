@@ -17,7 +17,7 @@ from cumulet.cli.client import Client, Json
 from cumulet.cli.follow import read_span
 from cumulet.cli.keys import find_public_keys, read_public_keys
 from cumulet.cli.progress import Progress
-from cumulet.cli.words import Count, Gib, names_at
+from cumulet.cli.words import Count, Gib, Instant, names_at
 from cumulet.errors import Invalid, NotFound
 
 StorageClass: TypeAlias = Literal["local", "network"]
@@ -85,7 +85,7 @@ class CreateOptions:
     """How its vCPUs are arranged: SOCKETSxCORESxTHREADS."""
     ttl: str = ""
     """For how long it lives, as in 90m or 2d; then it is deleted."""
-    expire: datetime | None = None
+    expire: Instant | None = None
     """When it is deleted."""
     commitment: Term | None = None
     """Commit it to a term, at the prices of that term: until its end it cannot be deleted."""
@@ -122,7 +122,7 @@ def create_body(client: Client, name: str, options: CreateOptions) -> Json:
         "metadata": dict(label(text) for text in options.metadata),
         "topology": topology(options.topology) if options.topology else None,
         "ttl": f"{read_span('--ttl', options.ttl):.0f}s" if options.ttl else "",
-        "expireTime": options.expire.astimezone().isoformat() if options.expire else None,
+        "expireTime": options.expire.isoformat() if options.expire else None,
         "commitmentTerm": term_of(options.commitment),
         "deletionProtection": options.protect,
         "queue": options.queue,

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from cumulet.cli.client import Client, Declined, Json
@@ -22,6 +22,7 @@ from cumulet.events import EventName
 VM: Final = "/v1/projects/{}/vms/{}"
 NOT_FOUND: Final = 5
 SHORTEST_PAUSE: Final = 0.1
+LONGEST_SPAN: Final = timedelta(days=36500)
 LONGEST_PAUSE: Final = 1.0
 Verb = Literal["create", "start", "stop", "reboot", "terminate"]
 READY: Final = frozenset(
@@ -223,7 +224,10 @@ def seconds_between(before: Json, after: Json) -> float:
 
 def read_span(option: str, text: str) -> float:
     """Read `90s`, `10m`, `1h30m`, `2d` as seconds; Invalid names the option."""
-    parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text, re.ASCII)
-    if not text or not parts:
-        raise Invalid.field(option, text, "a span such as 90s, 10m, 1h30m or 2d")
-    return sum(int(part or 0) * size for part, size in zip(parts.groups(), (86400, 3600, 60, 1), strict=True))
+    parts = re.fullmatch(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", text, re.ASCII)
+    given = zip(parts.groups() if parts else (), (86400, 3600, 60, 1), strict=False)
+    seconds = sum(int(part or 0) * size for part, size in given)
+    if not text or not parts or seconds > LONGEST_SPAN.total_seconds():
+        accepted = f"a span such as 90s, 10m, 1h30m or 2d, at most {LONGEST_SPAN.days}d"
+        raise Invalid.field(option, text, accepted)
+    return seconds

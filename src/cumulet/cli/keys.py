@@ -37,18 +37,18 @@ def read_public_keys(paths: Iterable[Path]) -> list[str]:
     return [key for path in paths for key in read_public_key_file(path)]
 
 
-def read_public_key_file(path: Path) -> list[str]:
-    """Read the keys of a file. Whether the cloud takes them, it says itself."""
+def read_public_key_file(path: Path, *, given_as: str = "--ssh-key") -> list[str]:
+    """Read the keys of a file. Whether the cloud takes them, it says itself; Invalid says which word it was `given_as`."""
     try:
         lines = path.expanduser().read_text().splitlines()
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
-        raise Invalid(f"cannot read the public key {str(path)!r}: {reason}") from None
+        raise Invalid(f"{given_as}: cannot read the public key {str(path)!r}: {reason}") from None
     if any("PRIVATE KEY" in line for line in lines):
         raise Invalid(
-            f"{str(path)!r} is a private key, and was not sent; give its public half, {str(path)!r}.pub"
+            f"{given_as}: {str(path)!r} is a private key, and was not sent; give its public half, {str(path)!r}.pub"
         )
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not keys:
-        raise Invalid(f"{str(path)!r} contains no public key")
+        raise Invalid(f"{given_as}: {str(path)!r} contains no public key")
     return keys

@@ -34,7 +34,7 @@ def add(file: Path, /, *, listing: Listing = AS_TABLE) -> None:
     :param file: A file of public keys, such as ~/.ssh/id_ed25519.pub.
     """
     client = connect()
-    keys = read_public_key_file(file)
+    keys = read_public_key_file(file, given_as="FILE")
     show([client.post("/v1/ssh-keys", body={"publicKey": key}) for key in keys], listing, COLUMNS, more=MORE)
 
 

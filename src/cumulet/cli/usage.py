@@ -79,7 +79,7 @@ def time_of(month: str) -> dict[str, str]:
     """Read a month as the time that the API is asked for; Invalid."""
     if not month:
         return {}
-    found = re.fullmatch(r"([0-9]{4})-(0[1-9]|1[0-2])", month)
+    found = re.fullmatch(r"(20[0-9]{2})-(0[1-9]|1[0-2])", month)
     if not found:
         raise Invalid.field("--month", month, "a year and a month, such as 2026-11")
     year, number = int(found[1]), int(found[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -15,7 +14,7 @@ from cumulet.cli.follow import VM, read_span
 from cumulet.cli.keys import find_public_keys, read_public_keys
 from cumulet.cli.output import Format, aligned, local_time, show_data, write
 from cumulet.cli.several import each
-from cumulet.cli.words import Project, VmName, VmNames
+from cumulet.cli.words import Instant, Project, VmName, VmNames
 from cumulet.errors import Invalid
 
 CHANGE: Final = "/v1/projects/{}/vm/{}/"
@@ -51,7 +50,7 @@ def metadata(
 
 
 def expire(
-    name: VmName, /, *, ttl: str = "", at: datetime | None = None, project: Project = "default"
+    name: VmName, /, *, ttl: str = "", at: Instant | None = None, project: Project = "default"
 ) -> None:
     """Set when a virtual machine is deleted.
 
@@ -60,7 +59,7 @@ def expire(
     """
     body = {
         "ttl": f"{read_span('--ttl', ttl):.0f}s" if ttl else "",
-        "expireTime": at.astimezone().isoformat() if at else None,
+        "expireTime": at.isoformat() if at else None,
     }
     if not ttl and not at:
         raise Invalid("--ttl or --at: one of them is required")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -54,6 +55,16 @@ def whole_gib(_: object, tokens: Sequence[Token]) -> int:
     return int(parts[1]) * SIZES[parts[2]]
 
 
+def instant(_: object, tokens: Sequence[Token]) -> datetime:
+    """Read an instant; one without a zone is in the reader's own."""
+    given = tokens[0].value
+    try:
+        return datetime.fromisoformat(given).astimezone()
+    except (ValueError, OverflowError):
+        accepted = "a date, or a date and a time, such as 2026-01-02T03:04:05"
+        raise ValueError(f"{given!r} is not accepted; expected {accepted}") from None
+
+
 def names_at(path: str, member: str) -> Callable[[CompletionContext], list[str]]:
     """Complete the names of a list of the API; where it does not answer, there are none."""
 
@@ -80,6 +91,7 @@ AnyContext = Annotated[str | None, Parameter(validator=check_id, completer=conte
 """Likewise, where none need be named."""
 Count = Annotated[int, Parameter(converter=whole_number)]
 Gib = Annotated[int, Parameter(converter=whole_gib)]
+Instant = Annotated[datetime, Parameter(converter=instant)]
 Project = Annotated[
     str, Parameter(env_var=PROJECT_VARIABLE), identifier("The project.", "/v1/projects", "projects")
 ]

@@ -43,6 +43,7 @@ LONGEST_DNS_LABEL: Final = 63
 USUAL_WAIT: Final = timedelta(hours=1)
 LONGEST_WAIT: Final = timedelta(days=1)
 LONGEST_TTL: Final = timedelta(days=3650)
+LONGEST_LIFE: Final = timedelta(days=36500)
 PASSWORD_RULE: Final = (
     "6 to 64 characters with an upper-case letter, a lower-case letter, a digit and a symbol"  # noqa: S105
 )
@@ -256,8 +257,8 @@ def plan_expiry(expire_time: datetime | None, ttl: str, *, now: datetime) -> dat
     """Work out when the VM is to be terminated; at most one of expireTime and ttl may say so."""
     if expire_time is not None and ttl:
         raise Invalid.field("ttl", ttl, "only one of expireTime and ttl")
-    if expire_time is not None and not now < utc(expire_time) <= now + LONGEST_TTL:
-        accepted = "a time in the future, at most ten years from now"
+    if expire_time is not None and not now < utc(expire_time) <= now + LONGEST_LIFE:
+        accepted = "a time in the future, at most a hundred years from now"
         raise Invalid.field("expireTime", expire_time.isoformat(), accepted)
     if not ttl:
         return utc(expire_time) if expire_time else None
