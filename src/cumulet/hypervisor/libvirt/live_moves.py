@@ -23,6 +23,7 @@ from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.disks import LibvirtDisks
 from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, domain_xml, read_mark, with_start
 from cumulet.hypervisor.libvirt.gates import DISKS, LIBVIRTD, MEMORY, Gates, clear_gates, connect, gate_path
+from cumulet.hypervisor.libvirt.going_down import goes_down
 from cumulet.hypervisor.libvirt.move_xml import copied_disks, moved_xml, own_files
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
@@ -150,7 +151,8 @@ def migrate(link: libvirt.virConnect, vm_id: UUID, expected: Expected, paths: Ho
 def go_on(link: libvirt.virConnect, vm_id: UUID, paths: HostPaths) -> None:
     """Resume a domain that stands still; who looks at one that has arrived knows from then on that it ran."""
     domain = domains.find_domain(link, vm_id)
-    seen = domains.look_at(domain, paths, *domain.state())
+    state, reason = domain.state()
+    seen = domains.look_at(domain, paths, state, reason, goes_down)
     if seen.power is Power.ARRIVED:
         live = domains.read_metadata(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         config = domains.read_metadata(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
