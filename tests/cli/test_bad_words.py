@@ -14,18 +14,7 @@ HERE = {"completion", "context", "doctor", "down", "helper", "image", "login", "
 """What works on this machine."""
 STREAMS = {"watch"}
 """What asks again for as long as it is not answered."""
-ODD = (
-    "no-such",
-    "",
-    "٢",
-    "9" * 30,
-    f"{'9' * 9}d",
-    f"{'9' * 5000}d",
-    "9999-12-31",
-    "0001-01-01",
-    "0000-13",
-    "9999-12",
-)
+ODD = ("no-such", "", f"{'9' * 9}d", f"{'9' * 5000}d", "0001-01-01", "9999-12")
 READ_HERE = (bool, int, float, datetime)
 ASKED = "the API was asked"
 
