@@ -13,7 +13,7 @@ import structlog
 from argon2 import PasswordHasher
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from sqlalchemy import Engine, create_engine
-from tests.databases import Postgres, running_postgres
+from tests.databases import Postgres, Template, running_postgres
 from tests.e2e import world
 from tests.e2e.real_cloud import RealCloud, built_images, lab_dir
 from tests.fabric.guests import Namespace
@@ -123,10 +123,9 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres, tmp_path_factory) -> str:
+def postgres_template(postgres, tmp_path_factory) -> Template:
     folder = tmp_path_factory.mktemp("postgres")
-    postgres.make_template("prepared", lambda url: prepare(url, folder))
-    return "prepared"
+    return postgres.make_template("prepared", lambda url: prepare(url, folder))
 
 
 @contextmanager
@@ -134,7 +133,7 @@ def database_url(kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of that kind just for this test; gives its URL."""
     if kind == "postgresql":
         postgres = request.getfixturevalue("postgres")
-        with postgres.database(template=request.getfixturevalue("postgres_template")) as url:
+        with postgres.copy(request.getfixturevalue("postgres_template")) as url:
             yield url
     else:
         path = request.getfixturevalue("tmp_path") / "cumulet.db"
