@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from tests.ports import free_port
 
 from cumulet.serve.manager import Manager
 
@@ -30,11 +31,6 @@ def listening(tmp_path):
         line.bind(str(tmp_path / "notify"))
         line.settimeout(SECONDS)
         yield line
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextmanager

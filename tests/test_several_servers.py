@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import httpx
 import pytest
 from tests.line.conftest import helping
 from tests.made_up import IMAGE
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S, eventually
 
 from cumulet.catalogue import read_catalogue
@@ -114,11 +114,6 @@ class Spreader:
 
     def states(self) -> dict[str, str]:
         return {vm["id"]: vm["state"] for vm in self.ready.get(VMS).json()["VMs"]}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def make_server(folder: Path, name: str, database: str, line: Path) -> Server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.made_up import store_image
+from tests.ports import free_port
 
 from cumulet.cli import run
 from cumulet.images import ImageStore
@@ -40,12 +40,6 @@ class Done:
 
 
 Cumulet = Callable[..., Done]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def own_settings(data_dir: Path) -> dict[str, str]:

@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import free_port, own_settings, plain_environment
+from tests.cli.conftest import own_settings, plain_environment
 from tests.e2e.real_cloud import built_images, lab_dir
+from tests.ports import free_port
 
 from cumulet.cli.background import stop_server
 from cumulet.settings import read_settings

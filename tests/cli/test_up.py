@@ -3,8 +3,9 @@ import signal
 import subprocess
 
 import pytest
-from tests.cli.conftest import free_port, own_settings
+from tests.cli.conftest import own_settings
 from tests.made_up import PROJECT
+from tests.ports import free_port
 from tests.waiting import eventually
 from tests.words import SERVER_SILENT
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 import pytest
-from tests.cli.conftest import free_port
+from tests.ports import free_port
 from tests.projects.people import add_user
 from tests.web.conftest import COOKIE, Browser
 
