@@ -17,11 +17,18 @@ from tests.rest.conftest import serving
 from cumulet.call import Calls
 from cumulet.feed import Feed
 from cumulet.horizon import Horizon
+from cumulet.operation import OPERATIONS
 from cumulet.projects import Role, admit, write_uses
 from cumulet.rest import create_app
 from cumulet.web import ASSETS, Asking, site
 
 COOKIE = "__Host-cumulet"
+BESIDE_PAGES = [
+    one
+    for one in OPERATIONS.values()
+    if one.path.startswith(("/v1/auth", "/v1/audit", "/v1/sessions")) or one.path == "/v1/projects/{id}"
+]
+"""What these tests ask of the API; routes for all of it took most of their time. The pages themselves need none."""
 
 
 @pytest.fixture
@@ -58,7 +65,14 @@ def served(cloud: Cloud, feed: Feed, asking: Asking) -> Iterator[str]:
     """Run a server of a cloud; gives its address."""
     provided = {**cloud.provided, "feed": feed}
     pages = (ASSETS.route(), site(asking))
-    app = create_app(cloud.database, admit=admit, provided=provided, pages=pages, clock=cloud.clock)
+    app = create_app(
+        cloud.database,
+        admit=admit,
+        provided=provided,
+        operations=BESIDE_PAGES,
+        pages=pages,
+        clock=cloud.clock,
+    )
     with serving(app) as url:
         yield url
         feed.close()
