@@ -252,6 +252,26 @@ def test_what_a_server_of_before_still_has_on_its_way_does_not_leave_once_the_ne
     assert on(there, cloud).looks == looks, "its memory went along"
 
 
+def test_one_that_was_about_to_go_on_when_its_host_stumbled_does_so(cloud, monkeypatch):
+    cloud.running()
+    there = other_of(cloud)
+    go_on = there.moves.go_on
+
+    def stumble(*_args, **_kwargs):
+        monkeypatch.setattr(there.moves, "go_on", go_on)
+        on(there, cloud).power = Power.PAUSED
+        raise HypervisorError("stumbled")
+
+    monkeypatch.setattr(there.moves, "go_on", stumble)
+    move(cloud)
+    cloud.pass_time(20)
+    assert (host_of(cloud), cloud.vm().state, on(there, cloud).power) == (
+        there,
+        VmState.ACTIVE,
+        Power.RUNNING,
+    )
+
+
 def test_one_whose_guest_shuts_down_on_the_way_goes_on_its_way_and_stays_off(cloud):
     cloud.running()
     source = host_of(cloud)

@@ -3,7 +3,7 @@
     here        there                                    then
     any         runs, or ran since it arrived            it is there: its row says so, and what is left here goes
     not off     anything else                            what is there goes, and its journey begins (anew)
-    off         arrived, held still                      it goes on there
+    off         arrived, held still or about to go on    it goes on there
     off         anything else                            it goes on its way as one that is off
 
 It goes on there only when it is off here, and is started nowhere while it moves: so it runs once at most, whatever dies
@@ -55,7 +55,7 @@ def ensure_moved_live(run: Run, vm: Vm, parts: Parts, way: Way, base: BaseImage,
     way.source.machines.keep_term(vm.id, vm.term)
     here, there = way.source.machines.get(vm.id), way.target.machines.get(vm.id)
     is_off = here is None or here.power is Power.OFF
-    if there is not None and there.power is Power.ARRIVED and is_off:
+    if there is not None and there.power in (Power.ARRIVED, Power.PAUSED) and is_off:
         way.target.moves.go_on(vm.id, term=vm.term)
         there = way.target.machines.get(vm.id)
     if there is not None and went_on(there):
