@@ -88,6 +88,15 @@ def map_body(context, body):
     return good if good and isinstance(body, dict) and len(body) % 2 else body
 
 
+@api.hook
+def map_query(context, query):
+    """Wait a second at most for a state: it may never come."""
+    if not isinstance(query, dict) or "wait" not in query:
+        return query
+    is_good = query.get("timeout", 1) in range(1, 301)
+    return query | {"timeout": 1} if is_good else query
+
+
 async def nobody_waits(_bell):
     """End a stream where it would wait for something to happen."""
     raise Unavailable("nothing has happened")
