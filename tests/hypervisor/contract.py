@@ -239,7 +239,7 @@ class DiskContract:
         elsewhere = replace(image, path=Path("/nowhere"))
         with host.images.receive_copy(elsewhere) as arrival:
             announce(arrival, length)
-            arrival.sendall(content[:-1] + b"?")
+            arrival.sendall(content[:-1] + bytes([content[-1] ^ 1]))
             assert b"is not image" in arrival.recv(1000)
         assert image.sha256 not in host.images.copies()
         with host.images.receive_copy(elsewhere) as arrival:

@@ -145,7 +145,8 @@ def test_what_is_brought_is_a_copy_that_is_looked_at_no_more(copies, paths, imag
 
 
 def test_what_is_brought_and_is_not_the_image_is_no_copy(copies, paths, image, tmp_path):
-    (other := tmp_path / "other").write_bytes(image.path.read_bytes()[:-1] + b"?")
+    content = image.path.read_bytes()
+    (other := tmp_path / "other").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(Broken, match="is not image"):
         bring(copies, image, other)
     assert list(paths.images.iterdir()) == []
