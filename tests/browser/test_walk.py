@@ -56,8 +56,9 @@ def change_group(browser: Browser) -> None:
     browser.chrome.get(f"{VM}/network")
     Select(browser.find("form[action$='/group/attach'] select")).select_by_visible_text("closed")
     browser.click("form[action$='/group/attach'] button")
-    if browser.chrome.find_elements(By.CSS_SELECTOR, ".effects"):
-        browser.click(".acts .danger")
+    eventually(lambda: browser.chrome.find_elements(By.CSS_SELECTOR, ".effects"))
+    browser.click(".acts .danger")
+    eventually(lambda: browser.chrome.current_url == f"{VM}/network")
     asked = f"{VM}?from=203.0.113.7&port=22&protocol=tcp"
 
     def reached(words: str) -> bool:
