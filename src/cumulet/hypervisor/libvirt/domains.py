@@ -70,9 +70,8 @@ class StatusAnswer(msgspec.Struct):
 def list_domains(link: libvirt.virConnect, paths: HostPaths) -> Mapping[UUID, Domain]:
     """All our domains."""
     found = {}
-    asked_once = cache(
-        goes_down
-    )  # after libvirt was asked: before it asks guests to power off, the system says so
+    # asked after libvirt was: before it asks guests to power off, the system says so
+    asked_once = cache(goes_down)
     for domain, stats in link.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
         if paths.is_ours(domain.name()):
             with absent_is_fine():

@@ -47,9 +47,8 @@ def ensure_moved_live(run: Run, vm: Vm, parts: Parts, way: Way, base: BaseImage,
     journey = way.journeys.look(vm.id) if vm.move is Move.LIVE else None
     if journey is not None and not journey.still.done():
         raise NotYet(f"moving while it runs, {journey.over:.0%}", LOOK)
-    way.source.moves.stay(
-        vm.id
-    )  # or a journey of before, of whatever server, went on behind what is seen now
+    # or a journey of before, of whatever server, went on behind what is seen now
+    way.source.moves.stay(vm.id)
     if vm.move is Move.BACK:
         way.target.machines.keep_term(vm.id, vm.term)
     way.source.machines.keep_term(vm.id, vm.term)
