@@ -1,8 +1,10 @@
+from uuid import uuid4
+
 import libvirt
 import pytest
 
-from cumulet.hypervisor import OffReason, Power
-from cumulet.hypervisor.libvirt import going_down
+from cumulet.hypervisor import HypervisorError, OffReason, Power
+from cumulet.hypervisor.libvirt import domains, going_down
 from cumulet.hypervisor.libvirt.domain_xml import Mark
 from cumulet.hypervisor.libvirt.domains import off_reason, power_of
 from cumulet.hypervisor.libvirt.going_down import goes_down
@@ -50,6 +52,12 @@ def test_systemd_tells_whether_its_machine_is_being_shut_down(tmp_path, monkeypa
     assert not goes_down()
 
 
+def an_error(code):
+    error = libvirt.libvirtError("no answer")
+    error.err = (code, 0, "no answer", 2, "", None, None, 0, 0)
+    return error
+
+
 @pytest.fixture
 def qemu(monkeypatch):
     """A QEMU that gives an answer, or the error that libvirt gives in its place; and what it was asked."""
@@ -59,9 +67,7 @@ def qemu(monkeypatch):
         def command(domain, question, flags):
             asked.append((domain, question, flags))
             if isinstance(answer, int):
-                error = libvirt.libvirtError("no answer")
-                error.err = (answer, 0, "no answer", 2, "", None, None, 0, 0)
-                raise error
+                raise an_error(answer)
             return answer
 
         monkeypatch.setattr("libvirt_qemu.qemuMonitorCommand", command)
@@ -107,3 +113,42 @@ def test_what_libvirt_refuses_of_a_machine_s_qemu_is_not_hidden(qemu):
     qemu(libvirt.VIR_ERR_INTERNAL_ERROR)
     with pytest.raises(libvirt.libvirtError):
         power_of("domain", PAUSED, libvirt.VIR_DOMAIN_PAUSED_UNKNOWN)
+
+
+class Leaving:
+    """A machine that is still leaving for some looks, and the connection and the link that know it."""
+
+    def __init__(self, looks, *, too_late=False):
+        self.looks, self.too_late = looks, too_late
+        self.aborted = 0
+
+    def call(self, work):
+        return work(self)
+
+    def lookupByUUID(self, _id):  # noqa: N802 - libvirt's name
+        return self
+
+    def isActive(self):  # noqa: N802 - libvirt's name
+        return True
+
+    def jobStats(self):  # noqa: N802 - libvirt's name
+        self.looks -= 1
+        return {"type": libvirt.VIR_DOMAIN_JOB_NONE if self.looks < 0 else libvirt.VIR_DOMAIN_JOB_UNBOUNDED}
+
+    def abortJob(self):  # noqa: N802 - libvirt's name
+        self.aborted += 1
+        if self.too_late:
+            raise an_error(libvirt.VIR_ERR_OPERATION_INVALID)
+
+
+@pytest.mark.parametrize(("looks", "too_late"), [(0, False), (3, False), (3, True)])
+def test_a_machine_that_is_to_end_what_it_is_at_is_waited_for(looks, too_late):
+    machine = Leaving(looks, too_late=too_late)
+    domains.end_job(machine, uuid4())
+    assert (machine.aborted, machine.looks) == (looks, -1)
+
+
+def test_one_that_does_not_end_what_it_is_at_is_told(monkeypatch):
+    monkeypatch.setattr(domains, "JOB_ENDS_SECONDS", 0.2)
+    with pytest.raises(HypervisorError, match="did not end in"):
+        domains.end_job(Leaving(1000), uuid4())

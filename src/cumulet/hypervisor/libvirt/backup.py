@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 import libvirt
@@ -13,11 +11,8 @@ import libvirt
 from cumulet.hypervisor import HypervisorError
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.domain_xml import BOOT_TARGET
-from cumulet.hypervisor.libvirt.domains import find_running, off_is_fine
+from cumulet.hypervisor.libvirt.domains import UNDER_WAY, end_job, find_running, off_is_fine
 from cumulet.hypervisor.libvirt.elements import element, render
-
-LOOK_SECONDS: Final = 0.05
-UNDER_WAY: Final = (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +37,7 @@ class Backup:
 
     def clear(self) -> None:
         """End one that is under way, ours or left behind, and wait until QEMU has let go of what it wrote."""
-        while self.works.call(self._abort):
-            time.sleep(LOOK_SECONDS)
+        end_job(self.works, self.vm_id)
 
     def _begin(self, link: libvirt.virConnect) -> bool:
         domain = find_running(link, self.vm_id)
@@ -75,15 +69,6 @@ class Backup:
                 raise HypervisorError(job.get("errmsg", "QEMU could not copy the disk"))
             backup = job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
             return bool(backup and job["type"] == libvirt.VIR_DOMAIN_JOB_COMPLETED)
-        return False
-
-    def _abort(self, link: libvirt.virConnect) -> bool:
-        domain = find_running(link, self.vm_id)
-        if domain is not None:
-            with off_is_fine():
-                if domain.jobStats()["type"] in UNDER_WAY:
-                    domain.abortJob()
-                    return True
         return False
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -20,7 +21,7 @@ import libvirt_qemu
 import msgspec
 
 from cumulet.hypervisor import Domain, DomainSpec, HypervisorError, MachineOff, OffReason, Power, spec_digest
-from cumulet.hypervisor.libvirt.connection import has_code
+from cumulet.hypervisor.libvirt.connection import Connection, has_code
 from cumulet.hypervisor.libvirt.domain_xml import NAMESPACE, Mark, domain_xml, read_mark, with_start
 from cumulet.hypervisor.libvirt.going_down import goes_down
 from cumulet.hypervisor.libvirt.passthrough import check_there, give_gpus, refusal_in_words
@@ -53,6 +54,10 @@ UNDEFINE: Final = (
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
 LARGEST_START: Final = 2**31 - 1
+UNDER_WAY: Final = (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
+LOOK_SECONDS: Final = 0.05
+JOB_ENDS_SECONDS: Final = 30.0
+"""In which QEMU has let go of what it was at, once that was aborted."""
 
 
 class Status(msgspec.Struct):
@@ -223,6 +228,33 @@ def find_running(link: libvirt.virConnect, vm_id: UUID) -> libvirt.virDomain | N
         domain = link.lookupByUUID(vm_id.bytes)
         return domain if domain.isActive() else None
     return None
+
+
+def end_job(host: Connection, vm_id: UUID) -> None:
+    """Have a machine end what it is at, a backup or its leaving, and wait until nothing of it is left.
+
+    HypervisorError when it is still at it after `JOB_ENDS_SECONDS`.
+    """
+    until = time.monotonic() + JOB_ENDS_SECONDS
+    while host.call(lambda link: abort_job(link, vm_id)):
+        if time.monotonic() > until:
+            raise HypervisorError(
+                f"the machine of VM {vm_id} did not end in {JOB_ENDS_SECONDS:g} s what it was at"
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def abort_job(link: libvirt.virConnect, vm_id: UUID) -> bool:
+    """Abort what a machine is at, a backup or its leaving; says whether there is such a thing, which may end only later."""
+    domain = find_running(link, vm_id)
+    if domain is not None:
+        with absent_is_fine(), off_is_fine():
+            if domain.jobStats()["type"] not in UNDER_WAY:
+                return False
+            with off_is_fine():  # nor can what is all but done be aborted
+                domain.abortJob()
+            return True
+    return False
 
 
 def mark_of(domain: libvirt.virDomain) -> Mark:

@@ -21,7 +21,7 @@ from uuid import UUID
 from cumulet.hypervisor import HostLost, HostUnreachable, HypervisorError, ImageCapture, ImageOrder, TakenFrom
 from cumulet.hypervisor.libvirt import fsfreeze
 from cumulet.hypervisor.libvirt.agents import Agents
-from cumulet.hypervisor.libvirt.backup import LOOK_SECONDS, Backup
+from cumulet.hypervisor.libvirt.backup import Backup
 from cumulet.hypervisor.libvirt.ceph.disks import RbdDisk, find
 from cumulet.hypervisor.libvirt.connection import Connection
 from cumulet.hypervisor.libvirt.conversion import convert
@@ -32,6 +32,7 @@ from cumulet.hypervisor.libvirt.jobs import Job, Jobs, Record
 from cumulet.hypervisor.libvirt.paths import HostPaths
 
 CHUNK_BYTES: Final = 4 << 20
+LOOK_SECONDS: Final = 0.05
 THAW_TRIES: Final = 30
 """A guest that does not go on by then hangs: nobody waits for it any longer."""
 THAW_SECONDS: Final = 1.0

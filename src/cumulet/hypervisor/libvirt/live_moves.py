@@ -111,15 +111,10 @@ class LibvirtLiveMoves:
                 self._close_gates(vm_id)
 
     def stay(self, vm_id: UUID) -> None:
-        """Close its gates, and abort its migration if there is one."""
+        """Close its gates, end its migration if there is one, and wait until nothing of it is left."""
         with self._lock:
             self._close_gates(vm_id)
-
-        def abort(link: libvirt.virConnect) -> None:
-            with domains.absent_is_fine(), domains.off_is_fine():
-                link.lookupByUUID(vm_id.bytes).abortJob()
-
-        self._reads.call(abort)
+        domains.end_job(self._reads, vm_id)
 
     def go_on(self, vm_id: UUID, *, term: int = 0) -> None:
         """Resume it, and note on one that has arrived that it ran here."""
