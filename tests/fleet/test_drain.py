@@ -1,9 +1,12 @@
 """A host that is drained: what can go is moved away, and what cannot is told."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 from tests.made_up import make_cloud
 
+from cumulet.catalogue import Placement, read_catalogue
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost, DrainHost
 from cumulet.hosts import Host, HostState
@@ -35,6 +38,16 @@ def drain(cloud, *, restart=False):
 
 def shown(cloud, id):
     return cloud.call(hosts.get_host, id=id)
+
+
+def name_of_host(cloud, name):
+    with cloud.database.reading() as db:
+        return db.get_one(Host, cloud.row(name).host_id).name
+
+
+def packed(catalogue):
+    (data_center,) = catalogue.data_centers
+    return replace(catalogue, data_centers=(replace(data_center, placement=Placement.PACK),))
 
 
 def have_other_processors(cloud):
@@ -71,6 +84,43 @@ def test_it_goes_too_where_it_may_be_shut_down_for_it(cloud):
     one = shown(cloud, ONE)
     assert (one.host.state, one.remains, one.stays) == (HostState.MAINTENANCE, [], {})
     assert (cloud.vm("a").state, cloud.vm("c").state) == (VmState.STOPPED, VmState.ACTIVE)
+
+
+TOGETHER = {"metadata": {"cumulet/together": "cache"}}
+
+
+def test_those_that_are_to_be_together_go_to_one_host_with_room_for_all_of_them(database, tmp_path):
+    catalogue = packed(read_catalogue(None))
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=3&memory_gib=9", catalogue=catalogue)
+    cloud.call(hosts.cordon_host, id="memory-3", data=AskOfHost())
+    for name in ("a", "b"):
+        cloud.running(vm_id=name, memory_gib=4, **TOGETHER)
+    there = name_of_host(cloud, "a")
+    (full,) = {ONE, TWO} - {there}
+    cloud.running(vm_id="alone", memory_gib=4)
+    cloud.call(hosts.uncordon_host, id="memory-3")
+    cloud.call(hosts.drain_host, id=there, data=DrainHost())
+    cloud.pass_time(200)
+    assert shown(cloud, there).host.state is HostState.MAINTENANCE
+    assert {name_of_host(cloud, name) for name in ("a", "b")} == {"memory-3"}, (
+        f"{full} has room for one alone"
+    )
+
+
+def test_those_that_are_to_be_together_stay_where_nobody_has_room_for_all_of_them(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=2&memory_gib=9")
+    for name in ("a", "b"):
+        cloud.running(vm_id=name, memory_gib=4, **TOGETHER)
+    there = name_of_host(cloud, "a")
+    cloud.running(vm_id="alone", memory_gib=4)
+    cloud.call(hosts.drain_host, id=there, data=DrainHost())
+    cloud.pass_time(60)
+    stays = shown(cloud, there).stays
+    assert stays.keys() == {"default:a", "default:b"}
+    assert "no host has capacity for this VM and those that are to be with it (memory-" in stays["default:a"]
+    cloud.ask(verbs.terminate_vm, "alone")
+    cloud.pass_time(100)
+    assert (shown(cloud, there).host.vms, shown(cloud, there).stays) == (0, {})
 
 
 def test_without_room_elsewhere_all_stay_and_say_why(cloud):

@@ -102,6 +102,18 @@ def test_power_that_is_seen_to_be_off_is_proof_enough(cloud):
     assert (cloud.vm().state, host_of(cloud) is twin_of(cloud, ONE)) == (VmState.ACTIVE, False)
 
 
+def test_vms_that_are_to_be_together_go_to_one_host(cloud):
+    together = {"metadata": {"cumulet/together": "cache"}}
+    on_shared(cloud, **together)
+    for name in ("beside", "likewise"):
+        cloud.running(vm_id=name, boot_disk=SHARED, **together)
+    lost(cloud, ONE)
+    cloud.pass_time(100)
+    (there,) = {cloud.row(name).host_id for name in ("hello", "beside", "likewise")}
+    assert cloud.hosts[there] is not twin_of(cloud, ONE)
+    assert {cloud.vm(name).state for name in ("hello", "beside", "likewise")} == {VmState.ACTIVE}
+
+
 def test_a_vm_with_a_disk_of_its_hosts_own_waits_for_it(cloud):
     cloud.create_disk("data", 1, storage_class=StorageClass.LOCAL)
     on_shared(cloud, storage_disk_ids=["data"])

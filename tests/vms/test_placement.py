@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
-from tests.made_up import NOON, make_cloud
+from tests.made_up import NOON, PROJECT, make_cloud
 from tests.watching import statements_of
 
 from cumulet.catalogue import Placement, read_catalogue
@@ -16,8 +16,10 @@ from cumulet.hosts import Host, Reservation
 from cumulet.permission import Role
 from cumulet.projects.model import Membership, Project
 from cumulet.vm_record import Vm
+from cumulet.vms import move_operations
 from cumulet.vms.create import rows
 from cumulet.vms.offers import list_vm_machine_types2
+from cumulet.vms.wire import MoveVm
 
 THREE = "memory:?hosts=3&vcpus=16&memory_gib=17&disk_gib=100"
 
@@ -131,6 +133,28 @@ def test_vms_that_are_to_be_together_share_a_host_or_are_refused(cloud):
     assert create(cloud, "two", memory_gib=8, **together) == first
     with pytest.raises(Invalid, match="2 hosts: has no VM with cumulet/together=cache"):
         create(cloud, "three", memory_gib=8, **together)
+
+
+def test_a_host_that_a_vm_is_on_its_way_to_has_it_already_for_those_that_are_to_be_apart_from_it(cloud):
+    apart = {"memory_gib": 1, "metadata": {"cumulet/apart": "web"}}
+    create(cloud, "one", **apart)
+    create(cloud, "two", **apart)
+    cloud.settle()
+    (third,) = {"memory-1", "memory-2", "memory-3"} - {host_of(cloud, "one"), host_of(cloud, "two")}
+    cloud.call(move_operations.move_vm, data=MoveVm(project_id=PROJECT, vm_id="one", host_id=third))
+    with pytest.raises(Invalid, match="3 hosts: has a VM with cumulet/apart=web"):
+        create(cloud, "three", **apart)
+    with pytest.raises(Invalid, match="has a VM with cumulet/apart=web"):
+        cloud.call(move_operations.move_vm, data=MoveVm(project_id=PROJECT, vm_id="two", host_id=third))
+
+
+def test_who_is_to_be_with_a_vm_that_is_on_its_way_goes_where_that_goes(cloud):
+    together = {"memory_gib": 1, "metadata": {"cumulet/together": "cache"}}
+    create(cloud, "one", **together)
+    cloud.settle()
+    other = "memory-1" if host_of(cloud, "one") != "memory-1" else "memory-2"
+    cloud.call(move_operations.move_vm, data=MoveVm(project_id=PROJECT, vm_id="one", host_id=other))
+    assert create(cloud, "two", **together) == other
 
 
 def test_who_is_apart_is_a_matter_of_each_project(cloud, database):

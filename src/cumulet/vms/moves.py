@@ -29,6 +29,7 @@ from cumulet.gpus import Asker, give_back, gpus_of_vm, hold
 from cumulet.hosts import (
     Capacity,
     Host,
+    HostWanted,
     Requirements,
     away,
     close,
@@ -44,7 +45,7 @@ from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, lock_to_change, log_event
 from cumulet.vm_record.model import Move, Vm
 from cumulet.vm_record.wire import VmState
-from cumulet.vms.create.neighbours import heed_neighbours
+from cumulet.vms.create.neighbours import companions, heed_neighbours
 from cumulet.vms.create.room import with_gpu_rooms
 from cumulet.vms.create.rows import sizes_of
 from cumulet.vms.offers import capacities_for
@@ -72,7 +73,9 @@ def begin_move(
     free = capacities_for(
         db, machine_type, lock=True
     )  # hosts are locked before due rows, and those before VMs
-    free = heed_neighbours(db, seen.project_id, seen.labels, free, vm_id=seen.id)
+    is_drained = db.get_one(Host, seen.host_id).wanted is HostWanted.DRAINED
+    leaving = seen.host_id if is_drained else None
+    free = heed_neighbours(db, seen.project_id, seen.labels, free, vm_id=seen.id, leaving=leaving)
     if seen.gpus:
         asker = Asker(seen.project_id)
         free = with_gpu_rooms(db, catalogue, machine_type, free, gpus=seen.gpus, asker=asker)
@@ -83,7 +86,6 @@ def begin_move(
     if live:
         accept_live_move(db, vm, disks)
         free = like_its_own(free, vm)
-    free = with_shared_disks(db, vm, disks, free)
     packed = catalogue.find_data_center(vm.data_center_id).placement is Placement.PACK
     target = choose_target(db, vm, disks, chosen_of(free, vm, to), machine_type, packed=packed)
     carried = [disk.id for disk in disks if not target.reaches(vm.host_id, disk.pool)]
@@ -179,20 +181,27 @@ def choose_target(
     *,
     packed: bool,
 ) -> Capacity:
-    """Choose the host it goes to with all its disks; Invalid (code 3: no capacity) tells why none fits."""
-    machine, sizes = reserved(db, vm.id), defaultdict[str, int](int)
-    for disk in disks:
+    """Choose the host it goes to with all its disks, and where others find room that are to be with it.
+
+    Invalid (code 3: no capacity) tells why none fits.
+    """
+    others = companions(db, vm)
+    beside = db.scalars(select(Disk).where(Disk.vm_id.in_(others))).all() if others else ()
+    free = with_shared_disks(db, vm, (*disks, *beside), free)
+    machines, sizes = [reserved(db, id) for id in (vm.id, *others)], defaultdict[str, int](int)
+    for disk in (*disks, *beside):
         room = reserved(db, disk.id)
         sizes[room.pool] += room.disk_gib
     required = Requirements(
         project_id=vm.project_id,
-        vcpus=machine.vcpus,
-        memory_mib=machine.memory_mib,
+        vcpus=sum(-(-one.vcpus * machine_type.vcpus_per_core // one.vcpus_per_core) for one in machines),
+        memory_mib=sum(one.memory_mib for one in machines),
         beside=sizes,
         gpus=vm.gpus,
     )
     if not those_that_fit(required, free):
-        raise no_capacity("VM", required, free, "it stays where it is")
+        what = "VM and those that are to be with it" if others else "VM"
+        raise no_capacity(what, required, free, "it stays where it is")
     return place(required, free, sizes=sizes_of(machine_type, disk_gib=0), packed=packed)
 
 

@@ -24,7 +24,7 @@ from cumulet.resource import Wanted, log_event
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.neighbours import heed_neighbours
-from cumulet.vms.moves import choose_target, with_shared_disks
+from cumulet.vms.moves import choose_target
 from cumulet.vms.offers import capacities_for
 
 log = structlog.get_logger()
@@ -77,9 +77,8 @@ def why_disks_stay(vm: Vm, disks: Sequence[Disk], shared: AbstractSet[str]) -> s
 def name_another_host(db: Session, run: Run, seen: Vm, catalogue: Catalogue) -> None:
     """Choose a host that has all its disks, and have the VM be there in its next term; Invalid when none has room."""
     machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
-    free = heed_neighbours(
-        db, seen.project_id, seen.labels, capacities_for(db, machine_type, lock=True), vm_id=seen.id
-    )
+    free = capacities_for(db, machine_type, lock=True)
+    free = heed_neighbours(db, seen.project_id, seen.labels, free, vm_id=seen.id, leaving=seen.host_id)
     run.hold(db)  # hosts are locked before due rows, and those before VMs
     vm = db.get_one(Vm, seen.id, with_for_update=True, populate_existing=True)
     lost = away(db, vm.host_id)
@@ -92,7 +91,6 @@ def name_another_host(db: Session, run: Run, seen: Vm, catalogue: Catalogue) -> 
         unless=lambda host: all(host.reaches(vm.host_id, disk.pool) for disk in made),
         why="does not share the VM's disks",
     )
-    free = with_shared_disks(db, vm, disks, free)
     packed = catalogue.find_data_center(vm.data_center_id).placement is Placement.PACK
     target = choose_target(db, vm, disks, free, machine_type, packed=packed)
     log.warning("a VM of a lost host is started elsewhere", id=str(vm.id), host=target.name)
