@@ -16,6 +16,7 @@ from cumulet.fleet.wire import AddHost
 from cumulet.hosts import Host, HostState, list_hosts
 from cumulet.hypervisor import HostUnreachable
 from cumulet.hypervisor.memory import memory_hosts
+from cumulet.journal import events_about
 from cumulet.serve.doors import Doors
 from cumulet.serve.ssh_key import ensure_ssh_key
 
@@ -155,6 +156,37 @@ def test_to_add_it_again_is_to_try_again_at_once(cloud, machine):
         add(cloud, "x", id="memory-1")
 
 
+OTHER_KEY = KEY.replace("AAAAIG9u", "AAAAIG8u")
+
+
+def test_added_again_a_host_has_more_labels_and_is_known_by_the_key_that_is_given(cloud, machine):
+    add(cloud, labels={"rack": "3"})
+    look(cloud)
+    add(cloud, labels={"cpu": "genoa"})
+    assert (shown(cloud).labels, KEY.split()[1] in row(cloud).uri) == ({"rack": "3", "cpu": "genoa"}, True)
+    add(cloud, host_key=OTHER_KEY)
+    assert row(cloud).uri == f"ssh://root@server2?host_key={OTHER_KEY.replace(' ', '%20')}"
+    with cloud.database.writing() as db:
+        host = db.query(Host).filter(Host.name == "server2").one()
+        assert "its SSH key is SHA256:" in [one.text for one in events_about(db, host.id)][-1]
+        host.data_center_id = "elsewhere"
+    with pytest.raises(AlreadyExists, match="is in data center 'elsewhere' already"):
+        add(cloud, data_center_id="local")
+
+
+def test_a_key_that_is_given_while_it_is_added_is_the_one_that_stays(cloud, machine):
+    machine.may_go_on.clear()
+    add(cloud)
+    look(cloud)
+    add(cloud, host_key=OTHER_KEY)
+    machine.problem = HostUnreachable("no")
+    machine.may_go_on.set()
+    look(cloud)
+    look(cloud)
+    assert "failed while" in shown(cloud).why
+    assert OTHER_KEY.split()[1] in row(cloud).uri
+
+
 def test_what_is_broken_there_is_told_with_its_cure(cloud, machine):
     machine.findings = [
         Finding("libvirt", Level.BROKEN, "it does not answer", cure="systemctl start libvirtd")
@@ -245,6 +277,9 @@ def test_doors_follow_the_rows(cloud, machine):
     doors.on_change(heard.append)
     door.listeners[0](id)
     assert heard == [id]
+    add(cloud, host_key=OTHER_KEY)
+    assert (set(doors), door.closed, doors[id].uri) == ({id}, True, row(cloud).uri)
+    door = doors[id]
     with cloud.database.writing() as db:
         db.get_one(Host, id).state = HostState.ADDING
     cloud.call(operations.remove_host, id="server2")

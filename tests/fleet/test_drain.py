@@ -72,6 +72,9 @@ def test_one_that_runs_and_cannot_go_like_that_stays_and_says_why(cloud):
     assert (one.host.state, one.host.vms, two.host.vms) == (HostState.DRAINING, 1, 2)
     assert one.stays.keys() == {"default:c"}
     assert "other processors than where the VM runs, which takes restart" in one.stays["default:c"]
+    cloud.call(hosts.uncordon_host, id=ONE)
+    assert shown(cloud, ONE).stays == {}, "nothing is to go any more"
+    drain(cloud)
     cloud.ask(verbs.stop_vm, "c")
     cloud.pass_time(200)
     one = shown(cloud, ONE)

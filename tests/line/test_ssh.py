@@ -157,14 +157,17 @@ def test_what_an_earlier_version_left_goes_once_its_helper_runs_no_more(sshd, li
 
 
 def test_a_server_whose_key_the_host_does_not_know_is_told_so(sshd, line_to):
-    assert "Permission denied" in why(line_to(identity="stranger"))
+    told = why(line_to(identity="stranger"))
+    assert "Permission denied" in told
+    assert told.endswith("append what `cumulet host key` prints to /root/.ssh/authorized_keys there")
 
 
 def test_a_host_that_proves_itself_by_another_key_than_the_pinned_one_is_not_asked(
     sshd, line_to, destination, keys
 ):
     other = replace(destination, host_key=" ".join((keys / "stranger.pub").read_text().split()[:2]))
-    assert "Host key verification failed" in why(line_to(other))
+    told = why(line_to(other))
+    assert "Host key verification failed: it proves itself by another SSH key than it was known by" in told
 
 
 def test_a_host_without_ssh_is_told_so(line_to):

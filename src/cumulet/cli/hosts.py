@@ -174,7 +174,8 @@ def add(
 ) -> None:
     """Make a machine part of the cloud: it needs Debian or Ubuntu, SSH, and the key of `cumulet host key` for root.
 
-    What is missing there is installed, each step is shown, and to add it again is harmless.
+    What is missing there is installed, and each step is shown. To add it again is harmless: labels that are given then
+    are added, and a host key takes the place of the one by which it was known.
 
     :param name: What the machine calls itself; the first part of HOST unless something else is said.
     :param data_center: Where it stands; the first data center unless another is said.
@@ -203,12 +204,12 @@ def wait_until_added(client: Client, id: str, until: float) -> None:
     def see() -> tuple[Json, str]:
         nonlocal told
         seen = client.get(HOST, id)["host"]
-        if seen["state"] != "ADDING":
+        if seen["state"] not in {"ADDING", "SILENT", "LOST"}:
             return seen, ""
         if seen["why"] not in {"", told}:
             told = seen["why"]
             progress.say(told)
-        return seen, told or "it is ADDING"
+        return seen, told or f"it is {seen['state']}"
 
     watch(progress, id, see, deadline=until, late=f"host {id!r} was not added", done="is UP", kind="host")
 

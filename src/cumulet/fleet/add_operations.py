@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from cumulet.catalogue import Catalogue
 from cumulet.errors import AlreadyExists, Invalid
 from cumulet.events import EventName
-from cumulet.fleet.operations import check_labels
+from cumulet.fleet.operations import check_labels, give_labels
 from cumulet.fleet.views import host_view, read_load
 from cumulet.fleet.wire import AddHost, GetHostKeyResponse, HostAnswer
 from cumulet.hosts import Host, Installation, log_host, new_host
@@ -30,7 +30,8 @@ def add_host(
     """Make a machine part of the cloud that answers SSH and lets the cloud's key in; it is ADDING until it is UP.
 
     What is being done, or why it failed, is its `why`; it is tried again every half minute, and at once when it is
-    added again. Only for operators.
+    added again. Labels that are given then are added to its own, and `hostKey` takes the place of the key by which it
+    was known. Only for operators.
     """
     destination = destination_of(data)
     id = data.id or name_in(destination.host)
@@ -46,12 +47,30 @@ def add_host(
         db.add(host)
         db.flush()
         log_host(db, host, EventName.HOST_ADDING, f"{id} is being added", now=now, actor=caller.email)
-    elif not leads_to(host.uri, destination):
-        raise AlreadyExists(
-            f"there is a host {id!r} already, and it is another machine; give this one another id"
-        )
+    else:
+        add_again(db, host, destination, data, now=now, actor=caller.email)
     wake(db, Kind.HOST, host.id, now=now)
     return host_view(host, read_load(db))
+
+
+def add_again(
+    db: Session, host: Host, destination: Destination, data: AddHost, *, now: datetime, actor: str
+) -> None:
+    """Take up what is said anew of a host that is there; AlreadyExists when it is another machine, or stands elsewhere."""
+    if not leads_to(host.uri, destination):
+        raise AlreadyExists(
+            f"there is a host {host.name!r} already, and it is another machine; give this one another id"
+        )
+    if data.data_center_id not in {"", host.data_center_id}:
+        raise AlreadyExists(
+            f"host {host.name!r} is in data center {host.data_center_id!r} already; remove it there first"
+        )
+    if destination.host_key and destination.uri != host.uri:
+        host.uri = destination.uri
+        text = f"its SSH key is {fingerprint(destination.host_key)} from now on"
+        log_host(db, host, EventName.HOST_ADDING, text, now=now, actor=actor)
+    if not data.labels.items() <= host.labels.items():
+        give_labels(db, host, {**host.labels, **data.labels}, now=now, actor=actor)
 
 
 @operation("GET /v1/host-key", access=Access.OPERATOR)

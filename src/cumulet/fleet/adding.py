@@ -68,14 +68,17 @@ TakeIn = Callable[[Any, str, Callable[[str], None]], object]
 class Addition:
     """One machine on its way."""
 
-    uri: str
+    given: str
+    """Its URI when this began."""
     data_center_id: str
+    uri: str = ""
+    """The same with the key that was pinned; empty until then."""
     step: str = ASKING
     work: Future[HostFacts] = field(default_factory=Future)
 
     def do(self, open_new: OpenNew, pin: Callable[[str], str], take_in: TakeIn) -> HostFacts:
         """Take all steps; CumuletError says which failed."""
-        self.uri = pin(self.uri)
+        self.uri = pin(self.given)
         destination = read_destination(self.uri)
         self.step = f"{CONNECTING}; its SSH key is {fingerprint(destination.host_key)}"
         host = open_new(self.uri, self.data_center_id)
@@ -140,7 +143,7 @@ class Adder:
         with run.writing() as db:
             why = stranger(db, db.get_one(Host, run.id), facts)
             if not why:
-                welcome(db, run, addition.uri, facts)
+                welcome(db, run, addition, facts)
         return self._fail(run, addition, why) if why else run.now
 
     def _begin(self, id: UUID, host: Host) -> Addition:
@@ -151,8 +154,9 @@ class Adder:
     def _fail(self, run: Run, addition: Addition, why: str) -> datetime:
         """Tell what went wrong, keep the key that was pinned, and try again later."""
         with run.writing() as db:
-            host = db.get_one(Host, run.id)
-            host.why, host.uri = f"{FAILED}{addition.step}: {why}", addition.uri
+            host = db.get_one(Host, run.id, with_for_update=True)
+            host.why = f"{FAILED}{addition.step}: {why}"
+            pin(host, addition)
         return run.now + AGAIN
 
 
@@ -166,11 +170,17 @@ def stranger(db: Session, host: Host, facts: HostFacts) -> str:
     return ""
 
 
-def welcome(db: Session, run: Run, uri: str, facts: HostFacts) -> None:
+def pin(host: Host, addition: Addition) -> None:
+    """Note the key that a locked host proved itself by, unless somebody said another one meanwhile."""
+    if addition.uri and host.uri == addition.given:
+        host.uri = addition.uri
+
+
+def welcome(db: Session, run: Run, addition: Addition, facts: HostFacts) -> None:
     """Take a host into service."""
     note_facts(db, run.id, facts, now=run.now)
-    host = db.get_one(Host, run.id, populate_existing=True)
-    host.uri = uri
+    host = db.get_one(Host, run.id, populate_existing=True, with_for_update=True)
+    pin(host, addition)
     change_standing(db, host, added(host.standing, run.now), now=run.now)
     wake(db, Kind.SAMPLES, run.id, now=run.now)
     wake(db, Kind.EXAMINATION, run.id, now=run.now)

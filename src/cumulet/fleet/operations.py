@@ -71,7 +71,7 @@ def get_host(db: Session, caller: Caller, images: ImageStore, *, id: str) -> Get
         destination=destination,
         host_key=host_key,
         remains=[*what_remains(db, host)],
-        stays=host.stays,
+        stays=host.stays if host.wanted is HostWanted.DRAINED else {},
         vms=vms_on(db, host),
         images=copies_of_images(db, images, NotedCopy.host_id == host.id),
     )
@@ -96,11 +96,7 @@ def label_host(db: Session, caller: Caller, *, now: datetime, id: str, data: Lab
 
     Only for operators, and editors of its data center.
     """
-    check_labels(data.labels)
-    host = lock_host(db, caller, id)
-    host.labels = data.labels
-    words = ", ".join(f"{key}={value}" for key, value in sorted(data.labels.items())) or "none"
-    log_host(db, host, EventName.HOST_LABELLED, f"its labels are {words}", now=now, actor=caller.email)
+    give_labels(db, lock_host(db, caller, id), data.labels, now=now, actor=caller.email)
     return Empty()
 
 
@@ -231,6 +227,14 @@ def ask_of_host(
     host = lock_host_to_change(db, caller, id, now=now)
     change_standing(db, host, asked(host.standing, wanted, now, reason), now=now, actor=caller.email)
     return Empty()
+
+
+def give_labels(db: Session, host: Host, labels: dict[str, str], *, now: datetime, actor: str) -> None:
+    """Have a host have these labels and no others; Invalid."""
+    check_labels(labels)
+    host.labels = labels
+    words = ", ".join(f"{key}={value}" for key, value in sorted(labels.items())) or "none"
+    log_host(db, host, EventName.HOST_LABELLED, f"its labels are {words}", now=now, actor=actor)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

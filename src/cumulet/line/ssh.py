@@ -49,6 +49,11 @@ KEY_KINDS: Final = (
 PYTHON: Final = "/usr/bin/python3"
 """The host's own: libvirt's module comes with it."""
 ACCEPTED: Final = "ssh://USER@HOST[:PORT]"
+CURES: Final = {
+    "Host key verification failed": "it proves itself by another SSH key than it was known by; when that is right, add it again with its new host key",
+    "Permission denied": "append what `cumulet host key` prints to /root/.ssh/authorized_keys there",
+}
+"""By what ssh says, what its operator can do about it."""
 LONGEST_HOST: Final = 253
 """Characters: a name in DNS."""
 
@@ -247,5 +252,11 @@ def arrive(process: subprocess.Popen[bytes], bundle: Bundle, words: IO[bytes]) -
     words.seek(0)
     ended = words.read().decode(errors="replace").strip().splitlines()
     raise HostUnreachable(
-        ended[-1] if ended else f"SSH ended without a word, or said none for {OPEN_SECONDS:g} s"
+        with_cure(ended[-1]) if ended else f"SSH ended without a word, or said none for {OPEN_SECONDS:g} s"
     )
+
+
+def with_cure(problem: str) -> str:
+    """Say with what ssh said what can be done about it."""
+    cures = [cure for said, cure in CURES.items() if said in problem]
+    return f"{problem.rstrip('.')}: {cures[0]}" if cures else problem

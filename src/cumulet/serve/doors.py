@@ -1,7 +1,7 @@
 """The doors to all hosts that have a row: those that were opened at the start, and lines to those that are far away.
 
 A line is opened when its host is first asked for something, which costs nothing until then: so a host that is added
-is there for every server, and one that is removed is let go of.
+is there for every server, and one that is removed, or known by another SSH key from now on, is let go of.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Doors(Mapping[UUID, Hypervisor]):
         self._near = near
         self._open_far = open_far
         self._far: dict[UUID, Hypervisor] = {}
+        self._uris: dict[UUID, str] = {}
         self._lock = threading.Lock()
         self._notify: Callable[[UUID], None] | None = None
 
@@ -65,11 +66,11 @@ class Doors(Mapping[UUID, Hypervisor]):
         with self._database.reading() as db:
             rows = {row.id: row for row in list_hosts(db)}
         with self._lock:
-            for gone in self._far.keys() - rows.keys():
+            for gone in [id for id in self._far if id not in rows or rows[id].uri != self._uris[id]]:
                 self._far.pop(gone).close()
             for id, row in rows.items():
                 if row.uri.startswith(FAR) and row.state is not HostState.ADDING and id not in self._far:
                     host = self._open_far(row.uri, row.data_center_id)
                     if self._notify:
                         host.on_change(self._notify)
-                    self._far[id] = host
+                    self._far[id], self._uris[id] = host, row.uri
