@@ -74,6 +74,7 @@ OUT_OF_RULE = [
     ("rules[0].icmpType", {"icmp_type": "٨", "protocol": Protocol.ICMP}, "0 to 255"),
     ("rules[0].ipRangeCidr", {"ip_range_cidr": "fd00::/8", "protocol": Protocol.ICMP}, "IPv4"),
     ("rules[0].ipRangeCidr", {"ip_range_cidr": "10.0.0.0/8", "protocol": Protocol.ICMPV6}, "IPv6"),
+    ("rules[0].ipRangeCidr", {"ip_range_cidr": "::ffff:10.0.0.0/104", "protocol": Protocol.ICMPV6}, "IPv6"),
     ("rules[0].id", {"id": "a b"}, "letters, digits"),
     ("rules[0].id", {"id": "x" * 64}, "1 to 63"),
 ]
@@ -116,6 +117,7 @@ def test_a_rule_is_said_to_the_fabric():
         )
     )
     assert (out.inbound, out.icmp_type, out.peer) == (False, 128, IPv6Network("fd00::/8"))
+    assert read_rule(a_rule(ip_range_cidr="::ffff:192.0.2.7")).peer == IPv4Network("192.0.2.7/32")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,10 @@ def test_a_rule_is_said_to_the_fabric():
         ("2001:DB8:0::1", "2001:db8::1"),
         ("2001:DB8::/32", "2001:db8::/32"),
         ("10.0.0.0/255.0.0.0", "10.0.0.0/8"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::FFFF:0:0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
     ],
 )
 def test_a_range_is_spelled_in_one_way(written, spelled):

@@ -26,6 +26,8 @@ ICMP_TYPE: Final = re.compile(r"[0-9]{1,3}")
 PORTS_RULE: Final = f"ports from 1 to 65535 and ranges, such as 80,443 or 1024:2048, at most {MOST_PORTS}"
 RANGE_RULE: Final = "an address or a range, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
 ICMP_TYPES: Final = range(256)
+MAPPED: Final = IPv6Network("::ffff:0:0/96")
+"""IPv4 as programs write it that speak IPv6 alone; no packet has such an address."""
 SPOKEN: Final[Mapping[Protocol, IpProtocol]] = {
     Protocol.ALL: IpProtocol.ALL,
     Protocol.TCP: IpProtocol.TCP,
@@ -49,7 +51,7 @@ def plan_rules(rules: Sequence[Rule]) -> list[Rule]:
     for index, rule in enumerate(rules):
         field = f"rules[{index}]"
         check_rule(rule, field)
-        rule.ip_range_cidr = plain_range(rule.ip_range_cidr)
+        rule.ip_range_cidr = plain_range(rule.ip_range_cidr, f"{field}.ipRangeCidr")
         id = rule.id or free_id(rule, planned)
         if id in planned:
             raise Invalid.field(f"{field}.id", rule.id, "an id that no other rule of the group has")
@@ -127,7 +129,7 @@ def read_peer(rule: Rule, field: str) -> IPv4Network | IPv6Network | None:
 
 
 def read_range(text: str, field: str) -> IPv4Network | IPv6Network:
-    """Read an address or a range that begins at its first address; an address of one link alone is none."""
+    """Read an address or a range that begins at its first address, one of IPv4 as such; an address of one link alone is none."""
     try:
         range_ = ip_network(text, strict=False)
     except ValueError:
@@ -137,12 +139,17 @@ def read_range(text: str, field: str) -> IPv4Network | IPv6Network:
         raise Invalid.field(field, text, RANGE_RULE)
     if slash and ip_address(address) != range_.network_address:
         raise Invalid.field(field, text, f"{range_}, which begins at its first address")
+    if isinstance(range_, IPv6Network) and range_.subnet_of(MAPPED):
+        return IPv4Network((int(range_.network_address) & 0xFFFFFFFF, range_.prefixlen - MAPPED.prefixlen))
     return range_
 
 
-def plain_range(text: str) -> str:
-    """Spell an address or range that has been read in the one way that all who compare texts expect."""
-    return str(ip_network(text) if "/" in text else ip_address(text)) if text else ""
+def plain_range(text: str, field: str) -> str:
+    """Spell an address or a range in the one way that all who compare texts expect."""
+    if not text:
+        return ""
+    range_ = read_range(text, field)
+    return str(range_ if "/" in text else range_.network_address)
 
 
 def read_icmp_type(text: str, field: str) -> int | None:
