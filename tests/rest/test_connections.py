@@ -151,6 +151,19 @@ def test_one_address_has_its_part_of_the_connections_and_this_machine_all():
     assert not door._inside
 
 
+def test_all_addresses_that_one_subscriber_has_in_ipv6_have_one_part_of_the_connections():
+    door = Door(9, most_of_one=2)
+    door.enter("2001:db8::1")
+    door.enter("2001:db8::ffff:2")
+    with pytest.raises(Unavailable, match=r"2 connections from 2001:db8::/64 are open"):
+        door.enter("2001:db8::3")
+    door.enter("2001:db8:0:1::1")
+    for _ in range(3):
+        door.enter("::1")
+    door.leave("2001:db8::1")
+    door.enter("2001:db8::3")
+
+
 def test_a_url_that_is_not_ascii_is_refused_as_json(url):
     first, body = spoken(url, "GET /v1/toys/b\u00e4r HTTP/1.1\r\nhost: x\r\n\r\n".encode())
     assert first == "HTTP/1.1 400 Bad Request"

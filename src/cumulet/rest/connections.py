@@ -25,6 +25,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 
 from cumulet.errors import CumuletError, Invalid, Unavailable
+from cumulet.ids import neighbourhood
 from cumulet.rest import faults
 
 TAKE_SECONDS: Final = 30.0
@@ -32,7 +33,7 @@ TAKE_SECONDS: Final = 30.0
 LEAVE_SECONDS: Final = 5.0
 """How long a server that ends waits for those who have nothing under way; within TLS each side says that it leaves."""
 MOST_OF_ONE: Final = 256
-"""Connections from one address. This machine's own addresses may have all: a reverse proxy speaks for everybody."""
+"""Connections from one address, of IPv6 from one /64. This machine's own may have all: a reverse proxy speaks for everybody."""
 MOST_HEAD_BYTES: Final = 65_536
 MOST: Final = 10_000
 MOST_DESCRIPTORS: Final = 65_536
@@ -69,11 +70,12 @@ class Door:
             raise Unavailable(
                 f"{self._most} connections are open, the most that this server takes; try again in a moment"
             )
-        if self._inside[address] >= self._most_of_one and not ip_address(address).is_loopback:
+        near = neighbourhood(address)
+        if self._inside[near] >= self._most_of_one and not ip_address(address).is_loopback:
             raise Unavailable(
-                f"{self._most_of_one} connections from {address} are open, the most that one address may have"
+                f"{self._most_of_one} connections from {near} are open, the most that may come from there"
             )
-        self._inside[address] += 1
+        self._inside[near] += 1
         self._total += 1
 
     def wider(self) -> Door:
@@ -84,10 +86,11 @@ class Door:
 
     def leave(self, address: str) -> None:
         """Let it out."""
-        self._inside[address] -= 1
+        near = neighbourhood(address)
+        self._inside[near] -= 1
         self._total -= 1
-        if not self._inside[address]:
-            del self._inside[address]
+        if not self._inside[near]:
+            del self._inside[near]
 
 
 class Phase(enum.Enum):
