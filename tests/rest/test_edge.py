@@ -98,7 +98,14 @@ def test_white_space_around_a_key_is_no_part_of_it(url, header):
 
 
 @pytest.mark.parametrize(
-    ("header", "named"), [(f"Bearer \xa0{KEY}", "U+00A0"), (f"Bearer {KEY}\t2", "U+0020")]
+    ("header", "named"),
+    [
+        (f"Bearer \xa0{KEY}", "U+00A0"),
+        (f"Bearer \xa0{KEY}".encode().decode("latin-1"), "U+00A0"),
+        (f"Bearer {KEY}\u201d".encode().decode("latin-1"), "U+201D"),
+        (f"Bearer {KEY}\t2", "U+0009"),
+        (f"Bearer {KEY} 2", "U+0020"),
+    ],
 )
 def test_a_character_that_no_key_has_is_named(url, header, named):
     first, body = spoken(

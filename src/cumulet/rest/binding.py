@@ -194,15 +194,23 @@ def read_body(body: bytes) -> dict[str, Any]:
 
 def bearer_key(authorization: str) -> str:
     """Take the API key out of an Authorization header; the scheme's case does not matter."""
-    scheme, _, rest = authorization.replace("\t", " ").partition(" ")
-    key = rest.strip(" ")
+    scheme, *rest = re.split("[ \t]", authorization, maxsplit=1)
+    key = "".join(rest).strip(" \t")
     if scheme.lower() != "bearer" or not key:
         raise Unauthenticated(f"an API key is needed, in the header {HEADER}")
-    if foreign := re.search(r"[^!-~]", key):
+    if foreign := re.search(r"[^!-~]", as_typed(key)):
         raise Unauthenticated(
             f"Authorization: U+{ord(foreign[0]):04X} cannot be in an API key; expected the header {HEADER}"
         )
     return key
+
+
+def as_typed(header: str) -> str:
+    """Read a part of a header as whoever typed it sees it: most programs send UTF-8, where headers are read as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
 
 
 WAITS: Final = query_parameters(WaitQuery)
