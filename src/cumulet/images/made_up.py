@@ -46,7 +46,13 @@ def add_made_up(store: ImageStore, id: str) -> None:
         origin=ORIGIN,
     )
     if recipe := RECIPES.get(id):
-        image = replace(image, name=recipe.name, display_name=recipe.display_name, size_gib=recipe.size_gib)
+        image = replace(
+            image,
+            name=recipe.name,
+            display_name=recipe.display_name,
+            size_gib=recipe.size_gib,
+            cloud_init=recipe.cloud_init,
+        )
     disk = store.root.parent / f"{id}.made-up"
     disk.parent.mkdir(parents=True, exist_ok=True)
     disk.write_bytes(content)
