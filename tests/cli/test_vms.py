@@ -136,6 +136,7 @@ def test_validating_creates_nothing_and_tells_the_price(cumulet):
         (["vm", "list", "--project", "theirs"], 3, "there is no project 'theirs'"),
         (["vm", "create", "x", "--ttl", "soon"], 2, "--ttl: 'soon' is not accepted"),
         (["vm", "create", "x", "--topology", "2"], 2, "SOCKETSxCORESxTHREADS"),
+        (["vm", "create", "x", "--topology", "1x2x\u0661"], 2, "SOCKETSxCORESxTHREADS"),
         (["vm", "create", "x", "--metadata", "blue"], 2, "KEY=VALUE"),
         (["vm", "create", "x", "--data-center", "moon"], 3, "'moon'"),
         (["vm", "list", "-o", "poem"], 2, "poem"),

@@ -267,7 +267,7 @@ def label(text: str) -> tuple[str, str]:
 
 def topology(text: str) -> Json:
     """Read SOCKETSxCORESxTHREADS."""
-    parts = re.fullmatch(r"(\d{1,4})x(\d{1,4})x(\d{1,4})", text)
+    parts = re.fullmatch("([0-9]{1,4})x([0-9]{1,4})x([0-9]{1,4})", text)
     if not parts:
         raise Invalid.field("--topology", text, "SOCKETSxCORESxTHREADS, for example 1x2x1")
     return dict(zip(("sockets", "cores", "threads"), map(int, parts.groups()), strict=True))
