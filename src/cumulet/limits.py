@@ -34,6 +34,10 @@ class Limits:
     streams_per_user: Count = 32
     """Of events, open at once, on one server."""
     webhooks_per_project: Count = 20
+    security_groups_per_project: Count = 500
+    """Each is in the network's database, whether it has rules or not."""
+    waiting_vms_per_user: Count = 100
+    """In one data center. Whoever asks for room there looks at all that wait for it."""
     journal_days: Days = 365
     """How long the journal tells of what bills nobody."""
     audit_days: Days = 365

@@ -14,15 +14,16 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, bindparam, select, true
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, true
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from cumulet import journal
 from cumulet.db import Row, fetch_columns, names_there, update_row
 from cumulet.due import Kind, wake
-from cumulet.errors import AlreadyExists, NotFound, Refused, error_info
+from cumulet.errors import AlreadyExists, Exhausted, NotFound, Refused, error_info
 from cumulet.events import EventData, EventName
 from cumulet.operation import Caller
+from cumulet.plurals import plural
 from cumulet.reconcile import NotYet, Run
 
 
@@ -132,6 +133,15 @@ def refuse_taken(db: Session, of: type[R], project_id: str, name: str, *, field:
     for (id,) in fetch_columns(db, _taken(of), project_id=project_id, name=name):
         message = f"{field}: there is already a {of.called} {name!r} in project {project_id!r}"
         raise AlreadyExists(message, passing=db.get_one(of, id).is_going)
+
+
+def refuse_beyond(db: Session, of: type[R], project_id: str, *, most: int) -> None:
+    """Refuse one more resource of this kind when the project, which is locked, has `most` of it: Exhausted."""
+    there = db.scalar(select(func.count()).select_from(of).where(of.project_id == project_id)) or 0
+    if there >= most:
+        raise Exhausted(
+            f"project {project_id!r} has {plural(there, of.called)}, the most that it may have: delete one first"
+        )
 
 
 def protected(row: Resource, way_out: str) -> Refused:

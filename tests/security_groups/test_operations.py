@@ -2,7 +2,7 @@
 
 import pytest
 from sqlalchemy import select
-from tests.made_up import PROJECT
+from tests.made_up import PROJECT, make_cloud, with_limits
 from tests.projects.people import add_user
 from tests.words import APPLYING_GROUPS
 
@@ -337,6 +337,23 @@ def test_a_project_s_groups_count_once_for_each_network_where_they_are_attached(
         )
     with pytest.raises(Exhausted, match="a project would expand to 21000 matches; at most 20000"):
         cloud.create(vm_id="third", nics=[NicRequest(network_id="net2", security_group_ids=["one", "two"])])
+
+
+def test_a_project_has_no_more_groups_than_the_operator_allows_though_they_have_no_rules(database, tmp_path):
+    cloud = make_cloud(database, tmp_path, catalogue=with_limits(security_groups_per_project=2))
+
+    def make(id):
+        data = CreateSecurityGroup(id=id, data_center_id="local")
+        cloud.call(operations.create_security_group, project_id=PROJECT, data=data)
+
+    make("one")
+    make("two")
+    cloud.settle()
+    with pytest.raises(Exhausted, match="has 2 security groups, the most that it may have"):
+        make("three")
+    cloud.call(operations.delete_security_group, project_id=PROJECT, id="one")
+    cloud.settle()
+    make("three")
 
 
 def test_a_group_whose_end_was_asked_for_gives_up_its_name(cloud, web, make, ask):

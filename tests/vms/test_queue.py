@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
 from tests.call.test_repeats import API_KEY, asking
 from tests.made_up import PROJECT, make_cloud, vm_request
+from tests.projects.people import add_user
 from tests.vms.test_placement import catalogue, host_of
 
 from cumulet.disks import Disk
@@ -17,8 +19,9 @@ from cumulet.errors import Exhausted, Invalid, Refused
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost
 from cumulet.hosts import QUEUE, Host, Reservation
+from cumulet.limits import Limits
 from cumulet.operation import OPERATIONS
-from cumulet.projects import digest_of
+from cumulet.projects import Role, digest_of
 from cumulet.projects.model import ApiKey
 from cumulet.quotas import operations as quotas
 from cumulet.quotas.wire import SetQuota
@@ -160,6 +163,21 @@ def test_nothing_is_reserved_for_who_waits_but_their_project_has_it_by_its_quota
     assert cloud.count(Reservation) == before
     with pytest.raises(Exhausted):
         wait(cloud, "b", 1)
+
+
+def test_one_user_has_no_more_that_wait_than_the_operator_allows_and_others_still_may(database, tmp_path):
+    limited = replace(catalogue(), limits=Limits(waiting_vms_per_user=2))
+    cloud = make_cloud(database, tmp_path, hypervisor=ONE, catalogue=limited)
+    ask(cloud, "large", 16)
+    wait(cloud, "a", 8)
+    wait(cloud, "b", 8)
+    with pytest.raises(Exhausted, match=r"2 VMs of yours wait for room .*, the most that one user may have"):
+        wait(cloud, "c", 8)
+    with cloud.database.writing() as db:
+        ben = add_user(db, "ben", default=Role.EDITOR)
+    wait(cloud, "d", 8, caller=ben)
+    end(cloud, "a")
+    wait(cloud, "c", 8)
 
 
 def test_a_host_that_takes_new_ones_again_wakes_those_who_wait(pair):

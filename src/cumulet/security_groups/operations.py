@@ -23,7 +23,7 @@ from cumulet.operation import Access, Caller, operation
 from cumulet.projects import fetch_page, read_page
 from cumulet.quotas import lock_allowance
 from cumulet.reconcile import Kind, wake
-from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_taken
+from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_beyond, refuse_taken
 from cumulet.security_groups.budget import check_budget
 from cumulet.security_groups.model import GroupState, SecurityGroup
 from cumulet.security_groups.rules import plan_rules
@@ -63,6 +63,7 @@ def create_security_group(
     rules = plan_rules(data.rules)
     refuse_taken(db, SecurityGroup, project_id, data.id, field="id")
     lock_allowance(db, project_id, catalogue.quotas).take(db, {"rules": len(rules)})
+    refuse_beyond(db, SecurityGroup, project_id, most=catalogue.limits.security_groups_per_project)
     group = SecurityGroup(
         id=uuid4(),
         project_id=project_id,

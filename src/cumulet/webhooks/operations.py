@@ -15,14 +15,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
-from cumulet.errors import Exhausted, Invalid, Refused
+from cumulet.errors import Invalid, Refused
 from cumulet.events import EventName
 from cumulet.feed import read_choice
 from cumulet.ids import check_id
 from cumulet.journal import Event
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import fetch_part, lock_project, read_page
-from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_taken
+from cumulet.resource import Wanted, find, lock_to_change, log_request, refuse_beyond, refuse_taken
 from cumulet.sealing import Seal
 from cumulet.webhooks.addresses import is_listed, is_of_the_world, plain_address
 from cumulet.webhooks.model import SECRET_BYTES, Webhook, WebhookState
@@ -61,7 +61,7 @@ def create_webhook(
     read_choice(project_id, kind=data.kind, resource=(), event=data.event)
     lock_project(db, project_id)
     refuse_taken(db, Webhook, project_id, data.id, field="id")
-    refuse_beyond(db, project_id, most=catalogue.limits.webhooks_per_project)
+    refuse_beyond(db, Webhook, project_id, most=catalogue.limits.webhooks_per_project)
     secret = secrets.token_bytes(SECRET_BYTES)
     hook = Webhook(
         id=uuid4(),
@@ -135,15 +135,6 @@ def test_webhook(
     log_request(db, caller, hook, EventName.WEBHOOK_TEST_REQUESTED, "a test was requested", now=now)
     newest = NEWEST.where(Event.subject_id == hook.id)
     return TestWebhookResponse(event_id=str(db.scalar(newest)))
-
-
-def refuse_beyond(db: Session, project_id: str, *, most: int) -> None:
-    """Refuse one more webhook of a project that has as many as it may: Exhausted."""
-    there = db.scalar(select(func.count()).where(Webhook.project_id == project_id)) or 0
-    if there >= most:
-        raise Exhausted(
-            f"project {project_id!r} has {there} webhooks, the most that it may have: remove one first"
-        )
 
 
 def check_url(url: str, catalogue: Catalogue) -> None:

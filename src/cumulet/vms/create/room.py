@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.db import fetch_columns
 from cumulet.disks import Disk, reserve_disk
-from cumulet.errors import NotFound
+from cumulet.errors import Exhausted, NotFound
 from cumulet.gpus import Asker, gpu_rooms, hold
 from cumulet.hosts import (
     Capacity,
@@ -36,6 +36,7 @@ from cumulet.hosts import (
     reserve,
     those_that_fit,
 )
+from cumulet.plurals import plural
 from cumulet.vm_record.model import Vm
 from cumulet.vm_record.wire import VmState
 from cumulet.vms.create.neighbours import heed_neighbours, heeds_neighbours
@@ -44,7 +45,7 @@ from cumulet.vms.offers import capacities_for, for_type
 
 KEPT: Final = "kept for a VM that has waited for room"
 WAITING: Final = (
-    select(Vm.id, Vm.machine_type, Vm.vcpus, Vm.memory_gib, Vm.gpus, Disk.size_gib, Disk.pool)
+    select(Vm.id, Vm.created_by, Vm.machine_type, Vm.vcpus, Vm.memory_gib, Vm.gpus, Disk.size_gib, Disk.pool)
     .join(Disk, Disk.id == Vm.boot_disk_id)
     .where(
         Vm.data_center_id == bindparam("data_center_id"),
@@ -128,6 +129,16 @@ def those_before(db: Session, data_center_id: str, vm_id: UUID | None) -> Sequen
     waiting = fetch_columns(db, WAITING, data_center_id=data_center_id)
     ids = [one.id for one in waiting]
     return waiting[: ids.index(vm_id)] if vm_id in ids else waiting
+
+
+def check_waiting(waiting: Sequence[Row[*tuple[Any, ...]]], user: str, *, most: int) -> None:
+    """Refuse one more VM that waits when a user has `most` of these: Exhausted. The hosts are locked."""
+    theirs = sum(one.created_by == user for one in waiting)
+    if theirs >= most:
+        raise Exhausted(
+            f"{plural(theirs, 'VM')} of yours wait for room in this data center, the most that one user may have: "
+            "create this one once some of them have got theirs, or delete one"
+        )
 
 
 def required_of(one: Row[*tuple[Any, ...]]) -> Requirements:

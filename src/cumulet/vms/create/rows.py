@@ -42,6 +42,7 @@ from cumulet.vms.create.plan import VmPlan, plan_deadline, plan_vm
 from cumulet.vms.create.request import CreateRequest
 from cumulet.vms.create.room import (
     Wish,
+    check_waiting,
     lock_capacities,
     lock_room,
     possible,
@@ -165,9 +166,10 @@ def choose_host(
         could = possible(db, request.catalogue, asked.machine_type, asked.whole)
         if not could:
             raise
-        before = len(those_before(db, vm.data_center_id, None))
+        waiting = those_before(db, vm.data_center_id, None)
+        check_waiting(waiting, vm.created_by, most=request.catalogue.limits.waiting_vms_per_user)
         vm.host_id, vm.waits_until = could[0].host_id, plan_deadline(request.data, now=request.now)
-        vm.waits_for = in_line(before + 1, full)
+        vm.waits_for = in_line(len(waiting) + 1, full)
         return None
     vm.host_id = chosen.host_id
     return chosen
