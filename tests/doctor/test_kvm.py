@@ -1,29 +1,46 @@
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from cumulet.doctor import kvm
-from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works, run_guest
+from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works, probe_firmware, run_guest
+
+ENDLESS = bytes.fromhex("ebfe") * (kvm.FIRMWARE_BYTES // 2)
+"""Firmware that gets nowhere."""
 
 
 def test_the_guest_leaves_where_its_accelerator_works():
-    assert run_guest("tcg", timeout=30) == KvmVerdict(works=True)
+    assert run_guest("tcg", soon=30) == KvmVerdict(works=True)
 
 
-def test_a_guest_that_gets_nowhere_is_given_up(monkeypatch):
-    endless = bytes.fromhex("ebfe") * (kvm.FIRMWARE_BYTES // 2)
-    monkeypatch.setattr(kvm, "probe_firmware", lambda: endless)
-    verdict = run_guest("tcg", timeout=0.5)
-    assert verdict == KvmVerdict(
-        works=False, reason="/dev/kvm opens, but a guest does not run (tried for 0.5 s)"
-    )
+def firmwares(monkeypatch, *images):
+    """Have the guests that are started run these, one after the other."""
+    rest = iter(images)
+    monkeypatch.setattr(kvm, "probe_firmware", lambda: next(rest))
+
+
+def test_a_guest_that_is_not_out_when_an_emulated_one_is_is_given_up(monkeypatch):
+    firmwares(monkeypatch, ENDLESS, probe_firmware())
+    verdict = run_guest("tcg", soon=0.1)
+    assert not verdict.works
+    assert verdict.reason.startswith("/dev/kvm opens, but a guest does not run (tried for ")
+
+
+def test_a_guest_that_is_late_works_when_an_emulated_one_is_later(monkeypatch):
+    firmwares(monkeypatch, probe_firmware(), ENDLESS)
+    assert run_guest("tcg", soon=0) == KvmVerdict(works=True)
+
+
+def test_where_an_emulated_guest_gets_nowhere_either_it_is_given_up_in_the_end(monkeypatch):
+    firmwares(monkeypatch, ENDLESS, ENDLESS)
+    monkeypatch.setattr(kvm, "LONGEST_SECONDS", 0.3)
+    assert not run_guest("tcg", soon=0.1).works
 
 
 def test_what_qemu_says_against_an_accelerator_is_the_reason():
-    verdict = run_guest("nonsense", timeout=10)
+    verdict = run_guest("nonsense", soon=10)
     assert not verdict.works
     assert "nonsense" in verdict.reason
 
@@ -39,16 +56,20 @@ def test_a_hung_process_is_killed_but_never_waited_for(monkeypatch):
 
     class Unkillable(subprocess.Popen):
         def wait(self, timeout=None):
-            processes.append(self)
             waits.append(timeout)
             raise subprocess.TimeoutExpired(self.args, timeout)
 
-    monkeypatch.setattr(kvm.subprocess, "Popen", Unkillable)
-    with Path(os.devnull).open("w") as words:
-        assert kvm.exit_code_within(0.1, ("sleep", "60"), words) is None
+    def start(argv, **options):
+        processes.append(Unkillable(("sleep", "60"), **options))
+        return processes[-1]
+
+    monkeypatch.setattr(kvm.subprocess, "Popen", start)
+    monkeypatch.setattr(kvm, "LONGEST_SECONDS", 0.1)
+    assert not run_guest("kvm", soon=0.1).works
     assert None not in waits
-    assert os.waitpid(processes[0].pid, 0)[1] == signal.SIGKILL
-    processes[0].returncode = -signal.SIGKILL
+    for process in processes:
+        assert os.waitpid(process.pid, 0)[1] == signal.SIGKILL
+        process.returncode = -signal.SIGKILL
 
 
 @pytest.fixture

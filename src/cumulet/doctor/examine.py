@@ -67,7 +67,7 @@ def examine(
 
     `packages` are those needed besides the host's own, `pools` the disk pools that are to be mounted, and where, and
     `ceph` those that lie in Ceph.
-    Takes some 0.3 s, and 3 s where KVM hangs: the guest is always run, whatever is remembered.
+    Takes some 0.3 s, and 4 s where KVM hangs: the guest is always run, whatever is remembered.
     """
     require_root("examining a host")
     return [
