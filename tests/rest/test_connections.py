@@ -102,6 +102,9 @@ def test_one_connection_too_many_is_told_so_and_there_is_room_again_when_one_lea
         refused = httpx.get(f"{url}/v1/toys")
         assert told(refused) == (503, 14)
         assert refused.headers["retry-after"] == "1"
+        assert refused.headers["x-content-type-options"] == "nosniff"
+        assert refused.headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in refused.headers["content-security-policy"]
         assert "5 connections are open" in refused.json()["message"]
         lines[0].close()
         eventually(lambda: httpx.get(f"{url}/v1/toys").status_code == 200)

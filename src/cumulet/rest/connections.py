@@ -27,6 +27,7 @@ from websockets.frames import CloseCode
 from cumulet.errors import CumuletError, Invalid, Unavailable
 from cumulet.ids import neighbourhood
 from cumulet.rest import faults
+from cumulet.rest.care import with_care
 
 TAKE_SECONDS: Final = 30.0
 """How long the other side may take nothing of an answer that is more than the system keeps for it."""
@@ -279,11 +280,15 @@ def address_of(client: tuple[str, int] | None) -> str:
 def written(refused: CumuletError) -> bytes:
     """Write a refusal as a whole answer."""
     body = faults.encoded(refused)
-    head = (
-        f"HTTP/1.1 {refused.http} {HTTPStatus(refused.http).phrase}\r\n"
-        f"content-type: {faults.JSON}\r\ncontent-length: {len(body)}\r\nconnection: close\r\nretry-after: 1\r\n\r\n"
+    headers = (
+        (b"content-type", faults.JSON.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        (b"retry-after", b"1"),
     )
-    return head.encode() + body
+    first = f"HTTP/1.1 {refused.http} {HTTPStatus(refused.http).phrase}".encode()
+    lines = (name + b": " + value for name, value in with_care(headers))
+    return b"\r\n".join((first, *lines, b"", body))
 
 
 def raise_descriptor_limit() -> int:

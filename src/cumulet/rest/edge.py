@@ -26,6 +26,7 @@ from cumulet.ids import neighbourhood
 from cumulet.projects import digest_of
 from cumulet.rest import faults
 from cumulet.rest.binding import bearer_key
+from cumulet.rest.care import with_care
 from cumulet.rest.connections import address_of
 
 log = structlog.get_logger()
@@ -34,15 +35,6 @@ SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 ORIGIN: Final = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 API: Final = "/v1/"
 EVENTS: Final = b"text/event-stream"
-CAREFUL: Final = ((b"x-content-type-options", b"nosniff"),)
-"""Headers of every answer."""
-USUAL: Final = (
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
-"""Headers of every answer that has none of its own: answers hold keys, passwords and tickets, and are no pages."""
 
 
 class Edge:
@@ -88,7 +80,7 @@ class Edge:
                     turn.end()
                 if status == HTTPStatus.UNAUTHORIZED and b"authorization" in headers:
                     self._logins.note_failed(address_of(scope["client"]), now=self._seconds())
-                message["headers"] = [*_with_care(message.get("headers", ())), (b"x-request-id", request_id)]
+                message["headers"] = [*with_care(message.get("headers", ())), (b"x-request-id", request_id)]
             elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
@@ -172,9 +164,3 @@ def _refuse_unserved(path: str, headers: Mapping[bytes, bytes]) -> None:
 def _is_endless(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether an answer is a stream of events."""
     return any(name == b"content-type" and value.startswith(EVENTS) for name, value in headers)
-
-
-def _with_care(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Add what browsers are to be told with every answer."""
-    given = {name for name, _ in headers}
-    return [*headers, *CAREFUL, *(one for one in USUAL if one[0] not in given)]
