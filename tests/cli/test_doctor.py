@@ -87,6 +87,14 @@ def test_what_is_broken_is_told_with_its_cure_and_ends_with_1(found, capsys):
     assert "fix: cumulet doctor prepare" in printed
 
 
+def test_what_a_daemon_said_last_does_not_speak_to_the_terminal(found, capsys):
+    found.append(broken("OVN", "ended: \x1b]0;hello\x07 \x9b2J \u202eover", cure="cumulet doctor prepare"))
+    run_doctor()
+    printed = capsys.readouterr().out
+    assert "ended: ]0;hello 2J over" in printed
+    assert "\x9b" not in printed
+
+
 @pytest.fixture
 def hosts(monkeypatch):
     """The hosts that this machine's server tells of."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from cumulet.catalogue import read_catalogue
 from cumulet.cli.client import Declined, connect_here
 from cumulet.cli.hosts import HOSTS
-from cumulet.cli.output import local_time
+from cumulet.cli.output import local_time, printable
 from cumulet.cli.own_user import closed_to_user, is_user_there
 from cumulet.doctor.calls import Finding, Level, broken, degraded, examine, prepare_host, stop_daemons
 from cumulet.errors import CumuletError, Invalid
@@ -96,14 +96,14 @@ def hosts_away(settings: Settings) -> list[Finding]:
 
 def say(words: str) -> None:
     """Print a line as it stands."""
-    Console(markup=False, highlight=False, soft_wrap=True).print(words)
+    Console(markup=False, highlight=False, soft_wrap=True).print(printable(words))
 
 
 def findings_table(findings: list[Finding]) -> Table:
     """Findings for a person at a terminal."""
     table = Table(box=None, padding=(0, 1), show_header=False)
     for finding in findings:
-        words = Text(finding.text)
+        words = Text(printable(finding.text))
         if finding.cost:
             words.append(f"\ncosts: {finding.cost}")
         if finding.cure:

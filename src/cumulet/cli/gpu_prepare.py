@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cumulet.cli.output import write
+from cumulet.cli.output import printable, write
 from cumulet.cli.words import Count
 from cumulet.doctor.calls import GpuPlan, GpuWish, StepState, plan_gpus, prepare_gpus, undo_gpus
 from cumulet.errors import Invalid
@@ -70,7 +70,7 @@ def steps_table(plan: GpuPlan) -> Table:
     """Steps for a person at a terminal."""
     table = Table(box=None, padding=(0, 1), show_header=False)
     for step in plan.steps:
-        words = Text(step.text)
+        words = Text(printable(step.text))
         if step.next:
             words.append(f"\n→ {step.next}")
         table.add_row(step.name, Text(step.state, style=COLORS.get(step.state, OTHERS)), words)
