@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from cumulet.disks.accepts import accept_attach
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.wire import DiskState, DiskType
 from cumulet.disks.wire import Snapshot as SnapshotAnswer
-from cumulet.errors import Invalid
+from cumulet.errors import Invalid, Unavailable
 from cumulet.events import EventName, SnapshotData
 from cumulet.hosts import (
     Capacity,
@@ -27,6 +28,7 @@ from cumulet.hosts import (
     Requirements,
     capacities,
     end_second,
+    lock_pool,
     move_reservation,
     place_disk,
     release,
@@ -34,11 +36,13 @@ from cumulet.hosts import (
     reserve_more_disk,
     reserve_second,
     reserved,
+    those_that_fit,
 )
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.projects import Page, fetch_part
 from cumulet.reconcile import Kind, wake
 from cumulet.resource import Wanted, find, lock, log_event, refuse_taken
+from cumulet.vm_record.model import Vm
 
 IN_ORDER: Final = (Disk.type != DiskType.BOOT, Disk.attached_at, Disk.name)
 """The boot disk comes first."""
@@ -63,6 +67,19 @@ def add_disk(db: Session, disk: Disk, *, field: str, actor: str) -> None:
         now=disk.create_time,
         actor=actor,
     )
+
+
+def lock_home(db: Session, disk: Disk) -> UUID:
+    """Choose the host on which a new storage disk has its room, and lock it; Invalid (code 3: no capacity) when there is none.
+
+    Others may take of that room before the lock is there: then all hosts are locked, and looked at once more.
+    """
+    look = partial(capacities, db, disk.data_center_id, vcpus_per_cpu=1)
+    best = place_disk(disk.size_gib, look(), pool=disk.pool)
+    locked = lock_pool(db, disk.data_center_id, best, disk.pool)
+    if those_that_fit(Requirements(disk_gib=disk.size_gib, pool=disk.pool), [locked]):
+        return best
+    return place_disk(disk.size_gib, look(lock=True), pool=disk.pool)
 
 
 def reserve_disk(db: Session, disk: Disk) -> None:
@@ -193,10 +210,11 @@ def rooms_of(db: Session, disks: Sequence[Disk]) -> Mapping[UUID, int]:
     return {disk.id: reserved(db, disk.id).disk_gib for disk in disks}
 
 
-def lock_capacity(db: Session, data_center_id: str, host_id: UUID) -> Sequence[Capacity]:
-    """Look at the room on a host, and keep others from taking of it until the transaction ends."""
-    free = capacities(db, data_center_id, vcpus_per_cpu=1, lock=True)
-    return [capacity for capacity in free if capacity.host_id == host_id]
+def refuse_moved(row: Disk | Vm, capacity: Capacity) -> None:
+    """Return when what is locked is still on the host that was locked before; Unavailable, which passes, otherwise."""
+    if row.host_id != capacity.host_id:
+        text = f"{row.called} {row.name!r} has just been moved to another host: try again"
+        raise Unavailable(text, passing=True)
 
 
 def without(disks: Sequence[Disk], rooms: Mapping[UUID, int], capacity: Capacity) -> Capacity:
@@ -207,9 +225,10 @@ def without(disks: Sequence[Disk], rooms: Mapping[UUID, int], capacity: Capacity
     return capacity
 
 
-def take_more_capacity(db: Session, disk: Disk, gib: int, capacity: Sequence[Capacity]) -> None:
+def take_more_capacity(db: Session, disk: Disk, gib: int, capacity: Capacity) -> None:
     """Take more of the room in its pool for a disk; Invalid (code 3: no capacity) when there is not as much."""
-    place_disk(gib, capacity, pool=disk.pool)
+    refuse_moved(disk, capacity)
+    place_disk(gib, [capacity], pool=disk.pool)
     reserve_more_disk(db, disk.id, gib)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
 from cumulet.disks.accepts import accept_delete, accept_protection
-from cumulet.disks.allocate import add_disk, log_disk_end, reserve_disk, snapshot_views
+from cumulet.disks.allocate import add_disk, lock_home, log_disk_end, reserve_disk, snapshot_views
 from cumulet.disks.model import Disk
 from cumulet.disks.plan import DiskPlan, plan_disk
 from cumulet.disks.views import disk_views
@@ -25,7 +25,6 @@ from cumulet.disks.wire import (
 )
 from cumulet.errors import Invalid
 from cumulet.events import EventName
-from cumulet.hosts import capacities, place_disk
 from cumulet.operation import Access, Caller, States, operation
 from cumulet.projects import WHOLE, fetch_page, read_page
 from cumulet.quotas import lock_allowance
@@ -94,9 +93,8 @@ def create_storage_disk(
         data_center = catalogue.find_data_center(data.data_center_id)
     plan = plan_disk(data, data_center)
     disk = disk_row(plan, project_id, data_center.id, now=now)
-    free = capacities(db, data_center.id, vcpus_per_cpu=1, lock=True)
+    disk.host_id = lock_home(db, disk)
     lock_allowance(db, project_id, catalogue.quotas).take(db, {"disk_gib": disk.size_gib})
-    disk.host_id = place_disk(disk.size_gib, free, pool=disk.pool)
     add_disk(db, disk, field="disk.id" if data.disk else "id", actor=caller.email)
     reserve_disk(db, disk)
     return Empty()

@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 from cumulet.catalogue import Catalogue
 from cumulet.db import names_there
 from cumulet.disks.accepts import accept_change
-from cumulet.disks.allocate import lock_capacity, log_snapshot, snapshot_views, take_more_capacity
+from cumulet.disks.allocate import log_snapshot, snapshot_views, take_more_capacity
 from cumulet.disks.model import Disk, Snapshot
 from cumulet.disks.plan import check_disk_id
 from cumulet.disks.views import holder_of
 from cumulet.disks.wire import CreateDiskSnapshot, DiskState, ListDiskSnapshotsResponse
 from cumulet.errors import AlreadyExists, Invalid, NotFound, Refused, Unavailable
 from cumulet.events import EventName
+from cumulet.hosts import lock_pool
 from cumulet.operation import Access, Caller, operation
 from cumulet.projects import read_part
 from cumulet.quotas import lock_allowance
@@ -53,7 +54,7 @@ def create_disk_snapshot(
     """Take a snapshot of a disk; the virtual machine that has it must be stopped."""
     check_disk_id("snapshotId", data.snapshot_id)
     seen = find(db, Disk, project_id, id)
-    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
+    capacity = lock_pool(db, seen.data_center_id, seen.host_id, seen.pool)
     allowance = lock_allowance(db, project_id, catalogue.quotas)
     disk, vm = find_disk_to_change(
         db, "take a snapshot of", now=now, project_id=project_id, id=id, vm_id=data.vm_id

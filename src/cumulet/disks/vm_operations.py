@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +14,7 @@ from cumulet.disks.accepts import accept_attach, accept_change, accept_detach
 from cumulet.disks.allocate import (
     attach,
     disks_of,
-    lock_capacity,
+    refuse_moved,
     rooms_of,
     set_free,
     take_more_capacity,
@@ -27,7 +26,7 @@ from cumulet.disks.views import disk_views, holder_of
 from cumulet.disks.wire import DiskState, DiskType, ListVmDisksResponse
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
-from cumulet.hosts import Capacity, away
+from cumulet.hosts import Capacity, away, lock_hosts, lock_pool
 from cumulet.hypervisor import MOST_STORAGE_DISKS
 from cumulet.operation import Access, Caller, operation
 from cumulet.quotas import lock_allowance
@@ -59,12 +58,14 @@ def attach_storage_disk(
     One that lies on another host is brought to the virtual machine's first; `waitingFor` says how far it is.
     """
     seen = find_vm(db, project_id=project_id, id=vm_id)
-    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
+    pool = find(db, Disk, project_id, id).pool
+    host = lock_pool(db, seen.data_center_id, seen.host_id, pool)
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=vm_id)
     accept_disks(vm, AT_REST)
+    refuse_moved(vm, host)
     disk = lock(db, find(db, Disk, project_id, id))
     accept_attach(disk)
-    host = check_reach(db, disk, vm, capacity)
+    check_reach(db, disk, vm, host)
     check_number(db, vm)
     attach(db, disk, vm.id, host, now=now)
     text = f"attaching disk {disk.name} requested"
@@ -121,7 +122,7 @@ def resize_vm_disk(
     With `validateOnly` only check it.
     """
     seen = find_disk_of(db, find_vm(db, project_id=project_id, id=id), disk_id)
-    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
+    capacity = lock_pool(db, seen.data_center_id, seen.host_id, seen.pool)
     allowance = lock_allowance(db, project_id, catalogue.quotas)
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     accept_disks(vm, AT_REST)
@@ -145,7 +146,7 @@ def is_lost(db: Session, vm: Vm) -> bool:
     gone = away(db, vm.host_id)
     if gone is None or not gone.lost:
         return False
-    lock_capacity(db, vm.data_center_id, vm.host_id)
+    lock_hosts(db, [vm.host_id])
     gone = away(db, vm.host_id)
     return gone is not None and gone.lost
 
@@ -159,14 +160,13 @@ def accept_disks(vm: Vm, states: frozenset[VmState]) -> None:
         raise Refused(message, reason="VM_NOT_ACTIVE_OR_STOPPED", subject=vm.name, passing=passing)
 
 
-def check_reach(db: Session, disk: Disk, vm: Vm, capacity: Sequence[Capacity]) -> Capacity:
-    """Refuse a VM on whose host the disk is not and cannot be; give that host."""
+def check_reach(db: Session, disk: Disk, vm: Vm, host: Capacity) -> None:
+    """Refuse a VM on whose host the disk is not and cannot be."""
     if vm.data_center_id != disk.data_center_id:
         accepted = f"a VM in data center {disk.data_center_id!r}, where the disk is"
         raise Invalid.field("vmId", vm.name, accepted)
-    (host,) = capacity
     if disk.is_made and host.reaches(disk.host_id, disk.pool):
-        return host
+        return
     if disk.is_made and (gone := away(db, disk.host_id) or away(db, vm.host_id)):
         why = f"cannot attach disk {disk.name!r}, which lies on another host than VM {vm.name!r}: {gone.why}"
         raise Refused(why, reason="DISK_NOT_READY", subject=disk.name)
@@ -175,7 +175,6 @@ def check_reach(db: Session, disk: Disk, vm: Vm, capacity: Sequence[Capacity]) -
     if free < needed:
         accepted = f"a VM whose host has {needed} GiB free in pool {disk.pool!r}; on this one's {free} are"
         raise Invalid.field("vmId", vm.name, accepted)
-    return host
 
 
 def check_number(db: Session, vm: Vm) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network
@@ -171,6 +171,25 @@ def capacity_of(db: Session, host_id: UUID, *, vcpus_per_cpu: int) -> Capacity:
     """Compute the same of one host alone, which the caller has locked; what others took of a pool they share does not count."""
     (host,) = fetch_columns(db, ONE_HOST, host_id=host_id)
     return _capacity(host, _room_of(db, host_id), vcpus_per_cpu, {})
+
+
+def lock_hosts(db: Session, host_ids: Collection[UUID]) -> None:
+    """Keep others from placing on these hosts, and from changing how they stand, until the transaction ends."""
+    these = select(Host.id).where(Host.id.in_(host_ids)).order_by(Host.name)
+    db.execute(these.with_for_update()).all()
+
+
+def lock_pool(db: Session, data_center_id: str, host_id: UUID, pool: str) -> Capacity:
+    """Keep others from taking room of a host's disk pool until the transaction ends, and compute what is free there.
+
+    That takes the host's lock alone, or those of all where it shares the pool with others.
+    """
+    ((shared,),) = fetch_columns(db, SHARED_POOLS, host_id=host_id)
+    if shared.get(pool):
+        free = capacities(db, data_center_id, vcpus_per_cpu=1, lock=True)
+        return next(host for host in free if host.host_id == host_id)
+    lock_hosts(db, [host_id])
+    return capacity_of(db, host_id, vcpus_per_cpu=1)
 
 
 def _those_that_share(hosts: Iterable[Row[*tuple[Any, ...]]]) -> Mapping[str, Sequence[frozenset[UUID]]]:

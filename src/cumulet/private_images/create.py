@@ -10,10 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue
-from cumulet.disks import Disk, DiskState, find_boot_disk, lock_capacity
+from cumulet.disks import Disk, DiskState, find_boot_disk, refuse_moved
 from cumulet.errors import Refused
 from cumulet.events import EventName
-from cumulet.hosts import Requirements, place_disk, reserve
+from cumulet.hosts import Requirements, lock_pool, place_disk, reserve
 from cumulet.ids import check_id
 from cumulet.operation import Access, Caller, operation
 from cumulet.private_images.find import image_view
@@ -49,15 +49,16 @@ def create_private_vm_image(
     seen = find_vm(db, project_id=project_id, id=vm_id)
     check_id("id", id)
     check_description(description)
-    capacity = lock_capacity(db, seen.data_center_id, seen.host_id)
+    pool = catalogue.find_data_center(seen.data_center_id).own_pool  # the image grows there and stays there
+    capacity = lock_pool(db, seen.data_center_id, seen.host_id, pool.id)
     allowance = lock_allowance(db, project_id, catalogue.quotas)
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=vm_id)
     refuse_taken(db, PrivateImage, project_id, id, field="id")
     disk = lock(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk, under_way=image_under_way(db, disk))
-    pool = catalogue.find_data_center(vm.data_center_id).own_pool  # the image grows there and stays there
+    refuse_moved(vm, capacity)
     allowance.take(db, {"images": 1})
-    place_disk(disk.size_gib, capacity, pool=pool.id)
+    place_disk(disk.size_gib, [capacity], pool=pool.id)
     image = image_row(vm, disk, id, description, gib_price=pool.snapshot_gib_price_hr, now=now)
     db.add(image)
     db.flush()

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType
 from cumulet.db import forget
+from cumulet.disks import refuse_moved
 from cumulet.errors import Invalid
 from cumulet.events import EventName
 from cumulet.gpus import Asker, hold_just
@@ -91,6 +92,7 @@ def resize_vm(
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if not (validate_only and accepts(Verb.STOP, vm.state)):
         accept(Verb.RESIZE, vm.state, vm.name)
+    refuse_moved(vm, capacity)
     size = Size(vcpus or vm.vcpus, memory_gib or vm.memory_gib, gpus or vm.gpus)
     if size == (vm.vcpus, vm.memory_gib, vm.gpus):
         accepted = f"at least one must change; VM {id!r} has {size}"
