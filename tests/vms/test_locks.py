@@ -5,7 +5,9 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from sqlalchemy import update
 from tests.made_up import PROJECT, make_cloud, with_shared_pool
+from tests.vms.moving import names
 from tests.vms.test_shared_pools import SHARED
 from tests.watching import statements_of
 
@@ -15,8 +17,11 @@ from cumulet.disks import operations as disk_operations
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
 from cumulet.errors import Unavailable
 from cumulet.hosts import Requirements, lock_hosts, lock_pool, reserve
+from cumulet.hypervisor.memory.contents import SharedDirectory
 from cumulet.private_images import create as private_images
-from cumulet.vms import change_operations, operations
+from cumulet.vm_record import Vm
+from cumulet.vms import change_operations, move_operations, moves, operations
+from cumulet.vms.wire import MoveVm
 
 SNAPSHOT = CreateDiskSnapshot(snapshot_id="kept")
 VERBS = {
@@ -69,6 +74,65 @@ def test_a_new_disk_waits_for_nobody_who_is_at_work_on_other_hosts_than_its_own(
         lock_hosts(db, [cloud.row().host_id])  # there the least is free
         in_time(lambda: cloud.call(disk_operations.create_storage_disk, project_id=PROJECT, data=new))
     assert cloud.disk_row("new").host_id != cloud.row().host_id
+
+
+def third_of(cloud):
+    """A host that the VM is not on, and the other one."""
+    return [id for id in cloud.hosts if id != cloud.row().host_id]
+
+
+def move(cloud, to=""):
+    cloud.call(move_operations.move_vm, data=MoveVm(project_id=PROJECT, vm_id="hello", host_id=to))
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_a_move_waits_for_nobody_who_is_at_work_on_other_hosts_than_its_two(cloud, open_database):
+    target, third = third_of(cloud)
+    with open_database().writing() as db:
+        lock_hosts(db, [third])
+        in_time(lambda: move(cloud, names(cloud)[target]))
+    assert cloud.row().moving_to == target
+
+
+def test_a_move_goes_elsewhere_where_others_took_its_room_before_the_lock(cloud, monkeypatch):
+    def too_late(db, host_ids):
+        lock_hosts(db, host_ids)
+        (target,) = host_ids - {cloud.row().host_id}
+        reserve(db, target, target, Requirements(memory_mib=15 * 1024))
+        tried.append(target)
+
+    tried = []
+    monkeypatch.setattr(moves, "lock_hosts", too_late)
+    move(cloud)
+    assert {cloud.row().moving_to, *tried} == {*third_of(cloud)}
+
+
+def test_a_vm_that_has_just_been_moved_is_not_moved_by_what_it_was_seen_at(cloud, monkeypatch):
+    def late(db, *seen, **more):
+        free = moves_on(db, *seen, **more)
+        db.execute(update(Vm).values(host_id=third_of(cloud)[0]))
+        return free
+
+    moves_on = moves.lock_way
+    monkeypatch.setattr(moves, "lock_way", late)
+    with pytest.raises(Unavailable, match="VM 'hello' has just been moved to another host: try again"):
+        move(cloud)
+
+
+def test_a_move_into_a_pool_that_other_hosts_share_locks_all_of_them(database, tmp_path, monkeypatch):
+    catalogue = with_shared_pool(read_catalogue(None))
+    cloud = make_cloud(database, tmp_path, hypervisor="memory:?hosts=3", catalogue=catalogue)
+    cloud.running(boot_disk=SHARED)
+    monkeypatch.setattr(moves, "lock_hosts", lambda _, host_ids: locked.append(host_ids))
+    locked = []
+    with cloud.database.reading() as db:
+        moves.lock_way(db, cloud.catalogue, cloud.row(), to="", restart=False)
+    assert len(locked.pop()) == 2, "it takes no room there: its disk is there already"
+    cloud.hosts[cloud.row().host_id].contents.shared["net"] = SharedDirectory("another one")
+    cloud.sweep()
+    with cloud.database.reading() as db:
+        moves.lock_way(db, cloud.catalogue, cloud.row(), to="", restart=False)
+    assert locked == []
 
 
 def test_a_new_disk_goes_elsewhere_where_others_took_its_room_before_the_lock(cloud, monkeypatch):

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -22,8 +24,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType, Placement
-from cumulet.disks import Disk, DiskState, Snapshot
-from cumulet.errors import Invalid, NotFound, Refused
+from cumulet.disks import Disk, DiskState, Snapshot, disks_of
+from cumulet.errors import Invalid, NotFound, Refused, Unavailable
 from cumulet.events import EventName
 from cumulet.gpus import Asker, give_back, gpus_of_vm, hold
 from cumulet.hosts import (
@@ -34,6 +36,7 @@ from cumulet.hosts import (
     away,
     close,
     end_second,
+    lock_hosts,
     no_capacity,
     place,
     reserve_second,
@@ -69,25 +72,15 @@ def begin_move(
 
     One that runs goes while it runs, or with `restart` is shut down for it and started again. Refused and Invalid (code 3: no capacity) say why not.
     """
-    machine_type = catalogue.find_machine_type(seen.data_center_id, seen.machine_type)
-    free = capacities_for(
-        db, machine_type, lock=True
-    )  # hosts are locked before due rows, and those before VMs
-    is_drained = db.get_one(Host, seen.host_id).wanted is HostWanted.DRAINED
-    leaving = seen.host_id if is_drained else None
-    free = heed_neighbours(db, seen.project_id, seen.labels, free, vm_id=seen.id, leaving=leaving)
-    if seen.gpus:
-        asker = Asker(seen.project_id)
-        free = with_gpu_rooms(db, catalogue, machine_type, free, gpus=seen.gpus, asker=asker)
+    source_id = seen.host_id
+    free = lock_way(db, catalogue, seen, to=to, restart=restart)  # hosts before due rows, those before VMs
     vm = lock_to_change(db, seen, now=now)
-    disks = db.scalars(select(Disk).where(Disk.vm_id == vm.id).with_for_update()).all()
-    live = vm.state is VmState.ACTIVE and not restart
-    accept_move(db, vm, disks)
-    if live:
-        accept_live_move(db, vm, disks)
-        free = like_its_own(free, vm)
-    packed = catalogue.find_data_center(vm.data_center_id).placement is Placement.PACK
-    target = choose_target(db, vm, disks, chosen_of(free, vm, to), machine_type, packed=packed)
+    if vm.host_id != source_id:
+        raise Unavailable(f"VM {vm.name!r} has just been moved to another host: try again", passing=True)
+    theirs = select(Disk).where(Disk.vm_id == vm.id).with_for_update()
+    disks = db.scalars(theirs, execution_options={"populate_existing": True}).all()
+    live = accept_move(db, vm, disks, restart=restart)
+    target = choose_way(db, catalogue, vm, disks, free, to=to, live=live)
     carried = [disk.id for disk in disks if not target.reaches(vm.host_id, disk.pool)]
     for holder_id in (vm.id, *carried):
         reserve_second(db, holder_id, target.host_id)
@@ -102,8 +95,68 @@ def begin_move(
     return vm
 
 
-def accept_move(db: Session, vm: Vm, disks: Sequence[Disk]) -> None:
-    """Return when the VM can be moved now; Refused says what keeps it where it is."""
+def lock_way(db: Session, catalogue: Catalogue, seen: Vm, *, to: str, restart: bool) -> Sequence[Capacity]:
+    """Lock a VM's host and the one that it would go to, and say what they have free for it; others are placed on the rest meanwhile.
+
+    All are locked where these two do not do any more, and where it takes room in a pool that others share. Refused and
+    Invalid say why it stays.
+    """
+    disks = disks_of(db, seen.id)
+    live = accept_move(db, seen, disks, restart=restart)
+    look = partial(free_for, db, catalogue, seen)
+    choose = partial(choose_way, db, catalogue, seen, disks, to=to, live=live)
+    target = choose(look())
+    if all(target.reaches(seen.host_id, disk.pool) or disk.pool not in target.shared_with for disk in disks):
+        way = {seen.host_id, target.host_id}
+        lock_hosts(db, way)
+        both = [host for host in look() if host.host_id in way]
+        with suppress(Invalid):
+            choose(both)
+            return both
+    return look(lock=True)
+
+
+def free_for(db: Session, catalogue: Catalogue, vm: Vm, *, lock: bool = False) -> Sequence[Capacity]:
+    """Say what each host has free for a VM that is to move, and which are closed to it."""
+    machine_type = catalogue.find_machine_type(vm.data_center_id, vm.machine_type)
+    free = capacities_for(db, machine_type, lock=lock)
+    wanted = db.scalar(select(Host.wanted).where(Host.id == vm.host_id))
+    leaving = vm.host_id if wanted is HostWanted.DRAINED else None
+    free = heed_neighbours(db, vm.project_id, vm.labels, free, vm_id=vm.id, leaving=leaving)
+    if not vm.gpus:
+        return free
+    asker = Asker(vm.project_id)
+    return with_gpu_rooms(db, catalogue, machine_type, free, gpus=vm.gpus, asker=asker)
+
+
+def choose_way(
+    db: Session,
+    catalogue: Catalogue,
+    vm: Vm,
+    disks: Sequence[Disk],
+    free: Sequence[Capacity],
+    *,
+    to: str,
+    live: bool,
+) -> Capacity:
+    """Choose the host that a VM moves to, that of the name `to` or the best one; Invalid tells why there is none."""
+    possible = chosen_of(like_its_own(free, vm) if live else free, vm, to)
+    machine_type = catalogue.find_machine_type(vm.data_center_id, vm.machine_type)
+    packed = catalogue.find_data_center(vm.data_center_id).placement is Placement.PACK
+    return choose_target(db, vm, disks, possible, machine_type, packed=packed)
+
+
+def accept_move(db: Session, vm: Vm, disks: Sequence[Disk], *, restart: bool) -> bool:
+    """Say whether the VM moves while it runs; Refused says what keeps it where it is."""
+    accept_any_move(db, vm, disks)
+    live = vm.state is VmState.ACTIVE and not restart
+    if live:
+        accept_live_move(db, vm, disks)
+    return live
+
+
+def accept_any_move(db: Session, vm: Vm, disks: Sequence[Disk]) -> None:
+    """Return when the VM can be moved now, at least by a restart; Refused otherwise."""
     problem = ""
     if vm.moving_to is not None:
         problem = "it is being moved already"
