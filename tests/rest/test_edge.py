@@ -11,7 +11,7 @@ import pytest
 from tests.projects.people import add_user
 from tests.rest.conftest import serving
 from tests.rest.test_errors import told
-from tests.rest.toys import KEY, TOYS, admit
+from tests.rest.toys import KEY, OPERATOR_KEY, TOYS, admit
 from tests.waiting import PATIENCE_S
 
 from cumulet.call.turns import AT_ONCE, UNDER_WAY
@@ -134,19 +134,27 @@ def held(database):
     operations = [
         declared("GET /v1/wait", wait, access=Access.OPEN),
         declared("GET /v1/look", look, access=Access.OPEN),
+        declared("GET /v1/mine", look, access=Access.KEY),
     ]
-    app = create_app(database, admit=None, provided={}, operations=operations)
+    app = create_app(database, admit=admit, provided={}, operations=operations)
     with serving(app) as url:
         yield url, working, let_go
         let_go.set()
 
 
-def test_one_callers_long_requests_wait_in_line_and_others_do_not_wait_for_them(held):
+@pytest.mark.parametrize("keys", [[KEY], [KEY, OPERATOR_KEY]], ids=["by one key", "by all their keys"])
+def test_one_callers_long_requests_wait_in_line_and_others_do_not_wait_for_them(held, keys):
     url, working, let_go = held
+    theirs = [{"authorization": f"Bearer {key}"} for key in keys]
+    for one in theirs:
+        assert httpx.get(f"{url}/v1/mine", headers=one).status_code == 200
     limits = httpx.Limits(max_connections=None)
-    one = httpx.Client(base_url=url, headers={"authorization": "one"}, timeout=60, limits=limits)
-    with one, ThreadPoolExecutor(UNDER_WAY + 5) as pool:
-        asked = [pool.submit(one.get, f"/v1/wait?{number}") for number in range(UNDER_WAY + 5)]
+    client = httpx.Client(base_url=url, timeout=60, limits=limits)
+    with client, ThreadPoolExecutor(UNDER_WAY + 5) as pool:
+        asked = [
+            pool.submit(client.get, f"/v1/wait?{number}", headers=theirs[number % len(theirs)])
+            for number in range(UNDER_WAY + 5)
+        ]
         for refused in islice(as_completed(asked), 5):
             assert told(refused.result()) == (429, 8)
             assert refused.result().headers["retry-after"] == "1"
@@ -161,7 +169,7 @@ def test_one_callers_long_requests_wait_in_line_and_others_do_not_wait_for_them(
         assert not working.acquire(blocking=False)
         let_go.set()
         assert sorted(done.result().status_code for done in asked) == [200] * UNDER_WAY + [429] * 5
-    assert httpx.get(f"{url}/v1/look", headers={"authorization": "one"}).status_code == 200
+    assert httpx.get(f"{url}/v1/look", headers=theirs[0]).status_code == 200
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from cumulet.call.rates import Rates
 from cumulet.call.refused import RefusedCalls, is_kept
 from cumulet.call.settled import once_settled
 from cumulet.call.turns import Turn, Turns
+from cumulet.call.users import Users
 
 __all__ = [
     "Admit",
@@ -27,6 +28,7 @@ __all__ = [
     "Request",
     "Turn",
     "Turns",
+    "Users",
     "WriteUses",
     "is_kept",
     "once_settled",

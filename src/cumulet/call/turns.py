@@ -1,7 +1,8 @@
 """How much one caller may have under way: nobody's requests, however many and long, hold the threads that others need.
 
-A caller is a key, or an address where there is no key. A few of their requests are worked on at once, the next wait in
-line without a thread, in their order; what comes beyond that is refused before anything is done for it.
+A caller is a user, whichever of their keys they ask with, or an address where there is no key. A few of their requests
+are worked on at once, the next wait in line without a thread, in their order; what comes beyond that is refused before
+anything is done for it.
 """
 
 from __future__ import annotations

@@ -106,6 +106,7 @@ def create_app(
         app,
         rates=Rates(per_second=limits.requests_per_second, at_once=limits.requests_at_once),
         logins=Logins(partial(to_thread.run_sync, _good_digests, database, clock)),
+        users=calls.users,
         verbs=frozenset(one.path.rpartition("}:")[2] for one in served if "}:" in one.path),
         seconds=seconds,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
@@ -20,7 +20,7 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from cumulet.call import Logins, Rates, Turn, Turns
+from cumulet.call import Logins, Rates, Turn, Turns, Users
 from cumulet.errors import CumuletError, NotFound, Unauthenticated
 from cumulet.ids import neighbourhood
 from cumulet.projects import digest_of
@@ -46,6 +46,7 @@ class Edge:
         *,
         rates: Rates,
         logins: Logins,
+        users: Users,
         verbs: frozenset[str] = frozenset(),
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,6 +56,7 @@ class Edge:
         self._turns = Turns()
         self._rates = rates
         self._logins = logins
+        self._users = users
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +72,7 @@ class Edge:
         headers = dict(scope["headers"])
         caller = _caller(scope, headers)
         request_id = _request_id(headers)
-        status, turn = 0, Turn(self._turns, caller)
+        status, turn = 0, Turn(self._turns, self._user(caller))
 
         async def send_named(message: Message) -> None:
             nonlocal status
@@ -103,6 +105,10 @@ class Edge:
             finally:
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
                 log.info("request", method=method, path=path, status=status, ms=milliseconds)
+
+    def _user(self, caller: str | bytes) -> Hashable:
+        """Take all keys of one user for one caller, once they were let in."""
+        return self._users.of(_digest(caller)) or caller if isinstance(caller, bytes) else caller
 
     async def _refuse_too_fast(
         self, caller: str | bytes, address: str, headers: Mapping[bytes, bytes]
