@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pyotp
 import pytest
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 from cryptography.fernet import Fernet
 from sqlalchemy import select
 from tests.made_up import Asked
@@ -15,7 +17,7 @@ from cumulet.call import Call, Calls
 from cumulet.db import Row
 from cumulet.errors import Forbidden, Invalid, NotFound, Refused, TooFast, Unauthenticated
 from cumulet.operation import OPERATIONS
-from cumulet.projects import admit, authenticate, seal_secrets, session_key, tries
+from cumulet.projects import admit, authenticate, passwords, seal_secrets, session_key, tries
 from cumulet.projects import password_operations as verbs
 from cumulet.projects import user_operations as users
 from cumulet.projects.guesses import FORGOTTEN_S, FREE
@@ -141,6 +143,14 @@ def test_a_copy_of_the_database_makes_no_codes(cloud, secret):
     with cloud.database.reading() as db:
         rows = [tuple(row) for table in Row.metadata.sorted_tables for row in db.execute(select(table))]
     assert secret not in repr(rows)
+
+
+def test_who_has_no_password_is_told_so_after_as_much_work_as_a_wrong_one_takes():
+    hasher = PasswordHasher()
+    nobodys = passwords.nobodys_hash(hasher)
+    assert extract_parameters(nobodys) == extract_parameters(hasher.hash(RIGHT))
+    with pytest.raises(VerifyMismatchError):
+        hasher.verify(nobodys, RIGHT)
 
 
 def test_a_stranger_has_nobody_compute_a_hash(cloud, door, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from uuid import UUID
 import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -37,9 +39,20 @@ BASE32: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 WRONG: Final = "the e-mail address, the password or the code is wrong"
 """All that is said, whichever it is."""
 
+
+def nobodys_hash(hasher: PasswordHasher) -> str:
+    """Give a hash that no password has: made in no time, and tried in as long as any of that hasher's."""
+    salt, digest = (
+        b64encode(secrets.token_bytes(length)).decode().rstrip("=")
+        for length in (hasher.salt_len, hasher.hash_len)
+    )
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
+
+
 _hasher: Final = PasswordHasher()
 _turns: Final = threading.BoundedSemaphore(2)
-_NOBODYS: Final = _hasher.hash(secrets.token_hex(16))
+_NOBODYS: Final = nobodys_hash(_hasher)
 """What is tried where there is no password, so that it takes as long."""
 
 
