@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
+from itertools import zip_longest
 
 import httpx
 import pytest
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import Receive, Scope, Send
 from tests.made_up import Cloud
 from tests.projects.people import add_user
 from tests.rest.conftest import serving
@@ -20,6 +24,7 @@ from cumulet.horizon import Horizon
 from cumulet.operation import OPERATIONS
 from cumulet.projects import Role, admit, write_uses
 from cumulet.rest import create_app
+from cumulet.rest.edge import Edge
 from cumulet.web import ASSETS, Asking, site
 
 COOKIE = "__Host-cumulet"
@@ -60,20 +65,43 @@ def url(cloud: Cloud, feed: Feed, asking: Asking) -> Iterator[str]:
         yield url
 
 
+class WithPages:
+    """An app that has each page from when it is asked for: to make routes for them all took most of these tests' time."""
+
+    def __init__(self, app: Edge, pages: list[HTTPRouteHandler]) -> None:
+        self._app = app
+        self._to_come = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            self._make(scope["raw_path"].decode())
+        await self._app(scope, receive, send)
+
+    def _make(self, asked: str) -> None:
+        for page in [one for one in self._to_come if any(leads_to(path, asked) for path in one.paths)]:
+            self._to_come.remove(page)
+            self._app._app.register(page)
+
+
+def leads_to(path: str, asked: str) -> bool:
+    """Whether a path with `{places}` is the one asked for."""
+    parts = [*zip_longest(path.split("/"), asked.split("/"))]
+    return all(part == is_asked or (is_asked and part and part.startswith("{")) for part, is_asked in parts)
+
+
 @contextmanager
 def served(cloud: Cloud, feed: Feed, asking: Asking) -> Iterator[str]:
     """Run a server of a cloud; gives its address."""
     provided = {**cloud.provided, "feed": feed}
-    pages = (ASSETS.route(), site(asking))
     app = create_app(
         cloud.database,
         admit=admit,
         provided=provided,
         operations=BESIDE_PAGES,
-        pages=pages,
+        pages=[ASSETS.route()],
         clock=cloud.clock,
     )
-    with serving(app) as url:
+    with serving(WithPages(app, site(asking))) as url:
         yield url
         feed.close()
 

@@ -171,7 +171,7 @@ def app_of(
         provided=provided,
         metrics=partial(read_metrics, catalogue=catalogue),
         limits=catalogue.limits,
-        pages=(*console_pages(consoles), ASSETS.route(), site(Asking(calls)), readiness(standing)),
+        pages=(*console_pages(consoles), ASSETS.route(), *site(Asking(calls)), readiness(standing)),
     )
 
 

@@ -10,7 +10,7 @@ A page is a function of a `Visit`, declared with `page` or `form` in a module of
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -18,10 +18,11 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote, unquote
 
 from anyio import to_thread
-from litestar import Request, Response, Router
+from litestar import Request, Response
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
+from litestar.types import ExceptionHandlersMap
 
 from cumulet.call import once_settled
 from cumulet.errors import CumuletError, Forbidden, NotFound, Unauthenticated
@@ -34,6 +35,7 @@ from cumulet.web.visit import Answer, Gone, Sent, Shown, Visit
 
 HttpRequest = Request[Any, Any, Any]
 View = Callable[[Visit], Answer]
+Answering = Callable[[HttpRequest], Awaitable[Response[Any]]]
 RULES: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -85,15 +87,14 @@ def form(path: str, *, on: View, is_open: bool = False) -> Callable[[View], View
     return declare
 
 
-def site(asking: Asking) -> Router:
+def site(asking: Asking) -> list[HTTPRouteHandler]:
     """Give the routes of all pages."""
     by_path: dict[str, dict[str, Page]] = {}
     for one in PAGES:
         by_path.setdefault(one.path, {})[one.method] = one
     handlers = [_route(path, pages, asking) for path, pages in by_path.items()]
     streams = LiveStreams()
-    handlers += [_live_route(one, asking, streams) for one in PAGES if one.is_live]
-    return Router("/", route_handlers=handlers, exception_handlers={CumuletError: refusal_page})
+    return handlers + [_live_route(one, asking, streams) for one in PAGES if one.is_live]
 
 
 def _route(path: str, pages: Mapping[str, Page], asking: Asking) -> HTTPRouteHandler:
@@ -103,8 +104,7 @@ def _route(path: str, pages: Mapping[str, Page], asking: Asking) -> HTTPRouteHan
         given = await once_settled(partial(to_thread.run_sync, _view, here, visit))
         return as_response(request, given)
 
-    methods = [HttpMethod(method) for method in pages]
-    return HTTPRouteHandler(path, http_method=methods, status_code=HTTPStatus.OK)(answer)
+    return _handler(path, answer, *(HttpMethod(method) for method in pages))
 
 
 def _view(here: Page, visit: Visit) -> Answer:
@@ -131,9 +131,14 @@ def _live_route(here: Page, asking: Asking, streams: LiveStreams) -> HTTPRouteHa
         seen = request.headers.get("last-event-id") or visit.given("seen")
         return Stream(await streams.follow(visit, here.view, seen), media_type="text/event-stream")
 
+    return _handler(f"{LIVE}{here.path.removeprefix('/')}", follow, HttpMethod.GET)
+
+
+def _handler(path: str, answer: Answering, *methods: HttpMethod) -> HTTPRouteHandler:
+    refusals: ExceptionHandlersMap = {CumuletError: refusal_page}
     return HTTPRouteHandler(
-        f"{LIVE}{here.path.removeprefix('/')}", http_method=HttpMethod.GET, status_code=HTTPStatus.OK
-    )(follow)
+        path, http_method=methods, status_code=HTTPStatus.OK, exception_handlers=refusals
+    )(answer)
 
 
 async def visited(request: HttpRequest, asking: Asking, here: Page) -> Visit:
