@@ -28,6 +28,11 @@ FREE_TEXT = {"description", "metadata", "storage_disks", "rules"}
 
 
 @pytest.fixture
+def operations() -> list[Operation]:
+    return ENDING
+
+
+@pytest.fixture
 def logged(quiet_log) -> Iterator[list[str]]:
     """The log's lines, as the server writes them."""
     lines: list[str] = []
