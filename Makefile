@@ -9,8 +9,9 @@ ASSETS := src/cumulet/web/page/lib
 TEST_DATA := /var/cache/cumulet-test
 # What a process has read of our modules, and of the tests' with their assertions, the next one need not read again.
 unexport PYTHONDONTWRITEBYTECODE
-# Fast tests share nothing, so that each core takes whatever is left.
-PARALLEL := --numprocesses auto --dist worksteal --quiet
+# Fast tests share nothing, so that each process takes whatever is left. They wait for a third of their time, so that three
+# processes keep two cores at work.
+PARALLEL := --numprocesses $$(( $$(nproc) * 3 / 2 )) --dist worksteal --quiet
 # Those with real guests run on two private hosts at a time, file by file in their order, and die with them.
 IN_LABS := --tx "2*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --no-loadscope-reorder --quiet
 
