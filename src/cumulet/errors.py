@@ -140,6 +140,12 @@ class NotFound(CumuletError):
         return cls(f"there is no {kind} {_shown(id)}{'' if known is None else '; ' + those_there(known, id)}")
 
 
+def few_of(names: Sequence[str], *, most: int = MOST_NAMED) -> str:
+    """Name the first of many, and say how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def those_there(known: Sequence[str], wanted: str) -> str:
     """Name some of what there is, first what is spelled like what was wanted."""
     if not known:

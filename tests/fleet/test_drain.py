@@ -143,4 +143,4 @@ def test_a_host_that_a_vm_is_coming_to_is_not_removed(cloud):
     cloud.call(hosts.drain_host, id=ONE, data=DrainHost())
     cloud.sweep()
     assert shown(cloud, ONE).host.state is HostState.DRAINING
-    assert shown(cloud, TWO).remains == ["2 arriving VMs"]
+    assert shown(cloud, TWO).remains == ["2 arriving VMs (default:a, default:b)"]

@@ -1,12 +1,13 @@
 """What operators see of hosts, and what they ask of one."""
 
 import pytest
+from sqlalchemy import select
 from tests.made_up import make_cloud
 
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import AskOfHost, DrainHost, HostVm, LabelHost, LoseHost
-from cumulet.hosts import Host, HostState, HostWanted
+from cumulet.hosts import Host, HostState, HostWanted, Reservation
 from cumulet.journal import events_about
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations as verbs
@@ -21,6 +22,11 @@ def cloud(database, tmp_path):
 
 def host_of(cloud, id):
     return cloud.call(hosts.get_host, id=id).host
+
+
+def ids_of(cloud):
+    with cloud.database.reading() as db:
+        return dict(db.execute(select(Host.name, Host.id)).all())
 
 
 def remains(cloud, id):
@@ -153,12 +159,35 @@ def test_what_is_still_on_a_host_keeps_it_and_is_told(cloud):
     keep_off(cloud, TWO)
     cloud.running()
     cloud.used_disk("data")
-    assert remains(cloud, ONE) == ["1 VM", "1 disk"]
+    assert remains(cloud, ONE) == ["1 VM (default:hello)", "1 disk (default:data)"]
     assert cloud.call(hosts.get_host, id=ONE).vms == [
         HostVm(project_id="default", id="hello", state=VmState.ACTIVE)
     ]
-    with pytest.raises(Refused, match="'memory-1' cannot be removed: there are still 1 VM, 1 disk on it"):
+    with pytest.raises(
+        Refused, match=r"on it there is still 1 VM \(default:hello\), 1 disk \(default:data\)"
+    ):
         cloud.call(hosts.remove_host, id=ONE)
+
+
+def test_a_disk_that_holds_nothing_yet_keeps_no_host_as_long_as_another_has_room(cloud):
+    cloud.create_disk("data")
+    ids = ids_of(cloud)
+    home, other = sorted(ids, key=lambda name: ids[name] != cloud.disk_row().host_id)
+    cloud.call(hosts.remove_host, id=home)
+    assert cloud.disk_row().host_id == ids[other]
+    with cloud.database.reading() as db:
+        assert set(db.scalars(select(Reservation.host_id))) == {cloud.disk_row().host_id}
+    assert remains(cloud, other) == ["1 disk (default:data)"]
+
+
+def test_a_disk_that_holds_nothing_yet_keeps_a_host_when_no_other_has_room(cloud):
+    cloud.create_disk("data")
+    ids = ids_of(cloud)
+    home, other = sorted(ids, key=lambda name: ids[name] != cloud.disk_row().host_id)
+    keep_off(cloud, other)
+    with pytest.raises(Invalid, match="no host has capacity for this disk"):
+        cloud.call(hosts.remove_host, id=home)
+    assert cloud.disk_row().host_id == ids[home]
 
 
 def test_only_a_silent_host_is_given_up_and_only_on_the_operators_word(cloud):

@@ -82,6 +82,17 @@ def lock_home(db: Session, disk: Disk) -> UUID:
     return place_disk(disk.size_gib, look(lock=True), pool=disk.pool)
 
 
+def home_elsewhere(db: Session, host: Host) -> None:
+    """Have storage disks that hold nothing yet, and are no VM's, have their room on other hosts than one that goes; Invalid where there is none."""
+    on_it = select(Disk).where(Disk.host_id == host.id, Disk.vm_id.is_(None), Disk.state == DiskState.INIT)
+    for disk in db.scalars(on_it.order_by(Disk.id)).all():
+        free = capacities(db, host.data_center_id, vcpus_per_cpu=1, lock=True)
+        others = [one for one in free if one.host_id != host.id]
+        disk.host_id = place_disk(disk.size_gib, others, pool=disk.pool)
+        move_reservation(db, disk.id, disk.host_id)
+        db.flush()
+
+
 def reserve_disk(db: Session, disk: Disk) -> None:
     """Take its room on its host."""
     required = Requirements(project_id=disk.project_id, disk_gib=disk.size_gib, pool=disk.pool)

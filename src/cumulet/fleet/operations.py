@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from cumulet.db import names_there
+from cumulet.disks import home_elsewhere
 from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
 from cumulet.fleet.views import copies_of_images, host_view, read_load, vms_on, way_to, what_remains
@@ -170,7 +171,7 @@ def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty
     host = lock_host(db, caller, id)
     if remains := what_remains(db, host):
         raise Refused(
-            f"host {id!r} cannot be removed: there are still {', '.join(remains)} on it; move or delete them first",
+            f"host {id!r} cannot be removed: on it there is still {', '.join(remains)}; move or delete that first",
             reason="HOST_NOT_EMPTY",
             subject=id,
         )
@@ -182,6 +183,7 @@ def remove_host(db: Session, caller: Caller, *, now: datetime, id: str) -> Empty
             subject=id,
         )
     wait_elsewhere(db, host)
+    home_elsewhere(db, host)
     log_host(db, host, EventName.HOST_REMOVED, f"{id} is removed", now=now, actor=caller.email)
     looks = [host.id, *db.scalars(select(Gpu.id).where(Gpu.host_id == host.id))]
     db.execute(delete(Due).where(Due.id.in_(looks)))

@@ -8,10 +8,11 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Exists, Select, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from cumulet.disks import Disk, DiskType
+from cumulet.disks import Disk, DiskState, DiskType
+from cumulet.errors import few_of
 from cumulet.fleet.wire import HostAnswer, HostFinding, HostImage, HostPool, HostVm
 from cumulet.gpus import Gpu
 from cumulet.hosts import Host, Taken, reserved_by_host
@@ -128,31 +129,40 @@ def copies_of_images(db: Session, store: ImageStore, *which: ColumnElement[bool]
 
 
 def what_remains(db: Session, host: Host) -> Sequence[str]:
-    """Say in words what is on a host; nothing when it can be removed.
+    """Say in words what is on a host, the first of each by name; nothing when it can be removed.
 
-    VMs that wait for room are on none, as long as there is another where they could.
+    VMs that wait for room are on none, and disks that hold nothing yet lie on none, as long as there is another host where they could.
     """
-    elsewhere = exists().where(Host.data_center_id == host.data_center_id, Host.id != host.id)
-    counted = (
-        ("VM", select(func.count()).where(Vm.host_id == host.id, Vm.waits_until.is_(None))),
-        (
-            "VM that waits for room",
-            select(func.count()).where(Vm.host_id == host.id, Vm.waits_until.is_not(None), ~elsewhere),
-        ),
-        ("arriving VM", select(func.count()).where(Vm.moving_to == host.id)),
-        ("disk", storage_that_stays(host)),
-        ("private image", select(func.count()).where(PrivateImage.host_id == host.id)),
-        ("GPU that a VM holds", select(func.count()).where(Gpu.host_id == host.id, Gpu.vm_id.is_not(None))),
+    vms, holders = (
+        select(Vm.project_id, Vm.name),
+        select(Vm.project_id, Vm.name).join(Gpu, Gpu.vm_id == Vm.id),
     )
-    found = [(what, db.scalar(count) or 0) for what, count in counted]
-    return [_several(what, count) for what, count in found if count]
+    waiting = (Vm.host_id == host.id, Vm.waits_until.is_not(None), ~_elsewhere(host))
+    images = select(PrivateImage.project_id, PrivateImage.name).where(PrivateImage.host_id == host.id)
+    named: tuple[tuple[str, Select[str, str]], ...] = (
+        ("VM", vms.where(Vm.host_id == host.id, Vm.waits_until.is_(None)).order_by(Vm.project_id, Vm.name)),
+        ("VM that waits for room", vms.where(*waiting).order_by(Vm.project_id, Vm.name)),
+        ("arriving VM", vms.where(Vm.moving_to == host.id).order_by(Vm.project_id, Vm.name)),
+        ("disk", storage_that_stays(host)),
+        ("private image", images.order_by(PrivateImage.project_id, PrivateImage.name)),
+        ("GPU that a VM holds", holders.where(Gpu.host_id == host.id).order_by(Vm.project_id, Vm.name)),
+    )
+    found = [(what, [f"{project}:{name}" for project, name in db.execute(those)]) for what, those in named]
+    return [f"{_several(what, len(names))} ({few_of(names)})" for what, names in found if names]
 
 
-def storage_that_stays(host: Host) -> Select[int]:
-    """Count the storage disks that lie on a host and do not go with a VM there: those of none, and of VMs elsewhere."""
+def storage_that_stays(host: Host) -> Select[str, str]:
+    """Choose the storage disks that lie on a host and do not go with a VM there: those of none, and of VMs elsewhere."""
     with_room_here = select(Vm.id).where(Vm.host_id == host.id, Vm.waits_until.is_(None))
-    theirs = or_(Disk.vm_id.is_(None), Disk.vm_id.not_in(with_room_here))
-    return select(func.count()).where(Disk.host_id == host.id, Disk.type == DiskType.STORAGE, theirs)
+    of_none = and_(Disk.vm_id.is_(None), or_(Disk.state != DiskState.INIT, ~_elsewhere(host)))
+    of_others = and_(Disk.vm_id.is_not(None), Disk.vm_id.not_in(with_room_here))
+    disks = select(Disk.project_id, Disk.name).where(Disk.host_id == host.id, Disk.type == DiskType.STORAGE)
+    return disks.where(or_(of_none, of_others)).order_by(Disk.project_id, Disk.name)
+
+
+def _elsewhere(host: Host) -> Exists:
+    """Whether its data center has another host."""
+    return exists().where(Host.data_center_id == host.data_center_id, Host.id != host.id)
 
 
 def _several(what: str, count: int) -> str:

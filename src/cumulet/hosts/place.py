@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from cumulet.errors import MOST_NAMED, Invalid, error_info
+from cumulet.errors import Invalid, error_info, few_of
 from cumulet.hosts.gpu_room import GpuRoom, tell_lack
 from cumulet.plurals import plural
 
@@ -263,8 +263,7 @@ def _counted(capacities: Sequence[Capacity]) -> str:
 
 
 def _named(capacities: Sequence[Capacity]) -> str:
-    names = ", ".join(capacity.name for capacity in capacities[:MOST_NAMED])
-    return names + (f" and {len(capacities) - MOST_NAMED} more" if len(capacities) > MOST_NAMED else "")
+    return few_of([capacity.name for capacity in capacities])
 
 
 def _shrunk(required: Requirements, capacity: Capacity, sizes: SizeLimits) -> Requirements | None:

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cumulet.errors import few_of
 from cumulet.events import EventName
 from cumulet.fabric import NetworkSpec, RouterSpec
 from cumulet.journal import log_event
@@ -51,7 +52,11 @@ def sweep_fabric(run: Run, fabrics: Fabrics) -> datetime:
             remove(id)
             removed.append(f"{kind} {id}")
     if removed:
-        _tell(run, EventName.FABRIC_LEFTOVERS_REMOVED, f"removed what nobody has any more: {few_of(removed)}")
+        _tell(
+            run,
+            EventName.FABRIC_LEFTOVERS_REMOVED,
+            f"removed what nobody has any more: {few_of(removed, most=MOST_NAMED)}",
+        )
     return run.now + SWEEP
 
 
@@ -90,13 +95,11 @@ def _correct(run: Run, changed: Sequence[tuple[Kind, UUID]]) -> None:
             for one in db.scalars(select(model).where(model.id.in_({*ids} - under_way)))
         )
     if words:
-        _tell(run, EventName.FABRIC_CORRECTED, f"not as it should be, and made so again: {few_of(words)}")
-
-
-def few_of(words: Sequence[str]) -> str:
-    """Name the first of many, and say how many more there are."""
-    more = len(words) - MOST_NAMED
-    return ", ".join(words[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        _tell(
+            run,
+            EventName.FABRIC_CORRECTED,
+            f"not as it should be, and made so again: {few_of(words, most=MOST_NAMED)}",
+        )
 
 
 def _tell(run: Run, name: EventName, text: str) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from cumulet.errors import MOST_NAMED, Refused
+from cumulet.errors import Refused, few_of
 from cumulet.vm_record.model import Vm
 
 
@@ -18,11 +18,10 @@ def refuse_used(
     users = sorted(db.scalars(select(Vm).where(Vm.id.in_(vm_ids))), key=lambda vm: (vm.is_going, vm.name))
     if not users:
         return
-    named = ", ".join(map(_shown, users[:MOST_NAMED]))
-    more = f" and {len(users) - MOST_NAMED} more" if len(users) > MOST_NAMED else ""
+    named = few_of([_shown(vm) for vm in users])
     passing = all(vm.is_going for vm in users)
     advice = "it can be deleted once they are gone" if passing else way_out
-    message = f"cannot delete {what}: VMs use it ({named}{more}): {advice}"
+    message = f"cannot delete {what}: VMs use it ({named}): {advice}"
     raise Refused(message, reason=reason, subject=subject, passing=passing)
 
 
