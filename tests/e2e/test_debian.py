@@ -101,6 +101,12 @@ def test_its_password_and_keys_are_changed_by_its_agent(debian, members_key):
     assert debian.ssh("true", password=PASSWORD).returncode != 0
 
 
+def test_it_has_what_clients_copy_files_and_read_keys_of_packages_with(debian):
+    copied = "rsync --archive /etc/hostname /tmp/copy && cat /tmp/copy"
+    read = "gpg --quiet --enarmor < /etc/hostname | gpg --quiet --dearmor"
+    assert debian.output_of(f"{copied} && {read}") == "debian\n" * 2
+
+
 def test_it_has_the_processors_and_the_memory_asked_for(debian):
     lscpu = dict(line.split(":", 1) for line in debian.output_of("lscpu").splitlines())
     shape = [int(lscpu[name]) for name in ("CPU(s)", "Socket(s)", "Core(s) per socket", "Thread(s) per core")]
