@@ -4,7 +4,8 @@ import re
 import msgspec
 import pytest
 
-from cumulet.cli import output
+from cumulet.cli import output, watch
+from cumulet.cli.client import Declined
 from cumulet.cli.follow import read_span
 from cumulet.cli.output import (
     Listing,
@@ -70,6 +71,15 @@ def test_neither_steps_nor_refusals_speak_to_the_terminal(command, capsys):
     for words in (("vm", "get", f"x{OBEYED}"), (f"x{OBEYED}",), ("vm", "get", f"--{OBEYED}")):
         refused = command(*words).err
         assert printable(refused) == refused
+
+
+def test_who_watches_is_not_spoken_to_by_a_refusal(capsys):
+    class Server:
+        def get(self, *_):
+            raise Declined(f"there is no VM 'x{OBEYED}'", code=watch.NOT_FOUND, details=[])
+
+    watch.tell_if_absent(Server(), "default", "x")
+    assert capsys.readouterr().err == "cumulet: there is no VM 'x[2J31m'; waiting for one of that name\n"
 
 
 def test_a_narrow_terminal_narrows_the_widest_columns():

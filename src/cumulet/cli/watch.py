@@ -53,7 +53,8 @@ def tell_if_absent(client: Client, project: str, vm: str) -> None:
     except Declined as declined:
         if declined.code != NOT_FOUND:
             raise
-        print(f"cumulet: {declined.message}; waiting for one of that name", file=sys.stderr)  # noqa: T201 - likewise
+        words = printable(declined.message)
+        print(f"cumulet: {words}; waiting for one of that name", file=sys.stderr)  # noqa: T201 - likewise
 
 
 def told(client: Client, project: str, wishes: dict[str, Any]) -> Iterator[Json]:
