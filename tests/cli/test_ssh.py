@@ -38,16 +38,16 @@ def became(monkeypatch):
 def test_a_vm_is_entered_as_root_at_its_external_address(became):
     enter(VM, SHELL, user="root")
     assert became[0][0] == "ssh"
-    assert became[0][-3:] == ["-l", "root", "198.19.0.3"]
+    assert became[0][-3:] == ["root", "--", "198.19.0.3"]
 
 
 def test_a_command_is_passed_on_with_its_dashes(cumulet, became):
     cumulet("vm", "create", "entered", "--image", "micro", "--wait")
     cumulet("vm", "ssh", "entered", "df", "-h", "/")
     cumulet("vm", "ssh", "entered", "--user", "admin", "--", "ls", "--user")
-    assert became[0][-4:] == ["--", "df", "-h", "/"]
-    assert became[1][-6:-4] == ["-l", "admin"]
-    assert became[1][-3:] == ["--", "ls", "--user"]
+    assert (became[0][-5], became[0][-3:]) == ("--", ["df", "-h", "/"])
+    assert became[1][-6:-3] == ["-l", "admin", "--"]
+    assert became[1][-2:] == ["ls", "--user"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_options_of_ssh_are_passed_on_and_go_before_ours(cumulet, became):
         "vm", "ssh", "-i", "key", "optioned", "-L", "8080:localhost:80", "-o", "ConnectTimeout=1", "ls", "-i"
     )
     assert became[0][:7] == ["ssh", "-i", "key", "-L", "8080:localhost:80", "-o", "ConnectTimeout=1"]
-    assert became[0][-3:] == ["--", "ls", "-i"]
+    assert (became[0][-4], became[0][-2:]) == ("--", ["ls", "-i"])
 
 
 @pytest.mark.parametrize("words", [(), ("-v",), ("-i", "key"), ("",)])
@@ -87,7 +87,7 @@ def test_a_vm_that_still_boots_is_waited_for(cumulet, became, monkeypatch):
     looks = iter([False, False, True])
     monkeypatch.setattr(ssh, "answers", lambda *_: next(looks))
     done = cumulet("vm", "ssh", "just-made")
-    assert (done.code, became[0][-2:-1]) == (0, ["root"])
+    assert (done.code, became[0][-3]) == (0, "root")
     assert "just-made answers after" in done.err
 
 
@@ -116,6 +116,16 @@ def test_a_new_vm_of_the_same_name_is_no_impostor(home):
     assert known_hosts(MADE_LATER) == remembered
     assert not remembered.exists()
     assert remembered.is_relative_to(home / ".local/state/cumulet")
+
+
+def test_what_a_server_calls_a_vm_is_neither_an_option_of_ssh_nor_a_path_to_other_files(home, public_key):
+    odd = VM | {"projectId": "../../../../", "id": "bashrc", "externalIpAddress": "-oProxyCommand=x"}
+    (home / ".bashrc").write_text("mine")
+    remember_identities(odd, [public_key])
+    assert known_hosts(odd).parent == known_hosts(VM).parent
+    assert (home / ".bashrc").read_text() == "mine"
+    words = ssh_arguments(odd, SHELL, user="root", identities=[], known=known_hosts(odd))
+    assert words[-2:] == ["--", "-oProxyCommand=x"]
 
 
 def test_ssh_asks_for_the_host_key_of_just_this_vm(tmp_path):

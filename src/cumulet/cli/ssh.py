@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import quote
 
 from cyclopts import Parameter
 
@@ -139,8 +140,9 @@ def ssh_arguments(vm: Json, entry: Entry, *, user: str, identities: Iterable[Pat
         *ATTEMPTS,
         "-l",
         user,
+        "--",  # what follows is no option of ssh's, whatever a server calls an address
         vm["externalIpAddress"],
-        *(["--", *entry.command] if entry.command else []),
+        *entry.command,
     ]
 
 
@@ -163,15 +165,20 @@ def remember_identities(vm: Json, public_keys: Iterable[Path]) -> None:
 
 def identities_file(vm: Json) -> Path:
     """Name the file that remembers with which keys a VM was created."""
-    return state_dir("identities") / f"{vm['projectId']}.{vm['id']}"
+    return state_dir("identities") / file_name(vm)
 
 
 def known_hosts(vm: Json) -> Path:
     """Name the file that remembers the VM's host key, without what it knew of an earlier VM of that name."""
-    path = state_dir("known_hosts") / f"{vm['projectId']}.{vm['id']}"
+    path = state_dir("known_hosts") / file_name(vm)
     if path.exists() and host_alias(vm) not in path.read_text():
         path.unlink()
     return path
+
+
+def file_name(vm: Json) -> str:
+    """Name the files of a VM's: one part of a path, whatever a server calls it."""
+    return quote(f"{vm['projectId']}.{vm['id']}", safe="")
 
 
 def state_dir(name: str) -> Path:
