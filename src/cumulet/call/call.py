@@ -16,7 +16,6 @@ from cumulet.call.key_uses import KeyUses, WriteUses
 from cumulet.call.let_in import LetIn, Who
 from cumulet.call.reachable import reachable
 from cumulet.call.repeats import Repeatable, content_of
-from cumulet.call.users import Users
 from cumulet.db import Database, was_forgotten
 from cumulet.errors import CumuletError, Forbidden, NotFound, Unauthenticated, Unavailable
 from cumulet.operation import Access, Caller, Operation
@@ -81,11 +80,6 @@ class Calls:
         return KeyUses(self.database, self.clock, self.write_uses)
 
     @cached_property
-    def users(self) -> Users:
-        """Keep in mind whose each key is, likewise."""
-        return Users()
-
-    @cached_property
     def let_in(self) -> LetIn:
         """Keep in mind who was let in, likewise."""
         return LetIn()
@@ -100,7 +94,6 @@ class Call:
         self._admit = calls.admit
         self._clock = calls.clock
         self._uses = calls.uses
-        self._users = calls.users
         self._let_in = calls.let_in
         standing = operation.provided - PASSING
         if lacking := standing - calls.provided.keys():
@@ -243,7 +236,6 @@ class Call:
             refused.kept_out = True
             raise
         self._uses.note(caller.key_digest)
-        self._users.note(caller)
         return caller
 
     def _call(

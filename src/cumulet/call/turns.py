@@ -35,24 +35,25 @@ class Turn:
 
     def __init__(self, turns: Turns, caller: Hashable) -> None:
         self._turns = turns
-        self._caller = caller
+        self.caller = caller
+        """Whose it is; another one only before it begins."""
         self._is_held = False
 
     async def begin(self) -> None:
         """Return when it has come; Exhausted when too many wait already."""
-        await self._turns.wait(self._caller)
+        await self._turns.wait(self.caller)
         self._is_held = True
 
     def end(self) -> None:
         """Give it to the caller's next request, if it has come."""
         if self._is_held:
             self._is_held = False
-            self._turns.end(self._caller)
+            self._turns.end(self.caller)
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
         """Let others have it while there is nothing to do; Exhausted when too many of the caller's stand aside."""
-        with self._turns.standing_aside(self._caller):
+        with self._turns.standing_aside(self.caller):
             self.end()
             yield
         await self.begin()

@@ -25,6 +25,7 @@ from cumulet.projects.access import (
     keys_of_user,
     lock_project,
     permit,
+    user_of,
     write_uses,
 )
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT, KEY_FILE, bootstrap
@@ -68,5 +69,6 @@ __all__ = [
     "read_part",
     "seal_secrets",
     "session_key",
+    "user_of",
     "write_uses",
 ]

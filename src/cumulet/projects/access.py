@@ -116,6 +116,11 @@ def good_digests(db: Session, now: datetime) -> frozenset[bytes]:
     return frozenset(db.scalars(keys.where(User.state == UserState.ACTIVE, good)))
 
 
+def user_of(db: Session, digest: bytes) -> UUID | None:
+    """Say whose the key with a digest is, good or not; None of nobody's."""
+    return next((user_id for user_id, _, _ in fetch_columns(db, HOLDER, digest=digest)), None)
+
+
 def find_holder(db: Session, key: str) -> tuple[UUID, str, str] | None:
     """Find whose key it is, good or not: their id and e-mail address, and what they call it; None for nobody's."""
     for user_id, email, key_id in fetch_columns(db, HOLDER, digest=digest_of(key)):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 import swagger_ui_bundle
@@ -34,6 +35,7 @@ from cumulet.call import (
     Making,
     Rates,
     RefusedCalls,
+    Users,
     WriteUses,
     awaited,
     is_kept,
@@ -46,7 +48,7 @@ from cumulet.db import UNREACHABLE, Database
 from cumulet.errors import CumuletError, Unavailable
 from cumulet.limits import USUAL, Limits
 from cumulet.operation import OPERATIONS, Operation
-from cumulet.projects import good_digests
+from cumulet.projects import good_digests, user_of
 from cumulet.rest import faults
 from cumulet.rest.binding import HttpRequest, ReceivedRequest
 from cumulet.rest.connections import address_of
@@ -106,10 +108,18 @@ def create_app(
         app,
         rates=Rates(per_second=limits.requests_per_second, at_once=limits.requests_at_once),
         logins=Logins(partial(to_thread.run_sync, _good_digests, database, clock)),
-        users=calls.users,
+        users=Users(lambda digest: to_thread.run_sync(_user_of, database, digest)),
         verbs=frozenset(one.path.rpartition("}:")[2] for one in served if "}:" in one.path),
         seconds=seconds,
     )
+
+
+def _user_of(database: Database, digest: bytes) -> UUID | None:
+    try:
+        with database.reading() as db:
+            return user_of(db, digest)
+    except UNREACHABLE:  # what is asked for will say so
+        return None
 
 
 def _good_digests(database: Database, clock: Callable[[], datetime]) -> frozenset[bytes]:

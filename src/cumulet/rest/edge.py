@@ -72,7 +72,7 @@ class Edge:
         headers = dict(scope["headers"])
         caller = _caller(scope, headers)
         request_id = _request_id(headers)
-        status, turn = 0, Turn(self._turns, self._user(caller))
+        status, turn = 0, Turn(self._turns, caller)
 
         async def send_named(message: Message) -> None:
             nonlocal status
@@ -95,6 +95,7 @@ class Edge:
             try:
                 _refuse_unserved(path, headers)
                 await self._refuse_too_fast(caller, address_of(scope["client"]), headers)
+                turn.caller = await self._user(caller)
                 await turn.begin()
                 try:
                     await self._app(inner, receive, send_named)  # type: ignore[arg-type]
@@ -106,9 +107,19 @@ class Edge:
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
                 log.info("request", method=method, path=path, status=status, ms=milliseconds)
 
-    def _user(self, caller: str | bytes) -> Hashable:
-        """Take all keys of one user for one caller, once they were let in."""
-        return self._users.of(_digest(caller)) or caller if isinstance(caller, bytes) else caller
+    async def _user(self, caller: str | bytes) -> Hashable:
+        """Take all keys of one user for one caller; to look whose one is takes a turn of the key's own."""
+        digest = _digest(caller) if isinstance(caller, bytes) else b""
+        if not digest:
+            return caller
+        if user := self._users.known(digest):
+            return user
+        turn = Turn(self._turns, caller)
+        await turn.begin()
+        try:
+            return await self._users.find(digest) or caller
+        finally:
+            turn.end()
 
     async def _refuse_too_fast(
         self, caller: str | bytes, address: str, headers: Mapping[bytes, bytes]
