@@ -84,18 +84,9 @@ def build(settings: Settings) -> Cloud:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     catalogue = with_made_up_gpus(with_resolvers(read_catalogue(settings.catalogue)), settings)
     provider = IdentityProvider(settings.oidc) if settings.oidc else None
+    seal, standing = Seal(settings.shared_dir), Standing()
     database = Database(settings.database_url)
-    migrate(database)
-    seal = Seal(settings.shared_dir)
-    bootstrap(database, settings.data_dir, datetime.now(UTC))
-    with database.writing() as db:
-        projects.seal_secrets(db, seal)
-        webhooks.seal_secrets(db, seal)
-        installation = installation_id(db)
-        check_still_offered(db, catalogue)
-        check_pools_still_offered(db, catalogue)
-        check_gpu_models_still_offered(db, catalogue)
-        weigh_vcpus(db, catalogue)
+    installation = prepare(database, settings, catalogue, seal)
     backends = (memory_backends if settings.is_made_up else real_backends)(
         settings, catalogue, database, installation
     )
@@ -133,11 +124,28 @@ def build(settings: Settings) -> Cloud:
         ),
         feed=feed,
         herald=Herald(database),
-        standing=(standing := Standing()),
+        standing=standing,
         app=behind_proxies(
             settings, app_of(database, catalogue, backends, feed, ssh_key.public, standing, provider, seal)
         ),
     )
+
+
+def prepare(database: Database, settings: Settings, catalogue: Catalogue, seal: Seal) -> str:
+    """Bring the database to what this version and this catalogue ask for; gives the installation's id.
+
+    Invalid when the catalogue offers no more what somebody has.
+    """
+    migrate(database)
+    bootstrap(database, settings.data_dir, datetime.now(UTC))
+    with database.writing() as db:
+        projects.seal_secrets(db, seal)
+        webhooks.seal_secrets(db, seal)
+        check_still_offered(db, catalogue)
+        check_pools_still_offered(db, catalogue)
+        check_gpu_models_still_offered(db, catalogue)
+        weigh_vcpus(db, catalogue)
+        return installation_id(db)
 
 
 def app_of(
