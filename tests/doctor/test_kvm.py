@@ -1,8 +1,10 @@
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
+from tests.waiting import eventually, is_alive
 
 from cumulet.doctor import kvm
 from cumulet.doctor.kvm import KvmVerdict, kvm_worked, kvm_works, probe_firmware, run_guest
@@ -70,6 +72,25 @@ def test_a_hung_process_is_killed_but_never_waited_for(monkeypatch):
     for process in processes:
         assert os.waitpid(process.pid, 0)[1] == signal.SIGKILL
         process.returncode = -signal.SIGKILL
+
+
+STARTS_ONE = """
+from time import sleep
+from cumulet.doctor import kvm
+kvm.probe_firmware = lambda: bytes.fromhex("ebfe") * (kvm.FIRMWARE_BYTES // 2)
+with kvm.started_guest("tcg") as guest:
+    print(guest.process.pid, flush=True)
+    sleep(600)
+"""
+"""Starts a guest that gets nowhere, and tells its process."""
+
+
+def test_a_guest_ends_with_whoever_started_it():
+    with subprocess.Popen((sys.executable, "-c", STARTS_ONE), stdout=subprocess.PIPE, text=True) as starter:
+        guest = int(starter.stdout.readline())
+        assert is_alive(guest)
+        starter.kill()
+    eventually(lambda: not is_alive(guest))
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ class Guest:
 
 @contextmanager
 def started_guest(accelerator: str) -> Iterator[Guest]:
-    """Start the probe under `kvm` or `tcg`. At the end it is killed, but never waited for.
+    """Start the probe under `kvm` or `tcg`. At the end it is killed, but never waited for; so it is when we are.
 
     A process that hangs inside KVM's ioctl may ignore even SIGKILL: who waits for it hangs too.
     """
@@ -155,7 +155,7 @@ def started_guest(accelerator: str) -> Iterator[Guest]:
         firmware.write(probe_firmware())
         firmware.flush()
         argv = (
-            QEMU, "-accel", accelerator, "-machine", "pc", "-m", "16", "-nodefaults", "-display", "none",
+            "setpriv", "--pdeathsig", "KILL", QEMU, "-accel", accelerator, "-machine", "pc", "-m", "16", "-nodefaults", "-display", "none",
             "-bios", firmware.name, "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
         )  # fmt: skip
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
