@@ -67,7 +67,8 @@ PACKAGE_STEPS = 450
 """Some 225 packages are unpacked and set up; exact enough for a progress bar."""
 BOOTSTRAP_SHARE = 0.85
 
-BOOT_MODULES = "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\n"
+BOOT_MODULES = "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\next4\n"
+"""What finds the disk and the root on it. The cloud kernel has ext4 built in; Debian's other one, which owners install, has not."""
 
 
 def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
