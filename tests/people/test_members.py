@@ -51,6 +51,12 @@ def members(cloud, caller=None):
     return {one.user_email: one.role for one in shown.project_permissions}
 
 
+def addresses(cloud):
+    """The names of all whom the cloud knows, before the @ of their addresses."""
+    with cloud.database.reading() as db:
+        return {address.partition("@")[0] for address in db.scalars(select(User.email))}
+
+
 def test_a_member_is_added_changed_and_removed(cloud, ann):
     assert add(cloud).invitation is None
     assert members(cloud, ann) == {"ann@example.org": "EDITOR", "owner@localhost": "OWNER"}
@@ -144,6 +150,40 @@ def test_a_code_is_told_to_no_key_that_is_for_less_than_it_opens(cloud, ann):
         code(cloud, scoped, "more", "her")
     code(cloud, ann, "more", "his")
     assert code(cloud, scoped, "more", "his")
+
+
+def test_who_never_came_and_belongs_to_nothing_any_more_is_forgotten_with_their_code(cloud, ann):
+    add(cloud, PermissionRole.OWNER)
+    cloud.call(project_verbs.create_project, ann, data=CreateProject("of-ann"))
+
+    def invite_two(project_id):
+        for address in ("ben@example.org", "cid@example.org"):
+            data = AddPermission(address, PermissionRole.EDITOR)
+            made = cloud.call(verbs.add_project_user_permission, ann, project_id=project_id, data=data)
+        return made.invitation.code
+
+    invite_two("default")
+    code = invite_two("of-ann")
+    assert addresses(cloud) == {"ann", "ben", "cid", "owner"}
+    remove(cloud, ann, user_email="ben@example.org")
+    remove(cloud, ann, user_email="cid@example.org")
+    assert addresses(cloud) == {"ann", "ben", "cid", "owner"}
+    cloud.call(project_verbs.delete_project, ann, id="of-ann")
+    assert addresses(cloud) == {"ann", "owner"}
+    with pytest.raises(Invalid, match="code: '\\(not shown\\)' is not accepted"):
+        accept(cloud, code)
+    add(cloud, address="ben@example.org", caller=ann)
+    remove(cloud, ann, user_email="ben@example.org")
+    assert addresses(cloud) == {"ann", "owner"}
+
+
+def test_who_an_operator_invited_or_who_came_stays_though_they_belong_to_nothing(cloud, ann):
+    add(cloud, PermissionRole.OWNER)
+    add(cloud, address="ben@example.org")
+    accept(cloud, add(cloud, address="cid@example.org", caller=ann).invitation.code)
+    for address in ("ben@example.org", "cid@example.org"):
+        remove(cloud, ann, user_email=address)
+    assert addresses(cloud) == {"ann", "ben", "cid", "owner"}
 
 
 def test_the_last_owner_who_can_call_stays_owner(cloud, ann):

@@ -15,7 +15,12 @@ from cumulet.operation import Access, Caller, operation
 from cumulet.permission import Role
 from cumulet.projects.access import data_centers_of, find_caller, find_project, is_seen, permit
 from cumulet.projects.invitations import NEW, find_or_add_user, invite, read_address
-from cumulet.projects.members import find_membership, refuse_beyond_members, refuse_last_owner
+from cumulet.projects.members import (
+    find_membership,
+    forget_strangers,
+    refuse_beyond_members,
+    refuse_last_owner,
+)
 from cumulet.projects.model import DataCenterMember, Membership, Project, User
 from cumulet.projects.people_wire import (
     AddPermission,
@@ -164,6 +169,8 @@ def remove_member(db: Session, caller: Caller, user: User, membership: Membershi
     refuse_last_owner(db, user, membership)
     db.delete(membership)
     _log(db, caller, EventName.MEMBER_REMOVED, user, membership.project_id, membership.role, now=now)
+    db.flush()
+    forget_strangers(db, [user.id])
 
 
 def _log(

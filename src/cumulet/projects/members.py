@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from cumulet.db import names_there
 from cumulet.errors import Exhausted, NotFound, Refused
 from cumulet.ids import MOST
 from cumulet.limits import Limits
-from cumulet.permission import Role
-from cumulet.projects.model import DataCenterMember, Membership, Project, User, UserState
+from cumulet.permission import CloudRole, Role
+from cumulet.projects.model import (
+    DataCenterMember,
+    Invitation,
+    Membership,
+    Project,
+    User,
+    UserState,
+)
 
 
 def find_membership(db: Session, project_id: str, user: str) -> tuple[User, Membership]:
@@ -53,6 +61,25 @@ def refuse_beyond_members(db: Session, project_id: str, limits: Limits) -> None:
             f"project {project_id!r} has {there} members, and one may have at most"
             f" {limits.members_per_project}: remove one first"
         )
+
+
+def forget_strangers(db: Session, ids: Collection[UUID]) -> None:
+    """Forget those whom an owner invited, who never came and who belong to nothing any more: their codes end with them."""
+    belongs = (
+        exists().where(Membership.user_id == User.id),
+        exists().where(DataCenterMember.user_id == User.id),
+        exists().where(Project.created_by == User.id),
+    )
+    strangers = select(User.id).where(
+        User.id.in_(ids),
+        User.state == UserState.INVITED,
+        User.cloud_role == CloudRole.NONE,
+        ~User.vouched_for,
+        ~or_(*belongs),
+    )
+    gone = db.scalars(strangers.order_by(User.id).with_for_update()).all()
+    db.execute(delete(Invitation).where(Invitation.user_id.in_(gone)))
+    db.execute(delete(User).where(User.id.in_(gone)))
 
 
 def refuse_last_owner(db: Session, user: User, membership: Membership) -> None:

@@ -17,6 +17,7 @@ from cumulet.operation import Access, Caller, operation
 from cumulet.permission import Role
 from cumulet.projects.access import find_project, find_user, is_seen, refuse_beyond
 from cumulet.projects.bootstrap import DEFAULT_BILLING_ACCOUNT
+from cumulet.projects.members import forget_strangers
 from cumulet.projects.model import Membership, Project
 from cumulet.projects.paging import fetch_part, read_page
 from cumulet.projects.wire import (
@@ -124,13 +125,15 @@ def delete_project(db: Session, caller: Caller, now: datetime, *, id: str) -> Em
     )
     try:
         with db.begin_nested():
-            db.execute(delete(Membership).where(Membership.project_id == id))
+            members = delete(Membership).where(Membership.project_id == id).returning(Membership.user_id)
+            belonged = db.scalars(members).all()
             db.execute(delete(Project).where(Project.id == id))
     except IntegrityError:
         left = "delete its VMs, disks, networks, security groups and private images first"
         raise Refused(  # the contract has no reason of its own for that
             f"project {id!r} is not empty: {left}", reason="ERROR_REASON_UNSPECIFIED", subject=id
         ) from None
+    forget_strangers(db, belonged)
     return Empty()
 
 
