@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from httpx._config import DEFAULT_TIMEOUT_CONFIG, create_ssl_context
 from httpx._transports import default
 from sqlalchemy import Engine, create_engine
-from tests.databases import Postgres, Template, running_postgres
+from tests.databases import Postgres, Template, running_postgres, where_there_is_room
 from tests.e2e import world
 from tests.e2e.real_cloud import RealCloud, built_images, lab_dir
 from tests.fabric.guests import Namespace
@@ -132,7 +132,7 @@ def sqlite_template(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    with running_postgres() as postgres:
+    with running_postgres(within=where_there_is_room()) as postgres:
         yield postgres
 
 
