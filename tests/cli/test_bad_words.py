@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+import pytest
 from tests.cli.test_words import commands
 
 from cumulet.cli.client import Client
@@ -42,6 +43,7 @@ def is_read_here(hint: object) -> bool:
     return hint in READ_HERE or any(hint == kind | None for kind in READ_HERE)
 
 
+@pytest.mark.slow
 def test_an_odd_word_is_refused_by_its_option_or_sent_to_the_api(command, monkeypatch):
     def ask(*_, **__):
         raise Refused(ASKED, reason="ASKED")
