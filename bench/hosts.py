@@ -4,6 +4,7 @@
 - From an accepted CreateVM to a running QEMU, there and here in turns; the image's copy is on both.
 - A live move of an idle guest, beside `virsh migrate` of the same machine between the same two hosts, from QEMU to QEMU
   over a bare connection. Ours holds what a move needs beside that: rows, the network, the seed, what is left behind.
+  Meanwhile its external address is asked ten times a second, of which the longest silence is told.
 - The copy of an image to a host, beside `scp` of the same file with the same key and cipher. Ours holds the checksum.
 """
 
@@ -12,10 +13,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -42,6 +45,9 @@ COPIED_BYTES: Final = 256 << 20
 ADDED_SECONDS: Final = 30
 CREATE_RATIO: Final = 1.3
 STILL_SECONDS: Final = 0.6
+SILENT_SECONDS: Final = 1.0
+HEARD_SECONDS: Final = 2
+"""Before a move and after it, in which its address is heard."""
 MOVE_RATIO: Final = 2.0
 COPY_RATIO: Final = 0.8
 BOOT_SECONDS: Final = 20
@@ -49,6 +55,8 @@ BOOT_SECONDS: Final = 20
 BY_HAND: Final = Path("/var/lib/cumulet/by-hand")
 """Where a machine has the files of one that is moved by hand."""
 NAME: Final = "by-hand"
+ANSWERED: Final = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from", re.MULTILINE)
+"""An answer to a ping, and when it came."""
 STILL: Final = re.compile(r"it stood still for (\d+\.\d+) s")
 
 
@@ -155,10 +163,11 @@ def moving(cloud: Cloud, folder: Path) -> list[Figure]:
     xml = same_by_hand(source, target, folder)
     server.terminate("idler")  # the other one has its sockets
     theirs = by_hand(source, target, xml)
-    still, total = (median(times) for times in zip(*ours, strict=True))
+    still, silent, total = (median(times) for times in zip(*ours, strict=True))
     detail = f"{total:.2f} s, by hand {median(theirs):.2f} s, medians of {MOVES}"
     return [
         at_most("hosts: a live move, standing still", still, STILL_SECONDS, unit="s"),
+        at_most("hosts: a live move, its external address silent", silent, SILENT_SECONDS, unit="s"),
         at_most(
             "hosts: a live move, whole",
             total / median(theirs),
@@ -169,18 +178,34 @@ def moving(cloud: Cloud, folder: Path) -> list[Figure]:
     ]
 
 
-def move(server: Server, to: str) -> tuple[float, float]:
-    """Give for how many seconds a guest stood still on its way to a host, and how long all of it took."""
-    began = time.perf_counter()
-    call(server, "POST", "moves", json={"projectId": "default", "vmId": "idler", "hostId": to})
-    wait_until(lambda: not call(server, "GET", "moves")["moves"], "it is moved", within=300)
-    took = time.perf_counter() - began
+def move(server: Server, to: str) -> tuple[float, float, float]:
+    """Give for how many seconds a guest stood still on its way to a host, for how many it was not heard, and how long all of it took."""
+    with answers_of(server.shown("idler")["externalIpAddress"]) as answered:
+        began = time.perf_counter()
+        call(server, "POST", "moves", json={"projectId": "default", "vmId": "idler", "hostId": to})
+        wait_until(lambda: not call(server, "GET", "moves")["moves"], "it is moved", within=300)
+        took = time.perf_counter() - began
+        time.sleep(HEARD_SECONDS)
+    silent = max(later - earlier for earlier, later in pairwise(answered))
     told = server.ask("GET", "vms/idler/timeline")["entries"][-1]["text"]
     found = STILL.search(told)
     if found is None:
         raise RuntimeError(f"it did not move while it runs: {told}")
-    say(f"hosts: moved in {took:.2f} s, stood still for {found[1]} s")
-    return float(found[1]), took
+    say(f"hosts: moved in {took:.2f} s, stood still for {found[1]} s, was silent for {silent:.2f} s")
+    return float(found[1]), silent, took
+
+
+@contextmanager
+def answers_of(address: str) -> Iterator[list[float]]:
+    """Ask an address ten times a second for as long as the block lasts; gives the times at which it answered, once that is over."""
+    ping = subprocess.Popen(("ping", "-n", "-D", "-i", "0.1", address), stdout=subprocess.PIPE, text=True)
+    answered: list[float] = []
+    time.sleep(HEARD_SECONDS)
+    try:
+        yield answered
+    finally:
+        ping.terminate()
+        answered += map(float, ANSWERED.findall(ping.communicate()[0]))
 
 
 def same_by_hand(source: Machine, target: Machine, folder: Path) -> Path:
