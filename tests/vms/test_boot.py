@@ -19,6 +19,12 @@ login: [   12.345678] Kernel panic - not syncing: sysrq triggered crash
 """
 
 
+@pytest.fixture
+def database_kind(request) -> str:
+    """What a guest says is read from its console and its agent; a database has it in a few columns of text."""
+    return getattr(request, "param", "sqlite")
+
+
 def boots(cloud, **says):
     said = {"agent": True, "first_boot_done": False, "start_script_status": None, "has_address": True}
     cloud.host.booting = Guest(**(said | says))
@@ -119,6 +125,7 @@ def test_a_kernel_that_panics_at_boot_is_told_with_its_reason(cloud):
     assert len(told(cloud, "vm.panicked")) == 1
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
 def test_what_no_database_can_hold_is_left_out_of_a_panic(cloud):
     cloud.create()
     cloud.settle()

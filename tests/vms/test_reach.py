@@ -18,6 +18,12 @@ SSH = Rule(
 
 
 @pytest.fixture
+def database_kind() -> str:
+    """Of a database it takes a few rows by their names: what it tells is the fabric's."""
+    return "sqlite"
+
+
+@pytest.fixture
 def ask(cloud):
     def ask(source=WORLD, port=22, protocol="tcp", id="hello", network_id=""):
         return cloud.call(

@@ -21,6 +21,12 @@ SECRET = "qemu+ssh://root@rack7/system 10.9.8.7 /var/lib/cumulet/disks/x.qcow2 p
 CALLS = 8
 
 
+@pytest.fixture
+def database_kind() -> str:
+    """What is told of a failure is decided before anything is written; the words are plain ones."""
+    return "sqlite"
+
+
 def kinds_of(kind):
     """A class of failures and all below it."""
     return {kind}.union(*map(kinds_of, kind.__subclasses__()))

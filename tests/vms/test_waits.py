@@ -228,6 +228,12 @@ PAIRS = {
 }
 
 
+@pytest.fixture
+def database_kind() -> str:
+    """A state decides whether a verb is refused only for now; each verb has tests of its own on both."""
+    return "sqlite"
+
+
 def refusal_of(ask, cloud):
     try:
         ask(cloud)
