@@ -6,7 +6,7 @@ import pytest
 from cyclopts import Token
 
 from cumulet.cli import app
-from cumulet.cli.words import check_id, instant, whole_gib, whole_number
+from cumulet.cli.words import check_id, instant, refuse_empty, whole_gib, whole_number
 
 NO_IDS = {
     "api": {"method", "path", "body"},
@@ -89,7 +89,43 @@ def test_all_numbers_are_read_by_our_own_rules():
 def test_what_is_no_id_is_not_asked_for(command, words, id):
     done = command(*(word.format(id) for word in words))
     assert done.code == 2  # a call would have ended with 1: nobody answers
-    assert "NAME is required" in done.err or "Not an id." in done.err
+    assert any(words in done.err for words in ("NAME is required", "Not an id.", "--project: ''"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("security-group", "allow", "guard", "--allow", "tcp:22", "--from", ""),
+        ("security-group", "allow", "guard", "--allow", "tcp:22", "--from="),
+        ("vm", "create", "x", "--nic", ""),
+        ("vm", "create", "x", "--ttl", "", "--wait"),
+        ("vm", "move", "x", "--to", ""),
+        ("vm", "list", "-l", ""),
+        ("key", "create", "--expires", ""),
+        ("network", "create", "x", "10.1.0.0/24", "--data-center", ""),
+    ],
+)
+def test_an_option_that_is_given_an_empty_word_is_not_taken_for_left_out(command, words):
+    done = command(*words)
+    assert done.code == 2
+    option = next(
+        word.partition("=")[0] for word in reversed(words) if word.startswith("-") and word != "--wait"
+    )
+    assert f"{option}: '" in done.err
+    assert "is not accepted" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("private-image", "create", "web", "golden", "--description", ""),
+        ("vm", "create", "x", "--metadata", "a=", "--start-script", "a= ls"),
+        ("vm", "ssh", "-o", "", "web"),
+        ("api", "POST", "/v1/projects", ""),
+    ],
+)
+def test_words_that_may_be_empty_are_passed_on(words):
+    refuse_empty(words)
 
 
 @pytest.mark.parametrize("id", ["a/b", "?x=1", "#", "%2e%2e", "a b", "..."])
@@ -117,7 +153,7 @@ def test_a_size_is_told_with_its_unit_or_without(cumulet, given, gib):
                 ("vm", "create", "x", "--memory"),
                 ("vm", "resize", "x", "--disk"),
             ],
-            ["2.5", "0x10", "10_0", "2GB", "2M", "-1", "", "1e3", "٢", "2 G", "9" * 10],
+            ["2.5", "0x10", "10_0", "2GB", "2M", "-1", "1e3", "٢", "2 G", "9" * 10],
         ),
         (("disk", "create", "x"), "2.5"),
         (("disk", "resize", "x"), "2MB"),
@@ -130,7 +166,7 @@ def test_what_is_no_size_is_refused_with_what_is_accepted(command, words, given)
     assert f"{option}: '{given}' is not accepted; expected whole GiB or TiB, such as 20" in done.err
 
 
-@pytest.mark.parametrize("given", ["2.5", "0x10", "1_0", "2G", "-1", ""])
+@pytest.mark.parametrize("given", ["2.5", "0x10", "1_0", "2G", "-1"])
 @pytest.mark.parametrize(
     "words", [("vm", "create", "x", "--vcpus"), ("vm", "reach", "x", "--from", "10.0.0.1", "--port")]
 )

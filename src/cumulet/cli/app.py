@@ -20,7 +20,7 @@ from cumulet.cli.follow import Interrupted
 from cumulet.cli.guesses import guess
 from cumulet.cli.output import OPTIONS, printable
 from cumulet.cli.several import SomeFailed
-from cumulet.cli.words import PROJECT_VARIABLE, AnyContext
+from cumulet.cli.words import PROJECT_VARIABLE, AnyContext, refuse_empty
 from cumulet.errors import CumuletError
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def completed_context(words: Sequence[str]) -> str:
 def run(words: Sequence[str]) -> int:
     """Run a command; gives its exit code."""
     try:
+        if COMPLETE not in words[:1]:
+            refuse_empty(words)
         with chosen(completed_context(words)):
             code = app.meta(
                 words,

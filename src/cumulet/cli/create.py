@@ -143,7 +143,7 @@ def queue_deadline(options: CreateOptions) -> str | None:
 def nic(text: str, groups: tuple[str, ...]) -> Json:
     """Read NETWORK or NETWORK:public; Invalid shows how it looks."""
     network, _, public = text.partition(":")
-    if public not in {"", "public"}:
+    if not network or public not in {"", "public"}:
         raise Invalid.field("--nic", text, "NETWORK or NETWORK:public")
     return {"networkId": network, "assignPublicIp": bool(public), "securityGroupIds": groups}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
+from cumulet.errors import Invalid
+
 if TYPE_CHECKING:
     from cyclopts import Token
     from cyclopts.completion import CompletionContext
 
 SIZES: Final = {"": 1, "g": 1, "gib": 1, "t": 1024, "tib": 1024}
 """GiB in the units that a size may be given in."""
+TEXTS: Final = frozenset({"--description", "--first-name", "--last-name", "--reason"})
+"""Options for people's words, which may be none."""
 PROJECT_VARIABLE: Final = "CUMULET_PROJECT"
 COMPLETION_SECONDS: Final = 2.0
 """How long somebody who pressed Tab waits for a cloud that does not answer."""
@@ -34,6 +39,21 @@ def check_id(_: object, given: str | Iterable[str] | None) -> None:
 def is_id(text: str) -> bool:
     """Whether a text can name a thing in a path."""
     return text not in {"", ".", ".."}
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """Refuse an option that is given an empty word, mostly by a script's variable without a value: Invalid.
+
+    To leave an option out is something else: every address, any network, no end. What ssh is given is for ssh to read.
+    """
+    ours = list(itertools.takewhile(lambda word: word != "--", words))
+    if ours[:2] == ["vm", "ssh"]:
+        return
+    apart = (pair for pair in itertools.pairwise(ours) if pair[0].startswith("-"))
+    joined = (word.partition("=")[::2] for word in ours if word.startswith("--") and "=" in word)
+    for option, given in (*apart, *joined):
+        if not given and option not in TEXTS:
+            raise Invalid.field(option, given, "a word; leave the option out if nothing is meant by it")
 
 
 def whole_number(_: object, tokens: Sequence[Token]) -> int:
