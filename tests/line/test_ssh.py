@@ -150,6 +150,30 @@ def test_servers_of_one_version_share_a_helper_and_bring_its_bundle_once(sshd, l
     assert (len(processes(places.run)), folder.stat().st_ctime_ns) == (1, before)
 
 
+def test_a_line_is_one_ssh_and_neither_end_of_it_opens_a_port(sshd, line_to, places, port):
+    far = line_to()
+    for _ in range(3):
+        far.doctor.find_resolvers()
+    (helper,), (ssh,) = processes(places.run), ssh_of(port)
+    ports = {
+        row.split()[9]
+        for table in ("tcp", "tcp6", "udp", "udp6")
+        for row in Path("/proc/net", table).read_text().splitlines()[1:]
+        if row.split()[3] in LISTENS
+    }
+    assert not ports & (sockets_of(helper) | sockets_of(ssh))
+
+
+LISTENS = ("0A", "07")
+"""As the kernel's tables say it of TCP, and of UDP that has no peer."""
+
+
+def sockets_of(pid):
+    """The inodes of a process's sockets."""
+    links = (str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+
+
 def test_what_an_earlier_version_left_goes_once_its_helper_runs_no_more(sshd, line_to, places):
     (places.root / ("0" * 64)).mkdir(parents=True)
     line_to().doctor.find_resolvers()
