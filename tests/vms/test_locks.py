@@ -1,8 +1,10 @@
 """Who takes room keeps others from the hosts that it takes it on, and from no more of them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from threading import Barrier
 
 import pytest
 from sqlalchemy import update
@@ -15,7 +17,7 @@ from cumulet.catalogue import read_catalogue
 from cumulet.disks import allocate, snapshot_operations, vm_operations
 from cumulet.disks import operations as disk_operations
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
-from cumulet.errors import Unavailable
+from cumulet.errors import Invalid, Unavailable
 from cumulet.hosts import Requirements, lock_hosts, lock_pool, reserve
 from cumulet.hypervisor.memory.contents import SharedDirectory
 from cumulet.private_images import create as private_images
@@ -92,6 +94,26 @@ def test_a_move_waits_for_nobody_who_is_at_work_on_other_hosts_than_its_two(clou
         lock_hosts(db, [third])
         in_time(lambda: move(cloud, names(cloud)[target]))
     assert cloud.row().moving_to == target
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_of_two_servers_that_move_vms_to_the_last_room_at_once_one_gets_it(cloud, open_database, monkeypatch):
+    both_looked = Barrier(2, timeout=30)
+    monkeypatch.setattr(moves, "lock_hosts", lambda *asked: both_looked.wait() >= 0 and lock_hosts(*asked))
+    cloud.ask(operations.terminate_vm)
+    for name in ("one", "two"):
+        cloud.running(vm_id=name, memory_gib=9)
+    (last,) = cloud.hosts.keys() - {cloud.row("one").host_id, cloud.row("two").host_id}
+    servers = [replace(cloud, database=open_database()) for _ in range(2)]
+
+    def race(server, name):
+        data = MoveVm(project_id=PROJECT, vm_id=name, host_id=names(cloud)[last])
+        with suppress(Invalid):
+            server.call(move_operations.move_vm, data=data)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(race, servers, ("one", "two")))
+    assert sorted([cloud.row(name).moving_to for name in ("one", "two")], key=bool) == [None, last]
 
 
 def test_a_move_goes_elsewhere_where_others_took_its_room_before_the_lock(cloud, monkeypatch):
