@@ -14,7 +14,6 @@ from tests.waiting import PATIENCE_S, eventually, is_alive
 from cumulet.doctor import supervisor
 from cumulet.doctor.supervisor import (
     LONGEST_WAIT,
-    UNLESS_ORPHANED,
     Daemon,
     Paths,
     locked,
@@ -160,12 +159,6 @@ def test_daemons_do_not_outlive_a_killed_supervisor(toys):
     toys.process.kill()
     toys.process.wait()
     eventually(lambda: not is_alive(toys.pid("one")))
-
-
-@pytest.mark.parametrize(("off", "said"), [(0, b"begun\n"), (1, b"")])
-def test_a_daemon_begins_under_its_own_keeper_alone(off, said):
-    argv = ("sh", "-c", UNLESS_ORPHANED, str(os.getpid() + off), "echo", "begun")
-    assert subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout == said
 
 
 def test_a_second_supervisor_leaves_at_once(toys):

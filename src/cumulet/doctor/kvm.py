@@ -25,6 +25,8 @@ from typing import IO, Final
 
 import msgspec
 
+from cumulet.hypervisor.mortal import dies_with_us
+
 DEVICE: Final = Path("/dev/kvm")
 REMEMBERED: Final = "kvm.json"
 QEMU: Final = "qemu-system-x86_64"
@@ -154,8 +156,8 @@ def started_guest(accelerator: str) -> Iterator[Guest]:
     with tempfile.NamedTemporaryFile(suffix=".bin") as firmware, tempfile.TemporaryFile("w+") as words:
         firmware.write(probe_firmware())
         firmware.flush()
-        argv = (
-            "setpriv", "--pdeathsig", "KILL", QEMU, "-accel", accelerator, "-machine", "pc", "-m", "16", "-nodefaults", "-display", "none",
+        argv = dies_with_us(
+            QEMU, "-accel", accelerator, "-machine", "pc", "-m", "16", "-nodefaults", "-display", "none",
             "-bios", firmware.name, "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
         )  # fmt: skip
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words)

@@ -31,14 +31,14 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from cumulet.hypervisor.mortal import dies_with_us
+
 STEADY_SECONDS: Final = 10.0
 """A daemon that lived this long starts again at once; one that did not waits longer each time."""
 LONGEST_WAIT: Final = 15.0
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0
 OPEN_FILES: Final = 65535
-UNLESS_ORPHANED: Final = '[ "$PPID" = "$0" ] && exec "$@"'
-"""Becomes the daemon if its keeper, $0, still lives: one that dies before the kernel knows whose death to tell kills nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +241,7 @@ async def start(daemon: Daemon, log: BinaryIO) -> asyncio.subprocess.Process:
     """Start a daemon that will be killed with us, however we end."""
     if daemon.ready:
         Path(daemon.ready).unlink(missing_ok=True)  # noqa: ASYNC240 - on a tmpfs, which does not block
-    return await spawn(
-        ("setpriv", "--pdeathsig", "KILL", "sh", "-c", UNLESS_ORPHANED, str(os.getpid()), *daemon.argv), log
-    )
+    return await spawn(dies_with_us(*daemon.argv), log)
 
 
 async def spawn(argv: tuple[str, ...], log: BinaryIO) -> asyncio.subprocess.Process:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from cumulet.hypervisor import HypervisorError
+from cumulet.hypervisor.mortal import dies_with_us
 
 LOOK_SECONDS: Final = 0.05
 PERCENT: Final = re.compile(rb"(\d+\.\d+)/100%")
@@ -20,10 +21,8 @@ def convert(source_opts: str, target: str, *, to: str, progress: Callable[[float
 
     `source_opts` and `target` are as qemu-img has them, `to` is the target's format. HypervisorError has its words.
     """
-    words = ("qemu-img", "convert", "-p", "--image-opts", "-O", to, source_opts, target)
-    with subprocess.Popen(
-        ("setpriv", "--pdeathsig", "KILL", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as copying:
+    argv = dies_with_us("qemu-img", "convert", "-p", "--image-opts", "-O", to, source_opts, target)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as copying:
         try:
             for fraction in percents(copying):
                 progress(fraction)
