@@ -83,6 +83,12 @@ def test_a_helper_does_what_the_doctor_does_for_the_one_user_that_may_open_its_s
     assert not settings.helper.exists()
 
 
+def test_a_data_directory_that_was_closed_lets_those_through_whose_disks_lie_in_it(environment, settings):
+    settings.data_dir.mkdir(mode=0o700)
+    with helping(environment):
+        assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o701
+
+
 def test_a_second_helper_takes_nothing_over(environment, far):
     with helping(environment):
         with begin(environment, "--user", ME.pw_name) as second:

@@ -21,6 +21,7 @@ import structlog
 
 from cumulet.doctor.calls import CENTRAL_SOCKETS, ensure_account, hand_over
 from cumulet.errors import Invalid
+from cumulet.line.arrive import let_through
 from cumulet.line.helper import Helper
 from cumulet.line.relay import relay
 from cumulet.line.run import open_here
@@ -46,6 +47,7 @@ def help_server(settings: Settings, user: str) -> None:
     account = ensure_account(user, settings.data_dir)
     for theirs in {settings.data_dir, settings.shared_dir}:
         hand_over(theirs, account.pw_uid, account.pw_gid)
+    let_through(settings.data_dir)
     folder = settings.helper.parent
     with alone(folder / "helper.lock", f"another helper runs in {folder}"), suppress(KeyboardInterrupt):
         for central in map(Path, CENTRAL_SOCKETS):
