@@ -5,6 +5,8 @@ import pytest
 from tests.cli.conftest import plain_environment
 
 from cumulet.cli import app
+from cumulet.cli.app import ended
+from cumulet.hypervisor import HypervisorError
 
 SERVERS_LIBRARIES = ("sqlalchemy", "litestar", "uvicorn", "libvirt", "ovsdbapp", "alembic", "structlog")
 SLOW_TO_LOAD = ("httpx", "anyio", "rich", "yaml", "websockets", "importlib.metadata", "cumulet.cli.console")
@@ -60,6 +62,11 @@ def test_wrong_settings_are_named(command, monkeypatch):
     done = command("vm", "list")
     assert done.code == 2
     assert "unknown setting CUMULET_PROJEKT" in done.err
+
+
+def test_what_fails_in_a_command_itself_is_told_with_its_reason(capsys):
+    ended(HypervisorError("QEMU's user cannot get to /var/lib/cumulet"))
+    assert capsys.readouterr().err == "cumulet: QEMU's user cannot get to /var/lib/cumulet\n"
 
 
 def test_the_version_is_told(command):

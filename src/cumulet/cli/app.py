@@ -166,8 +166,8 @@ def run(words: Sequence[str]) -> int:
 
 
 def ended(refused: CumuletError | Declined) -> int:
-    """Tell a refusal; gives the exit code that it ends a command with."""
-    print_error(refused.message)
+    """Tell a refusal; gives the exit code that it ends a command with. Who runs a command here may read what a server keeps to its log."""
+    print_error(refused.for_operator if isinstance(refused, CumuletError) else refused.message)
     return exit_code(refused.code, refused.details)
 
 
