@@ -71,13 +71,13 @@ BOOT_MODULES = "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\next4\n"
 """What finds the disk and the root on it. The cloud kernel has ext4 built in; Debian's other one, which owners install, has not."""
 
 
-def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
+def write_disk(into: Path, progress: Progress, packages: tuple[str, ...] = PACKAGES) -> tuple[Package, ...]:
     """Install Debian into a folder, add what is ours, and lay it into a disk that starts by itself."""
     with tempfile.TemporaryDirectory(prefix="cumulet-debian-", dir="/var/tmp") as folder:
         work = Path(folder)
         root = work / "root"
         progress("reading Debian's package lists", 0.0)
-        install_debian(root, work, progress)
+        install_debian(root, work, packages, progress)
         customize(root)
         progress("fetching the boot loader", BOOTSTRAP_SHARE)
         boot_loader = work / "boot-loader"
@@ -89,12 +89,12 @@ def write_disk(into: Path, progress: Progress) -> tuple[Package, ...]:
         write_boot_loader(raw, boot_loader, work)
         progress("compressing", 0.95)
         pack_qcow2(raw, into)
-        packages = installed_packages(root)
+        installed = describe_packages(root, packages)
         progress("done", 1.0)
-    return packages
+    return installed
 
 
-def install_debian(root: Path, work: Path, progress: Progress) -> None:
+def install_debian(root: Path, work: Path, packages: tuple[str, ...], progress: Progress) -> None:
     """Run mmdebstrap, which is most of the work, and tell its steps as they come."""
     sources = work / "debian.list"
     sources.write_text(sources_list())
@@ -102,7 +102,7 @@ def install_debian(root: Path, work: Path, progress: Progress) -> None:
     modules.write_text(BOOT_MODULES)
     command = [
         "mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=directory", "--architectures=amd64",
-        f"--include={','.join(PACKAGES)}", "--dpkgopt=force-unsafe-io",
+        f"--include={','.join(packages)}", "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
         # Before the kernel comes: its initrd holds the modules of our disks only.
         '--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"',
@@ -155,11 +155,11 @@ def write_boot_loader(raw: Path, unpacked: Path, work: Path) -> None:
     write_at(raw, ESP.start, (work / "esp.fat").read_bytes())
 
 
-def installed_packages(root: Path) -> tuple[Package, ...]:
+def describe_packages(root: Path, packages: tuple[str, ...]) -> tuple[Package, ...]:
     """Return the packages that we asked for, with their versions."""
     database = f"--admindir={root / 'var/lib/dpkg'}"
     return read_packages(
-        run("dpkg-query", database, "--show", f"--showformat={DESCRIPTION}", *PACKAGES).decode()
+        run("dpkg-query", database, "--show", f"--showformat={DESCRIPTION}", *packages).decode()
     )
 
 
