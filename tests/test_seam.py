@@ -27,6 +27,7 @@ HOST = (
     "hypervisor/file_content.py",
     "hypervisor/gpu_cleaning.py",
     "hypervisor/libvirt",
+    "hypervisor/mortal.py",
     "hypervisor/mounts.py",
     "hypervisor/pci.py",
     "hypervisor/vfio.py",
