@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from contextlib import contextmanager, suppress
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, update
-from tests.conftest import database_url
 from tests.made_up import PROJECT, Cloud, make_cloud, with_shared_pool
 from tests.model.truth import check_nothing_waits
 from tests.room import counted, kept
 from tests.vms.moving import RUNS, Witness
 
 from cumulet.catalogue import StorageClass, read_catalogue, with_gpus
-from cumulet.db import Database
 from cumulet.disks import Disk, DiskType, snapshot_operations, vm_operations
 from cumulet.disks import operations as disk_operations
 from cumulet.disks.wire import CreateDiskSnapshot, CreateStorageDisk
@@ -272,24 +269,17 @@ ACTIONS = {
 
 
 @pytest.fixture
-def new_cloud(database_kind, request, tmp_path):
+def new_cloud(new_database):
     """Clouds, each new, whose hosts are all far away."""
     offered = with_gpus(with_shared_pool(read_catalogue(None)), "H100", made_up_id("H100"))
 
     @contextmanager
     def new_cloud():
-        folder = tmp_path / uuid4().hex
-        folder.mkdir()
-        with database_url(database_kind, request) as url:
-            database = Database(url)
-            try:
-                cloud = make_cloud(database, folder, hypervisor=HYPERVISOR, catalogue=offered)
-                with database.writing() as db:
-                    db.execute(update(Host).values(uri="ssh://root@" + Host.name))
-                yield cloud
-            finally:
-                database.close()
-                shutil.rmtree(folder)
+        with new_database() as (database, folder):
+            cloud = make_cloud(database, folder, hypervisor=HYPERVISOR, catalogue=offered)
+            with database.writing() as db:
+                db.execute(update(Host).values(uri="ssh://root@" + Host.name))
+            yield cloud
 
     return new_cloud
 

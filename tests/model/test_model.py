@@ -7,24 +7,20 @@ Each run keeps what its owner was told; when the cloud has settled, that is so, 
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from itertools import count
-from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from tests.conftest import database_url
 from tests.made_up import Cloud, make_cloud
 from tests.model.told import COUNTED, DiskRecord, Told, VmRecord
 from tests.model.truth import check, check_shown
 from tests.model.verbs import Verbs
 
 from cumulet.catalogue import read_catalogue, with_gpus
-from cumulet.db import Database
 from cumulet.disks import Disk, Snapshot
 from cumulet.errors import CumuletError, Refused
 from cumulet.fabric import FabricError
@@ -420,22 +416,14 @@ def name_of(refused):
 
 
 @pytest.fixture
-def new_cloud(database_kind, request, tmp_path):
+def new_cloud(new_database):
     """Clouds, each new."""
-
     offered = with_gpus(read_catalogue(None), "H100", made_up_id("H100"))
 
     @contextmanager
     def new_cloud():
-        folder = tmp_path / uuid4().hex
-        folder.mkdir()
-        with database_url(database_kind, request) as url:
-            database = Database(url)
-            try:
-                yield make_cloud(database, folder, hypervisor=GPU_HOST, catalogue=offered)
-            finally:
-                database.close()
-                shutil.rmtree(folder)
+        with new_database() as (database, folder):
+            yield make_cloud(database, folder, hypervisor=GPU_HOST, catalogue=offered)
 
     return new_cloud
 

@@ -221,9 +221,9 @@ def rooms_of(db: Session, disks: Sequence[Disk]) -> Mapping[UUID, int]:
     return {disk.id: reserved(db, disk.id).disk_gib for disk in disks}
 
 
-def refuse_moved(row: Disk | Vm, capacity: Capacity) -> None:
+def refuse_moved(row: Disk | Vm, host_id: UUID) -> None:
     """Return when what is locked is still on the host that was locked before; Unavailable, which passes, otherwise."""
-    if row.host_id != capacity.host_id:
+    if row.host_id != host_id:
         text = f"{row.called} {row.name!r} has just been moved to another host: try again"
         raise Unavailable(text, passing=True)
 
@@ -238,7 +238,7 @@ def without(disks: Sequence[Disk], rooms: Mapping[UUID, int], capacity: Capacity
 
 def take_more_capacity(db: Session, disk: Disk, gib: int, capacity: Capacity) -> None:
     """Take more of the room in its pool for a disk; Invalid (code 3: no capacity) when there is not as much."""
-    refuse_moved(disk, capacity)
+    refuse_moved(disk, capacity.host_id)
     place_disk(gib, [capacity], pool=disk.pool)
     reserve_more_disk(db, disk.id, gib)
 

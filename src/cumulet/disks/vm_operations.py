@@ -62,7 +62,7 @@ def attach_storage_disk(
     host = lock_pool(db, seen.data_center_id, seen.host_id, pool)
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=vm_id)
     accept_disks(vm, AT_REST)
-    refuse_moved(vm, host)
+    refuse_moved(vm, host.host_id)
     disk = lock(db, find(db, Disk, project_id, id))
     accept_attach(disk)
     check_reach(db, disk, vm, host)

@@ -56,7 +56,7 @@ def create_private_vm_image(
     refuse_taken(db, PrivateImage, project_id, id, field="id")
     disk = lock(db, find_boot_disk(db, vm.id))
     accept_image(vm, disk, under_way=image_under_way(db, disk))
-    refuse_moved(vm, capacity)
+    refuse_moved(vm, capacity.host_id)
     allowance.take(db, {"images": 1})
     place_disk(disk.size_gib, [capacity], pool=pool.id)
     image = image_row(vm, disk, id, description, gib_price=pool.snapshot_gib_price_hr, now=now)

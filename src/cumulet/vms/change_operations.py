@@ -92,7 +92,7 @@ def resize_vm(
     vm = find_vm_to_change(db, now=now, project_id=project_id, id=id)
     if not (validate_only and accepts(Verb.STOP, vm.state)):
         accept(Verb.RESIZE, vm.state, vm.name)
-    refuse_moved(vm, capacity)
+    refuse_moved(vm, capacity.host_id)
     size = Size(vcpus or vm.vcpus, memory_gib or vm.memory_gib, gpus or vm.gpus)
     if size == (vm.vcpus, vm.memory_gib, vm.gpus):
         accepted = f"at least one must change; VM {id!r} has {size}"

@@ -24,8 +24,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cumulet.catalogue import Catalogue, MachineType, Placement
-from cumulet.disks import Disk, DiskState, Snapshot, disks_of
-from cumulet.errors import Invalid, NotFound, Refused, Unavailable
+from cumulet.disks import Disk, DiskState, Snapshot, disks_of, refuse_moved
+from cumulet.errors import Invalid, NotFound, Refused
 from cumulet.events import EventName
 from cumulet.gpus import Asker, give_back, gpus_of_vm, hold
 from cumulet.hosts import (
@@ -75,8 +75,7 @@ def begin_move(
     source_id = seen.host_id
     free = lock_way(db, catalogue, seen, to=to, restart=restart)  # hosts before due rows, those before VMs
     vm = lock_to_change(db, seen, now=now)
-    if vm.host_id != source_id:
-        raise Unavailable(f"VM {vm.name!r} has just been moved to another host: try again", passing=True)
+    refuse_moved(vm, source_id)
     theirs = select(Disk).where(Disk.vm_id == vm.id).with_for_update()
     disks = db.scalars(theirs, execution_options={"populate_existing": True}).all()
     live = accept_move(db, vm, disks, restart=restart)
