@@ -1,5 +1,6 @@
 """What the line adds to a host: what travels, what breaks, and what nothing waits for."""
 
+import signal
 import socket
 import threading
 from contextlib import suppress
@@ -304,3 +305,26 @@ def test_a_helper_that_nobody_needs_leaves(real_host, place):
         assert serving.is_alive()
         far.close()
         serving.join()
+
+
+def test_a_helper_hears_a_signal_that_did_not_end_its_wait_for_connections(real_host, place):
+    """As one that comes in the moment before that wait: here it comes to another thread."""
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place))
+            listener.listen()
+            alone = helper.Helper(listener, lambda _: real_host)
+
+            def come():
+                signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+            threading.Timer(0.5, come).start()
+            deaf = threading.Timer(PATIENCE_S, alone.close)
+            deaf.start()
+            with pytest.raises(KeyboardInterrupt):
+                alone.serve()
+            assert deaf.is_alive()
+            deaf.cancel()
+    finally:
+        signal.signal(signal.SIGUSR1, before)

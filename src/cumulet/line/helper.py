@@ -33,6 +33,8 @@ MOST_AT_ONCE: Final = 128
 """Calls that are worked on at the same time; others wait, and are told so by pulses."""
 TAKES_NOTHING_SECONDS: Final = 60.0
 """How long who asked may take nothing of an answer."""
+LOOK_UP_SECONDS: Final = 1.0
+"""After how long at the latest a signal is heard that came right before a wait for connections: it does not end that wait."""
 
 log = structlog.get_logger()
 
@@ -53,7 +55,7 @@ class Helper:
 
     def serve(self, *, idle_seconds: float = math.inf) -> None:
         """Answer until it is closed, or nobody has been connected for so long."""
-        self._listener.settimeout(None if math.isinf(idle_seconds) else idle_seconds / 4)
+        self._listener.settimeout(min(LOOK_UP_SECONDS, idle_seconds / 4))
         while self._idle_for() < idle_seconds:
             try:
                 link, _ = self._listener.accept()
