@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -69,6 +70,15 @@ class Faulty:
         if fault:
             raise fault.error
         return result
+
+    @contextmanager
+    def answering_meanwhile(self) -> Iterator[None]:
+        """Answer others while a verb waits for somebody else."""
+        self._lock.release()
+        try:
+            yield
+        finally:
+            self._lock.acquire()
 
     def crash_on_call(self, n: int, error: BaseException, *, after: bool) -> None:
         """Raise `error` at the n-th verb call from now (1 is the next), before or after that call's effect."""

@@ -1,7 +1,7 @@
 """VMs that go to another host while they run: once, whole, and nowhere twice, whatever dies on the way."""
 
 import gc
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from tests.crash.faults import FaultyDatabase, insist
@@ -28,7 +28,7 @@ from cumulet.errors import Invalid, Refused
 from cumulet.fleet import operations as hosts
 from cumulet.fleet.wire import LoseHost
 from cumulet.hosts.orphans import GRACE
-from cumulet.hypervisor import HostUnreachable, HypervisorError, OffReason, Power
+from cumulet.hypervisor import Expected, HostUnreachable, HypervisorError, OffReason, Power
 from cumulet.vm_record.wire import VmState
 from cumulet.vms import operations
 
@@ -284,6 +284,22 @@ def test_one_whose_guest_shuts_down_on_the_way_goes_on_its_way_and_stays_off(clo
     move(cloud)
     cloud.pass_time(10)
     assert (host_of(cloud) is source, cloud.vm().state) == (False, VmState.STOPPED)
+
+
+def test_one_whose_gate_is_held_by_a_server_that_asks_the_host_something_is_not_stuck(cloud):
+    cloud.running()
+    vm_id, source = cloud.row().id, host_of(cloud)
+    source.moves.prepare(vm_id)
+    gate = source.moves.open_gate(vm_id)
+
+    def ask():
+        with gate:
+            gate.recv(1)
+            source.facts()
+
+    Thread(target=ask).start()
+    with pytest.raises(HypervisorError, match="line broke"):
+        source.moves.leave(vm_id, Expected("running", "defined", ()), lambda _over: None)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who dies closes no line

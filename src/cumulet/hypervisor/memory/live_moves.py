@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Thread
+from threading import Event, Thread
 from uuid import UUID
 
 import msgspec
@@ -104,23 +104,33 @@ class MemoryLiveMoves(Part):
         """Go through the gate that is open."""
         self._contents.keep_term(vm_id, term)
         machine = self.find_running(vm_id)
+        if vm_id in self._state.leaving:
+            raise HypervisorError(f"the machine of VM {vm_id} is leaving already")
         disks = [id for id in (machine.spec.boot_disk, *machine.plugged) if str(id) in expected.copied]
         traveller = Traveller(
             expected.defined, machine, {id: self._contents.find_disk(id).content for id in disks}
         )
+        left = self._state.leaving[vm_id] = Event()
         try:
             self._state.on_leave()
             hear(0.5)
-            pass_through(self._state.gates.get(vm_id, []), msgspec.msgpack.encode(traveller))
+            packed = msgspec.msgpack.encode(traveller)
+            with self._state.answering_meanwhile():
+                pass_through(self._state.gates.get(vm_id, []), packed)
         finally:
             self.close_gates(vm_id)
+            del self._state.leaving[vm_id]
+            left.set()
         self._state.go_off(vm_id, OffReason.MOVED)
         return 0.2
 
     @verb
     def stay(self, vm_id: UUID) -> None:
-        """Close its gates: nothing is on its way between two verbs."""
+        """Close its gates, and wait until it is not leaving any more."""
         self.close_gates(vm_id)
+        if left := self._state.leaving.get(vm_id):
+            with self._state.answering_meanwhile():
+                left.wait()
 
     @verb
     def go_on(self, vm_id: UUID, *, term: int = 0) -> None:
@@ -141,6 +151,8 @@ class MemoryLiveMoves(Part):
     def close_gates(self, vm_id: UUID) -> None:
         """Tell those who wait at its gates that nothing comes."""
         for gate in self._state.gates.pop(vm_id, []):
+            with suppress(OSError):  # nobody is at its other end any more
+                gate.shutdown(socket.SHUT_RDWR)
             gate.close()
 
 
@@ -148,15 +160,14 @@ def pass_through(gates: list[socket.socket], traveller: bytes) -> None:
     """Send a machine through a gate and wait until it is taken in; HypervisorError when it is not."""
     if not gates:
         raise HypervisorError("nobody carries it")
-    gate = gates.pop(0)
-    with gate:
-        try:
-            gate.sendall(MEMORY_AND_DISKS)
-            announce(gate, len(traveller))
-            gate.sendall(traveller)
-            words = gate.recv(LONGEST_WORDS)
-        except OSError as error:
-            raise HypervisorError(f"the line broke: {error}") from error
+    gate = gates[0]
+    try:
+        gate.sendall(MEMORY_AND_DISKS)
+        announce(gate, len(traveller))
+        gate.sendall(traveller)
+        words = gate.recv(LONGEST_WORDS)
+    except OSError as error:
+        raise HypervisorError(f"the line broke: {error}") from error
     if words != KEPT:
         raise HypervisorError(words.decode(errors="replace") or "the line broke")
 

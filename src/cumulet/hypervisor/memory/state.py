@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
@@ -58,6 +59,8 @@ class State(Faulty):
         self.lines = Lines()
         self.gates: dict[UUID, list[socket.socket]] = {}
         """Lines that wait for machines that are to leave."""
+        self.leaving: dict[UUID, threading.Event] = {}
+        """Machines that are leaving, and what is set once they do so no more."""
         self.expected: dict[UUID, DomainSpec] = {}
         """Machines that are to come."""
         self.on_leave: Callable[[], object] = lambda: None
