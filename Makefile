@@ -63,7 +63,7 @@ test: lint  ## everything, real guests included; those run on a private host tha
 	$(BIN)/pytest $(IN_LABS) -m lab || failed=$$?; \
 	exit $$failed
 
-nested: env  ## a whole cloud and a VM with a card on an emulated machine, and a Debian with KVM as a host: some fifteen minutes
+nested: env  ## a whole cloud and a VM with a card on an emulated machine, and a Debian with KVM as a host: some twenty minutes
 	$(BIN)/python scripts/test-packages
 	$(BIN)/python -m tests.nested.boot_files
 	$(BIN)/python -m tests.nested.debian_host

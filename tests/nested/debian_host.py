@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.lab.ground import LINE, SUBNETS
 from tests.nested.boot_files import KEPT, KERNEL
 from tests.waiting import eventually
 
+import cumulet
 from cumulet.doctor.packages import CENTRAL_PACKAGES, HOST_PACKAGES
 from cumulet.hypervisor import Seed
 from cumulet.hypervisor.libvirt.nocloud import seed_image
@@ -43,6 +45,20 @@ BAKED_IN: Final = tuple(
         - {"linux-image-cloud-amd64"}
     )
 )
+SHOWN: Final = {
+    "src": Path(cumulet.__file__).parents[1],
+    "packages": Path(sysconfig.get_path("purelib")),
+    "units": Path(__file__).parents[2] / "systemd",
+    "images": Path("/var/cache/cumulet-test/images"),
+}
+"""What of this machine can be mounted there; nobody writes to it."""
+PLACES: Final = {
+    "src": "/opt/cumulet/src",
+    "packages": "/opt/cumulet/packages",
+    "units": "/mnt/units",
+    "images": "/mnt/images",
+}
+PROGRAM: Final = "/opt/cumulet/bin/cumulet"
 NAME: Final = "debian"
 NUMBER: Final = 21
 PROCESSOR: Final = "qemu64,svm=on,npt=on"
@@ -110,6 +126,9 @@ class DebianHost:
         yield from ("-serial", f"file:{self._folder}/console")
         yield from ("-drive", f"file={disk},if=virtio,format=qcow2,cache=unsafe")
         yield from ("-drive", f"file={seed},if=virtio,format=raw,readonly=on")
+        for tag, place in SHOWN.items():
+            share = f"local,path={place},mount_tag={tag},security_model=none,readonly=on,multidevs=remap"
+            yield from ("-virtfs", share)
         for number, network in enumerate(SUBNETS):
             # Without the header of virtio in its frames, which Open vSwitch in user space does not read, it leaves no sum to others.
             yield from (
@@ -136,6 +155,19 @@ class DebianHost:
         """Have its tunnels end at its own address for them, as an operator does it: the kernel's datapath sends by any NIC."""
         there = f"{SUBNETS['tunnels']}.{NUMBER}"
         self.run("ovs-vsctl", "set", "Open_vSwitch", ".", f"external_ids:ovn-encap-ip={there}")
+
+    def install(self) -> None:
+        """Have Cumulet with its libraries in /opt/cumulet, as far as its units know, and images to copy at /mnt."""
+        for tag, place in PLACES.items():
+            self.run("mkdir", "-p", place)
+            options = "trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro"
+            self.run("mount", "-t", "9p", "-o", options, tag, place)
+        script = f'#!/bin/sh\nPYTHONPATH={PLACES["src"]}:{PLACES["packages"]} exec /usr/bin/python3 -m cumulet "$@"\n'
+        self.run(
+            "sh",
+            "-c",
+            f"mkdir /opt/cumulet/bin && printf %s {shlex.quote(script)} >{PROGRAM} && chmod 755 {PROGRAM}",
+        )
 
     def _ssh(self, *argv: object, within: float) -> subprocess.CompletedProcess[str]:
         options = (
