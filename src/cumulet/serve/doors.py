@@ -68,6 +68,7 @@ class Doors(Mapping[UUID, Hypervisor]):
         with self._lock:
             for gone in [id for id in self._far if id not in rows or rows[id].uri != self._uris[id]]:
                 self._far.pop(gone).close()
+                del self._uris[gone]
             for id, row in rows.items():
                 if row.uri.startswith(FAR) and row.state is not HostState.ADDING and id not in self._far:
                     host = self._open_far(row.uri, row.data_center_id)
