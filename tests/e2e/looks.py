@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,6 +64,24 @@ def disks_in(vm: Vm) -> dict[str, int]:
     look = 'for disk in /sys/block/vd*; do echo "$(cat $disk/serial):$(cat $disk/size)"; done'
     found = (line.partition(":") for line in vm.output_of(look).splitlines())
     return {serial: int(size) for serial, _, size in found}
+
+
+def asks_at_its_console_who_is_there(vm: Vm) -> bool:
+    """Press return at its console, as the command line has it, read until it asks, and leave."""
+    key = vm.cloud.api.headers["Authorization"].removeprefix("Bearer ")
+    environment = os.environ | {"CUMULET_URL": vm.cloud.url, "CUMULET_API_KEY": key}
+    argv = (sys.executable, "-m", "cumulet", "vm", "console", vm.name)
+    seen = b""
+    with subprocess.Popen(
+        argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as seat:
+        assert seat.stdin
+        assert seat.stdout
+        seat.stdin.write(b"\r")
+        while b"login:" not in seen and (more := seat.stdout.read(1000)):
+            seen += more
+        seat.stdin.write(b"\x1d")
+        return seat.wait(30) == 0 and b"login:" in seen
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from threading import Event, Thread
 import libvirt
 import pytest
 from tests.e2e import test_disks as disks
+from tests.e2e import world
+from tests.e2e.looks import asks_at_its_console_who_is_there
 from tests.waiting import eventually
 
 from cumulet.hypervisor.libvirt.connection import start_event_loop
@@ -23,10 +25,13 @@ pytestmark = [pytest.mark.lab, pytest.mark.guest]
 KILLS = int(os.environ.get("KILLS", "8"))
 SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
 COUNT = (
-    "setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i >/run/count; echo $i >>/root/counts; sync; sleep 0.1; done'"
+    "setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i >/run/count; echo $i >>/root/counts; sync; sleep 0.3; done'"
     " </dev/null >/dev/null 2>&1 &"
 )
 """Has a guest count in its memory and on its disk."""
+IMAGES = "/v1/projects/default/images"
+MORE_THAN_IT_DID = 10**9
+"""Bytes between two samples."""
 IS_WHOLE = (
     "awk 'NR > 1 && $1 != last + 1 && $1 != 1 { exit 1 } { last = $1 }' /root/counts && md5sum -c /root/sum"
 )
@@ -117,6 +122,27 @@ def test_a_guest_counts_on_and_its_address_answers_again(real_cloud, cumulet, ma
     mover.output_of(IS_WHOLE)
     witness.close()
     assert witness.most == 1
+
+
+def test_one_that_has_moved_tells_is_shown_and_is_copied_as_before(real_cloud, mover):
+    mover.output_of("echo here I am >/dev/console")
+    log = eventually(lambda: "here I am" in (told := console_log(mover)) and told)
+    assert "first boot is done" in log, "what it said where it booted"
+    assert real_cloud.api.get(f"{mover.path}/screenshot").is_success
+    assert asks_at_its_console_who_is_there(mover)
+    asked = {"from": world.ADDRESS, "protocol": "tcp", "port": 22}
+    assert real_cloud.ask("GET", f"{mover.path}/reachability", params=asked)["reachable"]
+    samples = real_cloud.ask("GET", f"{mover.path}/monitor")["items"]
+    assert int(samples[-1]["guestPing"]) >= 1, "its agent answers"
+    for counted in ("netRx", "netTx", "diskRdBytes", "diskWrBytes"):
+        assert all(0 <= float(sample[counted]) < MORE_THAN_IT_DID for sample in samples), (counted, samples)
+    real_cloud.ask("POST", IMAGES, params={"vmId": mover.name, "id": "moved"})
+    eventually(lambda: real_cloud.ask("GET", f"{IMAGES}/moved")["image"]["state"] == "READY")
+    real_cloud.ask("DELETE", f"{IMAGES}/moved")
+
+
+def console_log(vm):
+    return vm.cloud.api.get(f"{vm.path}/console-log").text
 
 
 def begins(cumulet, there):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e import world
-from tests.e2e.looks import boot_id
+from tests.e2e.looks import asks_at_its_console_who_is_there, boot_id
 from tests.e2e.real_cloud import RealCloud, Vm, built_images, lab_dir
 from tests.waiting import eventually
 
@@ -114,20 +114,7 @@ def test_a_guest_runs_on_and_tells_and_shows_and_answers_as_before(cloud, vm, be
     assert cloud.api.get(f"{vm.path}/screenshot").is_success
     asked = {"from": world.ADDRESS, "protocol": "tcp", "port": 22}
     assert cloud.ask("GET", f"{vm.path}/reachability", params=asked)["reachable"]
-    key = cloud.api.headers["Authorization"].removeprefix("Bearer ")
-    environment = os.environ | {"CUMULET_URL": cloud.url, "CUMULET_API_KEY": key}
-    argv = (sys.executable, "-m", "cumulet", "vm", "console", vm.name)
-    with subprocess.Popen(
-        argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as seat:
-        seat.stdin.write(b"\r")
-        seen = b""
-        while b"login:" not in seen:
-            more = seat.stdout.read(1000)
-            assert more, seen
-            seen += more
-        seat.stdin.write(b"\x1d")
-        assert seat.wait(30) == 0
+    assert asks_at_its_console_who_is_there(vm)
 
 
 def test_an_image_is_taken_and_a_vm_made_of_it(cloud, vm):
