@@ -187,10 +187,17 @@ def test_called_back_from_a_host_that_is_lost_it_runs_on_where_it_is(cloud):
     assert (nothing_left(there), host_of(cloud), cloud.vm().state) == (True, source, VmState.ACTIVE)
 
 
-def test_called_back_once_it_has_left_it_is_there(cloud):
+def test_called_back_once_it_has_left_it_is_there(cloud, monkeypatch):
     cloud.running()
-    source, there = host_of(cloud), other_of(cloud)
-    source.on_leave = lambda: abort(cloud)
+    there = other_of(cloud)
+    go_on = there.moves.go_on
+
+    def go_on_once_it_is_called_back(*args, **kwargs):
+        monkeypatch.setattr(there.moves, "go_on", go_on)
+        abort(cloud)
+        return go_on(*args, **kwargs)
+
+    monkeypatch.setattr(there.moves, "go_on", go_on_once_it_is_called_back)
     move(cloud)
     cloud.pass_time(60)
     assert (host_of(cloud), cloud.vm().state) == (there, VmState.ACTIVE)
