@@ -51,7 +51,7 @@ lint: env  ## style, types and the layers of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint  ## style, types, and the fast tests on SQLite: no root, no guests, four minutes
+check: lint  ## style, types, and the fast tests on SQLite: no root, no guests, three minutes
 	$(BIN)/pytest $(PARALLEL) --ignore tests/rest/test_schemathesis.py -m "not lab and not postgresql and not slow"
 
 test: lint  ## everything, real guests included; those run on a private host that dies with the tests

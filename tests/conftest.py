@@ -51,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
             item.add_marker("postgresql")
 
 
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected for needed until the end: going through all of it again finds no garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 def turn(item: pytest.Function) -> str:
     """Let what changes the host itself come before what shares one cloud on it, as the browser's tests do.
 

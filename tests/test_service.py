@@ -49,6 +49,7 @@ def server(tmp_path, **environment):
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_server_tells_its_manager_how_it_fares_from_its_start_to_its_end(tmp_path, listening):
     port = free_port()
     told = iter(lambda: listening.recv(4096).decode(), None)

@@ -96,6 +96,7 @@ def names_of(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_a_secret_in_any_text_of_any_operation_is_kept_and_repeated_nowhere(ask, cloud, logged):
     secret = new_key()

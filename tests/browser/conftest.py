@@ -110,7 +110,7 @@ def log_in(browser: Browser, vm: Vm, terminal: str) -> None:
     eventually(lambda: "sh" in at(vm, terminal))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chrome(tmp_path_factory) -> Iterator[Chrome]:
     if not DRIVER.exists():
         pytest.fail("this test needs Debian's chromium-driver: run scripts/test-packages")
@@ -126,11 +126,13 @@ def chrome(tmp_path_factory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def browser(chrome) -> Browser:
-    return Browser(chrome)
+def browser(chrome) -> Iterator[Browser]:
+    """A window that shows nothing once the test is over: a page that follows its server draws on and on."""
+    yield Browser(chrome)
+    chrome.get("about:blank")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def vm(real_cloud: RealCloud) -> Vm:
     """A guest in which one can log in by SSH, and by password at its consoles."""
     return real_cloud.create("guest", password=PASSWORD).wait_for_ssh()

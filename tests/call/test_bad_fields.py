@@ -199,6 +199,7 @@ def asking(name, request) -> Asking:
     return Asking.of(one, cloud, {**example.sent(cloud)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_what_does_not_fit_is_refused_by_field_value_and_what_would_and_nothing_changes(name, asking):
     before = asking.rows()

@@ -94,6 +94,7 @@ def test_each_operation_that_changes_something_is_tried():
     assert {OPERATIONS[name].function.__name__ for name in CHANGING} == CHANGES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGING)
 def test_what_is_sent_ten_times_at_once_to_two_servers_is_done_once(name, cloud, open_database):
     operation, runs = OPERATIONS[name], []

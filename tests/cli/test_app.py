@@ -80,6 +80,7 @@ def test_every_command_says_how_it_is_called(command, name, flag):
     assert (said.code, f"Usage: cumulet {name}" in said.out) == (0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_can_complete_the_commands(command, shell):
     done = command("completion", shell)

@@ -159,6 +159,7 @@ def test_words_for_ssh_are_no_flags_of_ours(server, command):
     assert "here" not in command("vm", "ssh", "web", "cat", "--context", "here").err
 
 
+@pytest.mark.slow
 def test_the_names_of_contexts_are_completed_and_those_in_them(server, complete):  # noqa: F811 - the fixture
     home = {
         "HOME": os.environ["HOME"],

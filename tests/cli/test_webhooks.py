@@ -29,6 +29,7 @@ def cumulet(allowing, command, monkeypatch):
     return command
 
 
+@pytest.mark.slow
 def test_one_is_made_tested_listed_enabled_and_removed(cumulet, allowing):
     with receiving() as receiver, serving(allowing):
         secret = cumulet("webhook", "create", "chat", receiver.url, "-o", "name").out.strip()

@@ -1,12 +1,29 @@
 """Real guests of a real cloud on the private host: one cloud for all tests, and VMs shared by tests that leave them as they are."""
 
+from collections.abc import Iterator
+
 import pytest
 from tests.e2e.real_cloud import RealCloud, Vm
+from tests.waiting import eventually
+
+NEIGHBOURS = ("ann", "bob", "carl")
 
 
 @pytest.fixture(scope="session")
 def cloud(real_cloud: RealCloud) -> RealCloud:
     return real_cloud
+
+
+@pytest.fixture(autouse=True, scope="module")
+def vms_leave_with_their_tests(cloud: RealCloud) -> Iterator[None]:
+    """VMs that one module's tests know are terminated after them: a guest that does nothing keeps an emulated processor busy."""
+    before = tuple(cloud.made)
+    yield
+    own = [vm for vm in cloud.made if vm not in before and vm.name not in NEIGHBOURS and not vm.gone()]
+    for vm in own:
+        vm.verb("terminate")
+    for vm in own:
+        eventually(vm.gone)
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +36,9 @@ def answers(cloud) -> None:
 @pytest.fixture(scope="session")
 def neighbours(cloud) -> list[Vm]:
     """Two VMs of one project and one of another, asked for at once."""
+    ann, bob, carl = NEIGHBOURS
     stranger = cloud.make_project("strangers")
-    return [cloud.create("ann"), cloud.create("bob"), cloud.create("carl", project=stranger)]
+    return [cloud.create(ann), cloud.create(bob), cloud.create(carl, project=stranger)]
 
 
 @pytest.fixture(scope="session")

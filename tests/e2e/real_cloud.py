@@ -76,6 +76,8 @@ class RealCloud:
         offered = (files("cumulet.catalogue") / "default.toml").read_text()
         self.catalogue.write_text(offered.replace("resolvers = []", f'resolvers = ["{resolver}"]'))
         self.key = SshKey.make(folder / "id")
+        self.made: list[Vm] = []
+        """VMs that were asked for, also those that are gone."""
         # An idle connection is given up before the server does: a request must not meet its end.
         self.api = httpx.Client(base_url=self.url, timeout=60, limits=httpx.Limits(keepalive_expiry=2))
 
@@ -156,7 +158,8 @@ class RealCloud:
             "customSshKeys": [self.key.public],
         }
         self.ask("POST", f"/v1/projects/{project}/vm", json=smallest | wishes)
-        return Vm(self, name, project)
+        self.made.append(vm := Vm(self, name, project))
+        return vm
 
 
 @dataclass(frozen=True)
@@ -258,5 +261,10 @@ class Vm:
 
     def wait_for_ssh(self, *, within: float = 180) -> Vm:
         self.wait_for("ACTIVE")
-        eventually(self.answers, within=within)
+        try:
+            eventually(self.answers, within=within)
+        except AssertionError:
+            said = self.cloud.api.get(f"{self.path}/console-log").text[-2000:]
+            story = "\n".join(self.timeline())
+            raise AssertionError(f"{self.name} does not answer within {within} s: {story}\n{said}") from None
         return self

@@ -133,6 +133,7 @@ def server_with_few_descriptors(tmp_path) -> Iterator[str]:
         yield f"http://{settings['CUMULET_LISTEN']}"
 
 
+@pytest.mark.slow
 def test_a_server_raises_its_limit_of_descriptors_as_far_as_it_may(server_with_few_descriptors):
     with many(server_with_few_descriptors, 300, UNFINISHED["a head"]):
         assert httpx.get(f"{server_with_few_descriptors}/healthz", timeout=PATIENCE_S).status_code == 200
