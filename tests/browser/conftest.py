@@ -112,6 +112,7 @@ def log_in(browser: Browser, vm: Vm, terminal: str) -> None:
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory) -> Iterator[Chrome]:
+    """A window for the tests of a module: the page that it shows last follows its server, and draws, until the window is closed."""
     if not DRIVER.exists():
         pytest.fail("this test needs Debian's chromium-driver: run scripts/test-packages")
     options = ChromeOptions()
@@ -126,10 +127,8 @@ def chrome(tmp_path_factory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def browser(chrome) -> Iterator[Browser]:
-    """A window that shows nothing once the test is over: a page that follows its server draws on and on."""
-    yield Browser(chrome)
-    chrome.get("about:blank")
+def browser(chrome) -> Browser:
+    return Browser(chrome)
 
 
 @pytest.fixture(scope="module")

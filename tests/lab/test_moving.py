@@ -22,7 +22,7 @@ from tests.waiting import eventually
 from cumulet.hypervisor.libvirt.connection import start_event_loop
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest]
-KILLS = int(os.environ.get("KILLS", "8"))
+KILLS = int(os.environ.get("KILLS", "5"))
 SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
 COUNT = (
     "setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i >/run/count; echo $i >>/root/counts; sync; sleep 0.3; done'"
