@@ -132,7 +132,7 @@ def test_one_that_has_moved_tells_is_shown_and_is_copied_as_before(real_cloud, m
     assert asks_at_its_console_who_is_there(mover)
     asked = {"from": world.ADDRESS, "protocol": "tcp", "port": 22}
     assert real_cloud.ask("GET", f"{mover.path}/reachability", params=asked)["reachable"]
-    samples = real_cloud.ask("GET", f"{mover.path}/monitor")["items"]
+    samples = eventually(lambda: real_cloud.ask("GET", f"{mover.path}/monitor")["items"])
     assert int(samples[-1]["guestPing"]) >= 1, "its agent answers"
     for counted in ("netRx", "netTx", "diskRdBytes", "diskWrBytes"):
         assert all(0 <= float(sample[counted]) < MORE_THAN_IT_DID for sample in samples), (counted, samples)
