@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take what was imported and collected for needed until the end: going through all of it again finds no garbage."""
+    """Take what was imported and collected for needed until the end: going through all of it again finds no garbage.
+
+    Hypothesis, which the plugin imports at the latest when all is over, looks at that time for who refers to what: before.
+    """
+    import_module("hypothesis")
     gc.collect()
     gc.freeze()
 
