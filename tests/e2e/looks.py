@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.e2e import world
 from tests.e2e.real_cloud import Vm
 from tests.e2e.traces import Parts, output_of
+from tests.waiting import eventually
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 IDENTITY = "hostname; cat /etc/machine-id; cat /etc/dropbear/*_host_key | md5sum"
@@ -66,22 +68,53 @@ def disks_in(vm: Vm) -> dict[str, int]:
     return {serial: int(size) for serial, _, size in found}
 
 
-def asks_at_its_console_who_is_there(vm: Vm) -> bool:
-    """Press return at its console, as the command line has it, read until it asks, and leave."""
+@contextmanager
+def seated_at_console(vm: Vm) -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody at the serial console, as the command line has it."""
     key = vm.cloud.api.headers["Authorization"].removeprefix("Bearer ")
     environment = os.environ | {"CUMULET_URL": vm.cloud.url, "CUMULET_API_KEY": key}
     argv = (sys.executable, "-m", "cumulet", "vm", "console", vm.name)
-    seen = b""
-    with subprocess.Popen(
-        argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as seat:
-        assert seat.stdin
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, env=environment, bufsize=0, **pipes) as seat:
         assert seat.stdout
-        seat.stdin.write(b"\r")
-        while b"login:" not in seen and (more := seat.stdout.read(1000)):
-            seen += more
-        seat.stdin.write(b"\x1d")
-        return seat.wait(30) == 0 and b"login:" in seen
+        os.set_blocking(seat.stdout.fileno(), False)
+        try:
+            yield seat
+        finally:
+            seat.kill()
+
+
+def says(seat: subprocess.Popen[bytes], typed: bytes, until: bytes) -> None:
+    """Type something, and wait until the console shows these words."""
+    seen = b""
+
+    def shown() -> bool:
+        nonlocal seen
+        assert seat.stdout
+        seen += seat.stdout.read() or b""
+        return until in seen
+
+    assert seat.stdin
+    seat.stdin.write(typed)
+    eventually(shown)
+
+
+def leaves(seat: subprocess.Popen[bytes]) -> bool:
+    """Press Ctrl-], which ends the command and nothing else."""
+    assert seat.stdin
+    seat.stdin.write(b"\x1d")
+    return seat.wait(30) == 0
+
+
+def look_over(vm: Vm) -> None:
+    """See that it told what it did, is shown, is reached from the world, and asks at its console who is there."""
+    assert "login:" in vm.cloud.api.get(f"{vm.path}/console-log").text
+    assert vm.cloud.api.get(f"{vm.path}/screenshot").is_success
+    asked = {"from": world.ADDRESS, "protocol": "tcp", "port": 22}
+    assert vm.cloud.ask("GET", f"{vm.path}/reachability", params=asked)["reachable"]
+    with seated_at_console(vm) as seat:
+        says(seat, b"\r", until=b"login:")
+        assert leaves(seat)
 
 
 @contextmanager

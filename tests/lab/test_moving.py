@@ -15,8 +15,7 @@ from threading import Event, Thread
 import libvirt
 import pytest
 from tests.e2e import test_disks as disks
-from tests.e2e import world
-from tests.e2e.looks import asks_at_its_console_who_is_there
+from tests.e2e.looks import look_over
 from tests.waiting import eventually
 
 from cumulet.hypervisor.libvirt.connection import start_event_loop
@@ -128,10 +127,7 @@ def test_one_that_has_moved_tells_is_shown_and_is_copied_as_before(real_cloud, m
     mover.output_of("echo here I am >/dev/console")
     log = eventually(lambda: "here I am" in (told := console_log(mover)) and told)
     assert "first boot is done" in log, "what it said where it booted"
-    assert real_cloud.api.get(f"{mover.path}/screenshot").is_success
-    assert asks_at_its_console_who_is_there(mover)
-    asked = {"from": world.ADDRESS, "protocol": "tcp", "port": 22}
-    assert real_cloud.ask("GET", f"{mover.path}/reachability", params=asked)["reachable"]
+    look_over(mover)
     samples = eventually(lambda: real_cloud.ask("GET", f"{mover.path}/monitor")["items"])
     assert int(samples[-1]["guestPing"]) >= 1, "its agent answers"
     for counted in ("netRx", "netTx", "diskRdBytes", "diskWrBytes"):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e import world
-from tests.e2e.looks import asks_at_its_console_who_is_there, boot_id
+from tests.e2e.looks import boot_id, look_over
 from tests.e2e.real_cloud import RealCloud, Vm, built_images, lab_dir
 from tests.waiting import eventually
 
@@ -108,13 +108,9 @@ def test_the_server_s_process_has_no_rights(cloud):
     assert words["NoNewPrivs"] == ["1"]
 
 
-def test_a_guest_runs_on_and_tells_and_shows_and_answers_as_before(cloud, vm, before):
+def test_a_guest_runs_on_and_tells_and_shows_and_answers_as_before(vm, before):
     assert boot_id(vm) == before[1]
-    assert "login:" in cloud.api.get(f"{vm.path}/console-log").text
-    assert cloud.api.get(f"{vm.path}/screenshot").is_success
-    asked = {"from": world.ADDRESS, "protocol": "tcp", "port": 22}
-    assert cloud.ask("GET", f"{vm.path}/reachability", params=asked)["reachable"]
-    assert asks_at_its_console_who_is_there(vm)
+    look_over(vm)
 
 
 def test_an_image_is_taken_and_a_vm_made_of_it(cloud, vm):

@@ -315,11 +315,8 @@ def test_a_helper_hears_a_signal_that_did_not_end_its_wait_for_connections(real_
             listener.bind(str(place))
             listener.listen()
             alone = helper.Helper(listener, lambda _: real_host)
-
-            def come():
-                signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-
-            threading.Timer(0.5, come).start()
+            come = threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
+            come.start()
             deaf = threading.Timer(PATIENCE_S, alone.close)
             deaf.start()
             with pytest.raises(KeyboardInterrupt):

@@ -72,7 +72,7 @@ class Helper:
     def close(self) -> None:
         """End all connections and let go of the hosts."""
         self._closed = True
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as knock:  # nothing else wakes who accepts
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as knock:  # wakes who accepts at once
             knock.connect(self._listener.getsockname())
         with self._lock:
             for channel in self._connections:
