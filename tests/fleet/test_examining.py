@@ -72,6 +72,15 @@ def test_what_was_found_stays_while_a_host_does_not_answer(cloud):
     assert cloud.due("examination", cloud.host_id).error == ""
 
 
+def test_a_host_that_did_not_answer_is_examined_as_soon_as_it_does(cloud):
+    cloud.host.unreachable = True
+    cloud.findings = [SLOW]
+    examined(cloud)
+    cloud.host.unreachable = False
+    cloud.pass_time(60)
+    assert [one.name for one in cloud.call(operations.get_host, id="memory-1").host.findings] == ["kvm"]
+
+
 def test_a_doctor_that_cannot_look_says_so(cloud, monkeypatch):
     def fail():
         raise Unavailable("examining a host needs root: run it again with sudo")

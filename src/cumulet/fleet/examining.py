@@ -23,6 +23,8 @@ from cumulet.hypervisor import HostUnreachable
 from cumulet.reconcile import NotYet, Run
 
 AGAIN: Final = timedelta(minutes=15)
+ONCE_IT_ANSWERS: Final = timedelta(minutes=1)
+"""Until the next try at a host that did not answer: one just added is not left unexamined for a quarter of an hour."""
 TURN_SECONDS: Final = 1.0
 IS_THERE: Final = select(Host.id).where(Host.id == bindparam("host_id"), Host.state != HostState.ADDING)
 Examine = Callable[[Run], Sequence[Finding]]
@@ -46,7 +48,7 @@ class Examiner:
         try:
             findings = self._look(run)
         except HostUnreachable:
-            return run.now + AGAIN
+            return run.now + ONCE_IT_ANSWERS
         finally:
             self._turn.release()
         note_findings(run, [one for one in findings if one.level is not Level.OK])
