@@ -58,14 +58,15 @@ class Tries:
 
     def end(self) -> None:
         """Write down how it ended."""
+        if not self.begun:
+            return
         known = {
             "under_way": PasswordTry.under_way - 1,
             "times": PasswordTry.times + int(self.was_wrong),
         }
-        if self.begun:
-            with self.database.writing() as db:
-                for place in self.begun:  # in the order in which others lock them
-                    db.execute(update(PasswordTry).where(PasswordTry.place == place).values(known))
+        with self.database.writing() as db:
+            for place in self.begun:  # in the order in which others lock them
+                db.execute(update(PasswordTry).where(PasswordTry.place == place).values(known))
 
 
 def digest(place: str) -> bytes:
