@@ -1,6 +1,11 @@
-"""A whole journey with Debian: what was asked for is what the guest finds, and what it does is told."""
+"""A whole journey with Debian: what was asked for is what the guest finds, and what it does is told.
 
+It boots three times, each tens of seconds where it is emulated: at first, started again, and as the twin made of its image.
+"""
+
+import email
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,7 @@ from tests.e2e.looks import tap_of
 from tests.e2e.real_cloud import RealCloud, SshKey, Vm
 from tests.e2e.traces import Parts, traces
 from tests.fabric.guests import router_advertisement, run
+from tests.seeds import read_seed
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
@@ -21,6 +27,22 @@ SCRIPT = """\
 test -n "$BASH_VERSION" && echo "by bash as $(id -un) in $PWD, home $HOME"
 ip route get {world} | grep -q via && echo "with the network up"
 exit 7"""
+CONFIG = """\
+#cloud-config
+users:
+  - name: ann
+    shell: /bin/bash
+    ssh_authorized_keys: ['{ann}']
+  - name: root
+    ssh_authorized_keys: ['{ann}']
+write_files:
+  - path: /root/written
+    content: grüße 🙂
+timezone: Europe/Berlin
+runcmd:
+  - echo "as $(id -un)" >>/root/ran
+"""
+WHO = "hostname; cat /etc/machine-id /etc/ssh/ssh_host_*_key.pub; ls /var/lib/cloud/instances"
 
 
 @pytest.fixture(scope="module")
@@ -166,35 +188,86 @@ def test_its_serial_console_is_read_through_the_api(debian):
     assert "the start script ended with status 7" in text
 
 
+def what_its_host_keeps_for_it(vm: Vm) -> str:
+    """Of what a guest reads at its start, the text of all parts."""
+    image = vm.cloud.data_dir / "host/seeds" / f"{Parts.of(vm).vm}.iso"
+    _, files = read_seed(image.read_bytes())
+    parts = email.message_from_string(files["user-data"]).get_payload()
+    return "\n".join(part.get_payload(decode=True).decode() for part in parts)
+
+
+def test_its_secrets_have_left_the_host(debian):
+    kept = what_its_host_keeps_for_it(debian)
+    assert "#cloud-config" in kept
+    assert "by bash" not in kept
+    assert "hashed_passwd" not in kept
+
+
 def test_stopped_and_started_it_is_the_same_machine_with_the_same_data(debian):
     debian.output_of("echo kept >/root/kept && sync")
+    before = debian.output_of(WHO)
     debian.verb("stop")
     debian.wait_for("STOPPED")
     assert debian.told("vm.stopped").startswith("vm.stopped: stopped (guest shutdown, ")
     assert not debian.told("vm.forced_off")
     debian.verb("start")
     debian.wait_for_ssh(within=SLOWEST)
-    assert debian.output_of("cat /root/kept") == "kept\n"
+    eventually(lambda: debian.ssh("test -e /run/cloud-init/result.json").returncode == 0, within=SLOWEST)
+    assert debian.output_of(f"cat /root/kept; {WHO}") == f"kept\n{before}"
     assert debian.output_of("grep -c 'by bash' /var/log/cumulet-start-script.log") == "1\n"
+    assert '"errors": []' in debian.output_of("cat /run/cloud-init/result.json")
+    assert debian.output_of("whoami", password=ANOTHER) == "root\n"
 
 
-def test_a_vm_made_of_its_image_is_another_and_knows_nobody_of_before(cloud, debian, members_key):
-    who = "hostname; cat /etc/machine-id; cat /etc/ssh/ssh_host_*_key.pub; ls /var/lib/cloud/instances"
-    before = debian.output_of(who).splitlines()
-    debian.output_of("echo 'hard work' >/root/work && sync")
+@pytest.fixture(scope="module")
+def anns_key(cloud) -> SshKey:
+    """One that only a cloud-config names."""
+    return SshKey.make(cloud.folder / "anns")
+
+
+@pytest.fixture(scope="module")
+def twin(cloud, debian, members_key, anns_key) -> Iterator[Vm]:
+    """A VM made of an image of the first, with a cloud-config of its owner's, and a smile in the key of the one who asked."""
+    let_in = f"echo '{members_key.public}' >>/root/.ssh/authorized_keys"
+    debian.output_of(f"echo 'hard work' >/root/work && {let_in} && sync")
     cloud.ask("POST", "/v1/projects/default/images", params={"vmId": debian.name, "id": "of-debian"})
     image = "/v1/projects/default/images/of-debian"
     eventually(lambda: cloud.ask("GET", image)["image"]["state"] == "READY")
     assert cloud.ask("GET", image)["image"]["takenFrom"] == "FROZEN"
-    clone = cloud.create("twin", image="of-debian", vcpus=2, startScript="exit 3")
-    eventually(lambda: clone.shown()["guest"]["firstBootDone"], within=SLOWEST)
-    assert clone.shown()["guest"]["startScriptStatus"] == 3
-    assert clone.output_of("cat /root/work") == "hard work\n"
-    assert not set(before) & set(clone.output_of(who).splitlines())
-    assert members_key.public.split()[1] not in clone.output_of("cat /root/.ssh/authorized_keys")
-    clone.verb("terminate")
-    eventually(clone.gone)
+    twin = cloud.create(
+        "twin",
+        image="of-debian",
+        customSshKeys=[f"{cloud.key.public} 🙂"],
+        password=PASSWORD,
+        startScript=CONFIG.format(ann=anns_key.public),
+    )
+    eventually(lambda: twin.shown()["guest"]["firstBootDone"], within=SLOWEST)
+    yield twin
+    twin.verb("terminate")
+    eventually(twin.gone)
     cloud.ask("DELETE", image)
+
+
+def test_a_vm_made_of_its_image_is_another_and_knows_nobody_of_before(debian, twin, members_key):
+    assert twin.output_of("cat /root/work") == "hard work\n"
+    assert not set(debian.output_of(WHO).splitlines()) & set(twin.output_of(WHO).splitlines())
+    assert twin.ssh("true", password=ANOTHER).returncode != 0
+    assert twin.ssh("true", key=members_key).returncode != 0
+
+
+def test_an_owners_cloud_config_is_done_and_told(twin):
+    guest = twin.shown()["guest"]
+    assert (guest["startScriptStatus"], guest["problems"]) == (0, [])
+    assert twin.output_of("cat /root/written /root/ran") == "grüße 🙂as root\n"
+    assert twin.output_of("readlink -f /etc/localtime") == "/usr/share/zoneinfo/Europe/Berlin\n"
+
+
+def test_the_keys_and_the_password_of_both_let_in(twin, anns_key):
+    for key in (twin.cloud.key, anns_key):
+        assert twin.output_of("whoami", key=key) == "root\n"
+    assert "🙂" in twin.output_of("cat /root/.ssh/authorized_keys")
+    assert anns_key.public.split()[1] in twin.output_of("cat /home/ann/.ssh/authorized_keys")
+    assert twin.output_of("whoami", password=PASSWORD) == "root\n"
 
 
 def test_terminated_it_leaves_nothing(debian):
