@@ -21,6 +21,7 @@ from cumulet.images.recipes import RECIPES
 
 PORT = 8480
 URL = f"http://127.0.0.1:{PORT}"
+ONE_CONNECTION = {"ControlMaster": "auto", "ControlPersist": 5}
 BROKEN = 255
 """How ssh ends when there is no connection, or none any more."""
 
@@ -219,17 +220,18 @@ class Vm:
         password: str = "",
         stdin: bytes = b"",
         timeout: float = 60,
+        **options: object,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command in the guest as root. Its host key is believed the first time, and never another.
 
-        As ssh does with a connection that breaks, one that hangs ends with 255.
+        As ssh does with a connection that breaks, one that hangs ends with 255. `options` are ssh's own.
         """
         login = (
             {"PubkeyAuthentication": "no", "NumberOfPasswordPrompts": 1}
             if password
             else {"IdentityFile": (key or self.cloud.key).path, "IdentitiesOnly": "yes", "BatchMode": "yes"}
         )
-        options = login | {
+        options |= login | {
             "StrictHostKeyChecking": "accept-new",
             "UserKnownHostsFile": self.cloud.folder / f"host-key-of-{self.project}-{self.name}",
             "ConnectTimeout": 5,
@@ -247,7 +249,13 @@ class Vm:
             return subprocess.CompletedProcess(argv, BROKEN, hung.stdout or b"", str(hung).encode())
 
     def output_of(self, command: str, **options: Any) -> str:
-        """What a command in the guest prints; fails when the command does, or no connection holds three times."""
+        """What a command in the guest prints; fails when the command does, or no connection holds three times.
+
+        The owner's connection is kept for a moment, and the next command goes over it: to log in takes a Debian that is
+        emulated some twenty times what the command does. Whoever wants to see that one gets in, uses `answers`.
+        """
+        if not options.keys() & {"key", "password"}:
+            options |= ONE_CONNECTION | {"ControlPath": self.cloud.folder / "ssh-%C"}
         for _ in range(3):
             done = self.ssh(command, **options)
             if done.returncode != BROKEN:
