@@ -1,4 +1,7 @@
 import socket
+import subprocess
+import time
+from threading import Thread
 
 import pytest
 
@@ -74,6 +77,29 @@ def test_options_of_ssh_are_passed_on_and_go_before_ours(cumulet, became):
     )
     assert became[0][:7] == ["ssh", "-i", "key", "-L", "8080:localhost:80", "-o", "ConnectTimeout=1"]
     assert (became[0][-4], became[0][-2:]) == ("--", ["ls", "-i"])
+
+
+@pytest.mark.slow
+def test_a_guest_at_work_may_greet_late(tmp_path):
+    heard = []
+
+    def greet():
+        client, _ = listener.accept()
+        with client, client.makefile("rb") as said:
+            said.readline()
+            time.sleep(6)
+            client.sendall(b"SSH-2.0-late\r\n")
+            heard.append(said.read(64))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        greeting = Thread(target=greet)
+        greeting.start()
+        port = Entry(("-F", "/dev/null", "-p", str(listener.getsockname()[1])), "web", ())
+        vm = VM | {"externalIpAddress": "127.0.0.1"}
+        words = ssh_arguments(vm, port, user="root", identities=(), known=tmp_path / "known")
+        subprocess.run(words, capture_output=True, check=False)
+        greeting.join()
+    assert heard[0], "ssh went on to agree on a key"
 
 
 @pytest.mark.parametrize("words", [(), ("-v",), ("-i", "key"), ("",)])

@@ -30,8 +30,8 @@ WITH_VALUE: Final = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
 """Those of ssh's options that a value follows."""
 SSH_PORT: Final = 22
 PROBE_SECONDS: Final = 1.0
-ATTEMPTS: Final = ("-o", "ConnectTimeout=5", "-o", "ConnectionAttempts=10")
-"""After a restart an agent may answer a moment before its guest's sshd does."""
+ATTEMPTS: Final = ("-o", "ConnectTimeout=15", "-o", "ConnectionAttempts=10")
+"""After a restart an agent may answer a moment before its guest's sshd does, and a guest at work greets late."""
 
 
 @dataclass(frozen=True, slots=True)
