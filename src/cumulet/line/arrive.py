@@ -8,6 +8,7 @@ library. It prints a line of JSON for each thing that it has to say: `{"send": t
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
@@ -44,17 +46,37 @@ def arrive(digest: str, size: int, python: str, machine: str, *, root: Path, run
         for folder in (root, run):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         let_through(root.parent)
-        if not answers(socket_path):
-            if not (root / digest).is_dir():
-                remove_unused(root, run)
-                unpack(take(digest, size), root / digest)
-            start(root / digest, socket_path)
+        ensure_helper(digest, size, root, socket_path)
     except (Refused, OSError) as failure:
         say(refused=str(failure))
         return
     with contextlib.suppress(OSError), knock(socket_path) as helper:
         say(ready=True)
         select.select((sys.stdin, helper), (), ())  # until the server, or the helper, has gone
+
+
+def ensure_helper(digest: str, size: int, root: Path, socket_path: Path) -> None:
+    """Have the helper answer; several servers come to a host at the same moment, with one bundle or with two."""
+    folder, content = root / digest, b""
+    while True:
+        with one_at_a_time(socket_path.parent):
+            if answers(socket_path):
+                return
+            if content:
+                remove_unused(root, socket_path.parent)
+                unpack(content, folder)
+            if folder.is_dir():
+                start(folder, socket_path)
+                return
+        content = take(digest, size)  # which takes as long as the line is slow: nobody waits for that
+
+
+@contextlib.contextmanager
+def one_at_a_time(run: Path) -> Iterator[None]:
+    """Bring, start or remove what is brought, and nobody else does."""
+    with (run / "arriving.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def check_python(python: str, machine: str) -> None:
@@ -85,26 +107,37 @@ def take(digest: str, size: int) -> bytes:
 
 def unpack(content: bytes, folder: Path) -> None:
     """Unpack the bundle; its folder is there once it is whole."""
-    part = folder.with_name(f"{folder.name}.{time.monotonic_ns()}.part")
+    part = folder.with_suffix(".part")
     try:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             archive.extractall(part)  # noqa: S202 - packed by the server, and of the digest that it named
         part.rename(folder)
     except (OSError, tarfile.TarError) as failure:
         shutil.rmtree(part, ignore_errors=True)
-        if not folder.is_dir():  # nobody else brought it meanwhile
-            raise Refused(f"the helper does not fit into {folder.parent}: {failure}") from failure
+        raise Refused(f"the helper does not fit into {folder.parent}: {failure}") from failure
 
 
 def remove_unused(root: Path, run: Path) -> None:
     """Remove what earlier helpers left that run no more."""
     for folder in root.iterdir():
-        if not answers(run / f"{folder.name[:16]}.sock"):
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.suffix or not answers(run / f"{folder.name[:16]}.sock"):
+            remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder as one: half a bundle would be taken for a whole one."""
+    gone = folder.with_suffix(".gone")
+    with contextlib.suppress(OSError):
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def start(folder: Path, socket_path: Path) -> None:
-    """Start the helper, unless another one begins just now, and return when one answers."""
+    """Start the helper, unless another one begins just now, and return when one answers.
+
+    Where none does, the bundle goes and is brought anew: a power failure may have left files without their content.
+    """
     log_path = socket_path.with_suffix(".log")
     with log_path.open("ab") as log:
         helper = subprocess.Popen(
@@ -115,6 +148,8 @@ def start(folder: Path, socket_path: Path) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while not answers(socket_path):
         if helper.poll() or time.monotonic() > until:
+            helper.kill()
+            remove(folder)
             said = log_path.read_text(errors="replace").strip().splitlines() or ["nothing"]
             raise Refused(f"the helper does not start on the host; it said: {said[-1]}")
         time.sleep(0.02)

@@ -6,7 +6,6 @@ There is one for each bundle. It leaves when nobody has been connected for ten m
 from __future__ import annotations
 
 import fcntl
-import shutil
 import socket
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ import cumulet
 from cumulet.doctor.calls import prepare_host
 from cumulet.errors import Unavailable
 from cumulet.hypervisor import CEPH_PACKAGES, HostUnreachable, Hypervisor
+from cumulet.line.arrive import one_at_a_time, remove
 from cumulet.line.helper import Helper
 from cumulet.line.wire import PACKAGES, HostWish
 
@@ -44,9 +44,19 @@ def main() -> None:
         helper.serve(idle_seconds=IDLE_SECONDS)
         place.unlink()
         helper.close()
+    leave(place, Path(cumulet.__file__).parent.parent)
+
+
+def leave(place: Path, bundle: Path) -> None:
+    """Take along what was brought, unless another helper has begun to serve from it."""
+    with one_at_a_time(place.parent), place.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
         for path in (place.with_suffix(".lock"), place.with_suffix(".log")):
             path.unlink(missing_ok=True)
-        shutil.rmtree(Path(cumulet.__file__).parent.parent, ignore_errors=True)
+        remove(bundle)
 
 
 def open_here(wish: HostWish, *, packages: tuple[str, ...] = PACKAGES) -> Hypervisor:
