@@ -11,6 +11,7 @@ from tests.usage.test_settle import DISK_GIB, GIB, HELLO, IPV4, VCPU, begun, tak
 from cumulet.errors import Invalid, NotFound
 from cumulet.projects.model import Project
 from cumulet.usage import operations as verbs
+from cumulet.usage import settle
 from cumulet.vms import operations
 
 
@@ -106,6 +107,19 @@ def test_what_a_vm_cost_so_far_is_told_with_its_disks(an_hour):
     an_hour.clock.advance(3600)
     take_over(an_hour)
     assert value(an_hour.ask(verbs.get_vm_usage, "hello").total) - before == HELLO
+
+
+def test_for_what_a_vm_cost_no_other_vm_is_looked_at(an_hour, monkeypatch):
+    looked_at = []
+    read = settle.span_of
+    monkeypatch.setattr(settle, "span_of", lambda row: looked_at.append(read(row)) or looked_at[-1])
+    for name in ("one", "two"):
+        an_hour.create(vm_id=name)
+    an_hour.settle()
+    take_over(an_hour)
+    looked_at.clear()
+    an_hour.ask(verbs.get_vm_usage, "hello")
+    assert {span.name for span in looked_at} == {"hello", "hello-boot"}
 
 
 def test_a_vm_that_was_just_asked_for_cost_nothing(cloud):

@@ -27,7 +27,7 @@ from cumulet.resource import log_event
 from cumulet.retention import forget_old
 from cumulet.serve.run import FABRIC_SWEEP
 from cumulet.usage import UsageRecord, settle_usage
-from cumulet.usage.settle import AT_ONCE, read_costs, read_spans
+from cumulet.usage.settle import AT_ONCE, read_costs, read_spans, read_spans_of_vm
 from cumulet.usage.spend import cost, spending
 from cumulet.vms import change_operations, operations
 from cumulet.vms.wire import UpdateVmMetadata
@@ -48,7 +48,15 @@ def take_over(cloud):
 
 def spans(cloud, project_id=PROJECT):
     with cloud.database.reading() as db:
-        return read_spans(db, project_id, NOON, LATER)
+        found = read_spans(db, project_id, NOON, LATER)
+        for vm_id in {one.vm_id for one in found} - {None}:
+            of_vm = read_spans_of_vm(db, vm_id, project_id, LATER)
+            assert in_order(of_vm) == in_order(one for one in found if one.vm_id == vm_id)
+    return found
+
+
+def in_order(spans):
+    return sorted(spans, key=lambda one: (one.since, one.resource_id))
 
 
 def spent(cloud):

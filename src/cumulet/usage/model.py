@@ -23,7 +23,7 @@ class UsageRecord(Row):
     kind: Mapped[str]
     resource_id: Mapped[UUID] = mapped_column(index=True)
     name: Mapped[str]
-    vm_id: Mapped[UUID | None]
+    vm_id: Mapped[UUID | None] = mapped_column(index=True)
     labels: Mapped[dict[str, Any]] = mapped_column(JSON)
     charges: Mapped[list[Any]] = mapped_column(JSON)
     """Of each: what, how many, and its price an hour."""

@@ -18,7 +18,7 @@ from cumulet.operation import Access, Caller, operation
 from cumulet.projects import Project, begin_of_project, is_seen, lock_project
 from cumulet.usage.limit import set_limit
 from cumulet.usage.report import plan_query, unit_of, usage_report
-from cumulet.usage.settle import read_costs, read_spans
+from cumulet.usage.settle import read_costs, read_spans, read_spans_of_vm
 from cumulet.usage.span import Span
 from cumulet.usage.spend import HOUR, Costs, amount, month_of, rounded_hours, spending, tally
 from cumulet.usage.wire import (
@@ -113,9 +113,9 @@ def get_vm_usage(db: Session, *, now: datetime, project_id: str, id: str) -> Usa
     """Show what a virtual machine, with its disks, has used and cost since it was created: a row for each item and price."""
     vm = find_vm(db, project_id=project_id, id=id)
     start, end = vm.create_time.replace(microsecond=0), now.replace(microsecond=0)
-    spans = [span for span in read_spans(db, project_id, start, now) if span.vm_id == vm.id]
     if end <= start:
         return UsageResponse(start_time=start, end_time=start, rows=[], total=Amount.of(Decimal(0)))
+    spans = read_spans_of_vm(db, vm.id, project_id, now)
     return usage_report(spans, plan_query(start, end, ["item"], ""))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -25,6 +25,13 @@ RECORDS: Final = rows_of(UsageRecord)
 EVENTS: Final = rows_of(Event)
 TOLD: Final = select(*(getattr(Event, name) for name in Told._fields)).where(Event.bills).order_by(Event.id)
 TOLD_OF_PROJECT: Final = TOLD.where(Event.project_id == bindparam("project_id"), Event.at < bindparam("end"))
+TOLD_WITH_VM: Final = (
+    TOLD_OF_PROJECT.with_only_columns(Event.subject_id)
+    .where(Event.data["vm_id"].as_string() == bindparam("vm"))
+    .order_by(None)
+    .distinct()
+)
+"""What a VM was told to have."""
 ANY: Final = select(Event.id).where(Event.bills).limit(1)
 OLDEST: Final = TOLD.add_columns(Event.id).limit(AT_ONCE)
 COLUMNS: Final = Span.__struct_fields__
@@ -34,6 +41,7 @@ IN_TIME: Final = SPANS.where(
     UsageRecord.since < bindparam("end"),
     or_(UsageRecord.until.is_(None), UsageRecord.until > bindparam("start")),
 )
+OF_VM: Final = SPANS.where(UsageRecord.vm_id == bindparam("vm_id"))
 COSTS: Final = IN_TIME.with_only_columns(
     cast(UsageRecord.charges, Text), UsageRecord.resource_id, UsageRecord.since, UsageRecord.until
 )
@@ -68,19 +76,39 @@ def read_spans(db: Session, project_id: str, start: datetime, end: datetime) -> 
     A span may begin before that time, and end after it or never.
     """
     spans = list(map(span_of, fetch_columns(db, IN_TIME, project_id=project_id, start=start, end=end)))
-    told = [Told(*row) for row in fetch_columns(db, TOLD_OF_PROJECT, project_id=project_id, end=end)]
-    if not told:
-        return spans
+    told = read_told(db, project_id, end)
     subjects = {event.subject_id for event in told}
     going_on = {one.resource_id: one for one in spans if one.until is None and one.resource_id in subjects}
-    others = [one for one in spans if one.until is not None or one.resource_id not in subjects]
-    newer = (one for of_one in followed(going_on, told) for one in of_one)
-    return [*others, *(one for one in newer if one.until is None or one.until > start)]
+    return [one for one in gone_on(spans, going_on, told) if one.until is None or one.until > start]
+
+
+def read_spans_of_vm(db: Session, vm_id: UUID, project_id: str, end: datetime) -> list[Span]:
+    """Give what a VM used likewise, from its beginning on, with its disks while it had them; others' are not looked at."""
+    spans = list(map(span_of, fetch_columns(db, OF_VM, vm_id=vm_id)))
+    had = fetch_columns(db, TOLD_WITH_VM, project_id=project_id, end=end, vm=str(vm_id))
+    own = {vm_id, *(one.resource_id for one in spans if one.until is None), *(id for (id,) in had)}
+    of_own = TOLD_OF_PROJECT.where(Event.subject_id.in_(own))
+    told = [Told(*row) for row in fetch_built(db, of_own, project_id=project_id, end=end)]
+    going_on = read_open(db, {event.subject_id for event in told}) if told else {}
+    return [one for one in gone_on(spans, going_on, told) if one.vm_id == vm_id]
+
+
+def read_told(db: Session, project_id: str, end: datetime) -> list[Told]:
+    """Give what was told of a project before an instant and is in no record."""
+    return [Told(*row) for row in fetch_columns(db, TOLD_OF_PROJECT, project_id=project_id, end=end)]
+
+
+def gone_on(spans: Iterable[Span], going_on: Mapping[UUID, Span], told: Sequence[Told]) -> Iterator[Span]:
+    """Have what was told since follow the records of those it was told of, which are open."""
+    subjects = {event.subject_id for event in told}
+    yield from (one for one in spans if one.until is not None or one.resource_id not in subjects)
+    for of_one in followed(going_on, told):
+        yield from of_one
 
 
 def read_costs(db: Session, project_id: str, start: datetime, end: datetime) -> list[Costs]:
     """Give what a project used in a time, only by what it costs: that is alike for most, and takes no look at each span."""
-    told = [Told(*row) for row in fetch_columns(db, TOLD_OF_PROJECT, project_id=project_id, end=end)]
+    told = read_told(db, project_id, end)
     going_on = read_open(db, {event.subject_id for event in told}) if told else {}
     costs: dict[str, list[tuple[datetime, datetime | None]]] = defaultdict(list)
     for charges, resource_id, since, until in fetch_columns(
