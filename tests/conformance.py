@@ -45,12 +45,13 @@ def calls_by_name() -> dict[str, list[str]]:
 
 
 def names_used(module: ast.Module) -> dict[str, set[str]]:
-    """For each function of a file, methods of its classes included, the names in it."""
+    """For each function of a file, methods of its classes included, the names in it; what is asked of a literal is no operation."""
     return {
         node.name: {
             inner.attr if isinstance(inner, ast.Attribute) else inner.id
             for inner in ast.walk(node)
             if isinstance(inner, ast.Attribute | ast.Name)
+            and not isinstance(getattr(inner, "value", None), ast.Constant)
         }
         for node in ast.walk(module)
         if isinstance(node, ast.FunctionDef)

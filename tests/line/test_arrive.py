@@ -14,9 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from tests.waiting import eventually
 
-from cumulet.line.arrive import answers
 from cumulet.line.run import leave
 
 SLOW_HELPER = """\
@@ -141,4 +139,3 @@ def test_a_helper_that_leaves_takes_its_bundle_along_unless_another_serves_from_
     assert folder.is_dir()
     leave(listens, folder)
     assert not list(place.root.iterdir())
-    eventually(lambda: answers(listens))
