@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.seeds import read_seed
+from tests.seeds import parts_read, read_seed
 
 from cumulet.hypervisor import Seed
 from cumulet.hypervisor.libvirt.nocloud import (
@@ -30,13 +30,6 @@ SEED = Seed(
     password_hash="",
     start_script="",
 )
-
-
-def parts_read(user_data):
-    """Take user data apart as cloud-init does it."""
-    for part in email.message_from_string(user_data).walk():
-        if part.get_content_maintype() != "multipart":
-            yield part, part.get_payload(decode=True).decode()
 
 
 def cloud_config_of(seed):
