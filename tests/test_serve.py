@@ -2,6 +2,8 @@
 
 import shutil
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -220,3 +222,30 @@ def test_no_key_is_in_the_log():
         "path": f"/v1/api-keys/{key[:12]}…",
         "status": 404,
     }
+
+
+HEAPS = """
+import ctypes, sys, threading
+from cumulet.serve.run import share_one_heap
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+if "shared" in sys.argv:
+    share_one_heap()
+together = threading.Barrier(4)
+threads = [threading.Thread(target=lambda: (together.wait(), libc.malloc(1000), together.wait())) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+told = libc.fopen(sys.argv[1].encode(), b"w")
+libc.malloc_info(0, ctypes.c_void_p(told))
+libc.fclose(ctypes.c_void_p(told))
+"""
+
+
+@pytest.mark.parametrize(("how", "one"), [("shared", True), ("as usual", False)])
+def test_threads_take_memory_from_one_heap(tmp_path, how, one):
+    told = tmp_path / "heaps.xml"
+    subprocess.run((sys.executable, "-c", HEAPS, told, how), check=True)
+    assert (told.read_text().count("<heap nr=") == 1) == one
