@@ -9,11 +9,12 @@ ASSETS := src/cumulet/web/page/lib
 TEST_DATA := /var/cache/cumulet-test
 # What a process has read of our modules, and of the tests' with their assertions, the next one need not read again.
 unexport PYTHONDONTWRITEBYTECODE
-# Fast tests share nothing, so that each process takes whatever is left. They wait for a third of their time, so that three
+# Fast tests share nothing, so that each process takes whatever is left. They wait for a third of their time, so that four
 # processes keep two cores at work.
-PARALLEL := --numprocesses $$(( $$(nproc) * 3 / 2 )) --dist worksteal --quiet
-# Those with real guests run on two private hosts at a time, file by file in their order, and die with them.
-IN_LABS := --tx "2*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --no-loadscope-reorder --quiet
+PARALLEL := --numprocesses $$(( $$(nproc) * 2 )) --dist worksteal --quiet
+# Those with real guests run on three private hosts at a time, file by file in their order, and die with them. Two left a
+# fifth of two cores idle.
+IN_LABS := --tx "3*popen//python=tests/lab/enter $(CURDIR)/$(BIN)/python" --dist loadfile --no-loadscope-reorder --quiet
 
 .PHONY: up down env lock api lint check test nested kills bench
 
