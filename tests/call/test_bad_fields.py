@@ -33,7 +33,7 @@ from tests.call.changes import CHANGES, gpu_cloud
 from tests.call.reads import KEYLESS, furnish, look
 from tests.made_up import Cloud
 
-from cumulet.call import Calls, KeptAnswers
+from cumulet.call import Calls, KeptAnswers, question
 from cumulet.db import Database, Row
 from cumulet.errors import CumuletError, Exhausted, Forbidden, Invalid, NotFound, Unauthenticated
 from cumulet.feed import Feed
@@ -126,6 +126,7 @@ class Asking:
             body=msgspec.json.encode(sent["body"]),
             authorization=f"Bearer {API_KEY}",
             origin="http://cloud.example",
+            question=question(sent),
         )
         try:
             self.at.answer(received)

@@ -19,7 +19,7 @@ from sqlalchemy import delete
 from tests.made_up import NOON, PROJECT, Cloud, make_cloud
 from tests.projects.people import add_user, ed25519_line
 
-from cumulet.call import Calls, KeptAnswers
+from cumulet.call import Calls, KeptAnswers, question
 from cumulet.errors import CumuletError
 from cumulet.operation import OPERATIONS, Access, Operation
 from cumulet.permission import CloudRole, Role
@@ -168,7 +168,10 @@ def endpoint(cloud: Cloud, one: Operation, function: Callable[..., Any]) -> Endp
 def ask(at: Endpoint, key: str, path: tuple[str, ...], query: str = "", body: bytes = b"") -> tuple[int, str]:
     """Give the code and the words of a refusal."""
     authorization = f"Bearer {key}" if key else ""
-    received = ReceivedRequest(path, query=query, body=body, authorization=authorization, origin="http://c")
+    asked = question(path, query, body, authorization)
+    received = ReceivedRequest(
+        path, query=query, body=body, authorization=authorization, origin="http://c", question=asked
+    )
     try:
         at.answer(received)
     except CumuletError as refused:

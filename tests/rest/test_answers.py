@@ -3,6 +3,8 @@
 import pytest
 import structlog
 
+from cumulet.rest.endpoint import Endpoint
+
 
 def test_success_is_always_200_and_json(ann):
     answer = ann.post("/v1/toys", json={"toyId": "new"})
@@ -31,8 +33,20 @@ def test_an_answer_that_tells_nothing_is_an_empty_object(ann):
 
 
 def test_a_file_is_sent_as_it_is_under_its_media_type(stranger):
-    answer = stranger.get("/v1/toys/bear/drawing")
-    assert (answer.content, answer.headers["content-type"]) == (b"bear", "image/png")
+    for _ in range(2):
+        answer = stranger.get("/v1/toys/bear/drawing")
+        assert (answer.content, answer.headers["content-type"]) == (b"bear", "image/png")
+
+
+def test_what_is_asked_again_is_answered_alike_without_a_route(stranger, monkeypatch):
+    first = stranger.get("/v1/toys?place=shelf")
+    monkeypatch.setattr(Endpoint, "answer", None)
+    again, head = stranger.get("/v1/toys?place=shelf"), stranger.head("/v1/toys?place=shelf")
+    assert (again.status_code, again.content) == (200, first.content)
+    assert (head.status_code, head.content) == (200, b"")
+    for answer in first, again, head:
+        del answer.headers["x-request-id"], answer.headers["date"]
+    assert first.headers == again.headers == head.headers
 
 
 def test_a_get_that_writes_commits_and_takes_no_body(ann, database):

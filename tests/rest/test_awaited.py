@@ -106,7 +106,8 @@ def test_it_is_answered_when_a_commit_makes_it_so_and_not_before(client, databas
 
 def test_when_time_is_up_it_is_shown_as_it_is(client, database):
     put(database, 0)
-    assert ended(waiting(client, timeout=1)) == (200, "TOY_NEW", "timeout")
+    for _ in range(2):  # what is kept of the first is no answer to whoever waits anew
+        assert ended(waiting(client, timeout=1)) == (200, "TOY_NEW", "timeout")
 
 
 def test_what_will_never_be_so_is_refused_with_why(client, database, pool):

@@ -147,7 +147,9 @@ def test_a_locked_database_is_unavailable(database, monkeypatch):
     monkeypatch.setattr(db, "SQLITE_BUSY_MS", 20)
     impatient = db.Database(database.url)
     make_toy = Endpoint(OPERATION["make_toy"], Calls(impatient, admit, {}, datetime.now), KeptAnswers())
-    asked = ReceivedRequest((), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="")
+    asked = ReceivedRequest(
+        (), query="", body=b'{"toyId": "late"}', authorization=f"Bearer {KEY}", origin="", question=b""
+    )
     with database.writing() as session:
         session.connection()
         with pytest.raises(Unavailable, match="try again"):

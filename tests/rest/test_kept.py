@@ -19,6 +19,7 @@ from cumulet.operation import OPERATIONS
 from cumulet.projects import Role, admit, write_uses
 from cumulet.projects.access import digest_of
 from cumulet.projects.model import ApiKey, Membership, Project, User
+from cumulet.rest.at_hand import AtHand
 from cumulet.rest.binding import ReceivedRequest
 from cumulet.rest.endpoint import Endpoint
 
@@ -32,7 +33,14 @@ def endpoint(name: str, database: Database, kept: KeptAnswers | None = None) -> 
 
 
 def asked_by(name: str, *path: str, query: str = "") -> ReceivedRequest:
-    return ReceivedRequest(path, query=query, body=b"", authorization=f"Bearer key-of-{name}", origin="")
+    key, asked = f"Bearer key-of-{name}", question(name, path, query)
+    return ReceivedRequest(path, query=query, body=b"", authorization=key, origin="", question=asked)
+
+
+def at_hand(endpoint: Endpoint, asked: ReceivedRequest) -> bytes | None:
+    """What is given without a thread, before a route is looked for."""
+    calls = Calls(endpoint._database, admit, provided={}, clock=lambda: NOON)
+    return AtHand(None, endpoint._kept, calls).find(asked.question)
 
 
 def add_person(database: Database, name: str, **roles: Role) -> None:
@@ -110,9 +118,9 @@ def test_what_asks_the_clock_is_never_kept(database):
 
 def test_a_kept_answer_is_at_hand_where_the_version_is(database):
     projects = endpoint("list_projects", database)
-    assert projects.at_hand(asked_by("ann")) is None
+    assert at_hand(projects, asked_by("ann")) is None
     answer = projects.answer(asked_by("ann"))
-    assert projects.at_hand(asked_by("ann")) == (answer if database.is_sqlite else None)
+    assert at_hand(projects, asked_by("ann")) == (answer if database.is_sqlite else None)
 
 
 def test_nobody_gets_what_another_was_answered(database):
@@ -120,7 +128,7 @@ def test_nobody_gets_what_another_was_answered(database):
     projects = endpoint("list_projects", database)
     anns = projects.answer(asked_by("ann"))
     assert b"default" in anns
-    assert projects.at_hand(asked_by("bob")) is None
+    assert at_hand(projects, asked_by("bob")) is None
     assert b"default" not in projects.answer(asked_by("bob"))
     with pytest.raises(Unauthenticated):
         projects.answer(asked_by("nobody"))
@@ -131,7 +139,7 @@ def test_a_revoked_key_stops_at_once(database):
     projects.answer(asked_by("ann"))
     with database.writing() as db:
         db.query(ApiKey).filter(ApiKey.digest == digest_of("key-of-ann")).delete()
-    assert projects.at_hand(asked_by("ann")) is None
+    assert at_hand(projects, asked_by("ann")) is None
     with pytest.raises(Unauthenticated):
         projects.answer(asked_by("ann"))
 
@@ -147,9 +155,9 @@ def test_an_answer_is_kept_no_longer_than_the_key_is_good_that_it_was_given_to(d
     answer = projects.answer(asked_by("ann"))
     clock.advance(9)
     assert projects.answer(asked_by("ann")) == answer
-    assert projects.at_hand(asked_by("ann")) == (answer if database.is_sqlite else None)
+    assert at_hand(projects, asked_by("ann")) == (answer if database.is_sqlite else None)
     clock.advance(1)
-    assert projects.at_hand(asked_by("ann")) is None
+    assert at_hand(projects, asked_by("ann")) is None
     with pytest.raises(Unauthenticated, match="expired"):
         projects.answer(asked_by("ann"))
 
@@ -159,12 +167,12 @@ def test_keys_tell_when_they_were_last_used_by_one_writing_a_minute(database):
     add_person(database, "bob")
     clock = Clock()
     calls, kept = Calls(database, admit, {}, clock, write_uses), KeptAnswers(clock=clock)
-    projects = Endpoint(OPERATIONS["list_projects"], calls, kept)
+    projects, ring = Endpoint(OPERATIONS["list_projects"], calls, kept), AtHand(None, kept, calls)
     written = []
     for seconds, name in ((0, "ann"), (10, "bob"), (20, "ann"), (59, "ann"), (61, "bob")):
         clock.now = NOON + timedelta(seconds=seconds)
         before = database.version()
-        projects.at_hand(asked_by(name)) or projects.answer(asked_by(name))
+        ring.find(asked_by(name).question) or projects.answer(asked_by(name))
         if database.version() != before:
             written.append(seconds)
     with database.reading() as db:
@@ -240,7 +248,7 @@ def test_no_answer_outlives_a_commit_of_any_process(open_database: OpenDatabase,
 
     def shown() -> int:
         asked = asked_by("ann", "default")
-        answer = project.at_hand(asked) or project.answer(asked)
+        answer = at_hand(project, asked) or project.answer(asked)
         return int(answer.partition(b'"billingAccountId":"')[2].partition(b'"')[0])
 
     def write(door: Database) -> None:

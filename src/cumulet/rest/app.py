@@ -50,6 +50,7 @@ from cumulet.limits import USUAL, Limits
 from cumulet.operation import OPERATIONS, Operation
 from cumulet.projects import good_digests, user_of
 from cumulet.rest import faults
+from cumulet.rest.at_hand import AtHand, question_of
 from cumulet.rest.binding import HttpRequest, ReceivedRequest
 from cumulet.rest.connections import address_of
 from cumulet.rest.contract import unserved
@@ -105,7 +106,7 @@ def create_app(
         logging_config=None,
     )
     return Edge(
-        app,
+        AtHand(app, kept, calls),
         rates=Rates(per_second=limits.requests_per_second, at_once=limits.requests_at_once),
         logins=Logins(partial(to_thread.run_sync, _good_digests, database, clock)),
         users=Users(lambda digest: to_thread.run_sync(_user_of, database, digest)),
@@ -145,7 +146,7 @@ def _route(
     async def answer(request: Request[Any, Any, Any]) -> Response[Any]:
         endpoint = verbs[request.method]
         received = await receive(request, endpoint.operation)
-        look = partial(seen, endpoint, received)
+        look = partial(answered, endpoint, received)
         if wait := endpoint.binding.wait(received):
             name = endpoint.binding.named(received, "id")
             whole = typing.cast(
@@ -157,10 +158,6 @@ def _route(
         if isinstance(content, Stream):
             return Streamed(content, media_type=endpoint.media_type)
         return Response(content, media_type=endpoint.media_type)
-
-    async def seen(endpoint: Endpoint, received: ReceivedRequest) -> Content:
-        content = endpoint.at_hand(received)
-        return await answered(endpoint, received) if content is None else content
 
     async def answered(endpoint: Endpoint, received: ReceivedRequest) -> Content:
         try:
@@ -188,6 +185,7 @@ async def receive(request: Request[Any, Any, Any], operation: Operation) -> Rece
         body=b"" if request.method == HttpMethod.GET else await request.body(),
         authorization=request.headers.get("authorization", ""),
         origin=f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}",
+        question=question_of(request.scope),
         idempotency_key=key,
         address=address_of(request.scope["client"]),
     )

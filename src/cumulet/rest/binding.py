@@ -39,6 +39,8 @@ class ReceivedRequest:
     authorization: str
     origin: str
     """Scheme and authority by which the caller reached us: `https://cloud.example`."""
+    question: bytes
+    """Names all that the answer depends on (`at_hand.question_of`)."""
     idempotency_key: str = ""
     """As the header has it; of what changes nothing it is not read."""
     address: str = ""

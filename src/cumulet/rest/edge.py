@@ -9,12 +9,12 @@ where secrets may be.
 from __future__ import annotations
 
 import re
+import secrets
 import time
 import typing
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from uuid import uuid4
 
 import structlog
 from litestar.enums import ScopeType
@@ -91,21 +91,23 @@ class Edge:
         is_head = method == "HEAD"
         routed = {"path": _routed(path, self._verbs), "method": "GET" if is_head else method}
         inner = {**scope, **routed, "turn": turn}
-        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+        structlog.contextvars.bind_contextvars(
+            request_id=request_id.decode()
+        )  # the request is a task of its own
+        try:
+            _refuse_unserved(path, headers)
+            await self._refuse_too_fast(caller, address_of(scope["client"]), headers)
+            turn.caller = await self._user(caller)
+            await turn.begin()
             try:
-                _refuse_unserved(path, headers)
-                await self._refuse_too_fast(caller, address_of(scope["client"]), headers)
-                turn.caller = await self._user(caller)
-                await turn.begin()
-                try:
-                    await self._app(inner, receive, send_named)  # type: ignore[arg-type]
-                finally:
-                    turn.end()
-            except CumuletError as refused:
-                await faults.unserved(refused)(inner, receive, send_named)  # type: ignore[arg-type]
+                await self._app(inner, receive, send_named)  # type: ignore[arg-type]
             finally:
-                milliseconds = round((time.perf_counter() - began) * 1000, 1)
-                log.info("request", method=method, path=path, status=status, ms=milliseconds)
+                turn.end()
+        except CumuletError as refused:
+            await faults.unserved(refused)(inner, receive, send_named)  # type: ignore[arg-type]
+        finally:
+            milliseconds = round((time.perf_counter() - began) * 1000, 1)
+            log.info("request", method=method, path=path, status=status, ms=milliseconds)
 
     async def _user(self, caller: str | bytes) -> Hashable:
         """Take all keys of one user for one caller; to look whose one is takes a turn of the key's own."""
@@ -147,7 +149,7 @@ def turn_of(scope: Mapping[str, Any]) -> Turn:
 def _request_id(headers: Mapping[bytes, bytes]) -> bytes:
     """Take the caller's x-request-id if it is harmless, else make one."""
     given = headers.get(b"x-request-id", b"")
-    return given if SANE_ID.fullmatch(given) else uuid4().hex.encode()
+    return given if SANE_ID.fullmatch(given) else secrets.token_hex(16).encode()
 
 
 def _path(scope: HTTPScope) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from cumulet.call import Answer, Call, Calls, KeptAnswers, question
+from cumulet.call import Answer, Call, Calls, KeptAnswers
 from cumulet.operation import Operation
 from cumulet.rest.binding import Binding, HttpRequest, ReceivedRequest
 from cumulet.rest.faults import JSON
@@ -39,15 +39,6 @@ class Endpoint:
         if issubclass(operation.answer, Stream):
             self.media_type = operation.answer.media_type
 
-    def at_hand(self, received: ReceivedRequest) -> bytes | None:
-        """Give the answer if it takes no time and no thread."""
-        if not self.operation.lasts_until_a_commit:
-            return None
-        if self._uses.is_due:
-            return None
-        answer = self._kept.at_hand(self._question(received), self._database)
-        return None if answer is None else self._given(answer)
-
     def answer(self, received: ReceivedRequest) -> Content:
         """Do what was asked and give the answer as it is sent; what it changed is committed by then. In a thread."""
         content = self._opened(received) if self._streams else self._given(self._answer(received))
@@ -57,12 +48,7 @@ class Endpoint:
     def _answer(self, received: ReceivedRequest) -> Answer[bytes]:
         if not self.operation.lasts_until_a_commit:
             return self._ask(received)
-        return self._kept.recall(self._question(received), self._database, lambda: self._ask(received))
-
-    def _question(self, received: ReceivedRequest) -> bytes:
-        """Name all that the answer depends on."""
-        asked = (received.path_values, received.query, received.body, received.authorization, received.origin)
-        return question(self.operation.name, *asked)
+        return self._kept.recall(received.question, self._database, lambda: self._ask(received))
 
     def _opened(self, received: ReceivedRequest) -> Stream:
         stream, caller = self._call.ask(HttpRequest(self.binding, received))
