@@ -19,7 +19,7 @@ from cumulet.operation import OPERATIONS
 from cumulet.projects import Role, admit, write_uses
 from cumulet.projects.access import digest_of
 from cumulet.projects.model import ApiKey, Membership, Project, User
-from cumulet.rest.at_hand import AtHand
+from cumulet.rest.at_hand import AtHand, question_of
 from cumulet.rest.binding import ReceivedRequest
 from cumulet.rest.endpoint import Endpoint
 
@@ -132,6 +132,14 @@ def test_nobody_gets_what_another_was_answered(database):
     assert b"default" not in projects.answer(asked_by("bob"))
     with pytest.raises(Unauthenticated):
         projects.answer(asked_by("nobody"))
+
+
+@pytest.mark.parametrize("header", [b"authorization", b"host"])
+def test_a_question_with_a_header_twice_is_another_than_with_either(header):
+    asked = [[], [b"a"], [b"b"], [b"a", b"b"], [b"b", b"a"], [b"a", b""], [b""]]
+    scope = {"raw_path": b"/v1/projects", "query_string": b"", "scheme": "http"}
+    questions = {question_of({**scope, "headers": [(header, one) for one in given]}) for given in asked}
+    assert len(questions) == len(asked)
 
 
 def test_a_revoked_key_stops_at_once(database):

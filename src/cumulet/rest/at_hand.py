@@ -17,6 +17,8 @@ from cumulet.call import Calls, KeptAnswers, question
 from cumulet.rest.faults import JSON
 
 TYPE: Final = (b"content-type", JSON.encode())
+GIVEN: Final = frozenset({b"authorization", b"host"})
+"""The headers that an answer depends on; one that is there twice is twice in the question."""
 WAIT: Final = b"wait"
 """A query with this word may wait for a state: its answer is made for it alone, with a header that tells how that ended."""
 
@@ -54,9 +56,8 @@ class AtHand:
 
 def question_of(scope: Mapping[str, Any]) -> bytes:
     """Name all that a GET's answer depends on: what is asked for, with which key, and by which name of ours."""
-    headers = dict(scope["headers"])
-    given = (headers.get(name, b"") for name in (b"authorization", b"host"))
-    return question(scope["raw_path"], scope["query_string"], scope["scheme"], *given)
+    given = [header for header in scope["headers"] if header[0] in GIVEN]
+    return question(scope["raw_path"], scope["query_string"], scope["scheme"], given)
 
 
 def _may_be_kept(scope: Scope) -> bool:
