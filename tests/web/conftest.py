@@ -80,7 +80,7 @@ class WithPages:
     def _make(self, asked: str) -> None:
         for page in [one for one in self._to_come if any(leads_to(path, asked) for path in one.paths)]:
             self._to_come.remove(page)
-            self._app._app.register(page)
+            self._app._app._app.register(page)
 
 
 def leads_to(path: str, asked: str) -> bool:
