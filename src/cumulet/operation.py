@@ -104,8 +104,13 @@ class Operation:
 
     @property
     def lasts_until_a_commit(self) -> bool:
-        """Whether the same question has the same answer until then: it asks no clock, no host and no file, nor is it one."""
-        return self.reads_only and self.provided <= LASTING and issubclass(self.answer, Wire)
+        """Whether the same URL has the same answer until then: it asks no clock, no host and no file, nor is it one."""
+        return (
+            self.method == "GET"
+            and self.reads_only
+            and self.provided <= LASTING
+            and issubclass(self.answer, Wire)
+        )
 
     @property
     def summary(self) -> str:

@@ -91,9 +91,8 @@ class Edge:
         is_head = method == "HEAD"
         routed = {"path": _routed(path, self._verbs), "method": "GET" if is_head else method}
         inner = {**scope, **routed, "turn": turn}
-        structlog.contextvars.bind_contextvars(
-            request_id=request_id.decode()
-        )  # the request is a task of its own
+        # Nothing to unbind: a request is a task of its own.
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         try:
             _refuse_unserved(path, headers)
             await self._refuse_too_fast(caller, address_of(scope["client"]), headers)
