@@ -90,6 +90,11 @@ def test_down_stops_the_server_and_is_content_when_there_is_none(machine, comman
     assert command("down").out == "no server was running\n"
 
 
+def test_down_with_vms_is_content_where_no_server_ever_ran(machine, command, monkeypatch):
+    monkeypatch.delenv("CUMULET_HYPERVISOR")  # as a real host has it; nothing of it is touched
+    assert command("down", "--vms").out == "no server was running\n"
+
+
 def test_down_with_vms_deletes_them_first(machine, command):
     command("up")
     command("vm", "create", "other", "--image", "micro", "--wait")

@@ -34,11 +34,12 @@ def down(*, vms: bool = False) -> None:
     :param vms: Delete all VMs first, and stop what this machine ran for them.
     """
     settings, progress = with_user(read_settings(os.environ)), Progress()
-    if vms and (settings.data_dir / KEY_FILE).exists():
+    is_emptied = vms and (settings.data_dir / KEY_FILE).exists()  # else no server has run here yet
+    if is_emptied:
         start_server(settings)
         delete_vms(settings, connect_here(settings), progress)
     write("the server is stopped\n" if stop_server(settings) else "no server was running\n")
-    if vms and not settings.is_made_up:
+    if is_emptied and not settings.is_made_up:
         clear_host(our_bridges(settings))
 
 
