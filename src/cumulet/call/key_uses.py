@@ -34,8 +34,8 @@ class KeyUses:
         self._writing = threading.Lock()
 
     def note(self, key_digest: bytes) -> None:
-        """Note that a key is used now."""
-        if self._write is not None:
+        """Note that a key is used now; an empty digest is nobody's."""
+        if key_digest and self._write is not None:
             self._used[key_digest] = self._clock()
 
     @property

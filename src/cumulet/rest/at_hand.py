@@ -49,8 +49,7 @@ class AtHand:
         answer = self._kept.at_hand(asked, self._database)
         if answer is None:
             return None
-        if answer.key_digest:
-            self._uses.note(answer.key_digest)
+        self._uses.note(answer.key_digest)
         return answer.content
 
 

@@ -63,6 +63,5 @@ class Endpoint:
 
     def _given(self, answer: Answer[bytes]) -> bytes:
         """Note that the key was used, which recalling an answer does not."""
-        if answer.key_digest:
-            self._uses.note(answer.key_digest)
+        self._uses.note(answer.key_digest)
         return answer.content

@@ -83,8 +83,7 @@ class Asking:
             return call.ask(request)
         asked = question(call.operation.name, request.sent, request.credential, request.origin)
         answer = self._kept.recall(asked, self._database, partial(_read, call, request))
-        if answer.key_digest:
-            self._uses.note(answer.key_digest)
+        self._uses.note(answer.key_digest)
         return answer.content
 
 
